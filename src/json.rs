@@ -1,0 +1,300 @@
+//! Strict JSON as bytes plus spans: what arrives is what is decided on, and what is not changed leaves byte for byte.
+//!
+//! A [`Document`] is one message and an index of its nodes in document order. No tree of values is built: numbers keep
+//! their spelling, strings their escapes, objects their key order. [`Splice`] writes replacements into the original bytes.
+
+mod error;
+mod fold;
+mod scan;
+mod splice;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+pub use error::{Error, ErrorKind};
+pub use fold::{fold, is_folded_spelling};
+pub use splice::{Splice, quoted};
+
+/// Bounds of one document.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most containers one value may be inside.
+    pub depth: usize,
+    /// Most object members and array items together.
+    pub members: usize,
+}
+
+impl Limits {
+    /// What a request may hold: depth 64, 10,000 members.
+    pub const REQUEST: Self = Self { depth: 64, members: 10_000 };
+    /// What an answer may hold: depth 64, 250,000 members.
+    pub const ANSWER: Self = Self { depth: 64, members: 250_000 };
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Array,
+    Bool,
+    Key,
+    Null,
+    Number,
+    Object,
+    String,
+}
+
+/// One entry of the index: where a value or key stands and where its subtree ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    /// Index of the first node behind this one's subtree.
+    pub(crate) next: u32,
+    pub(crate) kind: Kind,
+    /// Whether a string or key holds a backslash.
+    pub(crate) escaped: bool,
+}
+
+/// A half-open byte range of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// First byte behind it.
+    pub end: usize,
+}
+
+/// One strictly parsed JSON text (RFC 8259): UTF-8 without BOM, no duplicate key at any depth, no lone surrogate,
+/// bounded depth and size, nothing but white space behind it.
+#[derive(Clone, Debug)]
+pub struct Document {
+    bytes: Bytes,
+    nodes: Vec<Node>,
+}
+
+impl Document {
+    /// Reads `bytes` as exactly one JSON value; the error says what is wrong and where.
+    pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Self, Error> {
+        let nodes = scan::index(&bytes, limits)?;
+        Ok(Self { bytes, nodes })
+    }
+
+    /// The text as it arrived.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The outermost value.
+    pub fn root(&self) -> Value<'_> {
+        Value { document: self, index: 0 }
+    }
+
+    /// The value at an RFC 6901 pointer, if there is one.
+    pub fn pointer(&self, pointer: &str) -> Option<Value<'_>> {
+        self.root().pointer(pointer)
+    }
+}
+
+/// A value inside a [`Document`].
+#[derive(Clone, Copy)]
+pub struct Value<'a> {
+    document: &'a Document,
+    index: usize,
+}
+
+impl std::fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}@{:?}", self.kind(), self.span())
+    }
+}
+
+impl<'a> Value<'a> {
+    fn node(&self) -> &'a Node {
+        &self.document.nodes[self.index]
+    }
+
+    /// What this value is; never [`Kind::Key`].
+    pub fn kind(&self) -> Kind {
+        self.node().kind
+    }
+
+    /// Where it stands in the document, quotes and brackets included.
+    pub fn span(&self) -> Span {
+        let node = self.node();
+        Span { start: node.start as usize, end: node.end as usize }
+    }
+
+    /// Its bytes as written.
+    pub fn raw(&self) -> &'a [u8] {
+        let span = self.span();
+        &self.document.bytes[span.start..span.end]
+    }
+
+    /// Its bytes as written, sharing the document's memory.
+    pub fn raw_bytes(&self) -> Bytes {
+        let span = self.span();
+        self.document.bytes.slice(span.start..span.end)
+    }
+
+    /// The decoded string, borrowed where it holds no escapes; `None` for anything else.
+    pub fn as_str(&self) -> Option<Cow<'a, str>> {
+        (self.kind() == Kind::String).then(|| self.document.text_at(self.index))
+    }
+
+    /// The value as an integer written without fraction or exponent; `None` for anything else or out of range.
+    pub fn as_i64(&self) -> Option<i64> {
+        if self.kind() != Kind::Number {
+            return None;
+        }
+        std::str::from_utf8(self.raw()).ok()?.parse().ok()
+    }
+
+    /// The boolean; `None` for anything else.
+    pub fn as_bool(&self) -> Option<bool> {
+        (self.kind() == Kind::Bool).then(|| self.raw() == b"true")
+    }
+
+    /// The members of an object in document order; empty for anything else.
+    pub fn members(&self) -> Members<'a> {
+        let node = self.node();
+        let (at, end) = match node.kind {
+            Kind::Object => (self.index + 1, node.next as usize),
+            _ => (0, 0),
+        };
+        Members { document: self.document, at, end }
+    }
+
+    /// The items of an array in order; empty for anything else.
+    pub fn items(&self) -> Items<'a> {
+        let node = self.node();
+        let (at, end) = match node.kind {
+            Kind::Array => (self.index + 1, node.next as usize),
+            _ => (0, 0),
+        };
+        Items { document: self.document, at, end }
+    }
+
+    /// The member of that name.
+    pub fn get(&self, name: &str) -> Option<Value<'a>> {
+        self.members().find(|member| member.name_is(name)).map(|member| member.value)
+    }
+
+    /// The value at an RFC 6901 pointer below this one.
+    pub fn pointer(&self, pointer: &str) -> Option<Value<'a>> {
+        if pointer.is_empty() {
+            return Some(*self);
+        }
+        let mut at = *self;
+        for token in pointer.strip_prefix('/')?.split('/') {
+            let name: Cow<'_, str> =
+                if token.contains('~') { token.replace("~1", "/").replace("~0", "~").into() } else { token.into() };
+            at = match at.kind() {
+                Kind::Array => at.items().nth(name.parse().ok()?)?,
+                Kind::Object => at.get(&name)?,
+                _ => return None,
+            };
+        }
+        Some(at)
+    }
+
+    /// The value as a `serde_json` one, for what a schema or an expression asks about; never forwarded.
+    pub fn to_value(&self) -> serde_json::Value {
+        serde_json::from_slice(self.raw()).unwrap_or(serde_json::Value::Null)
+    }
+}
+
+/// One member of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    key: usize,
+    /// What the key names.
+    pub value: Value<'a>,
+}
+
+impl<'a> Member<'a> {
+    /// The decoded key.
+    pub fn name(&self) -> Cow<'a, str> {
+        self.value.document.text_at(self.key)
+    }
+
+    /// Whether the decoded key is `name`.
+    pub fn name_is(&self, name: &str) -> bool {
+        let node = &self.value.document.nodes[self.key];
+        if node.escaped {
+            return self.name() == name;
+        }
+        &self.value.document.bytes[node.start as usize + 1..node.end as usize - 1] == name.as_bytes()
+    }
+
+    /// Whether the key was written with escapes.
+    pub fn is_escaped(&self) -> bool {
+        self.value.document.nodes[self.key].escaped
+    }
+
+    /// Where the key stands, quotes included.
+    pub fn key_span(&self) -> Span {
+        let node = &self.value.document.nodes[self.key];
+        Span { start: node.start as usize, end: node.end as usize }
+    }
+}
+
+/// The members of an object.
+#[derive(Clone, Debug)]
+pub struct Members<'a> {
+    document: &'a Document,
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        if self.at >= self.end {
+            return None;
+        }
+        let key = self.at;
+        let value = Value { document: self.document, index: key + 1 };
+        self.at = value.node().next as usize;
+        Some(Member { key, value })
+    }
+}
+
+/// The items of an array.
+#[derive(Clone, Debug)]
+pub struct Items<'a> {
+    document: &'a Document,
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        if self.at >= self.end {
+            return None;
+        }
+        let value = Value { document: self.document, index: self.at };
+        self.at = value.node().next as usize;
+        Some(value)
+    }
+}
+
+impl Document {
+    /// The text between the quotes of a string or key node, decoded.
+    fn text_at(&self, index: usize) -> Cow<'_, str> {
+        let node = &self.nodes[index];
+        let inner = &self.bytes[node.start as usize + 1..node.end as usize - 1];
+        if node.escaped {
+            return scan::unescape(inner).into();
+        }
+        // The index is only made of text that was checked to be UTF-8 and cut at quotes.
+        std::str::from_utf8(inner).map_or_else(|_| String::from_utf8_lossy(inner), Cow::Borrowed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,364 @@
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::{Error, ErrorKind, Kind, Limits, Node};
+
+/// The node index of exactly one JSON value, in document order.
+pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        return Err(Error { kind: ErrorKind::ByteOrderMark, offset: 0 });
+    }
+    if u32::try_from(bytes.len()).is_err() {
+        return Err(Error { kind: ErrorKind::TooLong, offset: 0 });
+    }
+    if let Err(error) = std::str::from_utf8(bytes) {
+        return Err(Error { kind: ErrorKind::Utf8, offset: error.valid_up_to() });
+    }
+    let mut scan =
+        Scan { bytes, at: 0, nodes: Vec::with_capacity(16 + bytes.len() / 24), open: Vec::new(), left: limits.members };
+    scan.document(limits.depth)?;
+    Ok(scan.nodes)
+}
+
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    nodes: Vec<Node>,
+    /// Indices of the containers around the current position.
+    open: Vec<u32>,
+    left: usize,
+}
+
+/// What the grammar allows next.
+#[derive(Clone, Copy)]
+enum Expect {
+    /// A value, or the end of the array just opened.
+    FirstItem,
+    /// A key, or the end of the object just opened.
+    FirstKey,
+    /// A key.
+    Key,
+    /// A comma or the end of the innermost container.
+    More,
+    /// A value.
+    Value,
+}
+
+impl Scan<'_> {
+    fn document(&mut self, depth: usize) -> Result<(), Error> {
+        let mut expect = Expect::Value;
+        loop {
+            self.skip_space();
+            let byte = self.peek()?;
+            expect = match (expect, byte) {
+                (Expect::FirstItem, b']') | (Expect::FirstKey, b'}') | (Expect::More, b']' | b'}') => {
+                    self.close(byte)?
+                }
+                (Expect::FirstItem | Expect::Value, _) => self.value(byte, depth)?,
+                (Expect::FirstKey | Expect::Key, b'"') => self.key()?,
+                (Expect::More, b',') => self.comma()?,
+                _ => return Err(self.error(ErrorKind::Syntax)),
+            };
+            if self.open.is_empty() {
+                break;
+            }
+        }
+        self.skip_space();
+        if self.at < self.bytes.len() { Err(self.error(ErrorKind::Trailing)) } else { Ok(()) }
+    }
+
+    fn error(&self, kind: ErrorKind) -> Error {
+        Error { kind, offset: self.at }
+    }
+
+    fn peek(&self) -> Result<u8, Error> {
+        self.bytes.get(self.at).copied().ok_or(self.error(ErrorKind::End))
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    fn count(&mut self) -> Result<(), Error> {
+        self.left = self.left.checked_sub(1).ok_or(self.error(ErrorKind::TooMany))?;
+        Ok(())
+    }
+
+    fn value(&mut self, byte: u8, depth: usize) -> Result<Expect, Error> {
+        if self.open.last().is_some_and(|index| self.nodes[*index as usize].kind == Kind::Array) {
+            self.count()?;
+        }
+        match byte {
+            b'{' => self.open(Kind::Object, depth),
+            b'[' => self.open(Kind::Array, depth),
+            b'"' => self.string(Kind::String),
+            b't' => self.word(b"true", Kind::Bool),
+            b'f' => self.word(b"false", Kind::Bool),
+            b'n' => self.word(b"null", Kind::Null),
+            b'-' | b'0'..=b'9' => self.number(),
+            _ => Err(self.error(ErrorKind::Syntax)),
+        }
+    }
+
+    fn push(&mut self, start: usize, end: usize, kind: Kind, escaped: bool) {
+        let next = offset(self.nodes.len()) + 1;
+        self.nodes.push(Node { start: offset(start), end: offset(end), next, kind, escaped });
+    }
+
+    fn open(&mut self, kind: Kind, depth: usize) -> Result<Expect, Error> {
+        if self.open.len() >= depth {
+            return Err(self.error(ErrorKind::TooDeep));
+        }
+        self.open.push(offset(self.nodes.len()));
+        self.push(self.at, self.at + 1, kind, false);
+        self.at += 1;
+        Ok(if kind == Kind::Object { Expect::FirstKey } else { Expect::FirstItem })
+    }
+
+    fn close(&mut self, byte: u8) -> Result<Expect, Error> {
+        let Some(index) = self.open.last().copied() else { return Err(self.error(ErrorKind::Syntax)) };
+        let kind = self.nodes[index as usize].kind;
+        if (kind == Kind::Object) != (byte == b'}') {
+            return Err(self.error(ErrorKind::Syntax));
+        }
+        self.at += 1;
+        let next = offset(self.nodes.len());
+        let node = &mut self.nodes[index as usize];
+        node.end = offset(self.at);
+        node.next = next;
+        if kind == Kind::Object {
+            self.refuse_duplicates(index as usize)?;
+        }
+        self.open.pop();
+        Ok(Expect::More)
+    }
+
+    fn comma(&mut self) -> Result<Expect, Error> {
+        self.at += 1;
+        let Some(index) = self.open.last() else { return Err(self.error(ErrorKind::Syntax)) };
+        Ok(if self.nodes[*index as usize].kind == Kind::Object { Expect::Key } else { Expect::Value })
+    }
+
+    fn key(&mut self) -> Result<Expect, Error> {
+        self.count()?;
+        self.string(Kind::Key)?;
+        self.skip_space();
+        if self.peek()? != b':' {
+            return Err(self.error(ErrorKind::Syntax));
+        }
+        self.at += 1;
+        Ok(Expect::Value)
+    }
+
+    fn string(&mut self, kind: Kind) -> Result<Expect, Error> {
+        let start = self.at;
+        let mut escaped = false;
+        self.at += 1;
+        loop {
+            self.at = plain_run(self.bytes, self.at);
+            match self.peek()? {
+                b'"' => break,
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                _ => return Err(self.error(ErrorKind::ControlCharacter)),
+            }
+        }
+        self.at += 1;
+        self.push(start, self.at, kind, escaped);
+        Ok(Expect::More)
+    }
+
+    fn escape(&mut self) -> Result<(), Error> {
+        self.at += 1;
+        match self.peek()? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
+            b'u' => {
+                let unit = self.unit()?;
+                if (0xdc00..0xe000).contains(&unit) {
+                    return Err(self.error(ErrorKind::LoneSurrogate));
+                }
+                if (0xd800..0xdc00).contains(&unit) {
+                    if self.bytes.get(self.at..self.at + 2) != Some(b"\\u") {
+                        return Err(self.error(ErrorKind::LoneSurrogate));
+                    }
+                    self.at += 1;
+                    if !(0xdc00..0xe000).contains(&self.unit()?) {
+                        return Err(self.error(ErrorKind::LoneSurrogate));
+                    }
+                }
+            }
+            _ => return Err(self.error(ErrorKind::Escape)),
+        }
+        Ok(())
+    }
+
+    /// Reads `uXXXX` and steps behind it.
+    fn unit(&mut self) -> Result<u32, Error> {
+        let digits = self.bytes.get(self.at + 1..self.at + 5).ok_or(self.error(ErrorKind::End))?;
+        let unit = hex(digits).ok_or(self.error(ErrorKind::Escape))?;
+        self.at += 5;
+        Ok(unit)
+    }
+
+    fn word(&mut self, word: &[u8], kind: Kind) -> Result<Expect, Error> {
+        if !self.bytes[self.at..].starts_with(word) {
+            return Err(self.error(ErrorKind::Syntax));
+        }
+        self.push(self.at, self.at + word.len(), kind, false);
+        self.at += word.len();
+        Ok(Expect::More)
+    }
+
+    fn number(&mut self) -> Result<Expect, Error> {
+        let start = self.at;
+        if self.peek()? == b'-' {
+            self.at += 1;
+        }
+        match self.peek()? {
+            b'0' => self.at += 1,
+            b'1'..=b'9' => self.digits()?,
+            _ => return Err(self.error(ErrorKind::Number)),
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        self.push(start, self.at, Kind::Number, false);
+        Ok(Expect::More)
+    }
+
+    fn digits(&mut self) -> Result<(), Error> {
+        let from = self.at;
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        if self.at == from { Err(self.error(ErrorKind::Number)) } else { Ok(()) }
+    }
+
+    /// RFC 8259 section 4 leaves duplicate names open, so two parsers may read two messages: refuse.
+    fn refuse_duplicates(&self, object: usize) -> Result<(), Error> {
+        const PAIRWISE: usize = 8;
+        let end = self.nodes[object].next as usize;
+        let mut few: [usize; PAIRWISE] = [0; PAIRWISE];
+        let mut count = 0;
+        let mut many: HashSet<Cow<'_, [u8]>> = HashSet::new();
+        let mut at = object + 1;
+        while at < end {
+            let duplicate = if count < PAIRWISE {
+                let found = few[..count].iter().any(|other| self.same_key(*other, at));
+                few[count] = at;
+                found
+            } else {
+                if many.is_empty() {
+                    many.extend(few.iter().map(|index| self.key_text(*index)));
+                }
+                !many.insert(self.key_text(at))
+            };
+            if duplicate {
+                return Err(Error { kind: ErrorKind::DuplicateKey, offset: self.nodes[at].start as usize });
+            }
+            count += 1;
+            at = self.nodes[at + 1].next as usize;
+        }
+        Ok(())
+    }
+
+    fn same_key(&self, one: usize, other: usize) -> bool {
+        if self.nodes[one].escaped || self.nodes[other].escaped {
+            return self.key_text(one) == self.key_text(other);
+        }
+        self.raw_key(one) == self.raw_key(other)
+    }
+
+    fn raw_key(&self, index: usize) -> &[u8] {
+        let node = &self.nodes[index];
+        &self.bytes[node.start as usize + 1..node.end as usize - 1]
+    }
+
+    fn key_text(&self, index: usize) -> Cow<'_, [u8]> {
+        let raw = self.raw_key(index);
+        if self.nodes[index].escaped { unescape(raw).into_bytes().into() } else { raw.into() }
+    }
+}
+
+/// A position as the index keeps it; `index` has refused texts with longer ones.
+#[expect(clippy::cast_possible_truncation, reason = "no position is behind the end of a text shorter than 4 GiB")]
+const fn offset(at: usize) -> u32 {
+    at as u32
+}
+
+/// The first position at or behind `at` whose byte is a quote, a backslash or a control character.
+fn plain_run(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    while let Some(chunk) = bytes.get(at..at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
+        let word = u64::from_le_bytes(chunk);
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let slash = word ^ (ONES * u64::from(b'\\'));
+        // A byte below the constant borrows from its own high bit; bytes with the high bit set are masked out by `!word`.
+        let found = ((quote.wrapping_sub(ONES) & !quote)
+            | (slash.wrapping_sub(ONES) & !slash)
+            | (word.wrapping_sub(ONES * 0x20) & !word))
+            & HIGHS;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while at < bytes.len() && bytes[at] != b'"' && bytes[at] != b'\\' && bytes[at] >= 0x20 {
+        at += 1;
+    }
+    at
+}
+
+fn hex(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
+}
+
+/// The text a checked string literal stands for; `inner` is what is between its quotes.
+pub(super) fn unescape(inner: &[u8]) -> String {
+    let mut out = Vec::with_capacity(inner.len());
+    let mut at = 0;
+    while at < inner.len() {
+        let run = memchr::memchr(b'\\', &inner[at..]).unwrap_or(inner.len() - at);
+        out.extend_from_slice(&inner[at..at + run]);
+        at += run;
+        let Some(letter) = inner.get(at + 1) else { break };
+        at += 2;
+        let plain = match letter {
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let high = inner.get(at..at + 4).and_then(hex).unwrap_or(0xfffd);
+                at += 4;
+                let scalar = if (0xd800..0xdc00).contains(&high) {
+                    let low = inner.get(at + 2..at + 6).and_then(hex).unwrap_or(0xdc00);
+                    at += 6;
+                    0x1_0000 + ((high - 0xd800) << 10) + low.wrapping_sub(0xdc00)
+                } else {
+                    high
+                };
+                let c = char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER);
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                continue;
+            }
+            other => *other,
+        };
+        out.push(plain);
+    }
+    String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}

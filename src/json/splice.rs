@@ -1,0 +1,73 @@
+use std::fmt::Write as _;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Span;
+
+/// Replacements to be written into a document's bytes.
+#[derive(Debug, Default)]
+pub struct Splice {
+    edits: Vec<(Span, Bytes)>,
+}
+
+impl Splice {
+    /// No replacements yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing is to be replaced.
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
+    /// Puts `text` where `span` stands; spans must not overlap and may come in any order.
+    pub fn replace(&mut self, span: Span, text: impl Into<Bytes>) {
+        self.edits.push((span, text.into()));
+    }
+
+    /// The bytes with all replacements made; the same bytes where there are none.
+    ///
+    /// Of overlapping replacements the first by position stays and the others are dropped.
+    pub fn apply(mut self, bytes: &Bytes) -> Bytes {
+        if self.edits.is_empty() {
+            return bytes.clone();
+        }
+        self.edits.sort_by_key(|(span, _)| *span);
+        let grown: usize = self.edits.iter().map(|(_, text)| text.len()).sum();
+        let mut out = BytesMut::with_capacity(bytes.len() + grown);
+        let mut at = 0;
+        for (span, text) in &self.edits {
+            if span.start < at {
+                continue;
+            }
+            out.extend_from_slice(&bytes[at..span.start]);
+            out.extend_from_slice(text);
+            at = span.end;
+        }
+        out.extend_from_slice(&bytes[at..]);
+        out.freeze()
+    }
+}
+
+/// `text` as a JSON string literal, quotes included; U+0085, U+2028 and U+2029 are escaped, so that no line-framed peer splits it.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0'..='\u{1f}' | '\u{7f}' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
+                // Writing to a `String` cannot fail.
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            _ => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

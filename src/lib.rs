@@ -1,0 +1,5 @@
+//! An authenticating, policy-deciding, masking reverse proxy for MCP servers that already exist.
+
+pub mod clock;
+pub mod json;
+pub mod secret;
