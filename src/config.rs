@@ -1,0 +1,291 @@
+//! What `proxy.toml` means: checked once at the edge, in types that cannot be wrong.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::secret::Secret;
+
+/// Everything one process runs from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder `proxy.toml` lies in; relative paths start there.
+    pub directory: PathBuf,
+    /// The public listener.
+    pub server: Listener,
+    /// The admin listener, if one is wanted.
+    pub admin: Option<Admin>,
+    /// Configured issuers by name.
+    pub issuers: BTreeMap<Arc<str>, Issuer>,
+    /// Protected MCP servers by name.
+    pub servers: BTreeMap<Arc<str>, Server>,
+    /// Who may call from a browser.
+    pub cors: Cors,
+    /// Where decisions are recorded.
+    pub audit: Audit,
+    /// Keys for what travels sealed with the client.
+    pub sealing: Sealing,
+    /// Logs.
+    pub telemetry: Telemetry,
+}
+
+/// `[server]`: addresses, TLS and the bounds of what is read from a client.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where to listen; port 0 chooses one.
+    pub listen: Vec<SocketAddr>,
+    /// The origin clients type, without path; every absolute URL is built from it.
+    pub public_url: Url,
+    /// Certificate and key; none means plain HTTP.
+    pub tls: Option<Tls>,
+    /// Whether plain HTTP beyond loopback was asked for by name.
+    pub plain_http: bool,
+    /// Accepted `Host` authorities besides those of `public_url` and, on loopback listeners, the loopback names.
+    pub allowed_hosts: Vec<String>,
+    /// Accepted `Origin`s besides `public_url` and `[cors]`.
+    pub allowed_origins: Vec<String>,
+    /// Worker threads; one per core by default.
+    pub workers: usize,
+    /// Bounds on what is read.
+    pub limits: Limits,
+    /// How long to answer not-ready before the listener closes on SIGTERM.
+    pub drain_delay: Duration,
+    /// How long running calls may take after that.
+    pub drain_timeout: Duration,
+}
+
+/// `server.tls`.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM chain, leaf first.
+    pub cert_file: PathBuf,
+    /// PEM private key.
+    pub key_file: PathBuf,
+    /// Whether and by whom clients must be certified.
+    pub client_auth: ClientAuth,
+}
+
+/// `server.tls.client_ca_file` and `client_certificates`.
+#[derive(Clone, Debug)]
+pub enum ClientAuth {
+    /// No certificate is asked for.
+    Off,
+    /// One is asked for; if sent, it must chain to the file's authorities.
+    Optional(PathBuf),
+    /// Without one the handshake fails.
+    Required(PathBuf),
+}
+
+/// `server.limits`: bounds on what is read, each with the default of the README.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub request_bytes: usize,
+    pub answer_bytes: usize,
+    pub event_bytes: usize,
+    pub header_count: usize,
+    pub header_bytes: usize,
+    pub connections: usize,
+    pub http2_streams: u32,
+    pub header_timeout: Duration,
+    pub tls_timeout: Duration,
+    pub body_timeout: Duration,
+    pub keep_alive: Duration,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where `/livez`, `/readyz` and `/metrics` answer.
+    pub listen: SocketAddr,
+}
+
+/// `[issuers.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// Name in the file.
+    pub name: Arc<str>,
+    /// Exact `iss`.
+    pub issuer: Arc<str>,
+    /// JWKS location when discovery is not wanted.
+    pub jwks_uri: Option<Url>,
+    /// Accepted signature algorithms by JOSE name.
+    pub algorithms: Vec<String>,
+    /// Claims scopes are read from, in order.
+    pub scope_claims: Vec<String>,
+    /// Tolerance on `exp`, `nbf` and `iat`; at most 300 s.
+    pub clock_skew: Duration,
+    /// Whether RFC 9068 is required to the letter.
+    pub strict: bool,
+    /// Claim that names the tenant and its accepted values; empty accepts any.
+    pub tenants: Vec<String>,
+    /// A claim that stands in for a missing `aud` (Cognito: `client_id`).
+    pub audience_claim: Option<String>,
+    /// How long a key set is used before it is fetched again when the answer does not say.
+    pub cache_ttl: Duration,
+    /// Shortest pause between fetches for unknown keys.
+    pub min_refresh_interval: Duration,
+    /// How long keys serve while the issuer cannot be reached.
+    pub max_stale: Duration,
+    /// PEM authorities to trust for this issuer besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether plain HTTP on loopback was asked for.
+    pub insecure_loopback: bool,
+}
+
+/// `[servers.NAME]`: one protected MCP server, an OAuth resource of its own.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Name in the file.
+    pub name: Arc<str>,
+    /// Path on the public listener.
+    pub path: String,
+    /// `public_url` and `path` together: the resource identifier (RFC 9728).
+    pub resource: String,
+    /// The upstream's MCP endpoint.
+    pub upstream: Url,
+    /// PEM authorities to trust for the upstream besides the system's.
+    pub upstream_ca_file: Option<PathBuf>,
+    /// HTTP version to speak to the upstream.
+    pub upstream_http2: bool,
+    /// How the proxy shows itself to the upstream.
+    pub upstream_auth: UpstreamAuth,
+    /// Names of accepted issuers.
+    pub issuers: Vec<Arc<str>>,
+    /// Accepted `aud` values.
+    pub audiences: Vec<String>,
+    /// Policy files, relative to [`Config::directory`].
+    pub policies: Vec<PathBuf>,
+    /// Human-readable name in the metadata document.
+    pub resource_name: Option<String>,
+    /// `scopes_supported` and the first challenge's scopes, if not drawn from the rules.
+    pub scopes_advertised: Option<Vec<String>>,
+    /// `_meta` keys let through besides the reserved ones.
+    pub meta: Vec<String>,
+    /// Timeouts toward the upstream.
+    pub timeouts: Timeouts,
+}
+
+/// `upstream_auth`: the caller's own token is never sent.
+#[derive(Clone, Debug)]
+pub enum UpstreamAuth {
+    /// `Authorization: Basic`.
+    Basic {
+        /// User name.
+        username: String,
+        /// Password.
+        password: SecretSource,
+    },
+    /// `Authorization: Bearer`.
+    Bearer(SecretSource),
+    /// A header of the upstream's choosing.
+    Header {
+        /// Field name.
+        name: http::HeaderName,
+        /// Field value.
+        value: SecretSource,
+    },
+    /// Nothing.
+    None,
+}
+
+/// Where a secret is read from, again at each reload.
+#[derive(Clone, Debug)]
+pub enum SecretSource {
+    /// `{ credential = "name" }`: a file of that name in `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+    /// `{ env = "NAME" }`.
+    Env(String),
+    /// `{ file = "path" }`, one trailing line break cut.
+    File(PathBuf),
+    /// `{ value = "…" }`, with a warning.
+    Value(Secret<String>),
+}
+
+/// `servers.NAME.timeouts`.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Timeouts {
+    pub connect: Duration,
+    pub first_byte: Duration,
+    pub idle: Duration,
+    pub total: Duration,
+}
+
+/// `[cors]`.
+#[derive(Clone, Debug, Default)]
+pub struct Cors {
+    /// Exact origins.
+    pub allow_origins: Vec<String>,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// Where lines go; stdout when nothing is configured.
+    pub sink: AuditSink,
+    /// What happens when a line cannot be written.
+    pub on_error: OnAuditError,
+    /// Whether each batch is fsynced.
+    pub sync: bool,
+}
+
+/// `audit.sinks`.
+#[derive(Clone, Debug)]
+pub enum AuditSink {
+    /// Append to a file.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// `audit.on_error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnAuditError {
+    /// No line, no call: 503.
+    Block,
+    /// Count and go on.
+    Drop,
+}
+
+/// `[sealing]`.
+#[derive(Clone, Debug, Default)]
+pub struct Sealing {
+    /// Master keys, the first usable one seals; none means a random key per process.
+    pub keys: Vec<SealingKey>,
+}
+
+/// One entry of `sealing.keys`.
+#[derive(Clone, Debug)]
+pub struct SealingKey {
+    /// Up to four ASCII characters.
+    pub id: String,
+    /// 32 bytes, raw or as base64url or hex text.
+    pub file: PathBuf,
+    /// RFC 3339; sealing with it starts then.
+    pub seal_from: Option<crate::clock::Timestamp>,
+    /// RFC 3339; nothing sealed with it opens after.
+    pub open_until: Option<crate::clock::Timestamp>,
+}
+
+/// `[telemetry]`.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// `telemetry.log_format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON elsewhere.
+    Auto,
+    /// JSON lines.
+    Json,
+    /// For people.
+    Pretty,
+}
