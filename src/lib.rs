@@ -3,4 +3,5 @@
 pub mod clock;
 pub mod config;
 pub mod json;
+pub mod seal;
 pub mod secret;
