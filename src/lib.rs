@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod config;
 pub mod json;
+pub mod mcp;
 pub mod seal;
 pub mod secret;
