@@ -1,0 +1,320 @@
+//! The table of methods: what each is, who sends it, what a rule is asked about, and which places are not text.
+//! No other file spells a method name.
+
+mod opaque;
+
+use std::fmt;
+
+use super::Revision;
+use Access::{Completion, Free, Named, Subject, Subscriptions};
+use Revision::{V2024_11_05 as L0, V2025_06_18 as L2, V2025_11_25 as L3, V2026_07_28 as N};
+use Sender::{Both, BothUntil, Client, Server};
+use SubjectKind::{Prompt, Resource, ResourceTemplate, Tool};
+
+/// What kind of thing a rule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum SubjectKind {
+    Prompt,
+    Resource,
+    ResourceTemplate,
+    Tool,
+}
+
+/// Who may send a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// Either side, in every revision that has it.
+    Both,
+    /// Either side up to that revision, the server alone after it.
+    BothUntil(Revision),
+    /// The client.
+    Client,
+    /// The server; from 2026-07-28 only inside `inputRequests`.
+    Server,
+}
+
+/// Whether an answer is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Shape {
+    Notification,
+    Request,
+}
+
+/// What a rule is asked before the method passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The prompt or resource in `params.ref`.
+    Completion,
+    /// Nothing: life cycle, lists (which are filtered), ping.
+    Free,
+    /// Refused unless a rule names the method itself.
+    Named,
+    /// The thing at `pointer` below `params`.
+    Subject {
+        /// What it is.
+        kind: SubjectKind,
+        /// RFC 6901, below `params`.
+        pointer: &'static str,
+    },
+    /// Every resource and task a `subscriptions/listen` asks for.
+    Subscriptions,
+}
+
+/// The list inside a result that is filtered by policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct List {
+    /// Member of the result that holds the items.
+    pub items: &'static str,
+    /// Member of an item a rule is asked about.
+    pub key: &'static str,
+    /// What the items are.
+    pub kind: SubjectKind,
+}
+
+/// One row of the table.
+///
+/// Opaque and binary places are RFC 6901 pointers below `params` or `result`; `*` stands for one token, `**` for any
+/// number, none included. What is in no such place is text.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// As sent.
+    pub name: &'static str,
+    /// Who sends it.
+    pub sender: Sender,
+    /// Whether it has an answer.
+    pub shape: Shape,
+    /// First revision that has it.
+    pub first: Revision,
+    /// Last revision that has it.
+    pub last: Revision,
+    /// What a rule is asked.
+    pub access: Access,
+    /// Pointer to what `Mcp-Name` must equal (2026-07-28 "Request Metadata Headers").
+    pub header: Option<&'static str>,
+    /// What policy filters in the result.
+    pub list: Option<List>,
+    /// Places in `params` that are never rewritten.
+    pub opaque_params: &'static [&'static str],
+    /// Places in `result` that are never rewritten.
+    pub opaque_result: &'static [&'static str],
+    /// Places in `params` that hold base64.
+    pub binary_params: &'static [&'static str],
+    /// Places in `result` that hold base64.
+    pub binary_result: &'static [&'static str],
+}
+
+impl Method {
+    /// Whether that revision has the method.
+    pub fn is_in(&self, revision: Revision) -> bool {
+        (self.first..=self.last).contains(&revision)
+    }
+
+    /// Whether a client of that revision may send it as a message of its own.
+    pub fn is_from_client(&self, revision: Revision) -> bool {
+        match self.sender {
+            Sender::Both | Sender::Client => true,
+            Sender::BothUntil(last) => revision <= last,
+            Sender::Server => false,
+        }
+    }
+
+    /// Whether a server of that revision may send it as a message of its own; in 2026-07-28 servers send no requests.
+    pub fn is_from_server(&self, revision: Revision) -> bool {
+        let sends = match self.sender {
+            Sender::Both | Sender::BothUntil(_) | Sender::Server => true,
+            Sender::Client => false,
+        };
+        sends && (self.shape == Shape::Notification || revision < Revision::V2026_07_28)
+    }
+
+    const fn new(name: &'static str, shape: Shape, sender: Sender, revisions: [Revision; 2], access: Access) -> Self {
+        let [first, last] = revisions;
+        Self {
+            name,
+            sender,
+            shape,
+            first,
+            last,
+            access,
+            header: None,
+            list: None,
+            opaque_params: opaque::ANY_PARAMS,
+            opaque_result: opaque::ANY_RESULT,
+            binary_params: &[],
+            binary_result: &[],
+        }
+    }
+
+    const fn header(mut self, pointer: &'static str) -> Self {
+        self.header = Some(pointer);
+        self
+    }
+
+    const fn list(mut self, items: &'static str, key: &'static str, kind: SubjectKind) -> Self {
+        self.list = Some(List { items, key, kind });
+        self
+    }
+
+    const fn params(mut self, opaque: &'static [&'static str]) -> Self {
+        self.opaque_params = opaque;
+        self
+    }
+
+    const fn result(mut self, opaque: &'static [&'static str]) -> Self {
+        self.opaque_result = opaque;
+        self
+    }
+
+    const fn binary(mut self, params: &'static [&'static str], result: &'static [&'static str]) -> Self {
+        self.binary_params = params;
+        self.binary_result = result;
+        self
+    }
+}
+
+impl PartialEq for Method {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Method {}
+
+/// The method of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum MethodRef<'a> {
+    /// A row of the table.
+    Listed(&'static Method),
+    /// One that is not in the table and that a rule names.
+    Unlisted(&'a str),
+}
+
+impl<'a> MethodRef<'a> {
+    /// As sent.
+    pub fn name(&self) -> &'a str {
+        match self {
+            Self::Listed(method) => method.name,
+            Self::Unlisted(name) => name,
+        }
+    }
+
+    /// The row, if there is one.
+    pub fn listed(&self) -> Option<&'static Method> {
+        match self {
+            Self::Listed(method) => Some(method),
+            Self::Unlisted(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for MethodRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The row of that exact name.
+pub fn find(name: &str) -> Option<&'static Method> {
+    let at = METHODS.binary_search_by(|method| method.name.cmp(name)).ok()?;
+    METHODS.get(at)
+}
+
+/// Whether a method by its name expects no answer; for methods that are not in the table.
+pub(super) fn is_notification_name(name: &str) -> bool {
+    name.starts_with("notifications/")
+}
+
+/// Whether the method opens a session (2025-11-25 "Lifecycle").
+pub fn is_initialize(method: &Method) -> bool {
+    method.name == "initialize"
+}
+
+const fn request(name: &'static str, sender: Sender, revisions: [Revision; 2], access: Access) -> Method {
+    Method::new(name, Shape::Request, sender, revisions, access)
+}
+
+const fn notice(name: &'static str, sender: Sender, revisions: [Revision; 2], access: Access) -> Method {
+    Method::new(name, Shape::Notification, sender, revisions, access)
+}
+
+const fn subject(kind: SubjectKind, pointer: &'static str) -> Access {
+    Subject { kind, pointer }
+}
+
+/// Every method and notification of the revisions 2024-11-05 to 2026-07-28 and of the tasks extension, by name.
+pub static METHODS: &[Method] = &[
+    request("completion/complete", Client, [L0, N], Completion).params(opaque::COMPLETE).result(opaque::COMPLETED),
+    request("elicitation/create", Server, [L2, N], Named).params(opaque::ELICIT).result(opaque::ELICITED),
+    request("initialize", Client, [L0, L3], Free).params(opaque::INITIALIZE).result(opaque::INITIALIZED),
+    request("logging/setLevel", Client, [L0, L3], Free).params(opaque::SET_LEVEL),
+    notice("notifications/cancelled", Both, [L0, N], Free).params(opaque::CANCELLED),
+    notice("notifications/elicitation/complete", Server, [L3, L3], Named).params(opaque::ELICITATION_COMPLETE),
+    notice("notifications/initialized", Client, [L0, L3], Free),
+    notice("notifications/message", Server, [L0, N], Free).params(opaque::LOGGED),
+    notice("notifications/progress", BothUntil(L3), [L0, N], Free).params(opaque::PROGRESS),
+    notice("notifications/prompts/list_changed", Server, [L0, N], Free),
+    notice("notifications/resources/list_changed", Server, [L0, N], Free),
+    notice("notifications/resources/updated", Server, [L0, N], subject(Resource, "/uri")).params(opaque::UPDATED),
+    notice("notifications/roots/list_changed", Client, [L0, L3], Free),
+    notice("notifications/subscriptions/acknowledged", Server, [N, N], Free).params(opaque::LISTEN),
+    notice("notifications/tasks", Server, [N, N], Named)
+        .params(opaque::DETAILED_TASK_NOTICE)
+        .binary(opaque::DETAILED_TASK_BINARY, &[]),
+    notice("notifications/tasks/status", Both, [L3, L3], Named).params(opaque::TASK_NOTICE),
+    notice("notifications/tools/list_changed", Server, [L0, N], Free),
+    request("ping", Both, [L0, L3], Free),
+    request("prompts/get", Client, [L0, N], subject(Prompt, "/name"))
+        .header("/name")
+        .params(opaque::CALL)
+        .result(opaque::PROMPT)
+        .binary(&[], opaque::PROMPT_BINARY),
+    request("prompts/list", Client, [L0, N], Free)
+        .list("prompts", "name", Prompt)
+        .params(opaque::PAGE)
+        .result(opaque::PROMPTS),
+    request("resources/list", Client, [L0, N], Free)
+        .list("resources", "uri", Resource)
+        .params(opaque::PAGE)
+        .result(opaque::RESOURCES),
+    request("resources/read", Client, [L0, N], subject(Resource, "/uri"))
+        .header("/uri")
+        .params(opaque::READ)
+        .result(opaque::CONTENTS)
+        .binary(&[], opaque::CONTENTS_BINARY),
+    request("resources/subscribe", Client, [L0, L3], subject(Resource, "/uri")).params(opaque::READ),
+    request("resources/templates/list", Client, [L0, N], Free)
+        .list("resourceTemplates", "uriTemplate", ResourceTemplate)
+        .params(opaque::PAGE)
+        .result(opaque::TEMPLATES),
+    request("resources/unsubscribe", Client, [L0, L3], subject(Resource, "/uri")).params(opaque::READ),
+    request("roots/list", Server, [L0, N], Named),
+    request("sampling/createMessage", Server, [L0, N], Named)
+        .params(opaque::SAMPLE)
+        .result(opaque::SAMPLED)
+        .binary(opaque::SAMPLE_BINARY, opaque::SAMPLED_BINARY),
+    request("server/discover", Client, [N, N], Free).result(opaque::DISCOVERED),
+    request("subscriptions/listen", Client, [N, N], Subscriptions).params(opaque::LISTEN),
+    request("tasks/cancel", Both, [L3, N], Named).header("/taskId").params(opaque::TASK_ID).result(opaque::TASK),
+    request("tasks/get", Both, [L3, N], Named)
+        .header("/taskId")
+        .params(opaque::TASK_ID)
+        .result(opaque::DETAILED_TASK)
+        .binary(&[], opaque::DETAILED_TASK_BINARY),
+    request("tasks/list", Both, [L3, L3], Named).params(opaque::PAGE).result(opaque::TASKS),
+    request("tasks/result", Both, [L3, L3], Named)
+        .params(opaque::TASK_ID)
+        .result(opaque::CALLED)
+        .binary(&[], opaque::CALLED_BINARY),
+    request("tasks/update", Client, [N, N], Named).header("/taskId").params(opaque::TASK_UPDATE),
+    request("tools/call", Client, [L0, N], subject(Tool, "/name"))
+        .header("/name")
+        .params(opaque::CALL)
+        .result(opaque::CALLED)
+        .binary(&[], opaque::CALLED_BINARY),
+    request("tools/list", Client, [L0, N], Free).list("tools", "name", Tool).params(opaque::PAGE).result(opaque::TOOLS),
+];
+
+#[cfg(test)]
+mod tests;
