@@ -1,10 +1,20 @@
 //! The Model Context Protocol as the proxy reads it: one table of methods, strict admission in both directions, headers,
 //! event streams and what travels sealed with the client. No I/O, no clock, no HTTP status.
 
+pub mod admit;
+pub mod envelope;
 pub mod era;
+pub mod error;
+pub mod headers;
+pub mod inbound;
 pub mod methods;
+pub mod names;
 pub mod session;
 pub mod sse;
 
+pub use admit::{Head, Known, Message, admit};
+pub use envelope::{MessageShape, RpcId};
 pub use era::{Era, Revision};
+pub use error::{AdmitError, Category};
+pub use inbound::{Inbound, admit_reply, admit_streamed};
 pub use methods::{Access, Method, MethodRef, SubjectKind, find};

@@ -1,0 +1,363 @@
+//! Admission of what a client sends: one message that every parser downstream reads as the proxy read it.
+
+mod message;
+mod reserved;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+
+use super::envelope::{self, Envelope, MessageShape};
+use super::error::{AdmitError, HeaderFlaw, HeaderKind, Refusal};
+use super::headers::{self, ParamHeader};
+use super::methods::{self, Access, Method, Shape, SubjectKind};
+use super::{Era, Revision};
+use crate::json::{self, Document, Kind, Span, Value};
+
+/// `_meta` key of the version a request speaks.
+pub(super) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+
+/// The head of a request as far as admission reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The client's header block.
+    pub headers: &'a HeaderMap,
+    /// What the session this request belongs to has negotiated; `None` without a session.
+    pub session: Option<Revision>,
+}
+
+/// What admission must be told about the server.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Longest body in bytes.
+    pub bytes: usize,
+    /// Bounds of the document.
+    pub limits: json::Limits,
+    /// Whether a rule names a method exactly.
+    pub names_method: &'a (dyn Fn(&str) -> bool + Send + Sync),
+    /// Revisions the server is configured for, in the order they are advertised.
+    pub supported: &'a [Revision],
+}
+
+/// A message of a client, admitted. Only [`admit`] makes one.
+#[derive(Debug)]
+pub struct Message {
+    document: Document,
+    revision: Revision,
+    shape: MessageShape,
+    method: Named,
+    subject: Option<(SubjectKind, Text)>,
+    params: Vec<ParamHeader>,
+}
+
+/// The method, if the message has one.
+#[derive(Debug)]
+enum Named {
+    Listed(&'static Method),
+    None,
+    Unlisted(Text),
+}
+
+/// A string of the document: where it stands, or decoded where it was escaped.
+#[derive(Debug)]
+enum Text {
+    Decoded(Box<str>),
+    Plain(Span),
+}
+
+/// Reads `body` as one JSON-RPC message that may go on, in the order of checks protocol.md prescribes: media type, size,
+/// JSON, envelope, then for 2026-07-28 `_meta`, headers, version and method.
+pub fn admit(head: &Head<'_>, body: Bytes, known: &Known<'_>) -> Result<Message, AdmitError> {
+    let fail = |refusal| AdmitError::new(refusal, None);
+    headers::check_media_type(head.headers).map_err(fail)?;
+    if body.len() > known.bytes {
+        return Err(fail(Refusal::TooLarge));
+    }
+    let document = Document::parse(body, &known.limits).map_err(|error| {
+        fail(match error.kind {
+            json::ErrorKind::TooLong => Refusal::TooLarge,
+            kind => Refusal::Json(kind),
+        })
+    })?;
+    let envelope =
+        Envelope::read(&document, true).map_err(|(flaw, id)| AdmitError::new(Refusal::Envelope(flaw), id))?;
+    let id = envelope.id();
+    let reading = Reading { head, known, envelope };
+    match reading.admit() {
+        Ok(admitted) => Ok(admitted.into_message(document)),
+        Err(refusal) => Err(AdmitError::new(refusal, id)),
+    }
+}
+
+/// What was found out about a message whose document is still borrowed.
+struct Admitted {
+    revision: Revision,
+    shape: MessageShape,
+    method: Named,
+    subject: Option<(SubjectKind, Text)>,
+    params: Vec<ParamHeader>,
+}
+
+impl Admitted {
+    fn into_message(self, document: Document) -> Message {
+        let Self { revision, shape, method, subject, params } = self;
+        Message { document, revision, shape, method, subject, params }
+    }
+}
+
+/// A message being read.
+struct Reading<'a> {
+    head: &'a Head<'a>,
+    known: &'a Known<'a>,
+    envelope: Envelope<'a>,
+}
+
+impl<'a> Reading<'a> {
+    fn admit(&self) -> Result<Admitted, Refusal> {
+        let shape = self.envelope.shape().map_err(Refusal::Envelope)?;
+        let params = self.envelope.params;
+        let meta = params.and_then(|params| params.get("_meta"));
+        self.refuse_disguises(params, meta)?;
+        let stated = meta.and_then(|meta| meta.get(META_VERSION));
+        let header = headers::single(self.head.headers, &headers::PROTOCOL_VERSION, HeaderKind::Version);
+        let is_modern = stated.is_some() || matches!(header, Ok(Some(header)) if Era::claims_modern(header));
+        if is_modern { self.modern(shape, meta, stated) } else { self.legacy(shape, header) }
+    }
+
+    /// Keys two parsers could read as different ones, above and inside what a rule is asked about (CVE-2026-27896).
+    fn refuse_disguises(&self, params: Option<Value<'_>>, meta: Option<Value<'_>>) -> Result<(), Refusal> {
+        let answer = self.envelope.result.or(self.envelope.error);
+        let inside = ["ref", "notifications", "clientInfo", "capabilities"];
+        let inside = inside.iter().filter_map(|name| params?.get(name));
+        let stated = meta.and_then(|meta| meta.get(META_CAPABILITIES));
+        let mut nested = inside.chain(meta).chain(stated);
+        let is_disguised = params.is_some_and(|params| envelope::has_disguise(params, reserved::PARAMS))
+            || answer.is_some_and(|answer| envelope::has_disguise(answer, reserved::RESULT))
+            || nested.any(|value| envelope::has_disguise(value, reserved::NESTED))
+            || params.or(answer).is_some_and(envelope::has_folded_siblings);
+        if is_disguised { Err(Refusal::DisguisedKey) } else { Ok(()) }
+    }
+
+    fn modern(
+        &self,
+        shape: MessageShape,
+        meta: Option<Value<'a>>,
+        stated: Option<Value<'a>>,
+    ) -> Result<Admitted, Refusal> {
+        if !self.known.supported.iter().any(|revision| revision.era() == Era::Modern) {
+            // An error of the new era would keep a client that speaks both from falling back.
+            return Err(self.unsupported(None, Era::Legacy));
+        }
+        let is_request = match shape {
+            MessageShape::Request { .. } => true,
+            MessageShape::Notification => false,
+            MessageShape::Response { .. } => return Err(Refusal::ClientResponse),
+        };
+        let version = if is_request { Some(required_meta(meta, stated)?) } else { text(stated) };
+        let name = self.method_name()?;
+        let listed = methods::find(&name);
+        let mirrored = listed.and_then(|method| method.header).filter(|_| is_request);
+        self.check_headers(version.as_deref(), &name, mirrored, is_request).map_err(Refusal::Header)?;
+        let revision = match version {
+            Some(version) => self.supported(&version, Era::Modern)?,
+            None => self.header_revision()?,
+        };
+        let params = headers::params(self.head.headers).map_err(Refusal::Header)?;
+        self.finish(shape, revision, params)
+    }
+
+    fn check_headers(
+        &self,
+        version: Option<&str>,
+        method: &str,
+        mirrored: Option<&str>,
+        is_request: bool,
+    ) -> Result<(), HeaderFlaw> {
+        let lines = self.head.headers;
+        // What headers a notification has is left open; those that are there must not lie.
+        let wanted = |name: &HeaderName| is_request || lines.contains_key(name);
+        if let Some(version) = version.filter(|_| wanted(&headers::PROTOCOL_VERSION)) {
+            headers::check(lines, &headers::PROTOCOL_VERSION, HeaderKind::Version, Some(version))?;
+        }
+        if wanted(&headers::METHOD) {
+            headers::check(lines, &headers::METHOD, HeaderKind::Method, Some(method))?;
+        }
+        if let Some(pointer) = mirrored {
+            let value = self.envelope.params.and_then(|params| params.pointer(pointer));
+            headers::check(lines, &headers::NAME, HeaderKind::Name, text(value).as_deref())?;
+        }
+        Ok(())
+    }
+
+    fn legacy(&self, shape: MessageShape, header: Result<Option<&str>, HeaderFlaw>) -> Result<Admitted, Refusal> {
+        let is_initialize =
+            text(self.envelope.method).and_then(|name| methods::find(&name)).is_some_and(methods::is_initialize);
+        if self.known.supported.iter().all(|revision| revision.era() == Era::Modern) {
+            let asked = text(self.envelope.params.and_then(|params| params.get("protocolVersion")));
+            return Err(if is_initialize {
+                self.unsupported(asked.as_deref(), Era::Modern)
+            } else {
+                Refusal::Header(HeaderFlaw::Missing(HeaderKind::Version))
+            });
+        }
+        let revision = match header.map_err(|_| self.unsupported(None, Era::Legacy))? {
+            Some(version) => self.supported(version, Era::Legacy)?,
+            None => self.head.session.unwrap_or(Revision::UNSTATED),
+        };
+        if !is_initialize && !self.known.supported.contains(&revision) {
+            return Err(self.unsupported(None, Era::Legacy));
+        }
+        self.finish(shape, revision, Vec::new())
+    }
+
+    fn header_revision(&self) -> Result<Revision, Refusal> {
+        let header = headers::single(self.head.headers, &headers::PROTOCOL_VERSION, HeaderKind::Version);
+        self.supported(header.map_err(Refusal::Header)?.unwrap_or_default(), Era::Modern)
+    }
+
+    fn supported(&self, version: &str, era: Era) -> Result<Revision, Refusal> {
+        let revision = Revision::parse(version).filter(|revision| revision.era() == era);
+        revision
+            .filter(|revision| self.known.supported.contains(revision))
+            .ok_or_else(|| self.unsupported(Some(version), era))
+    }
+
+    fn unsupported(&self, requested: Option<&str>, era: Era) -> Refusal {
+        let printable = |text: &&str| text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_graphic());
+        Refusal::UnsupportedVersion {
+            era,
+            requested: requested.filter(printable).map(Into::into),
+            supported: self.known.supported.into(),
+        }
+    }
+
+    fn method_name(&self) -> Result<Cow<'a, str>, Refusal> {
+        text(self.envelope.method).ok_or(Refusal::Envelope(envelope::Flaw::Method))
+    }
+
+    /// The method's own rules: known, of this era, in the right shape, with something to ask a rule about.
+    fn finish(&self, shape: MessageShape, revision: Revision, params: Vec<ParamHeader>) -> Result<Admitted, Refusal> {
+        if matches!(shape, MessageShape::Response { .. }) {
+            return Ok(Admitted { revision, shape, method: Named::None, subject: None, params });
+        }
+        let name = self.method_name()?;
+        let listed = methods::find(&name);
+        check_shape(&name, listed, &shape)?;
+        let method = match listed {
+            Some(method)
+                if method.is_from_client(revision) && (method.is_in(revision) || (self.known.names_method)(&name)) =>
+            {
+                Named::Listed(method)
+            }
+            None if (self.known.names_method)(&name) => self.unlisted(),
+            _ if matches!(shape, MessageShape::Notification) => return Err(Refusal::UnknownNotification),
+            _ => return Err(Refusal::UnknownMethod(revision.era())),
+        };
+        let subject = match &method {
+            Named::Listed(method) => self.subject(method.access)?,
+            Named::None | Named::Unlisted(_) => None,
+        };
+        Ok(Admitted { revision, shape, method, subject, params })
+    }
+
+    fn unlisted(&self) -> Named {
+        self.envelope.method.and_then(Text::of).map_or(Named::None, Named::Unlisted)
+    }
+
+    fn subject(&self, access: Access) -> Result<Option<(SubjectKind, Text)>, Refusal> {
+        let (kind, pointer) = match access {
+            Access::Subject { kind, pointer } => (kind, pointer),
+            Access::Completion => return self.completed().map(Some),
+            Access::Subscriptions => return self.listened().map(|()| None),
+            Access::Free | Access::Named => return Ok(None),
+        };
+        let value = self.envelope.params.and_then(|params| params.pointer(pointer));
+        let text = value.and_then(Text::of).ok_or(Refusal::Subject(pointer))?;
+        Ok(Some((kind, text)))
+    }
+
+    /// `params.ref` of a completion: a prompt by name, or a resource or template by URI.
+    fn completed(&self) -> Result<(SubjectKind, Text), Refusal> {
+        let missing = || Refusal::Subject("/ref");
+        let reference = self.envelope.params.and_then(|params| params.get("ref")).ok_or_else(missing)?;
+        let value = |name| reference.get(name);
+        match value("type").and_then(|value| value.as_str()).as_deref() {
+            Some("ref/prompt") if value("uri").is_none() => {
+                value("name").and_then(Text::of).map(|text| (SubjectKind::Prompt, text)).ok_or_else(missing)
+            }
+            Some("ref/resource") if value("name").is_none() => {
+                let uri = value("uri").ok_or_else(missing)?;
+                let is_template = uri.as_str().is_some_and(|uri| uri.contains('{'));
+                let kind = if is_template { SubjectKind::ResourceTemplate } else { SubjectKind::Resource };
+                Text::of(uri).map(|text| (kind, text)).ok_or_else(missing)
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    /// A listen names its resources and tasks as strings, or not at all.
+    fn listened(&self) -> Result<(), Refusal> {
+        let filter = self.envelope.params.and_then(|params| params.get("notifications"));
+        let filter = filter.filter(|filter| filter.kind() == Kind::Object).ok_or(Refusal::Subject("/notifications"))?;
+        for (name, pointer) in
+            [("resourceSubscriptions", "/notifications/resourceSubscriptions"), ("taskIds", "/notifications/taskIds")]
+        {
+            let Some(list) = filter.get(name) else { continue };
+            if list.kind() != Kind::Array || list.items().any(|item| item.kind() != Kind::String) {
+                return Err(Refusal::Subject(pointer));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The version a request states; 2026-07-28 wants it and the client's capabilities in every request.
+fn required_meta<'a>(meta: Option<Value<'_>>, stated: Option<Value<'a>>) -> Result<Cow<'a, str>, Refusal> {
+    let version = text(stated).ok_or(Refusal::RequiredMeta(META_VERSION))?;
+    let capabilities = meta.and_then(|meta| meta.get(META_CAPABILITIES));
+    match capabilities.map(|value| value.kind()) {
+        Some(Kind::Object) => Ok(version),
+        _ => Err(Refusal::RequiredMeta(META_CAPABILITIES)),
+    }
+}
+
+/// A request needs an id and a notification has none (JSON-RPC 2.0 section 4.1).
+fn check_shape(name: &str, listed: Option<&Method>, shape: &MessageShape) -> Result<(), Refusal> {
+    let is_notification =
+        listed.map_or_else(|| methods::is_notification_name(name), |method| method.shape == Shape::Notification);
+    match shape {
+        MessageShape::Notification if !is_notification && listed.is_none() => Err(Refusal::UnknownNotification),
+        MessageShape::Notification if !is_notification => Err(Refusal::RequestWithoutId),
+        MessageShape::Request { .. } if is_notification => Err(Refusal::NotificationWithId),
+        MessageShape::Notification | MessageShape::Request { .. } | MessageShape::Response { .. } => Ok(()),
+    }
+}
+
+fn text(value: Option<Value<'_>>) -> Option<Cow<'_, str>> {
+    value.and_then(|value| value.as_str())
+}
+
+fn inside_quotes(value: Value<'_>) -> Span {
+    let Span { start, end } = value.span();
+    Span { start: start + 1, end: end - 1 }
+}
+
+impl Text {
+    fn of(value: Value<'_>) -> Option<Self> {
+        match value.as_str()? {
+            Cow::Borrowed(_) => Some(Self::Plain(inside_quotes(value))),
+            Cow::Owned(text) => Some(Self::Decoded(text.into())),
+        }
+    }
+}
+
+/// The text of a span that was taken from a string without escapes.
+fn slice(document: &Document, span: Span) -> &str {
+    document.bytes().get(span.start..span.end).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

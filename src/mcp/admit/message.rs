@@ -1,0 +1,188 @@
+use std::borrow::Cow;
+
+use super::{META_CAPABILITIES, META_CLIENT, Message, Named, Text, slice};
+use crate::json::{Document, Kind, Value};
+use crate::mcp::envelope::{MessageShape, RpcId};
+use crate::mcp::error::{AdmitError, HeaderFlaw, HeaderKind, Refusal};
+use crate::mcp::headers::{self, ParamHeader};
+use crate::mcp::methods::{Method, MethodRef, SubjectKind};
+use crate::mcp::session::Capabilities;
+use crate::mcp::{Era, Revision, names};
+
+impl Message {
+    /// The message as it arrived.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// Which handshake its sender uses.
+    pub fn era(&self) -> Era {
+        self.revision.era()
+    }
+
+    /// The revision it is read by; for `initialize` the one of its header, not the one it asks for.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Request, notification or response.
+    pub fn shape(&self) -> &MessageShape {
+        &self.shape
+    }
+
+    /// The method; `None` for a response.
+    pub fn method(&self) -> Option<MethodRef<'_>> {
+        match &self.method {
+            Named::Listed(method) => Some(MethodRef::Listed(method)),
+            Named::None => None,
+            Named::Unlisted(text) => Some(MethodRef::Unlisted(text.get(&self.document))),
+        }
+    }
+
+    /// The row of the method; `None` for a response and for a method only a rule knows.
+    pub fn listed(&self) -> Option<&'static Method> {
+        self.method().and_then(|method| method.listed())
+    }
+
+    /// What a rule is asked about, decoded.
+    pub fn subject(&self) -> Option<(SubjectKind, &str)> {
+        self.subject.as_ref().map(|(kind, text)| (*kind, text.get(&self.document)))
+    }
+
+    /// Whether the subject may only be compared with a listed one, byte by byte.
+    pub fn subject_is_odd(&self) -> bool {
+        self.subject().is_some_and(|(kind, name)| names::is_odd(kind, name))
+    }
+
+    /// The id of a request or response.
+    pub fn id(&self) -> Option<&RpcId> {
+        match &self.shape {
+            MessageShape::Notification => None,
+            MessageShape::Request { id } | MessageShape::Response { id } => Some(id),
+        }
+    }
+
+    /// The id as it was written, quotes included.
+    pub fn id_raw(&self) -> Option<&[u8]> {
+        self.id().map(|id| id.raw().as_ref())
+    }
+
+    /// `params`.
+    pub fn params(&self) -> Option<Value<'_>> {
+        self.document.root().get("params")
+    }
+
+    /// `params.arguments`.
+    pub fn arguments(&self) -> Option<Value<'_>> {
+        self.params()?.get("arguments")
+    }
+
+    /// `params._meta`.
+    pub fn meta(&self) -> Option<Value<'_>> {
+        self.params()?.get("_meta")
+    }
+
+    /// `result` of a response.
+    pub fn result(&self) -> Option<Value<'_>> {
+        self.document.root().get("result")
+    }
+
+    /// `error` of a response.
+    pub fn error(&self) -> Option<Value<'_>> {
+        self.document.root().get("error")
+    }
+
+    /// `params._meta.progressToken` as it was written.
+    pub fn progress_token(&self) -> Option<&[u8]> {
+        self.meta()?.get("progressToken").map(|value| value.raw())
+    }
+
+    /// `params.requestState`: what a server gave the client to bring back (2026-07-28 "Multi Round-Trip Requests").
+    pub fn request_state(&self) -> Option<Value<'_>> {
+        self.params()?.get("requestState")
+    }
+
+    /// `params.inputResponses`.
+    pub fn input_responses(&self) -> Option<Value<'_>> {
+        self.params()?.get("inputResponses")
+    }
+
+    /// The version an `initialize` asks for.
+    pub fn requested_version(&self) -> Option<Cow<'_, str>> {
+        self.params()?.get("protocolVersion")?.as_str()
+    }
+
+    /// Name and version the client says it has; nothing vouches for them.
+    pub fn client_info(&self) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+        let info = self.meta().and_then(|meta| meta.get(META_CLIENT)).or_else(|| self.params()?.get("clientInfo"))?;
+        Some((info.get("name")?.as_str()?, info.get("version")?.as_str()?))
+    }
+
+    /// What the client declares to be able to do, in `_meta` or in `initialize`.
+    pub fn client_capabilities(&self) -> Capabilities {
+        let stated = self.meta().and_then(|meta| meta.get(META_CAPABILITIES));
+        let declared = stated.or_else(|| self.params()?.get("capabilities"));
+        declared.map_or_else(Capabilities::default, Capabilities::of)
+    }
+
+    /// Every resource a `subscriptions/listen` asks to hear about.
+    pub fn subscribed_resources(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.listened("resourceSubscriptions")
+    }
+
+    /// Every task a `subscriptions/listen` asks to hear about.
+    pub fn subscribed_tasks(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.listened("taskIds")
+    }
+
+    fn listened(&self, list: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        let filter = self.params().and_then(|params| params.get("notifications"));
+        let items = filter.and_then(|filter| filter.get(list)).map(|list| list.items());
+        items.into_iter().flatten().filter_map(|item| item.as_str())
+    }
+
+    /// Every `Mcp-Param-*` header, decoded; none outside 2026-07-28.
+    pub fn param_headers(&self) -> &[ParamHeader] {
+        &self.params
+    }
+
+    /// Refuses if a schema's mirrored arguments and the headers disagree (2026-07-28 "Custom Parameter Headers").
+    ///
+    /// `declared` holds the `x-mcp-header` names with pointers below `arguments`. Where the argument is absent or null no
+    /// header is expected, and one that is there lies. Headers that are not declared stay as they are.
+    pub fn check_param_headers(&self, declared: &[(&str, &str)]) -> Result<(), AdmitError> {
+        declared
+            .iter()
+            .try_for_each(|(header, pointer)| self.check_param(header, pointer))
+            .map_err(|flaw| AdmitError::new(Refusal::Header(flaw), self.id().cloned()))
+    }
+
+    fn check_param(&self, header: &str, pointer: &str) -> Result<(), HeaderFlaw> {
+        let is_it = |param: &&ParamHeader| {
+            param
+                .name
+                .as_str()
+                .strip_prefix(headers::PARAM_PREFIX)
+                .is_some_and(|name| name.eq_ignore_ascii_case(header))
+        };
+        let found = self.params.iter().find(is_it);
+        let value = self.arguments().and_then(|arguments| arguments.pointer(pointer));
+        match (found, value.filter(|value| value.kind() != Kind::Null)) {
+            (None, None) => Ok(()),
+            // What no header can say is the schema's to refuse.
+            (None, Some(value)) if headers::mirrored(value).is_none() => Ok(()),
+            (None, Some(_)) => Err(HeaderFlaw::Missing(HeaderKind::Param)),
+            (Some(param), Some(value)) if headers::mirrors(&param.value, value) => Ok(()),
+            (Some(_), _) => Err(HeaderFlaw::Differs(HeaderKind::Param)),
+        }
+    }
+}
+
+impl Text {
+    fn get<'a>(&'a self, document: &'a Document) -> &'a str {
+        match self {
+            Self::Decoded(text) => text,
+            Self::Plain(span) => slice(document, *span),
+        }
+    }
+}

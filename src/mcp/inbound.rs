@@ -1,0 +1,231 @@
+//! Admission of what an upstream sends, by the same strictness as what a client sends.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::envelope::{self, Envelope, Flaw, MessageShape, RpcId};
+use super::methods::{self, Method};
+use super::{Era, Revision};
+use crate::json::{self, Document, Limits, Value};
+
+/// Members of a result or error, of its items, and of what a server sends unasked, that a client acts on.
+const RESERVED: &[&str] = &[
+    "_meta",
+    "cacheScope",
+    "capabilities",
+    "completion",
+    "content",
+    "contents",
+    "cursor",
+    "inputRequests",
+    "instructions",
+    "isError",
+    "messages",
+    "nextCursor",
+    "prompts",
+    "protocolVersion",
+    "requestState",
+    "resourceTemplates",
+    "resources",
+    "resultType",
+    "roots",
+    "serverInfo",
+    "structuredContent",
+    "supportedVersions",
+    "task",
+    "taskId",
+    "tasks",
+    "tools",
+    "ttlMs",
+];
+
+/// Members of a notification's or server request's params.
+const RESERVED_PARAMS: &[&str] = &[
+    "_meta",
+    "content",
+    "data",
+    "elicitationId",
+    "error",
+    "inputRequests",
+    "level",
+    "logger",
+    "message",
+    "messages",
+    "mode",
+    "notifications",
+    "progress",
+    "progressToken",
+    "reason",
+    "requestId",
+    "requestedSchema",
+    "result",
+    "systemPrompt",
+    "taskId",
+    "tools",
+    "uri",
+    "url",
+];
+
+/// Members of an item of a list, and of an entry of `inputRequests`.
+const RESERVED_ITEM: &[&str] = &["inputSchema", "method", "name", "outputSchema", "params", "uri", "uriTemplate"];
+
+/// A message from an upstream, admitted.
+#[derive(Debug)]
+pub enum Inbound {
+    /// Something the server tells.
+    Notification {
+        /// The message.
+        document: Document,
+        /// Its row.
+        method: &'static Method,
+    },
+    /// Something the server asks of the client; never in 2026-07-28.
+    Request {
+        /// The message.
+        document: Document,
+        /// Its row.
+        method: &'static Method,
+        /// Chosen by the server.
+        id: RpcId,
+    },
+    /// The answer to what was asked.
+    Response {
+        /// The message.
+        document: Document,
+    },
+}
+
+impl Inbound {
+    /// The message.
+    pub fn document(&self) -> &Document {
+        match self {
+            Self::Notification { document, .. } | Self::Request { document, .. } | Self::Response { document } => {
+                document
+            }
+        }
+    }
+
+    /// `result`, of a response that has one.
+    pub fn result(&self) -> Option<Value<'_>> {
+        self.document().root().get("result")
+    }
+
+    /// `error`, of a response that has one.
+    pub fn error(&self) -> Option<Value<'_>> {
+        self.document().root().get("error")
+    }
+
+    /// `params`, of a request or notification.
+    pub fn params(&self) -> Option<Value<'_>> {
+        self.document().root().get("params")
+    }
+}
+
+/// Why a message of an upstream does not go on.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum InboundError {
+    /// An answer to something that was not asked.
+    #[error("answer to another request")]
+    ForeignId,
+    /// A key that a lax parser reads as another one.
+    #[error("a key is a disguised spelling of another key")]
+    DisguisedKey,
+    /// Not a JSON-RPC 2.0 message.
+    #[error("not a JSON-RPC message: {0:?}")]
+    Envelope(Flaw),
+    /// Not strict JSON.
+    #[error("not strict JSON: {0}")]
+    Json(json::ErrorKind),
+    /// Something other than the answer where only the answer may stand.
+    #[error("a message that is not the answer")]
+    NotAnAnswer,
+    /// A request in an era whose servers send none, or one nobody knows.
+    #[error("a request servers do not send")]
+    Request,
+    /// A notification nobody knows: dropped and counted, not an error of the exchange.
+    #[error("unknown notification")]
+    UnknownNotification,
+}
+
+impl InboundError {
+    /// Whether the message is only left out and the exchange goes on.
+    pub fn is_dropped(self) -> bool {
+        self == Self::UnknownNotification
+    }
+}
+
+/// Reads a whole JSON body as the answer to `asked`.
+pub fn admit_reply(body: Bytes, asked: &RpcId) -> Result<Inbound, InboundError> {
+    match read(body)? {
+        (document, MessageShape::Response { .. }) => answer(document, asked),
+        (_, MessageShape::Notification | MessageShape::Request { .. }) => Err(InboundError::NotAnAnswer),
+    }
+}
+
+/// Reads the data of one event of a stream: the answer to `asked`, or what a server of that revision may send besides.
+///
+/// `asked` is `None` on streams that answer nothing.
+pub fn admit_streamed(data: Bytes, asked: Option<&RpcId>, revision: Revision) -> Result<Inbound, InboundError> {
+    let (document, shape) = read(data)?;
+    match shape {
+        MessageShape::Response { .. } => answer(document, asked.ok_or(InboundError::ForeignId)?),
+        MessageShape::Notification => {
+            let method = sent(&document, revision).ok_or(InboundError::UnknownNotification)?;
+            Ok(Inbound::Notification { document, method })
+        }
+        MessageShape::Request { .. } if revision.era() == Era::Modern => Err(InboundError::Request),
+        MessageShape::Request { id } => {
+            let method = sent(&document, revision).ok_or(InboundError::Request)?;
+            Ok(Inbound::Request { document, method, id })
+        }
+    }
+}
+
+fn read(bytes: Bytes) -> Result<(Document, MessageShape), InboundError> {
+    let document = Document::parse(bytes, &Limits::ANSWER).map_err(|error| InboundError::Json(error.kind))?;
+    let envelope = Envelope::read(&document, false).map_err(|(flaw, _)| InboundError::Envelope(flaw))?;
+    refuse_disguises(&envelope)?;
+    let shape = envelope.shape().map_err(InboundError::Envelope)?;
+    Ok((document, shape))
+}
+
+fn refuse_disguises(envelope: &Envelope<'_>) -> Result<(), InboundError> {
+    let disguised =
+        |value: Option<Value<'_>>, reserved| value.is_some_and(|value| envelope::has_disguise(value, reserved));
+    let item = |value: Value<'_>| envelope::has_disguise(value, RESERVED_ITEM);
+    let lists = ["tools", "prompts", "resources", "resourceTemplates"];
+    let in_lists = || {
+        let lists = lists.iter().filter_map(|name| envelope.result?.get(name));
+        lists.flat_map(|list| list.items()).any(item)
+    };
+    let in_requests = || {
+        let requests = envelope.result.and_then(|result| result.get("inputRequests"));
+        requests.is_some_and(|requests| requests.members().any(|member| item(member.value)))
+    };
+    let is_disguised = disguised(envelope.result, RESERVED)
+        || disguised(envelope.params, RESERVED_PARAMS)
+        || in_lists()
+        || in_requests();
+    if is_disguised { Err(InboundError::DisguisedKey) } else { Ok(()) }
+}
+
+/// The asked id with the same JSON type (JSON-RPC 2.0 section 5), or somebody else's answer.
+fn answer(document: Document, asked: &RpcId) -> Result<Inbound, InboundError> {
+    let is_it = document.root().get("id").is_some_and(|id| asked.is(id));
+    if is_it { Ok(Inbound::Response { document }) } else { Err(InboundError::ForeignId) }
+}
+
+/// The row of a method that a server of that revision may send in that shape.
+fn sent(document: &Document, revision: Revision) -> Option<&'static Method> {
+    let root = document.root();
+    let name: Cow<'_, str> = root.get("method")?.as_str()?;
+    let method = methods::find(&name)?;
+    let is_request = root.get("id").is_some();
+    let fits = is_request == (method.shape == methods::Shape::Request);
+    (fits && method.is_in(revision) && method.is_from_server(revision)).then_some(method)
+}
+
+#[cfg(test)]
+mod tests;
