@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::Revision;
 use super::envelope::{self, Envelope, Flaw, MessageShape, RpcId};
 use super::methods::{self, Method};
-use super::{Era, Revision};
 use crate::json::{self, Document, Limits, Value};
 
 /// Members of a result or error, of its items, and of what a server sends unasked, that a client acts on.
@@ -175,7 +175,6 @@ pub fn admit_streamed(data: Bytes, asked: Option<&RpcId>, revision: Revision) ->
             let method = sent(&document, revision).ok_or(InboundError::UnknownNotification)?;
             Ok(Inbound::Notification { document, method })
         }
-        MessageShape::Request { .. } if revision.era() == Era::Modern => Err(InboundError::Request),
         MessageShape::Request { id } => {
             let method = sent(&document, revision).ok_or(InboundError::Request)?;
             Ok(Inbound::Request { document, method, id })
