@@ -1,5 +1,7 @@
 //! What `proxy.toml` means: checked once at the edge, in types that cannot be wrong.
 
+pub mod problem;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::problem::{Problem, Problems, Severity, Source};
 use crate::secret::Secret;
 
 /// Everything one process runs from.
