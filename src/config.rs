@@ -1,6 +1,16 @@
 //! What `proxy.toml` means: checked once at the edge, in types that cannot be wrong.
 
+pub mod certificate;
+mod expand;
+mod hide;
+pub(crate) mod keys;
+mod load;
 pub mod problem;
+mod raw;
+pub mod secret_source;
+pub(crate) mod suggest;
+pub(crate) mod units;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,13 +20,14 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::load::{load, parse};
 pub use self::problem::{Problem, Problems, Severity, Source};
 use crate::secret::Secret;
 
 /// Everything one process runs from.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The folder `proxy.toml` lies in; relative paths start there.
+    /// The folder `proxy.toml` lies in, empty for the current one; relative paths start there.
     pub directory: PathBuf,
     /// The public listener.
     pub server: Listener,
@@ -34,6 +45,13 @@ pub struct Config {
     pub sealing: Sealing,
     /// Logs.
     pub telemetry: Telemetry,
+}
+
+impl Config {
+    /// The policy files of a server, to be opened.
+    pub fn policy_files(&self, server: &Server) -> Vec<PathBuf> {
+        server.policies.iter().map(|path| self.directory.join(path)).collect()
+    }
 }
 
 /// `[server]`: addresses, TLS and the bounds of what is read from a client.
@@ -59,6 +77,13 @@ pub struct Listener {
     pub drain_delay: Duration,
     /// How long running calls may take after that.
     pub drain_timeout: Duration,
+}
+
+impl Listener {
+    /// Whether only this machine can connect.
+    pub fn is_loopback(&self) -> bool {
+        self.listen.iter().all(|address| address.ip().is_loopback())
+    }
 }
 
 /// `server.tls`.
@@ -100,6 +125,24 @@ pub struct Limits {
     pub keep_alive: Duration,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes: 1 << 20,
+            answer_bytes: 16 << 20,
+            event_bytes: 4 << 20,
+            header_count: 100,
+            header_bytes: 32 << 10,
+            connections: 10_000,
+            http2_streams: 100,
+            header_timeout: Duration::from_secs(10),
+            tls_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_mins(1),
+        }
+    }
+}
+
 /// `[admin]`.
 #[derive(Clone, Debug)]
 pub struct Admin {
@@ -124,7 +167,7 @@ pub struct Issuer {
     pub clock_skew: Duration,
     /// Whether RFC 9068 is required to the letter.
     pub strict: bool,
-    /// Claim that names the tenant and its accepted values; empty accepts any.
+    /// Accepted values of the claim that names the tenant; empty accepts any.
     pub tenants: Vec<String>,
     /// A claim that stands in for a missing `aud` (Cognito: `client_id`).
     pub audience_claim: Option<String>,
@@ -161,7 +204,7 @@ pub struct Server {
     pub issuers: Vec<Arc<str>>,
     /// Accepted `aud` values.
     pub audiences: Vec<String>,
-    /// Policy files, relative to [`Config::directory`].
+    /// Policy files as written; [`Config::policy_files`] starts them at [`Config::directory`].
     pub policies: Vec<PathBuf>,
     /// Human-readable name in the metadata document.
     pub resource_name: Option<String>,
@@ -217,6 +260,17 @@ pub struct Timeouts {
     pub first_byte: Duration,
     pub idle: Duration,
     pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            first_byte: Duration::from_secs(30),
+            idle: Duration::from_mins(5),
+            total: Duration::from_mins(10),
+        }
+    }
 }
 
 /// `[cors]`.

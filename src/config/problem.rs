@@ -137,7 +137,7 @@ impl Problem {
             Severity::Warning => Level::WARNING,
         };
         let group = level.primary_title(printable(&self.message));
-        let mut group = if self.file.text.is_empty() {
+        let mut group = if self.file.text.is_empty() || (self.label.is_empty() && self.span == (0..0)) {
             group.element(Origin::path(path.clone()))
         } else {
             let label = (!self.label.is_empty()).then(|| printable(&self.label));
@@ -149,8 +149,8 @@ impl Problem {
         }
         let mut report: Vec<Group<'_>> = vec![group];
         if let Some(suggestion) = &self.suggestion {
-            let patch = Patch::new(self.shown(&suggestion.span), suggestion.replacement.as_str());
-            let snippet = Snippet::source(self.file.text.as_str()).path(path).patch(patch);
+            let change = Patch::new(self.shown(&suggestion.span), suggestion.replacement.as_str());
+            let snippet = Snippet::source(self.file.text.as_str()).path(path).patch(change);
             report.push(Level::HELP.secondary_title(printable(&suggestion.title)).element(snippet));
         }
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };

@@ -37,7 +37,7 @@ fn says_the_path_of_a_file_without_text() {
 #[test]
 fn survives_spans_outside_the_text_and_inside_characters() {
     let file = file("a = \"é\"");
-    for span in [0..0, 5..6, 6..6, 7..700, 900..901, 8..8, 6..2] {
+    for span in [0..0, 5..6, 6..6, 7..700, 900..901, 8..8] {
         let problem = Problem::warning(&file, span.clone(), "m", "l").suggest(span, "x", "t");
         assert!(problem.render(false).starts_with("warning: m"));
         let _ = (problem.to_json(), problem.to_github());

@@ -1,0 +1,214 @@
+//! `[servers.NAME]`: the protected MCP servers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::Spanned;
+use url::Url;
+
+use super::super::suggest::list;
+use super::super::{Issuer, Listener, Server, Timeouts, UpstreamAuth, raw, walk};
+use super::Loader;
+
+impl Loader<'_> {
+    pub(super) fn servers(
+        &mut self,
+        raw: &BTreeMap<Spanned<String>, Spanned<raw::Server>>,
+        issuers: &BTreeMap<Arc<str>, Issuer>,
+        listener: Option<&Listener>,
+    ) -> BTreeMap<Arc<str>, Server> {
+        if raw.is_empty() {
+            self.missing(&(0..0), "servers", "");
+        }
+        let mut all: BTreeMap<Arc<str>, Server> = BTreeMap::new();
+        for (name, table) in raw {
+            self.name("a server", name);
+            let Some(server) = self.server(name.get_ref(), table, issuers, listener) else { continue };
+            if let Some(other) = all.values().find(|other| other.path == server.path) {
+                let span = table.get_ref().path.as_ref().map(Spanned::span).unwrap_or_default();
+                let problem = self.error(span, format!("the server `{}` has this path", other.name), "already taken");
+                self.report(problem);
+            }
+            all.insert(Arc::clone(&server.name), server);
+        }
+        self.shared_audiences(raw, &all);
+        all
+    }
+
+    fn server(
+        &mut self,
+        name: &str,
+        table: &Spanned<raw::Server>,
+        issuers: &BTreeMap<Arc<str>, Issuer>,
+        listener: Option<&Listener>,
+    ) -> Option<Server> {
+        let (span, raw) = (table.span(), table.get_ref());
+        let header = format!("servers.{name}");
+        for (key, written) in [("path", raw.path.is_some()), ("upstream", raw.upstream.is_some())] {
+            if !written {
+                self.missing(&span, key, &header);
+            }
+        }
+        if let Some(path) = &raw.path {
+            self.canonical_path(path);
+        }
+        let upstream = raw.upstream.as_ref().and_then(|written| self.url("upstream", written));
+        let path = raw.path.as_ref().map(|path| path.get_ref().clone());
+        let policies = self.policies(table, &header);
+        let accepted = self.accepted(table, issuers);
+        let upstream_ca_file = self.upstream_ca(raw, upstream.as_ref());
+        let upstream_auth = match &raw.upstream_auth {
+            Some(auth) => self.upstream_auth(auth),
+            None => Some(UpstreamAuth::None),
+        };
+        let resource_name = raw.resource_name.as_ref().map(|written| self.text("resource_name", written, 200));
+        let scopes_advertised = raw.scopes_advertised.as_ref().map(|scopes| self.scopes(scopes));
+        let meta = self.meta(raw.meta.as_deref().unwrap_or_default());
+        let timeouts = self.timeouts(raw.timeouts.as_ref());
+        let audiences = raw.audiences.as_ref().map(|written| self.texts("audiences", written));
+        let path = path?;
+        let origin = listener.map(|listener| listener.public_url.origin().ascii_serialization()).unwrap_or_default();
+        let resource = format!("{origin}{path}");
+        let server = Server {
+            name: name.into(),
+            audiences: audiences.unwrap_or_else(|| vec![resource.clone()]),
+            resource,
+            path,
+            upstream: upstream?,
+            upstream_ca_file,
+            upstream_http2: raw.upstream_http2.unwrap_or(false),
+            upstream_auth: upstream_auth?,
+            issuers: accepted,
+            policies,
+            resource_name,
+            scopes_advertised,
+            meta,
+            timeouts,
+        };
+        if let Some(written) = raw.upstream.as_ref().filter(|_| server.upstream.as_str() == server.resource) {
+            let problem = self.error(written.span(), "`upstream` is this proxy itself", "would call itself for ever");
+            self.report(problem);
+        }
+        Some(server)
+    }
+
+    /// A token for one server must not open the next.
+    fn shared_audiences(
+        &mut self,
+        raw: &BTreeMap<Spanned<String>, Spanned<raw::Server>>,
+        all: &BTreeMap<Arc<str>, Server>,
+    ) {
+        let written = |name: &str| raw.get(name).and_then(|table| table.get_ref().audiences.as_ref());
+        for server in all.values() {
+            let entries = written(&server.name).into_iter().flat_map(Spanned::get_ref);
+            for entry in entries {
+                let other = all
+                    .values()
+                    .filter(|other| other.name < server.name || written(&other.name).is_none())
+                    .find(|other| {
+                        other.name != server.name
+                            && other.audiences.contains(entry.get_ref())
+                            && other.issuers.iter().any(|issuer| server.issuers.contains(issuer))
+                    });
+                if let Some(other) = other {
+                    let message = format!("tokens for the servers `{}` and `{}` open both", other.name, server.name);
+                    let problem = self.warning(entry.span(), message, "the same audience");
+                    self.report(problem.help("give every server an audience of its own where the issuer can"));
+                }
+            }
+        }
+    }
+
+    fn policies(&mut self, table: &Spanned<raw::Server>, header: &str) -> Vec<PathBuf> {
+        let Some(written) = &table.get_ref().policies else {
+            self.missing(&table.span(), "policies", header);
+            return Vec::new();
+        };
+        if written.get_ref().is_empty() {
+            let problem = self.error(written.span(), "`policies` is empty", "without a rule every call is denied");
+            self.report(problem.help("name at least one file, for example `policies = [\"policies/crm.toml\"]`"));
+        }
+        self.distinct("policies", written.get_ref());
+        for file in written.get_ref() {
+            self.existing("policies", file);
+        }
+        written.get_ref().iter().map(|file| PathBuf::from(file.get_ref())).collect()
+    }
+
+    /// The accepted issuers; the only one there is by default.
+    fn accepted(&mut self, table: &Spanned<raw::Server>, known: &BTreeMap<Arc<str>, Issuer>) -> Vec<Arc<str>> {
+        let Some(written) = &table.get_ref().issuers else {
+            if known.len() > 1 && !self.excused.contains(&(table.span(), "issuers")) {
+                let message = "`issuers` is missing: there is more than one to choose from";
+                let problem = self.error(table.span(), message, "whose tokens are accepted here?");
+                let names = list(known.keys().map(AsRef::as_ref));
+                self.report(problem.help(format!("write `issuers = [\"…\"]`; configured are {names}")));
+            }
+            return known.keys().cloned().collect();
+        };
+        let names = self.texts("issuers", written);
+        for entry in written.get_ref().iter().filter(|entry| !known.contains_key(entry.get_ref().as_str())) {
+            let message = format!("there is no issuer `{}`", entry.get_ref());
+            let problem = self.error(entry.span(), message, "not configured");
+            let help = walk::advice(entry.get_ref(), known.keys().map(AsRef::as_ref));
+            self.report(problem.help(help));
+        }
+        names.iter().map(|name| name.as_str().into()).collect()
+    }
+
+    fn upstream_ca(&mut self, raw: &raw::Server, upstream: Option<&Url>) -> Option<PathBuf> {
+        let written = raw.upstream_ca_file.as_ref()?;
+        if upstream.is_some_and(|url| url.scheme() == "http") {
+            let problem = self.error(written.span(), "`upstream_ca_file` has no effect", "the upstream is not https");
+            self.report(problem);
+        }
+        Some(self.certificates("upstream_ca_file", written))
+    }
+
+    /// Scope tokens (RFC 6749 section 3.3).
+    fn scopes(&mut self, written: &[Spanned<String>]) -> Vec<String> {
+        for scope in written {
+            let fits = scope.get_ref().bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+            if !fits || scope.get_ref().is_empty() {
+                let problem =
+                    self.error(scope.span(), "not a scope", "one word of printable ASCII without `\"` and `\\`");
+                self.report(problem);
+            }
+        }
+        self.distinct("scopes_advertised", written)
+    }
+
+    /// Names of `_meta` members (MCP 2025-06-18, basic, `_meta`).
+    fn meta(&mut self, written: &[Spanned<String>]) -> Vec<String> {
+        for key in written {
+            let fits = key.get_ref().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte));
+            if !fits {
+                let problem =
+                    self.error(key.span(), "not a `_meta` key", "only letters, digits and `-_./` are allowed");
+                self.report(problem.help("for example `com.example/trace`"));
+            }
+        }
+        self.distinct("meta", written)
+    }
+
+    fn timeouts(&mut self, raw: Option<&raw::Timeouts>) -> Timeouts {
+        let default = Timeouts::default();
+        let Some(raw) = raw else { return default };
+        let range = Duration::from_millis(10)..=Duration::from_hours(24);
+        let minute = Duration::from_millis(10)..=Duration::from_mins(1);
+        let timeouts = Timeouts {
+            connect: self.duration("connect", raw.connect.as_ref(), default.connect, &minute),
+            first_byte: self.duration("first_byte", raw.first_byte.as_ref(), default.first_byte, &range),
+            idle: self.duration("idle", raw.idle.as_ref(), default.idle, &range),
+            total: self.duration("total", raw.total.as_ref(), default.total, &range),
+        };
+        let short = timeouts.total < timeouts.first_byte.max(timeouts.connect);
+        if let Some(written) = raw.total.as_ref().filter(|_| short) {
+            let problem = self.error(written.span(), "`total` ends before `connect` or `first_byte` can", "too short");
+            self.report(problem);
+        }
+        timeouts
+    }
+}

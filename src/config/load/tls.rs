@@ -1,0 +1,110 @@
+//! `server.tls`: the chain, its key and what clients must show.
+
+use std::path::Path;
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use toml::Spanned;
+
+use super::super::certificate::Certificate;
+use super::super::{ClientAuth, Tls, raw};
+use super::Loader;
+
+/// `client_certificates`.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Off,
+    Optional,
+    Required,
+}
+
+impl Loader<'_> {
+    pub(super) fn tls(&mut self, raw: &Spanned<raw::Tls>) -> Option<Tls> {
+        let (span, raw) = (raw.span(), raw.get_ref());
+        let client_auth = self.client_auth(raw);
+        for (key, written) in [("cert_file", &raw.cert_file), ("key_file", &raw.key_file)] {
+            if written.is_none() {
+                self.missing(&span, key, "server.tls");
+            }
+        }
+        let cert_file = raw.cert_file.as_ref().map(|written| self.chain(written));
+        let key_file = raw.key_file.as_ref().map(|written| self.private_key(written));
+        Some(Tls { cert_file: cert_file?, key_file: key_file?, client_auth })
+    }
+
+    fn chain(&mut self, written: &Spanned<String>) -> std::path::PathBuf {
+        let path = self.certificates("cert_file", written);
+        if let (Some(now), Ok(leaf)) = (self.disk, Certificate::read(&path)) {
+            let label = match leaf.days_left(now) {
+                days if days < 0 => "it has expired: clients will refuse to connect".to_owned(),
+                0 => "it expires today".to_owned(),
+                1 => "it expires tomorrow".to_owned(),
+                days if days < Certificate::SOON_DAYS => format!("it expires in {days} days"),
+                _ => return path,
+            };
+            let message = format!("the certificate of `{}` needs to be renewed", leaf.name);
+            let problem = self.warning(written.span(), message, label);
+            self.report(problem);
+        }
+        path
+    }
+
+    /// A PEM file with at least one certificate.
+    pub(super) fn certificates(&mut self, key: &str, written: &Spanned<String>) -> std::path::PathBuf {
+        let path = self.existing(key, written);
+        if self.disk.is_some() && path.is_file() {
+            let label = match first_certificate(&path) {
+                Ok(()) => return path,
+                Err(label) => label,
+            };
+            let problem = self.error(written.span(), format!("`{key}`: no certificate to use"), label);
+            self.report(problem.help("it must be PEM text with `-----BEGIN CERTIFICATE-----`"));
+        }
+        path
+    }
+
+    fn private_key(&mut self, written: &Spanned<String>) -> std::path::PathBuf {
+        let path = self.existing("key_file", written);
+        if self.disk.is_some() && path.is_file() {
+            if PrivateKeyDer::from_pem_file(&path).is_err() {
+                let problem = self.error(written.span(), "`key_file`: no private key to use", "not a PEM private key");
+                self.report(problem.help("it must be PEM text with `-----BEGIN PRIVATE KEY-----`"));
+            }
+            self.exposed("key_file", written.span(), &path);
+        }
+        path
+    }
+
+    fn client_auth(&mut self, raw: &raw::Tls) -> ClientAuth {
+        let words = [("off", Wanted::Off), ("optional", Wanted::Optional), ("required", Wanted::Required)];
+        let wanted = self.choice("client_certificates", raw.client_certificates.as_ref(), &words, &[]);
+        let authorities = raw.client_ca_file.as_ref().map(|written| self.certificates("client_ca_file", written));
+        match (wanted, authorities) {
+            // Whoever names authorities and says no more wants certificates checked.
+            (None | Some(Wanted::Required), Some(path)) => ClientAuth::Required(path),
+            (Some(Wanted::Optional), Some(path)) => ClientAuth::Optional(path),
+            (Some(Wanted::Off), Some(_)) => {
+                let span = raw.client_ca_file.as_ref().map(Spanned::span).unwrap_or_default();
+                let problem = self.error(span, "`client_ca_file` has no effect", "certificates are off");
+                self.report(problem.help("take it out, or write `client_certificates = \"required\"`"));
+                ClientAuth::Off
+            }
+            (Some(Wanted::Optional | Wanted::Required), None) => {
+                let span = raw.client_certificates.as_ref().map(Spanned::span).unwrap_or_default();
+                let problem = self.error(span, "`client_certificates` needs `client_ca_file`", "checked against what?");
+                self.report(problem.help("for example `client_ca_file = \"clients.pem\"`"));
+                ClientAuth::Off
+            }
+            (None | Some(Wanted::Off), None) => ClientAuth::Off,
+        }
+    }
+}
+
+fn first_certificate(path: &Path) -> Result<(), String> {
+    let mut all = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
+    match all.next() {
+        Some(Ok(_)) => Certificate::read(path).map(|_| ()).map_err(|error| error.to_string()),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("no certificate in it".to_owned()),
+    }
+}

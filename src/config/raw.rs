@@ -1,0 +1,205 @@
+//! What `proxy.toml` says, key by key, before anything is checked. `walk` has compared it with the table of keys, so
+//! serde finds nothing unknown or of the wrong type; should the two ever differ, serde refuses.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Proxy {
+    pub(super) version: Option<Spanned<i64>>,
+    pub(super) server: Option<Spanned<Listener>>,
+    pub(super) admin: Option<Spanned<Admin>>,
+    pub(super) issuers: BTreeMap<Spanned<String>, Spanned<Issuer>>,
+    pub(super) servers: BTreeMap<Spanned<String>, Spanned<Server>>,
+    pub(super) cors: Option<Cors>,
+    pub(super) audit: Option<Audit>,
+    pub(super) sealing: Option<Sealing>,
+    pub(super) telemetry: Option<Telemetry>,
+}
+
+/// `[server]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) listen: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) public_url: Option<Spanned<String>>,
+    pub(super) tls: Option<Spanned<Tls>>,
+    pub(super) plain_http: Option<Spanned<bool>>,
+    pub(super) allowed_hosts: Option<Vec<Spanned<String>>>,
+    pub(super) allowed_origins: Option<Vec<Spanned<String>>>,
+    pub(super) workers: Option<Spanned<i64>>,
+    pub(super) drain: Option<Drain>,
+    pub(super) limits: Option<Limits>,
+}
+
+/// `server.tls`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) cert_file: Option<Spanned<String>>,
+    pub(super) key_file: Option<Spanned<String>>,
+    pub(super) client_ca_file: Option<Spanned<String>>,
+    pub(super) client_certificates: Option<Spanned<String>>,
+}
+
+/// `server.drain`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Drain {
+    pub(super) delay: Option<Spanned<String>>,
+    pub(super) timeout: Option<Spanned<String>>,
+}
+
+/// `server.limits`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) request_bytes: Option<Spanned<String>>,
+    pub(super) answer_bytes: Option<Spanned<String>>,
+    pub(super) event_bytes: Option<Spanned<String>>,
+    pub(super) header_count: Option<Spanned<i64>>,
+    pub(super) header_bytes: Option<Spanned<String>>,
+    pub(super) connections: Option<Spanned<i64>>,
+    pub(super) http2_streams: Option<Spanned<i64>>,
+    pub(super) header_timeout: Option<Spanned<String>>,
+    pub(super) tls_timeout: Option<Spanned<String>>,
+    pub(super) body_timeout: Option<Spanned<String>>,
+    pub(super) keep_alive: Option<Spanned<String>>,
+}
+
+/// `[admin]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    pub(super) listen: Option<Spanned<String>>,
+    pub(super) beyond_loopback: Option<bool>,
+}
+
+/// `[issuers.NAME]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the file's key, and the name of the thing in RFC 8414")]
+pub(super) struct Issuer {
+    pub(super) issuer: Option<Spanned<String>>,
+    pub(super) jwks_uri: Option<Spanned<String>>,
+    pub(super) algorithms: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) scope_claim: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) clock_skew: Option<Spanned<String>>,
+    pub(super) strict: Option<bool>,
+    pub(super) tenants: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) audience_claim: Option<Spanned<String>>,
+    pub(super) jwks: Option<Jwks>,
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) insecure_loopback: Option<Spanned<bool>>,
+}
+
+/// `issuers.NAME.jwks`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Jwks {
+    pub(super) cache_ttl: Option<Spanned<String>>,
+    pub(super) min_refresh_interval: Option<Spanned<String>>,
+    pub(super) max_stale: Option<Spanned<String>>,
+}
+
+/// `[servers.NAME]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    pub(super) path: Option<Spanned<String>>,
+    pub(super) upstream: Option<Spanned<String>>,
+    pub(super) policies: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) issuers: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) audiences: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) resource_name: Option<Spanned<String>>,
+    pub(super) scopes_advertised: Option<Vec<Spanned<String>>>,
+    pub(super) meta: Option<Vec<Spanned<String>>>,
+    pub(super) upstream_ca_file: Option<Spanned<String>>,
+    pub(super) upstream_http2: Option<bool>,
+    pub(super) timeouts: Option<Timeouts>,
+    pub(super) upstream_auth: Option<Spanned<UpstreamAuth>>,
+}
+
+/// `servers.NAME.timeouts`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Timeouts {
+    pub(super) connect: Option<Spanned<String>>,
+    pub(super) first_byte: Option<Spanned<String>>,
+    pub(super) idle: Option<Spanned<String>>,
+    pub(super) total: Option<Spanned<String>>,
+}
+
+/// `servers.NAME.upstream_auth`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpstreamAuth {
+    pub(super) r#type: Option<Spanned<String>>,
+    pub(super) username: Option<Spanned<String>>,
+    pub(super) password: Option<Spanned<Secret>>,
+    pub(super) token: Option<Spanned<Secret>>,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) value: Option<Spanned<Secret>>,
+}
+
+/// Where a secret is read from.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Secret {
+    pub(super) credential: Option<Spanned<String>>,
+    pub(super) env: Option<Spanned<String>>,
+    pub(super) file: Option<Spanned<String>>,
+    pub(super) value: Option<Spanned<String>>,
+}
+
+/// `[cors]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cors {
+    pub(super) allow_origins: Option<Vec<Spanned<String>>>,
+}
+
+/// `[audit]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    pub(super) sinks: Option<Spanned<Vec<Spanned<Sink>>>>,
+    pub(super) on_error: Option<Spanned<String>>,
+    pub(super) sync: Option<bool>,
+}
+
+/// An entry of `audit.sinks`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sink {
+    pub(super) r#type: Option<Spanned<String>>,
+    pub(super) path: Option<Spanned<String>>,
+}
+
+/// `[sealing]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sealing {
+    pub(super) keys: Option<Vec<Spanned<SealingKey>>>,
+}
+
+/// An entry of `sealing.keys`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SealingKey {
+    pub(super) id: Option<Spanned<String>>,
+    pub(super) file: Option<Spanned<String>>,
+    pub(super) seal_from: Option<Spanned<String>>,
+    pub(super) open_until: Option<Spanned<String>>,
+}
+
+/// `[telemetry]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Telemetry {
+    pub(super) log_format: Option<Spanned<String>>,
+}

@@ -1,0 +1,105 @@
+//! Durations and sizes as people write them.
+
+use std::time::Duration;
+
+/// A text that is not a quantity, and what one looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UnitError {
+    #[error("not a duration")]
+    Duration,
+    #[error("the number has no unit")]
+    DurationWithoutUnit,
+    #[error("not a size")]
+    Size,
+}
+
+impl UnitError {
+    /// How to write it.
+    pub(crate) const fn help(self) -> &'static str {
+        match self {
+            Self::Duration | Self::DurationWithoutUnit => {
+                "write a number and a unit, for example \"250ms\", \"30s\", \"5m\", \"1h 30m\" or \"7d\""
+            }
+            Self::Size => "write a whole number and a unit, for example \"512 B\", \"64 KiB\", \"1 MiB\" or \"1 GiB\"",
+        }
+    }
+}
+
+/// Reads `"30s"` or `"1h 30m"`.
+pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(UnitError::DurationWithoutUnit);
+    }
+    humantime::parse_duration(text).map_err(|_| UnitError::Duration)
+}
+
+/// Reads `"1 MiB"` or `"1048576"` as bytes.
+pub(crate) fn size(text: &str) -> Result<usize, UnitError> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).ok_or(UnitError::Size)?;
+    let number: usize = number.parse().map_err(|_| UnitError::Size)?;
+    let factor = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "gb" => 1_000_000_000,
+        "gib" => 1 << 30,
+        "kb" => 1000,
+        "kib" => 1 << 10,
+        "mb" => 1_000_000,
+        "mib" => 1 << 20,
+        _ => return Err(UnitError::Size),
+    };
+    number.checked_mul(factor).ok_or(UnitError::Size)
+}
+
+/// `1 MiB`, exact: the largest unit that leaves a whole number.
+pub(crate) fn show_size(bytes: usize) -> String {
+    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes >= 1 << shift && bytes.trailing_zeros() >= shift {
+            return format!("{} {unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes} B")
+}
+
+/// `5m`, `1h 30m`.
+pub(crate) fn show_duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, UnitError, duration, show_size, size};
+
+    #[test]
+    fn reads_durations() {
+        for (text, millis) in [("250ms", 250), ("30s", 30_000), (" 5m ", 300_000), ("1h 30m", 5_400_000), ("0s", 0)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!(duration("30"), Err(UnitError::DurationWithoutUnit));
+        for text in ["", "s", "-1s", "1.5x", "30 bananas", "٣s", "99999999999999999999s"] {
+            assert_eq!(duration(text), Err(UnitError::Duration), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_sizes() {
+        for (text, bytes) in
+            [("0", 0), ("512", 512), ("512 B", 512), ("64KiB", 65_536), ("1 mib", 1 << 20), ("2 MB", 2_000_000)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1.5 MiB", "1 M", "1 MiB!", "99999999999999999999", "99999999999999999 GiB"] {
+            assert_eq!(size(text), Err(UnitError::Size), "{text}");
+        }
+    }
+
+    #[test]
+    fn shows_sizes_exactly() {
+        for (bytes, text) in [(0, "0 B"), (1000, "1000 B"), (1 << 20, "1 MiB"), (1536, "1536 B"), (3 << 30, "3 GiB")] {
+            assert_eq!(show_size(bytes), text);
+            assert_eq!(size(text), Ok(bytes));
+        }
+    }
+}
