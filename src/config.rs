@@ -346,3 +346,6 @@ pub enum LogFormat {
     /// For people.
     Pretty,
 }
+
+#[cfg(test)]
+mod tests;

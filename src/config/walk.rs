@@ -65,7 +65,8 @@ impl Walk<'_> {
 
     fn unknown(&mut self, key: &Spanned<Cow<'_, str>>, table: &DeTable<'_>, span: &Range<usize>, place: Place<'_>) {
         let name: &str = key.get_ref();
-        if place.schema.later.contains(&name) {
+        if let Some(later) = place.schema.later.iter().find(|later| **later == name) {
+            self.excused.insert((span.clone(), later));
             let problem = Problem::error(
                 self.file,
                 key.span(),
@@ -153,6 +154,8 @@ impl Walk<'_> {
                 table.insert(name, value);
                 continue;
             }
+            // Named tables are at the top, whose span is empty.
+            self.excused.insert((0..0, key.name));
             let problem = Problem::error(
                 self.file,
                 name.span(),

@@ -134,15 +134,16 @@ impl Loader<'_> {
         let all = self.texts("algorithms", written);
         for entry in written.get_ref().iter().filter(|entry| !ALGORITHMS.contains(&entry.get_ref().as_str())) {
             let name = entry.get_ref().to_ascii_uppercase();
-            let (message, label) = if name == "NONE" {
-                ("`none` is not a signature", "anyone could write a token")
+            let problem = if name == "NONE" {
+                self.error(entry.span(), "`none` is not a signature", "anyone could write a token")
             } else if name.starts_with("HS") {
-                ("shared-secret algorithms are refused", "whoever can check a token could also make one")
+                let label = "whoever can check such a token could also make one";
+                self.error(entry.span(), "algorithms with a shared secret are refused", label)
             } else {
-                ("unknown or unsupported algorithm", "not accepted")
+                let problem = self.error(entry.span(), "unknown or unsupported algorithm", "not accepted");
+                problem.help(walk::advice(entry.get_ref(), ALGORITHMS))
             };
-            let problem = self.error(entry.span(), message, label);
-            self.report(problem.help(walk::advice(entry.get_ref(), ALGORITHMS)));
+            self.report(problem);
         }
         all
     }

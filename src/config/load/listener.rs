@@ -103,7 +103,7 @@ impl Loader<'_> {
         let default = Limits::default();
         let Some(raw) = raw else { return default };
         let wait = Duration::from_millis(100)..=HOUR;
-        let limits = Limits {
+        Limits {
             request_bytes: self.size(
                 "request_bytes",
                 raw.request_bytes.as_ref(),
@@ -125,12 +125,7 @@ impl Loader<'_> {
             tls_timeout: self.duration("tls_timeout", raw.tls_timeout.as_ref(), default.tls_timeout, &wait),
             body_timeout: self.duration("body_timeout", raw.body_timeout.as_ref(), default.body_timeout, &wait),
             keep_alive: self.duration("keep_alive", raw.keep_alive.as_ref(), default.keep_alive, &wait),
-        };
-        if let Some(written) = raw.event_bytes.as_ref().filter(|_| limits.event_bytes > limits.answer_bytes) {
-            let problem = self.error(written.span(), "`event_bytes` is above `answer_bytes`", "could never be reached");
-            self.report(problem);
         }
-        limits
     }
 
     pub(super) fn admin(&mut self, raw: &Spanned<raw::Admin>, server: Option<&Listener>) -> Option<Admin> {

@@ -171,7 +171,7 @@ impl Loader<'_> {
     fn scopes(&mut self, written: &[Spanned<String>]) -> Vec<String> {
         for scope in written {
             let fits = scope.get_ref().bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
-            if !fits || scope.get_ref().is_empty() {
+            if !fits {
                 let problem =
                     self.error(scope.span(), "not a scope", "one word of printable ASCII without `\"` and `\\`");
                 self.report(problem);
