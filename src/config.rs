@@ -337,7 +337,7 @@ pub struct Telemetry {
 }
 
 /// `telemetry.log_format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// Pretty on a terminal, JSON elsewhere.
     Auto,

@@ -1,5 +1,6 @@
 //! An authenticating, policy-deciding, masking reverse proxy for MCP servers that already exist.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod json;

@@ -17,7 +17,11 @@ fn in_full() -> String {
             rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
         })
     };
-    EXAMPLE.lines().map(|line| if setting(line) { &line[1..] } else { line }).collect::<Vec<_>>().join("\n")
+    EXAMPLE
+        .lines()
+        .map(|line| if setting(line) { line.trim_start_matches('#') } else { line })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -73,7 +77,7 @@ fn written(table: &DeTable<'_>, schema: &Table, path: &str, all: &mut BTreeSet<S
                 }
             }
             (Kind::Tables(below), DeValue::Array(tables)) => {
-                for one in tables.iter() {
+                for one in tables {
                     written(one.get_ref().as_table().unwrap(), below, &format!("{here}.*"), all);
                 }
             }
@@ -209,7 +213,7 @@ proptest! {
     #[test]
     fn damage_is_survived(at in 0..EXAMPLE.len(), cut in 0..60_usize, put in "[\\[\\]\"'={}, \\na-z0-9$.#é]{0,6}") {
         let end = (at + cut).min(EXAMPLE.len());
-        let text = format!("{}{put}{}", &EXAMPLE[..at], &EXAMPLE[end..]);
+        let text = format!("{}{put}{}", EXAMPLE.get(..at).unwrap(), EXAMPLE.get(end..).unwrap());
         match checked(&text) {
             // `plain_http`, `insecure_loopback` and the like cannot be hit by so little.
             Ok((config, problems)) => {

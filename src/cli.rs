@@ -1,0 +1,218 @@
+//! The command line: arguments in, exit code out. Results go to standard output, messages to standard error.
+//!
+//! One file a command. Each has a clap `Args` struct with `run(&self, global, streams) -> Exit`, one variant in
+//! [`Command`] and one line in [`run`].
+
+pub mod check;
+pub mod version;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write};
+use std::panic;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::LogFormat;
+
+/// How the process ends; the numbers are part of the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done; the answer is yes.
+    Done = 0,
+    /// The answer is no: denied, failed, findings, not ready.
+    No = 1,
+    /// Wrong arguments.
+    Usage = 2,
+    /// Something needed could not be reached (`EX_UNAVAILABLE` of sysexits).
+    Unavailable = 69,
+    /// A fault of the program (`EX_SOFTWARE`).
+    Internal = 70,
+    /// The configuration cannot be used (`EX_CONFIG`).
+    Config = 78,
+    /// Ended by Ctrl-C.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An authenticating, policy-deciding, masking reverse proxy for MCP servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portcullis",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Start with `portcullis check`; every key of proxy.toml is explained in proxy.toml.example."
+)]
+pub struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check proxy.toml and the files it names, without starting anything.
+    Check(check::Check),
+    /// Show the version and what it was built with.
+    Version(version::Version),
+}
+
+/// What every command understands.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The configuration file.
+    #[arg(short, long, global = true, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "proxy.toml")]
+    pub config: PathBuf,
+    /// When to use colour.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        help = "When to use colour; NO_COLOR and CLICOLOR_FORCE are honoured"
+    )]
+    pub color: Color,
+    /// The least level to log.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        help = "Log this level and above [default: $RUST_LOG, else info]"
+    )]
+    pub log_level: Option<LogLevel>,
+    /// How log lines look.
+    #[arg(long, global = true, value_name = "FORMAT", help = "How log lines look [default: telemetry.log_format]")]
+    pub log_format: Option<LogFormat>,
+    /// Print errors only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Log more: -v debug, -vv trace.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal that can show it.
+    Auto,
+    /// Even into files and pipes.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// `--log-level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        })
+    }
+}
+
+impl Global {
+    /// The filter for logs: `--log-level`, else `-v` and `-q`, else `rust_log`, else `info`.
+    pub fn log_filter(&self, rust_log: Option<&str>) -> String {
+        match (self.log_level, self.verbose, self.quiet) {
+            (Some(level), ..) => level.to_string(),
+            (None, 0, true) => LogLevel::Error.to_string(),
+            (None, 0, false) => rust_log.filter(|filter| !filter.is_empty()).unwrap_or("info").to_owned(),
+            (None, 1, _) => LogLevel::Debug.to_string(),
+            (None, ..) => LogLevel::Trace.to_string(),
+        }
+    }
+}
+
+impl Color {
+    /// Whether to write colour: `--color`, else `NO_COLOR` (any value), else `CLICOLOR_FORCE` (not `0`), else whether a
+    /// capable terminal reads it.
+    pub fn wanted(self, terminal: bool, variable: &dyn Fn(&str) -> Option<OsString>) -> bool {
+        let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto if set("NO_COLOR") => false,
+            Self::Auto if set("CLICOLOR_FORCE") => variable("CLICOLOR_FORCE").is_some_and(|value| value != "0"),
+            Self::Auto => terminal && variable("TERM").is_none_or(|term| term != "dumb"),
+        }
+    }
+}
+
+/// Where a command writes.
+pub struct Streams<'a> {
+    /// Results.
+    pub out: &'a mut dyn Write,
+    /// Messages.
+    pub err: &'a mut dyn Write,
+    /// Whether results may have colour.
+    pub out_color: bool,
+    /// Whether messages may have colour.
+    pub err_color: bool,
+}
+
+impl Streams<'_> {
+    /// Writes a line of results. A reader that went away is not an error.
+    pub fn print(&mut self, line: impl fmt::Display) {
+        let _ = writeln!(self.out, "{line}");
+    }
+
+    /// Writes a line of messages.
+    pub fn message(&mut self, line: impl fmt::Display) {
+        let _ = writeln!(self.err, "{line}");
+    }
+}
+
+/// Runs the command of this process's arguments. A fault of the program ends it with [`Exit::Internal`].
+pub fn main() -> Exit {
+    panic::catch_unwind(|| {
+        let cli = Cli::parse();
+        let (mut out, mut err) = (io::stdout(), io::stderr());
+        let variable = |name: &str| std::env::var_os(name);
+        let (out_color, err_color) = (
+            cli.global.color.wanted(out.is_terminal(), &variable),
+            cli.global.color.wanted(err.is_terminal(), &variable),
+        );
+        run(&cli, &mut Streams { out: &mut out, err: &mut err, out_color, err_color })
+    })
+    .unwrap_or_else(|_| {
+        let _ = writeln!(io::stderr(), "this is a fault of portcullis; please report it with the lines above");
+        Exit::Internal
+    })
+}
+
+/// Runs one command.
+pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
+    match &cli.command {
+        Command::Check(check) => check.run(&cli.global, streams),
+        Command::Version(version) => version.run(streams),
+    }
+}
+
+#[cfg(test)]
+mod tests;
