@@ -164,19 +164,16 @@ impl Loader<'_> {
                 Err(error) => Some(error.to_string()),
             };
             if let Some(reason) = reason {
-                self.unreadable(key, written.span(), &path, &reason);
+                let problem = self.error(written.span(), format!("`{key}`: cannot read `{}`", path.display()), reason);
+                let relative = Path::new(written.get_ref()).is_relative();
+                self.report(if relative {
+                    problem.help("relative paths start at the folder of this file")
+                } else {
+                    problem
+                });
             }
         }
         path
-    }
-
-    pub(super) fn unreadable(&mut self, key: &str, span: Range<usize>, path: &Path, reason: &str) {
-        let problem = self.error(span, format!("`{key}`: cannot read `{}`", path.display()), reason);
-        self.report(if path.is_relative() || self.directory.as_os_str().is_empty() {
-            problem.help("relative paths start at the folder of this file")
-        } else {
-            problem
-        });
     }
 
     /// Names people choose for issuers and servers; they appear in logs, metrics and audit lines.
