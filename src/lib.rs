@@ -7,3 +7,4 @@ pub mod json;
 pub mod mcp;
 pub mod seal;
 pub mod secret;
+pub mod telemetry;

@@ -1,0 +1,4 @@
+//! What operators see: metrics and logs. What auditors see is `audit`.
+
+pub mod logs;
+pub mod metrics;

@@ -1,0 +1,370 @@
+//! Metrics under the names of the OpenTelemetry and Prometheus conventions, and our own under `portcullis_`.
+//!
+//! Label values come from the configuration or from fixed sets, never from a client. A request's thread resolves its
+//! labels once and keeps the handles ([`Recorder`]); recording is then a few atomic additions.
+
+mod histogram;
+mod process;
+mod recorder;
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+pub use histogram::Histogram;
+pub use recorder::{Decided, ErrorType, Recorder, Series, Target};
+
+use crate::clock::Timestamp;
+
+/// Labels of `mcp_server_operation_duration_seconds`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    server: Arc<str>,
+    mcp_method_name: &'static str,
+    gen_ai_operation_name: Option<&'static str>,
+    gen_ai_tool_name: Option<Arc<str>>,
+    gen_ai_prompt_name: Option<Arc<str>>,
+    error_type: Option<&'static str>,
+    rpc_response_status_code: Option<&'static str>,
+    mcp_protocol_version: &'static str,
+    network_protocol_name: &'static str,
+    network_transport: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(clippy::struct_field_names, reason = "the convention's names")]
+struct RequestLabels {
+    http_request_method: &'static str,
+    http_route: Arc<str>,
+    http_response_status_code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuthLabels {
+    issuer: Arc<str>,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    server: Arc<str>,
+    rule: Arc<str>,
+    decision: &'static str,
+}
+
+/// Labels of `portcullis_mask_matches_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct MaskLabels {
+    pub server: Arc<str>,
+    pub mask: Arc<str>,
+    pub entity: Arc<str>,
+    pub action: &'static str,
+    pub direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssuerLabels {
+    issuer: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServerLabels {
+    server: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StreamLabels {
+    server: Arc<str>,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamErrorLabels {
+    server: Arc<str>,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SinkLabels {
+    sink: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuditLabels {
+    sink: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NameLabels {
+    name: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConfigLabels {
+    version: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+    commit: &'static str,
+}
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// Whether the token of a request was known already.
+#[derive(Clone, Debug)]
+pub struct TokenCache {
+    /// It was.
+    pub hit: Counter,
+    /// It had to be verified.
+    pub miss: Counter,
+}
+
+/// Every metric of the process.
+pub struct Metrics {
+    registry: Registry,
+    operations: Family<OperationLabels, Histogram>,
+    requests: Family<RequestLabels, Histogram>,
+    active: Arc<OnceLock<Box<dyn Fn() -> usize + Send + Sync>>>,
+    auth: Family<AuthLabels, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
+    masks: Family<MaskLabels, Counter>,
+    jwks_keys: Family<IssuerLabels, Gauge>,
+    jwks_success: Family<IssuerLabels, Seconds>,
+    jwks_refresh: Family<RefreshLabels, Counter>,
+    token_cache: TokenCache,
+    streams: Family<StreamLabels, Gauge>,
+    upstream_up: Family<ServerLabels, Gauge>,
+    upstream_errors: Family<UpstreamErrorLabels, Counter>,
+    audit_events: Family<AuditLabels, Counter>,
+    audit_dropped: Family<SinkLabels, Counter>,
+    audit_queue: Family<SinkLabels, Gauge>,
+    reload_successful: Gauge,
+    reload_success: Seconds,
+    config_info: Family<ConfigLabels, Gauge>,
+    certificate_expiry: Family<NameLabels, Seconds>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefreshLabels {
+    issuer: Arc<str>,
+    result: &'static str,
+}
+
+/// Registers families under their names, each once.
+struct Families(Registry);
+
+impl Families {
+    fn add<M: prometheus_client::registry::Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        self.add_this(name, help, M::default())
+    }
+
+    fn add_this<M: prometheus_client::registry::Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        match name.strip_suffix("_seconds") {
+            Some(name) => self.0.register_with_unit(name, help, Unit::Seconds, metric.clone()),
+            None => self.0.register(name, help, metric.clone()),
+        }
+        metric
+    }
+}
+
+impl Metrics {
+    /// What [`Metrics::encode`] writes.
+    pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    /// All families, at zero. `version` and `commit` name the build.
+    pub fn new(version: &'static str, commit: &'static str) -> Self {
+        let mut families = Families(Registry::default());
+        let active: Arc<OnceLock<Box<dyn Fn() -> usize + Send + Sync>>> = Arc::default();
+        let token_cache: Family<ResultLabels, Counter> =
+            families.add("portcullis_token_cache_requests", "Tokens looked up, by whether they were known");
+        let build: Family<BuildLabels, Gauge> = families.add("portcullis_build_info", "The build that runs, always 1");
+        build.get_or_create(&BuildLabels { version, commit }).set(1);
+        families.0.register_collector(Box::new(process::Process));
+        families.0.register_collector(Box::new(process::Active(Arc::clone(&active))));
+        Self {
+            operations: families
+                .add("mcp_server_operation_duration_seconds", "Duration of MCP requests and notifications"),
+            requests: families.add("http_server_request_duration_seconds", "Duration of HTTP requests"),
+            active,
+            auth: families.add("portcullis_auth", "Requests by what became of their credential"),
+            decisions: families.add("portcullis_policy_decisions", "Decisions by rule"),
+            masks: families.add("portcullis_mask_matches", "Values a mask matched"),
+            jwks_keys: families.add("portcullis_jwks_keys", "Usable keys of an issuer"),
+            jwks_success: families
+                .add("portcullis_jwks_last_success_timestamp_seconds", "When an issuer's keys were last fetched"),
+            jwks_refresh: families.add("portcullis_jwks_refresh", "Fetches of an issuer's keys"),
+            token_cache: TokenCache {
+                hit: token_cache.get_or_create_owned(&ResultLabels { result: "hit" }),
+                miss: token_cache.get_or_create_owned(&ResultLabels { result: "miss" }),
+            },
+            streams: families.add("portcullis_streams", "Open streams toward clients"),
+            upstream_up: families.add("portcullis_upstream_up", "Whether the upstream answered last"),
+            upstream_errors: families.add("portcullis_upstream_errors", "Calls the upstream failed"),
+            audit_events: families.add("portcullis_audit_events", "Audit lines"),
+            audit_dropped: families.add("portcullis_audit_dropped", "Audit lines that were not written"),
+            audit_queue: families.add("portcullis_audit_queue", "Audit lines waiting to be written"),
+            reload_successful: families
+                .add("portcullis_config_last_reload_successful", "Whether the last reload succeeded"),
+            reload_success: families.add(
+                "portcullis_config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was loaded",
+            ),
+            config_info: families.add("portcullis_config_info", "The configuration in force, always 1"),
+            certificate_expiry: families
+                .add("portcullis_tls_certificate_expiry_timestamp_seconds", "When a certificate stops being valid"),
+            registry: families.0,
+        }
+    }
+
+    /// Everything, in the text format of `OpenMetrics`.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+
+    /// Where `http_server_active_requests` is read from; set once.
+    pub fn set_active_requests(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
+        // The first one stays: there is one server in a process.
+        let _ = self.active.set(Box::new(count));
+    }
+
+    /// A presented credential: `issuer` by its configured name, or none if the token names no configured one.
+    pub fn count_auth(&self, issuer: Option<&Arc<str>>, result: &'static str) {
+        self.auth(issuer, result).inc();
+    }
+
+    fn auth(&self, issuer: Option<&Arc<str>>, result: &'static str) -> Counter {
+        let issuer = issuer.map_or_else(|| Arc::from("_OTHER"), Arc::clone);
+        self.auth.get_or_create_owned(&AuthLabels { issuer, result })
+    }
+
+    /// `count` values that a mask matched.
+    pub fn count_masked(&self, labels: &MaskLabels, count: u64) {
+        self.masks.get_or_create(labels).inc_by(count);
+    }
+
+    /// A fetch of an issuer's keys: how many are usable now, or that it failed.
+    pub fn set_jwks(&self, issuer: &Arc<str>, fetched: Option<(usize, Timestamp)>) {
+        let labels = IssuerLabels { issuer: Arc::clone(issuer) };
+        if let Some((keys, now)) = fetched {
+            self.jwks_keys.get_or_create(&labels).set(i64::try_from(keys).unwrap_or(i64::MAX));
+            self.jwks_success.get_or_create(&labels).set(seconds(now));
+        }
+        let result = if fetched.is_some() { "ok" } else { "error" };
+        self.jwks_refresh.get_or_create(&RefreshLabels { issuer: Arc::clone(issuer), result }).inc();
+    }
+
+    /// Counters of the token cache.
+    pub const fn token_cache(&self) -> &TokenCache {
+        &self.token_cache
+    }
+
+    /// The gauge of open streams of one server; `kind` is `call`, `listen` or `get`.
+    pub fn streams(&self, server: &Arc<str>, kind: &'static str) -> Gauge {
+        self.streams.get_or_create_owned(&StreamLabels { server: Arc::clone(server), kind })
+    }
+
+    /// The gauge that says whether a server's upstream answered last.
+    pub fn upstream_up(&self, server: &Arc<str>) -> Gauge {
+        self.upstream_up.get_or_create_owned(&ServerLabels { server: Arc::clone(server) })
+    }
+
+    /// A call the upstream failed, by a fixed `kind`.
+    pub fn count_upstream_error(&self, server: &Arc<str>, kind: &'static str) {
+        self.upstream_errors.get_or_create(&UpstreamErrorLabels { server: Arc::clone(server), kind }).inc();
+    }
+
+    /// The counter of audit lines; `result` is `ok` or `error`.
+    pub fn audit_events(&self, sink: &'static str, result: &'static str) -> Counter {
+        self.audit_events.get_or_create_owned(&AuditLabels { sink, result })
+    }
+
+    /// The counter of audit lines given up.
+    pub fn audit_dropped(&self, sink: &'static str) -> Counter {
+        self.audit_dropped.get_or_create_owned(&SinkLabels { sink })
+    }
+
+    /// The gauge of audit lines that wait.
+    pub fn audit_queue(&self, sink: &'static str) -> Gauge {
+        self.audit_queue.get_or_create_owned(&SinkLabels { sink })
+    }
+
+    /// A reload: the version now in force, or that it failed and the old one stays.
+    pub fn set_reload(&self, loaded: Option<(&Arc<str>, Timestamp)>) {
+        self.reload_successful.set(i64::from(loaded.is_some()));
+        if let Some((version, now)) = loaded {
+            self.reload_success.set(seconds(now));
+            self.config_info.clear();
+            self.config_info.get_or_create(&ConfigLabels { version: Arc::clone(version) }).set(1);
+        }
+    }
+
+    /// When the certificate called `name` stops being valid.
+    pub fn set_certificate_expiry(&self, name: &Arc<str>, expires: Timestamp) {
+        self.certificate_expiry.get_or_create(&NameLabels { name: Arc::clone(name) }).set(seconds(expires));
+    }
+
+    /// Records an HTTP request outside any server's route; `route` is a fixed path of ours.
+    pub fn count_request(&self, method: &http::Method, route: &Arc<str>, status: u16, elapsed: Duration) {
+        self.request(recorder::method_name(method), route, status).observe(elapsed);
+    }
+
+    fn request(&self, method: &'static str, route: &Arc<str>, status: u16) -> Histogram {
+        let route = Arc::clone(route);
+        self.requests.get_or_create_owned(&RequestLabels {
+            http_request_method: method,
+            http_route: route,
+            http_response_status_code: status,
+        })
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this era fit in 53 bits")]
+fn seconds(moment: Timestamp) -> f64 {
+    moment.unix_millis() as f64 / 1000.0
+}
+
+/// Adds one to `gauge` until dropped.
+#[derive(Debug)]
+pub struct Held(Gauge);
+
+impl Held {
+    /// Counts from now on.
+    pub fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests;

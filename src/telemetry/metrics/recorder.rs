@@ -1,0 +1,299 @@
+//! One worker's handles on the metrics of one server, resolved once and kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use http::Method;
+use prometheus_client::metrics::counter::Counter;
+
+use super::{DecisionLabels, Histogram, Metrics, OperationLabels};
+
+/// Most tool and prompt names of one server that get a label of their own.
+const NAMES: usize = 200;
+/// The label of what has none of its own.
+const OTHER: &str = "_OTHER";
+
+/// What an operation is about, as far as a label may say so. The caller vouches that a name was listed by the upstream
+/// or is named by a rule; every other one is [`Target::Unknown`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target<'a> {
+    /// Neither tool nor prompt.
+    None,
+    /// A known prompt.
+    Prompt(&'a str),
+    /// A known tool.
+    Tool(&'a str),
+    /// A tool nobody but the caller has named.
+    UnknownTool,
+    /// A prompt nobody but the caller has named.
+    UnknownPrompt,
+}
+
+impl Target<'_> {
+    const fn name(&self) -> &str {
+        match self {
+            Self::Prompt(name) | Self::Tool(name) => name,
+            Self::None => "",
+            Self::UnknownPrompt | Self::UnknownTool => OTHER,
+        }
+    }
+}
+
+/// `error.type` of the conventions, as a fixed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ErrorType {
+    ConnectionFailed,
+    InsufficientScope,
+    InvalidRequest,
+    InvalidToken,
+    PolicyDenied,
+    RateLimited,
+    Timeout,
+    ToolError,
+    /// A JSON-RPC code of the upstream or of ours.
+    Rpc(i64),
+}
+
+/// JSON-RPC codes with a label of their own: the specification's, MCP's, and ours.
+const CODES: [(i64, &str); 16] = [
+    (-32_700, "-32700"),
+    (-32_600, "-32600"),
+    (-32_601, "-32601"),
+    (-32_602, "-32602"),
+    (-32_603, "-32603"),
+    (-32_002, "-32002"),
+    (-32_020, "-32020"),
+    (-32_021, "-32021"),
+    (-32_022, "-32022"),
+    (-32_042, "-32042"),
+    (-31_401, "-31401"),
+    (-31_403, "-31403"),
+    (-31_429, "-31429"),
+    (-31_502, "-31502"),
+    (-31_503, "-31503"),
+    (-31_504, "-31504"),
+];
+/// Kinds of [`ErrorType`] that are not codes.
+const KINDS: usize = 8;
+
+impl ErrorType {
+    /// The label, its code if it is one, and its place among all.
+    fn label(self) -> (&'static str, Option<&'static str>, usize) {
+        match self {
+            Self::ConnectionFailed => ("connection_failed", None, 0),
+            Self::InsufficientScope => ("insufficient_scope", None, 1),
+            Self::InvalidRequest => ("invalid_request", None, 2),
+            Self::InvalidToken => ("invalid_token", None, 3),
+            Self::PolicyDenied => ("policy_denied", None, 4),
+            Self::RateLimited => ("rate_limited", None, 5),
+            Self::Timeout => ("timeout", None, 6),
+            Self::ToolError => ("tool_error", None, 7),
+            Self::Rpc(code) => match CODES.iter().position(|(known, _)| *known == code) {
+                Some(at) => (CODES[at].1, Some(CODES[at].1), KINDS + at),
+                None => (OTHER, Some(OTHER), KINDS + CODES.len()),
+            },
+        }
+    }
+}
+
+/// What a policy decided, as `portcullis_policy_decisions_total` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Decided {
+    Allow,
+    Deny,
+    Error,
+    ShadowDeny,
+    ShadowStepUp,
+    StepUp,
+}
+
+impl Decided {
+    const fn label(self) -> (&'static str, usize) {
+        match self {
+            Self::Allow => ("allow", 0),
+            Self::Deny => ("deny", 1),
+            Self::Error => ("error", 2),
+            Self::ShadowDeny => ("shadow_deny", 3),
+            Self::ShadowStepUp => ("shadow_step_up", 4),
+            Self::StepUp => ("step_up", 5),
+        }
+    }
+}
+
+/// The duration metrics of one operation on one server.
+#[derive(Debug)]
+pub struct Series {
+    metrics: Arc<Metrics>,
+    labels: OperationLabels,
+    ok: Histogram,
+    failed: [OnceLock<Histogram>; KINDS + CODES.len() + 1],
+}
+
+impl Series {
+    fn new(metrics: Arc<Metrics>, labels: OperationLabels) -> Self {
+        let ok = metrics.operations.get_or_create_owned(&labels);
+        Self { metrics, labels, ok, failed: [const { OnceLock::new() }; KINDS + CODES.len() + 1] }
+    }
+
+    /// One operation that took `elapsed`, and how it failed if it did.
+    pub fn record(&self, failed: Option<ErrorType>, elapsed: Duration) {
+        let Some(error) = failed else { return self.ok.observe(elapsed) };
+        let (error_type, code, at) = error.label();
+        let resolve = || {
+            let labels =
+                OperationLabels { error_type: Some(error_type), rpc_response_status_code: code, ..self.labels.clone() };
+            self.metrics.operations.get_or_create_owned(&labels)
+        };
+        self.failed[at].get_or_init(resolve).observe(elapsed);
+    }
+}
+
+/// One worker's view of one server's metrics. Its maps are locked but never contended.
+#[derive(Debug)]
+pub struct Recorder {
+    metrics: Arc<Metrics>,
+    server: Arc<str>,
+    route: Arc<str>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    names: usize,
+    series: Vec<Methods>,
+    requests: HashMap<(&'static str, u16), Histogram>,
+    decisions: HashMap<Arc<str>, [Option<Counter>; 6]>,
+    auth: Vec<(Arc<str>, &'static str, Counter)>,
+}
+
+#[derive(Debug)]
+struct Methods {
+    method: &'static str,
+    version: &'static str,
+    tools: HashMap<Box<str>, Arc<Series>>,
+    prompts: HashMap<Box<str>, Arc<Series>>,
+    plain: Option<Arc<Series>>,
+}
+
+impl Recorder {
+    /// For the server of that name, reached under the path `route`.
+    pub fn new(metrics: Arc<Metrics>, server: Arc<str>, route: Arc<str>) -> Self {
+        Self { metrics, server, route, known: Mutex::default() }
+    }
+
+    /// The series of an operation; `method` and `version` are the tables' own spellings.
+    pub fn series(&self, method: &'static str, version: &'static str, target: Target<'_>) -> Arc<Series> {
+        let mut guard = self.known();
+        let known = &mut *guard;
+        let at = known.series.iter().position(|row| row.method == method && row.version == version);
+        let at = at.unwrap_or(known.series.len());
+        if at == known.series.len() {
+            let (tools, prompts) = (HashMap::new(), HashMap::new());
+            known.series.push(Methods { method, version, tools, prompts, plain: None });
+        }
+        let row = &mut known.series[at];
+        let names = match target {
+            Target::None => {
+                return Arc::clone(row.plain.get_or_insert_with(|| self.make(method, version, target)));
+            }
+            Target::Prompt(_) | Target::UnknownPrompt => &mut row.prompts,
+            Target::Tool(_) | Target::UnknownTool => &mut row.tools,
+        };
+        if let Some(series) = names.get(target.name()) {
+            return Arc::clone(series);
+        }
+        let target = match target {
+            Target::Tool(_) if known.names >= NAMES => Target::UnknownTool,
+            Target::Prompt(_) if known.names >= NAMES => Target::UnknownPrompt,
+            Target::Tool(_) | Target::Prompt(_) => {
+                known.names += 1;
+                target
+            }
+            Target::None | Target::UnknownPrompt | Target::UnknownTool => target,
+        };
+        let make = || self.make(method, version, target);
+        Arc::clone(names.entry(target.name().into()).or_insert_with(make))
+    }
+
+    fn make(&self, method: &'static str, version: &'static str, target: Target<'_>) -> Arc<Series> {
+        let is_tool = matches!(target, Target::Tool(_) | Target::UnknownTool);
+        let is_prompt = matches!(target, Target::Prompt(_) | Target::UnknownPrompt);
+        let labels = OperationLabels {
+            server: Arc::clone(&self.server),
+            mcp_method_name: method,
+            gen_ai_operation_name: is_tool.then_some("execute_tool"),
+            gen_ai_tool_name: is_tool.then(|| target.name().into()),
+            gen_ai_prompt_name: is_prompt.then(|| target.name().into()),
+            error_type: None,
+            rpc_response_status_code: None,
+            mcp_protocol_version: version,
+            network_protocol_name: "http",
+            network_transport: "tcp",
+        };
+        Arc::new(Series::new(Arc::clone(&self.metrics), labels))
+    }
+
+    /// One HTTP request on the server's route.
+    pub fn request(&self, method: &Method, status: u16, elapsed: Duration) {
+        let method = method_name(method);
+        let mut known = self.known();
+        let resolve = || self.metrics.request(method, &self.route, status);
+        known.requests.entry((method, status)).or_insert_with(resolve).observe(elapsed);
+    }
+
+    /// One decision by `rule`; none is the default deny.
+    pub fn decision(&self, rule: Option<&Arc<str>>, decided: Decided) {
+        let (decision, at) = decided.label();
+        let name = rule.map_or("", |rule| rule);
+        let resolve = |rule: Arc<str>| {
+            let labels = DecisionLabels { server: Arc::clone(&self.server), rule, decision };
+            self.metrics.decisions.get_or_create_owned(&labels)
+        };
+        let mut known = self.known();
+        if let Some(row) = known.decisions.get_mut(name) {
+            row[at].get_or_insert_with(|| resolve(name.into())).inc();
+            return;
+        }
+        let mut row = [const { None }; 6];
+        row[at].get_or_insert_with(|| resolve(name.into())).inc();
+        known.decisions.insert(name.into(), row);
+    }
+
+    /// One request by what became of its credential.
+    pub fn auth(&self, issuer: Option<&Arc<str>>, result: &'static str) {
+        let name = issuer.map_or(OTHER, |issuer| issuer);
+        let mut known = self.known();
+        if let Some((_, _, counter)) = known.auth.iter().find(|row| &*row.0 == name && row.1 == result) {
+            counter.inc();
+            return;
+        }
+        let counter = self.metrics.auth(issuer, result);
+        counter.inc();
+        known.auth.push((name.into(), result, counter));
+    }
+
+    /// Every metric, for what happens too rarely to keep a handle on.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A method's label; anything unusual is `_OTHER`, as the conventions say.
+pub(super) fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::DELETE => "DELETE",
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        _ => OTHER,
+    }
+}
