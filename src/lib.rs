@@ -7,4 +7,5 @@ pub mod json;
 pub mod mcp;
 pub mod seal;
 pub mod secret;
+pub mod server;
 pub mod telemetry;

@@ -1,0 +1,190 @@
+//! The listening side: sockets, TLS, the wire guard, HTTP, drain and the admin listener.
+//!
+//! One worker is one thread with a runtime of its own and sockets of its own; nothing on a request's way is shared
+//! between workers unless the handler shares it.
+
+mod accept;
+pub mod admin;
+mod connection;
+pub mod drain;
+pub mod guard;
+pub mod tls;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
+
+pub use connection::Peer;
+
+use crate::config;
+use accept::Places;
+use connection::{Desk, Settings};
+use drain::Drain;
+use tls::Tls;
+use watch::Roster;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address is taken, not ours, or not allowed.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The configured address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread or its runtime was not to be had.
+    #[error("cannot start a worker")]
+    Worker(#[source] io::Error),
+}
+
+/// Sockets that listen but are not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    addresses: Vec<SocketAddr>,
+    settings: Settings,
+    places: Places,
+    /// One row a worker, one socket an address.
+    workers: Vec<Vec<std::net::TcpListener>>,
+}
+
+/// Binds every address of `[server]`, once for each worker.
+pub fn bind(listener: &config::Listener) -> Result<Bound, ServerError> {
+    let count = listener.workers.max(1);
+    let mut workers: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(count).collect();
+    let mut addresses = Vec::new();
+    for &address in &listener.listen {
+        let failed = |source| ServerError::Bind { address, source };
+        let only_v6 = listener.listen.iter().any(|other| other.is_ipv4() && other.port() == address.port());
+        let sockets = accept::bind(address, count, only_v6).map_err(failed)?;
+        for (at, socket) in sockets.into_iter().enumerate() {
+            if at == 0 {
+                addresses.push(socket.local_addr().map_err(failed)?);
+            }
+            workers[at].push(socket);
+        }
+    }
+    let limits = &listener.limits;
+    Ok(Bound { addresses, settings: Settings::new(limits), places: Places::new(limits.connections), workers })
+}
+
+impl Bound {
+    /// Where it listens, with the port chosen for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Starts the workers and returns. `make_handler` is called once on each worker's thread, within its runtime, with
+    /// the worker's number; what it returns is cloned for every connection. The workers end through `drain`.
+    pub fn serve<M, H, F, B>(self, tls: Option<&Arc<Tls>>, drain: &Drain, make_handler: M) -> Result<(), ServerError>
+    where
+        M: Fn(usize) -> H + Clone + Send + 'static,
+        H: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        for (number, sockets) in self.workers.into_iter().enumerate() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(ServerError::Worker)?;
+            let worker = Worker {
+                settings: self.settings,
+                places: self.places.clone(),
+                tls: tls.cloned(),
+                drain: drain.clone(),
+                roster: Arc::default(),
+                connections: TaskTracker::new(),
+            };
+            let (make_handler, alive) = (make_handler.clone(), drain.workers().token());
+            let run = move || {
+                runtime.block_on(async move { worker.run(sockets, make_handler(number)).await });
+                drop(runtime);
+                drop(alive);
+            };
+            std::thread::Builder::new().name(format!("worker-{number}")).spawn(run).map_err(ServerError::Worker)?;
+        }
+        Ok(())
+    }
+}
+
+/// One thread's share of the server.
+struct Worker {
+    settings: Settings,
+    places: Places,
+    tls: Option<Arc<Tls>>,
+    drain: Drain,
+    roster: Arc<Roster>,
+    connections: TaskTracker,
+}
+
+impl Worker {
+    async fn run<H, F, B>(self, sockets: Vec<std::net::TcpListener>, handler: H)
+    where
+        H: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let desk = Desk { settings: self.settings, handler, calls: self.drain.worker() };
+        let accepting = sockets.into_iter().map(|socket| self.accept(socket, &desk));
+        let served = async {
+            futures_util::future::join_all(accepting).await;
+            self.connections.close();
+            self.connections.wait().await;
+        };
+        tokio::select! {
+            () = served => {}
+            () = self.roster.keep(self.settings.patience, &self.drain) => {}
+        }
+    }
+
+    async fn accept<H, F, B>(&self, socket: std::net::TcpListener, desk: &Desk<H>)
+    where
+        H: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let listener = match TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "a listener does not work"),
+        };
+        accept::accept(&listener, self.drain.closing().cancelled(), |stream, address| {
+            self.admit(stream, address, desk.clone());
+        })
+        .await;
+    }
+
+    /// Starts serving a connection, or closes it when there are too many.
+    fn admit<H, F, B>(&self, stream: TcpStream, address: SocketAddr, desk: Desk<H>)
+    where
+        H: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Some(place) = self.places.take() else {
+            return tracing::warn!("connection closed: `server.limits.connections` is reached");
+        };
+        let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return };
+        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let peer = Peer { address: canonical(address), certificate: None, local: canonical(local), secure: false };
+        let (tls, watch) = (self.tls.clone(), self.roster.enrol());
+        self.connections.spawn(async move {
+            connection::serve(stream, peer, tls, desk, watch).await;
+            drop(place);
+        });
+    }
+}

@@ -1,0 +1,113 @@
+//! Listening sockets and the loop that accepts from one of them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections the kernel completes ahead of us.
+const BACKLOG: i32 = 4096;
+/// First and longest pause when the process is out of descriptors or memory.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// As many sockets on `address` as there are workers; the kernel spreads connections over them. Port 0 is chosen once.
+pub(super) fn bind(address: SocketAddr, workers: usize, only_v6: bool) -> io::Result<Vec<std::net::TcpListener>> {
+    if address.port() != 0 {
+        // SO_REUSEPORT would let a second process of the same user share the port without a word.
+        socket(address, false, only_v6)?;
+    }
+    let mut sockets = vec![socket(address, workers > 1, only_v6)?];
+    let address = sockets.first().map_or(Ok(address), std::net::TcpListener::local_addr)?;
+    while sockets.len() < workers {
+        sockets.push(socket(address, true, only_v6)?);
+    }
+    Ok(sockets)
+}
+
+fn socket(address: SocketAddr, shared: bool, only_v6: bool) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The connections of a whole process, of which there may be so many.
+#[derive(Clone, Debug)]
+pub(super) struct Places(Arc<(AtomicUsize, usize)>);
+
+impl Places {
+    pub(super) fn new(most: usize) -> Self {
+        Self(Arc::new((AtomicUsize::new(0), most)))
+    }
+
+    /// A place, held until dropped; `None` when all are taken.
+    pub(super) fn take(&self) -> Option<Place> {
+        let (taken, most) = &*self.0;
+        if taken.fetch_add(1, Relaxed) >= *most {
+            taken.fetch_sub(1, Relaxed);
+            return None;
+        }
+        Some(Place(self.clone()))
+    }
+}
+
+/// One connection's place.
+#[derive(Debug)]
+pub(super) struct Place(Places);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        (self.0.0).0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Hands every connection to `accepted` until `until` is ready, then what the kernel had already completed.
+pub(super) async fn accept(
+    listener: &TcpListener,
+    until: impl Future<Output = ()>,
+    mut accepted: impl FnMut(TcpStream, SocketAddr),
+) {
+    let mut until = std::pin::pin!(until);
+    let mut pause = PAUSE.0;
+    loop {
+        let result = tokio::select! {
+            biased;
+            () = &mut until => break,
+            result = listener.accept() => result,
+        };
+        match result {
+            Ok((stream, address)) => {
+                pause = PAUSE.0;
+                accepted(stream, address);
+            }
+            Err(error) if of_the_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    while let std::task::Poll::Ready(Ok((stream, address))) = listener.poll_accept(&mut context) {
+        accepted(stream, address);
+    }
+}
+
+/// Whether an error of accept(2) concerns only the connection it would have returned.
+fn of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied, TimedOut};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied | TimedOut)
+}

@@ -1,0 +1,249 @@
+//! The admin listener: is it alive, is it ready, how does it do. Nothing here changes state or shows configuration.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::connection::{self, Desk, Peer, Settings};
+use super::drain::Drain;
+use super::guard::{HeadLimits, authority};
+use super::watch::{Patience, Roster};
+use crate::clock::Timestamp;
+use crate::telemetry::metrics::Metrics;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+/// How long a health check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Most of a health check's answer that is read.
+const CHECK_BYTES: u64 = 4096;
+
+/// Whether calls should be sent here, and if not, why not.
+pub struct Readiness {
+    configuration: AtomicBool,
+    listeners: AtomicBool,
+    draining: AtomicBool,
+    issuers_waiting: Box<dyn Fn() -> Vec<Arc<str>> + Send + Sync>,
+    reload_failed: Mutex<Option<Timestamp>>,
+}
+
+impl Readiness {
+    /// Nothing is ready yet. `issuers_waiting` names the issuers that have never had keys.
+    pub fn new(issuers_waiting: impl Fn() -> Vec<Arc<str>> + Send + Sync + 'static) -> Self {
+        Self {
+            configuration: AtomicBool::new(false),
+            listeners: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            issuers_waiting: Box::new(issuers_waiting),
+            reload_failed: Mutex::new(None),
+        }
+    }
+
+    /// A configuration is in force.
+    pub fn set_configured(&self) {
+        self.configuration.store(true, Relaxed);
+    }
+
+    /// Every listener is bound.
+    pub fn set_listening(&self) {
+        self.listeners.store(true, Relaxed);
+    }
+
+    /// The process is ending; there is no way back.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// How the last reload went; a failure leaves the old configuration in force, and readiness as it was.
+    pub fn set_reload(&self, failed: Option<Timestamp>) {
+        let mut since = self.reload_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = failed.map(|now| since.unwrap_or(now));
+    }
+
+    /// Whether every condition holds.
+    pub fn is_ready(&self) -> bool {
+        self.conditions().iter().all(|(_, holds)| *holds)
+    }
+
+    fn conditions(&self) -> [(&'static str, bool); 4] {
+        [
+            ("configuration", self.configuration.load(Relaxed)),
+            ("listeners", self.listeners.load(Relaxed)),
+            ("issuers", (self.issuers_waiting)().is_empty()),
+            ("draining", !self.draining.load(Relaxed)),
+        ]
+    }
+
+    /// One line a condition, `ok` or `not ready`, and what an operator should know besides.
+    fn describe(&self) -> String {
+        let mut text = String::new();
+        for (name, holds) in self.conditions() {
+            let _ = writeln!(text, "{name}: {}", if holds { "ok" } else { "not ready" });
+        }
+        for issuer in (self.issuers_waiting)() {
+            let _ = writeln!(text, "issuer `{issuer}` has no keys yet");
+        }
+        if let Some(since) = *self.reload_failed.lock().unwrap_or_else(PoisonError::into_inner) {
+            let since = since.rfc3339();
+            let since = String::from_utf8_lossy(&since);
+            let _ = writeln!(text, "reloads fail since {since}, the configuration before is in force");
+        }
+        text
+    }
+}
+
+impl std::fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Readiness").field("conditions", &self.conditions()).finish_non_exhaustive()
+    }
+}
+
+/// What the admin listener answers from.
+#[derive(Debug)]
+pub struct Admin {
+    /// Accepted `Host` names besides `localhost` and IP addresses.
+    pub hosts: Vec<String>,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// What `/readyz` shows.
+    pub readiness: Arc<Readiness>,
+}
+
+/// Serves the admin endpoints on the runtime it is awaited on, until the drain is over: `/readyz` must say no while
+/// calls still finish.
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>, drain: &Drain) {
+    let settings = Settings {
+        head: HeadLimits { bytes: 8 * 1024, fields: 50 },
+        patience: Patience { header: Duration::from_secs(5), keep_alive: Duration::from_mins(1) },
+        streams: 10,
+        tls_timeout: Duration::from_secs(5),
+    };
+    let (roster, never) = (Roster::default(), Drain::new());
+    let connections = tokio_util::task::TaskTracker::new();
+    let handler =
+        move |_: Arc<Peer>, request: Request<hyper::body::Incoming>| std::future::ready(admin.answer(&request));
+    let desk = Desk { settings, handler, calls: Arc::default() };
+    let places = super::accept::Places::new(100);
+    let accepting = super::accept::accept(&listener, drain.aborting().cancelled(), |stream, address| {
+        let (Some(place), Ok(local)) = (places.take(), stream.local_addr()) else { return };
+        let peer = Arc::new(Peer { address, certificate: None, local, secure: false });
+        let (desk, watch) = (desk.clone(), roster.enrol());
+        connections.spawn(async move {
+            connection::http1(stream, peer, desk, watch).await;
+            drop(place);
+        });
+    });
+    tokio::select! {
+        () = accepting => {}
+        () = roster.keep(settings.patience, &never) => {}
+    }
+}
+
+impl Admin {
+    /// Answers GET on three paths. A page in a browser cannot ask: any `Origin` is refused, and so is a `Host` that is a
+    /// foreign name, which is how DNS rebinding shows (threats B3, O10).
+    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let known = authority(request).is_ok_and(|authority| self.knows(authority));
+        if !known {
+            return text(StatusCode::MISDIRECTED_REQUEST, "unknown host\n");
+        }
+        if request.headers().contains_key(header::ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "not for browsers\n");
+        }
+        let path = request.uri().path();
+        if !matches!(path, "/livez" | "/readyz" | "/metrics") {
+            return text(StatusCode::NOT_FOUND, "not found\n");
+        }
+        if request.method() != Method::GET {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+            return response;
+        }
+        match path {
+            "/metrics" => reply(StatusCode::OK, Metrics::CONTENT_TYPE, self.metrics.encode()),
+            "/readyz" => self.ready(request.uri().query()),
+            _ => text(StatusCode::OK, "ok\n"),
+        }
+    }
+
+    fn ready(&self, query: Option<&str>) -> Response<Full<Bytes>> {
+        let ready = self.readiness.is_ready();
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let verbose = query.is_some_and(|query| query.split('&').any(|key| key == "verbose" || key == "verbose=true"));
+        let body = if verbose { self.readiness.describe() } else { String::new() };
+        reply(status, PLAIN, body + if ready { "ready\n" } else { "not ready\n" })
+    }
+
+    fn knows(&self, authority: &str) -> bool {
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let listed = |known: &String| known.eq_ignore_ascii_case(host) || known.eq_ignore_ascii_case(authority);
+        bare.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(listed)
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    reply(status, PLAIN, body)
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Why a health check did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthcheckError {
+    /// Nobody answers there.
+    #[error("no answer from {address}: {source}")]
+    Connect {
+        /// Where it was asked.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody answers, but not with success.
+    #[error("{0}")]
+    Unhealthy(String),
+}
+
+/// Asks `/livez`, or `/readyz` with `ready`, of the admin listener at `address`; the answer's text on success.
+pub async fn healthcheck(address: SocketAddr, ready: bool) -> Result<String, HealthcheckError> {
+    let answer = tokio::time::timeout(CHECK_TIMEOUT, ask(address, ready));
+    let answer = answer.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let answer = answer.map_err(|source| HealthcheckError::Connect { address, source })?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).unwrap_or("");
+    let body: String = body.trim_end().chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
+    match status {
+        "200" => Ok(body),
+        "" => Err(HealthcheckError::Unhealthy("the answer is not HTTP".to_owned())),
+        _ => Err(HealthcheckError::Unhealthy(body)),
+    }
+}
+
+async fn ask(address: SocketAddr, ready: bool) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let path = if ready { "/readyz?verbose" } else { "/livez" };
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(CHECK_BYTES).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}

@@ -1,0 +1,239 @@
+//! One accepted connection: TLS if wanted, then HTTP/1 behind the guard or HTTP/2, until it ends or is told to.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::drain::{Calls, RunningCall};
+use super::guard::{Guard, HeadLimits};
+use super::tls::Tls;
+use super::watch::{CallGuard, Meter, Patience, Signal, Watch};
+use crate::config;
+
+/// The first bytes of an HTTP/2 connection begun with prior knowledge (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+/// Most bytes hyper buffers of one HTTP/1 connection; bounds a read of a body, not the body.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// What one HTTP/2 stream may send before we have read it; a connection may send four times that.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Frames of a stream already reset that are tolerated while they wait (CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
+/// Resets a client may provoke from us on one connection (CVE-2025-8671).
+const PROVOKED_RESETS: usize = 128;
+
+/// Whom a connection is with.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The other end.
+    pub address: SocketAddr,
+    /// The client's verified certificate, if it showed one.
+    pub certificate: Option<Arc<CertificateDer<'static>>>,
+    /// Our end.
+    pub local: SocketAddr,
+    /// Whether TLS protects it.
+    pub secure: bool,
+}
+
+/// What every connection of a listener is served with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) head: HeadLimits,
+    pub(super) patience: Patience,
+    pub(super) streams: u32,
+    pub(super) tls_timeout: Duration,
+}
+
+impl Settings {
+    pub(super) fn new(limits: &config::Limits) -> Self {
+        Self {
+            head: HeadLimits { bytes: limits.header_bytes, fields: limits.header_count },
+            patience: Patience { header: limits.header_timeout, keep_alive: limits.keep_alive },
+            streams: limits.http2_streams,
+            tls_timeout: limits.tls_timeout,
+        }
+    }
+}
+
+/// What a worker gives each connection.
+#[derive(Clone, Debug)]
+pub(super) struct Desk<H> {
+    pub(super) settings: Settings,
+    pub(super) handler: H,
+    pub(super) calls: Arc<Calls>,
+}
+
+/// Serves a fresh TCP connection to its end.
+pub(super) async fn serve<H, F, B>(
+    stream: TcpStream,
+    peer: Peer,
+    tls: Option<Arc<Tls>>,
+    desk: Desk<H>,
+    watch: Arc<Watch>,
+) where
+    H: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Some(tls) = tls else {
+        let mut start = [0; PREFACE.len()];
+        let Some(Ok(count)) = watch.unless_ended(stream.peek(&mut start)).await else { return };
+        return if start == PREFACE {
+            http2(stream, Arc::new(peer), desk, watch).await;
+        } else if count > 0 {
+            http1(stream, Arc::new(peer), desk, watch).await;
+        };
+    };
+    let handshake = tokio::time::timeout(desk.settings.tls_timeout, tls.acceptor().accept(stream));
+    match watch.unless_ended(handshake).await {
+        Some(Ok(Ok(stream))) => secured(stream, peer, desk, watch).await,
+        Some(Ok(Err(error))) => tracing::debug!(%error, "the TLS handshake failed"),
+        Some(Err(_)) | None => {}
+    }
+}
+
+async fn secured<H, F, B>(stream: TlsStream<TcpStream>, peer: Peer, desk: Desk<H>, watch: Arc<Watch>)
+where
+    H: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let session = stream.get_ref().1;
+    let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
+    let peer = Arc::new(Peer { certificate: certificate.map(Arc::new), secure: true, ..peer });
+    if session.alpn_protocol() == Some(b"h2") {
+        http2(stream, peer, desk, watch).await;
+    } else {
+        http1(stream, peer, desk, watch).await;
+    }
+}
+
+/// HTTP/1 behind the guard.
+pub(super) async fn http1<S, H, F, B>(io: S, peer: Arc<Peer>, desk: Desk<H>, watch: Arc<Watch>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Fn(Arc<Peer>, Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Desk { settings, handler, calls } = desk;
+    let watched = Arc::clone(&watch);
+    let service = service_fn(move |request| {
+        let running = (calls.start(), watched.call());
+        answer(handler(Arc::clone(&peer), request), running)
+    });
+    let guard = Guard::new(io, settings.head, Arc::clone(&watch));
+    let mut builder = http1::Builder::new();
+    // The janitor keeps time; hyper would arm a timer for every request.
+    builder.header_read_timeout(None).max_buf_size(BUFFER_BYTES.max(settings.head.bytes));
+    if settings.head.fields > 100 {
+        builder.max_headers(settings.head.fields);
+    }
+    let connection = pin!(builder.serve_connection(TokioIo::new(guard), service));
+    oversee(&watch, connection, http1::Connection::graceful_shutdown).await;
+}
+
+/// HTTP/2, by ALPN or with prior knowledge.
+async fn http2<S, H, F, B>(io: S, peer: Arc<Peer>, desk: Desk<H>, watch: Arc<Watch>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Arc<Peer>, Request<Incoming>) -> F,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Desk { settings, handler, calls } = desk;
+    watch.head_done();
+    let watched = Arc::clone(&watch);
+    let service = service_fn(move |request| {
+        let running = (calls.start(), watched.call());
+        answer(handler(Arc::clone(&peer), request), running)
+    });
+    let mut builder = http2::Builder::new(Spawner);
+    builder
+        .max_concurrent_streams(settings.streams)
+        .max_header_list_size(u32::try_from(settings.head.bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(PROVOKED_RESETS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(4 * STREAM_WINDOW)
+        .max_send_buf_size(STREAM_WINDOW as usize);
+    let io = TokioIo::new(Meter { io, watch: Arc::clone(&watch) });
+    let connection = pin!(builder.serve_connection(io, service));
+    oversee(&watch, connection, http2::Connection::graceful_shutdown).await;
+}
+
+/// Waits for the handler; the call is running until then, whether it ends or is given up.
+async fn answer<B>(
+    response: impl Future<Output = Response<B>>,
+    running: (RunningCall, CallGuard),
+) -> Result<Response<B>, Infallible> {
+    let response = response.await;
+    drop(running);
+    Ok(response)
+}
+
+/// Drives a connection to its end, and obeys its watch.
+async fn oversee<C: Future<Output = hyper::Result<()>>>(
+    watch: &Watch,
+    mut connection: Pin<&mut C>,
+    shut_down: impl Fn(Pin<&mut C>),
+) {
+    let (mut registered, mut closing) = (false, false);
+    let ended = std::future::poll_fn(|cx| {
+        loop {
+            let signal = watch.signal();
+            if signal == Signal::Abort {
+                return Poll::Ready(Ok(()));
+            }
+            // Before anything is answered, so that the answer says `connection: close`.
+            if signal == Signal::Close && !closing {
+                (registered, closing) = (false, true);
+                shut_down(connection.as_mut());
+            }
+            if !registered {
+                watch.register(cx);
+                registered = true;
+            }
+            match connection.as_mut().poll(cx) {
+                Poll::Pending if watch.signal() != signal => {}
+                ended => return ended,
+            }
+        }
+    })
+    .await;
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Runs HTTP/2 streams on the worker that accepted their connection.
+#[derive(Clone, Copy, Debug)]
+struct Spawner;
+
+impl<F> hyper::rt::Executor<F> for Spawner
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    #[expect(clippy::disallowed_methods, reason = "the task ends with its connection or its worker's runtime")]
+    fn execute(&self, future: F) {
+        tokio::spawn(future);
+    }
+}

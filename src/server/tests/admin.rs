@@ -1,0 +1,101 @@
+//! The admin listener: three paths, no browsers, no foreign names.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpListener;
+
+use super::exchange;
+use crate::clock::Timestamp;
+use crate::server::admin::{Admin, HealthcheckError, Readiness, healthcheck, serve};
+use crate::server::drain::Drain;
+use crate::telemetry::metrics::Metrics;
+
+async fn admin(readiness: &Arc<Readiness>) -> (SocketAddr, Drain) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let metrics = Arc::new(Metrics::new("0.1.0", "abc"));
+    let admin = Arc::new(Admin { hosts: vec!["gw.internal".to_owned()], metrics, readiness: Arc::clone(readiness) });
+    let drain = Drain::new();
+    let until = drain.clone();
+    tokio::task::spawn(async move { serve(listener, admin, &until).await });
+    (address, drain)
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> (u16, String) {
+    let request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+    let answer = exchange(address, request.as_bytes()).await;
+    let status = answer.get(9..12).and_then(|status| status.parse().ok()).expect(&answer);
+    (status, answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
+}
+
+#[tokio::test]
+async fn answers_three_paths_and_nothing_else() {
+    let (address, _drain) = admin(&Arc::new(Readiness::new(Vec::new))).await;
+    let host = format!("Host: {address}\r\n");
+    assert_eq!(ask(address, "GET", "/livez", &host).await, (200, "ok\n".to_owned()));
+    let (status, metrics) = ask(address, "GET", "/metrics", &host).await;
+    assert!(status == 200 && metrics.contains("portcullis_build_info") && metrics.ends_with("# EOF\n"));
+    for (method, path, headers, expected) in [
+        ("GET", "/config", host.as_str(), 404),
+        ("GET", "/", &host, 404),
+        ("GET", "/livez/", &host, 404),
+        ("GET", "//livez", &host, 404),
+        ("POST", "/-/reload", &host, 404),
+        ("POST", "/livez", &host, 405),
+        ("HEAD", "/livez", &host, 405),
+        ("DELETE", "/metrics", &host, 405),
+        ("GET", "/livez", "Host: localhost\r\n", 200),
+        ("GET", "/livez", "Host: LOCALHOST:1\r\n", 200),
+        ("GET", "/livez", "Host: [::1]:9901\r\n", 200),
+        ("GET", "/livez", "Host: gw.internal:9901\r\n", 200),
+        ("GET", "/livez", "Host: evil.test\r\n", 421),
+        ("GET", "/livez", "Host: localhost.evil.test\r\n", 421),
+        ("GET", "/metrics", "Host: 127.0.0.1.evil.test:9901\r\n", 421),
+        ("GET", "/livez", "Host: localhost\r\nOrigin: http://localhost\r\n", 403),
+        ("GET", "/livez", "Host: localhost\r\nOrigin: null\r\n", 403),
+        ("GET", "/livez", "Host: localhost\r\nHost: localhost\r\n", 400),
+        ("GET", "/livez", "", 400),
+    ] {
+        assert_eq!(ask(address, method, path, headers).await.0, expected, "{method} {path} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_says_what_is_missing() {
+    let waiting = Arc::new(Mutex::new(vec![Arc::<str>::from("corp")]));
+    let shared = Arc::clone(&waiting);
+    let readiness = Arc::new(Readiness::new(move || shared.lock().unwrap().clone()));
+    let (address, drain) = admin(&readiness).await;
+    let host = "Host: localhost\r\n";
+    readiness.set_configured();
+    let (status, text) = ask(address, "GET", "/readyz?verbose", host).await;
+    assert_eq!(status, 503);
+    for line in ["configuration: ok\n", "listeners: not ready\n", "issuers: not ready\n", "issuer `corp` has no keys"] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(
+        matches!(healthcheck(address, true).await, Err(HealthcheckError::Unhealthy(text)) if text.contains("corp"))
+    );
+    readiness.set_listening();
+    waiting.lock().unwrap().clear();
+    assert_eq!(ask(address, "GET", "/readyz", host).await, (200, "ready\n".to_owned()));
+    assert!(healthcheck(address, true).await.unwrap().ends_with("ready"));
+    readiness.set_reload(Some(Timestamp::from_unix_seconds(1_767_614_400)));
+    readiness.set_reload(Some(Timestamp::from_unix_seconds(1_767_614_500)));
+    let (status, text) = ask(address, "GET", "/readyz?verbose", host).await;
+    assert!(status == 200 && text.contains("reloads fail since 2026-01-05T12:00:00.000Z"), "{text}");
+    readiness.set_reload(None);
+    readiness.set_draining();
+    assert_eq!(ask(address, "GET", "/readyz", host).await, (503, "not ready\n".to_owned()));
+    assert_eq!(healthcheck(address, false).await.unwrap(), "ok");
+    drain.aborting().cancel();
+}
+
+#[tokio::test]
+async fn a_health_check_of_nobody_fails() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    assert!(matches!(healthcheck(address, false).await, Err(HealthcheckError::Connect { .. })));
+}

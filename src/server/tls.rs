@@ -1,0 +1,154 @@
+//! TLS toward clients: one certificate, replaced as a whole without touching open connections.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem};
+use tokio_rustls::TlsAcceptor;
+
+use crate::clock::Timestamp;
+use crate::config::{self, ClientAuth};
+
+/// Why certificates could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A PEM file that is absent, unreadable or malformed.
+    #[error("cannot read `{}`: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// A file without the certificates it should have.
+    #[error("no certificate in `{}`", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The leaf is not an X.509 certificate.
+    #[error("the first certificate in `{}` is malformed", path.display())]
+    Leaf {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Certificate and key do not belong together, or are of a kind that cannot be served.
+    #[error("cannot serve `{}`: {source}", path.display())]
+    Pair {
+        /// The certificate file.
+        path: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+    /// The client authorities cannot be used.
+    #[error("cannot verify clients by `{}`: {reason}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Makes aws-lc-rs the process's one cryptography provider; the first line of `main`. Later calls change nothing.
+pub fn install_default() {
+    // The error only says that one is installed, which here is always the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// The listener's certificates, as they are now.
+#[derive(Debug)]
+pub struct Tls {
+    files: config::Tls,
+    current: ArcSwap<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    expires: Timestamp,
+}
+
+impl Tls {
+    /// Reads the files of `server.tls`.
+    pub fn load(files: &config::Tls) -> Result<Self, TlsError> {
+        let current = Current::load(files)?;
+        Ok(Self { files: files.clone(), current: ArcSwap::from_pointee(current) })
+    }
+
+    /// Reads the files again. New handshakes use what they hold now; on an error everything stays as it was.
+    ///
+    /// The whole configuration is replaced, not only the certificate: a change of client authorities must reach
+    /// resumed sessions too, and those live in it.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(Current::load(&self.files)?));
+        Ok(())
+    }
+
+    /// When the leaf stops being valid.
+    pub fn expires(&self) -> Timestamp {
+        self.current.load().expires
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.current.load().config))
+    }
+}
+
+impl Current {
+    fn load(files: &config::Tls) -> Result<Self, TlsError> {
+        let chain = certificates(&files.cert_file)?;
+        let expires = expiry(chain.first(), &files.cert_file)?;
+        let key = PrivateKeyDer::from_pem_file(&files.key_file)
+            .map_err(|source| TlsError::File { path: files.key_file.clone(), source })?;
+        let pair = |source| TlsError::Pair { path: files.cert_file.clone(), source };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(pair)?;
+        let builder = match &files.client_auth {
+            ClientAuth::Off => builder.with_no_client_auth(),
+            ClientAuth::Optional(path) | ClientAuth::Required(path) => {
+                let required = matches!(files.client_auth, ClientAuth::Required(_));
+                builder.with_client_cert_verifier(verifier(path, required, provider)?)
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // A replayed first flight would be a replayed call.
+        config.max_early_data_size = 0;
+        Ok(Self { config: Arc::new(config), expires })
+    }
+}
+
+fn verifier(
+    path: &Path,
+    required: bool,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
+    let failed = |reason: String| TlsError::Authorities { path: path.to_owned(), reason };
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(path)? {
+        roots.add(authority).map_err(|error| failed(error.to_string()))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| failed(error.to_string()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let failed = |source| TlsError::File { path: path.to_owned(), source };
+    let chain: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    if chain.is_empty() { Err(TlsError::Empty { path: path.to_owned() }) } else { Ok(chain) }
+}
+
+fn expiry(leaf: Option<&CertificateDer<'_>>, path: &Path) -> Result<Timestamp, TlsError> {
+    let parsed = leaf.and_then(|leaf| x509_parser::parse_x509_certificate(leaf).ok());
+    let (_, leaf) = parsed.ok_or_else(|| TlsError::Leaf { path: path.to_owned() })?;
+    Ok(Timestamp::from_unix_seconds(leaf.validity().not_after.timestamp()))
+}

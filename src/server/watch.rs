@@ -1,0 +1,249 @@
+//! The time limits of connections without a timer each: one janitor a worker looks at all of them a few times a second.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::drain::Drain;
+
+/// What a connection is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub(super) enum Signal {
+    /// Nothing; go on.
+    None,
+    /// Finish what runs, then close.
+    Close,
+    /// Close now.
+    Abort,
+}
+
+/// What a connection shows of itself, and what it is told.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    signal: AtomicU8,
+    waker: AtomicWaker,
+    /// Odd while the peer owes the rest of a handshake or a head.
+    head: AtomicU32,
+    progress: AtomicU32,
+    blocked: AtomicBool,
+    calls: AtomicU32,
+}
+
+impl Watch {
+    /// The client owes something within the header timeout.
+    pub(super) fn head_begun(&self) {
+        let head = self.head.load(Relaxed);
+        if head.is_multiple_of(2) {
+            self.head.store(head.wrapping_add(1), Relaxed);
+        }
+    }
+
+    /// It has delivered.
+    pub(super) fn head_done(&self) {
+        let head = self.head.load(Relaxed);
+        if !head.is_multiple_of(2) {
+            self.head.store(head.wrapping_add(1), Relaxed);
+        }
+    }
+
+    /// Notes how a write went, and passes it on.
+    pub(super) fn written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if result.is_ready() {
+            self.progress.store(self.progress.load(Relaxed).wrapping_add(1), Relaxed);
+        }
+        self.blocked.store(result.is_pending(), Relaxed);
+        result
+    }
+
+    /// Notes a call until the guard is dropped.
+    pub(super) fn call(self: &Arc<Self>) -> CallGuard {
+        self.calls.fetch_add(1, Relaxed);
+        CallGuard(Arc::clone(self))
+    }
+
+    /// Tells the connection to finish what runs, then close.
+    pub(super) fn close(&self) {
+        self.tell(Signal::Close);
+    }
+
+    fn tell(&self, signal: Signal) {
+        self.signal.fetch_max(signal as u8, Relaxed);
+        self.waker.wake();
+    }
+
+    /// What the connection was told last.
+    pub(super) fn signal(&self) -> Signal {
+        match self.signal.load(Relaxed) {
+            0 => Signal::None,
+            1 => Signal::Close,
+            _ => Signal::Abort,
+        }
+    }
+
+    /// Makes the task of `cx` the one to wake, once: it must register again when it has heard a signal.
+    pub(super) fn register(&self, cx: &Context<'_>) {
+        self.waker.register(cx.waker());
+    }
+
+    /// `future` unless the connection is told to end first; for the steps before HTTP begins.
+    pub(super) async fn unless_ended<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|cx| {
+            self.register(cx);
+            match (self.signal(), future.as_mut().poll(cx)) {
+                (Signal::None, Poll::Ready(output)) => Poll::Ready(Some(output)),
+                (Signal::None, Poll::Pending) => Poll::Pending,
+                (Signal::Close | Signal::Abort, _) => Poll::Ready(None),
+            }
+        })
+        .await
+    }
+}
+
+/// One call in progress on a connection.
+#[derive(Debug)]
+pub(super) struct CallGuard(Arc<Watch>);
+
+impl Drop for CallGuard {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A connection whose writes are noted; HTTP/2 needs no guard in front.
+#[derive(Debug)]
+pub(super) struct Meter<S> {
+    pub(super) io: S,
+    pub(super) watch: Arc<Watch>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Meter<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Meter<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.watch.written(Pin::new(&mut this.io).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.watch.written(Pin::new(&mut this.io).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+/// How long a connection may owe a head, and how long it may lie idle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) header: Duration,
+    pub(super) keep_alive: Duration,
+}
+
+impl Patience {
+    /// How often the janitor looks; a limit is overstepped by nothing and fallen short of by one such step at most.
+    fn step(self) -> Duration {
+        (self.header.min(self.keep_alive) / 8).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+
+    fn steps(self, limit: Duration) -> u32 {
+        u32::try_from(limit.as_nanos() / self.step().as_nanos()).unwrap_or(u32::MAX).max(2) - 1
+    }
+}
+
+/// Every connection of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Roster(Mutex<Vec<Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    watch: Arc<Watch>,
+    head: u32,
+    owing: u32,
+    progress: u32,
+    quiet: u32,
+}
+
+impl Roster {
+    /// A new connection, which owes its first head from now on.
+    pub(super) fn enrol(&self) -> Arc<Watch> {
+        let watch = Arc::new(Watch::default());
+        watch.head_begun();
+        let entry = Entry { watch: Arc::clone(&watch), head: 1, owing: 0, progress: 0, quiet: 0 };
+        self.entries().push(entry);
+        watch
+    }
+
+    /// Looks after the connections until the worker ends.
+    pub(super) async fn keep(&self, patience: Patience, drain: &Drain) {
+        let mut tick = tokio::time::interval(patience.step());
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut closing, mut aborting) = (false, false);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => self.entries().retain_mut(|entry| entry.look(patience)),
+                () = drain.closing().cancelled(), if !closing => closing = true,
+                () = drain.aborting().cancelled(), if !aborting => aborting = true,
+            }
+            // Connections accepted from the backlog after closing began are told at the next step.
+            if closing || aborting {
+                let signal = if aborting { Signal::Abort } else { Signal::Close };
+                self.entries().iter().filter(|entry| entry.watch.signal() < signal).for_each(|e| e.watch.tell(signal));
+            }
+        }
+    }
+
+    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// One step; false when the connection is gone.
+    fn look(&mut self, patience: Patience) -> bool {
+        let watch = &self.watch;
+        if Arc::strong_count(watch) == 1 {
+            return false;
+        }
+        let (head, progress) = (watch.head.load(Relaxed), watch.progress.load(Relaxed));
+        let idle = watch.calls.load(Relaxed) == 0;
+        self.owing = if head == self.head && !head.is_multiple_of(2) { self.owing.saturating_add(1) } else { 0 };
+        self.quiet = if progress == self.progress { self.quiet.saturating_add(1) } else { 0 };
+        (self.head, self.progress) = (head, progress);
+        let keep_alive = patience.steps(patience.keep_alive);
+        let closing = watch.signal() == Signal::Close;
+        let blocked = watch.blocked.load(Relaxed);
+        if (self.owing >= patience.steps(patience.header) && idle) || (self.quiet >= keep_alive && blocked) {
+            watch.tell(Signal::Abort);
+        } else if self.quiet >= keep_alive && idle && !closing {
+            watch.tell(Signal::Close);
+        } else if closing && idle && self.quiet >= keep_alive.saturating_mul(2) {
+            watch.tell(Signal::Abort);
+        }
+        true
+    }
+}
