@@ -1,6 +1,8 @@
 //! Over loopback sockets: time and number limits, several workers, HTTP/2.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,6 +61,57 @@ async fn a_slow_call_is_not_an_idle_connection() {
     assert_eq!((idle, exchange(server.address, b"").await, exchange(server.address, b"").await), Default::default());
     sender.send(true).unwrap();
     read_until(&mut stream, "late").await;
+}
+
+/// A body without end that says when it is given up.
+struct Endless(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(&[b'x'; 8192])))))
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_given_up() {
+    let (sender, mut given_up) = tokio::sync::mpsc::unbounded_channel();
+    let drain = super::Drain::new();
+    let bound = bind(&listener(hasty(), 1)).unwrap();
+    let address = bound.addresses()[0];
+    let make = move |_| {
+        let sender = sender.clone();
+        move |_, _: Request<_>| std::future::ready(http::Response::new(Endless(sender.clone())))
+    };
+    bound.serve(None, &drain, make).unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(GET).await.unwrap();
+    given_up.recv().await.unwrap();
+    drain.aborting().cancel();
+    drain.closing().cancel();
+}
+
+#[tokio::test]
+async fn idle_http2_connections_are_closed() {
+    let (server, _) = recording(hasty());
+    let io = TokioIo::new(TcpStream::connect(server.address).await.unwrap());
+    let handshake = hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), io);
+    let (client, connection) = handshake.await.unwrap();
+    connection.await.unwrap();
+    drop(client);
+    // One that never answers the farewell is cut off.
+    assert_eq!(goaway(server.address, &[]).await, Some(0));
 }
 
 #[tokio::test]
