@@ -9,3 +9,4 @@ pub mod seal;
 pub mod secret;
 pub mod server;
 pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,233 @@
+//! The way to a protected server: where it is, how it is reached, and what came back.
+//!
+//! An [`Upstream`] is one configured server, parsed once. A [`Pool`] belongs to one worker thread and keeps its idle
+//! connections; [`Pool::send`] makes an [`Answer`] whose body holds the connection until it has ended. Addresses come
+//! only from the configuration, redirects are never followed, and nothing that may have been sent is sent twice.
+
+mod connect;
+pub mod credential;
+mod deadline;
+mod error;
+mod http;
+mod pool;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use ::http::{HeaderValue, Request, Uri, header};
+use aws_lc_rs::digest;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
+
+use crate::config;
+
+pub use error::{BuildError, UpstreamError};
+pub use http::{Answer, AnswerBody};
+pub use pool::Pool;
+
+/// One configured upstream: its origin, its TLS, its timeouts. Immutable and shared by all workers.
+#[derive(Debug)]
+pub struct Upstream {
+    authority: HeaderValue,
+    host: String,
+    id: UpstreamId,
+    port: u16,
+    protocol: Protocol,
+    timeouts: config::Timeouts,
+    tls: Option<Tls>,
+    uri: Uri,
+}
+
+/// SHA-256 over an upstream's whole effective configuration: what connections may be shared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamId([u8; 32]);
+
+/// The HTTP version spoken to an upstream; chosen in the configuration, never negotiated down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tls({:?})", self.name)
+    }
+}
+
+impl Upstream {
+    /// Parses the upstream of `server` and reads its authorities' file; no connection is made.
+    pub fn new(server: &config::Server) -> Result<Arc<Self>, BuildError> {
+        let url = &server.upstream;
+        let encrypted = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(BuildError::Scheme(url.scheme().to_owned())),
+        };
+        let host = url.host().ok_or(BuildError::Authority)?;
+        let port = url.port_or_known_default().ok_or(BuildError::Authority)?;
+        let authority = authority(url).ok_or(BuildError::Authority)?;
+        let protocol = if server.upstream_http2 { Protocol::Http2 } else { Protocol::Http1 };
+        let authorities = server.upstream_ca_file.as_deref().map(read_authorities).transpose()?;
+        let tls = if encrypted {
+            let name = server_name(&host).ok_or(BuildError::Authority)?;
+            Some(Tls { connector: tls_connector(authorities.as_deref(), protocol)?, name })
+        } else {
+            None
+        };
+        let uri = target(url, protocol, &authority).ok_or(BuildError::Authority)?;
+        Ok(Arc::new(Self {
+            authority,
+            host: lookup_name(&host),
+            id: UpstreamId::of(server, authorities.as_deref().unwrap_or_default()),
+            port,
+            protocol,
+            timeouts: server.timeouts.clone(),
+            tls,
+            uri,
+        }))
+    }
+
+    /// The value of `Host`, or of `:authority`.
+    pub fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// The key connections are kept under; it moves with any setting of this upstream.
+    pub fn id(&self) -> UpstreamId {
+        self.id
+    }
+
+    /// The timeouts toward this upstream.
+    pub fn timeouts(&self) -> &config::Timeouts {
+        &self.timeouts
+    }
+
+    /// Points `request` here, whatever it pointed at before.
+    fn address<B>(&self, request: &mut Request<B>) {
+        *request.uri_mut() = self.uri.clone();
+        match self.protocol {
+            Protocol::Http1 => {
+                *request.version_mut() = ::http::Version::HTTP_11;
+                request.headers_mut().insert(header::HOST, self.authority.clone());
+            }
+            Protocol::Http2 => {
+                *request.version_mut() = ::http::Version::HTTP_2;
+                request.headers_mut().remove(header::HOST);
+            }
+        }
+    }
+}
+
+impl UpstreamId {
+    fn of(server: &config::Server, authorities: &[u8]) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        let mut part = |bytes: &[u8]| {
+            hash.update(&(bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        part(server.name.as_bytes());
+        part(server.upstream.as_str().as_bytes());
+        part(authorities);
+        part(&[u8::from(server.upstream_ca_file.is_some()), u8::from(server.upstream_http2)]);
+        // Secrets print masked here; the server's name tells two of them apart.
+        part(format!("{:?}", server.upstream_auth).as_bytes());
+        part(format!("{:?}", server.timeouts).as_bytes());
+        let mut id = [0; 32];
+        id.copy_from_slice(hash.finish().as_ref());
+        Self(id)
+    }
+}
+
+/// `host` or `host:port`; the port is left out where it is the scheme's own (RFC 9110 section 7.2).
+fn authority(url: &Url) -> Option<HeaderValue> {
+    let host = url.host_str()?;
+    match url.port() {
+        Some(port) => HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("{host}:{port}"))).ok(),
+        None => HeaderValue::from_maybe_shared(bytes::Bytes::from(host.to_owned())).ok(),
+    }
+}
+
+/// Origin form for HTTP/1.1 (RFC 9112 section 3.2.1), absolute for the pseudo-headers of HTTP/2.
+fn target(url: &Url, protocol: Protocol, authority: &HeaderValue) -> Option<Uri> {
+    let mut path = url.path().to_owned();
+    if let Some(query) = url.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    match protocol {
+        Protocol::Http1 => Uri::try_from(path).ok(),
+        Protocol::Http2 => Uri::try_from(format!("{}://{}{path}", url.scheme(), authority.to_str().ok()?)).ok(),
+    }
+}
+
+/// The host as a resolver takes it: an IPv6 address without brackets.
+fn lookup_name(host: &Host<&str>) -> String {
+    match host {
+        Host::Domain(name) => (*name).to_owned(),
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_string(),
+    }
+}
+
+fn server_name(host: &Host<&str>) -> Option<ServerName<'static>> {
+    match host {
+        Host::Domain(name) => ServerName::try_from((*name).to_owned()).ok(),
+        Host::Ipv4(address) => Some(ServerName::from(IpAddr::V4(*address))),
+        Host::Ipv6(address) => Some(ServerName::from(IpAddr::V6(*address))),
+    }
+}
+
+fn read_authorities(path: &Path) -> Result<Vec<u8>, BuildError> {
+    std::fs::read(path).map_err(|source| BuildError::CaFile { path: path.to_owned(), source })
+}
+
+/// TLS that trusts the system's authorities and those of the PEM text `authorities`.
+fn tls_connector(authorities: Option<&[u8]>, protocol: Protocol) -> Result<TlsConnector, BuildError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(authorities, provider)?)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.alpn().to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn verifier(
+    authorities: Option<&[u8]>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, BuildError> {
+    let Some(pem) = authorities else {
+        return Ok(Arc::new(rustls_platform_verifier::Verifier::new(provider)?));
+    };
+    let roots: Vec<_> =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| BuildError::NoCertificate)?;
+    if roots.is_empty() {
+        return Err(BuildError::NoCertificate);
+    }
+    Ok(Arc::new(rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider)?))
+}
+
+impl Protocol {
+    /// The ALPN name (RFC 7301; RFC 9113 section 3.2).
+    const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

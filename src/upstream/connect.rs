@@ -1,0 +1,158 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use super::deadline::{Deadline, drive};
+use super::{Tls, Upstream, UpstreamError};
+use crate::clock;
+
+/// How long an unused connection is kept. Below the 5 s after which Node and uvicorn hang up: a request that crosses
+/// with the other side's close must not be sent again, so it is better not to meet one.
+pub(super) const KEEP: Duration = Duration::from_secs(4);
+
+/// Most bytes of an answer's head; HTTP/2 counts them as RFC 9113 section 6.5.2 does.
+pub(super) const HEAD_BYTES: u16 = 32 * 1024;
+/// Most bytes read at once.
+const READ_BYTES: usize = 64 * 1024;
+/// What an HTTP/2 upstream may send ahead on one stream, and on all of one connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// An HTTP/2 connection with open streams that does not answer a ping for this long is dead.
+const PING: Duration = Duration::from_secs(15);
+
+/// An HTTP/1.1 connection. Dropping it closes the socket, whatever it was doing.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) deadline: Arc<Deadline>,
+    driver: JoinHandle<()>,
+    pub(super) sender: http1::SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    /// hyper by itself would first write out what it holds, for as long as the other side takes to read it.
+    pub(super) fn end(&self) {
+        self.driver.abort();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects, and speaks HTTP/1.1.
+pub(super) async fn http1(upstream: &Upstream) -> Result<Connection, UpstreamError> {
+    match open_in_time(upstream).await? {
+        Stream::Plain(stream) => handshake_http1(upstream, stream).await,
+        Stream::Tls(stream) => handshake_http1(upstream, stream).await,
+    }
+}
+
+/// Connects, and speaks HTTP/2; the connection lives as long as a sender or a stream does.
+pub(super) async fn http2(upstream: &Upstream) -> Result<http2::SendRequest<Full<Bytes>>, UpstreamError> {
+    match open_in_time(upstream).await? {
+        Stream::Plain(stream) => handshake_http2(stream).await,
+        Stream::Tls(stream) => handshake_http2(stream).await,
+    }
+}
+
+async fn open_in_time(upstream: &Upstream) -> Result<Stream, UpstreamError> {
+    let limit = upstream.timeouts.connect;
+    timeout(limit, open(upstream)).await.unwrap_or(Err(UpstreamError::ConnectTimeout(limit)))
+}
+
+async fn open(upstream: &Upstream) -> Result<Stream, UpstreamError> {
+    let found = tokio::net::lookup_host((upstream.host.as_str(), upstream.port)).await;
+    let addresses: Vec<SocketAddr> = found.map_err(UpstreamError::Resolve)?.collect();
+    let stream = first_of(&addresses, upstream.timeouts.connect).await?;
+    stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
+    let Some(Tls { connector, name }) = &upstream.tls else {
+        return Ok(Stream::Plain(stream));
+    };
+    let stream = connector.connect(name.clone(), stream).await.map_err(UpstreamError::Tls)?;
+    let expected = upstream.protocol.alpn();
+    // RFC 7301 section 3.2: a server that ignores the extension speaks its default, which is HTTP/1.1.
+    match stream.get_ref().1.alpn_protocol() {
+        Some(agreed) if agreed == expected => Ok(Stream::Tls(Box::new(stream))),
+        None if expected == super::Protocol::Http1.alpn() => Ok(Stream::Tls(Box::new(stream))),
+        _ => Err(UpstreamError::Protocol),
+    }
+}
+
+/// The first address that takes a connection; each gets an even share of the time, so that a silent one cannot use up
+/// what the others need.
+async fn first_of(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, UpstreamError> {
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    match last.kind() {
+        io::ErrorKind::NotFound => Err(UpstreamError::Resolve(last)),
+        io::ErrorKind::TimedOut => Err(UpstreamError::ConnectTimeout(limit)),
+        _ => Err(UpstreamError::Connect(last)),
+    }
+}
+
+async fn handshake_http1<S>(upstream: &Upstream, stream: S) -> Result<Connection, UpstreamError>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    // hyper's own limit of 100 header fields stays: it costs nothing, a limit of ours would cost an allocation each.
+    let (sender, connection) = http1::Builder::new()
+        .max_header_size(usize::from(HEAD_BYTES))
+        .max_buf_size(READ_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(UpstreamError::Broken)?;
+    let deadline = Arc::new(Deadline::new(clock::monotonic()));
+    let shortest = KEEP.min(upstream.timeouts.first_byte).min(upstream.timeouts.idle);
+    let watched = Arc::clone(&deadline);
+    let driver = spawn(async move { drive(connection, &watched, shortest).await });
+    Ok(Connection { deadline, driver, sender })
+}
+
+async fn handshake_http2<S>(stream: S) -> Result<http2::SendRequest<Full<Bytes>>, UpstreamError>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::from(HEAD_BYTES))
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(UpstreamError::Broken)?;
+    // How it ends is told to the requests on it.
+    drop(spawn(async move { drop(connection.await) }));
+    Ok(sender)
+}
+
+/// Starts the task that moves a connection's bytes.
+#[expect(clippy::disallowed_methods, reason = "ends with the connection, which ends with its last user")]
+fn spawn(driver: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(driver)
+}

@@ -1,0 +1,171 @@
+//! How the proxy shows itself to an upstream. The caller's own token never gets this far.
+
+use data_encoding::BASE64;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use thiserror::Error;
+
+use crate::config::{SecretSource, UpstreamAuth};
+use crate::secret::Secret;
+
+/// The header field that authenticates the proxy, ready to be copied into each request.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    field: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Credential {
+    /// Nothing to show.
+    pub const NONE: Self = Self { field: None };
+
+    /// Builds what `auth` asks for; `resolve` reads the secret it names.
+    pub fn new<E>(
+        auth: &UpstreamAuth,
+        resolve: impl FnOnce(&SecretSource) -> Result<Secret<String>, E>,
+    ) -> Result<Self, CredentialError<E>> {
+        let secret = |source: &SecretSource| resolve(source).map_err(CredentialError::Unavailable);
+        let (name, value) = match auth {
+            UpstreamAuth::None => return Ok(Self::NONE),
+            UpstreamAuth::Basic { username, password } => (header::AUTHORIZATION, basic(username, &secret(password)?)),
+            UpstreamAuth::Bearer(token) => (header::AUTHORIZATION, bearer(&secret(token)?)),
+            UpstreamAuth::Header { name, value } => {
+                if is_reserved(name) {
+                    return Err(CredentialError::Reserved(name.clone()));
+                }
+                (name.clone(), Some(secret(value)?))
+            }
+        };
+        let text = value.ok_or(CredentialError::Unusable)?;
+        if text.expose().is_empty() {
+            return Err(CredentialError::Unusable);
+        }
+        let mut value = HeaderValue::from_str(text.expose()).map_err(|_| CredentialError::Unusable)?;
+        value.set_sensitive(true);
+        Ok(Self { field: Some((name, value)) })
+    }
+
+    /// Writes the field into `headers`, in place of any of that name.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        if let Some((name, value)) = &self.field {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// `Bearer` and a token of visible characters (RFC 6750 section 2.1 is narrower; not every issuer of API keys is).
+fn bearer(token: &Secret<String>) -> Option<Secret<String>> {
+    let token = token.expose();
+    let plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    plain.then(|| Secret::new(format!("Bearer {token}")))
+}
+
+/// RFC 7617 section 2: no colon in the name, no control characters in either.
+fn basic(username: &str, password: &Secret<String>) -> Option<Secret<String>> {
+    if username.contains(':') || username.chars().chain(password.expose().chars()).any(char::is_control) {
+        return None;
+    }
+    let pair = Secret::new(format!("{username}:{}", password.expose()));
+    let encoded = Secret::new(BASE64.encode(pair.expose().as_bytes()));
+    Some(Secret::new(format!("Basic {}", encoded.expose())))
+}
+
+/// Fields that frame the message or that the proxy writes itself.
+fn is_reserved(name: &HeaderName) -> bool {
+    const RESERVED: [HeaderName; 11] = [
+        header::ACCEPT,
+        header::ACCEPT_ENCODING,
+        header::CONNECTION,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::EXPECT,
+        header::HOST,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ];
+    RESERVED.contains(name) || name.as_str().starts_with("mcp-") || name.as_str() == "last-event-id"
+}
+
+/// Why there is no credential; never says what the secret is.
+#[derive(Debug, Error)]
+pub enum CredentialError<E> {
+    /// The header carries the message itself.
+    #[error("`{0}` cannot carry a credential")]
+    Reserved(HeaderName),
+    /// The secret could not be read.
+    #[error("the secret cannot be read")]
+    Unavailable(#[source] E),
+    /// The secret is empty or has characters that no header field may have.
+    #[error("the secret is empty or does not fit into a header field")]
+    Unusable,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{HeaderMap, HeaderName, header};
+
+    use super::{Credential, CredentialError};
+    use crate::config::{SecretSource, UpstreamAuth};
+    use crate::secret::Secret;
+
+    fn source() -> SecretSource {
+        SecretSource::Env("UNUSED".to_owned())
+    }
+
+    fn build(auth: &UpstreamAuth, secret: &str) -> Result<Credential, CredentialError<Infallible>> {
+        Credential::new(auth, |_| Ok(Secret::new(secret.to_owned())))
+    }
+
+    #[test]
+    fn writes_the_field_each_kind_asks_for() {
+        let basic = UpstreamAuth::Basic { username: "Aladdin".to_owned(), password: source() };
+        let header = UpstreamAuth::Header { name: HeaderName::from_static("x-api-key"), value: source() };
+        for (auth, secret, name, expected) in [
+            (&UpstreamAuth::Bearer(source()), "t0ken", "authorization", "Bearer t0ken"),
+            // The example of RFC 7617 section 2.
+            (&basic, "open sesame", "authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            (&header, "a b", "x-api-key", "a b"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, "Bearer of-the-caller".parse().unwrap());
+            headers.remove(header::AUTHORIZATION);
+            let credential = build(auth, secret).unwrap();
+            credential.apply(&mut headers);
+            assert_eq!(headers.len(), 1);
+            assert_eq!(headers[name], expected);
+            assert!(headers[name].is_sensitive());
+            assert!(!format!("{credential:?}{headers:?}").contains(secret), "printed");
+        }
+        let mut headers = HeaderMap::new();
+        build(&UpstreamAuth::None, "").unwrap().apply(&mut headers);
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let basic = |name: &str| UpstreamAuth::Basic { username: name.to_owned(), password: source() };
+        let header = |name: &'static str| UpstreamAuth::Header { name: HeaderName::from_static(name), value: source() };
+        for (auth, secret) in [
+            (UpstreamAuth::Bearer(source()), ""),
+            (UpstreamAuth::Bearer(source()), "two words"),
+            (UpstreamAuth::Bearer(source()), "line\nbreak"),
+            (basic("a:b"), "x"),
+            (basic("a"), "x\u{7f}"),
+            (header("x-api-key"), ""),
+            (header("x-api-key"), "a\r\nx-evil: 1"),
+        ] {
+            assert!(matches!(build(&auth, secret), Err(CredentialError::Unusable)), "{auth:?}");
+        }
+        for name in ["host", "content-length", "transfer-encoding", "mcp-session-id", "mcp-param-x", "last-event-id"] {
+            assert!(matches!(build(&header(name), "x"), Err(CredentialError::Reserved(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn says_that_a_secret_is_missing() {
+        let error = Credential::new(&UpstreamAuth::Bearer(source()), |_| Err("gone")).unwrap_err();
+        assert!(matches!(error, CredentialError::Unavailable("gone")));
+    }
+}

@@ -1,0 +1,118 @@
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crate::clock;
+
+/// By when something must happen on a connection: the head of an answer, more of it, or the next request.
+///
+/// Setting it is one store. The connection's driver looks at it from time to time, so that no timer is made, moved and
+/// removed for every request.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    /// Nanoseconds after `start`; [`Self::NONE`] while nothing is awaited.
+    due: AtomicU64,
+    expired: AtomicBool,
+    start: Instant,
+}
+
+impl Deadline {
+    const NONE: u64 = u64::MAX;
+
+    pub(super) fn new(start: Instant) -> Self {
+        Self { due: AtomicU64::new(Self::NONE), expired: AtomicBool::new(false), start }
+    }
+
+    /// The connection ends if this or [`Self::disarm`] is not called again within `wait` of `now`.
+    pub(super) fn arm(&self, now: Instant, wait: Duration) {
+        let due = now.saturating_duration_since(self.start).saturating_add(wait);
+        self.due.store(u64::try_from(due.as_nanos()).unwrap_or(Self::NONE), Ordering::Relaxed);
+    }
+
+    /// Nothing is awaited: the next step is ours.
+    pub(super) fn disarm(&self) {
+        self.due.store(Self::NONE, Ordering::Relaxed);
+    }
+
+    /// Whether the connection was ended for being late.
+    pub(super) fn is_expired(&self) -> bool {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    /// How long it is until the connection must end; `None` while nothing is awaited.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        let due = self.due.load(Ordering::Relaxed);
+        (due != Self::NONE).then(|| Duration::from_nanos(due).saturating_sub(now.saturating_duration_since(self.start)))
+    }
+}
+
+/// Runs `connection` until it ends or `deadline` passes; then it is dropped, and with it the socket.
+///
+/// `shortest` is the least time the deadline is ever armed with. Looking at least that often means that no deadline is
+/// missed: one set after a look is not due before the next.
+pub(super) async fn drive(connection: impl Future, deadline: &Deadline, shortest: Duration) {
+    let mut connection = pin!(connection);
+    let mut look = pin!(tokio::time::sleep(shortest));
+    let mut registered = false;
+    poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // The waker of a task never changes: a timer once polled need not be polled again until it has fired.
+        while !registered || look.is_elapsed() {
+            registered = true;
+            if look.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            let now = clock::monotonic();
+            let wait = match deadline.left(now) {
+                Some(Duration::ZERO) => {
+                    deadline.expired.store(true, Ordering::Relaxed);
+                    return Poll::Ready(());
+                }
+                Some(left) => left.min(shortest),
+                None => shortest,
+            };
+            look.as_mut().reset((now + wait).into());
+            registered = false;
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Deadline, drive};
+    use crate::clock;
+
+    #[tokio::test]
+    async fn ends_a_late_connection_only() {
+        let now = clock::monotonic();
+        let (wait, shortest) = (Duration::from_millis(20), Duration::from_millis(5));
+
+        let late = Deadline::new(now);
+        late.arm(now, wait);
+        drive(std::future::pending::<()>(), &late, shortest).await;
+        assert!(late.is_expired());
+        assert!(clock::monotonic() >= now + wait);
+
+        let disarmed = Deadline::new(now);
+        disarmed.arm(now, Duration::ZERO);
+        disarmed.disarm();
+        drive(tokio::time::sleep(wait), &disarmed, shortest).await;
+        assert!(!disarmed.is_expired());
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_clock_is_none() {
+        let now = clock::monotonic();
+        let deadline = Deadline::new(now);
+        deadline.arm(now, Duration::MAX);
+        assert_eq!(deadline.left(now), None);
+    }
+}

@@ -1,0 +1,96 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why an upstream cannot be made from its configuration.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum BuildError {
+    #[error("the upstream URL names no usable host and path")]
+    Authority,
+    #[error("cannot read upstream_ca_file `{}`", path.display())]
+    CaFile { path: PathBuf, source: std::io::Error },
+    #[error("upstream_ca_file holds no PEM certificate, or one that is damaged")]
+    NoCertificate,
+    #[error("the upstream URL's scheme is `{0}`, not http or https")]
+    Scheme(String),
+    #[error("TLS toward the upstream cannot be set up")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Why there is no answer, or no more of it. Its text is for the log, never for the client.
+#[derive(Debug, Error)]
+pub enum UpstreamError {
+    /// The connection ended or spoke something that is not HTTP, after the request may have been sent.
+    #[error("the connection to the upstream broke")]
+    Broken(#[source] hyper::Error),
+    /// No address of the upstream took a connection.
+    #[error("cannot connect to the upstream")]
+    Connect(#[source] std::io::Error),
+    /// Connecting, TLS included, took too long.
+    #[error("no connection to the upstream within {0:?}")]
+    ConnectTimeout(Duration),
+    /// The head of the answer took too long.
+    #[error("no answer from the upstream within {0:?}")]
+    FirstByte(Duration),
+    /// Where the answer ends could be read in two ways.
+    #[error("the upstream's answer is framed ambiguously: {0}")]
+    Framing(&'static str),
+    /// Too long a pause inside the answer.
+    #[error("nothing more from the upstream within {0:?}")]
+    Idle(Duration),
+    /// The other side does not speak the configured HTTP version.
+    #[error("the upstream did not agree to the configured HTTP version")]
+    Protocol,
+    /// The upstream's name has no address.
+    #[error("cannot resolve the upstream's name")]
+    Resolve(#[source] std::io::Error),
+    /// No trusted TLS session could be made.
+    #[error("no TLS session with the upstream")]
+    Tls(#[source] std::io::Error),
+    /// Head or body is beyond the limit.
+    #[error("the upstream's answer is too large")]
+    TooLarge,
+    /// The whole answer took too long.
+    #[error("no complete answer from the upstream within {0:?}")]
+    Total(Duration),
+}
+
+impl UpstreamError {
+    /// The label of `portcullis_upstream_errors_total`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Broken(_) => "broken",
+            Self::Connect(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused",
+            Self::Connect(_) => "connect",
+            Self::ConnectTimeout(_) => "timeout_connect",
+            Self::FirstByte(_) => "timeout_first_byte",
+            Self::Framing(_) => "framing",
+            Self::Idle(_) => "timeout_idle",
+            Self::Protocol => "protocol",
+            Self::Resolve(_) => "resolve",
+            Self::Tls(_) => "tls",
+            Self::TooLarge => "too_large",
+            Self::Total(_) => "timeout_total",
+        }
+    }
+
+    /// Whether it is certain that the upstream never saw the request.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::ConnectTimeout(_) | Self::Protocol | Self::Resolve(_) | Self::Tls(_) => true,
+            Self::Broken(_)
+            | Self::FirstByte(_)
+            | Self::Framing(_)
+            | Self::Idle(_)
+            | Self::TooLarge
+            | Self::Total(_) => false,
+        }
+    }
+
+    /// Whether time ran out after the request was sent.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::FirstByte(_) | Self::Idle(_) | Self::Total(_))
+    }
+}

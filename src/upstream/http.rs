@@ -1,0 +1,306 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, StatusCode, header, response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep, timeout};
+
+use super::connect::{self, Connection};
+use super::pool::Shelf;
+use super::{Upstream, UpstreamError};
+use crate::clock;
+
+/// Most header fields of an answer; hyper has the same limit for HTTP/1.1.
+const HEAD_FIELDS: usize = 100;
+/// Most memory set aside for an answer because it says how long it will be.
+const TRUSTED_BYTES: u64 = 1024 * 1024;
+
+/// The head of an upstream's answer, unambiguous and within limits, and its body still to come.
+#[derive(Debug)]
+pub struct Answer {
+    /// The final status; informational ones are passed over.
+    pub status: StatusCode,
+    /// The header block as it came; only a short list of it may go further.
+    pub headers: HeaderMap,
+    /// The body, which holds the connection.
+    pub body: AnswerBody,
+}
+
+/// Sends on the newest idle connection, or on a new one.
+pub(super) async fn http1(
+    upstream: &Arc<Upstream>,
+    shelf: &Arc<Shelf>,
+    mut request: Request<Full<Bytes>>,
+) -> Result<Answer, UpstreamError> {
+    let mut kept = shelf.take();
+    loop {
+        let reused = kept.is_some();
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => connect::http1(upstream).await?,
+        };
+        let sent = clock::monotonic();
+        connection.deadline.arm(sent, upstream.timeouts.first_byte);
+        let mut error = match connection.sender.try_send_request(request).await {
+            Ok(response) => {
+                connection.deadline.disarm();
+                let lease = Lease::Http1 { connection, shelf: Arc::clone(shelf), waiting: false };
+                return admit(response, lease, upstream, sent);
+            }
+            Err(error) => error,
+        };
+        match error.take_message() {
+            // hyper gives a request back only if none of it was written.
+            Some(unsent) if reused => request = unsent,
+            _ if connection.deadline.is_expired() => {
+                return Err(UpstreamError::FirstByte(upstream.timeouts.first_byte));
+            }
+            _ => return Err(failure(error.into_error())),
+        }
+    }
+}
+
+/// Sends on the worker's one connection to an HTTP/2 upstream.
+pub(super) async fn http2(
+    upstream: &Arc<Upstream>,
+    shelf: &Shelf,
+    mut request: Request<Full<Bytes>>,
+) -> Result<Answer, UpstreamError> {
+    loop {
+        let (mut sender, reused) = shelf.shared(upstream).await?;
+        let (sent, limit) = (clock::monotonic(), upstream.timeouts.first_byte);
+        let mut error = match timeout(limit, sender.try_send_request(request)).await {
+            Err(_) => return Err(UpstreamError::FirstByte(limit)),
+            Ok(Ok(response)) => return admit(response, Lease::Http2 { pause: None }, upstream, sent),
+            Ok(Err(error)) => error,
+        };
+        match error.take_message() {
+            Some(unsent) if reused => {
+                shelf.forget_closed();
+                request = unsent;
+            }
+            _ => return Err(failure(error.into_error())),
+        }
+    }
+}
+
+/// The response as an answer, if its head leaves no doubt.
+fn admit(
+    response: Response<Incoming>,
+    lease: Lease,
+    upstream: &Upstream,
+    sent: Instant,
+) -> Result<Answer, UpstreamError> {
+    let (head, incoming) = response.into_parts();
+    check(&head)?;
+    let body = AnswerBody::new(incoming, lease, upstream, sent);
+    Ok(Answer { status: head.status, headers: head.headers, body })
+}
+
+/// Refuses a head that two readers could frame differently (RFC 9112 section 6.3): both a length and a transfer coding,
+/// or a coding that is not just `chunked`. hyper itself refuses differing lengths and folded lines.
+fn check(head: &response::Parts) -> Result<(), UpstreamError> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(UpstreamError::Framing("an upgrade nobody asked for"));
+    }
+    if head.headers.len() > HEAD_FIELDS {
+        return Err(UpstreamError::TooLarge);
+    }
+    if let Some(coding) = head.headers.get(header::TRANSFER_ENCODING) {
+        if head.headers.contains_key(header::CONTENT_LENGTH) {
+            return Err(UpstreamError::Framing("both content-length and transfer-encoding"));
+        }
+        let codings = head.headers.get_all(header::TRANSFER_ENCODING).iter().count();
+        if codings != 1 || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            return Err(UpstreamError::Framing("a transfer coding other than chunked"));
+        }
+    }
+    Ok(())
+}
+
+/// What hyper's error means here.
+fn failure(error: hyper::Error) -> UpstreamError {
+    if error.is_parse_too_large() { UpstreamError::TooLarge } else { UpstreamError::Broken(error) }
+}
+
+/// The body of an answer. At its end the connection is kept for the next request; dropped before, the connection is
+/// closed at once (HTTP/2: the stream is reset), which is how a hang-up reaches the upstream.
+#[derive(Debug)]
+pub struct AnswerBody {
+    idle: Duration,
+    incoming: Incoming,
+    lease: Lease,
+    sent: Instant,
+    total: Duration,
+}
+
+/// What a body holds of its connection.
+#[derive(Debug)]
+enum Lease {
+    Ended,
+    Http1 {
+        connection: Connection,
+        shelf: Arc<Shelf>,
+        /// Whether the deadline is armed.
+        waiting: bool,
+    },
+    Http2 {
+        /// Runs while nothing comes.
+        pause: Option<Pin<Box<Sleep>>>,
+    },
+}
+
+impl AnswerBody {
+    fn new(incoming: Incoming, lease: Lease, upstream: &Upstream, sent: Instant) -> Self {
+        let mut body = Self { idle: upstream.timeouts.idle, incoming, lease, sent, total: upstream.timeouts.total };
+        if body.incoming.is_end_stream() {
+            body.lease.end();
+        }
+        body
+    }
+
+    /// The whole body, if it has at most `limit` bytes and comes within the total time. A body that came in one piece is
+    /// not copied.
+    pub async fn collect_limited(mut self, limit: usize) -> Result<Bytes, UpstreamError> {
+        if self.incoming.size_hint().lower() > limit as u64 {
+            return Err(UpstreamError::TooLarge);
+        }
+        let first = self.piece(limit).await?.unwrap_or_default();
+        if self.is_end_stream() {
+            return Ok(first);
+        }
+        let Some(second) = self.piece(limit - first.len()).await? else {
+            return Ok(first);
+        };
+        let expected = self.incoming.size_hint().lower().min(TRUSTED_BYTES);
+        let mut whole = BytesMut::with_capacity(first.len() + second.len() + usize::try_from(expected).unwrap_or(0));
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        drop((first, second));
+        while let Some(piece) = self.piece(limit - whole.len()).await? {
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The next piece, of at most `limit` bytes.
+    async fn piece(&mut self, limit: usize) -> Result<Option<Bytes>, UpstreamError> {
+        let Some(frame) = std::future::poll_fn(|cx| self.poll_data(cx)).await else {
+            return Ok(None);
+        };
+        let data = frame?;
+        if data.len() > limit {
+            return Err(UpstreamError::TooLarge);
+        }
+        // Pieces come within the idle time of each other, so looking at each is looking often enough.
+        if !self.is_end_stream() && clock::monotonic().saturating_duration_since(self.sent) > self.total {
+            return Err(UpstreamError::Total(self.total));
+        }
+        Ok(Some(data))
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpstreamError>>> {
+        if matches!(self.lease, Lease::Ended) {
+            // An empty piece at the end carries nothing, so nothing is lost by not asking again.
+            return Poll::Ready(None);
+        }
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Pending => match self.lease.poll_idle(cx, self.idle) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(()) => {
+                        self.lease = Lease::Ended;
+                        return Poll::Ready(Some(Err(UpstreamError::Idle(self.idle))));
+                    }
+                },
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.lease.resume();
+                    // Trailers go no further.
+                    if let Ok(data) = frame.into_data() {
+                        if self.incoming.is_end_stream() {
+                            self.lease.end();
+                        }
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let error = if self.lease.is_late() { UpstreamError::Idle(self.idle) } else { failure(error) };
+                    self.lease = Lease::Ended;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => {
+                    self.lease.end();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.get_mut().poll_data(cx).map_ok(Frame::data)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.lease, Lease::Ended)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.lease {
+            Lease::Ended => SizeHint::with_exact(0),
+            Lease::Http1 { .. } | Lease::Http2 { .. } => self.incoming.size_hint(),
+        }
+    }
+}
+
+impl Lease {
+    /// The answer is complete: an HTTP/1.1 connection waits for the next request.
+    fn end(&mut self) {
+        if let Self::Http1 { connection, shelf, .. } = std::mem::replace(self, Self::Ended) {
+            shelf.put(connection);
+        }
+    }
+
+    /// Notes that more is awaited; ready when that has lasted too long. HTTP/1.1 connections watch that themselves.
+    fn poll_idle(&mut self, cx: &mut Context<'_>, idle: Duration) -> Poll<()> {
+        match self {
+            Self::Ended => Poll::Pending,
+            Self::Http1 { connection, waiting, .. } => {
+                if !*waiting {
+                    *waiting = true;
+                    connection.deadline.arm(clock::monotonic(), idle);
+                }
+                Poll::Pending
+            }
+            Self::Http2 { pause } => pause.get_or_insert_with(|| Box::pin(sleep(idle))).as_mut().poll(cx),
+        }
+    }
+
+    /// Notes that something came: until more is asked for, a pause is not the upstream's.
+    fn resume(&mut self) {
+        match self {
+            Self::Ended => {}
+            Self::Http1 { connection, waiting, .. } => {
+                if *waiting {
+                    *waiting = false;
+                    connection.deadline.disarm();
+                }
+            }
+            Self::Http2 { pause } => *pause = None,
+        }
+    }
+
+    /// Whether the connection was ended because nothing came in time.
+    fn is_late(&self) -> bool {
+        matches!(self, Self::Http1 { connection, .. } if connection.deadline.is_expired())
+    }
+}
