@@ -1,6 +1,7 @@
 //! An authenticating, policy-deciding, masking reverse proxy for MCP servers that already exist.
 
 pub mod cli;
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod json;

@@ -1,0 +1,184 @@
+//! The record of what was decided: one JSON line per decision before it takes effect, one per ending.
+//!
+//! One [`Audit`] serves the process; each worker thread renders its lines into its own [`Lane`] and writes those of one
+//! turn together. A line counts as written when write(2) has returned for all of it, so that killing the process after
+//! an answer loses nothing. Whoever gets an [`AuditError`] must not go on with the call.
+
+mod escape;
+mod failures;
+mod lane;
+mod record;
+mod writer;
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
+
+use crate::clock::Timestamp;
+use crate::config::{self, OnAuditError};
+
+pub use lane::{Lane, Ticket};
+pub use record::{Client, Decision, ErrorCode, Event, Fragment, Masked, Policy, Record, Session, Subject, Target};
+
+use failures::Failures;
+use writer::Writer;
+
+/// Makes text a caller or upstream wrote fit for a record: every recogniser, redacting.
+pub type Sanitize = fn(&str) -> Cow<'_, str>;
+
+/// The audit log of the process, shared by all workers.
+#[derive(Debug)]
+pub struct Audit {
+    counts: Counters,
+    failing: AtomicBool,
+    failures: Mutex<Failures>,
+    /// `,"instance":"…"`, at the end of every record.
+    instance: Vec<u8>,
+    on_error: OnAuditError,
+    sanitize: Sanitize,
+    /// From which second on failures that were only counted are to be told; `i64::MAX` when there are none.
+    summary_from: AtomicI64,
+    writer: Mutex<Writer>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    dropped: AtomicU64,
+    suppressed: AtomicU64,
+    unwritten: AtomicU64,
+    written: AtomicU64,
+}
+
+/// How many lines went where, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Not written, and the call went on (`on_error = "drop"`).
+    pub dropped: u64,
+    /// Failures before authentication that were counted instead of written one by one.
+    pub suppressed: u64,
+    /// Not written, and the call was refused (`on_error = "block"`).
+    pub unwritten: u64,
+    /// Written.
+    pub written: u64,
+}
+
+/// The log cannot be written: nothing may happen that it should have told.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the audit log cannot be written")]
+pub struct AuditError;
+
+impl Audit {
+    /// Opens the configured sink; `instance` names this process in every record.
+    pub fn open(config: &config::Audit, instance: &str, sanitize: Sanitize) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self::with(Writer::open(&config.sink, config.sync)?, config.on_error, instance, sanitize)))
+    }
+
+    fn with(writer: Writer, on_error: OnAuditError, instance: &str, sanitize: Sanitize) -> Self {
+        let mut rendered = b",\"instance\":".to_vec();
+        escape::own(&mut rendered, instance);
+        Self {
+            counts: Counters::default(),
+            failing: AtomicBool::new(false),
+            failures: Mutex::new(Failures::default()),
+            instance: rendered,
+            on_error,
+            sanitize,
+            summary_from: AtomicI64::new(i64::MAX),
+            writer: Mutex::new(writer),
+        }
+    }
+
+    /// Opens the file again, after it was renamed; on an error the old one stays in use.
+    pub fn reopen(&self) -> io::Result<()> {
+        lock(&self.writer).reopen()
+    }
+
+    /// The part of a record that names the caller, rendered once and kept with the caller.
+    pub fn subject(&self, subject: &Subject<'_>) -> Fragment {
+        record::render_subject(subject)
+    }
+
+    /// The part of a record that names the caller's software, rendered once per connection.
+    pub fn client(&self, client: &Client<'_>) -> Fragment {
+        record::render_client(client, self.sanitize)
+    }
+
+    /// How many lines were written and not.
+    pub fn counts(&self) -> Counts {
+        let Counters { dropped, suppressed, unwritten, written } = &self.counts;
+        let [dropped, suppressed, unwritten, written] =
+            [dropped, suppressed, unwritten, written].map(|count| count.load(Ordering::Relaxed));
+        Counts { dropped, suppressed, unwritten, written }
+    }
+
+    /// Whether the last write failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Appends `record` as a line without its end.
+    fn render(&self, out: &mut Vec<u8>, record: &Record<'_>) {
+        record::render(out, record, self.sanitize);
+        out.extend_from_slice(&self.instance);
+    }
+
+    /// Writes `lines`, which end at `ends`; says how many of them, from the front, are to be taken for written.
+    fn write(&self, lines: &[u8], ends: &[usize]) -> usize {
+        let result = lock(&self.writer).append(lines, ends, self.on_error);
+        let written = *result.as_ref().unwrap_or_else(|partial| &partial.lines);
+        let missing = (ends.len() - written) as u64;
+        self.counts.written.fetch_add(written as u64, Ordering::Relaxed);
+        if self.failing.swap(result.is_err(), Ordering::Relaxed) != result.is_err() {
+            match &result {
+                Ok(_) => tracing::info!("audit log is written again"),
+                Err(partial) => tracing::error!(error = %partial.error, "audit log cannot be written"),
+            }
+        }
+        match self.on_error {
+            OnAuditError::Block => {
+                self.counts.unwritten.fetch_add(missing, Ordering::Relaxed);
+                written
+            }
+            OnAuditError::Drop => {
+                self.counts.dropped.fetch_add(missing, Ordering::Relaxed);
+                ends.len()
+            }
+        }
+    }
+
+    /// Whether this failure gets a line of its own; otherwise it has been counted.
+    fn admits_failure(&self, record: &Record<'_>) -> bool {
+        let mut failures = lock(&self.failures);
+        if failures.admit(record) {
+            return true;
+        }
+        self.counts.suppressed.fetch_add(1, Ordering::Relaxed);
+        self.summary_from.store(record.time.unix_seconds().saturating_add(1), Ordering::Relaxed);
+        false
+    }
+
+    /// Appends what is to be told of counted failures, as lines without their ends; `mark` is called behind each.
+    fn summarise(&self, out: &mut Vec<u8>, now: Timestamp, mut mark: impl FnMut(&[u8])) {
+        self.summary_from.store(i64::MAX, Ordering::Relaxed);
+        for summary in lock(&self.failures).take() {
+            record::render_summary(out, &summary, now);
+            out.extend_from_slice(&self.instance);
+            mark(out);
+        }
+    }
+
+    fn is_summary_due(&self, now: Timestamp) -> bool {
+        self.summary_from.load(Ordering::Relaxed) <= now.unix_seconds()
+    }
+}
+
+/// A lock whose data is whole even after a panic: lines are only ever added whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,437 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use uuid::Uuid;
+
+use super::{Sanitize, escape};
+use crate::clock::Timestamp;
+
+/// Most scopes of a caller in a record.
+const SCOPES: usize = 64;
+
+/// One line of the log. What is not known is `None` and left out of the line.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Record<'a> {
+    pub event: Event,
+    pub time: Timestamp,
+    /// The same for all lines of one request.
+    pub request_id: Uuid,
+    pub decision: Option<Decision>,
+    /// Name in the configuration.
+    pub server: Option<&'a str>,
+    pub method: Option<&'a str>,
+    /// What the method was asked about.
+    pub target: Option<Target<'a>>,
+    /// Protocol revision.
+    pub protocol: Option<&'a str>,
+    /// The JSON-RPC id as JSON text.
+    pub rpc_id: Option<&'a [u8]>,
+    pub session: Option<Session>,
+    /// From [`Audit::subject`](super::Audit::subject).
+    pub subject: Option<&'a Fragment>,
+    /// From [`Audit::client`](super::Audit::client).
+    pub client: Option<&'a Fragment>,
+    pub policy: Option<Policy<'a>>,
+    pub masked: &'a [Masked<'a>],
+    /// HTTP status of the answer.
+    pub status: Option<u16>,
+    pub error: Option<ErrorCode>,
+    /// From the request's head to the end of its answer.
+    pub duration: Option<Duration>,
+    /// The part of it that was spent waiting for the upstream.
+    pub upstream: Option<Duration>,
+}
+
+impl Record<'_> {
+    /// A record that says only what happened and when.
+    pub const fn new(event: Event, time: Timestamp, request_id: Uuid) -> Self {
+        Self {
+            event,
+            time,
+            request_id,
+            decision: None,
+            server: None,
+            method: None,
+            target: None,
+            protocol: None,
+            rpc_id: None,
+            session: None,
+            subject: None,
+            client: None,
+            policy: None,
+            masked: &[],
+            status: None,
+            error: None,
+            duration: None,
+            upstream: None,
+        }
+    }
+}
+
+/// What a line tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A request without an accepted token.
+    AuthFailed,
+    /// A decision, before anything goes upstream.
+    Call,
+    /// Another configuration is in force.
+    ConfigReload,
+    /// The end of an answer.
+    End,
+    /// The process begins.
+    Start,
+    /// The process ends.
+    Stop,
+}
+
+impl Event {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::AuthFailed => "auth_failed",
+            Self::Call => "call",
+            Self::ConfigReload => "config_reload",
+            Self::End => "end",
+            Self::Start => "start",
+            Self::Stop => "stop",
+        }
+    }
+
+    /// The last bit of the record's own id, so that the lines of one request differ in it.
+    const fn id_bit(self) -> u8 {
+        match self {
+            Self::End => 1,
+            Self::AuthFailed | Self::Call | Self::ConfigReload | Self::Start | Self::Stop => 0,
+        }
+    }
+}
+
+/// How it was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// A rule allows it.
+    Allow,
+    /// No rule allows it, or one denies it.
+    Deny,
+    /// It was not let as far as the rules.
+    Refused,
+    /// More scopes would allow it.
+    StepUp,
+}
+
+impl Decision {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Refused => "refused",
+            Self::StepUp => "step_up",
+        }
+    }
+}
+
+/// What a method was asked about, under the name the caller used.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub enum Target<'a> {
+    Prompt(&'a str),
+    Resource(&'a str),
+    ResourceTemplate(&'a str),
+    Tool(&'a str),
+}
+
+/// Why an answer is an error: a JSON-RPC code, or a word of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ErrorCode {
+    Code(i32),
+    Name(&'static str),
+}
+
+/// The rule that decided.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Policy<'a> {
+    pub version: &'a str,
+    pub rule: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub missing_scopes: &'a [Box<str>],
+}
+
+/// What one mask did.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Masked<'a> {
+    pub mask: &'a str,
+    pub entity: &'a str,
+    pub action: &'static str,
+    pub direction: &'static str,
+    pub count: u64,
+}
+
+/// A session id as far as the log may know it: enough to compare, not enough to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session([u8; 8]);
+
+impl Session {
+    /// The first 64 bits of the id's SHA-256.
+    pub fn of(id: &str) -> Self {
+        let mut prefix = [0; 8];
+        prefix.copy_from_slice(&digest::digest(&digest::SHA256, id.as_bytes()).as_ref()[..8]);
+        Self(prefix)
+    }
+}
+
+/// Who calls, as verified.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Subject<'a> {
+    pub issuer: &'a str,
+    pub subject: &'a str,
+    pub client_id: Option<&'a str>,
+    /// In the order to be shown.
+    pub scopes: &'a [&'a str],
+    pub token_id: Option<&'a str>,
+    pub key_id: Option<&'a str>,
+}
+
+/// What calls, as it says itself.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Client<'a> {
+    pub address: IpAddr,
+    pub user_agent: Option<&'a [u8]>,
+    pub name: Option<&'a str>,
+    pub version: Option<&'a str>,
+}
+
+/// A part of a record that is rendered once and used in many.
+#[derive(Clone, Debug)]
+pub struct Fragment(Bytes);
+
+/// Failures before authentication that were only counted.
+#[derive(Debug)]
+pub(super) struct Summary {
+    pub(super) count: u64,
+    pub(super) error: Option<ErrorCode>,
+    pub(super) server: Option<Box<str>>,
+    pub(super) since: Timestamp,
+}
+
+/// Appends `record` as the beginning of a JSON object; what follows is the process's own.
+pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize) {
+    let mut line = Line { out, sanitize };
+    line.head(record.event, record.time);
+    line.ids(record.request_id, record.event);
+    if let Some(decision) = record.decision {
+        line.word(",\"decision\":\"", decision.name());
+        line.raw(",\"shadow\":false");
+    }
+    line.own(",\"server\":", record.server);
+    line.foreign(",\"method\":", record.method);
+    match record.target {
+        None => {}
+        Some(Target::Prompt(name)) => line.foreign(",\"prompt\":", Some(name)),
+        Some(Target::Resource(uri)) => line.foreign(",\"resource\":", Some(uri)),
+        Some(Target::ResourceTemplate(uri)) => line.foreign(",\"resource_template\":", Some(uri)),
+        Some(Target::Tool(name)) => line.foreign(",\"tool\":", Some(name)),
+    }
+    line.own(",\"protocol\":", record.protocol);
+    if let Some(id) = record.rpc_id {
+        line.rpc_id(id);
+    }
+    if let Some(Session(prefix)) = record.session {
+        line.raw(",\"session\":\"sha256:");
+        let mut text = [0; 16];
+        HEXLOWER.encode_mut(&prefix, &mut text);
+        line.out.extend_from_slice(&text);
+        line.raw("\"");
+    }
+    for Fragment(bytes) in [record.subject, record.client].into_iter().flatten() {
+        line.out.extend_from_slice(bytes);
+    }
+    if let Some(policy) = &record.policy {
+        line.policy(policy);
+    }
+    line.masked(record.masked);
+    line.number(",\"http\":", record.status);
+    line.error(record.error);
+    line.millis(",\"duration_ms\":", record.duration);
+    line.millis(",\"upstream_ms\":", record.upstream);
+}
+
+/// Appends what is told of failures that were counted.
+pub(super) fn render_summary(out: &mut Vec<u8>, summary: &Summary, now: Timestamp) {
+    let mut line = Line { out, sanitize: |text| text.into() };
+    line.head(Event::AuthFailed, now);
+    line.word(",\"decision\":\"", Decision::Refused.name());
+    line.raw(",\"shadow\":false");
+    line.own(",\"server\":", summary.server.as_deref());
+    line.error(summary.error);
+    line.number(",\"count\":", Some(summary.count));
+    line.raw(",\"since\":\"");
+    line.out.extend_from_slice(&summary.since.rfc3339());
+    line.raw("\"");
+}
+
+/// An issuer's words are signed, not the caller's own: they are escaped and capped, not masked, or no one could tell
+/// who it was.
+pub(super) fn render_subject(subject: &Subject<'_>) -> Fragment {
+    let mut out = Vec::with_capacity(256);
+    // Nothing here is foreign.
+    let mut line = Line { out: &mut out, sanitize: |text| text.into() };
+    line.own(",\"subject\":{\"iss\":", Some(subject.issuer));
+    line.own(",\"sub\":", Some(subject.subject));
+    line.own(",\"client_id\":", subject.client_id);
+    line.raw(",\"scopes\":");
+    line.list(subject.scopes.iter().copied());
+    line.own(",\"jti\":", subject.token_id);
+    line.own(",\"kid\":", subject.key_id);
+    line.raw("}");
+    Fragment(out.into())
+}
+
+pub(super) fn render_client(client: &Client<'_>, sanitize: Sanitize) -> Fragment {
+    let mut out = Vec::with_capacity(128);
+    let mut line = Line { out: &mut out, sanitize };
+    line.own(",\"client\":{\"ip\":", Some(&client.address.to_string()));
+    line.foreign(",\"user_agent\":", client.user_agent.map(String::from_utf8_lossy).as_deref());
+    line.foreign(",\"name\":", client.name);
+    line.foreign(",\"version\":", client.version);
+    line.raw("}");
+    Fragment(out.into())
+}
+
+/// A line being written. Keys are literals with all that stands between them and what was written before.
+struct Line<'o> {
+    out: &'o mut Vec<u8>,
+    sanitize: Sanitize,
+}
+
+impl Line<'_> {
+    fn raw(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn head(&mut self, event: Event, time: Timestamp) {
+        self.raw("{\"v\":1,\"time\":\"");
+        self.out.extend_from_slice(&time.rfc3339());
+        self.word("\",\"event\":\"", event.name());
+    }
+
+    fn ids(&mut self, request: Uuid, event: Event) {
+        let mut id = request.into_bytes();
+        id[15] ^= event.id_bit();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let written = Uuid::from_bytes(id).hyphenated().encode_lower(&mut text);
+        self.word(",\"id\":\"", written);
+        let written = request.hyphenated().encode_lower(&mut text);
+        self.word(",\"request_id\":\"", written);
+    }
+
+    /// A word that needs no escapes; its quote is opened by `key`.
+    fn word(&mut self, key: &'static str, word: &str) {
+        self.raw(key);
+        self.raw(word);
+        self.raw("\"");
+    }
+
+    fn own(&mut self, key: &'static str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.raw(key);
+            escape::own(self.out, text);
+        }
+    }
+
+    fn foreign(&mut self, key: &'static str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.raw(key);
+            escape::foreign(self.out, text, self.sanitize);
+        }
+    }
+
+    fn number(&mut self, key: &'static str, number: Option<impl itoa::Integer>) {
+        if let Some(number) = number {
+            self.raw(key);
+            self.raw(itoa::Buffer::new().format(number));
+        }
+    }
+
+    /// Milliseconds with microseconds behind the point.
+    fn millis(&mut self, key: &'static str, duration: Option<Duration>) {
+        let Some(micros) = duration.map(|duration| duration.as_micros()) else {
+            return;
+        };
+        self.number(key, Some(u64::try_from(micros / 1000).unwrap_or(u64::MAX)));
+        self.raw(".");
+        for place in [100, 10, 1] {
+            self.out.push(b'0' + u8::try_from(micros / place % 10).unwrap_or(0));
+        }
+    }
+
+    fn list<'a>(&mut self, texts: impl Iterator<Item = &'a str>) {
+        self.raw("[");
+        for (index, text) in texts.take(SCOPES).enumerate() {
+            if index > 0 {
+                self.raw(",");
+            }
+            escape::own(self.out, text);
+        }
+        self.raw("]");
+    }
+
+    /// JSON-RPC ids are chosen by the caller; a string may carry anything.
+    fn rpc_id(&mut self, id: &[u8]) {
+        self.raw(",\"rpc_id\":");
+        let text = id.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+        let is_number = id.len() <= 20 && id.strip_prefix(b"-").unwrap_or(id).iter().all(u8::is_ascii_digit);
+        match text {
+            Some(name) if escape::is_name(name) => self.out.extend_from_slice(id),
+            None if is_number && !id.is_empty() => self.out.extend_from_slice(id),
+            _ => match serde_json::from_slice::<String>(id) {
+                Ok(text) => escape::foreign(self.out, &text, self.sanitize),
+                Err(_) => self.raw("null"),
+            },
+        }
+    }
+
+    fn policy(&mut self, policy: &Policy<'_>) {
+        self.own(",\"policy\":{\"version\":", Some(policy.version));
+        for (key, text) in [(",\"rule\":", policy.rule), (",\"reason\":", policy.reason)] {
+            self.own(key, text);
+            if text.is_none() {
+                self.raw(key);
+                self.raw("null");
+            }
+        }
+        self.raw(",\"missing_scopes\":");
+        self.list(policy.missing_scopes.iter().map(Box::as_ref));
+        self.raw("}");
+    }
+
+    fn masked(&mut self, masked: &[Masked<'_>]) {
+        for (index, one) in masked.iter().enumerate() {
+            self.own(if index == 0 { ",\"masked\":[{\"mask\":" } else { ",{\"mask\":" }, Some(one.mask));
+            self.own(",\"entity\":", Some(one.entity));
+            self.word(",\"action\":\"", one.action);
+            self.word(",\"direction\":\"", one.direction);
+            self.number(",\"count\":", Some(one.count));
+            self.raw("}");
+        }
+        if !masked.is_empty() {
+            self.raw("]");
+        }
+    }
+
+    fn error(&mut self, error: Option<ErrorCode>) {
+        match error {
+            None => {}
+            Some(ErrorCode::Code(code)) => self.number(",\"error\":", Some(code)),
+            Some(ErrorCode::Name(name)) => self.word(",\"error\":\"", name),
+        }
+    }
+}
