@@ -1,5 +1,7 @@
 use super::Sanitize;
 
+/// Hexadecimal digits.
+pub(super) const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Most bytes of one text in a record.
 const TEXT_BYTES: usize = 200;
 const MORE: &str = "…";
@@ -46,29 +48,44 @@ pub(super) fn is_name(text: &[u8]) -> bool {
     if text.is_empty() || text.len() > 64 {
         return false;
     }
-    let (mut digits, mut capitals, mut dots, mut colons, mut word, mut longest) = (0, 0, 0, 0, 0, 0);
+    let (mut counts, mut word, mut longest) = (0_u64, 0_u8, 0_u8);
     for &byte in text {
-        match byte {
-            b'0'..=b'9' => (digits, word) = (digits + 1, word + 1),
-            b'A'..=b'Z' => (capitals, word) = (capitals + 1, word + 1),
-            b'a'..=b'z' => word += 1,
-            b'.' => (dots, word) = (dots + 1, 0),
-            b':' => (colons, word) = (colons + 1, 0),
-            b'_' | b'-' | b'/' => word = 0,
-            _ => return false,
-        }
-        longest = word.max(longest);
+        let class = CLASSES[usize::from(byte)];
+        counts += class;
+        word = if class & SEPARATORS == 0 { word + 1 } else { 0 };
+        longest = longest.max(word);
     }
-    digits <= 5
-        && colons <= 1
-        && !(dots >= 3 && digits > 0)
-        && (longest <= 15 || (longest <= 32 && digits == 0 && capitals <= 6))
+    // At most 64 of each, so that no count runs into the next.
+    let [digits, capitals, dots, colons, _, others, ..] = counts.to_le_bytes();
+    let is_wordy = longest <= 15 || (longest <= 32 && digits == 0 && capitals <= 6);
+    others == 0 && digits <= 5 && colons <= 1 && (dots <= 2 || digits == 0) && is_wordy
 }
+
+/// A count of one, in the byte of the class a character belongs to; small letters are not counted.
+const CLASSES: [u64; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        classes[byte as usize] = match byte {
+            b'0'..=b'9' => 1,
+            b'A'..=b'Z' => 1 << 8,
+            b'.' => 1 << 16,
+            b':' => 1 << 24,
+            b'_' | b'-' | b'/' => 1 << 32,
+            b'a'..=b'z' => 0,
+            _ => OTHER,
+        };
+        byte += 1_u8;
+    }
+    classes
+};
+const OTHER: u64 = 1 << 40;
+/// What ends a word.
+const SEPARATORS: u64 = 1 << 16 | 1 << 24 | 1 << 32;
 
 /// Appends one character. What a terminal, an editor or a line reader could take for more than itself is escaped:
 /// controls, line separators, direction marks, invisible and tag characters.
 fn escaped(out: &mut Vec<u8>, c: char) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     match c {
         '"' => out.extend_from_slice(b"\\\""),
         '\\' => out.extend_from_slice(b"\\\\"),

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use data_encoding::HEXLOWER;
 use uuid::Uuid;
 
 use super::{Sanitize, escape};
@@ -175,14 +174,17 @@ pub struct Masked<'a> {
 
 /// A session id as far as the log may know it: enough to compare, not enough to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Session([u8; 8]);
+pub struct Session([u8; 16]);
 
 impl Session {
-    /// The first 64 bits of the id's SHA-256.
+    /// The first 64 bits of the id's SHA-256, in hexadecimal.
     pub fn of(id: &str) -> Self {
-        let mut prefix = [0; 8];
-        prefix.copy_from_slice(&digest::digest(&digest::SHA256, id.as_bytes()).as_ref()[..8]);
-        Self(prefix)
+        let mut text = [0; 16];
+        let hash = digest::digest(&digest::SHA256, id.as_bytes());
+        for (pair, byte) in text.chunks_exact_mut(2).zip(hash.as_ref()) {
+            pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| escape::HEX[usize::from(digit)]));
+        }
+        Self(text)
     }
 }
 
@@ -246,9 +248,7 @@ pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize)
     }
     if let Some(Session(prefix)) = record.session {
         line.raw(",\"session\":\"sha256:");
-        let mut text = [0; 16];
-        HEXLOWER.encode_mut(&prefix, &mut text);
-        line.out.extend_from_slice(&text);
+        line.out.extend_from_slice(&prefix);
         line.raw("\"");
     }
     for Fragment(bytes) in [record.subject, record.client].into_iter().flatten() {
@@ -323,14 +323,17 @@ impl Line<'_> {
         self.word("\",\"event\":\"", event.name());
     }
 
+    /// The record's own id differs from the request's in its last bit alone, so one rendering serves for both.
     fn ids(&mut self, request: Uuid, event: Event) {
-        let mut id = request.into_bytes();
-        id[15] ^= event.id_bit();
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        let written = Uuid::from_bytes(id).hyphenated().encode_lower(&mut text);
-        self.word(",\"id\":\"", written);
-        let written = request.hyphenated().encode_lower(&mut text);
-        self.word(",\"request_id\":\"", written);
+        request.hyphenated().encode_lower(&mut text);
+        let last = usize::from((request.as_bytes()[15] ^ event.id_bit()) & 15);
+        self.raw(",\"id\":\"");
+        self.out.extend_from_slice(&text[..text.len() - 1]);
+        self.out.push(escape::HEX[last]);
+        self.raw("\",\"request_id\":\"");
+        self.out.extend_from_slice(&text);
+        self.raw("\"");
     }
 
     /// A word that needs no escapes; its quote is opened by `key`.
@@ -363,14 +366,13 @@ impl Line<'_> {
 
     /// Milliseconds with microseconds behind the point.
     fn millis(&mut self, key: &'static str, duration: Option<Duration>) {
-        let Some(micros) = duration.map(|duration| duration.as_micros()) else {
+        let Some(duration) = duration else {
             return;
         };
-        self.number(key, Some(u64::try_from(micros / 1000).unwrap_or(u64::MAX)));
-        self.raw(".");
-        for place in [100, 10, 1] {
-            self.out.push(b'0' + u8::try_from(micros / place % 10).unwrap_or(0));
-        }
+        self.number(key, Some(duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into())));
+        let micros = duration.subsec_micros() % 1000;
+        let digit = |place: u32| b'0' + (micros / place % 10).to_le_bytes()[0];
+        self.out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
     }
 
     fn list<'a>(&mut self, texts: impl Iterator<Item = &'a str>) {
