@@ -4,6 +4,7 @@ pub mod cli;
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod json;
 pub mod mcp;
 pub mod seal;

@@ -1,0 +1,25 @@
+//! What `portcullis demo` runs besides the proxy: an OAuth issuer and a sample CRM that speaks MCP, both on loopback,
+//! both made of keys and data that are new or made up. The tests use the same two.
+
+pub mod certificate;
+pub mod issuer;
+mod web;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::error::Unspecified;
+use data_encoding::BASE64URL_NOPAD;
+
+pub use self::web::Fault;
+
+/// The content of `mutex`. A panic elsewhere leaves these plain tables whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// 256 random bits as text: codes, refresh tokens, session ids, secrets.
+fn random_text() -> Result<String, Unspecified> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes)?;
+    Ok(BASE64URL_NOPAD.encode(&bytes))
+}
