@@ -2,6 +2,7 @@
 //! both made of keys and data that are new or made up. The tests use the same two.
 
 pub mod certificate;
+pub mod crm;
 pub mod issuer;
 mod web;
 

@@ -4,11 +4,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use futures_util::{Stream, StreamExt};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -160,6 +161,17 @@ pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Bo
 /// An HTML answer.
 pub(super) fn html(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     with(status, Some("text/html; charset=utf-8"), text)
+}
+
+/// An event stream; the client going away drops `events`.
+pub(super) fn events(events: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
+    let body = StreamBody::new(events.map(|event| Ok(Frame::data(event)))).boxed_unsync();
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
 }
 
 fn with(status: StatusCode, media_type: Option<&'static str>, body: impl Into<Bytes>) -> Response<Body> {

@@ -41,7 +41,8 @@ pub(super) fn login(shared: &Shared, asked: &Asked, name: &str) -> Response<Body
 
 /// Why there is nothing to sign in to.
 pub(super) fn error(status: StatusCode, why: &str) -> Response<Body> {
-    let body = format!("<h1><strong>That did not work</strong></h1><p class=\"lead\">{}.</p>", escape(&capitalised(why)));
+    let body =
+        format!("<h1><strong>That did not work</strong></h1><p class=\"lead\">{}.</p>", escape(&capitalised(why)));
     page(status, "That did not work", &body, "'none'", "")
 }
 
