@@ -1,6 +1,7 @@
 //! What `portcullis demo` runs besides the proxy: an OAuth issuer and a sample CRM that speaks MCP, both on loopback,
 //! both made of keys and data that are new or made up. The tests use the same two.
 
+pub mod banner;
 pub mod certificate;
 pub mod crm;
 pub mod issuer;

@@ -147,7 +147,7 @@ const PEOPLE: [Person; 12] = [
         who: ["c-003", "Jean Exemple", "Exemple SARL", "jean@exemple.example", "+33 1 99 00 12 34"],
         region: "emea",
         amount: 31_250,
-        notes: "Wants invoices to compta@exemple.example as well.",
+        notes: "Wants invoices to compta@exemple.example as well; account manager EMP-004217.",
         secrets: ["", "FR14 2004 1010 0505 0001 3M02 606", ""],
     },
     Person {
