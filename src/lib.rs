@@ -8,6 +8,7 @@ pub mod demo;
 pub mod json;
 pub mod mcp;
 pub mod seal;
+pub mod mask;
 pub mod secret;
 pub mod server;
 pub mod telemetry;

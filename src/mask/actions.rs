@@ -1,0 +1,84 @@
+//! What stands where a value stood.
+
+use super::Action;
+
+/// Mask characters written whatever the length of a value, so that its length is not told.
+pub(super) const WIDTH: usize = 12;
+
+/// What `action` writes for `value` of an entity called `name`; `None` for actions that write nothing.
+pub(super) fn replacement(action: &Action, name: &str, value: &str) -> Option<String> {
+    match action {
+        Action::Redact => Some(format!("[{name}]")),
+        Action::Mask { keep_first, keep_last, char } => Some(masked(value, *keep_first, *keep_last, *char)),
+        Action::Block | Action::Report => None,
+    }
+}
+
+fn masked(value: &str, keep_first: usize, keep_last: usize, mask: char) -> String {
+    let length = value.chars().count();
+    // A value that would show whole shows nothing.
+    let (first, last) = if keep_first.saturating_add(keep_last) < length { (keep_first, keep_last) } else { (0, 0) };
+    let head = value.chars().take(first);
+    let tail = value.chars().skip(length - last);
+    head.chain(std::iter::repeat_n(mask, WIDTH)).chain(tail).collect()
+}
+
+/// Whether bytes `start..end` of `text` are what is left of a value that `action` masked before.
+pub(super) fn is_masked(action: &Action, text: &str, start: usize, end: usize) -> bool {
+    let Action::Mask { keep_first, keep_last, char } = action else { return false };
+    let (Some(head), Some(value), Some(tail)) = (text.get(..start), text.get(start..end), text.get(end..)) else {
+        return false;
+    };
+    let run = |characters: &mut dyn Iterator<Item = char>| characters.take_while(|c| c == char).count();
+    let length = value.chars().count();
+    let kept_behind = length <= *keep_last && run(&mut head.chars().rev()) >= WIDTH;
+    let kept_before = length <= *keep_first && run(&mut tail.chars()) >= WIDTH;
+    kept_behind || kept_before || is_whole(value, *keep_first, *keep_last, *char)
+}
+
+/// Kept characters, the mask, kept characters.
+fn is_whole(value: &str, keep_first: usize, keep_last: usize, mask: char) -> bool {
+    let wall: String = std::iter::repeat_n(mask, WIDTH).collect();
+    let Some((first, rest)) = value.split_once(wall.as_str()) else { return false };
+    first.chars().count() <= keep_first && rest.trim_start_matches(mask).chars().count() <= keep_last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_masked, replacement};
+    use crate::mask::Action;
+
+    fn mask(keep_first: usize, keep_last: usize) -> Action {
+        Action::Mask { keep_first, keep_last, char: '*' }
+    }
+
+    #[test]
+    fn writes_the_same_width_for_every_length() {
+        let cases = [
+            (mask(0, 4), "4111111111111111", "************1111"),
+            (mask(0, 4), "41111", "************1111"),
+            (mask(0, 4), "1111", "************"),
+            (mask(0, 0), "x", "************"),
+            (mask(2, 3), "añana@example.com", "añ************com"),
+            (mask(usize::MAX, 4), "abc", "************"),
+            (Action::Mask { keep_first: 1, keep_last: 0, char: '•' }, "abc", "a••••••••••••"),
+            (Action::Redact, "abc", "[X]"),
+        ];
+        for (action, value, written) in cases {
+            assert_eq!(replacement(&action, "X", value).as_deref(), Some(written));
+        }
+        assert_eq!(replacement(&Action::Block, "X", "abc"), None);
+        assert_eq!(replacement(&Action::Report, "X", "abc"), None);
+    }
+
+    #[test]
+    fn knows_its_own_writing() {
+        let text = "n ************1111";
+        assert!(is_masked(&mask(0, 4), text, 14, 18));
+        assert!(is_masked(&mask(0, 4), text, 2, 18));
+        assert!(!is_masked(&mask(0, 3), text, 14, 18));
+        assert!(!is_masked(&mask(0, 4), "***********1111", 11, 15));
+        assert!(is_masked(&mask(2, 0), "ab************", 0, 2));
+        assert!(!is_masked(&Action::Redact, text, 14, 18));
+    }
+}

@@ -1,0 +1,147 @@
+//! Places that are never looked into: ids, cursors, tokens, names a rule is asked about.
+
+use crate::json::{Kind, Member, Value};
+
+/// Longest text a place may hold and still be opaque; a longer one is no identifier.
+const LONGEST: usize = 2048;
+
+/// A pattern of RFC 6901 pointers below the walked value: `*` stands for one token, `**` for any number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opaque {
+    tokens: Box<[Token]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    Any,
+    AnyNumber,
+    Name(Box<str>),
+}
+
+/// One step of a path into a document.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<'a> {
+    Item(usize),
+    Key(Member<'a>),
+}
+
+impl Opaque {
+    /// Compiles a pattern of the method table, like `/content/*/type`; the empty pattern is the walked value itself.
+    pub fn new(pattern: &'static str) -> Self {
+        let tokens = pattern.split('/').skip(1).map(|token| match token {
+            "*" => Token::Any,
+            "**" => Token::AnyNumber,
+            name => Token::Name(name.replace("~1", "/").replace("~0", "~").into()),
+        });
+        Self { tokens: tokens.collect() }
+    }
+
+    /// Whether `path` leads to a place of this pattern.
+    fn matches(&self, path: &[Step<'_>]) -> bool {
+        // The usual matching of wildcards: on a mismatch the last `**` takes one step more.
+        let (mut step, mut token) = (0, 0);
+        let mut retry = None;
+        while step < path.len() {
+            match self.tokens.get(token) {
+                Some(Token::AnyNumber) => {
+                    retry = Some((step, token));
+                    token += 1;
+                    continue;
+                }
+                Some(wanted) if wanted.admits(&path[step]) => {
+                    step += 1;
+                    token += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            let Some((from, at)) = retry else { return false };
+            retry = Some((from + 1, at));
+            (step, token) = (from + 1, at + 1);
+        }
+        self.tokens[token..].iter().all(|rest| *rest == Token::AnyNumber)
+    }
+}
+
+impl Token {
+    fn admits(&self, step: &Step<'_>) -> bool {
+        match (self, step) {
+            (Self::Any | Self::AnyNumber, _) => true,
+            (Self::Name(name), Step::Key(member)) => member.name_is(name),
+            (Self::Name(name), Step::Item(index)) => name.parse() == Ok(*index),
+        }
+    }
+}
+
+/// Whether `value` at `path` is not to be looked into; objects, arrays and long texts always are.
+pub(super) fn covers(patterns: &[Opaque], path: &[Step<'_>], value: Value<'_>) -> bool {
+    let fits = match value.kind() {
+        Kind::Array | Kind::Key | Kind::Object => false,
+        Kind::Bool | Kind::Null | Kind::Number => true,
+        Kind::String => value.raw().len() <= LONGEST + 2,
+    };
+    fits && patterns.iter().any(|pattern| pattern.matches(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Opaque, Step, covers};
+    use crate::json::{Document, Limits, Value};
+
+    /// Whether the place at `keys` of a document made of them is covered.
+    fn matches(pattern: &'static str, keys: &[&str]) -> bool {
+        let (mut text, mut tail) = (String::new(), String::new());
+        for key in keys {
+            let (open, close) = if *key == "0" { ("[".to_owned(), "]") } else { (format!("{{\"{key}\":"), "}") };
+            text.push_str(&open);
+            tail.insert_str(0, close);
+        }
+        let document = Document::parse(Bytes::from(format!("{text}\"x\"{tail}")), &Limits::REQUEST).unwrap();
+        let (mut path, mut value): (Vec<Step<'_>>, Value<'_>) = (Vec::new(), document.root());
+        while let Some(inner) = value.items().next().or_else(|| value.members().next().map(|member| member.value)) {
+            path.push(value.members().next().map_or(Step::Item(0), Step::Key));
+            value = inner;
+        }
+        covers(&[Opaque::new(pattern)], &path, value)
+    }
+
+    #[test]
+    fn matches_pointers_with_wildcards() {
+        let cases: &[(&'static str, &[&str], bool)] = &[
+            ("/cursor", &["cursor"], true),
+            ("/cursor", &["x"], false),
+            ("/cursor", &["cursor", "x"], false),
+            ("/content/*/type", &["content", "0", "type"], true),
+            ("/content/*/type", &["content", "0", "text"], false),
+            ("/content/*/type", &["content", "0", "a", "type"], false),
+            ("/content/0/type", &["content", "0", "type"], true),
+            ("/content/1/type", &["content", "0", "type"], false),
+            ("/**/id", &["id"], true),
+            ("/**/id", &["a", "b", "id"], true),
+            ("/**/id", &["a", "b", "ids"], false),
+            ("/a/**/b/**/c", &["a", "b", "x", "b", "c"], true),
+            ("/a/**/b/**/c", &["a", "x", "c"], false),
+            ("/a/**", &["a", "x", "y"], true),
+            ("/a/**", &["b"], false),
+            ("", &[], true),
+            ("/a~1b", &["a/b"], true),
+        ];
+        for (pattern, path, wanted) in cases {
+            assert_eq!(matches(pattern, path), *wanted, "{pattern} {path:?}");
+        }
+    }
+
+    #[test]
+    fn only_small_leaves_are_opaque() {
+        let long = format!(r#"{{"a":"{}","b":"{}","c":{{}},"d":1}}"#, "x".repeat(2048), "x".repeat(2049));
+        let document = Document::parse(Bytes::from(long), &Limits::REQUEST).unwrap();
+        let covered: Vec<bool> = document
+            .root()
+            .members()
+            .map(|member| covers(&[Opaque::new("/*")], &[Step::Key(member)], member.value))
+            .collect();
+        assert_eq!(covered, [true, false, false, true]);
+    }
+}

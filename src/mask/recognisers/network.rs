@@ -1,0 +1,213 @@
+//! Addresses of machines.
+
+use std::net::Ipv6Addr;
+use std::sync::LazyLock;
+
+use super::{Hint, Text, Word, Words};
+use crate::json::Span;
+
+static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(&TABLE));
+
+const TABLE: [Word; 21] = [
+    ("address", Hint::For),
+    ("build", Hint::Against),
+    ("chapter", Hint::Against),
+    ("client", Hint::For),
+    ("driver", Hint::Against),
+    ("firmware", Hint::Against),
+    ("from", Hint::For),
+    ("gateway", Hint::For),
+    ("host", Hint::For),
+    ("ip", Hint::For),
+    ("ipv4", Hint::For),
+    ("oid", Hint::Against),
+    ("release", Hint::Against),
+    ("rev", Hint::Against),
+    ("revision", Hint::Against),
+    ("section", Hint::Against),
+    ("server", Hint::For),
+    ("to", Hint::For),
+    ("ver", Hint::Against),
+    ("version", Hint::Against),
+    ("versions", Hint::Against),
+];
+
+/// IPv4 and IPv6 addresses with their prefix length or zone; not versions and not parts of longer dotted numbers.
+pub(in crate::mask) fn addresses(text: &Text<'_>, found: &mut Vec<Span>) {
+    let first = found.len();
+    v6(text, found);
+    let sixes = found.len();
+    let mut index = 0;
+    while index + 3 < text.runs.len() {
+        if let Some(span) = v4_from(text, index) {
+            if !found[first..sixes].iter().any(|six| six.start < span.end && span.start < six.end) {
+                found.push(span);
+            }
+            index += 4;
+        } else {
+            index += 1;
+        }
+    }
+}
+
+/// Dotted decimal notation (RFC 3986 section 3.2.2, `IPv4address`) that begins with run `first`.
+fn v4_from(text: &Text<'_>, first: usize) -> Option<Span> {
+    const REACH: usize = 16;
+    let runs = text.runs.get(first..first + 4)?;
+    if !(first..first + 3).all(|index| text.gap(index) == Some(b"."))
+        || !runs.iter().all(|run| is_octet(text.digits(*run)))
+    {
+        return None;
+    }
+    let (start, end) = (runs[0].start, runs[3].end);
+    if text.word_before(start) || text.comes_from(start, b".") || is_followed(text, end) || is_product(text, start, end)
+    {
+        return None;
+    }
+    if text.hint(start, REACH, &WORDS) == Some(Hint::Against) {
+        return None;
+    }
+    Some(Span { start, end: with_prefix(text, end, 32) })
+}
+
+fn is_octet(digits: &[u8]) -> bool {
+    let plain = digits.len() == 1 || digits.len() <= 3 && digits[0] != b'0';
+    plain && digits.iter().fold(0, |value: u32, digit| value * 10 + u32::from(digit - b'0')) <= 255
+}
+
+/// A letter, a further number, or a name like `.in-addr.arpa` and `.tar.gz`.
+fn is_followed(text: &Text<'_>, end: usize) -> bool {
+    text.word_after(end)
+        || text.byte(end) == Some(b'.')
+            && text.byte(end + 1).is_some_and(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+}
+
+/// `Chrome/120.0.0.0` and `libfoo-1.2.3.4-x86`.
+fn is_product(text: &Text<'_>, start: usize, end: usize) -> bool {
+    let named = start.checked_sub(2).and_then(|at| text.byte(at)).is_some_and(|b| b.is_ascii_alphabetic());
+    match text.before(start) {
+        Some(b'/') => named && text.bytes()[start..end].ends_with(b".0"),
+        Some(b'-') => named && text.byte(end) == Some(b'-'),
+        _ => false,
+    }
+}
+
+/// Text representation of RFC 4291 section 2.2; at least one digit, so that paths like `abc::def` are none.
+fn v6(text: &Text<'_>, found: &mut Vec<Span>) {
+    let bytes = text.bytes();
+    let part = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
+    let mut behind = 0;
+    for colon in memchr::memchr_iter(b':', bytes) {
+        if colon < behind {
+            continue;
+        }
+        let start = colon - bytes[behind..colon].iter().rev().take_while(|b| part(b)).count();
+        let end = colon + bytes[colon..].iter().take_while(|b| part(b)).count();
+        behind = end;
+        if let Some(span) = v6_in(text, start, end) {
+            found.push(span);
+        }
+    }
+}
+
+/// The address in the run `start..end` of hexadecimal digits, colons and dots.
+fn v6_in(text: &Text<'_>, start: usize, end: usize) -> Option<Span> {
+    const LONGEST: usize = 45;
+    let word = text.whole.get(start..end)?;
+    // A sentence may end behind an address, a message may go on with a colon, and a label may stand before it.
+    let trimmed = word.trim_end_matches('.');
+    let trimmed = if trimmed.ends_with("::") { trimmed } else { trimmed.trim_end_matches([':', '.']) };
+    let end = start + trimmed.len();
+    if trimmed.len() > LONGEST || text.word_before(start) || text.word_after(end) || text.byte(end) == Some(b'_') {
+        return None;
+    }
+    let address: Ipv6Addr = trimmed.parse().ok()?;
+    let hardware = trimmed.split(':').all(|group| group.len() == 2) && trimmed.len() == 23;
+    if address.is_unspecified() || hardware || !trimmed.bytes().any(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(Span { start, end: with_prefix(text, with_zone(text, end), 128) })
+}
+
+/// RFC 4007 section 11: `%eth0`.
+fn with_zone(text: &Text<'_>, end: usize) -> usize {
+    if text.byte(end) != Some(b'%') {
+        return end;
+    }
+    let zone = text.bytes()[end + 1..].iter().take(16).take_while(|b| b.is_ascii_alphanumeric() || **b == b'-').count();
+    if zone == 0 { end } else { end + 1 + zone }
+}
+
+/// RFC 4632 section 3.1: `/24`, up to `most`.
+fn with_prefix(text: &Text<'_>, end: usize, most: u32) -> usize {
+    if text.byte(end) != Some(b'/') {
+        return end;
+    }
+    let digits = text.bytes()[end + 1..].iter().take(4).take_while(|b| b.is_ascii_digit()).count();
+    let behind = end + 1 + digits;
+    let length: Option<u32> = text.whole.get(end + 1..behind).and_then(|digits| digits.parse().ok());
+    if length.is_some_and(|length| length <= most) && !text.word_after(behind) { behind } else { end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases::{check, check_none, found};
+    use super::addresses;
+
+    #[test]
+    fn finds_addresses() {
+        check(
+            addresses,
+            &[
+                ("192.168.0.1", "192.168.0.1"),
+                ("at 10.0.0.1:8080, 172.16.0.1.", "10.0.0.1|172.16.0.1"),
+                ("(127.0.0.1)", "127.0.0.1"),
+                ("http://10.1.2.3/x", "10.1.2.3"),
+                ("root@10.1.2.3", "10.1.2.3"),
+                ("10.0.0.0/8 and 10.0.0.0/99", "10.0.0.0/8|10.0.0.0"),
+                ("localhost/127.0.0.1:80", "127.0.0.1"),
+                ("server version from 10.0.0.7", "10.0.0.7"),
+                ("2001:db8::1.", "2001:db8::1"),
+                ("[fe80::1%eth0]:80", "fe80::1%eth0"),
+                ("ip ::1, ::ffff:10.0.0.1", "::1|::ffff:10.0.0.1"),
+                ("2001:db8::/32", "2001:db8::/32"),
+                ("684D:1111:222:3333:4444:5555:6:77", "684D:1111:222:3333:4444:5555:6:77"),
+                ("fe80::1: unreachable", "fe80::1"),
+            ],
+        );
+    }
+
+    #[test]
+    fn leaves_what_only_looks_like_one() {
+        check_none(
+            addresses,
+            &[
+                "v1.2.3.4",
+                "version 1.2.3.4",
+                "Version: 10.0.19041.1",
+                "firmware 10.2.3.4",
+                "1.2.3.4.5",
+                "1.3.6.1.4.1",
+                "256.1.1.1",
+                "01.2.3.4",
+                "1.2.3",
+                "Chrome/120.0.0.0 Safari",
+                "libfoo-1.2.3.4-x86_64",
+                "foo-1.2.3.4.tar.gz",
+                "4.3.2.1.in-addr.arpa",
+                "12:34:56",
+                "aa:bb:cc:dd:ee:ff",
+                "01:23:45:67:89:ab:cd:ef",
+                "std::cout, abc::def, a::b",
+                "::",
+                "2001::db8::1",
+                "12345:db8::1",
+                "x2001:db8::1",
+                "1:2:3:4",
+                "2024-01-05T12:30:00",
+                "[IP_ADDRESS]",
+            ],
+        );
+        assert!(found(addresses, "version", "1.2.3.4").is_empty());
+    }
+}

@@ -1,0 +1,260 @@
+//! Every place of a message where text stands: strings, keys, long numbers, JSON in strings, text in base64.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use super::engine::{Edit, Plan, Scratch, apply};
+use super::opaque::{Opaque, Step, covers};
+use super::{Blocked, Findings, blob};
+use crate::json::{Document, Kind, Limits, Member, Value, quoted};
+
+/// Documents in strings of documents that are looked into.
+const LEVELS: usize = 4;
+
+/// One pass of a plan over a value.
+#[derive(Debug)]
+pub(super) struct Walk<'p> {
+    plan: &'p Plan,
+    findings: &'p mut Findings,
+    scratch: Scratch,
+}
+
+impl<'p> Walk<'p> {
+    pub(super) fn new(plan: &'p Plan, findings: &'p mut Findings) -> Self {
+        Self { plan, findings, scratch: Scratch::default() }
+    }
+
+    /// The edits to the source of the document that mask `value` but for `opaque` places.
+    pub(super) fn value(&mut self, value: Value<'_>, opaque: &[Opaque]) -> Result<Vec<Edit>, Blocked> {
+        self.tree(value, opaque, 0)
+    }
+
+    fn tree(&mut self, value: Value<'_>, opaque: &[Opaque], level: usize) -> Result<Vec<Edit>, Blocked> {
+        let mut tree = Tree { walk: self, opaque, level, path: Vec::new(), edits: Vec::new() };
+        tree.value(value, "")?;
+        Ok(tree.edits)
+    }
+
+    /// The edits that mask `text`, found `level` documents deep under the key `label`.
+    pub(super) fn text(&mut self, text: &str, label: &str, level: usize) -> Result<Vec<Edit>, Blocked> {
+        if let Some(document) = embedded(text) {
+            if level == LEVELS {
+                return Err(self.plan.too_deep());
+            }
+            return self.tree(document.root(), &[], level + 1);
+        }
+        let Some(plain) = blob::data_urls(text, |decoded| self.decoded(decoded, level))? else {
+            return self.plan.edits(text, label, &mut self.scratch, self.findings);
+        };
+        let edits = self.plan.edits(&plain, label, &mut self.scratch, self.findings)?;
+        Ok(vec![Edit { start: 0, end: text.len(), text: apply(&plain, &edits) }])
+    }
+
+    /// What a text that stood in base64 becomes; `None` if it stays.
+    fn decoded(&mut self, text: &str, level: usize) -> Result<Option<String>, Blocked> {
+        if level == LEVELS {
+            return Err(self.plan.too_deep());
+        }
+        let edits = self.text(text, "", level + 1)?;
+        Ok((!edits.is_empty()).then(|| apply(text, &edits)))
+    }
+
+    fn blob(&mut self, text: &str, level: usize) -> Result<Option<Vec<Edit>>, Blocked> {
+        let Some(decoded) = blob::decode(text) else { return Ok(None) };
+        let rewritten = self.decoded(&decoded, level)?;
+        Ok(rewritten.map(|rewritten| vec![Edit { start: 0, end: text.len(), text: blob::encode(&rewritten) }]))
+    }
+}
+
+/// The object or array that `text` is as a whole.
+fn embedded(text: &str) -> Option<Document> {
+    let inner = text.trim_matches([' ', '\t', '\n', '\r']);
+    let bracketed = inner.starts_with('{') && inner.ends_with('}') || inner.starts_with('[') && inner.ends_with(']');
+    bracketed.then(|| Document::parse(text.to_owned().into(), &Limits::ANSWER).ok())?
+}
+
+/// One document on the way.
+struct Tree<'t, 'p, 'd> {
+    walk: &'t mut Walk<'p>,
+    opaque: &'t [Opaque],
+    level: usize,
+    path: Vec<Step<'d>>,
+    edits: Vec<Edit>,
+}
+
+impl<'d> Tree<'_, '_, 'd> {
+    fn value(&mut self, value: Value<'d>, label: &str) -> Result<(), Blocked> {
+        match value.kind() {
+            Kind::Array => {
+                for (index, item) in value.items().enumerate() {
+                    self.step(Step::Item(index), item, label)?;
+                }
+            }
+            Kind::Number => self.number(value, label)?,
+            Kind::Object => {
+                let mut names = Names::default();
+                for member in value.members() {
+                    self.key(value, member, &mut names)?;
+                    self.step(Step::Key(member), member.value, &member.name())?;
+                }
+            }
+            Kind::String => self.string(value, label)?,
+            Kind::Bool | Kind::Key | Kind::Null => {}
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: Step<'d>, value: Value<'d>, label: &str) -> Result<(), Blocked> {
+        self.path.push(step);
+        let done = self.value(value, label);
+        self.path.pop();
+        done
+    }
+
+    fn string(&mut self, value: Value<'d>, label: &str) -> Result<(), Blocked> {
+        let raw = value.raw();
+        let in_base64 = matches!(label, "blob" | "data");
+        if !in_base64 && !self.walk.plan.gate.opens(raw) || covers(self.opaque, &self.path, value) {
+            return Ok(());
+        }
+        let Some(text) = value.as_str() else { return Ok(()) };
+        let edits = match in_base64.then(|| self.walk.blob(&text, self.level)).transpose()?.flatten() {
+            Some(edits) => edits,
+            None => self.walk.text(&text, label, self.level)?,
+        };
+        self.splice(raw, value.span().start, edits);
+        Ok(())
+    }
+
+    /// Keys are text like any other, and stay different from their siblings.
+    fn key(&mut self, object: Value<'d>, member: Member<'d>, names: &mut Names) -> Result<(), Blocked> {
+        let (span, start) = (member.key_span(), object.span().start);
+        let raw = &object.raw()[span.start - start..span.end - start];
+        if !self.walk.plan.gate.opens(raw) {
+            return Ok(());
+        }
+        let name = member.name();
+        let Walk { plan, findings, scratch } = &mut *self.walk;
+        let mut edits = plan.edits(&name, "", scratch, findings)?;
+        if !edits.is_empty() {
+            let suffix = names.suffix(object, &apply(&name, &edits));
+            edits.push(Edit { start: name.len(), end: name.len(), text: suffix });
+            self.splice(raw, span.start, edits);
+        }
+        Ok(())
+    }
+
+    /// A number that is a value somebody masks becomes 0, so that it stays a number.
+    fn number(&mut self, value: Value<'d>, label: &str) -> Result<(), Blocked> {
+        /// Digits a number has at least to be looked at; in embedded JSON numbers are text.
+        const LEAST: usize = 12;
+        const LEAST_EMBEDDED: usize = 7;
+        let least = if self.level == 0 { LEAST } else { LEAST_EMBEDDED };
+        let Some(digits) = integer(value.raw()).filter(|digits| digits.len() >= least) else { return Ok(()) };
+        if covers(self.opaque, &self.path, value) {
+            return Ok(());
+        }
+        let Walk { plan, findings, scratch } = &mut *self.walk;
+        if !plan.edits(&digits, label, scratch, findings)?.is_empty() {
+            let span = value.span();
+            self.edits.push(Edit { start: span.start, end: span.end, text: "0".into() });
+        }
+        Ok(())
+    }
+
+    /// Takes edits of the text that the literal `raw` at `start` of the source stands for as edits of the source.
+    fn splice(&mut self, raw: &[u8], start: usize, edits: Vec<Edit>) {
+        let inner = &raw[1..raw.len() - 1];
+        let mut source = Source { inner, at: 0, text: 0 };
+        for edit in edits {
+            let from = source.find(edit.start);
+            let to = source.find(edit.end);
+            let literal = quoted(&edit.text);
+            let text = literal.get(1..literal.len() - 1).unwrap_or_default().to_owned();
+            self.edits.push(Edit { start: start + 1 + from, end: start + 1 + to, text });
+        }
+    }
+}
+
+/// A position in the source of a string beside that in the text it stands for.
+struct Source<'a> {
+    inner: &'a [u8],
+    at: usize,
+    text: usize,
+}
+
+impl Source<'_> {
+    /// The position in the source of byte `wanted` of the text; to be asked in rising order.
+    fn find(&mut self, wanted: usize) -> usize {
+        while self.text < wanted {
+            let rest = &self.inner[self.at..];
+            let plain = memchr::memchr(b'\\', rest).unwrap_or(rest.len()).min(wanted - self.text);
+            if plain > 0 {
+                self.at += plain;
+                self.text += plain;
+                continue;
+            }
+            let (source, text) = match rest.get(1..6) {
+                Some([b'u', digits @ ..]) => width(digits),
+                _ if rest.is_empty() => break,
+                _ => (2, 1),
+            };
+            self.at += source;
+            self.text += text;
+        }
+        self.at
+    }
+}
+
+/// Bytes of a `\u` escape, of a pair for a surrogate, and of the UTF-8 it stands for.
+fn width(digits: &[u8]) -> (usize, usize) {
+    let unit = digits.iter().fold(0, |unit: u32, digit| unit << 4 | char::from(*digit).to_digit(16).unwrap_or(0));
+    match unit {
+        0..=0x7f => (6, 1),
+        0x80..=0x7ff => (6, 2),
+        0xd800..=0xdfff => (12, 4),
+        _ => (6, 3),
+    }
+}
+
+/// The digits of a JSON number that is an integer, whatever its spelling; `None` for others and for very long ones.
+fn integer(raw: &[u8]) -> Option<Cow<'_, str>> {
+    const LONGEST: usize = 64;
+    let text = std::str::from_utf8(raw).ok()?;
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.is_empty() && exponent == "0" {
+        return Some(whole.into());
+    }
+    let zeros = exponent.parse::<usize>().ok()?.checked_sub(fraction.len()).filter(|zeros| *zeros < LONGEST)?;
+    Some(format!("{whole}{fraction}{}", "0".repeat(zeros)).trim_start_matches('0').to_owned().into())
+}
+
+/// Names of one object's members, as far as they had to be asked for.
+#[derive(Default)]
+struct Names {
+    taken: HashSet<String>,
+    /// Suffixes already given to a name.
+    given: HashMap<String, usize>,
+}
+
+impl Names {
+    /// What `name` needs behind it to differ from all other names of `object`.
+    fn suffix(&mut self, object: Value<'_>, name: &str) -> String {
+        if self.taken.is_empty() {
+            self.taken.extend(object.members().map(|member| member.name().into_owned()));
+        }
+        if self.taken.insert(name.to_owned()) {
+            return String::new();
+        }
+        let given = self.given.entry(name.to_owned()).or_insert(1);
+        loop {
+            *given += 1;
+            if self.taken.insert(format!("{name}_{given}")) {
+                return format!("_{given}");
+            }
+        }
+    }
+}
