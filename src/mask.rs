@@ -12,173 +12,22 @@ mod gate;
 mod opaque;
 mod pattern;
 mod recognisers;
+mod sanitize;
 mod shadow;
+mod spec;
 mod walk;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt::Write as _;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use crate::json::{Span, Splice, Value};
 use engine::{Plan, Rule, Sought, apply};
 pub use findings::{Finding, Findings};
 pub use opaque::Opaque;
-use pattern::Pattern;
+pub use sanitize::sanitize;
+pub use spec::{Action, Direction, Directions, Entity, Spec, SpecError, What};
 use walk::Walk;
-
-/// One `[[mask]]` of a policy file.
-#[derive(Clone, Debug)]
-pub struct Spec {
-    /// Its name, unique per server.
-    pub id: Arc<str>,
-    /// Where it applies.
-    pub on: Directions,
-    /// What it looks for.
-    pub what: What,
-    /// What it does about it.
-    pub action: Action,
-}
-
-/// What a mask looks for.
-#[derive(Clone, Debug)]
-pub enum What {
-    /// Values this crate knows to recognise.
-    Entities(Vec<Entity>),
-    /// A regular expression and the name its matches go by.
-    Pattern {
-        /// The source, in the syntax of the `regex` crate.
-        regex: String,
-        /// The name, upper case.
-        label: String,
-    },
-}
-
-/// A kind of value with a recogniser of its own; names are those of Microsoft Presidio where it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Entity {
-    CreditCard,
-    EmailAddress,
-    IbanCode,
-    IpAddress,
-    PhoneNumber,
-    Secret,
-    UsSsn,
-}
-
-impl Entity {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::CreditCard,
-        Self::EmailAddress,
-        Self::IbanCode,
-        Self::IpAddress,
-        Self::PhoneNumber,
-        Self::Secret,
-        Self::UsSsn,
-    ];
-
-    /// The entity of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|entity| entity.name() == name)
-    }
-
-    /// Its name in policies, replacements and records.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::CreditCard => "CREDIT_CARD",
-            Self::EmailAddress => "EMAIL_ADDRESS",
-            Self::IbanCode => "IBAN_CODE",
-            Self::IpAddress => "IP_ADDRESS",
-            Self::PhoneNumber => "PHONE_NUMBER",
-            Self::Secret => "SECRET",
-            Self::UsSsn => "US_SSN",
-        }
-    }
-}
-
-/// What a mask does about a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Refuses the whole message.
-    Block,
-    /// Writes twelve mask characters, whatever the length, between the first and last characters kept.
-    Mask {
-        /// Characters to keep at the start.
-        keep_first: usize,
-        /// Characters to keep at the end.
-        keep_last: usize,
-        /// The mask character.
-        char: char,
-    },
-    /// Writes `[ENTITY]`.
-    Redact,
-    /// Changes nothing, and is counted.
-    Report,
-}
-
-impl Action {
-    /// Its name in policies and records.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::Mask { .. } => "mask",
-            Self::Redact => "redact",
-            Self::Report => "report",
-        }
-    }
-}
-
-/// Which way a message goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From the client, to the upstream.
-    Arguments,
-    /// From the upstream, to the client.
-    Result,
-}
-
-impl Direction {
-    /// Its name in policies and records.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Arguments => "arguments",
-            Self::Result => "result",
-        }
-    }
-}
-
-/// The directions a mask applies to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Directions {
-    /// From the client.
-    pub arguments: bool,
-    /// From the upstream.
-    pub result: bool,
-}
-
-impl Directions {
-    /// Whether `direction` is among them.
-    pub const fn has(self, direction: Direction) -> bool {
-        match direction {
-            Direction::Arguments => self.arguments,
-            Direction::Result => self.result,
-        }
-    }
-}
-
-/// Why one mask of a policy cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("mask `{id}`: {message}")]
-pub struct SpecError {
-    /// The mask.
-    pub id: Arc<str>,
-    /// What is wrong with it.
-    pub message: String,
-    /// What to write instead.
-    pub help: String,
-}
 
 /// A message that must not pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -223,7 +72,7 @@ impl Masks {
                     "give every mask of a server an id of its own",
                 ));
             }
-            match rule(&spec) {
+            match spec::rule(&spec) {
                 Ok(rule) => rules.push((spec.on, rule)),
                 Err(found) => errors.extend(found),
             }
@@ -298,62 +147,6 @@ impl Masks {
     }
 }
 
-impl SpecError {
-    fn new(id: &Arc<str>, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { id: id.clone(), message: message.into(), help: help.into() }
-    }
-}
-
-/// What `spec` means, or everything that is wrong with it.
-fn rule(spec: &Spec) -> Result<Rule, Vec<SpecError>> {
-    let mut errors = Vec::new();
-    let mut refuse = |message: String, help: &str| errors.push(SpecError::new(&spec.id, message, help));
-    if spec.on == Directions::default() {
-        refuse("applies to nothing".into(), "write `on = [\"result\"]`, `[\"arguments\"]` or both");
-    }
-    if let Action::Mask { char, .. } = spec.action
-        && (char.is_control()
-            || char.is_whitespace()
-            || char.is_ascii_digit()
-            || matches!(char, '"' | '\\' | '@' | '%' | '&'))
-    {
-        refuse(format!("`{}` cannot be a mask character", char.escape_default()), "use `*`, `#`, `x` or `•`");
-    }
-    let what = match &spec.what {
-        What::Entities(entities) => {
-            if entities.is_empty() {
-                refuse("looks for nothing".into(), "name at least one entity, or write a `pattern` with a `label`");
-            }
-            Some(Sought::Entities(entities.clone()))
-        }
-        What::Pattern { regex, label } => {
-            if !is_label(label) {
-                refuse(
-                    format!("`{label}` cannot be a label"),
-                    "use up to 64 upper-case letters, digits and `_`, a letter first: EMPLOYEE_ID",
-                );
-            }
-            match Pattern::new(regex) {
-                Ok(pattern) => Some(Sought::Pattern { pattern: Arc::new(pattern), label: label.as_str().into() }),
-                Err(error) => {
-                    refuse(error.message, error.help);
-                    None
-                }
-            }
-        }
-    };
-    match what {
-        Some(what) if errors.is_empty() => Ok(Rule { id: spec.id.clone(), action: spec.action.clone(), what }),
-        _ => Err(errors),
-    }
-}
-
-fn is_label(label: &str) -> bool {
-    label.len() <= 64
-        && label.starts_with(|c: char| c.is_ascii_uppercase())
-        && label.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-}
-
 /// All replacements that may stand in a text: those of the entities and of the policy's own labels.
 fn tokens(rules: &[(Directions, Rule)]) -> Arc<[String]> {
     let labels = rules.iter().filter_map(|(_, rule)| match &rule.what {
@@ -362,55 +155,6 @@ fn tokens(rules: &[(Directions, Rule)]) -> Arc<[String]> {
     });
     let names: HashSet<&str> = Entity::ALL.iter().map(|entity| entity.name()).chain(labels).collect();
     names.into_iter().map(|name| format!("[{name}]")).collect()
-}
-
-static SANITIZER: LazyLock<Plan> = LazyLock::new(|| {
-    let rule = Rule { id: "sanitize".into(), action: Action::Redact, what: Sought::Entities(Entity::ALL.to_vec()) };
-    Plan::new(Direction::Result, vec![rule], tokens(&[]))
-});
-
-/// `text` as it may stand in a log, a metric or an audit record: every entity redacted, control and format characters
-/// escaped, at most 200 bytes.
-pub fn sanitize(text: &str) -> String {
-    const LONGEST: usize = 200;
-    const LOOKED_AT: usize = 64 * 1024;
-    let head = text.get(..text.floor_char_boundary(LOOKED_AT)).unwrap_or_default();
-    // A value cut in two might not be known any more, so the last word of a cut text goes.
-    let head = if head.len() < text.len() {
-        head.rsplit_once(char::is_whitespace).map_or("", |(whole, _)| whole)
-    } else {
-        head
-    };
-    let masked = match Walk::new(&SANITIZER, &mut Findings::default()).text(head, "", 0) {
-        Ok(mut edits) => {
-            edits.sort_by_key(|edit| edit.start);
-            apply(head, &edits)
-        }
-        Err(_) => "[REFUSED]".to_owned(),
-    };
-    let mut out = String::new();
-    for c in masked.chars() {
-        let before = out.len();
-        if c.is_control() || is_unseen(c) {
-            // Writing to a `String` cannot fail.
-            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-        } else {
-            out.push(c);
-        }
-        if out.len() > LONGEST {
-            out.truncate(before.min(out.floor_char_boundary(LONGEST - '…'.len_utf8())));
-            out.push('…');
-            break;
-        }
-    }
-    out
-}
-
-/// Characters that reorder or hide their neighbours on a screen.
-const fn is_unseen(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

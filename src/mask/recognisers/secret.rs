@@ -52,12 +52,12 @@ pub(in crate::mask) fn literals() -> impl Iterator<Item = Literal> {
 pub(in crate::mask) fn secrets(text: &Text<'_>, found: &mut Vec<Span>) {
     let first = found.len();
     each(text, |_, span| found.push(span));
-    // Literals are found shelf by shelf; a key within a key is part of it.
+    // Literals are found shelf by shelf; a key within a key is part of it, one that goes on behind it is not.
     found[first..].sort_unstable_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
     let mut behind = 0;
     let mut keep = first;
     for index in first..found.len() {
-        if found[index].start >= behind {
+        if found[index].end > behind {
             behind = found[index].end;
             found[keep] = found[index];
             keep += 1;
@@ -68,7 +68,7 @@ pub(in crate::mask) fn secrets(text: &Text<'_>, found: &mut Vec<Span>) {
 
 /// Calls `visit` with the kind and place of each secret.
 fn each(text: &Text<'_>, mut visit: impl FnMut(&'static str, Span)) {
-    let mut tokens = Tokens::default();
+    let (mut runs, mut tokens) = (Runs::new(), Tokens::new());
     let mut behind = 0;
     SEARCH.search.each(text.bytes(), |id, at| {
         let secret = match SEARCH.literals[id] {
@@ -77,7 +77,7 @@ fn each(text: &Text<'_>, mut visit: impl FnMut(&'static str, Span)) {
             JWT => tokens.at(text, at).map(|span| ("jwt", span)),
             literal => {
                 let shapes = SHAPES.iter().filter(|shape| shape.literal == literal);
-                let fits = shapes.filter_map(|shape| Some((shape.kind, fit(text, at, shape)?)));
+                let fits = shapes.filter_map(|shape| Some((shape.kind, fit(text, at, shape, &mut runs)?)));
                 fits.max_by_key(|(_, span)| span.end)
             }
         };
@@ -91,86 +91,100 @@ fn each(text: &Text<'_>, mut visit: impl FnMut(&'static str, Span)) {
     });
 }
 
+/// Ends of the runs of characters looked at last, one per set: text made of the beginnings of keys is not read again and
+/// again.
+struct Runs {
+    seen: [Span; Set::COUNT],
+}
+
+impl Runs {
+    const fn new() -> Self {
+        Self { seen: [Span { start: 0, end: 0 }; Set::COUNT] }
+    }
+
+    /// Where the run of `set` that `at` stands in ends.
+    fn end(&mut self, bytes: &[u8], set: Set, at: usize) -> usize {
+        let seen = &mut self.seen[set as usize];
+        if !(seen.start..seen.end).contains(&at) {
+            let length = bytes[at..].iter().take_while(|b| set.has(**b)).count();
+            *seen = Span { start: at, end: at + length };
+        }
+        seen.end
+    }
+}
+
 /// The place of a key of `shape` whose literal stands at `at`.
-fn fit(text: &Text<'_>, at: usize, shape: &Shape) -> Option<Span> {
+fn fit(text: &Text<'_>, at: usize, shape: &Shape, runs: &mut Runs) -> Option<Span> {
+    let bytes = text.bytes();
     let mut start = at;
     for part in shape.before.iter().rev() {
         start = match part {
             Part::Literal(literal) => {
-                start.checked_sub(literal.len()).filter(|from| text.bytes()[*from..].starts_with(literal.as_bytes()))?
+                start.checked_sub(literal.len()).filter(|from| bytes[*from..].starts_with(literal.as_bytes()))?
             }
             Part::Run(set, least, most) => {
-                let length = text.bytes()[..start].iter().rev().take(most + 1).take_while(|b| set.has(**b)).count();
+                let length = bytes[..start].iter().rev().take(most + 1).take_while(|b| set.has(**b)).count();
                 start.checked_sub(length).filter(|_| (least..=most).contains(&&length))?
             }
         };
     }
-    let mut end = at + shape.literal.len();
+    let body = at + shape.literal.len();
+    let mut end = body;
     for part in shape.after {
         end = match part {
-            Part::Literal(literal) => {
-                text.bytes()[end..].starts_with(literal.as_bytes()).then_some(end + literal.len())?
-            }
+            Part::Literal(literal) => bytes[end..].starts_with(literal.as_bytes()).then_some(end + literal.len())?,
             Part::Run(set, least, most) => {
-                let length = text.bytes()[end..].iter().take(most + 1).take_while(|b| set.has(**b)).count();
-                (least..=most).contains(&&length).then_some(end + length)?
+                let run_end = runs.end(bytes, *set, end);
+                (least..=most).contains(&&(run_end - end)).then_some(run_end)?
             }
         };
     }
-    let body = &text.bytes()[at + shape.literal.len()..end];
-    let bounded = !text.word_before(start) && !text.word_after(end);
-    (bounded && (shape.after.is_empty() || is_random(body))).then_some(Span { start, end })
+    (!text.word_before(start) && !text.word_after(end) && is_random(&bytes[body..end])).then_some(Span { start, end })
 }
 
 /// Placeholders like `sk_live_xxxxxxxxxxxx` use few different characters.
 fn is_random(body: &[u8]) -> bool {
     const LEAST: u32 = 6;
-    let seen = body.iter().fold(0_u128, |seen, byte| seen | 1 << (byte & 0x7f));
+    const LOOKED_AT: usize = 64;
+    let seen = body.iter().take(LOOKED_AT).fold(0_u128, |seen, byte| seen | 1 << (byte & 0x7f));
     seen.count_ones() >= LEAST
 }
 
-/// Attempts at JSON Web Tokens, bounded so that text made of their beginnings costs no more than other text.
-#[derive(Default)]
+/// Attempts at JSON Web Tokens within one run of base64url, of which only so many are looked into.
 struct Tokens {
-    /// End of the run of base64url that was looked at last.
-    run_end: usize,
+    run: Span,
     attempts: usize,
 }
 
 impl Tokens {
+    const fn new() -> Self {
+        Self { run: Span { start: 0, end: 0 }, attempts: 0 }
+    }
+
     /// A JWS in compact form (RFC 7515 section 3.1), or a JWE of five parts (RFC 7516), whose header is JSON with `alg`.
     fn at(&mut self, text: &Text<'_>, start: usize) -> Option<Span> {
         const ATTEMPTS: usize = 16;
-        if start >= self.run_end {
-            self.run_end = run_end(text.bytes(), start);
-            self.attempts = 0;
+        const PARTS: usize = 5;
+        let bytes = text.bytes();
+        if !(self.run.start..self.run.end).contains(&start) {
+            *self = Self { run: Span { start, end: Runs::new().end(bytes, Set::Url, start) }, attempts: 0 };
         }
         self.attempts += 1;
-        if self.attempts > ATTEMPTS {
+        let header = self.run.end;
+        if self.attempts > ATTEMPTS || bytes.get(header) != Some(&b'.') {
             return None;
         }
-        let ends = part_ends(text.bytes(), self.run_end);
-        let payload = *ends.get(1)?;
-        let end = *ends.get(4).or(ends.get(2))?;
-        (payload > self.run_end + 1 && is_jose_header(&text.bytes()[start..self.run_end]))
-            .then_some(Span { start, end })
+        let mut ends = [header; PARTS];
+        let mut parts = 1;
+        while parts < PARTS && bytes.get(ends[parts - 1]) == Some(&b'.') {
+            ends[parts] = Runs::new().end(bytes, Set::Url, ends[parts - 1] + 1);
+            parts += 1;
+        }
+        // Of four parts the last is what a sentence goes on with.
+        let end = if parts == PARTS { ends[4] } else { ends[2] };
+        let whole = parts >= 3 && ends[1] > header + 1;
+        (whole && is_jose_header(&bytes[start..header])).then_some(Span { start, end })
     }
-}
-
-fn run_end(bytes: &[u8], start: usize) -> usize {
-    start + bytes[start..].iter().take_while(|b| Set::Url.has(**b)).count()
-}
-
-/// Where the parts of a token end whose first ends at `header`: up to five, parted by dots.
-fn part_ends(bytes: &[u8], header: usize) -> Vec<usize> {
-    let mut ends = vec![header];
-    while let Some(end) = ends.last().copied()
-        && ends.len() < 5
-        && bytes.get(end) == Some(&b'.')
-    {
-        ends.push(run_end(bytes, end + 1));
-    }
-    ends
 }
 
 fn is_jose_header(encoded: &[u8]) -> bool {

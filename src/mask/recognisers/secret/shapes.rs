@@ -40,6 +40,9 @@ pub(super) enum Set {
 }
 
 impl Set {
+    /// How many sets there are.
+    pub(super) const COUNT: usize = Self::Word as usize + 1;
+
     pub(super) const fn has(self, byte: u8) -> bool {
         match self {
             Self::Alnum => byte.is_ascii_alphanumeric(),
@@ -62,14 +65,16 @@ const fn within(kind: &'static str, before: &'static [Part], literal: &'static s
     Shape { kind, literal, before, after }
 }
 
+/// No upper bound: a key is not hidden by what is glued to it.
+const ANY: usize = usize::MAX - 1;
 const AWS: &[Part] = &[Run(Set::Upper, 16, 16)];
-const GITHUB: &[Part] = &[Run(Set::Word, 36, 255)];
-const GITLAB: &[Part] = &[Run(Set::Url, 20, 300)];
-const LONG_URL: &[Part] = &[Run(Set::Url, 20, 512)];
+const GITHUB: &[Part] = &[Run(Set::Word, 36, ANY)];
+const GITLAB: &[Part] = &[Run(Set::Url, 20, ANY)];
+const LONG_URL: &[Part] = &[Run(Set::Url, 20, ANY)];
 const HEX_32: &[Part] = &[Run(Set::Hex, 32, 32)];
 const HEX_64: &[Part] = &[Run(Set::Hex, 64, 64)];
-const SLACK: &[Part] = &[Run(Set::Url, 20, 400)];
-const STRIPE: &[Part] = &[Run(Set::Alnum, 10, 247)];
+const SLACK: &[Part] = &[Run(Set::Url, 20, ANY)];
+const STRIPE: &[Part] = &[Run(Set::Alnum, 10, ANY)];
 
 /// Several rows may share a literal; the longest fit counts.
 #[rustfmt::skip]
@@ -77,16 +82,16 @@ pub(super) static SHAPES: [Shape; 146] = [
     key("adafruit-key", "aio_", &[Run(Set::Alnum, 28, 28)]),
     key("age-secret-key", "AGE-SECRET-KEY-1", &[Run(Set::Upper, 58, 58)]),
     key("alibaba-key", "LTAI", &[Run(Set::Alnum, 16, 26)]),
-    key("anthropic-key", "sk-ant-", &[Run(Set::Url, 20, 512)]),
+    key("anthropic-key", "sk-ant-", &[Run(Set::Url, 20, ANY)]),
     key("artifactory-key", "AKCp", &[Run(Set::Alnum, 60, 80)]),
-    key("atlassian-token", "ATATT3", &[Run(Set::Url, 60, 400)]),
-    key("atlassian-token", "ATATT3", &[Run(Set::Url, 60, 400), Literal("="), Run(Set::Hex, 8, 8)]),
-    key("atlassian-token", "ATCTT3", &[Run(Set::Url, 60, 400)]),
+    key("atlassian-token", "ATATT3", &[Run(Set::Url, 60, ANY)]),
+    key("atlassian-token", "ATATT3", &[Run(Set::Url, 60, ANY), Literal("="), Run(Set::Hex, 8, 8)]),
+    key("atlassian-token", "ATCTT3", &[Run(Set::Url, 60, ANY)]),
     key("aws-key", "AKIA", AWS),
     key("aws-key", "ASIA", AWS),
     key("aws-key", "ABIA", AWS),
     key("aws-key", "ACCA", AWS),
-    key("aws-bedrock-key", "ABSK", &[Run(Set::Base64, 100, 300)]),
+    key("aws-bedrock-key", "ABSK", &[Run(Set::Base64, 100, ANY)]),
     within("azure-client-secret", &[Run(Set::Url, 3, 3)], "0Q~", &[Run(Set::Url, 31, 34)]),
     within("azure-client-secret", &[Run(Set::Url, 3, 3)], "1Q~", &[Run(Set::Url, 31, 34)]),
     within("azure-client-secret", &[Run(Set::Url, 3, 3)], "2Q~", &[Run(Set::Url, 31, 34)]),
@@ -117,18 +122,18 @@ pub(super) static SHAPES: [Shape; 146] = [
     key("doppler-token", "dp.pt.", &[Run(Set::Alnum, 40, 44)]),
     key("doppler-token", "dp.st.", &[Run(Set::Url, 1, 40), Literal("."), Run(Set::Alnum, 40, 44)]),
     key("dynatrace-token", "dt0c01.", &[Run(Set::Upper, 24, 24), Literal("."), Run(Set::Upper, 64, 64)]),
-    key("facebook-token", "EAA", &[Run(Set::Alnum, 80, 400)]),
+    key("facebook-token", "EAA", &[Run(Set::Alnum, 80, ANY)]),
     key("figma-token", "figd_", &[Run(Set::Url, 36, 48)]),
     key("firecrawl-key", "fc-", HEX_32),
     key("flutterwave-key", "FLWSECK", &[Run(Set::Url, 12, 50)]),
-    key("fly-token", "fm2_", &[Run(Set::Base64, 100, 2048)]),
-    key("github-token", "github_pat_", &[Run(Set::Word, 50, 255)]),
+    key("fly-token", "fm2_", &[Run(Set::Base64, 100, ANY)]),
+    key("github-token", "github_pat_", &[Run(Set::Word, 50, ANY)]),
     key("github-token", "ghp_", GITHUB),
     key("github-token", "gho_", GITHUB),
     key("github-token", "ghu_", GITHUB),
     key("github-token", "ghs_", GITHUB),
     key("github-token", "ghr_", GITHUB),
-    key("gitlab-token", "glpat-", &[Run(Set::Url, 20, 300), Literal("."), Run(Set::Alnum, 2, 2), Literal("."), Run(Set::Alnum, 9, 9)]),
+    key("gitlab-token", "glpat-", &[Run(Set::Url, 20, ANY), Literal("."), Run(Set::Alnum, 2, 2), Literal("."), Run(Set::Alnum, 9, 9)]),
     key("gitlab-token", "glpat-", GITLAB),
     key("gitlab-token", "gldt-", GITLAB),
     key("gitlab-token", "glft-", GITLAB),
@@ -142,7 +147,7 @@ pub(super) static SHAPES: [Shape; 146] = [
     key("google-client-secret", "GOCSPX-", &[Run(Set::Url, 28, 28)]),
     key("google-token", "ya29.", LONG_URL),
     key("grafana-token", "glsa_", &[Run(Set::Alnum, 32, 32), Literal("_"), Run(Set::Hex, 8, 8)]),
-    key("grafana-token", "glc_", &[Run(Set::Base64, 32, 400)]),
+    key("grafana-token", "glc_", &[Run(Set::Base64, 32, ANY)]),
     key("groq-key", "gsk_", &[Run(Set::Alnum, 40, 64)]),
     key("heroku-key", "HRKU-", &[Run(Set::Url, 36, 70)]),
     key("hubspot-token", "pat-na1-", &[Run(Set::Url, 36, 36)]),
@@ -154,7 +159,7 @@ pub(super) static SHAPES: [Shape; 146] = [
     key("linear-key", "lin_api_", &[Run(Set::Alnum, 40, 40)]),
     key("linear-key", "lin_oauth_", &[Run(Set::Hex, 64, 64)]),
     key("mailgun-key", "key-", HEX_32),
-    key("mapbox-token", "sk.eyJ", &[Run(Set::Url, 40, 200), Literal("."), Run(Set::Url, 20, 24)]),
+    key("mapbox-token", "sk.eyJ", &[Run(Set::Url, 40, ANY), Literal("."), Run(Set::Url, 20, 24)]),
     key("netlify-token", "nfp_", &[Run(Set::Alnum, 36, 40)]),
     key("newrelic-key", "NRAK-", &[Run(Set::Upper, 27, 27)]),
     key("newrelic-key", "NRII-", &[Run(Set::Url, 32, 32)]),
@@ -162,24 +167,24 @@ pub(super) static SHAPES: [Shape; 146] = [
     key("notion-token", "secret_", &[Run(Set::Alnum, 43, 43)]),
     key("npm-token", "npm_", &[Run(Set::Alnum, 36, 36)]),
     key("nuget-key", "oy2", &[Run(Set::Lower, 43, 43)]),
-    key("openai-key", "sk-proj-", &[Run(Set::Url, 20, 256)]),
-    key("openai-key", "sk-svcacct-", &[Run(Set::Url, 20, 256)]),
-    key("openai-key", "sk-admin-", &[Run(Set::Url, 20, 256)]),
+    key("openai-key", "sk-proj-", &[Run(Set::Url, 20, ANY)]),
+    key("openai-key", "sk-svcacct-", &[Run(Set::Url, 20, ANY)]),
+    key("openai-key", "sk-admin-", &[Run(Set::Url, 20, ANY)]),
     key("openrouter-key", "sk-or-v1-", HEX_64),
     key("langfuse-key", "sk-lf-", &[Run(Set::Url, 36, 36)]),
     key("openai-key", "sk-", &[Run(Set::Alnum, 32, 64)]),
     key("perplexity-key", "pplx-", &[Run(Set::Alnum, 40, 64)]),
-    key("pinecone-key", "pcsk_", &[Run(Set::Word, 40, 100)]),
+    key("pinecone-key", "pcsk_", &[Run(Set::Word, 40, ANY)]),
     key("planetscale-token", "pscale_", &[Run(Set::Url, 32, 80)]),
     key("postman-key", "PMAK-", &[Run(Set::Hex, 24, 24), Literal("-"), Run(Set::Hex, 34, 34)]),
     key("pulumi-token", "pul-", &[Run(Set::Hex, 40, 40)]),
-    key("pypi-token", "pypi-AgE", &[Run(Set::Url, 50, 512)]),
+    key("pypi-token", "pypi-AgE", &[Run(Set::Url, 50, ANY)]),
     key("razorpay-key", "rzp_live_", &[Run(Set::Alnum, 14, 14)]),
     key("replicate-token", "r8_", &[Run(Set::Alnum, 37, 40)]),
     key("resend-key", "re_", &[Run(Set::Alnum, 8, 8), Literal("_"), Run(Set::Alnum, 24, 24)]),
     key("rubygems-key", "rubygems_", &[Run(Set::Hex, 48, 48)]),
     key("sendgrid-key", "SG.", &[Run(Set::Url, 16, 32), Literal("."), Run(Set::Url, 16, 64)]),
-    key("sentry-token", "sntrys_", &[Run(Set::Base64, 60, 400), Literal("_"), Run(Set::Base64, 40, 50)]),
+    key("sentry-token", "sntrys_", &[Run(Set::Base64, 60, ANY), Literal("_"), Run(Set::Base64, 40, 50)]),
     key("sentry-token", "sntryu_", HEX_64),
     key("shippo-token", "shippo_live_", &[Run(Set::Hex, 40, 40)]),
     key("shopify-token", "shpat_", HEX_32),
@@ -187,8 +192,8 @@ pub(super) static SHAPES: [Shape; 146] = [
     key("shopify-token", "shppa_", HEX_32),
     key("shopify-token", "shpss_", HEX_32),
     key("slack-token", "xapp-", SLACK),
-    key("slack-token", "xoxe.xox", &[Run(Set::Url, 20, 400)]),
-    key("slack-token", "xox", &[Run(Set::Alnum, 1, 1), Literal("-"), Run(Set::Url, 20, 400)]),
+    key("slack-token", "xoxe.xox", &[Run(Set::Url, 20, ANY)]),
+    key("slack-token", "xox", &[Run(Set::Alnum, 1, 1), Literal("-"), Run(Set::Url, 20, ANY)]),
     key("slack-webhook", "hooks.slack.com", &[Literal("/services/"), Run(Set::Alnum, 8, 14), Literal("/"), Run(Set::Alnum, 8, 14), Literal("/"), Run(Set::Alnum, 20, 28)]),
     key("square-token", "sq0", &[Run(Set::Alnum, 3, 3), Literal("-"), Run(Set::Url, 22, 43)]),
     key("square-token", "EAAA", &[Run(Set::Url, 60, 64)]),
@@ -198,7 +203,7 @@ pub(super) static SHAPES: [Shape; 146] = [
     key("stripe-key", "rk_test_", STRIPE),
     key("stripe-webhook-secret", "whsec_", &[Run(Set::Base64, 32, 64)]),
     key("supabase-key", "sbp_", &[Run(Set::Hex, 40, 40)]),
-    key("tailscale-key", "tskey-", &[Run(Set::Url, 20, 100)]),
+    key("tailscale-key", "tskey-", &[Run(Set::Url, 20, ANY)]),
     within("telegram-token", &[Run(Set::Digit, 8, 10)], ":AA", &[Run(Set::Url, 33, 33)]),
     within("terraform-token", &[Run(Set::Alnum, 14, 14)], ".atlasv1.", &[Run(Set::Url, 60, 70)]),
     key("twilio-key", "SK0", &[Run(Set::Hex, 31, 31)]),

@@ -86,6 +86,14 @@ fn finds_two_in_a_row() {
 }
 
 #[test]
+fn finds_a_key_that_begins_within_another() {
+    let text = format!("glpat-{}-hvs.{}", alnum(20), alnum(24));
+    let values = found(secrets, "", &text);
+    assert_eq!(values.first().map(|value| value.len()), Some(30));
+    assert!(text.ends_with(values.last().unwrap()), "{values:?}");
+}
+
+#[test]
 fn leaves_keys_with_a_wrong_length() {
     for text in [
         format!("AKIA{}", upper(15)),

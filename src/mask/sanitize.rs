@@ -1,0 +1,57 @@
+//! Foreign words on their way into a log, a metric or an audit record.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use super::engine::{Plan, Rule, Sought, apply};
+use super::walk::Walk;
+use super::{Action, Direction, Entity, Findings, tokens};
+
+static SANITIZER: LazyLock<Plan> = LazyLock::new(|| {
+    let rule = Rule { id: "sanitize".into(), action: Action::Redact, what: Sought::Entities(Entity::ALL.to_vec()) };
+    Plan::new(Direction::Result, vec![rule], tokens(&[]))
+});
+
+/// `text` as it may stand in a log, a metric or an audit record: every entity redacted, control and format characters
+/// escaped, at most 200 bytes.
+pub fn sanitize(text: &str) -> String {
+    const LONGEST: usize = 200;
+    const LOOKED_AT: usize = 64 * 1024;
+    let head = text.get(..text.floor_char_boundary(LOOKED_AT)).unwrap_or_default();
+    // A value cut in two might not be known any more, so the last word of a cut text goes.
+    let head = if head.len() < text.len() {
+        head.rsplit_once(char::is_whitespace).map_or("", |(whole, _)| whole)
+    } else {
+        head
+    };
+    let masked = match Walk::new(&SANITIZER, &mut Findings::default()).text(head, "", 0) {
+        Ok(mut edits) => {
+            edits.sort_by_key(|edit| edit.start);
+            apply(head, &edits)
+        }
+        Err(_) => "[REFUSED]".to_owned(),
+    };
+    let mut out = String::new();
+    for c in masked.chars() {
+        let before = out.len();
+        if c.is_control() || is_unseen(c) {
+            // Writing to a `String` cannot fail.
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+        if out.len() > LONGEST {
+            out.truncate(before.min(out.floor_char_boundary(LONGEST - '…'.len_utf8())));
+            out.push('…');
+            break;
+        }
+    }
+    out
+}
+
+/// Characters that reorder or hide their neighbours on a screen.
+const fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}

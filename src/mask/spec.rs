@@ -1,0 +1,215 @@
+//! Masks as a policy writes them, and their compilation.
+
+use std::sync::Arc;
+
+use super::engine::{Rule, Sought};
+use super::pattern::Pattern;
+
+/// One `[[mask]]` of a policy file.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Its name, unique per server.
+    pub id: Arc<str>,
+    /// Where it applies.
+    pub on: Directions,
+    /// What it looks for.
+    pub what: What,
+    /// What it does about it.
+    pub action: Action,
+}
+
+/// What a mask looks for.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Values this crate knows to recognise.
+    Entities(Vec<Entity>),
+    /// A regular expression and the name its matches go by.
+    Pattern {
+        /// The source, in the syntax of the `regex` crate.
+        regex: String,
+        /// The name, upper case.
+        label: String,
+    },
+}
+
+/// A kind of value with a recogniser of its own; names are those of Microsoft Presidio where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Entity {
+    CreditCard,
+    EmailAddress,
+    IbanCode,
+    IpAddress,
+    PhoneNumber,
+    Secret,
+    UsSsn,
+}
+
+impl Entity {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::CreditCard,
+        Self::EmailAddress,
+        Self::IbanCode,
+        Self::IpAddress,
+        Self::PhoneNumber,
+        Self::Secret,
+        Self::UsSsn,
+    ];
+
+    /// The entity of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|entity| entity.name() == name)
+    }
+
+    /// Its name in policies, replacements and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CreditCard => "CREDIT_CARD",
+            Self::EmailAddress => "EMAIL_ADDRESS",
+            Self::IbanCode => "IBAN_CODE",
+            Self::IpAddress => "IP_ADDRESS",
+            Self::PhoneNumber => "PHONE_NUMBER",
+            Self::Secret => "SECRET",
+            Self::UsSsn => "US_SSN",
+        }
+    }
+}
+
+/// What a mask does about a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Refuses the whole message.
+    Block,
+    /// Writes twelve mask characters, whatever the length, between the first and last characters kept.
+    Mask {
+        /// Characters to keep at the start.
+        keep_first: usize,
+        /// Characters to keep at the end.
+        keep_last: usize,
+        /// The mask character.
+        char: char,
+    },
+    /// Writes `[ENTITY]`.
+    Redact,
+    /// Changes nothing, and is counted.
+    Report,
+}
+
+impl Action {
+    /// Its name in policies and records.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Mask { .. } => "mask",
+            Self::Redact => "redact",
+            Self::Report => "report",
+        }
+    }
+}
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client, to the upstream.
+    Arguments,
+    /// From the upstream, to the client.
+    Result,
+}
+
+impl Direction {
+    /// Its name in policies and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Arguments => "arguments",
+            Self::Result => "result",
+        }
+    }
+}
+
+/// The directions a mask applies to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Directions {
+    /// From the client.
+    pub arguments: bool,
+    /// From the upstream.
+    pub result: bool,
+}
+
+impl Directions {
+    /// Whether `direction` is among them.
+    pub const fn has(self, direction: Direction) -> bool {
+        match direction {
+            Direction::Arguments => self.arguments,
+            Direction::Result => self.result,
+        }
+    }
+}
+
+/// Why one mask of a policy cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("mask `{id}`: {message}")]
+pub struct SpecError {
+    /// The mask.
+    pub id: Arc<str>,
+    /// What is wrong with it.
+    pub message: String,
+    /// What to write instead.
+    pub help: String,
+}
+
+impl SpecError {
+    pub(super) fn new(id: &Arc<str>, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { id: id.clone(), message: message.into(), help: help.into() }
+    }
+}
+
+/// What `spec` means, or everything that is wrong with it.
+pub(super) fn rule(spec: &Spec) -> Result<Rule, Vec<SpecError>> {
+    let mut errors = Vec::new();
+    let mut refuse = |message: String, help: &str| errors.push(SpecError::new(&spec.id, message, help));
+    if spec.on == Directions::default() {
+        refuse("applies to nothing".into(), "write `on = [\"result\"]`, `[\"arguments\"]` or both");
+    }
+    if let Action::Mask { char, .. } = spec.action
+        && (char.is_control()
+            || char.is_whitespace()
+            || char.is_ascii_digit()
+            || matches!(char, '"' | '\\' | '@' | '%' | '&'))
+    {
+        refuse(format!("`{}` cannot be a mask character", char.escape_default()), "use `*`, `#`, `x` or `•`");
+    }
+    let what = match &spec.what {
+        What::Entities(entities) => {
+            if entities.is_empty() {
+                refuse("looks for nothing".into(), "name at least one entity, or write a `pattern` with a `label`");
+            }
+            Some(Sought::Entities(entities.clone()))
+        }
+        What::Pattern { regex, label } => {
+            if !is_label(label) {
+                refuse(
+                    format!("`{label}` cannot be a label"),
+                    "use up to 64 upper-case letters, digits and `_`, a letter first: EMPLOYEE_ID",
+                );
+            }
+            match Pattern::new(regex) {
+                Ok(pattern) => Some(Sought::Pattern { pattern: Arc::new(pattern), label: label.as_str().into() }),
+                Err(error) => {
+                    refuse(error.message, error.help);
+                    None
+                }
+            }
+        }
+    };
+    match what {
+        Some(what) if errors.is_empty() => Ok(Rule { id: spec.id.clone(), action: spec.action.clone(), what }),
+        _ => Err(errors),
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    label.len() <= 64
+        && label.starts_with(|c: char| c.is_ascii_uppercase())
+        && label.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+}
