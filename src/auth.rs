@@ -1,0 +1,157 @@
+//! Who calls: an access token presented as `Authorization: Bearer` becomes a [`Caller`], or a refusal.
+//!
+//! [`credential`] reads the token out of a request, [`Verifier::verify`] checks it against what the route accepts
+//! ([`Acceptance`]) with the keys of the [`Issuer`] it names, and [`examine`] explains the same checks one by one. What
+//! the client is told is made by [`challenge::Challenges`] and [`metadata`].
+
+mod audience;
+mod bearer;
+mod cache;
+pub mod challenge;
+mod claims;
+mod error;
+mod examine;
+mod issuer;
+mod jws;
+mod jwt;
+mod keys;
+pub mod metadata;
+mod strength;
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+
+use crate::clock::Timestamp;
+use crate::config;
+
+pub use audience::Audiences;
+pub use bearer::{Bearer, Presented, credential};
+pub use cache::{Counts, Epoch, Memo, Verifier};
+pub use error::{CredentialError, VerifyError};
+pub use examine::{Check, Outcome, examine};
+pub use issuer::{Issuer, Issuers, StartError, Status};
+pub use keys::Algorithm;
+
+/// Who calls, established by a verified access token; immutable, shared, cached.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// `iss`, exact.
+    pub issuer: Arc<str>,
+    /// The issuer's name in `proxy.toml`.
+    pub issuer_name: Arc<str>,
+    /// The issuer's tenant, for issuers that have several.
+    pub tenant: Option<Box<str>>,
+    /// `sub`, or the client id for an application's token without one.
+    pub subject: Box<str>,
+    /// The client the token was issued to: `client_id`, else `azp`, `cid`, `appid`.
+    pub client_id: Option<Box<str>>,
+    /// Granted scopes.
+    pub scopes: Scopes,
+    /// All claims.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+    /// `exp`, without leeway.
+    pub expires: Timestamp,
+    /// `jti`, else `uti`.
+    pub token_id: Option<Box<str>>,
+    /// `kid` of the key that verified the token.
+    pub key_id: Option<Box<str>>,
+}
+
+/// A set of scopes, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(Box<[Box<str>]>);
+
+impl Scopes {
+    /// Whether the scope of exactly these bytes is granted.
+    pub fn has(&self, scope: &str) -> bool {
+        self.0.binary_search_by(|held| (**held).cmp(scope)).is_ok()
+    }
+
+    /// The scopes in order of their bytes.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether nothing is granted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<S: Into<Box<str>>> FromIterator<S> for Scopes {
+    fn from_iter<I: IntoIterator<Item = S>>(scopes: I) -> Self {
+        let mut all: Vec<Box<str>> = scopes.into_iter().map(Into::into).collect();
+        all.sort_unstable();
+        all.dedup();
+        Self(all.into())
+    }
+}
+
+/// What one server accepts; part of its route.
+#[derive(Clone, Debug)]
+pub struct Acceptance {
+    /// Issuers whose tokens are accepted.
+    pub issuers: Vec<Arc<Issuer>>,
+    /// Values one of which `aud` must name.
+    pub audiences: Audiences,
+    /// What verdicts about tokens are kept under.
+    pub realm: RouteKey,
+}
+
+impl Acceptance {
+    /// What `server` accepts, with its issuers started.
+    pub fn new(server: &config::Server, issuers: Vec<Arc<Issuer>>) -> Self {
+        let audiences = if server.audiences.is_empty() {
+            Audiences::new([server.resource.as_str()])
+        } else {
+            Audiences::new(server.audiences.iter().map(String::as_str))
+        };
+        let realm = RouteKey::new(&server.name, &audiences, &issuers);
+        Self { issuers, audiences, realm }
+    }
+
+    /// The issuer of exactly that `iss`.
+    fn issuer(&self, iss: &str) -> Option<&Arc<Issuer>> {
+        self.issuers.iter().find(|issuer| &**issuer.issuer() == iss)
+    }
+}
+
+/// Name of a server together with a digest of everything it accepts: a verdict reached under other audiences or issuer
+/// settings has another key, also while a request that began before a reload is still running.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RouteKey {
+    name: Arc<str>,
+    accepts: [u64; 2],
+}
+
+impl RouteKey {
+    fn new(name: &Arc<str>, audiences: &Audiences, issuers: &[Arc<Issuer>]) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        let mut part = |bytes: &[u8]| {
+            hash.update(&bytes.len().to_le_bytes());
+            hash.update(bytes);
+        };
+        part(name.as_bytes());
+        audiences.iter().for_each(|audience| part(audience.as_bytes()));
+        issuers.iter().for_each(|issuer| part(issuer.digest()));
+        let digest = hash.finish();
+        let word = |at: usize| digest.as_ref()[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+        Self { name: Arc::clone(name), accepts: [word(0), word(8)] }
+    }
+
+    /// The server's name in `proxy.toml`.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+}
+
+impl fmt::Debug for RouteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

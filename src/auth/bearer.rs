@@ -1,0 +1,196 @@
+use std::fmt;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::CredentialError;
+
+/// Longest token that is looked at.
+pub(super) const LIMIT_BYTES: usize = 16 * 1024;
+
+/// The bytes of a presented token; they never print.
+#[derive(Clone, Copy)]
+pub struct Bearer<'a>(&'a [u8]);
+
+impl<'a> Bearer<'a> {
+    /// A token from elsewhere than a request: a file given to a command, a test.
+    pub const fn new(token: &'a [u8]) -> Self {
+        Self(token)
+    }
+
+    pub(super) const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Bearer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer(***)")
+    }
+}
+
+/// What a request shows of its caller.
+#[derive(Clone, Copy, Debug)]
+pub enum Presented<'a> {
+    /// A bearer token.
+    Bearer(Bearer<'a>),
+    /// Nothing this proxy reads, such as another authentication scheme.
+    Nothing,
+}
+
+/// The credential of a request: exactly one `Authorization: Bearer` field (RFC 6750 section 2.1), never the query
+/// (MCP 2026-07-28, authorization, "access token usage").
+pub fn credential<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Presented<'a>, CredentialError> {
+    if query.is_some_and(names_access_token) {
+        return Err(CredentialError::InQuery);
+    }
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let Some(field) = fields.next() else { return Ok(Presented::Nothing) };
+    if fields.next().is_some() {
+        return Err(CredentialError::Repeated);
+    }
+    bearer(field.as_bytes())
+}
+
+/// RFC 9110 section 11.4: `auth-scheme [ 1*SP token68 ]`; the scheme in any case.
+fn bearer(field: &[u8]) -> Result<Presented<'_>, CredentialError> {
+    let end = memchr::memchr(b' ', field).unwrap_or(field.len());
+    let (scheme, rest) = field.split_at(end);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        let is_scheme = !scheme.is_empty() && scheme.iter().all(|byte| is_tchar(*byte));
+        return if is_scheme { Ok(Presented::Nothing) } else { Err(CredentialError::Malformed) };
+    }
+    let token = &rest[rest.iter().take_while(|byte| **byte == b' ').count()..];
+    if token.len() > LIMIT_BYTES {
+        return Err(CredentialError::TooLong);
+    }
+    if is_token68(token) { Ok(Presented::Bearer(Bearer(token))) } else { Err(CredentialError::Malformed) }
+}
+
+/// RFC 9110 section 5.6.2.
+const fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+/// RFC 9110 section 11.2.
+fn is_token68(token: &[u8]) -> bool {
+    let body = token.iter().take_while(|byte| TOKEN68[usize::from(**byte)]).count();
+    body > 0 && token[body..].iter().all(|byte| *byte == b'=')
+}
+
+/// Characters of a `token68` before its padding.
+static TOKEN68: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 128 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 128")]
+        let byte = at as u8;
+        table[at] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        at += 1;
+    }
+    table
+};
+
+/// Whether a parameter decodes to `access_token`, with either separator some server splits at.
+fn names_access_token(query: &str) -> bool {
+    query.split(['&', ';']).any(|pair| {
+        url::form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name.trim().eq_ignore_ascii_case("access_token"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{LIMIT_BYTES, Presented, credential};
+    use crate::auth::CredentialError;
+
+    fn read(fields: &[&str], query: Option<&str>) -> Result<Option<String>, CredentialError> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append("authorization", HeaderValue::from_bytes(field.as_bytes()).unwrap());
+        }
+        Ok(match credential(&headers, query)? {
+            Presented::Bearer(token) => Some(String::from_utf8(token.bytes().to_vec()).unwrap()),
+            Presented::Nothing => None,
+        })
+    }
+
+    #[test]
+    fn reads_one_bearer_field() {
+        for field in ["Bearer a.b-c_d~e+f/g==", "bearer a.b-c_d~e+f/g==", "BEARER   a.b-c_d~e+f/g=="] {
+            assert_eq!(read(&[field], Some("x=1&token=2")), Ok(Some("a.b-c_d~e+f/g==".into())), "{field}");
+        }
+        assert_eq!(read(&[], None), Ok(None));
+    }
+
+    #[test]
+    fn other_schemes_are_no_credentials() {
+        for field in ["Basic YTpi", "DPoP a.b.c", "Negotiate", "Bearerx a", "Digest username=\"a\", realm=\"b\""] {
+            assert_eq!(read(&[field], None), Ok(None), "{field}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_token() {
+        let malformed = [
+            "",
+            " ",
+            "Bearer",
+            "Bearer ",
+            "Bearer   ",
+            "Bearer a b",
+            "Bearer a,b",
+            "Bearer a, Bearer b",
+            "Bearer\ta",
+            "Bearer \ta",
+            "Bearer =",
+            "Bearer a=b",
+            "Bearer a\u{a0}",
+            "Bearer é",
+            "Bearer a\tb",
+            "Bearer,Bearer a",
+            "\"Bearer\" a",
+            "Bearer a;b",
+        ];
+        for field in malformed {
+            assert_eq!(read(&[field], None), Err(CredentialError::Malformed), "{field:?}");
+        }
+        assert_eq!(read(&["Bearer a", "Bearer a"], None), Err(CredentialError::Repeated));
+        assert_eq!(read(&["Bearer a", "Basic YTpi"], None), Err(CredentialError::Repeated));
+        assert_eq!(read(&[&format!("Bearer {}", "a".repeat(LIMIT_BYTES + 1))], None), Err(CredentialError::TooLong));
+        assert!(read(&[&format!("Bearer {}", "a".repeat(LIMIT_BYTES))], None).is_ok());
+    }
+
+    #[test]
+    fn refuses_tokens_in_the_query_also_beside_a_valid_header() {
+        for query in [
+            "access_token=a",
+            "x=1&access_token=",
+            "access_token",
+            "x;access_token=a",
+            "access%5Ftoken=a",
+            "%61ccess_token=a",
+            "ACCESS_TOKEN=a",
+            "+access_token=a",
+        ] {
+            assert_eq!(read(&["Bearer a"], Some(query)), Err(CredentialError::InQuery), "{query}");
+            assert_eq!(read(&["Bearer a", "Bearer b"], Some(query)), Err(CredentialError::InQuery), "{query}");
+            assert_eq!(read(&[], Some(query)), Err(CredentialError::InQuery), "{query}");
+        }
+        for query in ["", "my_access_token=a", "x=access_token", "access_token_hint=a"] {
+            assert_eq!(read(&["Bearer a"], Some(query)), Ok(Some("a".into())), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_token_never_prints() {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_static("Bearer hush"));
+        assert!(!format!("{:?}", credential(&headers, None)).contains("hush"));
+    }
+}

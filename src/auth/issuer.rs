@@ -1,0 +1,210 @@
+//! One configured issuer and its keys, kept fresh in the background: a request meets keys that are already there, and
+//! waits at most for one fetch that all waiting requests share.
+
+mod address;
+mod fetch;
+mod ledger;
+mod registry;
+mod ring;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use thiserror::Error;
+use tokio::runtime::Handle;
+use url::Url;
+
+use super::claims::LIMIT_LEEWAY;
+use super::keys::{Algorithm, Key};
+use super::{Epoch, VerifyError};
+use crate::clock::{self, Timestamp};
+use crate::config;
+use fetch::{Fetcher, Patience};
+use ledger::Timing;
+use ring::Ring;
+
+pub use registry::Issuers;
+
+/// Why an issuer cannot be used at all: a mistake in the configuration, not an outage.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An entry of `algorithms`.
+    #[error("`{0}` is not a supported signature algorithm")]
+    Algorithm(String),
+    /// `ca_file` holds no certificate.
+    #[error("`ca_file` holds no PEM certificate")]
+    CaFile,
+    /// `ca_file` cannot be read.
+    #[error("`ca_file` {} cannot be read: {source}", .path.display())]
+    CaFileUnread {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The HTTP client cannot be built.
+    #[error("HTTP client cannot be built: {0}")]
+    Client(#[source] reqwest::Error),
+    /// `issuer` is not usable.
+    #[error("`issuer` is not a URL without query")]
+    Issuer,
+    /// `issuer` or `jwks_uri` is not reached safely.
+    #[error("{url} is refused: {reason}")]
+    Location {
+        /// As configured.
+        url: Url,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// What an issuer's tokens must look like.
+#[derive(Debug)]
+pub(super) struct Profile {
+    pub(super) algorithms: Vec<Algorithm>,
+    pub(super) scope_claims: Vec<String>,
+    pub(super) leeway: Duration,
+    pub(super) strict: bool,
+    pub(super) tenants: Vec<String>,
+    pub(super) audience_claim: Option<String>,
+}
+
+/// How an issuer is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Keys in use.
+    pub keys: usize,
+    /// When keys last came.
+    pub last_success: Option<Timestamp>,
+    /// Why the newest attempt failed; `None` after a success.
+    pub last_error: Option<Arc<str>>,
+    /// Attempts that brought keys.
+    pub succeeded: u64,
+    /// Attempts that did not.
+    pub failed: u64,
+}
+
+/// One configured issuer; its keys are fetched until it is dropped.
+#[derive(Debug)]
+pub struct Issuer {
+    name: Arc<str>,
+    issuer: Arc<str>,
+    digest: [u8; 32],
+    profile: Profile,
+    ring: Arc<Ring>,
+    task: tokio::task::AbortHandle,
+}
+
+impl Issuer {
+    /// Starts fetching the keys of `config` on `runtime`; `epoch` moves whenever they change. It does not wait: an issuer
+    /// that cannot be reached is no error.
+    pub fn start(config: &config::Issuer, epoch: Epoch, runtime: &Handle) -> Result<Arc<Self>, StartError> {
+        Self::start_with(config, epoch, runtime, Patience::USUAL)
+    }
+
+    fn start_with(
+        config: &config::Issuer,
+        epoch: Epoch,
+        runtime: &Handle,
+        patience: Patience,
+    ) -> Result<Arc<Self>, StartError> {
+        let ca = authorities(config)?;
+        let profile = Profile::new(config)?;
+        let fetcher = Fetcher::new(config, ca.as_deref(), patience)?;
+        let timing = Timing {
+            cache_ttl: config.cache_ttl,
+            min_refresh_interval: config.min_refresh_interval,
+            max_stale: config.max_stale,
+        };
+        let ring = Arc::new(Ring::new(Arc::clone(&config.name), timing, epoch, clock::monotonic()));
+        let task = runtime.spawn(ring::keep_fresh(Arc::clone(&ring), fetcher)).abort_handle();
+        let (name, issuer) = (Arc::clone(&config.name), Arc::clone(&config.issuer));
+        Ok(Arc::new(Self { name, issuer, digest: config_digest(config, ca.as_deref()), profile, ring, task }))
+    }
+
+    /// Name in `proxy.toml`.
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Exact `iss`.
+    pub const fn issuer(&self) -> &Arc<str> {
+        &self.issuer
+    }
+
+    /// Number and age of keys, for readiness and metrics.
+    pub fn status(&self) -> Status {
+        self.ring.status()
+    }
+
+    /// Returns when the first attempt to fetch keys is over, well or not.
+    pub async fn settled(&self) {
+        self.ring.over(0).await;
+    }
+
+    pub(super) const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    pub(super) const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The keys that may have signed a token of `kid` and `alg`, waiting for one fetch if the key is not known.
+    pub(super) async fn keys(
+        &self,
+        kid: Option<&str>,
+        alg: Algorithm,
+        now: Instant,
+    ) -> Result<Vec<Arc<Key>>, VerifyError> {
+        self.ring.keys(kid, alg, now).await
+    }
+
+    /// The same from what is held, without asking the issuer.
+    pub(super) fn keys_held(
+        &self,
+        kid: Option<&str>,
+        alg: Algorithm,
+        now: Instant,
+    ) -> Result<Vec<Arc<Key>>, VerifyError> {
+        self.ring.keys_held(kid, alg, now)
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Profile {
+    fn new(config: &config::Issuer) -> Result<Self, StartError> {
+        let algorithm = |name: &String| Algorithm::parse(name).ok_or_else(|| StartError::Algorithm(name.clone()));
+        Ok(Self {
+            algorithms: config.algorithms.iter().map(algorithm).collect::<Result<_, _>>()?,
+            scope_claims: config.scope_claims.clone(),
+            leeway: config.clock_skew.min(LIMIT_LEEWAY),
+            strict: config.strict,
+            tenants: config.tenants.clone(),
+            audience_claim: config.audience_claim.clone(),
+        })
+    }
+}
+
+fn authorities(config: &config::Issuer) -> Result<Option<Vec<u8>>, StartError> {
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::CaFileUnread { path: path.clone(), source });
+    config.ca_file.as_ref().map(read).transpose()
+}
+
+/// A digest of everything the issuer was started with: `Debug` of the configuration names every field it has.
+fn config_digest(config: &config::Issuer, ca: Option<&[u8]>) -> [u8; 32] {
+    let mut text = format!("{config:?}").into_bytes();
+    text.extend_from_slice(ca.unwrap_or_default());
+    digest(&SHA256, &text).as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

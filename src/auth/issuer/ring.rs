@@ -1,0 +1,238 @@
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use super::Status;
+use super::fetch::{FetchError, Fetched, Fetcher};
+use super::ledger::{Answer, Ledger, Timing};
+use crate::auth::keys::{Algorithm, Key, KeySet, Selected};
+use crate::auth::{Epoch, VerifyError};
+use crate::clock::{self, Timestamp};
+
+/// Most requests that wait for one issuer at a time; more are answered 503 at once.
+const LIMIT_WAITING: usize = 1024;
+
+/// The keys of one issuer, between the task that fetches them and the requests that need them.
+pub(super) struct Ring {
+    name: Arc<str>,
+    epoch: Epoch,
+    held: ArcSwapOption<Held>,
+    ledger: Mutex<Ledger>,
+    status: Mutex<Status>,
+    /// Wakes the fetching task before it is due.
+    wanted: Notify,
+    /// Attempts that are over.
+    attempts: watch::Sender<u64>,
+    waiting: Semaphore,
+}
+
+struct Held {
+    set: Arc<KeySet>,
+    /// When the keys stop serving if no fetch succeeds.
+    until: Instant,
+}
+
+impl Ring {
+    pub(super) fn new(name: Arc<str>, timing: Timing, epoch: Epoch, now: Instant) -> Self {
+        Self {
+            name,
+            epoch,
+            held: ArcSwapOption::empty(),
+            ledger: Mutex::new(Ledger::new(timing, now)),
+            status: Mutex::default(),
+            wanted: Notify::new(),
+            attempts: watch::Sender::new(0),
+            waiting: Semaphore::new(LIMIT_WAITING),
+        }
+    }
+
+    /// See [`super::Issuer::keys`].
+    pub(super) async fn keys(
+        &self,
+        kid: Option<&str>,
+        alg: Algorithm,
+        now: Instant,
+    ) -> Result<Vec<Arc<Key>>, VerifyError> {
+        let mut waited = false;
+        loop {
+            let set = self.usable(now);
+            match set.as_ref().map(|set| set.select(kid, alg)) {
+                Some(Selected::Unknown) | None => {}
+                Some(selected) => return chosen(selected),
+            }
+            let answer = self.ledger().ask(kid, set.is_some(), waited, now);
+            let (after, start) = match answer {
+                Answer::Absent => return Err(VerifyError::UnknownKey),
+                Answer::Unavailable(retry_after) => return Err(VerifyError::KeysUnavailable { retry_after }),
+                Answer::Wait { after, start } => (after, start),
+            };
+            if start {
+                self.wanted.notify_one();
+            }
+            let Ok(_place) = self.waiting.try_acquire() else {
+                return Err(VerifyError::KeysUnavailable { retry_after: std::time::Duration::from_secs(1) });
+            };
+            self.over(after).await;
+            waited = true;
+        }
+    }
+
+    /// See [`super::Issuer::keys_held`].
+    pub(super) fn keys_held(
+        &self,
+        kid: Option<&str>,
+        alg: Algorithm,
+        now: Instant,
+    ) -> Result<Vec<Arc<Key>>, VerifyError> {
+        match self.usable(now) {
+            Some(set) => chosen(set.select(kid, alg)),
+            None => Err(VerifyError::KeysUnavailable { retry_after: std::time::Duration::from_secs(1) }),
+        }
+    }
+
+    fn usable(&self, now: Instant) -> Option<Arc<KeySet>> {
+        self.held.load().as_ref().filter(|held| now < held.until).map(|held| Arc::clone(&held.set))
+    }
+
+    /// Returns when more than `attempts` attempts are over.
+    pub(super) async fn over(&self, attempts: u64) {
+        // The sender is part of `self`, so the channel cannot close under the wait.
+        let mut over = self.attempts.subscribe();
+        let _closed = over.wait_for(|over| *over > attempts).await.is_err();
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in how a fetch ended, then lets the waiting requests look.
+    pub(super) fn settle(&self, outcome: Result<Fetched, FetchError>, now: Instant, wall: Timestamp) {
+        let mut ledger = self.ledger();
+        match outcome {
+            Ok(fetched) => {
+                self.take(Arc::new(fetched.set), now + ledger.max_stale(), wall);
+                ledger.succeeded(fetched.max_age, jitter(), now);
+            }
+            Err(error) => {
+                self.miss(&error, now);
+                ledger.failed(now);
+            }
+        }
+        self.attempts.send_replace(ledger.attempts());
+    }
+
+    fn take(&self, set: Arc<KeySet>, until: Instant, wall: Timestamp) {
+        let old = self.held.load_full();
+        let changed = old.as_ref().is_none_or(|old| *old.set != *set);
+        let keys = set.len();
+        {
+            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            status.succeeded += 1;
+            *status = Status { keys, last_success: Some(wall), last_error: None, ..*status };
+        }
+        if changed {
+            for (kid, dropped) in set.dropped() {
+                let kid = kid.as_deref().map(|kid| kid.escape_debug().take(64).collect::<String>());
+                tracing::debug!(issuer = %self.name, kid, reason = %dropped, "key of issuer left out");
+            }
+            tracing::info!(issuer = %self.name, keys, "issuer ready");
+        }
+        let set = if changed { set } else { old.map_or(set, |old| Arc::clone(&old.set)) };
+        self.held.store(Some(Arc::new(Held { set, until })));
+        // INVARIANT: the epoch moves after the keys are visible, so a verdict reached with the old ones has the old epoch.
+        if changed {
+            self.epoch.advance();
+        }
+    }
+
+    fn miss(&self, error: &FetchError, now: Instant) {
+        tracing::warn!(issuer = %self.name, %error, "keys of issuer not fetched");
+        let is_over = self.held.load().as_ref().is_some_and(|held| now >= held.until);
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.failed += 1;
+        status.last_error = Some(error.to_string().into());
+        if is_over {
+            status.keys = 0;
+            self.held.store(None);
+            self.epoch.advance();
+            tracing::error!(issuer = %self.name, "keys of issuer are too old and no longer used");
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        let mut ledger = self.ledger();
+        ledger.stop();
+        self.attempts.send_replace(ledger.attempts());
+    }
+}
+
+#[cfg(test)]
+impl Ring {
+    /// Makes the fetching task fetch now and waits for the outcome.
+    pub(super) async fn refresh(&self) {
+        let attempts = {
+            let mut ledger = self.ledger();
+            ledger.begin();
+            ledger.attempts()
+        };
+        self.wanted.notify_one();
+        self.over(attempts).await;
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn chosen(selected: Selected) -> Result<Vec<Arc<Key>>, VerifyError> {
+    match selected {
+        Selected::Keys(keys) => Ok(keys),
+        Selected::Unclear | Selected::Unknown => Err(VerifyError::UnknownKey),
+        Selected::Unfit => Err(VerifyError::WrongAlgorithm),
+    }
+}
+
+/// A different number for each call, so that many proxies do not fetch in step.
+fn jitter() -> u8 {
+    RandomState::new().hash_one(0_u8).to_le_bytes()[0]
+}
+
+/// Fetches now, when due, and when asked; ends only by being aborted.
+pub(super) async fn keep_fresh(ring: Arc<Ring>, mut fetcher: Fetcher) {
+    let _stop = Stop(&ring);
+    loop {
+        ring.ledger().begin();
+        let outcome = fetcher.fetch(clock::monotonic()).await;
+        ring.settle(outcome, clock::monotonic(), Timestamp::now());
+        let due = ring.ledger().due();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => break,
+                () = ring.wanted.notified() => {}
+            }
+            // A wake-up may be left over from a fetch that already answered it.
+            if ring.ledger().is_wanted() {
+                break;
+            }
+        }
+    }
+}
+
+/// Sends waiting requests home when the task ends.
+struct Stop<'a>(&'a Ring);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

@@ -1,0 +1,79 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+
+use super::claims::{self, Facts, RULES};
+use super::issuer::Issuer;
+use super::jws::Compact;
+use super::keys::{Algorithm, Key};
+use super::{Acceptance, Bearer, Caller, Scopes, VerifyError};
+use crate::clock::Timestamp;
+use crate::json::Document;
+
+/// A caller, and the moment until which the token that names it is good.
+pub(super) struct Verified {
+    pub(super) caller: Arc<Caller>,
+    /// `exp` and leeway.
+    pub(super) until: Timestamp,
+}
+
+/// Checks a token from nothing: shape, issuer, rules, key, signature, in that order. May wait for the issuer's keys.
+pub(super) async fn verify(
+    acceptance: &Acceptance,
+    bearer: Bearer<'_>,
+    now: Timestamp,
+    monotonic: Instant,
+) -> Result<Verified, VerifyError> {
+    let compact = Compact::read(bearer.bytes())?;
+    let document = compact.claims()?;
+    let issuer = issuer(acceptance, &document)?;
+    let facts = Facts {
+        profile: issuer.profile(),
+        audiences: &acceptance.audiences,
+        header: &compact.header,
+        claims: document.root(),
+        now,
+    };
+    for rule in RULES {
+        (rule.check)(&facts)?;
+    }
+    let alg = compact.header.alg.ok_or(VerifyError::WrongAlgorithm)?;
+    let keys = issuer.keys(compact.header.kid.as_deref(), alg, monotonic).await?;
+    signed_by_one(&compact, &keys, alg)?;
+    let caller = caller(issuer, &facts)?;
+    Ok(Verified { until: caller.expires.plus(facts.profile.leeway), caller: Arc::new(caller) })
+}
+
+/// The accepted issuer whose name is exactly `iss`, before any key is looked at (CVE-2024-53861).
+pub(super) fn issuer<'a>(acceptance: &'a Acceptance, claims: &Document) -> Result<&'a Arc<Issuer>, VerifyError> {
+    let iss = claims.root().get("iss").ok_or(VerifyError::Malformed("no `iss`"))?;
+    let iss = iss.as_str().ok_or(VerifyError::Malformed("`iss` is not text"))?;
+    acceptance.issuer(&iss).ok_or(VerifyError::WrongIssuer)
+}
+
+/// A bad signature is final: it never makes the proxy fetch anything.
+pub(super) fn signed_by_one(compact: &Compact<'_>, keys: &[Arc<Key>], alg: Algorithm) -> Result<(), VerifyError> {
+    if keys.iter().any(|key| compact.is_signed_by(key, alg)) { Ok(()) } else { Err(VerifyError::BadSignature) }
+}
+
+fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
+    let (subject, client) = claims::principal(facts)?;
+    let text = |names| claims::first_text(facts, names).map(|text| text.map(Box::from));
+    let Value::Object(all) = facts.claims.to_value() else {
+        return Err(VerifyError::Malformed("a claim is out of range"));
+    };
+    let all: Map<String, Value> = all;
+    Ok(Caller {
+        issuer: Arc::clone(issuer.issuer()),
+        issuer_name: Arc::clone(issuer.name()),
+        tenant: text(claims::TENANT)?,
+        subject: subject.into(),
+        client_id: client.map(Box::from),
+        scopes: claims::scopes(facts)?.into_iter().collect::<Scopes>(),
+        claims: all,
+        expires: claims::expires(facts.claims)?,
+        token_id: text(claims::TOKEN_ID)?,
+        key_id: facts.header.kid.clone(),
+    })
+}

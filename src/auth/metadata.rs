@@ -1,0 +1,98 @@
+//! Protected resource metadata (RFC 9728): where it is served and what it says.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::challenge::usable;
+
+const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+
+/// Where the document of `resource` is: the well-known path inserted between host and path (RFC 9728 section 3.1).
+pub fn location(resource: &str) -> String {
+    let (origin, path) = split(resource);
+    format!("{origin}{WELL_KNOWN}{path}")
+}
+
+/// The path of [`location`] on the resource's own origin.
+pub fn path(resource: &str) -> String {
+    format!("{WELL_KNOWN}{}", split(resource).1)
+}
+
+/// Origin and path; a path of just `/` is none.
+fn split(resource: &str) -> (&str, &str) {
+    let host = resource.find("://").map_or(0, |at| at + 3);
+    let end = resource.get(host..).and_then(|rest| rest.find(['/', '?'])).map_or(resource.len(), |at| host + at);
+    let (origin, path) = resource.split_at_checked(end).unwrap_or((resource, ""));
+    (origin, if path == "/" { "" } else { path })
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    resource: &'a str,
+    authorization_servers: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes_supported: Vec<&'a str>,
+    bearer_methods_supported: [&'a str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_name: Option<&'a str>,
+}
+
+/// The document of `resource` (RFC 9728 section 2): the identifier exactly as clients type it, issuers byte for byte.
+pub fn document<'a>(
+    resource: &str,
+    issuers: impl IntoIterator<Item = &'a str>,
+    scopes: impl IntoIterator<Item = &'a str>,
+    resource_name: Option<&str>,
+) -> Bytes {
+    let document = Document {
+        resource,
+        authorization_servers: issuers.into_iter().collect(),
+        scopes_supported: usable(scopes).collect(),
+        bearer_methods_supported: ["header"],
+        resource_name,
+    };
+    // Text and lists of text always serialise.
+    serde_json::to_vec(&document).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{document, location, path};
+
+    #[test]
+    fn inserts_the_well_known_path_before_the_path() {
+        for (resource, url) in [
+            ("https://h", "https://h/.well-known/oauth-protected-resource"),
+            ("https://h/", "https://h/.well-known/oauth-protected-resource"),
+            ("https://h/mcp", "https://h/.well-known/oauth-protected-resource/mcp"),
+            ("https://h:8443/a/mcp", "https://h:8443/.well-known/oauth-protected-resource/a/mcp"),
+            ("https://h/a/mcp/", "https://h/.well-known/oauth-protected-resource/a/mcp/"),
+            ("https://h/mcp?t=1", "https://h/.well-known/oauth-protected-resource/mcp?t=1"),
+            ("https://h?t=1", "https://h/.well-known/oauth-protected-resource?t=1"),
+            ("http://[::1]:8080/crm/mcp", "http://[::1]:8080/.well-known/oauth-protected-resource/crm/mcp"),
+        ] {
+            assert_eq!(location(resource), url);
+            assert!(url.ends_with(&path(resource)));
+        }
+    }
+
+    #[test]
+    fn says_what_clients_need_and_nothing_empty() {
+        let full = document(
+            "https://mcp.example.com/crm/mcp",
+            ["https://t.auth0.com/", "https://login.example.com/realms/acme"],
+            ["crm:read", "offline_access"],
+            Some("CRM \"live\""),
+        );
+        assert_eq!(
+            std::str::from_utf8(&full).unwrap(),
+            "{\"resource\":\"https://mcp.example.com/crm/mcp\",\"authorization_servers\":[\"https://t.auth0.com/\",\"https://login.example.com/realms/acme\"],\
+             \"scopes_supported\":[\"crm:read\"],\"bearer_methods_supported\":[\"header\"],\"resource_name\":\"CRM \\\"live\\\"\"}"
+        );
+        let least = document("https://h/mcp", ["https://i"], [], None);
+        assert_eq!(
+            std::str::from_utf8(&least).unwrap(),
+            "{\"resource\":\"https://h/mcp\",\"authorization_servers\":[\"https://i\"],\"bearer_methods_supported\":[\"header\"]}"
+        );
+    }
+}

@@ -1,0 +1,3 @@
+pub(in crate::auth) mod support;
+mod tokens;
+mod verifier;
