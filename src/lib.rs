@@ -10,6 +10,7 @@ pub mod json;
 pub mod mask;
 pub mod mcp;
 pub mod seal;
+pub mod policy;
 pub mod secret;
 pub mod server;
 pub mod telemetry;

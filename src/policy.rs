@@ -1,0 +1,124 @@
+//! Who may do what: the rules of one server, compiled, and the decision over them.
+//!
+//! Pure: a decision depends on the caller, the operation and the files, nothing else. What no rule allows is denied, a
+//! deny in any file wins, and a policy that could not be read in full denies everything.
+
+mod decide;
+mod glob;
+mod index;
+mod load;
+mod raw;
+mod rule;
+mod scopes;
+mod table;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::mcp::SubjectKind;
+
+pub use self::load::{Loaded, Test, load};
+
+/// The compiled rules of one server. The default has none and denies everything.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// In file order, files in theirs.
+    rules: Box<[rule::Rule]>,
+    tables: decide::Tables<decide::Table>,
+    /// Methods that a rule names without wildcards.
+    methods: HashSet<Box<str>>,
+    list: ListMode,
+    /// For what no rule speaks of.
+    on_deny: OnDeny,
+    advertised: Box<[Box<str>]>,
+}
+
+impl Policy {
+    /// Whether a rule names this method exactly, so that it may pass although no table knows it.
+    pub fn names_method(&self, name: &str) -> bool {
+        self.methods.contains(name)
+    }
+
+    /// The smallest set of scopes an allow rule asks for; `scopes_supported` and the first challenge name it.
+    pub fn scopes_advertised(&self) -> &[Box<str>] {
+        &self.advertised
+    }
+
+    /// How many rules there are.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there are none, so that everything is denied.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation<'a> {
+    /// The JSON-RPC method.
+    pub method: &'a str,
+    /// What kind of thing the method is about; some are about none.
+    pub kind: Option<SubjectKind>,
+    /// Its name or URI; empty without a kind.
+    pub name: &'a str,
+}
+
+/// The answer to an [`Operation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may pass.
+    Allow {
+        /// The first rule that allows it.
+        rule: Arc<str>,
+    },
+    /// It may not, and no wider scope would help.
+    Deny {
+        /// The first rule that denies it; none if no rule allows it.
+        rule: Option<Arc<str>>,
+        /// The author's words, to be shown.
+        reason: Option<Arc<str>>,
+        /// Not in this caller's list, or a method no rule speaks of: to be answered as if it did not exist.
+        hidden: bool,
+        /// How to answer otherwise.
+        on_deny: OnDeny,
+    },
+    /// Scopes are all that is missing.
+    StepUp {
+        /// The rule whose scopes are asked for.
+        rule: Arc<str>,
+        /// All scopes of the operation (MCP: one challenge names all).
+        scopes: Arc<[Box<str>]>,
+        /// Those of them the caller lacks.
+        needs: Arc<[Box<str>]>,
+    },
+}
+
+/// `on_deny`: how a denial is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDeny {
+    /// HTTP 200 and a JSON-RPC error.
+    Error,
+    /// HTTP 403.
+    Http403,
+    /// HTTP 200 and a tool result with `isError`; a JSON-RPC error where there is no tool.
+    #[default]
+    ToolError,
+}
+
+/// `list`: what a caller's lists show. Ordered from the most to the least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum ListMode {
+    /// Everything no rule denies.
+    All,
+    /// What it may call, now or with wider scopes.
+    #[default]
+    Acquirable,
+    /// What it may call now.
+    Allowed,
+}
+
+#[cfg(test)]
+mod tests;

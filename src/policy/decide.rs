@@ -1,0 +1,225 @@
+//! The decision: any matching deny, else any matching allow, else whether wider scopes would do, else no.
+
+use std::sync::Arc;
+
+use super::glob::Room;
+use super::index::{Index, IndexBuilder, RuleIndex};
+use super::rule::{Fit, Rule};
+use super::scopes;
+use super::{Decision, ListMode, Operation, Policy};
+use crate::auth::Caller;
+use crate::mcp::SubjectKind;
+
+/// Rules by what they list.
+#[derive(Debug, Default)]
+pub(super) struct Tables<T> {
+    prompt: T,
+    resource: T,
+    template: T,
+    tool: T,
+    /// Rules that list methods only.
+    method: T,
+}
+
+impl<T> Tables<T> {
+    /// The table of a kind of subject, or of methods.
+    pub(super) fn of(&self, kind: Option<SubjectKind>) -> &T {
+        match kind {
+            None => &self.method,
+            Some(SubjectKind::Prompt) => &self.prompt,
+            Some(SubjectKind::Resource) => &self.resource,
+            Some(SubjectKind::ResourceTemplate) => &self.template,
+            Some(SubjectKind::Tool) => &self.tool,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn of_mut(&mut self, kind: Option<SubjectKind>) -> &mut T {
+        match kind {
+            None => &mut self.method,
+            Some(SubjectKind::Prompt) => &mut self.prompt,
+            Some(SubjectKind::Resource) => &mut self.resource,
+            Some(SubjectKind::ResourceTemplate) => &mut self.template,
+            Some(SubjectKind::Tool) => &mut self.tool,
+        }
+    }
+
+    /// Each changed into another.
+    pub(super) fn map<U>(self, mut change: impl FnMut(T) -> U) -> Tables<U> {
+        Tables {
+            prompt: change(self.prompt),
+            resource: change(self.resource),
+            template: change(self.template),
+            tool: change(self.tool),
+            method: change(self.method),
+        }
+    }
+}
+
+/// The rules of one kind of subject.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    allow: Index,
+    deny: Index,
+    /// Deny rules again, for folded names.
+    folded: Index,
+}
+
+/// A [`Table`] in the making.
+#[derive(Debug, Default)]
+pub(super) struct TableBuilder {
+    pub(super) allow: IndexBuilder,
+    pub(super) deny: IndexBuilder,
+    pub(super) folded: IndexBuilder,
+}
+
+impl TableBuilder {
+    /// The finished table.
+    pub(super) fn build(self) -> Table {
+        Table { allow: self.allow.build(), deny: self.deny.build(), folded: self.folded.build() }
+    }
+}
+
+impl Table {
+    /// The first of the deny rules for `name`, as written or folded, that holds.
+    fn first_deny(&self, name: &str, holds: impl Fn(RuleIndex) -> bool) -> Option<RuleIndex> {
+        if self.folded.is_empty() {
+            return None;
+        }
+        let mut room = Room::new();
+        let folded = room.fold(name);
+        let mut first = None;
+        for rules in self.folded.find(&folded) {
+            first = earlier(first, rules, &holds);
+        }
+        // A name that is its own folded form matches folded what it matches as written.
+        if *folded != *name {
+            for rules in self.deny.find(name) {
+                first = earlier(first, rules, &holds);
+            }
+        }
+        first
+    }
+}
+
+/// The first rule of `rules` that holds, if it is before `first`.
+fn earlier(first: Option<RuleIndex>, rules: &[RuleIndex], holds: impl Fn(RuleIndex) -> bool) -> Option<RuleIndex> {
+    let before = |rule: &RuleIndex| first.is_none_or(|first| *rule < first);
+    rules.iter().copied().take_while(before).find(|rule| holds(*rule)).or(first)
+}
+
+/// What the rules come to, before it is put in words.
+enum Outcome<'a> {
+    /// Scopes are all that is missing.
+    Acquirable,
+    Allowed(&'a Rule),
+    Denied(&'a Rule),
+    /// No rule speaks of it.
+    Unlisted,
+}
+
+impl Policy {
+    /// Whether `caller` may do `operation`, and by which rule.
+    pub fn decide(&self, caller: &Caller, operation: &Operation<'_>) -> Decision {
+        match self.outcome(caller, operation) {
+            Outcome::Allowed(rule) => Decision::Allow { rule: Arc::clone(&rule.id) },
+            Outcome::Acquirable => self.step_up(caller, operation),
+            Outcome::Denied(rule) => Decision::Deny {
+                rule: Some(Arc::clone(&rule.id)),
+                reason: rule.reason.clone(),
+                hidden: operation.kind.is_some_and(|kind| !self.lists(caller, kind, operation.name)),
+                on_deny: rule.on_deny,
+            },
+            Outcome::Unlisted => self.unlisted(caller, operation),
+        }
+    }
+
+    /// Whether the caller's list shows `name`. It is shown if the method that uses it, asked for now, would be answered
+    /// as [`ListMode`] says: the same code decides both.
+    pub fn lists(&self, caller: &Caller, kind: SubjectKind, name: &str) -> bool {
+        let operation = Operation { method: method_of(kind), kind: Some(kind), name };
+        let outcome = self.outcome(caller, &operation);
+        match self.list {
+            ListMode::Acquirable => matches!(outcome, Outcome::Acquirable | Outcome::Allowed(_)),
+            ListMode::All => !matches!(outcome, Outcome::Denied(_)),
+            ListMode::Allowed => matches!(outcome, Outcome::Allowed(_)),
+        }
+    }
+
+    fn outcome(&self, caller: &Caller, operation: &Operation<'_>) -> Outcome<'_> {
+        if let Some(rule) = self.first_deny(caller, operation) {
+            return Outcome::Denied(rule);
+        }
+        let (mut first, mut acquirable) = (None, false);
+        for rules in self.listing(operation) {
+            for at in rules {
+                if first.is_some_and(|first| first <= *at) {
+                    break;
+                }
+                let rule = self.rule(*at);
+                match rule.fit(caller, operation.method) {
+                    Fit::Full => first = Some(*at),
+                    Fit::None => {}
+                    Fit::Short => acquirable |= rule.step_up,
+                }
+            }
+        }
+        match first {
+            Some(at) => Outcome::Allowed(self.rule(at)),
+            None if acquirable => Outcome::Acquirable,
+            None => Outcome::Unlisted,
+        }
+    }
+
+    /// The first deny rule that matches: one that lists the subject, or one that lists only the method.
+    fn first_deny(&self, caller: &Caller, operation: &Operation<'_>) -> Option<&Rule> {
+        let holds = |at| self.rule(at).fit(caller, operation.method) == Fit::Full;
+        let of_method = self.tables.of(None).first_deny(operation.method, holds);
+        let of_subject = operation.kind.and_then(|kind| self.tables.of(Some(kind)).first_deny(operation.name, holds));
+        let first = of_method.into_iter().chain(of_subject).min()?;
+        Some(self.rule(first))
+    }
+
+    /// The allow rules that list the subject or, for a method without one, the method.
+    fn listing<'a>(&'a self, operation: &Operation<'a>) -> impl Iterator<Item = &'a [RuleIndex]> {
+        let name = if operation.kind.is_some() { operation.name } else { operation.method };
+        self.tables.of(operation.kind).allow.find(name)
+    }
+
+    fn step_up(&self, caller: &Caller, operation: &Operation<'_>) -> Decision {
+        let mut short: Vec<RuleIndex> = self
+            .listing(operation)
+            .flatten()
+            .copied()
+            .filter(|at| self.rule(*at).step_up && self.rule(*at).fit(caller, operation.method) == Fit::Short)
+            .collect();
+        short.sort_unstable();
+        short.dedup();
+        let demands = short.into_iter().map(|at| (self.rule(at), &self.rule(at).demand));
+        match scopes::choose(demands, &caller.scopes) {
+            Some(chosen) => {
+                Decision::StepUp { rule: Arc::clone(&chosen.of.id), scopes: chosen.scopes, needs: chosen.needs }
+            }
+            None => self.unlisted(caller, operation),
+        }
+    }
+
+    /// The answer where no rule allows: to the caller, what is not in its list does not exist.
+    fn unlisted(&self, caller: &Caller, operation: &Operation<'_>) -> Decision {
+        let hidden = operation.kind.is_none_or(|kind| !self.lists(caller, kind, operation.name));
+        Decision::Deny { rule: None, reason: None, hidden, on_deny: self.on_deny }
+    }
+
+    fn rule(&self, at: RuleIndex) -> &Rule {
+        &self.rules[at as usize]
+    }
+}
+
+/// The method a list is read for.
+const fn method_of(kind: SubjectKind) -> &'static str {
+    match kind {
+        SubjectKind::Prompt => "prompts/get",
+        SubjectKind::Resource | SubjectKind::ResourceTemplate => "resources/read",
+        SubjectKind::Tool => "tools/call",
+    }
+}

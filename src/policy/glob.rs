@@ -1,0 +1,234 @@
+//! Globs over names and URIs: `*`, `**`, `?`, `{a,b}`, and `\` before a character that is meant as written.
+//!
+//! `/` separates in URIs only: there `*` and `?` stop at it and `/**/` also stands for a single `/`; in names nothing
+//! separates. Matching simulates all possibilities at once, so its time is bounded by the product of both lengths.
+
+mod parse;
+
+use std::borrow::Cow;
+
+use crate::json::fold;
+
+pub(super) use self::parse::{GlobError, GlobErrorKind};
+
+/// Most tokens one pattern may have; folding can make several of one character.
+const TOKENS: usize = 1000;
+
+/// What a glob is matched against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Separator {
+    /// Names, in which `/` is a character like any other.
+    None,
+    /// URIs, in which `/` parts segments.
+    Slash,
+}
+
+/// One word of a glob after its braces are written out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pattern {
+    /// Without wildcards.
+    Exact(Box<str>),
+    /// With at least one.
+    Wild(Wild),
+}
+
+/// A literal start and what follows, beginning with a wildcard.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wild {
+    /// What every match starts with.
+    pub(super) prefix: Box<str>,
+    /// What the rest of a match is made of.
+    pub(super) rest: Rest,
+}
+
+/// The part of a pattern behind its literal start.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rest(Box<[Token]>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Token {
+    Char(char),
+    /// Any number of characters.
+    Many,
+    /// Any number of characters but `/`.
+    ManyInSegment,
+    /// One character.
+    One,
+    /// One character but `/`.
+    OneInSegment,
+    /// The next two tokens, or nothing.
+    OptionalTwo,
+}
+
+impl Pattern {
+    /// Reads a glob; one with braces gives several patterns.
+    pub(super) fn parse(text: &str, separator: Separator) -> Result<Vec<Self>, GlobError> {
+        let words = parse::words(text, separator)?;
+        if words.iter().any(Vec::is_empty) {
+            return Err(GlobError { kind: GlobErrorKind::Empty, span: 0..text.len() });
+        }
+        let patterns: Vec<Self> = words.into_iter().map(Self::from_tokens).collect();
+        if patterns.iter().any(|pattern| pattern.folded().tokens() > TOKENS) {
+            return Err(GlobError { kind: GlobErrorKind::TooLong, span: 0..text.len() });
+        }
+        Ok(patterns)
+    }
+
+    fn tokens(&self) -> usize {
+        match self {
+            Self::Exact(_) => 0,
+            Self::Wild(wild) => wild.rest.0.len(),
+        }
+    }
+
+    fn from_tokens(tokens: Vec<Token>) -> Self {
+        let literal = |token: &Token| if let Token::Char(char) = token { Some(*char) } else { None };
+        let prefix: String = tokens.iter().map_while(literal).collect();
+        let rest: Box<[Token]> = tokens.into_iter().skip_while(|token| literal(token).is_some()).collect();
+        let prefix = prefix.into_boxed_str();
+        if rest.is_empty() { Self::Exact(prefix) } else { Self::Wild(Wild { prefix, rest: Rest(rest) }) }
+    }
+
+    /// The pattern for folded names: its literal runs are folded, its wildcards stay.
+    pub(super) fn folded(&self) -> Self {
+        let wild = match self {
+            Self::Exact(name) => return Self::Exact(fold(name).into()),
+            Self::Wild(wild) => wild,
+        };
+        let mut tokens = Vec::new();
+        let mut run = wild.prefix.to_string();
+        for token in &wild.rest.0 {
+            if let Token::Char(char) = token {
+                run.push(*char);
+            } else {
+                tokens.extend(fold(&run).chars().map(Token::Char));
+                run.clear();
+                tokens.push(*token);
+            }
+        }
+        tokens.extend(fold(&run).chars().map(Token::Char));
+        Self::from_tokens(tokens)
+    }
+
+    /// Whether all of `name` matches.
+    pub(super) fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(exact) => **exact == *name,
+            Self::Wild(wild) => name.strip_prefix(&*wild.prefix).is_some_and(|rest| wild.rest.matches(rest)),
+        }
+    }
+}
+
+impl Rest {
+    /// Whether all of `text` matches.
+    pub(super) fn matches(&self, text: &str) -> bool {
+        match &*self.0 {
+            [Token::Many] => true,
+            [Token::ManyInSegment] => !text.contains('/'),
+            _ => self.simulate(text),
+        }
+    }
+
+    /// Thompson's simulation: the set of places in the pattern that the text read so far can have led to.
+    fn simulate(&self, text: &str) -> bool {
+        let mut current = Places::EMPTY;
+        self.enter(&mut current, 0);
+        for char in text.chars() {
+            let mut next = Places::EMPTY;
+            current.for_each(|at| match self.0.get(at) {
+                Some(Token::Char(expected)) if *expected == char => self.enter(&mut next, at + 1),
+                Some(Token::One) => self.enter(&mut next, at + 1),
+                Some(Token::OneInSegment) if char != '/' => self.enter(&mut next, at + 1),
+                Some(Token::Many) => self.enter(&mut next, at),
+                Some(Token::ManyInSegment) if char != '/' => self.enter(&mut next, at),
+                _ => {}
+            });
+            if next.is_empty() {
+                return false;
+            }
+            current = next;
+        }
+        current.has(self.0.len())
+    }
+
+    /// Adds a place and those reached from it without reading.
+    fn enter(&self, places: &mut Places, mut at: usize) {
+        while places.insert(at) {
+            match self.0.get(at) {
+                Some(Token::OptionalTwo) => self.enter(places, at + 3),
+                Some(Token::Many | Token::ManyInSegment) => {}
+                _ => return,
+            }
+            at += 1;
+        }
+    }
+}
+
+/// A set of places in a pattern.
+struct Places([u64; Self::WORDS]);
+
+impl Places {
+    // INVARIANT: `Pattern::parse` lets no pattern have more places than bits.
+    const WORDS: usize = TOKENS / 64 + 1;
+    const EMPTY: Self = Self([0; Self::WORDS]);
+
+    /// Whether the place was not there yet.
+    fn insert(&mut self, at: usize) -> bool {
+        let block = &mut self.0[at / 64];
+        let bit = 1 << (at % 64);
+        let new = *block & bit == 0;
+        *block |= bit;
+        new
+    }
+
+    fn has(&self, at: usize) -> bool {
+        self.0[at / 64] & (1 << (at % 64)) != 0
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    fn for_each(&self, mut visit: impl FnMut(usize)) {
+        for (index, word) in self.0.iter().enumerate() {
+            let mut left = *word;
+            while left != 0 {
+                visit(index * 64 + left.trailing_zeros() as usize);
+                left &= left - 1;
+            }
+        }
+    }
+}
+
+/// Room for one folded name.
+pub(super) struct Room([u8; 128]);
+
+impl Room {
+    /// Empty room.
+    pub(super) const fn new() -> Self {
+        Self([0; 128])
+    }
+
+    /// [`fold`] of a name without the blanks around it; allocates only for long or non-ASCII names.
+    pub(super) fn fold<'a>(&'a mut self, name: &'a str) -> Cow<'a, str> {
+        let plain = |byte: u8| (b' '..0x7f).contains(&byte) && !byte.is_ascii_uppercase();
+        let blank = |byte: Option<&u8>| byte == Some(&b' ');
+        let bytes = name.as_bytes();
+        if bytes.iter().copied().all(plain) && !blank(bytes.first()) && !blank(bytes.last()) {
+            return Cow::Borrowed(name);
+        }
+        if !name.is_ascii() || bytes.len() > self.0.len() {
+            return Cow::Owned(fold(name).trim().to_owned());
+        }
+        let mut length = 0;
+        for (written, slot) in bytes.iter().filter(|byte| !byte.is_ascii_control()).zip(&mut self.0) {
+            *slot = written.to_ascii_lowercase();
+            length += 1;
+        }
+        // Only ASCII was written, so nothing is ever refused here.
+        Cow::Borrowed(std::str::from_utf8(&self.0[..length]).unwrap_or(name).trim())
+    }
+}
+
+#[cfg(test)]
+mod tests;

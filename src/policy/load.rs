@@ -1,0 +1,137 @@
+//! From policy files to a [`Policy`]: reads them, checks what they mean together and compiles them.
+
+mod masks;
+mod rules;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
+
+use self::rules::Issued;
+use super::Policy;
+use super::raw::File;
+use super::table::{Report, Text};
+use crate::config::{Problem, Problems, Source};
+use crate::mask;
+
+/// What the policy files of one server come to.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The rules; without any, and so denying everything, if a file had an error.
+    pub policy: Policy,
+    /// The masks in file order.
+    pub masks: Vec<mask::Spec>,
+    /// `sha256:` and the digest over path, length and bytes of each file.
+    pub version: String,
+    /// The `[[test]]` tables in file order.
+    pub tests: Vec<Test>,
+    /// Where each mask's `id` stands.
+    mask_places: HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
+    issued: Vec<Issued>,
+}
+
+/// One `[[test]]` as written.
+#[derive(Clone, Debug)]
+pub struct Test {
+    /// The file it is in.
+    pub source: Arc<Source>,
+    /// Where its header stands.
+    pub span: Range<usize>,
+    /// Its keys.
+    pub table: toml::Table,
+}
+
+/// Reads the policy files of one server, in order. Every problem of every file goes to `problems`; with an error among
+/// them the policy denies everything.
+pub fn load(files: &[PathBuf], problems: &mut Problems) -> Loaded {
+    let mut report = Report::new(problems);
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut sources = Vec::with_capacity(files.len());
+    for path in files {
+        let bytes = read(path, &mut report);
+        note(&mut hash, path, &bytes);
+        sources.push(source(path, bytes, &mut report));
+    }
+    let version = format!("sha256:{}", HEXLOWER.encode(hash.finish().as_ref()));
+    compile(&sources, version, report)
+}
+
+fn read(path: &Path, report: &mut Report<'_>) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| {
+        let source = Arc::new(Source { path: path.to_owned(), text: String::new() });
+        let problem = Problem::error(&source, 0..0, format!("cannot read the policy file: {error}"), "");
+        report.error(problem.help("`policies` in proxy.toml lists it"));
+        Vec::new()
+    })
+}
+
+/// Adds one file to the version. The length keeps two files from being taken for others that are cut differently.
+fn note(hash: &mut digest::Context, path: &Path, bytes: &[u8]) {
+    for part in [path.as_os_str().as_encoded_bytes(), bytes] {
+        hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part);
+    }
+}
+
+fn source(path: &Path, bytes: Vec<u8>, report: &mut Report<'_>) -> Arc<Source> {
+    String::from_utf8(bytes).map_or_else(
+        |error| {
+            let at = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let source = Arc::new(Source { path: path.to_owned(), text });
+            report.error(Problem::error(&source, at..at + 1, "the policy file is not UTF-8", "not UTF-8 from here"));
+            source
+        },
+        |text| Arc::new(Source { path: path.to_owned(), text }),
+    )
+}
+
+/// Compiles what was read; `report` may hold errors of reading already.
+fn compile(sources: &[Arc<Source>], version: String, mut report: Report<'_>) -> Loaded {
+    let files: Vec<File> = sources.iter().filter_map(|source| File::read(source, &mut report)).collect();
+    let (policy, issued) = rules::compile(&files, &mut report);
+    let (masks, mask_places) = masks::compile(&files, &mut report);
+    let tests = files.into_iter().flat_map(|file| file.tests).collect();
+    if report.failed() {
+        return Loaded { policy: Policy::default(), masks: Vec::new(), version, tests, mask_places, issued };
+    }
+    Loaded { policy, masks, version, tests, mask_places, issued }
+}
+
+/// Refuses the second of two equal ids; the first keeps it.
+fn unique(
+    ids: &mut HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
+    id: &Text,
+    what: &str,
+    source: &Arc<Source>,
+    report: &mut Report<'_>,
+) -> Arc<str> {
+    let name: Arc<str> = id.get_ref().as_str().into();
+    if let Some((file, span)) = ids.get(&name) {
+        let (line, _) = file.position(span.start);
+        let message = format!("the {what} `{name}` is there twice");
+        let problem = Problem::error(source, id.span(), message, "taken");
+        report
+            .error(problem.help(format!("the first is at {}:{line}; give this one another `id`", file.path.display())));
+    } else {
+        ids.insert(Arc::clone(&name), (Arc::clone(source), id.span()));
+    }
+    name
+}
+
+#[cfg(test)]
+pub(super) fn from_texts(texts: &[&str], problems: &mut Problems) -> Loaded {
+    let sources: Vec<Arc<Source>> = texts
+        .iter()
+        .enumerate()
+        .map(|(at, text)| Arc::new(Source { path: format!("{at}.toml").into(), text: (*text).to_owned() }))
+        .collect();
+    compile(&sources, String::new(), Report::new(problems))
+}
+
+#[cfg(test)]
+mod tests;

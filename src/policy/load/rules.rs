@@ -1,0 +1,233 @@
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::super::Policy;
+use super::super::decide::{TableBuilder, Tables};
+use super::super::glob::{Pattern, Separator};
+use super::super::index::RuleIndex;
+use super::super::raw::{self, File};
+use super::super::rule::{Effect, Methods, Rule};
+use super::super::scopes::{Demand, Hierarchy, OFFLINE_ACCESS, Required};
+use super::super::table::{Report, Text, advice};
+use super::{Loaded, unique};
+use crate::config::{Problem, Source};
+use crate::mcp::SubjectKind;
+
+/// Longest `reason`, in bytes.
+const REASON: usize = 500;
+
+/// For whose callers a rule is.
+#[derive(Debug)]
+pub(super) struct Issued {
+    source: Arc<Source>,
+    /// Where the rule's `id` stands.
+    span: Range<usize>,
+    id: Arc<str>,
+    allows: bool,
+    issuers: Vec<Text>,
+}
+
+/// The rules of all files, in order, as one policy.
+pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<Issued>) {
+    let mut compiler = Compiler { hierarchy: hierarchy(files, report), ..Compiler::default() };
+    for file in files {
+        for rule in &file.rules {
+            compiler.rule(rule, file, report);
+        }
+    }
+    let advertised = advertised(&compiler.rules);
+    let policy = Policy {
+        rules: compiler.rules.into_iter().map(|(_, rule)| rule).collect(),
+        tables: compiler.tables.map(TableBuilder::build),
+        methods: compiler.methods,
+        list: files.iter().filter_map(|file| file.list).max().unwrap_or_default(),
+        on_deny: files.iter().find_map(|file| file.on_deny).unwrap_or_default(),
+        advertised,
+    };
+    (policy, compiler.issued)
+}
+
+/// The smallest set an allow rule asks for, the first among equals; rules that ask for nothing have none.
+fn advertised(rules: &[(Effect, Rule)]) -> Box<[Box<str>]> {
+    let allow = rules.iter().filter(|(effect, _)| *effect == Effect::Allow);
+    let sets = allow.map(|(_, rule)| rule.demand.advertised()).filter(|set| !set.is_empty());
+    sets.min_by_key(Vec::len).unwrap_or_default().into()
+}
+
+/// The `[scopes]` tables of all files, one hierarchy.
+fn hierarchy(files: &[File], report: &mut Report<'_>) -> Hierarchy {
+    let mut hierarchy = Hierarchy::default();
+    for file in files {
+        for (broad, narrow) in &file.scopes {
+            is_scope(broad, &file.source, report);
+            for narrow in narrow {
+                is_scope(narrow, &file.source, report);
+                let Err(circle) = hierarchy.imply(broad.get_ref(), narrow.get_ref()) else { continue };
+                let circle: Vec<String> = circle.iter().map(|scope| format!("`{scope}`")).collect();
+                let problem = Problem::error(
+                    &file.source,
+                    narrow.span(),
+                    format!("scopes imply each other in a circle: {}", circle.join(" > ")),
+                    "closes the circle",
+                );
+                report.error(problem.help("a scope stands left of those it includes; take this one out"));
+            }
+        }
+    }
+    hierarchy
+}
+
+/// RFC 6749 section 3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
+fn is_scope(scope: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> bool {
+    let fits = scope.get_ref().bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+    if !fits {
+        let problem = Problem::error(source, scope.span(), "this cannot be a scope", "");
+        report.error(problem.help("one scope a string, of printable ASCII without blanks, `\"` and `\\`"));
+    }
+    fits
+}
+
+#[derive(Default)]
+struct Compiler {
+    hierarchy: Hierarchy,
+    rules: Vec<(Effect, Rule)>,
+    tables: Tables<TableBuilder>,
+    methods: HashSet<Box<str>>,
+    ids: HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
+    issued: Vec<Issued>,
+}
+
+impl Compiler {
+    fn rule(&mut self, raw: &raw::Rule, file: &File, report: &mut Report<'_>) {
+        let source = &file.source;
+        let id = unique(&mut self.ids, &raw.id, "rule", source, report);
+        let methods = patterns(&raw.methods, Separator::None, source, report);
+        let at = RuleIndex::try_from(self.rules.len()).unwrap_or(RuleIndex::MAX);
+        for (kind, globs) in &raw.subjects {
+            self.subject(*kind, &patterns(globs, separator(*kind), source, report), raw.effect, at);
+        }
+        if raw.subjects.is_empty() {
+            add(self.tables.of_mut(None), &methods, raw.effect, at);
+        }
+        self.methods.extend(methods.iter().filter_map(|pattern| match pattern {
+            Pattern::Exact(name) => Some(name.clone()),
+            Pattern::Wild(_) => None,
+        }));
+        let folded =
+            if raw.effect == Effect::Deny { methods.iter().map(Pattern::folded).collect() } else { Box::default() };
+        self.issued.push(Issued {
+            source: Arc::clone(source),
+            span: raw.id.span(),
+            id: Arc::clone(&id),
+            allows: raw.effect == Effect::Allow,
+            issuers: raw.issuers.clone(),
+        });
+        let rule = Rule {
+            id,
+            methods: Methods { exact: methods.into(), folded },
+            issuers: raw.issuers.iter().map(|name| name.get_ref().as_str().into()).collect(),
+            demand: self.demand(raw, source, report),
+            step_up: raw.step_up,
+            on_deny: raw.on_deny.or(file.on_deny).unwrap_or_default(),
+            reason: reason(raw, source, report),
+        };
+        self.rules.push((raw.effect, rule));
+    }
+
+    /// Enters what a rule lists. A template is a subject of its own; but what is denied as a resource is denied as a
+    /// template's text too, lest completion on it be a side door.
+    fn subject(&mut self, kind: SubjectKind, patterns: &[Pattern], effect: Effect, at: RuleIndex) {
+        add(self.tables.of_mut(Some(kind)), patterns, effect, at);
+        if kind == SubjectKind::Resource && effect == Effect::Deny {
+            add(self.tables.of_mut(Some(SubjectKind::ResourceTemplate)), patterns, effect, at);
+        }
+    }
+
+    fn demand(&self, raw: &raw::Rule, source: &Arc<Source>, report: &mut Report<'_>) -> Demand {
+        let mut required = |scopes: &[Text]| -> Box<[Required]> {
+            for scope in scopes {
+                if is_scope(scope, source, report) && scope.get_ref() == OFFLINE_ACCESS {
+                    let message = "`offline_access` asks an issuer for a refresh token; it permits nothing";
+                    let problem = Problem::warning(source, scope.span(), message, "not a permission");
+                    report.warning(problem.help("clients add it themselves; take it out"));
+                }
+            }
+            scopes.iter().map(|scope| self.hierarchy.required(scope.get_ref())).collect()
+        };
+        Demand { all: required(&raw.scopes), any: required(&raw.scopes_any) }
+    }
+}
+
+fn add(table: &mut TableBuilder, patterns: &[Pattern], effect: Effect, at: RuleIndex) {
+    for pattern in patterns {
+        match effect {
+            Effect::Allow => table.allow.add(pattern.clone(), at),
+            Effect::Deny => {
+                table.folded.add(pattern.folded(), at);
+                table.deny.add(pattern.clone(), at);
+            }
+        }
+    }
+}
+
+const fn separator(kind: SubjectKind) -> Separator {
+    match kind {
+        SubjectKind::Prompt | SubjectKind::Tool => Separator::None,
+        SubjectKind::Resource | SubjectKind::ResourceTemplate => Separator::Slash,
+    }
+}
+
+fn patterns(globs: &[Text], separator: Separator, source: &Arc<Source>, report: &mut Report<'_>) -> Vec<Pattern> {
+    let mut patterns = Vec::with_capacity(globs.len());
+    for glob in globs {
+        match Pattern::parse(glob.get_ref(), separator) {
+            Ok(more) => patterns.extend(more),
+            Err(error) => {
+                // In a plain one-line string, content and source agree byte for byte; else the whole value is shown.
+                let (whole, text) = (glob.span(), glob.get_ref());
+                let plain = whole.len() == text.len() + 2;
+                let start = whole.start + 1;
+                let span = if plain { start + error.span.start..start + error.span.end } else { whole };
+                let problem = Problem::error(source, span, error.kind.to_string(), "");
+                report.error(problem.help(error.kind.help()));
+            }
+        }
+    }
+    patterns
+}
+
+fn reason(raw: &raw::Rule, source: &Arc<Source>, report: &mut Report<'_>) -> Option<Arc<str>> {
+    let reason = raw.reason.as_ref()?;
+    let text = reason.get_ref();
+    if text.len() > REASON || text.chars().any(char::is_control) {
+        let message = format!("a `reason` is one line of at most {REASON} bytes");
+        report.error(Problem::error(source, reason.span(), message, ""));
+    }
+    Some(text.as_str().into())
+}
+
+impl Loaded {
+    /// Compares the rules with the issuers `proxy.toml` lets the server's callers come from. A rule may name only these,
+    /// and with several of them every allow rule must say whose callers it is for: two issuers may use one scope for
+    /// different things.
+    pub fn check_issuers(&mut self, issuers: &[Arc<str>], problems: &mut crate::config::Problems) {
+        let mut report = Report::new(problems);
+        for rule in &self.issued {
+            for name in rule.issuers.iter().filter(|name| !issuers.iter().any(|it| **it == **name.get_ref())) {
+                let message = format!("the server takes no callers from an issuer `{}`", name.get_ref());
+                let problem = Problem::error(&rule.source, name.span(), message, "not among its `issuers`");
+                report.error(problem.help(advice(name.get_ref(), issuers.iter().map(|it| &**it))));
+            }
+            if issuers.len() > 1 && rule.allows && rule.issuers.is_empty() {
+                let message = format!("the allow rule `{}` does not say which issuer's callers it is for", rule.id);
+                let problem =
+                    Problem::error(&rule.source, rule.span.clone(), message, "the server has several issuers");
+                report.error(problem.help(format!("add `issuer = [\"{}\"]`", issuers.join("\", \""))));
+            }
+        }
+        if report.failed() {
+            self.policy = Policy::default();
+        }
+    }
+}

@@ -1,0 +1,254 @@
+use std::path::{Path, PathBuf};
+
+use super::super::{Operation, load};
+use super::from_texts;
+use crate::config::Problems;
+use crate::mask::{Action, Directions, Entity, What};
+
+/// A file, and what its rendered problems must contain: place, message and advice.
+const REFUSED: &[(&str, &[&str])] = &[
+    ("[[rule]", &["0.toml:1:", "not TOML"]),
+    ("a = 1\na = 2", &["0.toml:2:1", "not TOML", "duplicate key"]),
+    ("[[rule]]\ntools = [\"x\"]", &["0.toml:1:", "a rule needs an `id`", "id = \"crm-read\""]),
+    ("[[rule]]\nid = \"a b\"\ntools = [\"x\"]", &["0.toml:2:6", "cannot be the `id`", "digits"]),
+    ("[[rule]]\nid = \"a\"", &["0.toml:1:", "must say what it is about", "lists nothing", "add `tools`"]),
+    ("[[rule]]\nid = \"a\"\nscopes = [\"s\"]\neffect = \"deny\"", &["must say what it is about"]),
+    ("[[rule]]\nid = \"a\"\ntools = []", &["0.toml:3:9", "`tools` is empty", "take the key out"]),
+    ("[[rule]]\nid = \"a\"\ntools = [\"\"]", &["0.toml:3:10", "empty string"]),
+    (
+        "[[rule]]\nid = \"a\"\ntools = \"x\"",
+        &["0.toml:3:9", "a list of strings", "this is a string", "write `[\"x\"]`"],
+    ),
+    ("[[rule]]\nid = \"a\"\ntools = [1]", &["0.toml:3:10", "`tools` must be a string", "this is a number"]),
+    ("[[rule]]\nid = \"a\"\ntool = [\"x\"]", &["0.toml:3:1", "unknown key `tool`", "did you mean `tools`?"]),
+    ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\nzebra = 1", &["unknown key `zebra`", "the keys of `[[rule]]` are `id`"]),
+    ("[[rules]]\nid = \"a\"", &["0.toml:1:3", "unknown key `rules`", "did you mean `rule`?"]),
+    ("[rule]\nid = \"a\"", &["`rule` must be a list of tables, each under `[[rule]]`", "this is a table"]),
+    (
+        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\neffect = \"forbid\"",
+        &["0.toml:4:10", "`effect` cannot be `forbid`", "known are `allow` and `deny`"],
+    ),
+    ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\neffect = \"Deny\"", &["did you mean `deny`?"]),
+    (
+        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\nwhen = \"true\"",
+        &["0.toml:4:1", "`when` is not supported by this version", "take it out"],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\n[rule.args]\nowner = 1",
+        &["0.toml:4:7", "`args` is not supported by this version"],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\nmode = \"shadow\"",
+        &["0.toml:4:8", "`mode = \"shadow\"` is not supported by this version"],
+    ),
+    ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\nstep_up = \"no\"", &["`step_up` must be `true` or `false`"]),
+    (
+        "[[rule]]\nid = \"a\"\neffect = \"deny\"\ntools = [\"x\"]\nstep_up = false",
+        &["0.toml:5:11", "never asks for wider scopes"],
+    ),
+    ("[[rule]]\nid = \"a\"\neffect = \"deny\"\ntools = [\"x\"]\nreason = \"a\\nb\"", &["0.toml:5:10", "one line"]),
+    ("[[rule]]\nid = \"a\"\ntools = [\"get_{a\"]", &["0.toml:3:15", "`{` without `}`", "write `\\{`"]),
+    (
+        "[[rule]]\nid = \"a\"\nresources = [\"crm://x/{id}\"]",
+        &["0.toml:3:23", "single word", "`*` for what a template leaves open"],
+    ),
+    ("[[rule]]\nid = \"a\"\ntools = ['''\n[x]''']", &["0.toml:3:10", "`[` has no meaning"]),
+    (
+        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\nscopes = [\"a b\"]",
+        &["0.toml:4:11", "cannot be a scope", "one scope a string"],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\n[[rule]]\nid = \"a\"\ntools = [\"y\"]",
+        &["0.toml:5:6", "the rule `a` is there twice", "the first is at 0.toml:2"],
+    ),
+    ("[policy]\nmode = \"shadow\"", &["0.toml:2:8", "`mode = \"shadow\"` is not supported by this version"]),
+    (
+        "[policy]\nlist = \"everything\"",
+        &["`list` cannot be `everything`", "known are `acquirable`, `allowed` and `all`"],
+    ),
+    ("[policy]\ndefault = \"allow\"", &["0.toml:2:1", "unknown key `default`"]),
+    ("[scopes]\na = [\"b\"]\nb = [\"c\"]\nc = [\"a\"]", &["0.toml:4:6", "in a circle: `c` > `a` > `b` > `c`"]),
+    ("[scopes]\na = \"b\"", &["`a` must be a list of strings"]),
+    ("[[describe]]\ntool = \"x\"", &["0.toml:1:3", "`describe` is not supported by this version"]),
+    ("[[test]]\ncall = {}", &["0.toml:1:", "a test needs a `name`"]),
+    ("[[mask]]\nid = \"m\"\nentities = [\"SECRET\"]", &["must say where it looks"]),
+    ("[[mask]]\nid = \"m\"\non = [\"results\"]\nentities = [\"SECRET\"]", &["0.toml:3:7", "did you mean `result`?"]),
+    ("[[mask]]\nid = \"m\"\non = [\"result\"]", &["must say what it looks for", "each pattern is a mask"]),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADRESS\"]",
+        &["0.toml:4:13", "no entity `EMAIL_ADRESS`", "did you mean `EMAIL_ADDRESS`?"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\npattern = 'x'\nentities = [\"SECRET\"]",
+        &["either `entities` or a `pattern`"],
+    ),
+    ("[[mask]]\nid = \"m\"\non = [\"result\"]\npattern = 'x'", &["0.toml:4:11", "a `pattern` needs a `label`"]),
+    ("[[mask]]\nid = \"m\"\non = [\"result\"]\npattern = 'x'\nlabel = \"x y\"", &["0.toml:5:9", "cannot be a `label`"]),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\naction = \"hash\"",
+        &["0.toml:5:10", "`action = \"hash\"` is not supported by this version"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\naction = \"tokenize\"",
+        &["`action = \"tokenize\"` is not supported"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\nkeep_last = 4",
+        &["0.toml:5:13", "`keep_last` belongs to `action = \"mask\"`"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\naction = \"mask\"\nkeep_last = -1",
+        &["0.toml:6:13", "a whole number from 0 to 64"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\naction = \"mask\"\nchar = \"**\"",
+        &["0.toml:6:8", "one printable character"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\nuris = \"seal\"",
+        &["0.toml:5:1", "`uris` is not supported by this version"],
+    ),
+];
+
+#[test]
+fn refuses_with_place_and_advice() {
+    for (text, expected) in REFUSED {
+        let mut problems = Problems::new();
+        let loaded = from_texts(&[text], &mut problems);
+        let shown = problems.render(false);
+        assert!(problems.has_errors(), "{text}");
+        assert!(loaded.policy.is_empty() && loaded.masks.is_empty());
+        for part in *expected {
+            assert!(shown.contains(part), "no {part:?} for\n{text}\nin\n{shown}");
+        }
+    }
+}
+
+#[test]
+fn finds_everything_wrong_at_once() {
+    let first = "[policy]\nmode = \"shadow\"\n[[rule]]\nid = \"a\"\ntool = [\"x\"]\n[[rule]]\nid = \"b\"\ntools = [\"[\"]\nwhen = \"x\"\n";
+    let second = "[[rule]]\nid = \"b\"\ntools = [\"x\"]\n[[mask]]\non = [\"result\"]\nentities = [\"X\"]\n[oops]\n";
+    let mut problems = Problems::new();
+    let loaded = from_texts(&[first, second], &mut problems);
+    let shown = problems.render(false);
+    for part in [
+        "0.toml:2:8",
+        "unknown key `tool`",
+        "0.toml:8:11",
+        "`when` is not",
+        "the rule `b` is there twice",
+        "a mask needs an `id`",
+        "unknown key `oops`",
+    ] {
+        assert!(shown.contains(part), "no {part:?} in\n{shown}");
+    }
+    assert!(loaded.policy.is_empty());
+}
+
+#[test]
+fn warns_where_a_key_does_nothing() {
+    let mut problems = Problems::new();
+    let text = "[[rule]]\nid = \"a\"\ntools = [\"x\"]\nreason = \"r\"\nscopes = [\"offline_access\"]";
+    let loaded = from_texts(&[text], &mut problems);
+    let shown = problems.render(false);
+    assert!(!problems.has_errors() && loaded.policy.len() == 1);
+    assert!(shown.contains("`reason` has no effect in an allow rule") && shown.contains("refresh token"), "{shown}");
+}
+
+#[test]
+fn makes_masks() {
+    let text = r#"
+        [[mask]]
+        id = "pii"
+        on = ["result"]
+        entities = ["EMAIL_ADDRESS", "US_SSN"]
+        [[mask]]
+        id = "cards"
+        on = ["result", "arguments"]
+        entities = ["CREDIT_CARD"]
+        action = "mask"
+        keep_first = 2
+        keep_last = 4
+        char = "•"
+        [[mask]]
+        id = "ids"
+        on = ["arguments"]
+        pattern = '\bEMP-\d{6}\b'
+        label = "EMPLOYEE_ID"
+        action = "report"
+    "#;
+    let mut problems = Problems::new();
+    let loaded = from_texts(&[text], &mut problems);
+    assert!(problems.is_empty(), "{}", problems.render(false));
+    let [pii, cards, ids] = loaded.masks.as_slice() else { panic!("{:?}", loaded.masks) };
+    let entity = |name| Entity::parse(name).unwrap();
+    assert_eq!(&*pii.id, "pii");
+    assert_eq!(pii.on, Directions { arguments: false, result: true });
+    assert_eq!(pii.what, What::Entities(vec![entity("EMAIL_ADDRESS"), entity("US_SSN")]));
+    assert_eq!(pii.action, Action::Redact);
+    assert_eq!(cards.on, Directions { arguments: true, result: true });
+    assert_eq!(cards.action, Action::Mask { keep_first: 2, keep_last: 4, char: '•' });
+    assert_eq!(ids.what, What::Pattern { regex: r"\bEMP-\d{6}\b".into(), label: "EMPLOYEE_ID".into() });
+    assert_eq!(ids.action, Action::Report);
+    let (source, span) = loaded.mask_place("cards").unwrap();
+    assert_eq!(source.text.get(span), Some("\"cards\""));
+    assert!(loaded.mask_place("other").is_none());
+}
+
+#[test]
+fn compares_rules_with_the_servers_issuers() {
+    let text = "[[rule]]\nid = \"a\"\ntools = [\"x\"]\n[[rule]]\nid = \"b\"\ntools = [\"x\"]\nissuer = [\"corq\"]\n\
+                [[rule]]\nid = \"c\"\neffect = \"deny\"\ntools = [\"x\"]";
+    for (issuers, expected) in [
+        (&["corq"][..], &[][..]),
+        (&["corp"], &["0.toml:7:11", "no callers from an issuer `corq`", "did you mean `corp`?"]),
+        (&["corq", "guest"], &["0.toml:2:6", "rule `a` does not say", "issuer = [\"corq\", \"guest\"]"]),
+    ] {
+        let mut problems = Problems::new();
+        let mut loaded = from_texts(&[text], &mut problems);
+        loaded.check_issuers(&issuers.iter().map(|name| (*name).into()).collect::<Vec<_>>(), &mut problems);
+        let shown = problems.render(false);
+        assert_eq!(problems.has_errors(), !expected.is_empty(), "{shown}");
+        assert_eq!(loaded.policy.is_empty(), !expected.is_empty());
+        for part in expected {
+            assert!(shown.contains(part), "no {part:?} in\n{shown}");
+        }
+        assert!(!shown.contains("rule `c`"));
+    }
+}
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name)
+}
+
+#[test]
+fn the_version_is_of_the_files_and_their_order() {
+    let version = |files: &[&str]| {
+        let files: Vec<PathBuf> = files.iter().map(|name| shipped(name)).collect();
+        load(&files, &mut Problems::new()).version
+    };
+    let both = version(&["crm.toml", "filesystem.toml"]);
+    assert!(both.len() == 71 && both.starts_with("sha256:"), "{both}");
+    assert_eq!(both, version(&["crm.toml", "filesystem.toml"]));
+    assert_ne!(both, version(&["filesystem.toml", "crm.toml"]));
+    assert_ne!(both, version(&["crm.toml"]));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_denies_everything() {
+    let mut problems = Problems::new();
+    let loaded = load(&[shipped("crm.toml"), shipped("absent.toml")], &mut problems);
+    assert!(problems.has_errors() && problems.render(false).contains("cannot read the policy file"));
+    assert!(loaded.policy.is_empty());
+    let operation = Operation { method: "tasks/get", kind: None, name: "" };
+    assert!(!loaded.policy.names_method(operation.method));
+}
+
+#[test]
+fn keeps_tests_as_written() {
+    let text = "[[test]]\nname = \"n\"\ncall = { tool = \"t\", args = { a = [1, 2.5, true, 1979-05-27] } }\nexpect = { decision = \"allow\" }";
+    let mut problems = Problems::new();
+    let loaded = from_texts(&[text], &mut problems);
+    assert!(problems.is_empty(), "{}", problems.render(false));
+    assert_eq!(loaded.tests[0].table, text.trim_start_matches("[[test]]").parse::<toml::Table>().unwrap());
+}

@@ -1,0 +1,337 @@
+//! A policy file as it was written: every key known and of the right type, nothing looked up or compiled yet.
+
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::load::Test;
+use super::rule::Effect;
+use super::table::{Keys, Report, Table, Text, Words};
+use super::{ListMode, OnDeny};
+use crate::config::{Problem, Source};
+use crate::mcp::SubjectKind;
+
+const FILE: Keys = Keys {
+    table: "a policy file",
+    known: &["policy", "scopes", "rule", "mask", "test"],
+    later: &["describe", "lint", "on_drift", "schema", "limit", "restore"],
+};
+
+const POLICY: Keys = Keys {
+    table: "`[policy]`",
+    known: &["name", "mode", "list", "on_deny"],
+    later: &["baseline", "shadow_until", "lint", "on_drift", "schema"],
+};
+
+const RULE: Keys = Keys {
+    table: "`[[rule]]`",
+    known: &[
+        "id",
+        "effect",
+        "tools",
+        "resources",
+        "resource_templates",
+        "prompts",
+        "methods",
+        "scopes",
+        "scopes_any",
+        "issuer",
+        "step_up",
+        "on_deny",
+        "reason",
+        "mode",
+    ],
+    later: &[
+        "additional",
+        "anonymous",
+        "args",
+        "audit",
+        "describe",
+        "limit",
+        "lint",
+        "on_drift",
+        "restore",
+        "schema",
+        "shadow_until",
+        "timeout",
+        "unmask",
+        "when",
+    ],
+};
+
+const MASK: Keys = Keys {
+    table: "`[[mask]]`",
+    known: &["id", "on", "entities", "pattern", "label", "action", "keep_first", "keep_last", "char"],
+    later: &[
+        "blobs",
+        "except",
+        "keys",
+        "mode",
+        "numbers",
+        "prompts",
+        "resources",
+        "restore",
+        "scope",
+        "tools",
+        "unless_scopes",
+        "uris",
+        "when",
+    ],
+};
+
+const MODE: Words<()> = Words { known: &[("enforce", ())], later: &["shadow"] };
+
+const LIST: Words<ListMode> = Words {
+    known: &[("acquirable", ListMode::Acquirable), ("allowed", ListMode::Allowed), ("all", ListMode::All)],
+    later: &[],
+};
+
+const ON_DENY: Words<OnDeny> = Words {
+    known: &[("tool_error", OnDeny::ToolError), ("error", OnDeny::Error), ("http_403", OnDeny::Http403)],
+    later: &[],
+};
+
+const EFFECT: Words<Effect> = Words { known: &[("allow", Effect::Allow), ("deny", Effect::Deny)], later: &[] };
+
+const ON: Words<On> = Words { known: &[("arguments", On::Arguments), ("result", On::Result)], later: &[] };
+
+const ACTION: Words<Action> = Words {
+    known: &[("redact", Action::Redact), ("mask", Action::Mask), ("block", Action::Block), ("report", Action::Report)],
+    later: &["hash", "tokenize"],
+};
+
+/// The most characters a mask may keep at one end.
+const KEEP: u8 = 64;
+
+/// One file.
+pub(super) struct File {
+    pub(super) source: Arc<Source>,
+    pub(super) list: Option<ListMode>,
+    pub(super) on_deny: Option<OnDeny>,
+    /// Broader scope and what it implies.
+    pub(super) scopes: Vec<(Text, Vec<Text>)>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) masks: Vec<Mask>,
+    pub(super) tests: Vec<Test>,
+}
+
+/// One `[[rule]]`.
+pub(super) struct Rule {
+    pub(super) id: Text,
+    pub(super) effect: Effect,
+    /// What it lists of each kind.
+    pub(super) subjects: Vec<(SubjectKind, Vec<Text>)>,
+    pub(super) methods: Vec<Text>,
+    pub(super) scopes: Vec<Text>,
+    pub(super) scopes_any: Vec<Text>,
+    /// Names of issuers in `proxy.toml`.
+    pub(super) issuers: Vec<Text>,
+    pub(super) step_up: bool,
+    pub(super) on_deny: Option<OnDeny>,
+    pub(super) reason: Option<Text>,
+}
+
+/// One `[[mask]]`.
+pub(super) struct Mask {
+    pub(super) id: Text,
+    pub(super) arguments: bool,
+    pub(super) result: bool,
+    pub(super) entities: Option<Vec<Text>>,
+    pub(super) pattern: Option<Text>,
+    pub(super) label: Option<Text>,
+    pub(super) action: Action,
+    pub(super) keep_first: Option<Spanned<u8>>,
+    pub(super) keep_last: Option<Spanned<u8>>,
+    pub(super) char: Option<Text>,
+}
+
+/// `action` of a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Block,
+    Mask,
+    Redact,
+    Report,
+}
+
+/// One word of a mask's `on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    Arguments,
+    Result,
+}
+
+impl File {
+    /// Reads `source`; `None` if it is not TOML. Every problem goes to `report`.
+    pub(super) fn read(source: &Arc<Source>, report: &mut Report<'_>) -> Option<Self> {
+        let (root, errors) = DeTable::parse_recoverable(&source.text);
+        for error in &errors {
+            let span = error.span().unwrap_or(0..0);
+            report.error(Problem::error(source, span, "this is not TOML", error.message()));
+        }
+        if !errors.is_empty() {
+            return None;
+        }
+        let root = Table::root(source, &root);
+        root.check(&FILE, report);
+        let (list, on_deny) = policy(&root, report);
+        let rules = root.tables("rule", report).iter().filter_map(|table| Rule::read(table, report)).collect();
+        let masks = root.tables("mask", report).iter().filter_map(|table| Mask::read(table, report)).collect();
+        let tests = root.tables("test", report).iter().map(|table| test(table, report)).collect();
+        Some(Self { source: Arc::clone(source), list, on_deny, scopes: scopes(&root, report), rules, masks, tests })
+    }
+}
+
+fn policy(root: &Table<'_>, report: &mut Report<'_>) -> (Option<ListMode>, Option<OnDeny>) {
+    let Some(table) = root.table("policy", report) else { return (None, None) };
+    table.check(&POLICY, report);
+    table.text("name", report);
+    table.word("mode", &MODE, report);
+    (table.word("list", &LIST, report), table.word("on_deny", &ON_DENY, report))
+}
+
+fn scopes(root: &Table<'_>, report: &mut Report<'_>) -> Vec<(Text, Vec<Text>)> {
+    let Some(table) = root.table("scopes", report) else { return Vec::new() };
+    table
+        .entries()
+        .filter_map(|(broad, value)| {
+            let narrow = table.strings(broad.get_ref(), value, report)?;
+            Some((broad, narrow))
+        })
+        .collect()
+}
+
+fn test(table: &Table<'_>, report: &mut Report<'_>) -> Test {
+    if !table.has("name") {
+        report.error(table.problem("a test needs a `name`", "").help("a sentence: `name = \"reader may search\"`"));
+    }
+    table.text("name", report);
+    Test { source: Arc::clone(table.source), span: table.span.clone(), table: table.plain() }
+}
+
+impl Rule {
+    fn read(table: &Table<'_>, report: &mut Report<'_>) -> Option<Self> {
+        table.check(&RULE, report);
+        table.word("mode", &MODE, report);
+        let id = id(table, "rule", report);
+        let effect = if table.has("effect") { table.word("effect", &EFFECT, report) } else { Some(Effect::Allow) };
+        let subjects: Vec<(SubjectKind, Vec<Text>)> = [
+            (SubjectKind::Tool, "tools"),
+            (SubjectKind::Resource, "resources"),
+            (SubjectKind::ResourceTemplate, "resource_templates"),
+            (SubjectKind::Prompt, "prompts"),
+        ]
+        .into_iter()
+        .filter_map(|(kind, key)| Some((kind, table.texts(key, report)?)))
+        .collect();
+        let mut texts = |key| table.texts(key, report).unwrap_or_default();
+        let (methods, scopes, scopes_any) = (texts("methods"), texts("scopes"), texts("scopes_any"));
+        let issuers = texts("issuer");
+        let step_up = table.flag("step_up", report);
+        let on_deny = table.word("on_deny", &ON_DENY, report);
+        let reason = table.text("reason", report);
+        if !["tools", "resources", "resource_templates", "prompts", "methods"].iter().any(|key| table.has(key)) {
+            let problem = table.problem("a rule must say what it is about", "lists nothing");
+            report.error(
+                problem
+                    .help("add `tools`, `resources`, `resource_templates`, `prompts` or `methods`; `[\"*\"]` is all"),
+            );
+        }
+        let (id, effect) = (id?, effect?);
+        misplaced(table, effect, step_up.as_ref(), report);
+        Some(Self {
+            id,
+            effect,
+            subjects,
+            methods,
+            scopes,
+            scopes_any,
+            issuers,
+            on_deny,
+            reason,
+            step_up: step_up.is_none_or(Spanned::into_inner),
+        })
+    }
+}
+
+/// Keys that mean nothing with the rule's effect.
+fn misplaced(table: &Table<'_>, effect: Effect, step_up: Option<&Spanned<bool>>, report: &mut Report<'_>) {
+    match (effect, step_up) {
+        (Effect::Deny, Some(flag)) => {
+            let problem = Problem::error(table.source, flag.span(), "a deny rule never asks for wider scopes", "");
+            report.error(problem.help("take `step_up` out, or write it in the allow rule"));
+        }
+        (Effect::Deny, None) => {}
+        (Effect::Allow, _) => {
+            for key in ["on_deny", "reason"].into_iter().filter(|key| table.has(key)) {
+                let span =
+                    table.entries().find(|(name, _)| name.get_ref() == key).map_or(0..0, |(name, _)| name.span());
+                let message = format!("`{key}` has no effect in an allow rule");
+                let problem = Problem::warning(table.source, span, message, "never shown");
+                report.warning(problem.help("it says how a rule with `effect = \"deny\"` answers"));
+            }
+        }
+    }
+}
+
+impl Mask {
+    fn read(table: &Table<'_>, report: &mut Report<'_>) -> Option<Self> {
+        table.check(&MASK, report);
+        let id = id(table, "mask", report);
+        if !table.has("on") {
+            let problem = table.problem("a mask must say where it looks", "");
+            report.error(problem.help("add `on = [\"result\"]`, `[\"arguments\"]` or both"));
+        }
+        let on = table.texts("on", report).unwrap_or_default();
+        let on: Vec<On> = on.iter().filter_map(|text| table.meaning("on", text, &ON, report)).collect();
+        let action = if table.has("action") { table.word("action", &ACTION, report) } else { Some(Action::Redact) };
+        let mask = (
+            table.texts("entities", report),
+            table.text("pattern", report),
+            table.text("label", report),
+            table.count("keep_first", KEEP, report),
+            table.count("keep_last", KEEP, report),
+            table.text("char", report),
+        );
+        if table.has("entities") == table.has("pattern") {
+            let message = if table.has("pattern") {
+                "a mask has either `entities` or a `pattern`"
+            } else {
+                "a mask must say what it looks for"
+            };
+            let help = "add `entities = [\"EMAIL_ADDRESS\"]`, or a `pattern` with a `label`; each pattern is a mask";
+            report.error(table.problem(message, "").help(help));
+        }
+        let (entities, pattern, label, keep_first, keep_last, char) = mask;
+        Some(Self {
+            id: id?,
+            arguments: on.contains(&On::Arguments),
+            result: on.contains(&On::Result),
+            action: action?,
+            entities,
+            pattern,
+            label,
+            keep_first,
+            keep_last,
+            char,
+        })
+    }
+}
+
+/// The `id` of a rule or mask: it stands in the audit, in metrics and in answers.
+fn id(table: &Table<'_>, what: &str, report: &mut Report<'_>) -> Option<Text> {
+    if !table.has("id") {
+        let problem = table.problem(format!("a {what} needs an `id`"), "");
+        report.error(problem.help("short and telling, as in `id = \"crm-read\"`: answers and the audit name it"));
+        return None;
+    }
+    let id = table.text("id", report)?;
+    let allowed = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
+    if id.get_ref().len() > 64 || !id.get_ref().chars().all(allowed) {
+        let problem = Problem::error(table.source, id.span(), format!("this cannot be the `id` of a {what}"), "");
+        report.error(problem.help("up to 64 ASCII letters, digits, `-`, `_` and `.`"));
+        return None;
+    }
+    Some(id)
+}

@@ -1,0 +1,285 @@
+//! Reads the tables of a TOML file with spans, and notes everything wrong with them instead of stopping at the first.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::suggest::{closest, list};
+use crate::config::{Problem, Problems, Source};
+
+/// A string and where it stands, quotes included.
+pub(super) type Text = Spanned<String>;
+
+/// Collects problems and remembers whether one of them was an error.
+pub(super) struct Report<'a> {
+    problems: &'a mut Problems,
+    failed: bool,
+}
+
+impl<'a> Report<'a> {
+    /// Collects into `problems`.
+    pub(super) fn new(problems: &'a mut Problems) -> Self {
+        Self { problems, failed: false }
+    }
+
+    /// Adds something the file cannot be used with.
+    pub(super) fn error(&mut self, problem: Problem) {
+        self.failed = true;
+        self.problems.push(problem);
+    }
+
+    /// Adds something somebody should look at.
+    pub(super) fn warning(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Whether there was an error.
+    pub(super) const fn failed(&self) -> bool {
+        self.failed
+    }
+}
+
+/// What may be written in a table.
+pub(super) struct Keys {
+    /// The table as a message names it.
+    pub(super) table: &'static str,
+    pub(super) known: &'static [&'static str],
+    /// Keys of later versions, refused as such.
+    pub(super) later: &'static [&'static str],
+}
+
+/// One table of a file.
+#[derive(Clone)]
+pub(super) struct Table<'a> {
+    pub(super) source: &'a Arc<Source>,
+    pub(super) span: Range<usize>,
+    entries: &'a DeTable<'a>,
+}
+
+impl<'a> Table<'a> {
+    /// The outermost table.
+    pub(super) fn root(source: &'a Arc<Source>, root: &'a Spanned<DeTable<'a>>) -> Self {
+        Self { source, span: 0..0, entries: root.get_ref() }
+    }
+
+    /// Refuses keys that are not in `keys`.
+    pub(super) fn check(&self, keys: &Keys, report: &mut Report<'_>) {
+        for key in self.entries.keys() {
+            let name: &str = key.get_ref();
+            if keys.later.contains(&name) {
+                report.error(not_supported(self.source, key.span(), name));
+            } else if !keys.known.contains(&name) {
+                let label = format!("not a key of {}", keys.table);
+                let problem = Problem::error(self.source, key.span(), format!("unknown key `{name}`"), label);
+                report.error(match closest(name, keys.known.iter().copied()) {
+                    Some(near) => problem.suggest(key.span(), near, format!("did you mean `{near}`?")),
+                    None => {
+                        problem.help(format!("the keys of {} are {}", keys.table, list(keys.known.iter().copied())))
+                    }
+                });
+            }
+        }
+    }
+
+    /// Every key and its value.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Text, &'a Spanned<DeValue<'a>>)> {
+        self.entries.iter().map(|(key, value)| (Text::new(key.span(), key.get_ref().to_string()), value))
+    }
+
+    /// The value as TOML without spans.
+    pub(super) fn plain(&self) -> toml::Table {
+        self.entries.iter().map(|(key, value)| (key.get_ref().to_string(), plain(value.get_ref()))).collect()
+    }
+
+    /// The string of that key, not empty.
+    pub(super) fn text(&self, key: &'static str, report: &mut Report<'_>) -> Option<Text> {
+        let value = self.entries.get(key)?;
+        self.string(key, value, report)
+    }
+
+    /// The strings of that key, at least one and none empty; `Some` only if it is there and right.
+    pub(super) fn texts(&self, key: &'static str, report: &mut Report<'_>) -> Option<Vec<Text>> {
+        let value = self.entries.get(key)?;
+        self.strings(key, value, report)
+    }
+
+    /// The strings of a value, as for [`Self::texts`].
+    pub(super) fn strings(
+        &self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        report: &mut Report<'_>,
+    ) -> Option<Vec<Text>> {
+        let Some(items) = value.get_ref().as_array() else {
+            self.mistyped(key, value, "a list of strings", report);
+            return None;
+        };
+        if items.is_empty() {
+            let problem = Problem::error(self.source, value.span(), format!("`{key}` is empty"), "lists nothing");
+            report.error(problem.help("take the key out, or list what it is about"));
+            return None;
+        }
+        let texts: Vec<Text> = items.iter().filter_map(|item| self.string(key, item, report)).collect();
+        (texts.len() == items.len()).then_some(texts)
+    }
+
+    fn string(&self, key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report<'_>) -> Option<Text> {
+        match value.get_ref() {
+            DeValue::String(text) if text.is_empty() => {
+                let problem = Problem::error(self.source, value.span(), format!("`{key}` holds an empty string"), "");
+                report.error(problem.help("take it out, or write what it is about"));
+                None
+            }
+            DeValue::String(text) => Some(Text::new(value.span(), text.to_string())),
+            _ => {
+                self.mistyped(key, value, "a string", report);
+                None
+            }
+        }
+    }
+
+    /// The truth value of that key.
+    pub(super) fn flag(&self, key: &'static str, report: &mut Report<'_>) -> Option<Spanned<bool>> {
+        let value = self.entries.get(key)?;
+        if let Some(flag) = value.get_ref().as_bool() {
+            return Some(Spanned::new(value.span(), flag));
+        }
+        self.mistyped(key, value, "`true` or `false`", report);
+        None
+    }
+
+    /// The number of that key, at most `most`.
+    pub(super) fn count(&self, key: &'static str, most: u8, report: &mut Report<'_>) -> Option<Spanned<u8>> {
+        let value = self.entries.get(key)?;
+        let number = value.get_ref().as_integer().and_then(|it| u8::from_str_radix(it.as_str(), it.radix()).ok());
+        if let Some(number) = number.filter(|number| *number <= most) {
+            return Some(Spanned::new(value.span(), number));
+        }
+        self.mistyped(key, value, &format!("a whole number from 0 to {most}"), report);
+        None
+    }
+
+    /// The meaning of that key's word.
+    pub(super) fn word<T: Copy>(&self, key: &'static str, words: &Words<T>, report: &mut Report<'_>) -> Option<T> {
+        let text = self.text(key, report)?;
+        self.meaning(key, &text, words, report)
+    }
+
+    /// What `text` means as a word of `key`.
+    pub(super) fn meaning<T: Copy>(
+        &self,
+        key: &str,
+        text: &Text,
+        words: &Words<T>,
+        report: &mut Report<'_>,
+    ) -> Option<T> {
+        let word = text.get_ref().as_str();
+        if let Some((_, meaning)) = words.known.iter().find(|(known, _)| *known == word) {
+            return Some(*meaning);
+        }
+        if words.later.contains(&word) {
+            report.error(not_supported(self.source, text.span(), &format!("{key} = \"{word}\"")));
+            return None;
+        }
+        let known = words.known.iter().map(|(known, _)| *known);
+        let problem = Problem::error(self.source, text.span(), format!("`{key}` cannot be `{word}`"), "");
+        report.error(problem.help(advice(word, known)));
+        None
+    }
+
+    /// The tables of `[[key]]`, in order.
+    pub(super) fn tables(&self, key: &'static str, report: &mut Report<'_>) -> Vec<Self> {
+        let Some(value) = self.entries.get(key) else { return Vec::new() };
+        let Some(items) = value.get_ref().as_array() else {
+            self.mistyped(key, value, &format!("a list of tables, each under `[[{key}]]`"), report);
+            return Vec::new();
+        };
+        let mut tables = Vec::with_capacity(items.len());
+        for item in items {
+            match item.get_ref() {
+                DeValue::Table(entries) => tables.push(Self { source: self.source, span: item.span(), entries }),
+                _ => self.mistyped(key, item, "a table", report),
+            }
+        }
+        tables
+    }
+
+    /// The table of `[key]`.
+    pub(super) fn table(&self, key: &'static str, report: &mut Report<'_>) -> Option<Self> {
+        let value = self.entries.get(key)?;
+        if let DeValue::Table(entries) = value.get_ref() {
+            return Some(Self { source: self.source, span: value.span(), entries });
+        }
+        self.mistyped(key, value, &format!("a table under `[{key}]`"), report);
+        None
+    }
+
+    /// Whether the key is there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Something wrong with the table as a whole.
+    pub(super) fn problem(&self, message: impl Into<String>, label: impl Into<String>) -> Problem {
+        Problem::error(self.source, self.span.clone(), message, label)
+    }
+
+    fn mistyped(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str, report: &mut Report<'_>) {
+        let label = format!("this is {}", describe(value.get_ref()));
+        let problem = Problem::error(self.source, value.span(), format!("`{key}` must be {wanted}"), label);
+        report.error(match value.get_ref() {
+            DeValue::String(text) if wanted == "a list of strings" => problem.help(format!("write `[\"{text}\"]`")),
+            _ => problem,
+        });
+    }
+}
+
+/// The words a key can be.
+pub(super) struct Words<T: 'static> {
+    pub(super) known: &'static [(&'static str, T)],
+    /// Words of later versions, refused as such.
+    pub(super) later: &'static [&'static str],
+}
+
+/// The closest of `known` to a word that is none of them, or all of them.
+pub(super) fn advice<'a>(written: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    match closest(written, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known are {}", list(known)),
+    }
+}
+
+fn not_supported(source: &Arc<Source>, span: Range<usize>, what: &str) -> Problem {
+    let message = format!("`{what}` is not supported by this version");
+    Problem::error(source, span, message, "not supported").help("take it out: what it asks for would not happen")
+}
+
+fn plain(value: &DeValue<'_>) -> toml::Value {
+    match value {
+        DeValue::Array(items) => toml::Value::Array(items.iter().map(|item| plain(item.get_ref())).collect()),
+        DeValue::Boolean(flag) => toml::Value::Boolean(*flag),
+        DeValue::Datetime(moment) => toml::Value::Datetime(*moment),
+        DeValue::Float(number) => toml::Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => toml::Value::Integer(number),
+            Err(_) => toml::Value::String(number.as_str().to_owned()),
+        },
+        DeValue::String(text) => toml::Value::String(text.to_string()),
+        DeValue::Table(entries) => toml::Value::Table(
+            entries.iter().map(|(key, value)| (key.get_ref().to_string(), plain(value.get_ref()))).collect(),
+        ),
+    }
+}
+
+fn describe(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::Array(_) => "a list",
+        DeValue::Boolean(_) => "a truth value",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Float(_) | DeValue::Integer(_) => "a number",
+        DeValue::String(_) => "a string",
+        DeValue::Table(_) => "a table",
+    }
+}
