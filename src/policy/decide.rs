@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::candidates::{Candidates, RuleIndex};
 use super::glob::Room;
-use super::index::{Index, IndexBuilder, RuleIndex};
+use super::index::{Index, IndexBuilder};
 use super::rule::{Fit, Rule};
-use super::scopes;
+use super::scopes::{self, Demand};
 use super::{Decision, ListMode, Operation, Policy};
-use crate::auth::Caller;
+use crate::auth::{Caller, Scopes};
 use crate::mcp::SubjectKind;
 
 /// Rules by what they list.
@@ -57,12 +58,18 @@ impl<T> Tables<T> {
 }
 
 /// The rules of one kind of subject.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     allow: Index,
     deny: Index,
     /// Deny rules again, for folded names.
     folded: Index,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        TableBuilder::default().build(&[])
+    }
 }
 
 /// A [`Table`] in the making.
@@ -74,38 +81,39 @@ pub(super) struct TableBuilder {
 }
 
 impl TableBuilder {
-    /// The finished table.
-    pub(super) fn build(self) -> Table {
-        Table { allow: self.allow.build(), deny: self.deny.build(), folded: self.folded.build() }
+    /// The finished table; `demands` are those of all rules.
+    pub(super) fn build(self, demands: &[&Demand]) -> Table {
+        Table { allow: self.allow.build(demands), deny: self.deny.build(demands), folded: self.folded.build(demands) }
     }
 }
 
 impl Table {
-    /// The first of the deny rules for `name`, as written or folded, that holds.
-    fn first_deny(&self, name: &str, holds: impl Fn(RuleIndex) -> bool) -> Option<RuleIndex> {
+    /// The first of the deny rules for `name`, as written or folded, that holds for a caller with `scopes`.
+    fn first_deny(&self, name: &str, scopes: &Scopes, holds: impl Fn(RuleIndex) -> bool) -> Option<RuleIndex> {
         if self.folded.is_empty() {
             return None;
         }
         let mut room = Room::new();
         let folded = room.fold(name);
-        let mut first = None;
-        for rules in self.folded.find(&folded) {
-            first = earlier(first, rules, &holds);
-        }
+        let first = first(self.folded.find(&folded), scopes, &holds);
         // A name that is its own folded form matches folded what it matches as written.
-        if *folded != *name {
-            for rules in self.deny.find(name) {
-                first = earlier(first, rules, &holds);
-            }
+        if *folded == *name {
+            return first;
         }
-        first
+        first.into_iter().chain(self::first(self.deny.find(name), scopes, &holds)).min()
     }
 }
 
-/// The first rule of `rules` that holds, if it is before `first`.
-fn earlier(first: Option<RuleIndex>, rules: &[RuleIndex], holds: impl Fn(RuleIndex) -> bool) -> Option<RuleIndex> {
-    let before = |rule: &RuleIndex| first.is_none_or(|first| *rule < first);
-    rules.iter().copied().take_while(before).find(|rule| holds(*rule)).or(first)
+/// The first rule in file order that holds for a caller with `scopes`.
+fn first<'a>(
+    found: impl Iterator<Item = &'a Candidates>,
+    scopes: &'a Scopes,
+    holds: impl Fn(RuleIndex) -> bool,
+) -> Option<RuleIndex> {
+    found.flat_map(|candidates| candidates.possible(scopes)).fold(None, |first, rules| {
+        let before = |rule: &RuleIndex| first.is_none_or(|first| *rule < first);
+        rules.iter().copied().take_while(before).find(|rule| holds(*rule)).or(first)
+    })
 }
 
 /// What the rules come to, before it is put in words.
@@ -150,38 +158,31 @@ impl Policy {
         if let Some(rule) = self.first_deny(caller, operation) {
             return Outcome::Denied(rule);
         }
-        let (mut first, mut acquirable) = (None, false);
-        for rules in self.listing(operation) {
-            for at in rules {
-                if first.is_some_and(|first| first <= *at) {
-                    break;
-                }
-                let rule = self.rule(*at);
-                match rule.fit(caller, operation.method) {
-                    Fit::Full => first = Some(*at),
-                    Fit::None => {}
-                    Fit::Short => acquirable |= rule.step_up,
-                }
-            }
+        let fit = |at| self.rule(at).fit(caller, operation.method);
+        if let Some(at) = first(self.listing(operation), &caller.scopes, |at| fit(at) == Fit::Full) {
+            return Outcome::Allowed(self.rule(at));
         }
-        match first {
-            Some(at) => Outcome::Allowed(self.rule(at)),
-            None if acquirable => Outcome::Acquirable,
-            None => Outcome::Unlisted,
+        let mut rules = self.listing(operation).flat_map(Candidates::all);
+        if rules.any(|at| self.rule(*at).step_up && fit(*at) == Fit::Short) {
+            Outcome::Acquirable
+        } else {
+            Outcome::Unlisted
         }
     }
 
     /// The first deny rule that matches: one that lists the subject, or one that lists only the method.
     fn first_deny(&self, caller: &Caller, operation: &Operation<'_>) -> Option<&Rule> {
         let holds = |at| self.rule(at).fit(caller, operation.method) == Fit::Full;
-        let of_method = self.tables.of(None).first_deny(operation.method, holds);
-        let of_subject = operation.kind.and_then(|kind| self.tables.of(Some(kind)).first_deny(operation.name, holds));
+        let of_method = self.tables.of(None).first_deny(operation.method, &caller.scopes, holds);
+        let of_subject = operation
+            .kind
+            .and_then(|kind| self.tables.of(Some(kind)).first_deny(operation.name, &caller.scopes, holds));
         let first = of_method.into_iter().chain(of_subject).min()?;
         Some(self.rule(first))
     }
 
     /// The allow rules that list the subject or, for a method without one, the method.
-    fn listing<'a>(&'a self, operation: &Operation<'a>) -> impl Iterator<Item = &'a [RuleIndex]> {
+    fn listing<'a>(&'a self, operation: &Operation<'a>) -> impl Iterator<Item = &'a Candidates> {
         let name = if operation.kind.is_some() { operation.name } else { operation.method };
         self.tables.of(operation.kind).allow.find(name)
     }
@@ -189,7 +190,7 @@ impl Policy {
     fn step_up(&self, caller: &Caller, operation: &Operation<'_>) -> Decision {
         let mut short: Vec<RuleIndex> = self
             .listing(operation)
-            .flatten()
+            .flat_map(Candidates::all)
             .copied()
             .filter(|at| self.rule(*at).step_up && self.rule(*at).fit(caller, operation.method) == Fit::Short)
             .collect();

@@ -38,12 +38,12 @@ pub(super) struct Wild {
     /// What every match starts with.
     pub(super) prefix: Box<str>,
     /// What the rest of a match is made of.
-    pub(super) rest: Rest,
+    rest: Rest,
 }
 
 /// The part of a pattern behind its literal start.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rest(Box<[Token]>);
+struct Rest(Box<[Token]>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Token {
@@ -114,14 +114,29 @@ impl Pattern {
     pub(super) fn matches(&self, name: &str) -> bool {
         match self {
             Self::Exact(exact) => **exact == *name,
-            Self::Wild(wild) => name.strip_prefix(&*wild.prefix).is_some_and(|rest| wild.rest.matches(rest)),
+            Self::Wild(wild) => wild.matches(name),
         }
+    }
+}
+
+impl Wild {
+    /// Whether all of `name` matches.
+    pub(super) fn matches(&self, name: &str) -> bool {
+        name.strip_prefix(&*self.prefix).is_some_and(|rest| self.rest.matches(rest))
+    }
+
+    /// What every match ends with. What [`Token::OptionalTwo`] leaves out ends with the `/` that is before it, too.
+    pub(super) fn suffix(&self) -> Box<str> {
+        let literal = |token: &Token| if let Token::Char(char) = token { Some(*char) } else { None };
+        let mut reversed: Vec<char> = self.rest.0.iter().rev().map_while(literal).collect();
+        reversed.reverse();
+        reversed.into_iter().collect::<String>().into()
     }
 }
 
 impl Rest {
     /// Whether all of `text` matches.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    fn matches(&self, text: &str) -> bool {
         match &*self.0 {
             [Token::Many] => true,
             [Token::ManyInSegment] => !text.contains('/'),

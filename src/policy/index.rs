@@ -1,48 +1,101 @@
 //! From a name to the rules that list it, in a time that does not grow with the number of rules.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::iter;
 
-use super::glob::{Pattern, Rest};
+use super::candidates::{Candidates, RuleIndex};
+use super::glob::{Pattern, Wild};
+use super::scopes::Demand;
 
-/// Place of a rule in its policy, in file order.
-pub(super) type RuleIndex = u32;
-
-/// Rules by name: exact names hashed, globs by their literal start.
-#[derive(Debug, Default)]
-pub(super) struct Index {
-    exact: HashMap<Box<str>, Vec<RuleIndex>>,
-    /// Sorted by text.
-    starts: Vec<Start>,
-}
-
-/// A literal start and the globs that have it.
+/// Rules by name: exact names hashed, globs by their literal start or, where that is longer, their literal end.
 #[derive(Debug)]
-struct Start {
-    text: Box<str>,
-    /// The longest other start this one starts with.
-    parent: Option<usize>,
-    rests: Vec<(Rest, Vec<RuleIndex>)>,
+pub(super) struct Index {
+    exact: HashMap<Box<str>, Candidates>,
+    starts: Affixes,
+    ends: Affixes,
 }
 
 impl Index {
     /// Whether it lists nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.starts.is_empty()
+        self.exact.is_empty() && self.starts.sorted.is_empty() && self.ends.sorted.is_empty()
     }
 
-    /// The rules that list `name`, in slices each in file order; a rule may be in several.
-    pub(super) fn find<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [RuleIndex]> {
-        // Every start of `name` is also a start of the last text not behind it: a text between the two in order
-        // begins with the smaller. So one search finds them all.
-        let last = self.starts.partition_point(|start| *start.text <= *name).checked_sub(1);
-        let starts = iter::successors(last, |at| self.starts[*at].parent).map(|at| &self.starts[at]);
-        let wild = starts.flat_map(move |start| {
-            let rest = name.strip_prefix(&*start.text);
-            let rests = rest.map(|rest| start.rests.iter().filter(move |(glob, _)| glob.matches(rest)));
-            rests.into_iter().flatten().map(|(_, rules)| rules.as_slice())
-        });
-        self.exact.get(name).map(Vec::as_slice).into_iter().chain(wild)
+    /// The rules that list `name`; a rule may be found more than once.
+    pub(super) fn find<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Candidates> {
+        self.exact.get(name).into_iter().chain(self.starts.find(name)).chain(self.ends.find(name))
+    }
+}
+
+/// One end of a name.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    End,
+    Start,
+}
+
+impl Side {
+    /// Orders texts as read from this side inward.
+    fn order(self, left: &str, right: &str) -> Ordering {
+        match self {
+            Self::End => left.bytes().rev().cmp(right.bytes().rev()),
+            Self::Start => left.cmp(right),
+        }
+    }
+
+    /// Whether `name` has `affix` at this side.
+    fn has(self, name: &str, affix: &str) -> bool {
+        match self {
+            Self::End => name.ends_with(affix),
+            Self::Start => name.starts_with(affix),
+        }
+    }
+}
+
+/// Globs by the literal text at one side.
+#[derive(Debug)]
+struct Affixes {
+    side: Side,
+    /// In the side's order.
+    sorted: Vec<Affix>,
+}
+
+/// A literal text and the globs that have it.
+#[derive(Debug)]
+struct Affix {
+    text: Box<str>,
+    /// The longest other affix this one has.
+    parent: Option<usize>,
+    globs: Vec<(Wild, Candidates)>,
+}
+
+impl Affixes {
+    fn build(side: Side, globs: HashMap<Box<str>, BTreeMap<Wild, Vec<RuleIndex>>>, demands: &[&Demand]) -> Self {
+        let mut texts: Vec<_> = globs.into_iter().collect();
+        texts.sort_unstable_by(|(left, _), (right, _)| side.order(left, right));
+        let mut sorted: Vec<Affix> = Vec::with_capacity(texts.len());
+        for (text, globs) in texts {
+            let mut parent = sorted.len().checked_sub(1);
+            while let Some(at) = parent.filter(|at| !side.has(&text, &sorted[*at].text)) {
+                parent = sorted[at].parent;
+            }
+            let globs = globs.into_iter().map(|(glob, rules)| (glob, Candidates::new(rules, demands))).collect();
+            sorted.push(Affix { text, parent, globs });
+        }
+        Self { side, sorted }
+    }
+
+    fn find<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Candidates> {
+        // Every affix of `name` is one of the last affix not behind it, too: a text between the two in order has the
+        // smaller. So one search finds them all.
+        let last = self.sorted.partition_point(|affix| self.side.order(&affix.text, name).is_le()).checked_sub(1);
+        iter::successors(last, |at| self.sorted[*at].parent)
+            .map(|at| &self.sorted[at])
+            .filter(move |affix| self.side.has(name, &affix.text))
+            .flat_map(|affix| &affix.globs)
+            .filter(move |(glob, _)| glob.matches(name))
+            .map(|(_, rules)| rules)
     }
 }
 
@@ -50,7 +103,8 @@ impl Index {
 #[derive(Debug, Default)]
 pub(super) struct IndexBuilder {
     exact: HashMap<Box<str>, Vec<RuleIndex>>,
-    wild: BTreeMap<Box<str>, BTreeMap<Rest, Vec<RuleIndex>>>,
+    starts: HashMap<Box<str>, BTreeMap<Wild, Vec<RuleIndex>>>,
+    ends: HashMap<Box<str>, BTreeMap<Wild, Vec<RuleIndex>>>,
 }
 
 impl IndexBuilder {
@@ -58,24 +112,29 @@ impl IndexBuilder {
     pub(super) fn add(&mut self, pattern: Pattern, rule: RuleIndex) {
         let rules = match pattern {
             Pattern::Exact(name) => self.exact.entry(name).or_default(),
-            Pattern::Wild(wild) => self.wild.entry(wild.prefix).or_default().entry(wild.rest).or_default(),
+            Pattern::Wild(glob) => {
+                let suffix = glob.suffix();
+                let globs = if suffix.len() > glob.prefix.len() {
+                    self.ends.entry(suffix)
+                } else {
+                    self.starts.entry(glob.prefix.clone())
+                };
+                globs.or_default().entry(glob).or_default()
+            }
         };
         if rules.last() != Some(&rule) {
             rules.push(rule);
         }
     }
 
-    /// The finished index.
-    pub(super) fn build(self) -> Index {
-        let mut starts: Vec<Start> = Vec::with_capacity(self.wild.len());
-        for (text, rests) in self.wild {
-            let mut parent = starts.len().checked_sub(1);
-            while let Some(at) = parent.filter(|at| !text.starts_with(&*starts[*at].text)) {
-                parent = starts[at].parent;
-            }
-            starts.push(Start { text, parent, rests: rests.into_iter().collect() });
+    /// The finished index; `demands` are those of all rules.
+    pub(super) fn build(self, demands: &[&Demand]) -> Index {
+        let exact = self.exact.into_iter().map(|(name, rules)| (name, Candidates::new(rules, demands))).collect();
+        Index {
+            exact,
+            starts: Affixes::build(Side::Start, self.starts, demands),
+            ends: Affixes::build(Side::End, self.ends, demands),
         }
-        Index { exact: self.exact, starts }
     }
 }
 
@@ -83,8 +142,10 @@ impl IndexBuilder {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::candidates::{Candidates, RuleIndex};
     use super::super::glob::{Pattern, Separator};
-    use super::{IndexBuilder, RuleIndex};
+    use super::super::scopes::Demand;
+    use super::IndexBuilder;
 
     proptest! {
         #[test]
@@ -102,8 +163,9 @@ mod tests {
                     builder.add(pattern, rule);
                 }
             }
-            let index = builder.build();
-            let mut found: Vec<RuleIndex> = index.find(&name).flatten().copied().collect();
+            let demand = Demand::default();
+            let index = builder.build(&vec![&demand; globs.len()]);
+            let mut found: Vec<RuleIndex> = index.find(&name).flat_map(Candidates::all).copied().collect();
             found.sort_unstable();
             prop_assert_eq!(found, expected);
         }

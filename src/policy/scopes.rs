@@ -4,6 +4,7 @@
 //! byte for byte; only the `[scopes]` tables say what implies what.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::sync::Arc;
 
 use crate::auth::Scopes;
@@ -104,6 +105,12 @@ impl Demand {
     pub(super) fn is_met(&self, scopes: &Scopes) -> bool {
         self.all.iter().all(|scope| scope.is_held(scopes))
             && (self.any.is_empty() || self.any.iter().any(|scope| scope.is_held(scopes)))
+    }
+
+    /// Scopes of which a caller must hold one to meet it; none if it asks for nothing.
+    pub(super) fn keys(&self) -> BTreeSet<&str> {
+        let required = if self.all.is_empty() { &*self.any } else { &self.all[..1] };
+        required.iter().flat_map(|scope| iter::once(&scope.name).chain(&scope.broader)).map(|name| &**name).collect()
     }
 
     /// The scopes to name to a caller: all, and of the alternatives one that is held, else the first.

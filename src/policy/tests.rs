@@ -1,5 +1,6 @@
 mod properties;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -418,7 +419,6 @@ fn advertises_the_smallest_set() {
 
 #[test]
 fn stays_right_with_ten_thousand_rules() {
-    use std::fmt::Write as _;
     let mut text = String::new();
     for number in 0..10_000 {
         let tools = match number % 4 {
@@ -441,6 +441,37 @@ fn stays_right_with_ten_thousand_rules() {
         ("s1", "tool nobody", "hide -"),
     ] {
         assert_eq!(words(policy.decide(&caller(scopes), &operation(asked))), expected, "{asked}");
+    }
+}
+
+#[test]
+fn finds_rules_by_scope_as_by_trying_each() {
+    let mut text = "[scopes]\nboss = [\"s7\"]\nowner = [\"boss\", \"x3\"]\n".to_owned();
+    for number in 0..40 {
+        let demand = match number {
+            5 => "scopes_any = [\"x5\", \"x3\"]".to_owned(),
+            30 => "step_up = false".to_owned() + "\nscopes = [\"last\"]",
+            _ => format!("scopes = [\"s{number}\", \"also\"]"),
+        };
+        let _ = write!(text, "[[rule]]\nid = \"r{number}\"\ntools = [\"*\"]\n{demand}\n");
+    }
+    let scoped = policy(&text);
+    let open = policy(&(text + "[[rule]]\nid = \"open\"\ntools = [\"*\"]\n"));
+    for (scopes, expected) in [
+        ("s9 also", "allow r9"),
+        ("also s9 s8", "allow r8"),
+        ("boss also", "allow r7"),
+        ("owner", "allow r5"),
+        ("x3", "allow r5"),
+        ("x5 s1 also", "allow r1"),
+        ("last", "allow r30"),
+        ("also", "step_up r0 s0 also | s0"),
+        ("boss", "step_up r5 x5 | x5"),
+        ("s9", "step_up r5 x5 | x5"),
+    ] {
+        assert_eq!(words(scoped.decide(&caller(scopes), &operation("tool x"))), expected, "{scopes}");
+        let expected = if expected.starts_with("allow") { expected } else { "allow open" };
+        assert_eq!(words(open.decide(&caller(scopes), &operation("tool x"))), expected, "{scopes}");
     }
 }
 

@@ -3,9 +3,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::Policy;
+use super::super::candidates::RuleIndex;
 use super::super::decide::{TableBuilder, Tables};
 use super::super::glob::{Pattern, Separator};
-use super::super::index::RuleIndex;
 use super::super::raw::{self, File};
 use super::super::rule::{Effect, Methods, Rule};
 use super::super::scopes::{Demand, Hierarchy, OFFLINE_ACCESS, Required};
@@ -37,9 +37,11 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<I
         }
     }
     let advertised = advertised(&compiler.rules);
+    let demands: Vec<&Demand> = compiler.rules.iter().map(|(_, rule)| &rule.demand).collect();
+    let tables = compiler.tables.map(|table| table.build(&demands));
     let policy = Policy {
         rules: compiler.rules.into_iter().map(|(_, rule)| rule).collect(),
-        tables: compiler.tables.map(TableBuilder::build),
+        tables,
         methods: compiler.methods,
         list: files.iter().filter_map(|file| file.list).max().unwrap_or_default(),
         on_deny: files.iter().find_map(|file| file.on_deny).unwrap_or_default(),

@@ -1,0 +1,63 @@
+//! The rules one name leads to, found again by the scopes a caller holds where there are many.
+
+use std::collections::HashMap;
+use std::iter;
+
+use super::scopes::Demand;
+use crate::auth::Scopes;
+
+/// Place of a rule in its policy, in file order.
+pub(super) type RuleIndex = u32;
+
+/// Fewer rules than this are quicker tried than looked up.
+const MANY: usize = 16;
+
+/// Rules in file order.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    all: Box<[RuleIndex]>,
+    /// The same again, where there are many.
+    by_scope: Option<Box<ByScope>>,
+}
+
+/// Rules under a scope without which they cannot be met.
+#[derive(Debug, Default)]
+struct ByScope {
+    /// Those that ask for none.
+    open: Vec<RuleIndex>,
+    keyed: HashMap<Box<str>, Vec<RuleIndex>>,
+}
+
+impl Candidates {
+    /// Of `rules` in file order; `demands` are those of all rules.
+    pub(super) fn new(rules: Vec<RuleIndex>, demands: &[&Demand]) -> Self {
+        let by_scope = (rules.len() > MANY).then(|| {
+            let mut by_scope = ByScope::default();
+            for rule in &rules {
+                let keys = demands[*rule as usize].keys();
+                if keys.is_empty() {
+                    by_scope.open.push(*rule);
+                }
+                for key in keys {
+                    by_scope.keyed.entry(key.into()).or_default().push(*rule);
+                }
+            }
+            Box::new(by_scope)
+        });
+        Self { all: rules.into(), by_scope }
+    }
+
+    /// All of them, in file order.
+    pub(super) fn all(&self) -> &[RuleIndex] {
+        &self.all
+    }
+
+    /// Slices, each in file order, of which one holds every rule that a caller with `scopes` meets.
+    pub(super) fn possible<'a>(&'a self, scopes: &'a Scopes) -> impl Iterator<Item = &'a [RuleIndex]> {
+        let open = self.by_scope.as_ref().map_or(&*self.all, |by_scope| &by_scope.open);
+        let keyed = self.by_scope.iter().flat_map(move |by_scope| {
+            scopes.iter().filter_map(move |scope| by_scope.keyed.get(scope)).map(Vec::as_slice)
+        });
+        iter::once(open).chain(keyed)
+    }
+}
