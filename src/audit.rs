@@ -8,6 +8,7 @@ mod escape;
 mod failures;
 mod lane;
 mod record;
+mod recorded;
 mod writer;
 
 use std::borrow::Cow;
@@ -21,7 +22,10 @@ use crate::clock::Timestamp;
 use crate::config::{self, OnAuditError};
 
 pub use lane::{Lane, Ticket};
+pub(crate) use record::render_subject;
 pub use record::{Client, Decision, ErrorCode, Event, Fragment, Masked, Policy, Record, Session, Subject, Target};
+pub use recorded::{Recorded, decided};
+pub(crate) use recorded::{ended, failed_login};
 
 use failures::Failures;
 use writer::Writer;

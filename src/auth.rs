@@ -29,6 +29,7 @@ use crate::config;
 pub use audience::Audiences;
 pub use bearer::{Bearer, Presented, credential};
 pub use cache::{Counts, Epoch, Memo, Verifier};
+pub use challenge::Challenges;
 pub use error::{CredentialError, VerifyError};
 pub use examine::{Check, Outcome, examine};
 pub use issuer::{Issuer, Issuers, StartError, Status};
@@ -57,6 +58,8 @@ pub struct Caller {
     pub token_id: Option<Box<str>>,
     /// `kid` of the key that verified the token.
     pub key_id: Option<Box<str>>,
+    /// How the audit log names this caller; rendered once.
+    pub(crate) fragment: std::sync::OnceLock<crate::audit::Fragment>,
 }
 
 /// A set of scopes, sorted.

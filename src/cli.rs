@@ -4,6 +4,8 @@
 //! [`Command`] and one line in [`run`].
 
 pub mod check;
+pub mod demo;
+pub mod serve;
 pub mod version;
 
 use std::ffi::OsString;
@@ -64,6 +66,10 @@ pub struct Cli {
 pub enum Command {
     /// Check proxy.toml and the files it names, without starting anything.
     Check(check::Check),
+    /// Try everything: an issuer, a sample MCP server and the proxy, all in one process on loopback.
+    Demo(demo::Demo),
+    /// Run the proxy.
+    Serve(serve::Serve),
     /// Show the version and what it was built with.
     Version(version::Version),
 }
@@ -206,10 +212,23 @@ pub fn main() -> Exit {
     })
 }
 
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 /// Runs one command.
 pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
     match &cli.command {
         Command::Check(check) => check.run(&cli.global, streams),
+        Command::Demo(demo) => demo.run(&cli.global, streams),
+        Command::Serve(serve) => serve.run(&cli.global, streams),
         Command::Version(version) => version.run(streams),
     }
 }

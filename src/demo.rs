@@ -5,6 +5,7 @@ pub mod banner;
 pub mod certificate;
 pub mod crm;
 pub mod issuer;
+pub mod watch;
 mod web;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -9,6 +9,7 @@ mod blob;
 mod engine;
 mod findings;
 mod gate;
+mod masked;
 mod opaque;
 mod pattern;
 mod recognisers;
@@ -24,6 +25,8 @@ use std::sync::Arc;
 use crate::json::{Span, Splice, Value};
 use engine::{Plan, Rule, Sought, apply};
 pub use findings::{Finding, Findings};
+pub(crate) use masked::drop_foreign_meta;
+pub use masked::{Masked, mask};
 pub use opaque::Opaque;
 pub use sanitize::sanitize;
 pub use spec::{Action, Direction, Directions, Entity, Spec, SpecError, What};
@@ -116,7 +119,19 @@ impl Masks {
         &self,
         direction: Direction,
         value: Value<'_>,
-        opaque: &[Opaque],
+        places: &'static [&'static str],
+        splice: &mut Splice,
+        findings: &mut Findings,
+    ) -> Result<(), Blocked> {
+        self.rewrite_but(direction, value, || opaque::compiled(places), splice, findings)
+    }
+
+    /// The same, with patterns that are only asked for where the gate opens.
+    fn rewrite_but<'o>(
+        &self,
+        direction: Direction,
+        value: Value<'_>,
+        opaque: impl FnOnce() -> &'o [Opaque],
         splice: &mut Splice,
         findings: &mut Findings,
     ) -> Result<(), Blocked> {
@@ -124,7 +139,7 @@ impl Masks {
         if plan.is_empty() || !plan.gate.opens(value.raw()) {
             return Ok(());
         }
-        for edit in Walk::new(plan, findings).value(value, opaque)? {
+        for edit in Walk::new(plan, findings).value(value, opaque())? {
             splice.replace(Span { start: edit.start, end: edit.end }, edit.text);
         }
         Ok(())

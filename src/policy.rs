@@ -8,6 +8,7 @@ mod decide;
 mod glob;
 mod index;
 mod load;
+mod permit;
 mod raw;
 mod rule;
 mod scopes;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 use crate::mcp::SubjectKind;
 
 pub use self::load::{Loaded, Test, load};
+pub(crate) use self::permit::still_allows;
+pub use self::permit::{Denial, Permit, authorize};
 
 /// The compiled rules of one server. The default has none and denies everything.
 #[derive(Debug, Default)]

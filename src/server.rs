@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
 pub use connection::Peer;
+pub use guard::{AuthorityError, authority_of};
 
 use crate::config;
 use accept::Places;

@@ -2,3 +2,6 @@
 
 pub mod logs;
 pub mod metrics;
+mod observe;
+
+pub(crate) use observe::observe;

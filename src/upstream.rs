@@ -9,6 +9,7 @@ pub mod credential;
 mod deadline;
 mod error;
 mod http;
+mod outbound;
 mod pool;
 
 use std::net::IpAddr;
@@ -26,14 +27,19 @@ use url::{Host, Url};
 
 use crate::config;
 
+pub use credential::Credential;
 pub use error::{BuildError, UpstreamError};
 pub use http::{Answer, AnswerBody};
+pub(crate) use outbound::refusal;
+pub use outbound::{Outbound, outbound};
 pub use pool::Pool;
 
 /// One configured upstream: its origin, its TLS, its timeouts. Immutable and shared by all workers.
 #[derive(Debug)]
 pub struct Upstream {
     authority: HeaderValue,
+    /// Scheme, host and port: what sealed values are bound to.
+    origin: Box<str>,
     host: String,
     id: UpstreamId,
     port: u16,
@@ -88,6 +94,7 @@ impl Upstream {
         let uri = target(url, protocol, &authority).ok_or(BuildError::Authority)?;
         Ok(Arc::new(Self {
             authority,
+            origin: url.origin().ascii_serialization().into(),
             host: lookup_name(&host),
             id: UpstreamId::of(server, authorities.as_deref().unwrap_or_default()),
             port,
@@ -101,6 +108,11 @@ impl Upstream {
     /// The value of `Host`, or of `:authority`.
     pub fn authority(&self) -> &HeaderValue {
         &self.authority
+    }
+
+    /// Scheme, host and port.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// The key connections are kept under; it moves with any setting of this upstream.

@@ -280,7 +280,7 @@ pub(super) fn render_summary(out: &mut Vec<u8>, summary: &Summary, now: Timestam
 
 /// An issuer's words are signed, not the caller's own: they are escaped and capped, not masked, or no one could tell
 /// who it was.
-pub(super) fn render_subject(subject: &Subject<'_>) -> Fragment {
+pub(crate) fn render_subject(subject: &Subject<'_>) -> Fragment {
     let mut out = Vec::with_capacity(256);
     // Nothing here is foreign.
     let mut line = Line { out: &mut out, sanitize: |text| text.into() };

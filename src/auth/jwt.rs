@@ -74,6 +74,7 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
         claims: all,
         expires: claims::expires(facts.claims)?,
         token_id: text(claims::TOKEN_ID)?,
+        fragment: std::sync::OnceLock::new(),
         key_id: facts.header.kid.clone(),
     })
 }

@@ -11,7 +11,7 @@ use crate::config::certificate::Certificate;
 use crate::config::{self, Config, Problems, Severity};
 
 /// Arguments of `check`.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(
     after_help = "Exit codes: 0 nothing to complain about, 1 warnings with --deny-warnings, 78 serve would refuse"
 )]
@@ -31,9 +31,10 @@ pub struct Check {
 }
 
 /// `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people.
+    #[default]
     Text,
     /// One JSON object.
     Json,

@@ -163,8 +163,8 @@ impl Issuer {
     }
 
     /// An access token for one of [`USERS`]; no scopes means all the user holds without being asked.
-    pub fn mint(&self, user: &str, scopes: &[&str], audience: &str) -> Result<String, MintError> {
-        mint::for_user(&self.0, user, scopes, audience, Timestamp::now())
+    pub fn mint(&self, user: &str, scopes: &[&str], audiences: &[&str]) -> Result<String, MintError> {
+        mint::for_user(&self.0, user, scopes, audiences, Timestamp::now())
     }
 
     /// Exactly these claims, signed as an access token.

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
 
-use super::Span;
+use super::{Member, Span, Value};
 
 /// Replacements to be written into a document's bytes.
 #[derive(Debug, Default)]
@@ -24,6 +24,41 @@ impl Splice {
     /// Puts `text` where `span` stands; spans must not overlap and may come in any order.
     pub fn replace(&mut self, span: Span, text: impl Into<Bytes>) {
         self.edits.push((span, text.into()));
+    }
+
+    /// Takes the items marked `false` out of their array, commas included; all items of one array, in order.
+    pub fn remove_items(&mut self, items: &[(Value<'_>, bool)]) {
+        self.remove(items.iter().map(|(item, keep)| (item.span(), *keep)));
+    }
+
+    /// Takes the members marked `false` out of their object, commas included; all members of one object, in order.
+    pub fn remove_members(&mut self, members: &[(Member<'_>, bool)]) {
+        self.remove(
+            members
+                .iter()
+                .map(|(member, keep)| (Span { start: member.key_span().start, end: member.value.span().end }, *keep)),
+        );
+    }
+
+    /// A removed part takes the comma before it along, or the one behind it where nothing before it stays.
+    fn remove(&mut self, parts: impl Iterator<Item = (Span, bool)>) {
+        let (mut kept_before, mut previous_end, mut leading) = (false, 0, None);
+        for (span, keep) in parts {
+            if keep {
+                if let Some(start) = leading.take() {
+                    self.replace(Span { start, end: span.start }, Bytes::new());
+                }
+                kept_before = true;
+            } else if kept_before {
+                self.replace(Span { start: previous_end, end: span.end }, Bytes::new());
+            } else {
+                leading = leading.or(Some(span.start));
+            }
+            previous_end = span.end;
+        }
+        if let Some(start) = leading {
+            self.replace(Span { start, end: previous_end }, Bytes::new());
+        }
     }
 
     /// The bytes with all replacements made; the same bytes where there are none.

@@ -76,6 +76,27 @@ fn splices_only_what_is_replaced() {
     assert_eq!(splice.apply(document.bytes()), r#"{"a": "[X]", "b": 1.0, "c": ["\u2028\""]}"#);
 }
 
+#[test]
+fn removes_items_and_members_with_their_commas() {
+    let document = parse(br#"{"a": [0, 1 , 2,3], "o": {"x":1, "y":2}}"#).unwrap();
+    for (keep, expected) in [
+        ([false, false, false, false], r#"{"a": [], "o": {"x":1, "y":2}}"#),
+        ([true, false, false, false], r#"{"a": [0], "o": {"x":1, "y":2}}"#),
+        ([false, false, false, true], r#"{"a": [3], "o": {"x":1, "y":2}}"#),
+        ([false, true, false, true], r#"{"a": [1,3], "o": {"x":1, "y":2}}"#),
+        ([true, true, true, true], r#"{"a": [0, 1 , 2,3], "o": {"x":1, "y":2}}"#),
+    ] {
+        let mut splice = Splice::new();
+        let items: Vec<_> = document.pointer("/a").unwrap().items().zip(keep).collect();
+        splice.remove_items(&items);
+        assert_eq!(splice.apply(document.bytes()), expected);
+    }
+    let mut splice = Splice::new();
+    let members: Vec<_> = document.pointer("/o").unwrap().members().zip([false, true]).collect();
+    splice.remove_members(&members);
+    assert_eq!(splice.apply(document.bytes()), r#"{"a": [0, 1 , 2,3], "o": {"y":2}}"#);
+}
+
 fn any_json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),

@@ -1,5 +1,8 @@
 //! Places that are never looked into: ids, cursors, tokens, names a rule is asked about.
 
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
 use crate::json::{Kind, Member, Value};
 
 /// Longest text a place may hold and still be opaque; a longer one is no identifier.
@@ -16,6 +19,26 @@ enum Token {
     Any,
     AnyNumber,
     Name(Box<str>),
+}
+
+/// Patterns of the method table, compiled when first needed and kept: the table is static, and so are they.
+static COMPILED: RwLock<Option<HashMap<usize, &'static [Opaque]>>> = RwLock::new(None);
+
+/// The compiled form of a row of the method table.
+pub(super) fn compiled(places: &'static [&'static str]) -> &'static [Opaque] {
+    if places.is_empty() {
+        return &[];
+    }
+    // One static slice, one address: its rows are told apart without reading them.
+    let row = places.as_ptr() as usize ^ places.len().rotate_left(48);
+    let known = COMPILED.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(compiled) = known.as_ref().and_then(|known| known.get(&row)) {
+        return compiled;
+    }
+    drop(known);
+    let compiled: Box<[Opaque]> = places.iter().map(|place| Opaque::new(place)).collect();
+    let mut known = COMPILED.write().unwrap_or_else(PoisonError::into_inner);
+    known.get_or_insert_default().entry(row).or_insert_with(|| Box::leak(compiled))
 }
 
 /// One step of a path into a document.

@@ -19,7 +19,7 @@ pub struct Spec {
 }
 
 /// What a mask looks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// Values this crate knows to recognise.
     Entities(Vec<Entity>),

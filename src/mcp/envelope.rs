@@ -24,6 +24,12 @@ impl RpcId {
         &self.0
     }
 
+    /// An id that was read before, from the literal it was kept as.
+    pub(crate) fn from_raw(literal: &str) -> Option<Self> {
+        let document = Document::parse(Bytes::copy_from_slice(literal.as_bytes()), &json::Limits::REQUEST).ok()?;
+        Self::read(document.root(), false)
+    }
+
     /// The id between the quotes if it is one of our sealed ones; those are never written with escapes.
     pub fn sealed(&self) -> Option<&str> {
         let inner = self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?;

@@ -102,6 +102,39 @@ impl AdmitError {
         Self { refusal, id }
     }
 
+    /// The id to answer, if one could be read.
+    pub const fn id(&self) -> Option<&RpcId> {
+        self.id.as_ref()
+    }
+
+    /// A fixed word for logs and audit.
+    pub const fn kind(&self) -> &'static str {
+        match &self.refusal {
+            Refusal::ContentCoding | Refusal::MediaType => "media_type",
+            Refusal::Header(_) => "header_mismatch",
+            Refusal::Json(_) => "not_json",
+            Refusal::TooLarge => "body_too_large",
+            Refusal::UnknownMethod(_) => "unknown_method",
+            Refusal::UnsupportedVersion { .. } => "unsupported_version",
+            Refusal::ClientResponse
+            | Refusal::DisguisedKey
+            | Refusal::Envelope(_)
+            | Refusal::NotificationWithId
+            | Refusal::RequestWithoutId
+            | Refusal::RequiredMeta(_)
+            | Refusal::Subject(_)
+            | Refusal::UnknownNotification => "invalid_request",
+        }
+    }
+
+    /// The era the client is told of, where it is known.
+    pub const fn era(&self) -> Option<Era> {
+        match &self.refusal {
+            Refusal::UnknownMethod(era) | Refusal::UnsupportedVersion { era, .. } => Some(*era),
+            _ => None,
+        }
+    }
+
     /// What kind of answer it gets.
     pub const fn category(&self) -> Category {
         match &self.refusal {

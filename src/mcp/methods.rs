@@ -226,6 +226,23 @@ pub(super) fn is_notification_name(name: &str) -> bool {
     name.starts_with("notifications/")
 }
 
+/// What reads a resource, and what every other use of one is decided like.
+pub const RESOURCES_READ: &str = "resources/read";
+
+/// Places in an `error` object that are never rewritten.
+pub const ERROR_PLACES: &[&str] = &["/code"];
+
+/// Whether the message takes a request of its sender back.
+pub fn is_cancelled(method: &Method) -> bool {
+    method.name == "notifications/cancelled"
+}
+
+/// Whether a `_meta` key is the protocol's own (2026-07-28, "Reserved `_meta` keys") or W3C Trace Context's (SEP-414).
+pub fn is_reserved_meta(key: &str) -> bool {
+    key.starts_with("io.modelcontextprotocol/")
+        || matches!(key, "progressToken" | "traceparent" | "tracestate" | "baggage")
+}
+
 /// Whether the method opens a session (2025-11-25 "Lifecycle").
 pub fn is_initialize(method: &Method) -> bool {
     method.name == "initialize"

@@ -74,7 +74,7 @@ pub struct Session {
 }
 
 /// Tells sessions of one principal apart without telling what they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionKey([u8; 16]);
 
 impl Session {
@@ -120,6 +120,8 @@ pub struct EventId {
     pub upstream_id: Box<str>,
     /// The method whose answer the stream carries; `None` for a stream that answers nothing.
     pub method: Option<Box<str>>,
+    /// The id of the request it answers, as written.
+    pub rpc_id: Option<Box<str>>,
     /// The tool, prompt or resource of that method.
     pub subject: Option<Box<str>>,
 }
@@ -138,6 +140,7 @@ impl EventId {
         payload.0.extend_from_slice(&session.0);
         payload.text(Some(&self.upstream_id));
         payload.text(self.method.as_deref());
+        payload.text(self.rpc_id.as_deref());
         payload.text(self.subject.as_deref());
         seals.seal(Purpose::EventId, binding, &payload.0, now, lifetime)
     }
@@ -158,8 +161,9 @@ impl EventId {
         let mut payload = Reader(payload);
         let upstream_id = payload.text()??.into();
         let method = payload.text()?.map(Into::into);
+        let rpc_id = payload.text()?.map(Into::into);
         let subject = payload.text()?.map(Into::into);
-        payload.is_done().then_some(Self { upstream_id, method, subject })
+        payload.is_done().then_some(Self { upstream_id, method, rpc_id, subject })
     }
 }
 

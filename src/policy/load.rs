@@ -16,7 +16,7 @@ use super::Policy;
 use super::raw::File;
 use super::table::{Report, Text};
 use crate::config::{Problem, Problems, Source};
-use crate::mask;
+use crate::mask::{self, Masks};
 
 /// What the policy files of one server come to.
 #[derive(Debug)]
@@ -43,6 +43,23 @@ pub struct Test {
     pub span: Range<usize>,
     /// Its keys.
     pub table: toml::Table,
+}
+
+impl Loaded {
+    /// Compiles the masks; what is wrong with one is shown where it stands.
+    pub fn compile_masks(&mut self, problems: &mut Problems) -> Option<Masks> {
+        let specs = std::mem::take(&mut self.masks);
+        let errors = match Masks::compile(specs) {
+            Ok(masks) => return Some(masks),
+            Err(errors) => errors,
+        };
+        for error in errors {
+            if let Some((file, span)) = self.mask_place(&error.id) {
+                problems.push(Problem::error(file, span, error.message, "").help(error.help));
+            }
+        }
+        None
+    }
 }
 
 /// Reads the policy files of one server, in order. Every problem of every file goes to `problems`; with an error among

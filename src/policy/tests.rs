@@ -17,6 +17,7 @@ fn caller(scopes: &str) -> Caller {
 
 fn caller_of(issuer: &str, scopes: &str) -> Caller {
     Caller {
+        fragment: std::sync::OnceLock::new(),
         issuer: "https://login.example.com".into(),
         issuer_name: issuer.into(),
         tenant: None,

@@ -270,12 +270,16 @@ pub enum AuthorityError {
 /// The one authority a request is for, from `:authority` or absolute form and `Host` (RFC 9110 section 7.2, RFC 9113
 /// section 8.3.1). Whether it is one of ours is the caller's question.
 pub fn authority<B>(request: &Request<B>) -> Result<&str, AuthorityError> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
+    effective(request.uri(), request.headers())
+}
+
+fn effective<'r>(uri: &'r http::Uri, headers: &'r http::HeaderMap) -> Result<&'r str, AuthorityError> {
+    let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().map(|value| value.to_str().map_err(|_| AuthorityError::Malformed)).transpose()?;
     if hosts.next().is_some() {
         return Err(AuthorityError::Mismatch);
     }
-    let authority = match (request.uri().authority().map(http::uri::Authority::as_str), host) {
+    let authority = match (uri.authority().map(http::uri::Authority::as_str), host) {
         (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => return Err(AuthorityError::Mismatch),
         (Some(one), _) | (None, Some(one)) => one,
         (None, None) => return Err(AuthorityError::Missing),
@@ -284,6 +288,11 @@ pub fn authority<B>(request: &Request<B>) -> Result<&str, AuthorityError> {
         return Err(AuthorityError::Malformed);
     }
     Ok(authority)
+}
+
+/// The same, of a request's head.
+pub fn authority_of(head: &http::request::Parts) -> Result<&str, AuthorityError> {
+    effective(&head.uri, &head.headers)
 }
 
 /// Bytes of `host [":" port]`, without userinfo (RFC 3986 section 3.2.2); percent-encoding has no honest use here.

@@ -45,7 +45,7 @@ pub(super) fn access_token(
     shared: &Shared,
     subject: Subject<'_>,
     scopes: &[&str],
-    audience: &str,
+    audiences: &[&str],
     now: Timestamp,
 ) -> Result<String, aws_lc_rs::error::Unspecified> {
     let (sub, client_id) = match subject {
@@ -56,7 +56,8 @@ pub(super) fn access_token(
     let mut claim = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     claim("iss", json!(shared.url));
     claim("sub", json!(sub));
-    claim("aud", json!(audience));
+    // RFC 7519 section 4.1.3: a single audience may be a string.
+    claim("aud", if let [one] = audiences { json!(one) } else { json!(audiences) });
     claim("client_id", json!(client_id));
     claim("scope", json!(scopes.join(" ")));
     claim("jti", json!(random_text()?));
@@ -75,7 +76,7 @@ pub(super) fn for_user(
     shared: &Shared,
     user: &str,
     scopes: &[&str],
-    audience: &str,
+    audiences: &[&str],
     now: Timestamp,
 ) -> Result<String, MintError> {
     let user = users::find(user).ok_or_else(|| MintError::UnknownUser(user.to_owned()))?;
@@ -83,7 +84,7 @@ pub(super) fn for_user(
         return Err(MintError::Scope { user: user.name, scope: (*scope).to_owned() });
     }
     let scopes = if scopes.is_empty() { user.scopes } else { scopes };
-    Ok(access_token(shared, Subject::User(user, client::PUBLIC), scopes, audience, now)?)
+    Ok(access_token(shared, Subject::User(user, client::PUBLIC), scopes, audiences, now)?)
 }
 
 /// `POST /mint {"user", "scope"?, "audience"?}` with the run's secret as bearer token.
@@ -109,8 +110,12 @@ fn mint(shared: &Shared, headers: &HeaderMap, body: &Bytes, now: Timestamp) -> R
         Some(scopes) => known(scopes, user)?,
     };
     let unknown = OauthError::new(Code::InvalidTarget, "audience is not a resource of this demo");
-    let audience = shared.audience(text("audience")?).ok_or(unknown)?;
-    let token = access_token(shared, Subject::User(user, client::PUBLIC), &scopes, &audience, now)?;
+    let audiences = match text("audience")? {
+        Some(audience) => vec![shared.audience(Some(audience)).ok_or(unknown)?],
+        None => shared.settings.resources.clone(),
+    };
+    let audiences: Vec<&str> = audiences.iter().map(String::as_str).collect();
+    let token = access_token(shared, Subject::User(user, client::PUBLIC), &scopes, &audiences, now)?;
     Ok(web::json(StatusCode::OK, &token_answer(shared, &token, &scopes)))
 }
 

@@ -706,11 +706,11 @@ async fn minting_needs_the_secret_of_the_run() {
 async fn tests_can_mint_what_they_like() {
     let browser = start(settings()).await;
     let issuer = &browser.issuer;
-    let claims = browser.verify(&issuer.mint("ana", &[], RESOURCE).unwrap()).await.unwrap();
+    let claims = browser.verify(&issuer.mint("ana", &[], &[RESOURCE]).unwrap()).await.unwrap();
     assert_eq!((claims["sub"].as_str(), claims["scope"].as_str()), (Some("ana"), Some("crm:read")));
-    assert!(matches!(issuer.mint("eve", &[], RESOURCE), Err(MintError::UnknownUser(name)) if name == "eve"));
-    assert!(matches!(issuer.mint("ana", &["admin"], RESOURCE), Err(MintError::Scope { .. })));
-    let elsewhere = issuer.mint("ana", &["crm:read"], "https://elsewhere.example").unwrap();
+    assert!(matches!(issuer.mint("eve", &[], &[RESOURCE]), Err(MintError::UnknownUser(name)) if name == "eve"));
+    assert!(matches!(issuer.mint("ana", &["admin"], &[RESOURCE]), Err(MintError::Scope { .. })));
+    let elsewhere = issuer.mint("ana", &["crm:read"], &["https://elsewhere.example"]).unwrap();
     browser.verify(&elsewhere).await.unwrap_err();
     let claims = json!({ "iss": issuer.url(), "aud": RESOURCE, "exp": 1 });
     let expired = issuer.mint_claims(claims.as_object().unwrap()).unwrap();
@@ -723,16 +723,16 @@ async fn tests_can_mint_what_they_like() {
 async fn keys_rotate_with_or_without_an_overlap() {
     let browser = start(settings()).await;
     let issuer = &browser.issuer;
-    let (first, first_id) = (issuer.mint("ana", &[], RESOURCE).unwrap(), issuer.key_id());
+    let (first, first_id) = (issuer.mint("ana", &[], &[RESOURCE]).unwrap(), issuer.key_id());
     issuer.rotate(Retired::Kept).unwrap();
     assert_ne!(issuer.key_id(), first_id);
-    let second = issuer.mint("ana", &[], RESOURCE).unwrap();
+    let second = issuer.mint("ana", &[], &[RESOURCE]).unwrap();
     browser.verify(&first).await.unwrap();
     browser.verify(&second).await.unwrap();
     issuer.rotate(Retired::Dropped).unwrap();
     browser.verify(&first).await.unwrap_err();
     browser.verify(&second).await.unwrap_err();
-    browser.verify(&issuer.mint("ana", &[], RESOURCE).unwrap()).await.unwrap();
+    browser.verify(&issuer.mint("ana", &[], &[RESOURCE]).unwrap()).await.unwrap();
     assert_eq!(issuer.key_fetches(), 5);
 }
 

@@ -112,7 +112,7 @@ fn code(shared: &Shared, client: &Client, form: &Form, now: Timestamp) -> Result
     same_target(shared, form, &redeemed.allowed.audience)?;
     let allowed = redeemed.allowed;
     let subject = Subject::User(allowed.user, &client.id);
-    let token = mint::access_token(shared, subject, &allowed.scopes, &allowed.audience, now)?;
+    let token = mint::access_token(shared, subject, &allowed.scopes, &[allowed.audience.as_str()], now)?;
     let mut answer = mint::token_answer(shared, &token, &allowed.scopes);
     if client.may(Grant::RefreshToken) {
         answer["refresh_token"] = json!(grants.start_family(&redeemed.family, allowed, now)?);
@@ -152,7 +152,7 @@ fn refresh(shared: &Shared, client: &Client, form: &Form, now: Timestamp) -> Res
     let scopes = narrowed(form.value("scope"), &allowed.scopes)?;
     let next = grants.rotate(token)?;
     let subject = Subject::User(allowed.user, &client.id);
-    let token = mint::access_token(shared, subject, &scopes, &allowed.audience, now)?;
+    let token = mint::access_token(shared, subject, &scopes, &[allowed.audience.as_str()], now)?;
     let mut answer = mint::token_answer(shared, &token, &scopes);
     answer["refresh_token"] = json!(next);
     Ok(answer)
@@ -172,7 +172,7 @@ fn service(shared: &Shared, client: &Client, form: &Form, now: Timestamp) -> Res
     let scopes = users::limit(&users::known_scopes(form.value("scope"))?, &all);
     let unknown = OauthError::new(Code::InvalidTarget, "resource is missing or not one of this demo");
     let audience = shared.audience(form.value("resource")).ok_or(unknown)?;
-    let token = mint::access_token(shared, Subject::Client(&client.id), &scopes, &audience, now)?;
+    let token = mint::access_token(shared, Subject::Client(&client.id), &scopes, &[audience.as_str()], now)?;
     Ok(mint::token_answer(shared, &token, &scopes))
 }
 

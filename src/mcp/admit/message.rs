@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 
 use super::{META_CAPABILITIES, META_CLIENT, Message, Named, Text, slice};
+use bytes::Bytes;
+
 use crate::json::{Document, Kind, Value};
 use crate::mcp::envelope::{MessageShape, RpcId};
 use crate::mcp::error::{AdmitError, HeaderFlaw, HeaderKind, Refusal};
@@ -47,6 +49,22 @@ impl Message {
     /// What a rule is asked about, decoded.
     pub fn subject(&self) -> Option<(SubjectKind, &str)> {
         self.subject.as_ref().map(|(kind, text)| (*kind, text.get(&self.document)))
+    }
+
+    /// The subject, sharing the message's memory where it was written without escapes.
+    pub fn subject_bytes(&self) -> Option<(SubjectKind, Bytes)> {
+        let (kind, text) = self.subject.as_ref()?;
+        let bytes = match text {
+            Text::Decoded(text) => Bytes::copy_from_slice(text.as_bytes()),
+            Text::Plain(span) => self.document.bytes().slice(span.start..span.end),
+        };
+        Some((*kind, bytes))
+    }
+
+    /// What `Mcp-Name` must say (2026-07-28, "Request metadata headers").
+    pub fn mirrored_name(&self) -> Option<Cow<'_, str>> {
+        let pointer = self.listed()?.header?;
+        self.params()?.pointer(pointer)?.as_str()
     }
 
     /// Whether the subject may only be compared with a listed one, byte by byte.

@@ -72,8 +72,13 @@ fn an_event_resumes_in_its_session_under_its_call() {
     let seals = Seals::random().unwrap();
     let (mine, other) = (session().key(), Session { upstream_id: Some("up-2".into()), ..session() }.key());
     let calls = [
-        EventId { upstream_id: "41".into(), method: Some("tools/call".into()), subject: Some("search".into()) },
-        EventId { upstream_id: "".into(), method: None, subject: None },
+        EventId {
+            upstream_id: "41".into(),
+            method: Some("tools/call".into()),
+            rpc_id: Some("7".into()),
+            subject: Some("search".into()),
+        },
+        EventId { upstream_id: "".into(), method: None, rpc_id: None, subject: None },
     ];
     for event in calls {
         let id = event.seal(mine, &seals, &BOB, NOW, HOUR).unwrap();
@@ -82,7 +87,7 @@ fn an_event_resumes_in_its_session_under_its_call() {
         assert_eq!(EventId::open(&id, mine, &seals, &ALICE, NOW), Err(NoSession));
         assert_eq!(Session::open(&id, &seals, &BOB, NOW), Err(NoSession));
     }
-    let long = EventId { upstream_id: "x".repeat(2000).into(), method: None, subject: None };
+    let long = EventId { upstream_id: "x".repeat(2000).into(), method: None, rpc_id: None, subject: None };
     assert!(long.seal(mine, &seals, &BOB, NOW, HOUR).is_err());
 }
 

@@ -1,0 +1,142 @@
+//! What the audit log has of a request: a [`Recorded`] exists only where the line was written.
+
+use super::{AuditError, Client, Decision, ErrorCode, Event, Fragment, Policy, Record, Subject, Target, Ticket};
+use crate::auth::Caller;
+use crate::mask::{Findings, Masked};
+use crate::mcp::{Revision, RpcId, SubjectKind};
+use crate::policy::Denial;
+use crate::reject::Reject;
+use crate::trail::{Ending, Trail};
+
+/// A masked request whose decision is in the audit log. Only [`decided`] makes one.
+#[derive(Debug)]
+pub struct Recorded(Masked);
+
+impl Recorded {
+    /// The request, for the upstream.
+    pub(crate) fn into_masked(self) -> Masked {
+        self.0
+    }
+}
+
+/// Writes the decision; nothing goes upstream before this returns, and nothing if it fails.
+pub async fn decided(trail: &mut Trail, masked: Masked) -> Result<Recorded, AuditError> {
+    trail.decided(&masked);
+    line(trail, Event::Call, Decision::Allow, None, None).await?;
+    trail.called();
+    Ok(Recorded(masked))
+}
+
+/// Writes how a request ended: behind its `call` line, or as the only line of a refusal.
+pub(crate) fn ended(trail: &Trail, ending: &Ending, reject: Option<&Reject>, called: bool) -> Ticket {
+    let event = if called { Event::End } else { Event::Call };
+    let decision = match reject {
+        _ if called => Decision::Allow,
+        Some(Reject::Denied(Denial::StepUp { .. })) => Decision::StepUp,
+        Some(Reject::Blocked { .. } | Reject::Denied(_)) => Decision::Deny,
+        _ => Decision::Refused,
+    };
+    line(trail, event, decision, Some(ending), reject)
+}
+
+/// Writes that a request came without an accepted token, in the bounded lane of such failures.
+pub(crate) async fn failed_login(trail: &Trail, ending: &Ending) {
+    let client = client(trail);
+    let mut record = Record::new(Event::AuthFailed, trail.received, trail.request_id);
+    record.decision = Some(Decision::Refused);
+    record.server = trail.route.as_deref().map(|route| &*route.name);
+    record.client = Some(&client);
+    record.status = Some(ending.http);
+    record.error = ending.error.map(ErrorCode::Name);
+    record.duration = Some(trail.took());
+    trail.sinks.lane.record_failure(&record).await;
+}
+
+fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>, reject: Option<&Reject>) -> Ticket {
+    let call = trail.call.as_ref();
+    let client = client(trail);
+    let masked = findings(&trail.findings);
+    let mut record = Record::new(event, trail.received, trail.request_id);
+    record.decision = Some(decision);
+    record.server = trail.route.as_deref().map(|route| &*route.name);
+    record.method = call.and_then(|call| call.method.name());
+    record.target = call.and_then(|call| call.subject.as_ref()).and_then(|(kind, name)| target(*kind, name));
+    record.protocol = call.and_then(|call| call.revision).map(Revision::as_str);
+    record.rpc_id = call.and_then(|call| call.id.as_ref()).map(|id| RpcId::raw(id).as_ref());
+    record.session = trail.session.as_ref().and_then(|session| session.upstream_id.as_deref()).map(super::Session::of);
+    record.subject = trail.caller.as_deref().map(|caller| caller.fragment.get_or_init(|| subject(caller)));
+    record.client = Some(&client);
+    record.policy = policy(trail, reject);
+    record.masked = &masked;
+    if let Some(ending) = ending {
+        record.time = trail.received.plus(trail.took());
+        record.status = Some(ending.http);
+        record.error = match (ending.error, ending.code, ending.tool_error) {
+            (Some(word), ..) => Some(ErrorCode::Name(word)),
+            (None, Some(code), _) => Some(ErrorCode::Code(code)),
+            (None, None, true) => Some(ErrorCode::Name("tool_error")),
+            (None, None, false) => None,
+        };
+        record.duration = Some(trail.took());
+        record.upstream = trail.upstream_took();
+    }
+    trail.sinks.lane.record(&record)
+}
+
+fn target(kind: SubjectKind, name: &[u8]) -> Option<Target<'_>> {
+    let name = std::str::from_utf8(name).ok()?;
+    Some(match kind {
+        SubjectKind::Prompt => Target::Prompt(name),
+        SubjectKind::Resource => Target::Resource(name),
+        SubjectKind::ResourceTemplate => Target::ResourceTemplate(name),
+        SubjectKind::Tool => Target::Tool(name),
+    })
+}
+
+fn policy<'t>(trail: &'t Trail, reject: Option<&'t Reject>) -> Option<Policy<'t>> {
+    let route = trail.route.as_deref()?;
+    let denial = match reject {
+        Some(Reject::Denied(denial)) => Some(denial),
+        _ => None,
+    };
+    let (reason, missing_scopes) = match denial {
+        Some(Denial::Refused { reason, .. }) => (reason.as_deref(), &[][..]),
+        Some(Denial::StepUp { needs, .. }) => (None, &needs[..]),
+        Some(Denial::Hidden { .. }) | None => (None, &[][..]),
+    };
+    Some(Policy { version: &route.policy_version, rule: trail.rule.as_deref(), reason, missing_scopes })
+}
+
+fn findings(findings: &Findings) -> Vec<super::Masked<'_>> {
+    findings
+        .iter()
+        .map(|finding| super::Masked {
+            mask: &finding.mask,
+            entity: &finding.entity,
+            action: finding.action,
+            direction: finding.direction.name(),
+            count: finding.count.into(),
+        })
+        .collect()
+}
+
+fn subject(caller: &Caller) -> Fragment {
+    let scopes: Vec<&str> = caller.scopes.iter().collect();
+    super::render_subject(&Subject {
+        issuer: &caller.issuer,
+        subject: &caller.subject,
+        client_id: caller.client_id.as_deref(),
+        scopes: &scopes,
+        token_id: caller.token_id.as_deref(),
+        key_id: caller.key_id.as_deref(),
+    })
+}
+
+fn client(trail: &Trail) -> Fragment {
+    trail.sinks.lane.audit().client(&Client {
+        address: trail.peer.address.ip(),
+        user_agent: trail.user_agent.as_ref().map(http::HeaderValue::as_bytes),
+        name: None,
+        version: None,
+    })
+}

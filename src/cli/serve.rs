@@ -1,0 +1,83 @@
+//! `portcullis serve`: runs the proxy until a signal ends it.
+
+use clap::Args;
+
+use super::{Exit, Global, Streams, check};
+use crate::config;
+use crate::instance::{Instance, StartError};
+use crate::server::drain::{Drain, signals};
+use crate::server::{self, tls};
+use crate::telemetry::logs;
+
+/// Arguments of `serve`.
+#[derive(Args, Debug)]
+#[command(after_help = "Signals: HUP reloads, TERM and INT drain and end; a second one ends at once")]
+pub struct Serve {
+    /// Only check the configuration, as `portcullis check` does.
+    #[arg(long)]
+    check: bool,
+}
+
+impl Serve {
+    /// Serves, and says how it ended.
+    pub fn run(&self, global: &Global, streams: &mut Streams<'_>) -> Exit {
+        if self.check {
+            return check::Check::default().run(global, streams);
+        }
+        let (config, warnings) = match config::load(&global.config) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                streams.message(problems.render(streams.err_color));
+                return Exit::Config;
+            }
+        };
+        let filter = global.log_filter(std::env::var("RUST_LOG").ok().as_deref());
+        if let Err(error) = logs::init(global.log_format.unwrap_or(config.telemetry.log_format), Some(&filter)) {
+            streams.message(format_args!("error: {error}"));
+            return Exit::Usage;
+        }
+        for warning in warnings.iter() {
+            tracing::warn!(file = %warning.file.path.display(), "{}", warning.message);
+        }
+        tls::install_default();
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                streams.message(format_args!("error: cannot start: {error}"));
+                return Exit::Internal;
+            }
+        };
+        match runtime.block_on(serve(config, global)) {
+            Ok(()) => Exit::Done,
+            Err(StartError::Config(problems)) => {
+                streams.message(problems.render(streams.err_color));
+                Exit::Config
+            }
+            Err(error) => {
+                streams.message(format_args!("error: {}", super::chain(&error)));
+                Exit::Unavailable
+            }
+        }
+    }
+}
+
+async fn serve(config: config::Config, global: &Global) -> Result<(), StartError> {
+    let bound = server::bind(&config.server)?;
+    let mut signals = signals().map_err(StartError::Signals)?;
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let background = tokio::runtime::Handle::current();
+    let (instance, warnings) =
+        Instance::start(config, Some(global.config.clone()), bound, &background, Drain::new()).await?;
+    for warning in warnings.iter() {
+        tracing::warn!(file = %warning.file.path.display(), "{}", warning.message);
+    }
+    for address in instance.addresses() {
+        tracing::info!(%address, scheme, "listening");
+    }
+    if let Some(address) = instance.admin() {
+        tracing::info!(%address, "admin listening");
+    }
+    let summary = instance.run(&mut signals).await;
+    tracing::info!("{summary}");
+    Ok(())
+}

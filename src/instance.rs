@@ -1,0 +1,232 @@
+//! One running proxy: listeners, worker threads, background tasks, and the reload that swaps what it runs from.
+
+mod reload;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::audit::{Audit, Lane};
+use crate::auth::{Issuers, Memo, Verifier};
+use crate::clock::Timestamp;
+use crate::config::{Config, Problems};
+use crate::mask;
+use crate::proxy::{self, Worker};
+use crate::seal::Seals;
+use crate::server::admin::{self, Admin, Readiness};
+use crate::server::drain::{self, Drain, Signal, Summary, Times};
+use crate::server::tls::Tls;
+use crate::server::{self, Bound};
+use crate::snapshot::{Kept, Live, Snapshot};
+use crate::telemetry::metrics::Metrics;
+use crate::trail::Sinks;
+use crate::upstream::Pool;
+
+use reload::Reloader;
+
+/// How often a worker writes what it only counted and lets go of what it no longer needs.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A proxy that serves until its [`Drain`] is over.
+#[derive(Debug)]
+pub struct Instance {
+    addresses: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    audit: Arc<Audit>,
+    drain: Drain,
+    issuers: Arc<Issuers>,
+    readiness: Arc<Readiness>,
+    reloader: Arc<Reloader>,
+    times: Times,
+}
+
+/// Why a proxy did not start.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum StartError {
+    #[error("cannot listen on admin address {address}")]
+    Admin { address: SocketAddr, source: std::io::Error },
+    #[error("cannot open the audit log")]
+    Audit(#[source] std::io::Error),
+    #[error("the configuration cannot be used")]
+    Config(Problems),
+    #[error("no random bytes")]
+    Random,
+    #[error(transparent)]
+    Server(#[from] server::ServerError),
+    #[error("cannot listen for signals")]
+    Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] server::tls::TlsError),
+}
+
+impl Instance {
+    /// Starts serving `config` on sockets bound before; background work runs on `background`.
+    ///
+    /// `path` is the file to read again on a reload; without one there is none.
+    pub async fn start(
+        mut config: Config,
+        path: Option<PathBuf>,
+        bound: Bound,
+        background: &Handle,
+        drain: Drain,
+    ) -> Result<(Self, Problems), StartError> {
+        config.server.listen = bound.addresses().to_vec();
+        let verifier = Arc::new(Verifier::new());
+        let issuers = Arc::new(Issuers::new(background.clone(), verifier.shared_epoch().clone()));
+        let random_seals = Arc::new(Seals::random().map_err(|_| StartError::Random)?);
+        let kept = Arc::new(Kept { issuers: issuers.clone(), random_seals });
+        let (snapshot, warnings) = Snapshot::build(&config, &kept, 1).map_err(StartError::Config)?;
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("PORTCULLIS_COMMIT").unwrap_or("")));
+        let counted = drain.clone();
+        metrics.set_active_requests(move || counted.active());
+        let audit = Audit::open(&config.audit, &instance_name(), |text| mask::sanitize(text).into())
+            .map_err(StartError::Audit)?;
+        let tls = config.server.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+        let waiting = issuers.clone();
+        let readiness = Arc::new(Readiness::new(move || without_keys(&waiting)));
+        readiness.set_configured();
+        let live = Arc::new(Live::new(snapshot));
+        let admin = match &config.admin {
+            Some(admin) => Some(start_admin(admin.listen, &metrics, &readiness, &drain).await?),
+            None => None,
+        };
+        let workers = Workers {
+            audit: audit.clone(),
+            drain: drain.clone(),
+            live: live.clone(),
+            metrics: metrics.clone(),
+            verifier: verifier.clone(),
+        };
+        let addresses = bound.addresses().to_vec();
+        bound.serve(tls.as_ref(), &drain, move |_| {
+            let worker = workers.worker();
+            move |peer, request| proxy::handle(worker.clone(), peer, request)
+        })?;
+        readiness.set_listening();
+        let times = Times { delay: config.server.drain_delay, timeout: config.server.drain_timeout };
+        let reloader =
+            Reloader::new(config, path, kept, live, verifier, tls, audit.clone(), metrics, readiness.clone());
+        Ok((Self { addresses, admin, audit, drain, issuers, readiness, reloader, times }, warnings))
+    }
+
+    /// Where it listens, with the port chosen for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where the admin listener is.
+    pub const fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Waits until every issuer has answered once, or failed to.
+    pub async fn settled(&self) {
+        for issuer in self.issuers.all() {
+            issuer.settled().await;
+        }
+    }
+
+    /// Serves until a signal ends it; SIGHUP and changed files reload.
+    pub async fn run(&self, signals: &mut mpsc::Receiver<Signal>) -> Summary {
+        let reloader = self.reloader.clone();
+        let supervised = drain::supervise(signals, &self.drain, &self.readiness, self.times, || reloader.reload());
+        let summary = tokio::select! {
+            summary = supervised => summary,
+            () = watch::watch(&self.reloader) => unreachable_end(),
+        };
+        Lane::new(self.audit.clone()).flush(Timestamp::now());
+        summary
+    }
+}
+
+/// Watching files does not end before the process does.
+fn unreachable_end() -> Summary {
+    Summary { calls: 0, elapsed: Duration::ZERO, forced: true, streams: 0 }
+}
+
+/// What each worker thread is made from.
+#[derive(Clone)]
+struct Workers {
+    audit: Arc<Audit>,
+    drain: Drain,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    verifier: Arc<Verifier>,
+}
+
+impl Workers {
+    /// One worker's own things; called on its thread, within its runtime.
+    fn worker(&self) -> Arc<Worker> {
+        let lane = Lane::new(self.audit.clone());
+        let worker = Arc::new(Worker {
+            live: self.live.clone(),
+            verifier: self.verifier.clone(),
+            memo: Memo::default(),
+            pool: Pool::new(),
+            sinks: Sinks::new(lane, self.metrics.clone(), self.drain.clone()),
+        });
+        tick(worker.clone(), self.drain.clone());
+        worker
+    }
+}
+
+/// Issuers that have never had keys.
+fn without_keys(issuers: &Issuers) -> Vec<Arc<str>> {
+    let waiting = issuers.all().into_iter().filter(|issuer| issuer.status().last_success.is_none());
+    waiting.map(|issuer| issuer.name().clone()).collect()
+}
+
+/// Housekeeping of one worker, until the process ends.
+#[expect(clippy::disallowed_methods, reason = "ends with the worker's runtime")]
+fn tick(worker: Arc<Worker>, drain: Drain) {
+    tokio::spawn(async move {
+        let mut generation = worker.live.generation();
+        let (mut hits, mut misses) = (0, 0);
+        loop {
+            let ended = tokio::time::timeout(TICK, drain.ending().cancelled()).await.is_ok();
+            worker.sinks.lane.flush(Timestamp::now());
+            let counts = worker.memo.counts();
+            let cache = worker.sinks.metrics.token_cache();
+            cache.hit.inc_by(counts.hits - hits);
+            cache.miss.inc_by(counts.misses - misses);
+            (hits, misses) = (counts.hits, counts.misses);
+            if generation != worker.live.generation() {
+                generation = worker.live.generation();
+                worker.pool.retain(&worker.live.current().upstreams());
+            }
+            if ended {
+                return;
+            }
+        }
+    });
+}
+
+#[expect(clippy::disallowed_methods, reason = "ends with the drain it is given")]
+async fn start_admin(
+    address: SocketAddr,
+    metrics: &Arc<Metrics>,
+    readiness: &Arc<Readiness>,
+    drain: &Drain,
+) -> Result<SocketAddr, StartError> {
+    let failed = |source| StartError::Admin { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    let admin = Arc::new(Admin { hosts: Vec::new(), metrics: metrics.clone(), readiness: readiness.clone() });
+    let drain = drain.clone();
+    tokio::spawn(async move { admin::serve(listener, admin, &drain).await });
+    Ok(local)
+}
+
+/// `host/pid`, as records name the process that wrote them.
+fn instance_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}/{}", host.trim(), std::process::id())
+}

@@ -1,0 +1,127 @@
+//! Reading the configuration again: all or nothing, and the old one stays in force on any error.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::digest;
+
+use crate::audit::Audit;
+use crate::auth::Verifier;
+use crate::clock::Timestamp;
+use crate::config::{self, Config, Problems};
+use crate::server::admin::Readiness;
+use crate::server::tls::Tls;
+use crate::snapshot::{Kept, Live, Snapshot};
+use crate::telemetry::metrics::Metrics;
+
+/// What a reload needs, and what runs since the last one.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    audit: Arc<Audit>,
+    kept: Arc<Kept>,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    path: Option<PathBuf>,
+    readiness: Arc<Readiness>,
+    running: Mutex<Config>,
+    tls: Option<Arc<Tls>>,
+    verifier: Arc<Verifier>,
+}
+
+impl Reloader {
+    #[expect(clippy::too_many_arguments, reason = "each outlives a reload and is used by it")]
+    pub(super) fn new(
+        config: Config,
+        path: Option<PathBuf>,
+        kept: Arc<Kept>,
+        live: Arc<Live>,
+        verifier: Arc<Verifier>,
+        tls: Option<Arc<Tls>>,
+        audit: Arc<Audit>,
+        metrics: Arc<Metrics>,
+        readiness: Arc<Readiness>,
+    ) -> Arc<Self> {
+        let reloader = Self { audit, kept, live, metrics, path, readiness, running: Mutex::new(config), tls, verifier };
+        reloader.succeeded();
+        Arc::new(reloader)
+    }
+
+    /// Reads everything again, and reopens the audit file that a log rotation may have renamed.
+    pub(super) fn reload(&self) {
+        if let Err(error) = self.audit.reopen() {
+            tracing::error!(%error, "audit file cannot be reopened, the old one stays in use");
+        }
+        let Some(path) = &self.path else { return };
+        match self.load(path) {
+            Ok(warnings) => {
+                self.succeeded();
+                tracing::info!(
+                    generation = self.live.generation(),
+                    warnings = warnings.iter().count(),
+                    "configuration reloaded"
+                );
+            }
+            Err(problems) => {
+                self.metrics.set_reload(None);
+                self.readiness.set_reload(Some(Timestamp::now()));
+                tracing::error!(problems = %problems.render(false), "configuration not reloaded, the old one stays in force");
+            }
+        }
+    }
+
+    fn load(&self, path: &Path) -> Result<Problems, Problems> {
+        let (mut config, mut warnings) = config::load(path)?;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        warn_of_what_stays(&running, &config);
+        config.server.listen.clone_from(&running.server.listen);
+        let (snapshot, more) = Snapshot::build(&config, &self.kept, self.live.generation() + 1)?;
+        warnings.append(more);
+        if let Some(tls) = &self.tls
+            && let Err(error) = tls.reload()
+        {
+            tracing::error!(%error, "certificate not reloaded, the old one stays in use");
+        }
+        self.live.swap(snapshot);
+        // INVARIANT: after the swap, so that no verdict of the old snapshot is found under the new epoch.
+        self.verifier.advance();
+        *running = config;
+        Ok(warnings)
+    }
+
+    fn succeeded(&self) {
+        let version = self.live.current().version();
+        self.metrics.set_reload(Some((&version, Timestamp::now())));
+        self.readiness.set_reload(None);
+    }
+
+    /// The files whose change calls for a reload.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let policies = running.servers.values().flat_map(|server| running.policy_files(server));
+        let tls = running.server.tls.iter().flat_map(|tls| [tls.cert_file.clone(), tls.key_file.clone()]);
+        self.path.iter().cloned().chain(policies).chain(tls).collect()
+    }
+
+    /// SHA-256 over the files as they are now; an unreadable one counts as empty.
+    pub(super) fn digest(&self) -> Vec<u8> {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        for file in self.files() {
+            let bytes = std::fs::read(&file).unwrap_or_default();
+            hash.update(&bytes.len().to_le_bytes());
+            hash.update(&bytes);
+        }
+        hash.finish().as_ref().to_vec()
+    }
+}
+
+/// Sockets and threads outlive a reload; whoever changed their settings must know that they wait for a restart.
+fn warn_of_what_stays(running: &Config, wanted: &Config) {
+    let (old, new) = (&running.server, &wanted.server);
+    let listens = new.listen.iter().all(|address| address.port() == 0 || old.listen.contains(address));
+    if !listens || old.workers != new.workers || old.tls.is_some() != new.tls.is_some() {
+        tracing::warn!("a change of `server.listen`, `server.workers` or of whether there is TLS needs a restart");
+    }
+    if format!("{:?}", running.audit.sink) != format!("{:?}", wanted.audit.sink) {
+        tracing::warn!("a change of `audit.sinks` needs a restart");
+    }
+}

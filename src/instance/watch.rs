@@ -1,0 +1,57 @@
+//! Changed files: their folders are watched, as a Kubernetes volume swaps a link beside them, and their bytes compared.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+
+use super::reload::Reloader;
+
+/// How long writers get to finish after the first sign of a change.
+const QUIET: Duration = Duration::from_millis(200);
+/// How often bytes are compared without any sign: some file systems give none.
+const POLL: Duration = Duration::from_secs(30);
+
+/// Reloads whenever a file's bytes have changed; never returns.
+pub(super) async fn watch(reloader: &Reloader) {
+    let (sender, mut changes) = mpsc::channel(1);
+    let notify = move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // A full channel already says that something changed.
+            let _ = sender.try_send(());
+        }
+    };
+    let mut watcher = notify::recommended_watcher(notify)
+        .inspect_err(|error| tracing::warn!(%error, "files are not watched, only compared every 30 s"))
+        .ok();
+    let mut folders_watched = BTreeSet::new();
+    let mut known = reloader.digest();
+    loop {
+        for folder in folders(reloader) {
+            if let Some(watcher) = &mut watcher
+                && !folders_watched.contains(&folder)
+                && watcher.watch(&folder, RecursiveMode::NonRecursive).is_ok()
+            {
+                folders_watched.insert(folder);
+            }
+        }
+        if let Ok(Some(())) = tokio::time::timeout(POLL, changes.recv()).await {
+            tokio::time::sleep(QUIET).await;
+        }
+        let now = reloader.digest();
+        if now != known {
+            known = now;
+            reloader.reload();
+        }
+    }
+}
+
+fn folders(reloader: &Reloader) -> BTreeSet<PathBuf> {
+    let parent = |file: PathBuf| match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    reloader.files().into_iter().map(parent).collect()
+}

@@ -1,0 +1,153 @@
+//! The request as the upstream may see it: a [`Masked`] exists only where every mask has run.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use super::{Blocked, Direction, Findings, Masks};
+use crate::auth::Caller;
+use crate::json::{Splice, Value};
+use crate::mcp::headers::encode_value;
+use crate::mcp::methods::{ERROR_PLACES, Method, is_reserved_meta};
+use crate::mcp::session::{EventId, Session};
+use crate::mcp::{Message, MessageShape};
+use crate::opened::Ask;
+use crate::policy::Permit;
+
+/// A permitted request without what its masks hide. Only [`mask`] makes one.
+///
+/// Recording a request that was not masked does not compile:
+///
+/// ```compile_fail,E0308
+/// async fn skip(audit: &portcullis::audit::Lane, trail: &portcullis::trail::Trail, permit: portcullis::policy::Permit) {
+///     let _ = portcullis::audit::decided(audit, trail, permit).await;
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Masked {
+    caller: Arc<Caller>,
+    ask: Ask,
+    session: Option<Session>,
+    resumed: Option<EventId>,
+    bytes: Bytes,
+    params: Vec<(HeaderName, HeaderValue)>,
+    findings: Findings,
+    rule: Option<Arc<str>>,
+}
+
+impl Masked {
+    /// What was asked for, as it was decided.
+    pub const fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    /// The message as it will be sent; empty where there is none.
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Who asked.
+    pub const fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
+    /// What the masks found.
+    pub const fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// Every `Mcp-Param-*` header, masked as the argument it mirrors.
+    pub fn param_headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.params
+    }
+
+    /// Where a broken stream is to go on.
+    pub const fn resumed(&self) -> Option<&EventId> {
+        self.resumed.as_ref()
+    }
+
+    /// The rule that allowed it.
+    pub const fn rule(&self) -> Option<&Arc<str>> {
+        self.rule.as_ref()
+    }
+
+    /// The caller's own session.
+    pub const fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+}
+
+/// Masks arguments and answers on their way up, and drops the `_meta` keys that are neither reserved nor in `meta`.
+pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit) -> Result<Masked, Blocked> {
+    let (opened, rule) = permit.into_parts();
+    let (mut splice, mut findings) = (opened.splice, Findings::default());
+    let (bytes, params) = match &opened.ask {
+        Ask::Close | Ask::Listen => (Bytes::new(), Vec::new()),
+        Ask::Message(message) => {
+            mask_message(masks, meta, message, opened.answers, &mut splice, &mut findings)?;
+            (splice.apply(message.document().bytes()), mask_headers(masks, message, &mut findings)?)
+        }
+    };
+    Ok(Masked {
+        caller: opened.caller,
+        ask: opened.ask,
+        session: opened.session,
+        resumed: opened.resumed,
+        bytes,
+        params,
+        findings,
+        rule,
+    })
+}
+
+fn mask_message(
+    masks: &Masks,
+    meta: &[Box<str>],
+    message: &Message,
+    answers: Option<&'static Method>,
+    splice: &mut Splice,
+    findings: &mut Findings,
+) -> Result<(), Blocked> {
+    let root = message.document().root();
+    if let MessageShape::Response { .. } = message.shape() {
+        let places = answers.map_or(ERROR_PLACES, |method| method.opaque_result);
+        for (name, opaque) in [("result", places), ("error", ERROR_PLACES)] {
+            if let Some(value) = root.get(name) {
+                masks.rewrite(Direction::Arguments, value, opaque, splice, findings)?;
+            }
+        }
+        return Ok(());
+    }
+    let Some(params) = root.get("params") else { return Ok(()) };
+    drop_foreign_meta(params, meta, splice);
+    let places = message.listed().map_or(&[][..], |method| method.opaque_params);
+    masks.rewrite(Direction::Arguments, params, places, splice, findings)
+}
+
+/// A header that mirrors an argument says what the masked argument says.
+fn mask_headers(
+    masks: &Masks,
+    message: &Message,
+    findings: &mut Findings,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Blocked> {
+    let masked = message.param_headers().iter().map(|param| {
+        let value = masks.text(Direction::Arguments, &param.value, findings)?;
+        Ok((param.name.clone(), encode_value(&value)))
+    });
+    masked.collect()
+}
+
+/// `_meta` is an allow-list: reserved keys of the protocol, W3C trace keys, and what the server's `meta` names.
+pub(crate) fn drop_foreign_meta(holder: Value<'_>, meta: &[Box<str>], splice: &mut Splice) {
+    let Some(members) = holder.get("_meta") else { return };
+    let kept: Vec<_> = members
+        .members()
+        .map(|member| {
+            let name = member.name();
+            let keep = is_reserved_meta(&name) || meta.iter().any(|allowed| **allowed == *name);
+            (member, keep)
+        })
+        .collect();
+    splice.remove_members(&kept);
+}

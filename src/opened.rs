@@ -1,0 +1,110 @@
+//! Opening what travels sealed with a client: its session, its place in a stream, the server request it answers.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::auth::Caller;
+use crate::clock::Timestamp;
+use crate::json::Splice;
+use crate::mcp::session::{EventId, NoSession, ServerRequest, Session, SessionKey};
+use crate::mcp::{Era, Message, MessageShape, Method};
+use crate::route::Route;
+use crate::seal::{Binding, Seals};
+
+/// What a client asks for on an MCP endpoint.
+#[derive(Debug)]
+pub enum Ask {
+    /// DELETE: the end of a session (2025-11-25, "Session Management").
+    Close,
+    /// GET: the server's own stream, or the rest of a broken one (2025-11-25, "Listening for Messages from the Server").
+    Listen,
+    /// POST: one message.
+    Message(Message),
+}
+
+/// A request whose handles are the caller's own. Only [`open`] makes one.
+#[derive(Debug)]
+pub struct Opened {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) ask: Ask,
+    pub(crate) session: Option<Session>,
+    pub(crate) resumed: Option<EventId>,
+    pub(crate) answers: Option<&'static Method>,
+    pub(crate) splice: Splice,
+}
+
+/// Who and where a sealed value belongs to (decisions: issuer, tenant, subject, client, server and upstream origin).
+pub fn binding<'a>(route: &'a Route, caller: &'a Caller) -> Binding<'a> {
+    Binding {
+        server: &route.name,
+        upstream: route.upstream.origin(),
+        issuer: &caller.issuer,
+        tenant: caller.tenant.as_deref(),
+        subject: &caller.subject,
+        client: caller.client_id.as_deref(),
+    }
+}
+
+/// Opens every handle the request carries. One that is unknown, foreign or expired is refused without saying which.
+pub fn open(
+    seals: &Seals,
+    route: &Route,
+    headers: &HeaderMap,
+    caller: Arc<Caller>,
+    session: Result<Option<Session>, NoSession>,
+    ask: Ask,
+    now: Timestamp,
+) -> Result<Opened, NoSession> {
+    let binding = binding(route, &caller);
+    let legacy = !matches!(&ask, Ask::Message(message) if message.era() == Era::Modern);
+    // 2026-07-28: a session id that is sent all the same is ignored.
+    let session = if legacy { session? } else { None };
+    let (mut resumed, mut answers, mut splice) = (None, None, Splice::new());
+    if matches!(ask, Ask::Close) && session.is_none() {
+        return Err(NoSession);
+    }
+    if legacy {
+        if matches!(ask, Ask::Listen) {
+            resumed = header(headers, "last-event-id")?
+                .map(|sealed| EventId::open(sealed, session_key(session.as_ref()), seals, &binding, now))
+                .transpose()?;
+        }
+    }
+    if let Ask::Message(message) = &ask
+        && let MessageShape::Response { .. } = message.shape()
+    {
+        let id = message.document().pointer("/id").ok_or(NoSession)?;
+        let sealed = id.as_str().ok_or(NoSession)?;
+        let asked = ServerRequest::open(&sealed, session_key(session.as_ref()), seals, &binding, now)?;
+        answers = Some(asked.method);
+        splice.replace(id.span(), asked.raw_id.into_string());
+    }
+    Ok(Opened { caller, ask, session, resumed, answers, splice })
+}
+
+/// The session a request of the old eras names, if it names one: the caller's own, or an error.
+pub fn session_of(
+    seals: &Seals,
+    binding: &Binding<'_>,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Option<Session>, NoSession> {
+    let sealed = header(headers, "mcp-session-id")?;
+    sealed.map(|sealed| Session::open(sealed, seals, binding, now)).transpose()
+}
+
+/// What ties event and request ids to a session; requests without one share the empty one.
+pub fn session_key(session: Option<&Session>) -> SessionKey {
+    session.map_or_else(SessionKey::default, Session::key)
+}
+
+/// The only value of a header; two values are no handle of ours.
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, NoSession> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(NoSession);
+    }
+    value.to_str().map(Some).map_err(|_| NoSession)
+}

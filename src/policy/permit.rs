@@ -1,0 +1,179 @@
+//! The decision as a value: a [`Permit`] exists only where the policy said yes.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::{Decision, OnDeny, Operation, Policy};
+use crate::json::Value;
+use crate::mcp::{Access, Message, MessageShape, Method, SubjectKind};
+use crate::opened::{Ask, Opened};
+use crate::reply::Way;
+
+/// A request the policy allows. Only [`authorize`] makes one.
+///
+/// A stage that skips the decision does not compile:
+///
+/// ```compile_fail,E0451
+/// fn skip(opened: portcullis::opened::Opened) -> portcullis::policy::Permit {
+///     portcullis::policy::Permit { opened, rule: None }
+/// }
+/// ```
+///
+/// ```compile_fail,E0308
+/// fn skip(masks: &portcullis::mask::Masks, opened: portcullis::opened::Opened) {
+///     let _ = portcullis::mask::mask(masks, &[], opened);
+/// }
+/// ```
+///
+/// The same with the decision compiles:
+///
+/// ```
+/// fn keep(policy: &portcullis::policy::Policy, masks: &portcullis::mask::Masks, opened: portcullis::opened::Opened) {
+///     let permit = portcullis::policy::authorize(policy, opened);
+///     let _ = permit.map(|permit| portcullis::mask::mask(masks, &[], permit));
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    opened: Opened,
+    rule: Option<Arc<str>>,
+}
+
+impl Permit {
+    /// The rule that allowed it; `None` for what every authenticated caller may do.
+    pub const fn rule(&self) -> Option<&Arc<str>> {
+        self.rule.as_ref()
+    }
+
+    /// The request, for the next stage.
+    pub(crate) fn into_parts(self) -> (Opened, Option<Arc<str>>) {
+        (self.opened, self.rule)
+    }
+}
+
+/// Why the policy did not allow a request.
+#[derive(Clone, Debug, Error)]
+pub enum Denial {
+    /// The name is not in what this caller may see.
+    #[error("`{name}` is hidden from this caller")]
+    Hidden {
+        /// The name as the caller wrote it.
+        name: Box<str>,
+    },
+    /// No scope would help.
+    #[error("denied by {}", rule.as_deref().unwrap_or("default"))]
+    Refused {
+        /// The rule that denied, if one did.
+        rule: Option<Arc<str>>,
+        /// The author's words, shown to the client.
+        reason: Option<Arc<str>>,
+        /// How to say it.
+        on_deny: OnDeny,
+    },
+    /// A token with more scopes would be allowed.
+    #[error("`{name}` needs {}", needs.join(" "))]
+    StepUp {
+        /// The name as the caller wrote it.
+        name: Box<str>,
+        /// The rule that would allow.
+        rule: Arc<str>,
+        /// Every scope of the operation.
+        scopes: Arc<[Box<str>]>,
+        /// Those the token lacks.
+        needs: Arc<[Box<str>]>,
+    },
+}
+
+impl Denial {
+    /// The rule that decided, if one did.
+    pub const fn rule(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Hidden { .. } => None,
+            Self::Refused { rule, .. } => rule.as_ref(),
+            Self::StepUp { rule, .. } => Some(rule),
+        }
+    }
+}
+
+/// Decides a request; a subscription to several resources keeps those the caller may read and loses the others.
+pub fn authorize(policy: &Policy, mut opened: Opened) -> Result<Permit, Denial> {
+    let rule = match &opened.ask {
+        // A session of its own is all a stream or an ending needs: what flows on the stream is decided message by message.
+        Ask::Close | Ask::Listen => None,
+        Ask::Message(message) => match (message.shape(), opened.answers) {
+            (MessageShape::Response { .. }, Some(method)) => answer(policy, &opened, method)?,
+            (MessageShape::Response { .. }, None) => return Err(Denial::Hidden { name: "".into() }),
+            (MessageShape::Request { .. } | MessageShape::Notification, _) => message_rule(policy, &opened, message)?,
+        },
+    };
+    if let Ask::Message(message) = &opened.ask
+        && message.listed().is_some_and(|method| method.access == Access::Subscriptions)
+    {
+        let refused = refused_subscriptions(policy, &opened, message);
+        opened.splice.remove_items(&refused);
+    }
+    Ok(Permit { opened, rule })
+}
+
+/// An answer to a server's request is allowed while the request itself would be.
+fn answer(policy: &Policy, opened: &Opened, method: &'static Method) -> Result<Option<Arc<str>>, Denial> {
+    match method.access {
+        Access::Free => Ok(None),
+        _ => decide(policy, opened, Operation { method: method.name, kind: None, name: "" }),
+    }
+}
+
+fn message_rule(policy: &Policy, opened: &Opened, message: &Message) -> Result<Option<Arc<str>>, Denial> {
+    let Some(method) = message.method() else { return Err(Denial::Hidden { name: "".into() }) };
+    let access = method.listed().map(|listed| listed.access);
+    let method = method.name();
+    match access {
+        Some(Access::Free | Access::Subscriptions) => Ok(None),
+        Some(Access::Named) | None => decide(policy, opened, Operation { method, kind: None, name: "" }),
+        Some(Access::Completion | Access::Subject { .. }) => {
+            let Some((kind, name)) = message.subject() else { return Err(Denial::Hidden { name: "".into() }) };
+            if message.subject_is_odd() {
+                return Err(Denial::Hidden { name: name.into() });
+            }
+            decide(policy, opened, Operation { method, kind: Some(kind), name })
+        }
+    }
+}
+
+fn decide(policy: &Policy, opened: &Opened, operation: Operation<'_>) -> Result<Option<Arc<str>>, Denial> {
+    let shown = if operation.kind.is_some() { operation.name } else { operation.method };
+    match policy.decide(&opened.caller, &operation) {
+        Decision::Allow { rule } => Ok(Some(rule)),
+        Decision::Deny { hidden: true, .. } => Err(Denial::Hidden { name: shown.into() }),
+        Decision::Deny { rule, reason, on_deny, .. } => Err(Denial::Refused { rule, reason, on_deny }),
+        Decision::StepUp { rule, scopes, needs } => Err(Denial::StepUp { name: shown.into(), rule, scopes, needs }),
+    }
+}
+
+fn refused_subscriptions<'m>(policy: &Policy, opened: &Opened, message: &'m Message) -> Vec<(Value<'m>, bool)> {
+    let uris = message.document().pointer("/params/notifications/resourceSubscriptions");
+    uris.iter()
+        .flat_map(Value::items)
+        .map(|uri| (uri, uri.as_str().is_some_and(|name| may_read(policy, opened, &name))))
+        .collect()
+}
+
+fn may_read(policy: &Policy, opened: &Opened, uri: &str) -> bool {
+    let operation =
+        Operation { method: crate::mcp::methods::RESOURCES_READ, kind: Some(SubjectKind::Resource), name: uri };
+    matches!(policy.decide(&opened.caller, &operation), Decision::Allow { .. })
+}
+
+/// Whether a newer policy still allows what a stream was opened for.
+pub(crate) fn still_allows(policy: &Policy, way: &Way) -> bool {
+    let Some(method) = way.method else { return true };
+    let operation = match (method.access, &way.subject) {
+        (Access::Free | Access::Subscriptions, _) => return true,
+        (Access::Named, _) | (_, None) => Operation { method: method.name, kind: None, name: "" },
+        (Access::Completion | Access::Subject { .. }, Some((kind, name))) => {
+            Operation { method: method.name, kind: Some(*kind), name }
+        }
+    };
+    matches!(policy.decide(&way.caller, &operation), Decision::Allow { .. })
+}

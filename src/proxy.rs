@@ -1,0 +1,184 @@
+//! The path of a request, to be read first: [`handle`] answers every request, [`call`] is the pipeline.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+
+use crate::auth::{self, Memo, Presented, Verifier};
+use crate::body::{self, Body};
+use crate::clock::Timestamp;
+use crate::cors::{self, Origin};
+use crate::mask::Direction;
+use crate::mcp::{self, Head, Known, Revision};
+use crate::opened::{self, Ask};
+use crate::reject::Reject;
+use crate::reply::{self, Way};
+use crate::route::{Found, Route};
+use crate::server::{Peer, authority_of};
+use crate::snapshot::{Live, Snapshot};
+use crate::trail::{Sinks, Trail};
+use crate::upstream::{self, Answer, Pool};
+use crate::{audit, json, mask, policy};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What one worker thread works with. Nothing in it is shared with another thread but what is behind an `Arc`.
+#[derive(Debug)]
+pub struct Worker {
+    /// The configuration of now.
+    pub live: Arc<Live>,
+    /// Known tokens of the whole process.
+    pub verifier: Arc<Verifier>,
+    /// Known tokens of this thread.
+    pub memo: Memo,
+    /// Upstream connections of this thread.
+    pub pool: Pool,
+    /// Audit, metrics and log.
+    pub sinks: Arc<Sinks>,
+}
+
+/// Answers one request. Whatever happens, the answer carries the request id that audit and log know it by.
+pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
+    let snapshot = worker.live.current();
+    let (head, incoming) = request.into_parts();
+    let trail = Trail::begin(&worker.sinks, peer, &head);
+    let request_id = trail.request_id_header();
+    let origin = snapshot.origins.check(&head.headers);
+    let mut response = match find(&snapshot, &head, origin) {
+        Err(reject) => trail.refuse(&reject).await,
+        Ok(Front::Answer(response)) => trail.served(response),
+        Ok(Front::Route(route)) => exchange(&worker, &snapshot, route, &head, incoming, trail).await,
+    };
+    cors::expose(origin, response.headers_mut());
+    response.headers_mut().insert(X_REQUEST_ID, request_id);
+    response
+}
+
+/// What can be said without asking who calls.
+enum Front<'s> {
+    Answer(Response<Body>),
+    Route(&'s Arc<Route>),
+}
+
+/// Host, path and origin, in this order: nothing else is read before they fit.
+fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>) -> Result<Front<'s>, Reject> {
+    if !snapshot.serves_host(authority_of(head)?) {
+        return Err(Reject::Host);
+    }
+    match snapshot.find(head.uri.path()).ok_or(Reject::NotFound)? {
+        Found::Metadata(document) => metadata(head, document).map(Front::Answer),
+        Found::Route(_) if matches!(origin, Origin::Refused) => Err(Reject::Origin),
+        Found::Route(_) if head.method == Method::OPTIONS => Ok(Front::Answer(cors::preflight(&head.headers))),
+        Found::Route(route) => Ok(Front::Route(route)),
+    }
+}
+
+/// RFC 9728 section 3: public, for any origin, no credentials.
+fn metadata(head: &Parts, document: &Bytes) -> Result<Response<Body>, Reject> {
+    let mut response = match head.method {
+        Method::OPTIONS => cors::preflight(&head.headers),
+        Method::GET | Method::HEAD => Response::new(Body::full(document.clone())),
+        _ => return Err(Reject::Method { allow: "GET, HEAD, OPTIONS" }),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    Ok(response)
+}
+
+/// A request to a protected server: the way there, then the way back; every refusal ends the trail.
+async fn exchange(
+    worker: &Arc<Worker>,
+    snapshot: &Arc<Snapshot>,
+    route: &Arc<Route>,
+    head: &Parts,
+    incoming: Incoming,
+    mut trail: Trail,
+) -> Response<Body> {
+    trail.found(route);
+    let (way, answer) = match call(worker, snapshot, route, head, incoming, &mut trail).await {
+        Ok(answered) => answered,
+        Err(reject) => return trail.refuse(&reject).await,
+    };
+    match reply::rewrite(way, answer, trail).await {
+        Ok(response) => response,
+        Err((reject, trail)) => trail.refuse(&reject).await,
+    }
+}
+
+/// The pipeline. Each stage takes what the one before it made, so that none can be left out or swapped.
+async fn call(
+    worker: &Arc<Worker>,
+    snapshot: &Arc<Snapshot>,
+    route: &Arc<Route>,
+    head: &Parts,
+    incoming: Incoming,
+    trail: &mut Trail,
+) -> Result<(Way, Answer), Reject> {
+    let now = Timestamp::now();
+    let Presented::Bearer(bearer) = auth::credential(&head.headers, head.uri.query())? else {
+        return Err(Reject::NoCredentials);
+    };
+    let caller = worker.verifier.verify(&worker.memo, &route.acceptance, bearer, now).await?;
+    trail.identified(&caller);
+    let session = opened::session_of(&snapshot.seals, &opened::binding(route, &caller), &head.headers, now);
+    let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));
+    let ask = ask(snapshot, route, negotiated, head, incoming, trail).await?;
+    let opened = opened::open(&snapshot.seals, route, &head.headers, caller, session, ask, now)?;
+    let permit = policy::authorize(&route.policy, opened)?;
+    let masked = mask::mask(&route.masks, &route.meta, permit)
+        .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
+    let way = Way::new(worker, snapshot, route, &masked);
+    let recorded = audit::decided(trail, masked).await?;
+    let outbound = upstream::outbound(route, recorded);
+    let answer = worker.pool.send(&route.upstream, outbound.into_request()).await?;
+    Ok((way, answer))
+}
+
+/// What the client asks for: one message, a stream, or the end of a session.
+async fn ask(
+    snapshot: &Snapshot,
+    route: &Route,
+    negotiated: Option<Revision>,
+    head: &Parts,
+    incoming: Incoming,
+    trail: &mut Trail,
+) -> Result<Ask, Reject> {
+    match head.method {
+        Method::POST => {
+            let limits = &snapshot.limits;
+            let bytes = body::read(incoming, limits.request_bytes, limits.body_timeout).await?;
+            let known = Known {
+                bytes: limits.request_bytes,
+                limits: json::Limits::REQUEST,
+                names_method: &|name| route.policy.names_method(name),
+                supported: &Revision::ALL[1..],
+            };
+            let head = Head { headers: &head.headers, session: negotiated };
+            let message = mcp::admit(&head, bytes, &known).inspect_err(|error| trail.misread(error))?;
+            trail.admitted(&message);
+            Ok(Ask::Message(message))
+        }
+        Method::GET if accepts_event_stream(head) => {
+            trail.listens();
+            Ok(Ask::Listen)
+        }
+        Method::GET => Err(Reject::NotAcceptable),
+        Method::DELETE => {
+            trail.closes();
+            Ok(Ask::Close)
+        }
+        _ => Err(Reject::Method { allow: "GET, POST, DELETE, OPTIONS" }),
+    }
+}
+
+fn accepts_event_stream(head: &Parts) -> bool {
+    head.headers.get_all(ACCEPT).iter().any(|accept| {
+        accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream") || accept.contains("*/*"))
+    })
+}

@@ -1,0 +1,157 @@
+//! Every way a request can fail, and the only code that knows HTTP statuses, JSON-RPC codes and `WWW-Authenticate`.
+
+mod answer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::audit::AuditError;
+use crate::auth::{Challenges, CredentialError, VerifyError};
+use crate::body::{Body, ReadError};
+use crate::mask::{Blocked, Direction};
+use crate::mcp::session::NoSession;
+use crate::mcp::{AdmitError, Era, SubjectKind};
+use crate::policy::Denial;
+use crate::reply::ReplyError;
+use crate::server::AuthorityError;
+use crate::upstream::UpstreamError;
+
+pub use answer::tool_error;
+
+/// Why a request was refused. What the client is told is in [`Reject::respond`]; `Display` is for the log.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum Reject {
+    #[error("{0}")]
+    Admit(#[from] AdmitError),
+    #[error("audit: {0}")]
+    Audit(#[from] AuditError),
+    #[error("authority: {0}")]
+    Authority(#[from] AuthorityError),
+    #[error("mask `{}` blocks {}", blocked.mask, blocked.entity)]
+    Blocked { blocked: Blocked, direction: Direction },
+    #[error("body: {0}")]
+    Body(#[from] ReadError),
+    #[error("credential: {0}")]
+    Credential(#[from] CredentialError),
+    #[error("{0}")]
+    Denied(#[from] Denial),
+    #[error("host is not served here")]
+    Host,
+    #[error("method not allowed")]
+    Method { allow: &'static str },
+    #[error("no credentials")]
+    NoCredentials,
+    #[error("client takes no event stream")]
+    NotAcceptable,
+    #[error("no such path")]
+    NotFound,
+    #[error("origin is not allowed")]
+    Origin,
+    #[error("`Mcp-Param` headers do not match the arguments")]
+    ParamHeaders,
+    #[error("upstream answer: {0}")]
+    Reply(#[from] ReplyError),
+    #[error("unknown or foreign session")]
+    Session(#[from] NoSession),
+    #[error("token: {0}")]
+    Token(#[from] VerifyError),
+    #[error("upstream: {0}")]
+    Upstream(#[from] UpstreamError),
+}
+
+/// What an answer depends on besides the reason: what was known when it was given.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The challenges of the server asked for, once it is known.
+    pub challenges: Option<&'a Challenges>,
+    /// The era, once the message was admitted.
+    pub era: Option<Era>,
+    /// The JSON-RPC id as written, once it could be read.
+    pub id: Option<&'a Bytes>,
+    /// The request id: in the answer's text, its header, the log and the audit.
+    pub request_id: Uuid,
+    /// What the request was about, once it was admitted.
+    pub subject: Option<(SubjectKind, &'a str)>,
+    /// Whether a tool error can be answered: the message is a `tools/call` request.
+    pub tool_call: bool,
+}
+
+/// The status and JSON-RPC error code of an answer, for audit and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// HTTP status.
+    pub http: u16,
+    /// JSON-RPC error code; `None` for tool errors and answers without one.
+    pub code: Option<i32>,
+}
+
+impl Reject {
+    /// The one answer to this situation (README, "What the client receives"), with what audit and metrics record of it.
+    pub fn respond(&self, asked: &Asked<'_>) -> (Response<Body>, Status) {
+        self.answer(asked).into_response(asked)
+    }
+
+    /// A fixed word for logs, metrics and audit.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Admit(error) => error.kind(),
+            Self::Audit(_) => "audit_unavailable",
+            Self::Authority(_) | Self::Host => "host_refused",
+            Self::Blocked { .. } => "blocked",
+            Self::Body(ReadError::TooLarge { .. }) => "body_too_large",
+            Self::Body(_) => "body_broken",
+            Self::Credential(_) => "malformed",
+            Self::Denied(Denial::Hidden { .. }) => "unknown_name",
+            Self::Denied(Denial::Refused { .. }) => "policy_denied",
+            Self::Denied(Denial::StepUp { .. }) => "insufficient_scope",
+            Self::Method { .. } => "method_not_allowed",
+            Self::NoCredentials => "missing",
+            Self::NotAcceptable => "not_acceptable",
+            Self::NotFound => "not_found",
+            Self::Origin => "origin_refused",
+            Self::ParamHeaders => "header_mismatch",
+            Self::Reply(_) => "upstream_reply",
+            Self::Session(_) => "session",
+            Self::Token(error) => error.result(),
+            Self::Upstream(error) => error.kind(),
+        }
+    }
+
+    /// The rule or mask that refused, if one did.
+    pub fn rule(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Blocked { blocked, .. } => Some(&blocked.mask),
+            Self::Denied(denial) => denial.rule(),
+            _ => None,
+        }
+    }
+}
+
+/// An answer before it is written: one row of the table.
+struct Answer {
+    http: u16,
+    code: Option<i32>,
+    text: String,
+    data: Option<String>,
+    challenge: Option<HeaderValue>,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+    shape: Shape,
+}
+
+/// What carries the text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// No body at all.
+    Empty,
+    /// A JSON-RPC error object.
+    Error,
+    /// A `tools/call` result with `isError`.
+    ToolError,
+}

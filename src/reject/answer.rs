@@ -1,0 +1,269 @@
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use uuid::Uuid;
+
+use super::{Answer, Asked, Reject, Shape, Status};
+use crate::body::{Body, ReadError};
+use crate::json::quoted;
+use crate::mask::{Blocked, Direction};
+use crate::mcp::{Category, Era, SubjectKind};
+use crate::policy::{Denial, OnDeny};
+use crate::reply::ReplyError;
+use crate::server::AuthorityError;
+
+/// Codes of our own lie outside the reserved −32768…−32000 (JSON-RPC 2.0, section 5.1).
+const UNAUTHENTICATED: i32 = -31401;
+const DENIED: i32 = -31403;
+const UPSTREAM_BROKE: i32 = -31502;
+const UNAVAILABLE: i32 = -31503;
+const UPSTREAM_LATE: i32 = -31504;
+const INVALID_REQUEST: i32 = -32600;
+const INVALID_PARAMS: i32 = -32602;
+const RESOURCE_NOT_FOUND: i32 = -32002;
+const HEADER_MISMATCH: i32 = -32020;
+
+impl Reject {
+    pub(super) fn answer(&self, asked: &Asked<'_>) -> Answer {
+        match self {
+            Self::Admit(problem) => admission(problem),
+            Self::Audit(_) => {
+                error(503, UNAVAILABLE, "The call could not be recorded and was not made").after(Duration::from_secs(5))
+            }
+            Self::Authority(AuthorityError::Mismatch | AuthorityError::Missing | AuthorityError::Malformed) => {
+                empty(400)
+            }
+            Self::Host => empty(421),
+            Self::Blocked { blocked, direction } => block(blocked, *direction, asked),
+            Self::Body(ReadError::TooLarge { limit_bytes }) => {
+                error(413, INVALID_REQUEST, format!("The request body is larger than {limit_bytes} bytes"))
+            }
+            Self::Body(ReadError::Broken) => error(400, INVALID_REQUEST, "The request body broke off"),
+            Self::Body(ReadError::TooSlow) => error(408, INVALID_REQUEST, "The request body did not arrive in time"),
+            Self::Credential(problem) => error(400, UNAUTHENTICATED, problem.description())
+                .challenge(asked.challenges.map(|challenges| challenges.malformed(problem.description()))),
+            Self::Denied(denial) => denied(denial, asked),
+            Self::Method { allow } => Answer { allow: Some(allow), ..empty(405) },
+            Self::NoCredentials => error(401, UNAUTHENTICATED, "Authentication required")
+                .challenge(asked.challenges.map(|challenges| challenges.missing().clone())),
+            Self::NotAcceptable => empty(406),
+            Self::NotFound => empty(404),
+            Self::Origin => empty(403),
+            Self::ParamHeaders => {
+                error(400, HEADER_MISMATCH, "Mcp-Param headers do not match the arguments they mirror")
+            }
+            Self::Reply(problem) => reply(problem),
+            Self::Session(_) => error(404, INVALID_REQUEST, "Session not found"),
+            Self::Token(problem) => match problem.retry_after() {
+                Some(pause) => error(503, UNAVAILABLE, "Access tokens cannot be checked at the moment").after(pause),
+                None => error(401, UNAUTHENTICATED, problem.description())
+                    .challenge(asked.challenges.map(|challenges| challenges.invalid(problem.description()))),
+            },
+            Self::Upstream(problem) if problem.is_timeout() => {
+                error(504, UPSTREAM_LATE, "The upstream server did not answer in time")
+            }
+            Self::Upstream(problem) if problem.is_unreachable() => {
+                error(502, UNAVAILABLE, "The upstream server cannot be reached")
+            }
+            Self::Upstream(_) => error(502, UPSTREAM_BROKE, "The upstream server broke off"),
+        }
+    }
+}
+
+fn admission(problem: &crate::mcp::AdmitError) -> Answer {
+    let http = match problem.category() {
+        Category::BadRequest => 400,
+        Category::MediaType => 415,
+        Category::TooLarge => 413,
+        Category::NotFound => 404,
+        Category::Rpc => 200,
+    };
+    if http == 415 {
+        return empty(http);
+    }
+    Answer { data: problem.data(), ..error(http, problem.code(), problem.text()) }
+}
+
+fn denied(denial: &Denial, asked: &Asked<'_>) -> Answer {
+    match denial {
+        Denial::Hidden { name } => hidden(name, asked),
+        Denial::Refused { rule, reason, on_deny } => {
+            let mut text = "Denied by policy".to_owned();
+            if let Some(rule) = rule {
+                let _ = write!(text, " (rule {rule})");
+            }
+            if let Some(reason) = reason {
+                let _ = write!(text, ": {reason}");
+            }
+            let data =
+                rule.as_ref().map(|rule| format!(r#"{{"rule":{},"request_id":"{}"}}"#, quoted(rule), asked.request_id));
+            let answer = Answer { data, ..error(200, DENIED, with_request(text, asked.request_id)) };
+            match on_deny {
+                OnDeny::Http403 => Answer { http: 403, ..answer },
+                OnDeny::ToolError => answer.as_tool_error(asked),
+                OnDeny::Error => answer.unless_unanswerable(asked),
+            }
+        }
+        Denial::StepUp { name, scopes, needs, .. } => {
+            // Some clients drop the header: the text names what is missing.
+            let text = format!("{name} needs {}", needs.join(" "));
+            error(403, DENIED, text.clone()).challenge(
+                asked.challenges.map(|challenges| challenges.insufficient(scopes.iter().map(|scope| &**scope), &text)),
+            )
+        }
+    }
+}
+
+/// What policy hides answers like what does not exist.
+fn hidden(name: &str, asked: &Asked<'_>) -> Answer {
+    match asked.subject.map(|(kind, _)| kind) {
+        Some(SubjectKind::Tool) => error(200, INVALID_PARAMS, format!("Unknown tool: {name}")),
+        Some(SubjectKind::Prompt) => error(200, INVALID_PARAMS, format!("Unknown prompt: {name}")),
+        Some(SubjectKind::Resource | SubjectKind::ResourceTemplate) => {
+            let code = if asked.era == Some(Era::Modern) { INVALID_PARAMS } else { RESOURCE_NOT_FOUND };
+            Answer { data: Some(format!(r#"{{"uri":{}}}"#, quoted(name))), ..error(200, code, "Resource not found") }
+        }
+        None => {
+            let http = if asked.era == Some(Era::Modern) { 404 } else { 200 };
+            error(http, -32601, "Method not found")
+        }
+    }
+    .unless_unanswerable(asked)
+}
+
+fn block(blocked: &Blocked, direction: Direction, asked: &Asked<'_>) -> Answer {
+    let place = match direction {
+        Direction::Arguments => "arguments",
+        Direction::Result => "result",
+    };
+    let text = format!("Blocked: {place} contained {} (rule {})", blocked.entity, blocked.mask);
+    error(200, DENIED, with_request(text, asked.request_id)).as_tool_error(asked)
+}
+
+fn reply(problem: &ReplyError) -> Answer {
+    match problem {
+        ReplyError::RateLimited { retry_after } => {
+            let answer = error(429, -31429, "The upstream server asks for fewer calls");
+            Answer { retry_after: *retry_after, ..answer }
+        }
+        ReplyError::Refused { status } => error(*status, UPSTREAM_BROKE, "The upstream server refused the request"),
+        ReplyError::Session => error(404, INVALID_REQUEST, "Session not found"),
+        ReplyError::Credential { .. } => {
+            error(502, UPSTREAM_BROKE, "The upstream server refused the proxy's own credential")
+        }
+        _ => error(502, UPSTREAM_BROKE, "The upstream server's answer is not usable"),
+    }
+}
+
+fn with_request(mut text: String, request_id: Uuid) -> String {
+    if !text.ends_with('.') {
+        text.push('.');
+    }
+    let _ = write!(text, " Request {request_id}");
+    text
+}
+
+fn empty(http: u16) -> Answer {
+    Answer { shape: Shape::Empty, code: None, ..error(http, 0, "") }
+}
+
+fn error(http: u16, code: i32, text: impl Into<String>) -> Answer {
+    Answer {
+        http,
+        code: Some(code),
+        text: text.into(),
+        data: None,
+        challenge: None,
+        retry_after: None,
+        allow: None,
+        shape: Shape::Error,
+    }
+}
+
+impl Answer {
+    fn after(self, pause: Duration) -> Self {
+        Self { retry_after: Some(pause), ..self }
+    }
+
+    fn challenge(self, challenge: Option<HeaderValue>) -> Self {
+        Self { challenge, ..self }
+    }
+
+    /// A tool error where the message can have one, so that the model reads the text.
+    fn as_tool_error(self, asked: &Asked<'_>) -> Self {
+        if asked.tool_call && asked.id.is_some() {
+            return Self { shape: Shape::ToolError, code: None, ..self };
+        }
+        self.unless_unanswerable(asked)
+    }
+
+    /// Messages without an id have no JSON-RPC answer: HTTP must say no.
+    fn unless_unanswerable(self, asked: &Asked<'_>) -> Self {
+        if asked.id.is_none() && self.http == 200 { Self { http: 400, ..self } } else { self }
+    }
+
+    pub(super) fn into_response(self, asked: &Asked<'_>) -> (Response<Body>, Status) {
+        let status = Status { http: self.http, code: self.code };
+        let body = match self.shape {
+            Shape::Empty => Body::Empty,
+            Shape::Error => Body::full(self.error_object(asked)),
+            Shape::ToolError => Body::full(tool_error(asked, &self.text)),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        if self.shape != Shape::Empty {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(pause) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        (response, status)
+    }
+
+    /// JSON-RPC 2.0 section 5.1; the id is left out, never null, where it is not known.
+    fn error_object(&self, asked: &Asked<'_>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(160 + self.text.len());
+        out.extend_from_slice(br#"{"jsonrpc":"2.0","#);
+        push_id(&mut out, asked);
+        let code = self.code.unwrap_or(INVALID_REQUEST);
+        out.extend_from_slice(format!(r#""error":{{"code":{code},"message":{}"#, quoted(&self.text)).as_bytes());
+        if let Some(data) = &self.data {
+            out.extend_from_slice(br#","data":"#);
+            out.extend_from_slice(data.as_bytes());
+        }
+        out.extend_from_slice(b"}}");
+        out
+    }
+}
+
+fn push_id(out: &mut Vec<u8>, asked: &Asked<'_>) {
+    if let Some(id) = asked.id {
+        out.extend_from_slice(br#""id":"#);
+        out.extend_from_slice(id);
+        out.push(b',');
+    }
+}
+
+/// A `tools/call` result that tells the model why there is none (MCP 2025-11-25 and later, "Tool execution errors").
+pub fn tool_error(asked: &Asked<'_>, text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(160 + text.len());
+    out.extend_from_slice(br#"{"jsonrpc":"2.0","#);
+    push_id(&mut out, asked);
+    out.extend_from_slice(br#""result":{"#);
+    if asked.era == Some(Era::Modern) {
+        out.extend_from_slice(br#""resultType":"complete","#);
+    }
+    out.extend_from_slice(
+        format!(r#""content":[{{"type":"text","text":{}}}],"isError":true}}}}"#, quoted(text)).as_bytes(),
+    );
+    out
+}

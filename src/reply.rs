@@ -1,0 +1,280 @@
+//! The way back: an upstream's answer is admitted, filtered and masked before a byte of it reaches the client.
+//!
+//! JSON is collected to a limit, an event stream is rewritten event by event. What is neither, does not parse, is too
+//! large or is compressed is refused. Of the upstream's headers none is copied.
+
+mod list;
+mod message;
+mod refusal;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use thiserror::Error;
+
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::clock::Timestamp;
+use crate::mask::Masked;
+use crate::mcp::inbound::InboundError;
+use crate::mcp::methods::{self, Method};
+use crate::mcp::session::{Capabilities, Session};
+use crate::mcp::{Era, MessageShape, Revision, RpcId, SubjectKind};
+use crate::opened::{Ask, binding};
+use crate::proxy::Worker;
+use crate::reject::Reject;
+use crate::route::Route;
+use crate::snapshot::Snapshot;
+use crate::trail::{Ending, Trail};
+use crate::upstream::Answer;
+
+pub use stream::Stream;
+
+const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// How long a session id opens; the upstream may end the session earlier.
+const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Why an upstream's answer is not passed on.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum ReplyError {
+    #[error("{0}")]
+    Admit(#[from] InboundError),
+    #[error("the upstream refused the proxy's credential with {status}")]
+    Credential { status: u16 },
+    #[error("content type or coding is not one of MCP's")]
+    MediaType,
+    #[error("no answer to the request")]
+    Missing,
+    #[error("the upstream asks for fewer calls")]
+    RateLimited { retry_after: Option<Duration> },
+    #[error("the upstream refused with {status}")]
+    Refused { status: u16 },
+    #[error("the upstream does not know the session")]
+    Session,
+    #[error("unexpected status {status}")]
+    Status { status: u16 },
+}
+
+/// What the way back needs to know of the way there.
+#[derive(Debug)]
+pub struct Way {
+    /// Who asked.
+    pub caller: Arc<Caller>,
+    /// The era of the request; a GET is of the old one.
+    pub era: Era,
+    /// The method asked for; `None` for a GET stream that resumes nothing.
+    pub method: Option<&'static Method>,
+    /// The id asked with, as written; `None` where no response is due.
+    pub id: Option<RpcId>,
+    /// The server asked for, as it was when the request came.
+    pub route: Arc<Route>,
+    /// The revision messages are read by.
+    pub revision: Revision,
+    /// The session the request ran in, or the one its `initialize` opens.
+    pub session: Option<Session>,
+    /// The generation the request was decided by.
+    pub snapshot: Arc<Snapshot>,
+    /// The name asked for.
+    pub subject: Option<(SubjectKind, Box<str>)>,
+    /// What the client can do, where it opens a session.
+    capabilities: Capabilities,
+    /// The thread the request runs on.
+    pub worker: Arc<Worker>,
+}
+
+impl Way {
+    /// The way back of a masked request.
+    pub fn new(worker: &Arc<Worker>, snapshot: &Arc<Snapshot>, route: &Arc<Route>, masked: &Masked) -> Self {
+        let mut way = Self {
+            caller: masked.caller().clone(),
+            era: Era::Legacy,
+            method: None,
+            id: None,
+            route: route.clone(),
+            revision: masked.session().map_or(Revision::UNSTATED, |session| session.revision),
+            session: masked.session().cloned(),
+            snapshot: snapshot.clone(),
+            subject: None,
+            capabilities: Capabilities::default(),
+            worker: worker.clone(),
+        };
+        match (masked.ask(), masked.resumed()) {
+            (Ask::Message(message), _) => {
+                way.era = message.era();
+                way.revision = message.revision();
+                way.method = message.listed();
+                if let MessageShape::Request { id } = message.shape() {
+                    way.id = Some(id.clone());
+                }
+                if way.opens_session() {
+                    way.capabilities = message.client_capabilities();
+                }
+                way.subject = message.subject().map(|(kind, name)| (kind, name.into()));
+            }
+            (Ask::Listen, Some(resumed)) => {
+                way.method = resumed.method.as_deref().and_then(methods::find);
+                way.id = resumed.rpc_id.as_deref().and_then(RpcId::from_raw);
+            }
+            (Ask::Close | Ask::Listen, _) => {}
+        }
+        way
+    }
+
+    fn opens_session(&self) -> bool {
+        self.era == Era::Legacy && self.method.is_some_and(methods::is_initialize)
+    }
+}
+
+/// Turns an upstream's answer into the client's; the trail ends here, or with the stream.
+pub async fn rewrite(mut way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Body>, (Reject, Trail)> {
+    trail.answered();
+    if let Err(error) = usable_status(&way, &answer) {
+        return Err((error.into(), trail));
+    }
+    if way.opens_session() {
+        way.session = provisional_session(&way, &answer.headers);
+    }
+    let response = match media_type(&answer.headers) {
+        Media::EventStream if answer.status.is_success() => stream(way, answer, trail).await,
+        Media::Json => json(way, answer, trail).await?,
+        Media::None if answer.status.is_success() && way.id.is_none() => accepted(answer.status, trail).await?,
+        Media::None | Media::EventStream | Media::Other if !answer.status.is_success() => {
+            let status = answer.status.as_u16();
+            return Err((ReplyError::Refused { status }.into(), trail));
+        }
+        _ => return Err((ReplyError::MediaType.into(), trail)),
+    };
+    Ok(response)
+}
+
+/// The statuses that say something about the proxy, not about the caller, become answers of our own.
+fn usable_status(way: &Way, answer: &Answer) -> Result<(), ReplyError> {
+    let status = answer.status.as_u16();
+    match status {
+        200..=299 => Ok(()),
+        401 | 403 => Err(ReplyError::Credential { status }),
+        404 if way.session.is_some() && !way.opens_session() => Err(ReplyError::Session),
+        429 => Err(ReplyError::RateLimited { retry_after: retry_after(&answer.headers) }),
+        400..=499 => Ok(()),
+        _ => Err(ReplyError::Status { status }),
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+enum Media {
+    EventStream,
+    Json,
+    None,
+    Other,
+}
+
+/// The answer's media type without parameters; a coded body is never decoded, so it is none of ours.
+fn media_type(headers: &HeaderMap) -> Media {
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Media::Other;
+    }
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let Some(value) = values.next() else { return Media::None };
+    if values.next().is_some() {
+        return Media::Other;
+    }
+    let value = value.as_bytes();
+    let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let media = parts.next().unwrap_or_default();
+    let utf8 = parts.all(|parameter| {
+        !parameter.to_ascii_lowercase().starts_with(b"charset=")
+            || matches!(parameter[8..].to_ascii_lowercase().as_slice(), b"utf-8" | b"\"utf-8\"")
+    });
+    match media {
+        _ if !utf8 => Media::Other,
+        media if media.eq_ignore_ascii_case(b"text/event-stream") => Media::EventStream,
+        media if media.eq_ignore_ascii_case(b"application/json") => Media::Json,
+        _ => Media::Other,
+    }
+}
+
+/// The session an `initialize` opens (2025-11-25, "Session Management"); its revision is known with the answer's body.
+fn provisional_session(way: &Way, headers: &HeaderMap) -> Option<Session> {
+    let upstream_id = headers.get(MCP_SESSION_ID)?.to_str().ok()?;
+    Some(Session {
+        upstream_id: Some(upstream_id.into()),
+        revision: Revision::UNSTATED,
+        capabilities: way.capabilities,
+    })
+}
+
+/// The client's own handle of a session just opened: sealed to it, so that nobody else can use it.
+fn name_session(way: &Way, negotiated: Option<Revision>, headers: &mut HeaderMap) {
+    let Some(session) = way.session.as_ref().filter(|_| way.opens_session()) else { return };
+    let session = Session { revision: negotiated.unwrap_or(session.revision), ..session.clone() };
+    let seals = &way.snapshot.seals;
+    let sealed = session.seal(seals, &binding(&way.route, &way.caller), Timestamp::now(), SESSION_LIFETIME);
+    if let Some(id) = sealed.ok().and_then(|sealed| HeaderValue::try_from(sealed).ok()) {
+        headers.insert(MCP_SESSION_ID, id);
+    }
+}
+
+async fn json(way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Body>, (Reject, Trail)> {
+    let status = answer.status;
+    let bytes = match answer.body.collect_limited(way.snapshot.limits.answer_bytes).await {
+        Ok(bytes) => bytes,
+        Err(error) => return Err((error.into(), trail)),
+    };
+    if way.id.is_none() {
+        // The answer to a notification or response carries nothing a client may see.
+        return if status.is_success() {
+            accepted(status, trail).await
+        } else {
+            Err((ReplyError::Refused { status: status.as_u16() }.into(), trail))
+        };
+    }
+    let answer = match message::answer(&way, bytes, trail.findings_mut()) {
+        Ok(answer) => answer,
+        Err(_) if !status.is_success() => {
+            return Err((ReplyError::Refused { status: status.as_u16() }.into(), trail));
+        }
+        Err(error) => return Err((error, trail)),
+    };
+    let ending = Ending { http: status.as_u16(), code: answer.code, tool_error: answer.tool_error, error: None };
+    if let Err((error, trail)) = trail.end(ending).await {
+        return Err((error.into(), trail));
+    }
+    let mut response = Response::new(Body::full(answer.bytes));
+    *response.status_mut() = status;
+    name_session(&way, answer.negotiated, response.headers_mut());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+async fn accepted(status: StatusCode, trail: Trail) -> Result<Response<Body>, (Reject, Trail)> {
+    let ending = Ending { http: status.as_u16(), code: None, tool_error: false, error: None };
+    trail.end(ending).await.map_err(|(error, trail)| (error.into(), trail))?;
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+async fn stream(way: Way, answer: Answer, trail: Trail) -> Response<Body> {
+    let mut headers = HeaderMap::with_capacity(8);
+    let mut stream = Box::new(Stream::new(way, answer.body, trail));
+    if stream.way().opens_session() {
+        // The session's handle holds the revision, which only the answer tells.
+        let negotiated = stream.until_answered().await;
+        name_session(stream.way(), negotiated, &mut headers);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    let mut response = Response::new(Body::Stream(stream));
+    *response.headers_mut() = headers;
+    response
+}

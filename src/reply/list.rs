@@ -1,0 +1,22 @@
+//! Lists show what a caller may use: the same code decides here and at the call (decisions: "One evaluation").
+
+use crate::auth::Caller;
+use crate::json::{Splice, Value};
+use crate::mcp::methods::List;
+use crate::policy::Policy;
+
+/// Takes out of a list result what the policy hides from the caller; says how many items went.
+///
+/// Cursors stay: a page may be empty and still have a next one. An item without a name is no item a rule could allow.
+pub(super) fn filter(policy: &Policy, caller: &Caller, list: &List, result: Value<'_>, splice: &mut Splice) -> usize {
+    let Some(items) = result.get(list.items) else { return 0 };
+    let kept: Vec<_> = items
+        .items()
+        .map(|item| {
+            let name = item.get(list.key).and_then(|name| name.as_str());
+            (item, name.is_some_and(|name| policy.lists(caller, list.kind, &name)))
+        })
+        .collect();
+    splice.remove_items(&kept);
+    kept.iter().filter(|(_, keep)| !keep).count()
+}

@@ -1,0 +1,174 @@
+//! One message on its way to the client: admitted, filtered, sealed where it carries handles, masked. Pure.
+
+use bytes::Bytes;
+
+use super::{ReplyError, Way, list};
+use crate::clock::Timestamp;
+use crate::json::{Document, Splice, Value, quoted};
+use crate::mask::{Direction, Findings, drop_foreign_meta};
+use crate::mcp::methods::{self, ERROR_PLACES, Method};
+use crate::mcp::session::ServerRequest;
+use crate::mcp::{Access, Inbound, Revision, SubjectKind, admit_streamed};
+use crate::opened::{binding, session_key};
+use crate::policy::{Decision, Operation};
+use crate::reject::Reject;
+
+/// A response as the client may see it.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) bytes: Bytes,
+    /// The JSON-RPC error code, if it is an error.
+    pub(super) code: Option<i32>,
+    /// The revision an `initialize` result settles.
+    pub(super) negotiated: Option<Revision>,
+    /// Whether it is a tool result with `isError`.
+    pub(super) tool_error: bool,
+}
+
+/// What becomes of a message that came on a stream.
+#[derive(Debug)]
+pub(super) enum Passed {
+    /// A notification, or a server's request, to be sent on.
+    Aside(Bytes),
+    /// Not for this client: unknown, hidden or out of place.
+    Dropped,
+    /// A server's request the policy refuses; these bytes tell the server so.
+    Refused(Bytes),
+    /// The response the request waited for.
+    Response(Response),
+}
+
+/// Rewrites the one message of a JSON answer; anything but the response asked for is an error.
+pub(super) fn answer(way: &Way, bytes: Bytes, findings: &mut Findings) -> Result<Response, Reject> {
+    match passed(way, bytes, findings)? {
+        Passed::Response(response) => Ok(response),
+        Passed::Aside(_) | Passed::Dropped | Passed::Refused(_) => Err(ReplyError::Missing.into()),
+    }
+}
+
+/// Rewrites one message from upstream.
+pub(super) fn passed(way: &Way, bytes: Bytes, findings: &mut Findings) -> Result<Passed, Reject> {
+    let inbound = match admit_streamed(bytes, way.id.as_ref(), way.revision) {
+        Ok(inbound) => inbound,
+        Err(error) if error.is_dropped() => return Ok(Passed::Dropped),
+        Err(error) => return Err(ReplyError::from(error).into()),
+    };
+    match &inbound {
+        Inbound::Response { document } => response(way, document, findings).map(Passed::Response),
+        Inbound::Notification { document, method } => notification(way, document, method, findings),
+        Inbound::Request { document, method, .. } => request(way, document, method, findings),
+    }
+}
+
+fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<Response, Reject> {
+    let root = document.root();
+    let mut splice = Splice::new();
+    if let Some(error) = root.get("error") {
+        masked(way, error, ERROR_PLACES, &mut splice, findings)?;
+        let code = error.get("code").and_then(|code| code.as_i64()).and_then(|code| i32::try_from(code).ok());
+        return Ok(Response { bytes: splice.apply(document.bytes()), code, negotiated: None, tool_error: false });
+    }
+    let Some(result) = root.get("result") else { return Err(ReplyError::Missing.into()) };
+    let policy = &way.route.policy;
+    if let Some(list) = way.method.and_then(|method| method.list.as_ref()) {
+        list::filter(policy, &way.caller, list, result, &mut splice);
+    }
+    drop_foreign_meta(result, &way.route.meta, &mut splice);
+    keep_private(result, &mut splice);
+    let places = way.method.map_or(&[][..], |method| method.opaque_result);
+    masked(way, result, places, &mut splice, findings)?;
+    let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
+    let negotiated = match way.opens_session() {
+        true => result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?)),
+        false => None,
+    };
+    Ok(Response { bytes: splice.apply(document.bytes()), code: None, negotiated, tool_error })
+}
+
+/// What is filtered or masked for one caller is no other's (2026-07-28, caching: `cacheScope`).
+fn keep_private(result: Value<'_>, splice: &mut Splice) {
+    if let Some(scope) = result.get("cacheScope")
+        && scope.raw() != b"\"private\""
+    {
+        splice.replace(scope.span(), "\"private\"");
+    }
+}
+
+fn notification(
+    way: &Way,
+    document: &Document,
+    method: &'static Method,
+    findings: &mut Findings,
+) -> Result<Passed, Reject> {
+    if methods::is_cancelled(method) {
+        // It names a request by the server's own id, which the client has never seen.
+        return Ok(Passed::Dropped);
+    }
+    let mut splice = Splice::new();
+    if let Some(params) = document.root().get("params") {
+        if let Access::Subject { kind, pointer } = method.access
+            && !visible(way, kind, params.pointer(pointer).and_then(|name| name.as_str()).as_deref())
+        {
+            return Ok(Passed::Dropped);
+        }
+        drop_foreign_meta(params, &way.route.meta, &mut splice);
+        masked(way, params, method.opaque_params, &mut splice, findings)?;
+    }
+    Ok(Passed::Aside(splice.apply(document.bytes())))
+}
+
+fn visible(way: &Way, kind: SubjectKind, name: Option<&str>) -> bool {
+    name.is_some_and(|name| way.route.policy.lists(&way.caller, kind, name))
+}
+
+/// A server's request to the client (old eras): decided like a call of that method, its id sealed so that only the answer
+/// to it is one.
+fn request(way: &Way, document: &Document, method: &'static Method, findings: &mut Findings) -> Result<Passed, Reject> {
+    let root = document.root();
+    let Some(id) = root.get("id") else { return Ok(Passed::Dropped) };
+    let Some(sealed) = seal_request(way, method, id).filter(|_| allowed(way, method)) else {
+        return Ok(Passed::Refused(refusal(id)));
+    };
+    let mut splice = Splice::new();
+    splice.replace(id.span(), quoted(&sealed));
+    if let Some(params) = root.get("params") {
+        drop_foreign_meta(params, &way.route.meta, &mut splice);
+        masked(way, params, method.opaque_params, &mut splice, findings)?;
+    }
+    Ok(Passed::Aside(splice.apply(document.bytes())))
+}
+
+fn allowed(way: &Way, method: &'static Method) -> bool {
+    let operation = Operation { method: method.name, kind: None, name: "" };
+    match method.access {
+        Access::Free => true,
+        _ => matches!(way.route.policy.decide(&way.caller, &operation), Decision::Allow { .. }),
+    }
+}
+
+fn seal_request(way: &Way, method: &'static Method, id: Value<'_>) -> Option<String> {
+    let raw_id = std::str::from_utf8(id.raw()).ok()?.into();
+    let binding = binding(&way.route, &way.caller);
+    let asked = ServerRequest { raw_id, method };
+    asked.seal(session_key(way.session.as_ref()), &way.snapshot.seals, &binding, Timestamp::now()).ok()
+}
+
+fn refusal(id: Value<'_>) -> Bytes {
+    let mut out = br#"{"jsonrpc":"2.0","id":"#.to_vec();
+    out.extend_from_slice(id.raw());
+    out.extend_from_slice(br#","error":{"code":-31403,"message":"Not allowed by policy"}}"#);
+    out.into()
+}
+
+fn masked(
+    way: &Way,
+    value: Value<'_>,
+    places: &'static [&'static str],
+    splice: &mut Splice,
+    findings: &mut Findings,
+) -> Result<(), Reject> {
+    way.route
+        .masks
+        .rewrite(Direction::Result, value, places, splice, findings)
+        .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Result })
+}

@@ -1,0 +1,240 @@
+//! An event stream on its way to the client: each event is rewritten the moment it is complete, and none waits for the next.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::message::{self, Passed};
+use super::{ReplyError, Way};
+use crate::clock::Timestamp;
+use crate::mcp::session::EventId;
+use crate::mcp::sse::{self, Event, EventName, Line, Outgoing, Splitter};
+use crate::mcp::{Era, Revision};
+use crate::opened::{binding, session_key};
+use crate::policy;
+use crate::reject::Reject;
+use crate::server::drain;
+use crate::trail::{Ending, Trail};
+use crate::upstream::AnswerBody;
+
+/// Proxies in between close connections that stay silent; a comment every 15 s keeps them open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// A rewritten event stream: the body of an answer.
+///
+/// It ends with the response it carries, with the upstream, with the caller's token, when a newer policy denies what it
+/// was opened for, or when the proxy drains. Dropping it closes the upstream connection at once.
+#[derive(Debug)]
+pub struct Stream {
+    /// `None` once nothing more is to come.
+    upstream: Option<AnswerBody>,
+    splitter: Splitter,
+    way: Way,
+    /// `None` once the audit has the ending.
+    trail: Option<Trail>,
+    out: BytesMut,
+    /// Whether an event carried an id: such a stream may break off and be resumed.
+    resumable: bool,
+    /// What an `initialize` answered here settled.
+    negotiated: Option<Revision>,
+    tick: Pin<Box<Sleep>>,
+    drained: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Counts it among the open ones.
+    _counted: drain::Stream,
+}
+
+impl Stream {
+    pub(super) fn new(way: Way, upstream: AnswerBody, trail: Trail) -> Self {
+        let counted = trail.sinks.drain.stream();
+        let drained = Box::pin(trail.sinks.drain.ending().clone().cancelled_owned());
+        let splitter = Splitter::new(way.snapshot.limits.event_bytes);
+        Self {
+            upstream: Some(upstream),
+            splitter,
+            way,
+            trail: Some(trail),
+            out: BytesMut::new(),
+            resumable: false,
+            negotiated: None,
+            tick: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+            drained,
+            _counted: counted,
+        }
+    }
+
+    pub(super) const fn way(&self) -> &Way {
+        &self.way
+    }
+
+    /// Reads until the response is here, or there will be none; what was read goes out first. Says what it settled.
+    pub(super) async fn until_answered(&mut self) -> Option<Revision> {
+        let mut read = BytesMut::new();
+        while self.trail.is_some() {
+            let Some(chunk) = std::future::poll_fn(|cx| self.poll_chunk(cx)).await else { break };
+            read.extend_from_slice(&chunk);
+        }
+        read.unsplit(std::mem::take(&mut self.out));
+        self.out = read;
+        self.negotiated
+    }
+
+    /// The next bytes for the client; `None` at the end.
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if !self.out.is_empty() {
+                return Poll::Ready(Some(self.out.split().freeze()));
+            }
+            let Some(upstream) = &mut self.upstream else { return Poll::Ready(None) };
+            match Pin::new(upstream).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.feed(data);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => self.fail(&Reject::Upstream(error)),
+                Poll::Ready(None) => self.upstream_ended(),
+                Poll::Pending => ready!(self.poll_idle(cx)),
+            }
+        }
+    }
+
+    /// What happens while the upstream is silent.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.drained.as_mut().poll(cx).is_ready() {
+            self.finish(Ending::stopped("drain"));
+            return Poll::Ready(());
+        }
+        ready!(self.tick.as_mut().poll(cx));
+        self.tick.as_mut().reset(tokio::time::Instant::from_std(crate::clock::monotonic()) + KEEP_ALIVE);
+        if self.still_allowed() {
+            self.out.extend_from_slice(sse::KEEP_ALIVE);
+        }
+        Poll::Ready(())
+    }
+
+    fn feed(&mut self, data: Bytes) {
+        self.splitter.feed(data);
+        while let Some(event) = self.splitter.next_event() {
+            match event {
+                Ok(event) => self.event(event),
+                Err(_) => self.fail(&ReplyError::MediaType.into()),
+            }
+            if self.upstream.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn event(&mut self, mut event: Event) {
+        if event.name() != Some(EventName::Message) || !self.still_allowed() {
+            return;
+        }
+        let data = event.data.take();
+        let id = self.event_id(&event);
+        let Some(data) = data.filter(|data| !data.is_empty()) else {
+            // 2025-11-25, "Sending Messages to the Server": a priming event stays one.
+            let line = Line::empty();
+            return self.send(id.as_deref(), event.retry, Some(&line));
+        };
+        let Some(trail) = &mut self.trail else { return };
+        match message::passed(&self.way, data, trail.findings_mut()) {
+            Ok(Passed::Aside(bytes)) => self.send(id.as_deref(), event.retry, Some(&Line::of_json(bytes))),
+            Ok(Passed::Dropped) => {}
+            Ok(Passed::Refused(bytes)) => super::refusal::tell(&self.way, bytes),
+            Ok(Passed::Response(response)) => {
+                self.negotiated = response.negotiated;
+                let ending = Ending { http: 200, code: response.code, tool_error: response.tool_error, error: None };
+                if self.finish(ending) {
+                    self.send(id.as_deref(), None, Some(&Line::of_json(response.bytes)));
+                }
+            }
+            Err(reject) => self.fail(&reject),
+        }
+    }
+
+    fn send(&mut self, id: Option<&str>, retry: Option<u64>, data: Option<&Line>) {
+        self.out.extend_from_slice(&Outgoing { name: EventName::Message, id, retry, data }.encode());
+    }
+
+    /// The id the client may resume from: the upstream's, sealed with what the stream belongs to; none in 2026-07-28.
+    fn event_id(&mut self, event: &Event) -> Option<String> {
+        let upstream_id = std::str::from_utf8(event.id.as_deref()?).ok()?;
+        if self.way.era == Era::Modern {
+            return None;
+        }
+        self.resumable = true;
+        let way = &self.way;
+        let id = EventId {
+            upstream_id: upstream_id.into(),
+            method: way.method.map(|method| method.name.into()),
+            rpc_id: way.id.as_ref().and_then(|id| std::str::from_utf8(id.raw()).ok()).map(Into::into),
+            subject: way.subject.as_ref().map(|(_, name)| name.clone()),
+        };
+        let key = session_key(way.session.as_ref());
+        let binding = binding(&way.route, &way.caller);
+        id.seal(key, &way.snapshot.seals, &binding, Timestamp::now(), super::SESSION_LIFETIME).ok()
+    }
+
+    /// Whether the caller's token and the policy of now still carry the stream; ends it where they do not.
+    fn still_allowed(&mut self) -> bool {
+        if self.way.caller.expires <= Timestamp::now() {
+            self.finish(Ending::stopped("token_expired"));
+            return false;
+        }
+        let live = &self.way.worker.live;
+        if live.generation() == self.way.snapshot.generation {
+            return true;
+        }
+        let snapshot = live.current();
+        let Some(route) = snapshot.route(&self.way.route.path) else {
+            self.finish(Ending::stopped("server_removed"));
+            return false;
+        };
+        if !policy::still_allows(&route.policy, &self.way) {
+            self.finish(Ending::stopped("policy_changed"));
+            return false;
+        }
+        self.way.route = route;
+        self.way.snapshot = snapshot;
+        true
+    }
+
+    fn upstream_ended(&mut self) {
+        if self.way.id.is_none() || self.resumable {
+            self.finish(Ending { http: 200, code: None, tool_error: false, error: None });
+        } else {
+            self.fail(&ReplyError::Missing.into());
+        }
+    }
+
+    /// Tells the client why there is no answer, where it waits for one, and ends.
+    fn fail(&mut self, reject: &Reject) {
+        let Some(trail) = &self.trail else { return };
+        let (bytes, status) = trail.event_for(reject);
+        let due = self.way.id.is_some();
+        if self.finish(Ending {
+            http: 200,
+            code: status.code,
+            tool_error: status.code.is_none(),
+            error: Some(reject.kind()),
+        }) && due
+        {
+            self.send(None, None, Some(&Line::of_json(bytes)));
+        }
+    }
+
+    /// Writes the ending to the audit before its last byte can leave; says whether it is written.
+    fn finish(&mut self, ending: Ending) -> bool {
+        self.upstream = None;
+        match self.trail.take() {
+            Some(trail) => trail.end_now(ending).is_ok(),
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! One protected server as the request path sees it, and which one a path means.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::auth::{Acceptance, Challenges};
+use crate::mask::Masks;
+use crate::policy::Policy;
+use crate::upstream::{Credential, Upstream};
+
+/// A configured server with everything compiled: an OAuth resource of its own, with its own issuers, audiences,
+/// challenges, policy, masks, upstream and credential.
+#[derive(Debug)]
+pub struct Route {
+    /// Name in `proxy.toml`.
+    pub name: Arc<str>,
+    /// Path on the public listener, compared as bytes.
+    pub path: Box<str>,
+    /// Which tokens open it.
+    pub acceptance: Acceptance,
+    /// Its `WWW-Authenticate` values.
+    pub challenges: Challenges,
+    /// `scopes_supported`, and what the first challenge asks for.
+    pub scopes: Box<[Box<str>]>,
+    /// What its callers may do.
+    pub policy: Policy,
+    /// SHA-256 over its policy files.
+    pub policy_version: Arc<str>,
+    /// What its callers may see.
+    pub masks: Masks,
+    /// `_meta` keys let through besides the reserved ones.
+    pub meta: Box<[Box<str>]>,
+    /// Where it lives.
+    pub upstream: Arc<Upstream>,
+    /// How the proxy shows itself there.
+    pub credential: Credential,
+}
+
+/// What a path on the public listener means.
+#[derive(Debug)]
+pub enum Found<'s> {
+    /// A protected resource's metadata document (RFC 9728 section 3).
+    Metadata(&'s Bytes),
+    /// An MCP endpoint.
+    Route(&'s Arc<Route>),
+}

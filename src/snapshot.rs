@@ -1,0 +1,251 @@
+//! What runs: one immutable [`Snapshot`] per loaded configuration, swapped whole.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+use crate::auth::{Acceptance, Challenges, Issuers, metadata};
+use crate::config::{Config, Limits, Listener, Problem, Problems, Server, Source};
+use crate::cors::Origins;
+use crate::policy;
+use crate::route::{Found, Route};
+use crate::seal::Seals;
+use crate::upstream::{Credential, Upstream};
+
+/// Everything a request is decided by; read once per request and held to its end.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts loads; a stream that sees a newer one asks the newer policy.
+    pub generation: u64,
+    /// Bounds on what is read.
+    pub limits: Limits,
+    /// Who may call from a browser.
+    pub origins: Origins,
+    /// Keys for what travels sealed.
+    pub seals: Arc<Seals>,
+    hosts: HashSet<Box<str>>,
+    metadata: HashMap<Box<str>, Bytes>,
+    routes: HashMap<Box<str>, Arc<Route>>,
+}
+
+/// What outlives a reload: key sets and random sealing keys.
+#[derive(Debug)]
+pub struct Kept {
+    /// Running issuers by their configuration.
+    pub issuers: Arc<Issuers>,
+    /// Sealing keys when none are configured.
+    pub random_seals: Arc<Seals>,
+}
+
+impl Snapshot {
+    /// Compiles a configuration: policies and masks loaded, secrets read, issuers started. Every problem is reported, and
+    /// one error means no snapshot. `serve`, `check` and a reload all come here.
+    pub fn build(config: &Config, kept: &Kept, generation: u64) -> Result<(Self, Problems), Problems> {
+        let mut problems = Problems::default();
+        let seals = seals(config, kept, &mut problems);
+        let routes: HashMap<_, _> = config
+            .servers
+            .values()
+            .filter_map(|server| route(config, kept, server, &mut problems))
+            .map(|route| (route.path.clone(), Arc::new(route)))
+            .collect();
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        let snapshot = Self {
+            generation,
+            limits: config.server.limits.clone(),
+            origins: origins(config),
+            seals,
+            hosts: hosts(&config.server),
+            metadata: documents(config, &routes),
+            routes,
+        };
+        Ok((snapshot, problems))
+    }
+
+    /// Whether requests for this authority are served: DNS rebinding ends here (MCP 2025-11-25, "Security Warning").
+    pub fn serves_host(&self, authority: &str) -> bool {
+        self.hosts.contains(authority)
+            || (authority.bytes().any(|byte| byte.is_ascii_uppercase())
+                && self.hosts.contains(&*authority.to_ascii_lowercase()))
+    }
+
+    /// What a path means; compared as bytes, so that no spelling of a path but the configured one is served.
+    pub fn find(&self, path: &str) -> Option<Found<'_>> {
+        match self.routes.get(path) {
+            Some(route) => Some(Found::Route(route)),
+            None => self.metadata.get(path).map(Found::Metadata),
+        }
+    }
+
+    /// Every upstream, for pools to know which connections may stay.
+    pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        self.routes.values().map(|route| route.upstream.clone()).collect()
+    }
+
+    /// The policy versions in force, as one word.
+    pub fn version(&self) -> Arc<str> {
+        let mut versions: Vec<&str> = self.routes.values().map(|route| &*route.policy_version).collect();
+        versions.sort_unstable();
+        versions.join(" ").into()
+    }
+
+    /// The server at a path.
+    pub fn route(&self, path: &str) -> Option<Arc<Route>> {
+        self.routes.get(path).cloned()
+    }
+}
+
+/// The snapshot of now.
+#[derive(Debug)]
+pub struct Live {
+    current: ArcSwap<Snapshot>,
+    generation: AtomicU64,
+}
+
+impl Live {
+    /// Starts with `snapshot`.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self { generation: AtomicU64::new(snapshot.generation), current: ArcSwap::from_pointee(snapshot) }
+    }
+
+    /// The snapshot new requests are decided by.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// The newest generation, for a look without taking the snapshot.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Puts `snapshot` in force for every request that starts from now on.
+    pub fn swap(&self, snapshot: Snapshot) {
+        let generation = snapshot.generation;
+        self.current.store(Arc::new(snapshot));
+        self.generation.store(generation, Ordering::Release);
+    }
+}
+
+fn seals(config: &Config, kept: &Kept, problems: &mut Problems) -> Arc<Seals> {
+    if config.sealing.keys.is_empty() {
+        return kept.random_seals.clone();
+    }
+    match Seals::load(&config.sealing) {
+        Ok(seals) => Arc::new(seals),
+        Err(errors) => {
+            for error in errors {
+                problems.push(general(config, format!("sealing.keys: {error}")));
+            }
+            kept.random_seals.clone()
+        }
+    }
+}
+
+fn route(config: &Config, kept: &Kept, server: &Server, problems: &mut Problems) -> Option<Route> {
+    let files = config.policy_files(server);
+    let mut loaded = policy::load(&files, problems);
+    loaded.check_issuers(&server.issuers, problems);
+    let masks = loaded.compile_masks(problems);
+    let upstream = Upstream::new(server).map_err(|error| push(problems, config, server, "upstream", &error));
+    let credential = Credential::new(&server.upstream_auth, |source| source.resolve())
+        .map_err(|error| push(problems, config, server, "upstream_auth", &error));
+    let issuers = server
+        .issuers
+        .iter()
+        .filter_map(|name| config.issuers.get(name))
+        .map(|issuer| kept.issuers.get_or_start(issuer));
+    let issuers =
+        issuers.collect::<Result<Vec<_>, _>>().map_err(|error| push(problems, config, server, "issuers", &error));
+    let scopes: Vec<Box<str>> = match &server.scopes_advertised {
+        Some(scopes) => scopes.iter().map(|scope| scope.as_str().into()).collect(),
+        None => loaded.policy.scopes_advertised().to_vec(),
+    };
+    Some(Route {
+        name: server.name.clone(),
+        path: server.path.as_str().into(),
+        acceptance: Acceptance::new(server, issuers.ok()?),
+        challenges: Challenges::new(&metadata::location(&server.resource), scopes.iter().map(|scope| &**scope)),
+        scopes: scopes.into(),
+        policy: loaded.policy,
+        policy_version: loaded.version.into(),
+        masks: masks?,
+        meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
+        upstream: upstream.ok()?,
+        credential: credential.ok()?,
+    })
+}
+
+fn push(problems: &mut Problems, config: &Config, server: &Server, key: &str, error: &dyn std::error::Error) {
+    problems.push(general(config, format!("servers.{}.{key}: {}", server.name, crate::cli::chain(error))));
+}
+
+/// A problem of what `proxy.toml` names rather than of a place in it.
+fn general(config: &Config, message: String) -> Problem {
+    let file = Source { path: config.directory.join("proxy.toml"), text: String::new() };
+    Problem::error(&Arc::new(file), 0..0, message, "")
+}
+
+/// Path form for every server, root form only where there is exactly one (RFC 9728 section 3.1; two resources on one
+/// origin cannot both match the root form).
+fn documents(config: &Config, routes: &HashMap<Box<str>, Arc<Route>>) -> HashMap<Box<str>, Bytes> {
+    let mut documents = HashMap::new();
+    for server in config.servers.values() {
+        let Some(route) = routes.get(server.path.as_str()) else { continue };
+        let issuers = route.acceptance.issuers.iter().map(|issuer| &**issuer.issuer());
+        let document = metadata::document(
+            &server.resource,
+            issuers,
+            route.scopes.iter().map(|scope| &**scope),
+            server.resource_name.as_deref(),
+        );
+        if config.servers.len() == 1 {
+            documents.insert(metadata::path("").into(), document.clone());
+        }
+        documents.insert(metadata::path(&server.resource).into(), document);
+    }
+    documents
+}
+
+/// Accepted authorities: the public one, with and without its default port, configured ones, and on loopback listeners
+/// the loopback names with the listener's port.
+fn hosts(listener: &Listener) -> HashSet<Box<str>> {
+    let mut hosts = HashSet::new();
+    let host = listener.public_url.host_str().unwrap_or_default();
+    match listener.public_url.port() {
+        Some(port) => hosts.insert(format!("{host}:{port}").into()),
+        None => {
+            let port = listener.public_url.port_or_known_default().unwrap_or(443);
+            hosts.insert(format!("{host}:{port}").into());
+            hosts.insert(host.into())
+        }
+    };
+    hosts.extend(listener.allowed_hosts.iter().map(|host| host.to_ascii_lowercase().into()));
+    for address in listener.listen.iter().filter(|address| address.ip().is_loopback()) {
+        for name in ["localhost", "127.0.0.1", "[::1]"] {
+            hosts.insert(format!("{name}:{}", address.port()).into());
+        }
+    }
+    hosts
+}
+
+fn origins(config: &Config) -> Origins {
+    let own = config.server.public_url.origin().ascii_serialization();
+    let listed = config.server.allowed_origins.iter().chain(&config.cors.allow_origins).map(String::as_str);
+    let loopback = loopback_origins(&config.server);
+    std::iter::once(own.as_str()).chain(listed).chain(loopback.iter().map(String::as_str)).collect()
+}
+
+fn loopback_origins(listener: &Listener) -> Vec<String> {
+    let scheme = if listener.tls.is_some() { "https" } else { "http" };
+    let loopback = listener.listen.iter().filter(|address| address.ip().is_loopback());
+    loopback
+        .flat_map(|address| {
+            ["localhost", "127.0.0.1", "[::1]"].map(|name| format!("{scheme}://{name}:{}", address.port()))
+        })
+        .collect()
+}

@@ -1,0 +1,98 @@
+//! What an ending means for metrics and log.
+
+use super::metrics::{Decided, ErrorType, MaskLabels, Target};
+use crate::mcp::SubjectKind;
+use crate::policy::Denial;
+use crate::reject::Reject;
+use crate::trail::{CalledMethod, Ending, Trail};
+
+/// Counts one ended request and logs its access line.
+pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
+    let took = trail.took();
+    tracing::debug!(
+        request_id = %trail.request_id,
+        server = trail.route.as_deref().map(|route| &*route.name),
+        method = trail.call.as_ref().and_then(|call| call.method.name()),
+        status = ending.http,
+        duration_ms = took.as_secs_f64() * 1000.0,
+        error = ending.error,
+        "request"
+    );
+    if let Some(Reject::Token(error)) = reject {
+        tracing::debug!(request_id = %trail.request_id, %error, "token refused");
+    } else if let Some(reject @ (Reject::Reply(_) | Reject::Upstream(_) | Reject::Audit(_))) = reject {
+        tracing::warn!(request_id = %trail.request_id, error = %reject, "request failed");
+    }
+    let Some(recorder) = trail.recorder() else { return };
+    recorder.request(&trail.http_method, ending.http, took);
+    match (&trail.caller, reject) {
+        (Some(caller), _) => recorder.auth(Some(&caller.issuer_name), "ok"),
+        (None, Some(reject @ (Reject::Credential(_) | Reject::NoCredentials | Reject::Token(_)))) => {
+            recorder.auth(None, reject.kind());
+        }
+        (None, _) => {}
+    }
+    if let Some(decided) = decided(trail, reject) {
+        recorder.decision(trail.rule.as_ref(), decided);
+    }
+    if let (Some(call), CalledMethod::Listed(method), Some(revision)) =
+        (&trail.call, method(trail), trail.call.as_ref().and_then(|call| call.revision))
+    {
+        // A name becomes a label only where the upstream took it for its own.
+        let vouched = reject.is_none() && ending.code.is_none();
+        let name = call.subject.as_ref().and_then(|(kind, name)| Some((*kind, std::str::from_utf8(name).ok()?)));
+        let target = match name {
+            Some((SubjectKind::Tool, name)) if vouched => Target::Tool(name),
+            Some((SubjectKind::Prompt, name)) if vouched => Target::Prompt(name),
+            Some((SubjectKind::Tool, _)) => Target::UnknownTool,
+            Some((SubjectKind::Prompt, _)) => Target::UnknownPrompt,
+            Some((SubjectKind::Resource | SubjectKind::ResourceTemplate, _)) | None => Target::None,
+        };
+        recorder.series(method.name, revision.as_str(), target).record(error_type(ending, reject), took);
+    }
+    count_masked(trail);
+    if let (Some(Reject::Upstream(error)), Some(route)) = (reject, &trail.route) {
+        trail.sinks.metrics.count_upstream_error(&route.name, error.kind());
+    }
+}
+
+fn method(trail: &Trail) -> CalledMethod {
+    trail.call.as_ref().map_or(CalledMethod::Unknown, |call| call.method.clone())
+}
+
+fn decided(trail: &Trail, reject: Option<&Reject>) -> Option<Decided> {
+    match reject {
+        Some(Reject::Denied(Denial::StepUp { .. })) => Some(Decided::StepUp),
+        Some(Reject::Denied(_)) => Some(Decided::Deny),
+        _ => trail.rule.is_some().then_some(Decided::Allow),
+    }
+}
+
+fn error_type(ending: &Ending, reject: Option<&Reject>) -> Option<ErrorType> {
+    match reject {
+        Some(Reject::Denied(Denial::StepUp { .. })) => Some(ErrorType::InsufficientScope),
+        Some(Reject::Blocked { .. } | Reject::Denied(_)) => Some(ErrorType::PolicyDenied),
+        Some(Reject::Upstream(error)) if error.is_timeout() => Some(ErrorType::Timeout),
+        Some(Reject::Upstream(_)) => Some(ErrorType::ConnectionFailed),
+        Some(_) => Some(ErrorType::InvalidRequest),
+        None => match (ending.code, ending.tool_error) {
+            (Some(code), _) => Some(ErrorType::Rpc(code.into())),
+            (None, true) => Some(ErrorType::ToolError),
+            (None, false) => None,
+        },
+    }
+}
+
+fn count_masked(trail: &Trail) {
+    let Some(route) = &trail.route else { return };
+    for finding in &trail.findings {
+        let labels = MaskLabels {
+            server: route.name.clone(),
+            mask: finding.mask.clone(),
+            entity: finding.entity.clone(),
+            action: finding.action,
+            direction: finding.direction.name(),
+        };
+        trail.sinks.metrics.count_masked(&labels, finding.count.into());
+    }
+}

@@ -1,0 +1,353 @@
+//! What is known of a request so far. Stages tell it and never ask it; it ends exactly once, and audit, metrics and log
+//! are drawn from that ending in one place.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::USER_AGENT;
+use http::request::Parts;
+use http::{HeaderValue, Method, Response};
+use uuid::Uuid;
+
+use crate::audit::{AuditError, Lane, Ticket};
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::clock::{Timestamp, monotonic};
+use crate::mask::{Findings, Masked};
+use crate::mcp::session::Session;
+use crate::mcp::{AdmitError, Era, Message, MessageShape, Revision, RpcId, SubjectKind, methods};
+use crate::reject::{Asked, Reject, Status};
+use crate::route::Route;
+use crate::server::Peer;
+use crate::server::drain::Drain;
+use crate::telemetry::metrics::{Metrics, Recorder};
+
+/// Where a request's ending goes; one per worker thread.
+#[derive(Debug)]
+pub struct Sinks {
+    /// This thread's way to the audit log.
+    pub lane: Arc<Lane>,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
+    /// Tells open streams when to end.
+    pub drain: Drain,
+    recorders: Mutex<HashMap<Arc<str>, Arc<Recorder>>>,
+    request_ids: Mutex<RequestIds>,
+}
+
+impl Sinks {
+    /// Sinks for one worker thread.
+    pub fn new(lane: Arc<Lane>, metrics: Arc<Metrics>, drain: Drain) -> Arc<Self> {
+        Arc::new(Self { lane, metrics, drain, recorders: Mutex::default(), request_ids: Mutex::default() })
+    }
+
+    fn recorder(&self, route: &Route) -> Arc<Recorder> {
+        let mut recorders = lock(&self.recorders);
+        if let Some(recorder) = recorders.get(&route.name) {
+            return recorder.clone();
+        }
+        let recorder = Arc::new(Recorder::new(self.metrics.clone(), route.name.clone(), route.path.as_ref().into()));
+        recorders.insert(route.name.clone(), recorder.clone());
+        recorder
+    }
+}
+
+/// A lock of one thread's own things: whole even after a panic, as entries are only ever added whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes UUIDv7 request ids; they name, they do not protect, so a counter hashed under a random key is random enough.
+#[derive(Debug, Default)]
+struct RequestIds {
+    key: std::hash::RandomState,
+    made: u64,
+}
+
+impl RequestIds {
+    fn next(&mut self, now: Timestamp) -> Uuid {
+        use std::hash::BuildHasher as _;
+        self.made += 1;
+        let mut random = [0; 10];
+        random[..8].copy_from_slice(&self.key.hash_one(self.made).to_le_bytes());
+        random[8..].copy_from_slice(&self.made.to_le_bytes()[..2]);
+        uuid::Builder::from_unix_timestamp_millis(u64::try_from(now.unix_millis()).unwrap_or(0), &random).into_uuid()
+    }
+}
+
+/// The facts of one request.
+#[derive(Debug)]
+pub struct Trail {
+    pub(crate) sinks: Arc<Sinks>,
+    pub(crate) request_id: Uuid,
+    pub(crate) received: Timestamp,
+    started: Instant,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) user_agent: Option<HeaderValue>,
+    pub(crate) http_method: Method,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) call: Option<Call>,
+    pub(crate) rule: Option<Arc<str>>,
+    pub(crate) session: Option<Session>,
+    pub(crate) findings: Findings,
+    sent: Option<Instant>,
+    upstream_took: Option<Duration>,
+    stage: Stage,
+}
+
+/// How far a request's record in the audit log has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Begun,
+    Called,
+    Ended,
+}
+
+/// What was asked for, kept after the message itself has gone on.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) method: CalledMethod,
+    pub(crate) subject: Option<(SubjectKind, Bytes)>,
+    pub(crate) id: Option<RpcId>,
+    pub(crate) era: Era,
+    pub(crate) revision: Option<Revision>,
+}
+
+/// A method, where it can be without memory of its own.
+#[derive(Clone, Debug)]
+pub(crate) enum CalledMethod {
+    Listed(&'static methods::Method),
+    Named(Box<str>),
+    Http(&'static str),
+    Unknown,
+}
+
+impl CalledMethod {
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Listed(method) => Some(method.name),
+            Self::Named(name) => Some(name),
+            Self::Http(name) => Some(name),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// How a request ended that was not refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// HTTP status the client got.
+    pub http: u16,
+    /// JSON-RPC error code in the answer.
+    pub code: Option<i32>,
+    /// Whether the answer is a tool error.
+    pub tool_error: bool,
+    /// Why it ended early, in a fixed word.
+    pub error: Option<&'static str>,
+}
+
+impl Ending {
+    /// A stream that was ended from our side.
+    pub(crate) const fn stopped(why: &'static str) -> Self {
+        Self { http: 200, code: None, tool_error: false, error: Some(why) }
+    }
+}
+
+impl Trail {
+    /// A request has come.
+    pub fn begin(sinks: &Arc<Sinks>, peer: Arc<Peer>, head: &Parts) -> Self {
+        let received = Timestamp::now();
+        Self {
+            sinks: sinks.clone(),
+            request_id: lock(&sinks.request_ids).next(received),
+            received,
+            started: monotonic(),
+            peer,
+            user_agent: head.headers.get(USER_AGENT).cloned(),
+            http_method: head.method.clone(),
+            route: None,
+            caller: None,
+            call: None,
+            rule: None,
+            session: None,
+            findings: Findings::default(),
+            sent: None,
+            upstream_took: None,
+            stage: Stage::Begun,
+        }
+    }
+
+    /// The request id as a header value.
+    pub fn request_id_header(&self) -> HeaderValue {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text = self.request_id.hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    /// The server asked for is known.
+    pub fn found(&mut self, route: &Arc<Route>) {
+        self.route = Some(route.clone());
+    }
+
+    /// The caller is known.
+    pub fn identified(&mut self, caller: &Arc<Caller>) {
+        self.caller = Some(caller.clone());
+    }
+
+    /// The message could not be admitted; its id may be known.
+    pub fn misread(&mut self, error: &AdmitError) {
+        let era = error.era().unwrap_or(Era::Legacy);
+        self.call =
+            Some(Call { method: CalledMethod::Unknown, subject: None, id: error.id().cloned(), era, revision: None });
+    }
+
+    /// The message is known.
+    pub fn admitted(&mut self, message: &Message) {
+        let method = match (message.listed(), message.method()) {
+            (Some(listed), _) => CalledMethod::Listed(listed),
+            (None, Some(method)) => CalledMethod::Named(method.name().into()),
+            (None, None) => CalledMethod::Unknown,
+        };
+        let id = match message.shape() {
+            MessageShape::Request { id } => Some(id.clone()),
+            MessageShape::Notification | MessageShape::Response { .. } => None,
+        };
+        let (subject, era, revision) = (message.subject_bytes(), message.era(), Some(message.revision()));
+        self.call = Some(Call { method, subject, id, era, revision });
+    }
+
+    /// The client asked for a stream.
+    pub fn listens(&mut self) {
+        self.legacy("GET");
+    }
+
+    /// The client ends its session.
+    pub fn closes(&mut self) {
+        self.legacy("DELETE");
+    }
+
+    fn legacy(&mut self, method: &'static str) {
+        let method = CalledMethod::Http(method);
+        self.call = Some(Call { method, subject: None, id: None, era: Era::Legacy, revision: None });
+    }
+
+    /// The decision is made and its record is about to be written.
+    pub(crate) fn decided(&mut self, masked: &Masked) {
+        self.rule = masked.rule().cloned();
+        self.findings = masked.findings().clone();
+        self.session = masked.session().cloned();
+    }
+
+    /// The audit log has the decision; from here on the request ends with a line of its own, come what may.
+    pub(crate) fn called(&mut self) {
+        self.stage = Stage::Called;
+        self.sent = Some(monotonic());
+    }
+
+    /// The head of the upstream's answer is here.
+    pub(crate) fn answered(&mut self) {
+        self.upstream_took = self.sent.map(|sent| sent.elapsed());
+    }
+
+    pub(crate) fn findings_mut(&mut self) -> &mut Findings {
+        &mut self.findings
+    }
+
+    pub(crate) fn took(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) const fn upstream_took(&self) -> Option<Duration> {
+        self.upstream_took
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        let call = self.call.as_ref();
+        let subject = call.and_then(|call| call.subject.as_ref());
+        Asked {
+            challenges: self.route.as_ref().map(|route| &route.challenges),
+            era: call.map(|call| call.era),
+            id: call.and_then(|call| call.id.as_ref()).map(RpcId::raw),
+            request_id: self.request_id,
+            subject: subject.and_then(|(kind, name)| Some((*kind, std::str::from_utf8(name).ok()?))),
+            tool_call: subject.is_some_and(|(kind, _)| *kind == SubjectKind::Tool),
+        }
+    }
+
+    /// The JSON-RPC message that tells a waiting client of a refusal inside a stream.
+    pub(crate) fn event_for(&self, reject: &Reject) -> (Bytes, Status) {
+        let (response, status) = reject.respond(&self.asked());
+        match response.into_body() {
+            Body::Full(Some(bytes)) => (bytes, status),
+            _ => (Bytes::new(), status),
+        }
+    }
+
+    /// Ends the request with an answer that needed no decision.
+    pub(crate) fn served(mut self, response: Response<Body>) -> Response<Body> {
+        self.stage = Stage::Ended;
+        response
+    }
+
+    /// Ends the request with a refusal: recorded first, then answered.
+    pub(crate) async fn refuse(mut self, reject: &Reject) -> Response<Body> {
+        let (response, status) = reject.respond(&self.asked());
+        let ending = Ending { http: status.http, code: status.code, tool_error: false, error: Some(reject.kind()) };
+        if let Some(rule) = reject.rule() {
+            self.rule = Some(rule.clone());
+        }
+        if self.stage == Stage::Begun && self.caller.is_none() {
+            crate::telemetry::observe(&self, &ending, Some(reject));
+            self.stage = Stage::Ended;
+            // The caller is refused either way; such failures must not be able to stop the log for others.
+            if self.route.is_some() {
+                crate::audit::failed_login(&self, &ending).await;
+            }
+            return response;
+        }
+        match self.conclude(&ending, Some(reject)).await {
+            Ok(()) => response,
+            // Not even the refusal can be recorded: say only that.
+            Err(error) => Reject::Audit(error).respond(&self.asked()).0,
+        }
+    }
+
+    /// Ends the request: the line is written when this returns. The trail comes back where it could not be.
+    pub(crate) async fn end(mut self, ending: Ending) -> Result<(), (AuditError, Self)> {
+        match self.conclude(&ending, None).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err((error, self)),
+        }
+    }
+
+    /// Ends the request where nothing can be awaited.
+    pub(crate) fn end_now(mut self, ending: Ending) -> Result<(), AuditError> {
+        self.conclude(&ending, None).settle()
+    }
+
+    /// The one place where a request's record, metrics and log line are made.
+    fn conclude(&mut self, ending: &Ending, reject: Option<&Reject>) -> Ticket {
+        let called = self.stage == Stage::Called;
+        self.stage = Stage::Ended;
+        crate::telemetry::observe(self, ending, reject);
+        crate::audit::ended(self, ending, reject, called)
+    }
+
+    /// The handles on the metrics of the server asked for.
+    pub(crate) fn recorder(&self) -> Option<Arc<Recorder>> {
+        self.route.as_ref().map(|route| self.sinks.recorder(route))
+    }
+}
+
+impl Drop for Trail {
+    /// The client went away, or the task was ended: what was begun upstream still gets its line.
+    fn drop(&mut self) {
+        if self.stage == Stage::Called {
+            let ending = Ending { http: 499, code: None, tool_error: false, error: Some("cancelled") };
+            let _ = self.conclude(&ending, None).settle();
+        }
+    }
+}

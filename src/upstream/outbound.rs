@@ -1,0 +1,123 @@
+//! What goes upstream: built from the route, the credential and the masked message, never copied from the client.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body_util::Full;
+
+use crate::audit::Recorded;
+use crate::mask::Masked;
+use crate::mcp::headers::encode_value;
+use crate::mcp::session::Session;
+use crate::mcp::{Era, Message, Revision};
+use crate::opened::Ask;
+use crate::route::Route;
+
+const BOTH_TYPES: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
+const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// A request to an upstream. Only [`outbound`] makes one, and only out of what the audit log has.
+///
+/// ```compile_fail,E0308
+/// fn skip(route: &portcullis::route::Route, masked: portcullis::mask::Masked) {
+///     let _ = portcullis::upstream::outbound(route, masked);
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Outbound(Request<Full<Bytes>>);
+
+impl Outbound {
+    /// The HTTP request.
+    pub(crate) fn into_request(self) -> Request<Full<Bytes>> {
+        self.0
+    }
+}
+
+/// Writes the upstream request for a recorded decision.
+pub fn outbound(route: &Route, recorded: Recorded) -> Outbound {
+    let masked = recorded.into_masked();
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(ACCEPT_ENCODING, IDENTITY);
+    route.credential.apply(&mut headers);
+    if let Some(id) = masked.session().and_then(upstream_id) {
+        headers.insert(MCP_SESSION_ID, id);
+    }
+    let method = match masked.ask() {
+        Ask::Close => {
+            insert_version(&mut headers, masked.session());
+            Method::DELETE
+        }
+        Ask::Listen => {
+            insert_version(&mut headers, masked.session());
+            headers.insert(ACCEPT, EVENT_STREAM);
+            if let Some(id) = masked.resumed().and_then(|id| HeaderValue::from_str(&id.upstream_id).ok()) {
+                headers.insert(LAST_EVENT_ID, id);
+            }
+            Method::GET
+        }
+        Ask::Message(message) => {
+            headers.insert(ACCEPT, BOTH_TYPES);
+            headers.insert(CONTENT_TYPE, JSON);
+            message_headers(&mut headers, message, &masked);
+            Method::POST
+        }
+    };
+    let mut request = Request::new(Full::new(masked.bytes().clone()));
+    *request.method_mut() = method;
+    *request.headers_mut() = headers;
+    Outbound(request)
+}
+
+/// Writes the answer to a server's request that the policy refused. It is the proxy's own message and holds nothing of the
+/// client's.
+pub(crate) fn refusal(route: &Route, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
+    let mut headers = HeaderMap::with_capacity(8);
+    route.credential.apply(&mut headers);
+    headers.insert(ACCEPT_ENCODING, IDENTITY);
+    headers.insert(ACCEPT, BOTH_TYPES);
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
+    if let Some(id) = session.and_then(upstream_id) {
+        headers.insert(MCP_SESSION_ID, id);
+    }
+    let mut request = Request::new(Full::new(message));
+    *request.method_mut() = Method::POST;
+    *request.headers_mut() = headers;
+    Outbound(request)
+}
+
+fn upstream_id(session: &Session) -> Option<HeaderValue> {
+    HeaderValue::from_str(session.upstream_id.as_deref()?).ok()
+}
+
+/// The revision later requests of a session speak (2025-06-18, "Protocol Version Header").
+fn insert_version(headers: &mut HeaderMap, session: Option<&Session>) {
+    if let Some(session) = session {
+        headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(session.revision.as_str()));
+    }
+}
+
+fn message_headers(headers: &mut HeaderMap, message: &Message, masked: &Masked) {
+    if message.era() == Era::Legacy {
+        insert_version(headers, masked.session());
+        return;
+    }
+    // 2026-07-28, "Request metadata headers": each equals its place in the body, which masking may have changed.
+    headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(message.revision().as_str()));
+    if let Some(Ok(method)) = message.method().map(|method| HeaderValue::from_str(method.name())) {
+        headers.insert(MCP_METHOD, method);
+    }
+    if let Some(name) = message.mirrored_name() {
+        headers.insert(MCP_NAME, encode_value(&name));
+    }
+    for (name, value) in masked.param_headers() {
+        headers.append(name.clone(), value.clone());
+    }
+}
