@@ -44,15 +44,18 @@ impl Signals {
 /// What one block holds.
 #[derive(Clone, Copy, Default)]
 struct Block {
-    at: u8,
-    /// Colons between hexadecimal digits.
-    colons: u8,
-    /// Two colons beside a hexadecimal digit.
-    colon_pairs: u8,
     digits: u8,
-    disguise: u8,
-    dots: u8,
+    /// Bits of what else was seen, one of the `HAS_` constants each.
+    seen: u8,
 }
+
+const HAS_AT: u8 = 1;
+/// A colon that ends no JSON key.
+const HAS_COLON: u8 = 2;
+/// A dot behind a digit.
+const HAS_DOT: u8 = 4;
+/// What disguises begin with.
+const HAS_MARK: u8 = 8;
 
 /// Which signals matter for the entities of one plan.
 #[derive(Debug, Default)]
@@ -109,20 +112,23 @@ impl Gate {
         const DOTS: u8 = 3;
         let least = self.digits.unwrap_or(u8::MAX);
         let mut signals = Signals::default();
-        let mut digits = false;
-        let mut before = Block::default();
+        let (mut digits, mut before) = (false, Counts::default());
         for at in (0..text.len()).step_by(BLOCK) {
-            let block = match (block_at(text, at), block_at(text, at + 1), block_at(text, at + 2)) {
-                (Some(first), Some(second), Some(third)) => look(first, second, third),
+            let block = match (block_at(text, at), block_at(text, at + 1)) {
+                (Some(first), Some(second)) => look(first, second),
                 _ => look_at_tail(&text[at..]),
             };
-            signals.add(Signal::At, block.at != 0);
-            signals.add(Signal::Disguise, block.disguise != 0);
+            signals.add(Signal::At, block.seen & HAS_AT != 0);
+            signals.add(Signal::Disguise, block.seen & HAS_MARK != 0 && is_disguised(text, at));
+            let mut counts = Counts { digits: block.digits, ..Counts::default() };
+            if block.seen & (HAS_COLON | HAS_DOT) != 0 || at == 0 && text[0] == b':' {
+                counts.look_closer(text, at);
+            }
             // What is looked for is shorter than a block, so it stands in two neighbours.
-            signals.add(Signal::Colons, block.colon_pairs != 0 || block.colons + before.colons >= COLONS);
-            signals.add(Signal::Dots, block.dots + before.dots >= DOTS);
-            digits |= block.digits + before.digits >= least;
-            before = block;
+            signals.add(Signal::Colons, counts.colon_pair || counts.colons + before.colons >= COLONS);
+            signals.add(Signal::Dots, counts.dots + before.dots >= DOTS);
+            digits |= counts.digits + before.digits >= least;
+            before = counts;
         }
         signals.add(Signal::Digits, digits && self.holds_number(text, usize::from(least)));
         signals
@@ -211,36 +217,86 @@ fn block_at(text: &[u8], at: usize) -> Option<&[u8; BLOCK]> {
 
 /// The last bytes, filled up with zeros, which are in no class.
 fn look_at_tail(tail: &[u8]) -> Block {
-    let mut padded = [0; BLOCK + 2];
-    let length = tail.len().min(BLOCK + 2);
+    let mut padded = [0; BLOCK + 1];
+    let length = tail.len().min(BLOCK + 1);
     padded[..length].copy_from_slice(&tail[..length]);
-    let mut blocks = [[0; BLOCK]; 3];
+    let mut blocks = [[0; BLOCK]; 2];
     for (shift, block) in blocks.iter_mut().enumerate() {
         block.copy_from_slice(&padded[shift..shift + BLOCK]);
     }
-    look(&blocks[0], &blocks[1], &blocks[2])
+    look(&blocks[0], &blocks[1])
 }
 
-/// Classes of `first`'s bytes given the two bytes behind each.
+/// Classes of `first`'s bytes; `second` are the bytes behind each.
 ///
-/// Additions wrap, as an overflow check would keep the loop from being vectorised; a block holds 64 bytes.
+/// Lanes, bitwise operators and wrapping additions (a block holds 64 bytes) are what lets this become vector instructions.
 #[inline]
 #[expect(clippy::needless_bitwise_bool, reason = "lazy operators branch, and branches are not vectorised")]
-fn look(first: &[u8; BLOCK], second: &[u8; BLOCK], third: &[u8; BLOCK]) -> Block {
-    let mut out = Block::default();
-    for index in 0..BLOCK {
-        let (a, b, c) = (first[index], second[index], third[index]);
-        out.digits = out.digits.wrapping_add(u8::from(is_digit(a)));
-        out.dots = out.dots.wrapping_add(u8::from(is_digit(a) & (b == b'.') & is_digit(c)));
-        out.at |= u8::from(a == b'@');
-        out.colons = out.colons.wrapping_add(u8::from(is_hex(a) & (b == b':') & is_hex(c)));
-        out.colon_pairs |= u8::from((b == b':') & (((a == b':') & is_hex(c)) | (is_hex(a) & (c == b':'))));
-        let escape = (a == b'\\') & ((b == b'u') | (b == b'\\'));
-        let percent = (a == b'%') & is_hex(b) & is_hex(c);
-        let entity = (a == b'&') & ((b == b'#') | (b.wrapping_sub(b'a') < 26));
-        out.disguise |= u8::from(escape | percent | entity | is_suspicious_lead(a));
+fn look(first: &[u8; BLOCK], second: &[u8; BLOCK]) -> Block {
+    const LANES: usize = 16;
+    let when = |seen: bool, bit: u8| if seen { bit } else { 0 };
+    let (mut digits, mut seen) = ([0_u8; LANES], [0_u8; LANES]);
+    for at in (0..BLOCK).step_by(LANES) {
+        for lane in 0..LANES {
+            let (a, b) = (first[at + lane], second[at + lane]);
+            let escape = (a == b'\\') & ((b == b'u') | (b == b'\\'));
+            let mark = escape | (((a == b'%') | (a == b'&')) & (b != b' ')) | (a >= 0x80);
+            digits[lane] = digits[lane].wrapping_add(when(is_digit(a), 1));
+            seen[lane] |= when(a == b'@', HAS_AT)
+                | when((b == b':') & (a != b'"'), HAS_COLON)
+                | when((b == b'.') & is_digit(a), HAS_DOT)
+                | when(mark, HAS_MARK);
+        }
     }
-    out
+    let mut block = Block::default();
+    for lane in 0..LANES {
+        block.digits = block.digits.wrapping_add(digits[lane]);
+        block.seen |= seen[lane];
+    }
+    block
+}
+
+/// What stands in one block, counted.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    /// Two colons beside a hexadecimal digit.
+    colon_pair: bool,
+    /// Colons between hexadecimal digits.
+    colons: u8,
+    digits: u8,
+    /// Dots between digits.
+    dots: u8,
+}
+
+impl Counts {
+    /// Counts colons and dots whose left neighbour is in the block at `at`; a block holds 64.
+    fn look_closer(&mut self, text: &[u8], at: usize) {
+        let end = text.len().min(at + BLOCK + 1);
+        for mark in memchr::memchr2_iter(b':', b'.', &text[at..end]).map(|offset| at + offset) {
+            let before = mark.checked_sub(1).and_then(|before| text.get(before)).copied().unwrap_or(0);
+            let after = text.get(mark + 1).copied().unwrap_or(0);
+            if text[mark] == b'.' {
+                self.dots += u8::from(is_digit(before) && is_digit(after));
+            } else {
+                self.colons += u8::from(is_hex(before) && is_hex(after));
+                self.colon_pair |= before == b':' && is_hex(after) || is_hex(before) && after == b':';
+            }
+        }
+    }
+}
+
+/// Whether a disguise begins in the block at `at`.
+fn is_disguised(text: &[u8], at: usize) -> bool {
+    let end = text.len().min(at + BLOCK);
+    (at..end).any(|index| {
+        let next = |by: usize| text.get(index + by).copied().unwrap_or(0);
+        match text[index] {
+            b'\\' => matches!(next(1), b'u' | b'\\'),
+            b'%' => is_hex(next(1)) && is_hex(next(2)),
+            b'&' => next(1) == b'#' || next(1).is_ascii_lowercase(),
+            byte => is_suspicious_lead(byte),
+        }
+    })
 }
 
 #[inline]
@@ -248,24 +304,15 @@ const fn is_digit(byte: u8) -> bool {
     byte.wrapping_sub(b'0') < 10
 }
 
-#[inline]
 const fn is_hex(byte: u8) -> bool {
-    is_digit(byte) | ((byte | 0x20).wrapping_sub(b'a') < 6)
+    byte.is_ascii_hexdigit()
 }
 
 /// Whether a UTF-8 lead byte begins characters that show nothing, separate, or stand for ASCII ones.
 ///
 /// Not among them: most of Latin, Greek, Cyrillic, Hebrew and the CJK ideographs.
-#[inline]
-#[expect(clippy::needless_bitwise_bool, reason = "part of a vectorised loop")]
 const fn is_suspicious_lead(byte: u8) -> bool {
-    (byte == 0xc2)
-        | (byte == 0xcd)
-        | (byte.wrapping_sub(0xd8) < 4)
-        | (byte == 0xdf)
-        | (byte.wrapping_sub(0xe0) < 4)
-        | (byte == 0xea)
-        | (byte >= 0xef)
+    matches!(byte, 0xc2 | 0xcd | 0xd8..=0xdb | 0xdf..=0xe3 | 0xea | 0xef..)
 }
 
 /// A literal that a match begins with or stands behind.

@@ -377,7 +377,7 @@ fn clean() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(String::new()),
         Just(" ".to_owned()),
-        "[ -!#$&-*;<=>?\\[\\]^{|}]{0,3} [b-df-hj-np-tv-z ]{0,20} ",
+        "[ -!#$&-*;<=>?\\[\\]^{|}]{0,3} [b-df-hj-np-tv-z ]{0,150} ",
         Just("\u{2028}\n\t\"\\ ".to_owned()),
         Just(" Straße — “naïve” 漢字 ".to_owned()),
     ]
