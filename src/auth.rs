@@ -137,8 +137,12 @@ impl RouteKey {
             hash.update(bytes);
         };
         part(name.as_bytes());
-        audiences.iter().for_each(|audience| part(audience.as_bytes()));
-        issuers.iter().for_each(|issuer| part(issuer.digest()));
+        for audience in audiences.iter() {
+            part(audience.as_bytes());
+        }
+        for issuer in issuers {
+            part(issuer.digest());
+        }
         let digest = hash.finish();
         let word = |at: usize| digest.as_ref()[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
         Self { name: Arc::clone(name), accepts: [word(0), word(8)] }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-/// The identifiers of one server, in every spelling a token may name them by; compared by bytes (decisions, "Audience").
+/// The identifiers of one server, in every spelling a token may name them by; compared by bytes.
 ///
 /// An `http` or `https` identifier is also accepted with its scheme and host in lower case, with or without its default
 /// port, and with or without one trailing slash. All other identifiers are accepted as written only.
@@ -110,8 +110,12 @@ mod tests {
         ];
         for (identifier, accepted, refused) in cases {
             let audiences = Audiences::new([identifier]);
-            accepted.iter().for_each(|audience| assert!(audiences.accepts(audience), "{identifier} {audience}"));
-            refused.iter().for_each(|audience| assert!(!audiences.accepts(audience), "{identifier} {audience}"));
+            for audience in accepted {
+                assert!(audiences.accepts(audience), "{identifier} {audience}");
+            }
+            for audience in refused {
+                assert!(!audiences.accepts(audience), "{identifier} {audience}");
+            }
         }
         assert!(!Audiences::new([""]).accepts(""));
     }

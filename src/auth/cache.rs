@@ -95,7 +95,8 @@ impl Verifier {
         if let Some(result) = memo.recall(print, epoch, acceptance, bearer, now) {
             return result;
         }
-        let verdict = self.shared_verdict(epoch, print, acceptance, bearer, now, clock::monotonic()).await?;
+        // Boxed, so that the path of a known token does not carry the state of a verification around.
+        let verdict = Box::pin(self.shared_verdict(epoch, print, acceptance, bearer, now, clock::monotonic())).await?;
         memo.remember(Arc::clone(&verdict));
         verdict.at(now)
     }

@@ -1,4 +1,4 @@
-//! `WWW-Authenticate` values as clients can read them (product, "What the client receives").
+//! `WWW-Authenticate` values as real clients can read them.
 
 use http::HeaderValue;
 
@@ -97,7 +97,7 @@ mod tests {
     const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/crm/mcp";
 
     #[test]
-    fn writes_the_challenges_of_the_product_table() {
+    fn writes_each_challenge_in_the_order_clients_read() {
         let challenges = Challenges::new(METADATA, ["crm:read", "offline_access"]);
         let expected = [
             (challenges.missing().clone(), format!("Bearer resource_metadata=\"{METADATA}\", scope=\"crm:read\"")),

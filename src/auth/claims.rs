@@ -153,7 +153,7 @@ fn is_at_jwt(header: &Header) -> bool {
     ["at+jwt", "application/at+jwt"].iter().any(|name| typ.eq_ignore_ascii_case(name))
 }
 
-/// RFC 9068 section 4 and RFC 8725 section 3.11. An allow-list, so that ID-JAGs, DPoP proofs, logout tokens, security
+/// RFC 9068 section 4 and RFC 8725 section 3.11. An allow-list, so that ID-JAGs, `DPoP` proofs, logout tokens, security
 /// events and what comes next are refused by not being on it.
 fn media_type(facts: &Facts<'_>) -> Result<(), VerifyError> {
     if is_at_jwt(facts.header) {
@@ -224,7 +224,7 @@ fn past(facts: &Facts<'_>, name: &str) -> Result<(), VerifyError> {
     if moment <= facts.now.plus(facts.profile.leeway) { Ok(()) } else { Err(VerifyError::NotYetValid) }
 }
 
-/// A NumericDate (RFC 7519 section 2): a number, not negative, within 2^53. Anything else is an error and never "absent"
+/// A `NumericDate` (RFC 7519 section 2): a number, not negative, within 2^53. Anything else is an error and never "absent"
 /// (CVE-2026-25537).
 fn seconds(value: Value<'_>, round: fn(f64) -> f64) -> Result<i64, VerifyError> {
     const LAST: f64 = 9_007_199_254_740_992.0;
@@ -310,4 +310,4 @@ fn texts(value: Value<'_>) -> Result<Vec<Cow<'_, str>>, VerifyError> {
 }
 
 /// Leeway is never more than this, whatever is configured.
-pub(super) const LIMIT_LEEWAY: Duration = Duration::from_secs(300);
+pub(super) const LIMIT_LEEWAY: Duration = Duration::from_mins(5);

@@ -90,7 +90,7 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Issuer {
     name: Arc<str>,
-    issuer: Arc<str>,
+    iss: Arc<str>,
     digest: [u8; 32],
     profile: Profile,
     ring: Arc<Ring>,
@@ -120,8 +120,8 @@ impl Issuer {
         };
         let ring = Arc::new(Ring::new(Arc::clone(&config.name), timing, epoch, clock::monotonic()));
         let task = runtime.spawn(ring::keep_fresh(Arc::clone(&ring), fetcher)).abort_handle();
-        let (name, issuer) = (Arc::clone(&config.name), Arc::clone(&config.issuer));
-        Ok(Arc::new(Self { name, issuer, digest: config_digest(config, ca.as_deref()), profile, ring, task }))
+        let (name, iss) = (Arc::clone(&config.name), Arc::clone(&config.issuer));
+        Ok(Arc::new(Self { name, iss, digest: config_digest(config, ca.as_deref()), profile, ring, task }))
     }
 
     /// Name in `proxy.toml`.
@@ -131,7 +131,7 @@ impl Issuer {
 
     /// Exact `iss`.
     pub const fn issuer(&self) -> &Arc<str> {
-        &self.issuer
+        &self.iss
     }
 
     /// Number and age of keys, for readiness and metrics.

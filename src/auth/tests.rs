@@ -1,3 +1,5 @@
+mod claims;
+mod shapes;
 pub(in crate::auth) mod support;
 mod tokens;
 mod verifier;

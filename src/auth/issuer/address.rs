@@ -15,7 +15,7 @@ pub(super) struct NotPublic {
 }
 
 /// Whether `address` is one of the public Internet. Listed by what is allowed where that is shorter: all of IPv6 outside
-/// 2000::/3 is refused, and with it loopback, ULA, link-local, multicast, NAT64 and addresses that embed IPv4.
+/// `2000::/3` is refused, and with it loopback, ULA, link-local, multicast, NAT64 and addresses that embed IPv4.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -160,8 +160,12 @@ mod tests {
 
     #[test]
     fn knows_public_addresses() {
-        REFUSED.iter().for_each(|address| assert!(!is_public(address.parse().unwrap()), "{address}"));
-        PUBLIC.iter().for_each(|address| assert!(is_public(address.parse().unwrap()), "{address}"));
+        for address in REFUSED {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+        for address in PUBLIC {
+            assert!(is_public(address.parse().unwrap()), "{address}");
+        }
     }
 
     #[test]

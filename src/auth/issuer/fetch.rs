@@ -29,15 +29,15 @@ impl Patience {
 }
 
 /// A discovered key location is looked up again after this, so that a moved one is found.
-const LEARNED_FOR: Duration = Duration::from_secs(60 * 60);
+const LEARNED_FOR: Duration = Duration::from_hours(1);
 
 /// Why no key set came.
 #[derive(Debug, Error)]
 pub(super) enum FetchError {
     #[error("{url} answers in a content coding nobody asked for")]
     Coding { url: Url },
-    #[error("{url} cannot be fetched: {source}")]
-    Http { url: Url, source: reqwest::Error },
+    #[error("{url} cannot be fetched: {reason}")]
+    Http { url: Url, reason: String },
     #[error("{url} names issuer `{found}`, not `{expected}`")]
     Issuer { url: Url, expected: Arc<str>, found: String },
     #[error("{url} is not strict JSON: {source}")]
@@ -204,7 +204,7 @@ impl Fetcher {
 
     /// The body of a 200, within bounds while it streams in.
     async fn get(&self, url: &Url) -> Result<(HeaderMap, Bytes), FetchError> {
-        let failed = |source: reqwest::Error| FetchError::Http { url: url.clone(), source: source.without_url() };
+        let failed = |error: reqwest::Error| FetchError::Http { url: url.clone(), reason: chain(&error.without_url()) };
         let mut response =
             self.client.get(url.clone()).header(ACCEPT, "application/json").send().await.map_err(failed)?;
         if response.status() != StatusCode::OK {
@@ -222,6 +222,12 @@ impl Fetcher {
         }
         Ok((std::mem::take(response.headers_mut()), body.freeze()))
     }
+}
+
+/// The error and what caused it; the top one alone says no more than that a request failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 const fn is_missing(error: &FetchError) -> bool {
@@ -250,7 +256,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// RFC 8414 section 3.1 (inserted before the path), OpenID Connect Discovery inserted likewise, and appended.
+/// RFC 8414 section 3.1 (inserted before the path), `OpenID` Connect Discovery inserted likewise, and appended.
 fn candidates(issuer: &Url) -> Vec<Url> {
     const OAUTH: &str = "/.well-known/oauth-authorization-server";
     const OPENID: &str = "/.well-known/openid-configuration";
@@ -386,7 +392,9 @@ mod tests {
             (&[], None),
         ] {
             let mut headers = HeaderMap::new();
-            fields.iter().for_each(|field| drop(headers.append(CACHE_CONTROL, HeaderValue::from_str(field).unwrap())));
+            for field in fields {
+                headers.append(CACHE_CONTROL, HeaderValue::from_str(field).unwrap());
+            }
             assert_eq!(max_age(&headers), expected.map(Duration::from_secs), "{fields:?}");
         }
     }

@@ -8,7 +8,7 @@ const LIMIT_ABSENT: usize = 1024;
 /// Fetches for unknown kids that may follow each other at once.
 const BURST: u32 = 5;
 /// Bounds of how long a fetched set is used before it is fetched again.
-const TTL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(24 * 60 * 60));
+const TTL: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(24));
 /// First pause after a failure; it doubles up to `min_refresh_interval`.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 

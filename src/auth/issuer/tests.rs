@@ -22,7 +22,7 @@ impl Issuer {
         ring.stop();
         Arc::new(Self {
             name: Arc::clone(&config.name),
-            issuer: Arc::clone(&config.issuer),
+            iss: Arc::clone(&config.issuer),
             digest: config_digest(config, None),
             profile: Profile::new(config).unwrap(),
             ring,

@@ -41,7 +41,7 @@ fn accepts(keys: &str, token: &str) -> bool {
     keys.iter().any(|key| compact.is_signed_by(key, alg))
 }
 
-fn cases<'a>(file: &'a Value) -> impl Iterator<Item = (&'a Value, &'a Value)> {
+fn cases(file: &Value) -> impl Iterator<Item = (&Value, &Value)> {
     let groups = file["testGroups"].as_array().unwrap().iter();
     groups.flat_map(|group| group["tests"].as_array().unwrap().iter().map(move |test| (group, test)))
 }
@@ -49,16 +49,18 @@ fn cases<'a>(file: &'a Value) -> impl Iterator<Item = (&'a Value, &'a Value)> {
 #[test]
 fn wycheproof_signatures() {
     // Valid ones refused on purpose: HMAC, ES512 (called ES521 there), a key pinned to another `alg`, stray characters.
-    const REFUSED: [u64; 15] = [1, 346, 347, 348, 350, 351, 352, 357, 358, 359, 372, 373, 376, 377, 345];
+    const REFUSED: [u64; 6] = [346, 347, 350, 351, 372, 373];
     for (name, expected) in
-        [("json_web_signature", [355, 32, 14]), ("json_web_key", [21, 1, 4]), ("json_web_crypto", [77, 3, 3])]
+        [("json_web_signature", [355, 32, 14]), ("json_web_key", [21, 1, 4]), ("json_web_crypto", [77, 2, 4])]
     {
         let Some(file) = corpus(&format!("wycheproof/testvectors_v1/{name}_test.json")) else { return };
         let [mut invalid, mut accepted, mut refused] = [0; 3];
         for (group, test) in cases(&file) {
             let keys = published(group.get("public").unwrap_or(&group["private"]));
-            let Some(token) = test["jws"].as_str() else { panic!("{test}") };
-            let is_accepted = accepts(&keys, token);
+            // The JSON serialisations and the encrypted ones are given as they would be sent.
+            let given = test.get("jws").or(test.get("jwe")).unwrap();
+            let token = given.as_str().map_or_else(|| given.to_string(), str::to_owned);
+            let is_accepted = accepts(&keys, &token);
             let id = test["tcId"].as_u64().unwrap();
             if test["result"] == "invalid" {
                 assert!(!is_accepted, "{name} {id} {}", test["comment"]);
@@ -69,6 +71,7 @@ fn wycheproof_signatures() {
                 let header = token.split('.').next().unwrap();
                 let hmac =
                     BASE64URL_NOPAD.decode(header.as_bytes()).is_ok_and(|h| String::from_utf8_lossy(&h).contains("HS"));
+                let hmac = hmac || test.get("jwe").is_some();
                 assert!(
                     hmac || (name == "json_web_signature" && REFUSED.contains(&id)),
                     "{name} {id} {}",

@@ -152,13 +152,13 @@ pub(in crate::auth) fn issuer_config(issuer: &str) -> config::Issuer {
         jwks_uri: None,
         algorithms: ["RS256", "PS256", "ES256", "EdDSA"].map(Into::into).to_vec(),
         scope_claims: ["scope", "scp"].map(Into::into).to_vec(),
-        clock_skew: Duration::from_secs(60),
+        clock_skew: Duration::from_mins(1),
         strict: false,
         tenants: Vec::new(),
         audience_claim: None,
-        cache_ttl: Duration::from_secs(600),
+        cache_ttl: Duration::from_mins(10),
         min_refresh_interval: Duration::from_secs(30),
-        max_stale: Duration::from_secs(24 * 60 * 60),
+        max_stale: Duration::from_hours(24),
         ca_file: None,
         insecure_loopback: true,
     }
@@ -217,6 +217,10 @@ impl Answer {
     }
 }
 
+trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for T {}
+
 #[derive(Default)]
 struct State {
     answers: HashMap<String, Answer>,
@@ -236,6 +240,24 @@ pub(in crate::auth) struct Fake {
 
 impl Fake {
     pub(in crate::auth) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same behind a certificate for `localhost`, returned in PEM.
+    pub(in crate::auth) async fn start_tls() -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        (Self::start_with(Some(Arc::new(config))).await, made.cert.pem())
+    }
+
+    async fn start_with(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Self {
             address: listener.local_addr().unwrap(),
@@ -245,8 +267,16 @@ impl Fake {
             released: Arc::default(),
         };
         let served = fake.clone();
+        let acceptor = tls.map(tokio_rustls::TlsAcceptor::from);
         tokio::runtime::Handle::current().spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                let stream: Box<dyn Stream> = match &acceptor {
+                    Some(acceptor) => match acceptor.accept(stream).await {
+                        Ok(stream) => Box::new(stream),
+                        Err(_) => continue,
+                    },
+                    None => Box::new(stream),
+                };
                 let fake = served.clone();
                 let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let fake = fake.clone();

@@ -1,4 +1,4 @@
-//! One token per way to be wrong: oauth checks 1 to 15 and the threats of token validation.
+//! One token per way to be wrong: each rule of a strict check-list, each known attack (J1 to J23).
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::auth::{Acceptance, Bearer, Caller, Outcome, VerifyError, examine, jwt
 use crate::clock::{self, Timestamp};
 use crate::config;
 
-const MALFORMED: VerifyError = VerifyError::Malformed("");
+pub(super) const MALFORMED: VerifyError = VerifyError::Malformed("");
 const WRONG_TYPE: VerifyError = VerifyError::WrongType("");
 
-async fn verify_at(acceptance: &Acceptance, token: &str, now: Timestamp) -> Result<Caller, VerifyError> {
+pub(super) async fn verify_at(acceptance: &Acceptance, token: &str, now: Timestamp) -> Result<Caller, VerifyError> {
     let verified = jwt::verify(acceptance, Bearer::new(token.as_bytes()), now, clock::monotonic()).await?;
     Ok((*verified.caller).clone())
 }
 
 /// The outcome with the details of its text taken out, after checking that `examine` agrees.
-async fn outcome(acceptance: &Acceptance, token: &str) -> Result<(), VerifyError> {
+pub(super) async fn outcome(acceptance: &Acceptance, token: &str) -> Result<(), VerifyError> {
     let result = verify_at(acceptance, token, NOW).await;
     let explained = examine(token.as_bytes(), acceptance, NOW).into_iter().find_map(|check| match check.outcome {
         Outcome::Failed(error) => Some(error),
@@ -37,13 +37,13 @@ async fn outcome(acceptance: &Acceptance, token: &str) -> Result<(), VerifyError
     })
 }
 
-struct Rig {
-    signer: Signer,
-    acceptance: Acceptance,
+pub(super) struct Rig {
+    pub(super) signer: Signer,
+    pub(super) acceptance: Acceptance,
 }
 
 impl Rig {
-    fn new(change: impl Fn(&mut config::Issuer)) -> Self {
+    pub(super) fn new(change: impl Fn(&mut config::Issuer)) -> Self {
         let signer = Signer::p256();
         let mut config = issuer_config(ISSUER);
         change(&mut config);
@@ -51,18 +51,18 @@ impl Rig {
         Self { signer, acceptance }
     }
 
-    async fn check(&self, name: &str, header: &Value, claims: &Value, expected: Result<(), VerifyError>) {
+    pub(super) async fn check(&self, name: &str, header: &Value, claims: &Value, expected: Result<(), VerifyError>) {
         let token = self.signer.token(header, claims);
         assert_eq!(outcome(&self.acceptance, &token).await, expected, "{name}: {header} {claims}");
     }
 }
 
-fn header() -> Value {
+pub(super) fn header() -> Value {
     json!({"alg": "ES256", "typ": "at+jwt", "kid": "k1"})
 }
 
 /// `base` with members replaced, or removed where null is marked by `remove`.
-fn with(base: Value, changes: &Value) -> Value {
+pub(super) fn with(base: Value, changes: &Value) -> Value {
     let (Value::Object(mut base), Value::Object(changes)) = (base, changes.clone()) else { panic!() };
     for (name, value) in changes {
         if value == "(remove)" {
@@ -238,312 +238,6 @@ async fn the_keys_own_alg_binds() {
     }
 }
 
-/// J9, J10, J12, J13, J18, J19, J21 and the claims half of the check-list.
-#[tokio::test]
-async fn refuses_wrong_claims() {
-    let rig = Rig::new(|_| {});
-    let cases = [
-        (
-            Err(VerifyError::WrongIssuer),
-            vec![
-                json!({"iss": format!("{ISSUER}/")}),
-                json!({"iss": "https://login.example.com"}),
-                json!({"iss": "login.example.com/realms/acme"}),
-                json!({"iss": ISSUER.to_uppercase()}),
-                json!({"iss": ""}),
-                json!({"iss": format!("{ISSUER}\0")}),
-                json!({"iss": "https://evil.example/?https://login.example.com/realms/acme"}),
-            ],
-        ),
-        (
-            Err(VerifyError::WrongAudience),
-            vec![
-                json!({"aud": "(remove)"}),
-                json!({"aud": []}),
-                json!({"aud": ""}),
-                json!({"aud": "https://mcp.example.com/ops/mcp"}),
-                json!({"aud": "https://mcp.example.com"}),
-                json!({"aud": format!("{RESOURCE}/x")}),
-                json!({"aud": format!("{RESOURCE}//")}),
-                json!({"aud": ["account", "https://mcp.example.com/CRM/mcp"]}),
-                json!({"aud": format!("x{RESOURCE}")}),
-                json!({"aud": format!("{RESOURCE} other")}),
-                json!({"aud": "*"}),
-                json!({"aud": "desktop"}),
-            ],
-        ),
-        (
-            Err(VerifyError::Expired),
-            vec![
-                json!({"exp": 0}),
-                json!({"exp": SECONDS - 60}),
-                json!({"exp": SECONDS - 61}),
-                json!({"exp": 1}),
-                json!({"exp": 0.5}),
-                json!({"exp": -0.0}),
-            ],
-        ),
-        (
-            Err(VerifyError::NotYetValid),
-            vec![
-                json!({"nbf": SECONDS + 61}),
-                json!({"iat": SECONDS + 61}),
-                json!({"nbf": 4_102_444_800_i64}),
-                json!({"iat": 1e15}),
-            ],
-        ),
-        (
-            Err(VerifyError::Bound),
-            vec![
-                json!({"cnf": {"jkt": "x"}}),
-                json!({"cnf": {"x5t#S256": "x"}}),
-                json!({"cnf": {}}),
-                json!({"cnf": null}),
-                json!({"cnf": "x"}),
-            ],
-        ),
-        (
-            Err(MALFORMED),
-            vec![
-                json!({"iss": "(remove)"}),
-                json!({"iss": null}),
-                json!({"iss": [ISSUER]}),
-                json!({"iss": 1}),
-                json!({"exp": "(remove)"}),
-                json!({"exp": null}),
-                json!({"exp": "4102444800"}),
-                json!({"exp": [4_102_444_800_i64]}),
-                json!({"exp": {}}),
-                json!({"exp": true}),
-                json!({"exp": -1}),
-                json!({"exp": i64::MAX}),
-                json!({"exp": u64::MAX}),
-                json!({"exp": 1e300}),
-                json!({"exp": 9_007_199_254_740_993_i64 + 1}),
-                json!({"nbf": "0"}),
-                json!({"nbf": null}),
-                json!({"nbf": -1}),
-                json!({"iat": "0"}),
-                json!({"iat": null}),
-                json!({"iat": []}),
-                json!({"iat": -5.5}),
-                json!({"aud": null}),
-                json!({"aud": 1}),
-                json!({"aud": {}}),
-                json!({"aud": [RESOURCE, 1]}),
-                json!({"aud": [[RESOURCE]]}),
-                json!({"aud": [null]}),
-                json!({"sub": 1}),
-                json!({"sub": null}),
-                json!({"sub": ""}),
-                json!({"sub": ["ana"]}),
-                json!({"sub": "ana\0"}),
-                json!({"sub": "a\nb"}),
-                json!({"sub": "a\u{85}b"}),
-                json!({"sub": "(remove)", "client_id": "(remove)"}),
-                json!({"client_id": 7}),
-                json!({"client_id": null}),
-                json!({"client_id": ""}),
-                json!({"tid": 1}),
-                json!({"tid": ""}),
-                json!({"jti": 1}),
-                json!({"jti": ""}),
-                json!({"scope": 1}),
-                json!({"scope": {}}),
-                json!({"scope": null}),
-                json!({"scope": ["a", 1]}),
-                json!({"scp": true}),
-            ],
-        ),
-        (
-            Ok(()),
-            vec![
-                json!({"exp": SECONDS - 59}),
-                json!({"exp": (SECONDS - 59) as f64 + 0.5}),
-                json!({"exp": 9_007_199_254_740_992_i64}),
-                json!({"exp": 1e12}),
-                json!({"nbf": SECONDS + 60}),
-                json!({"iat": SECONDS + 60}),
-                json!({"iat": SECONDS as f64 + 59.5}),
-                json!({"iat": "(remove)"}),
-                json!({"jti": "(remove)"}),
-                json!({"aud": [RESOURCE]}),
-                json!({"aud": ["account", RESOURCE]}),
-                json!({"aud": format!("{RESOURCE}/")}),
-                json!({"aud": "https://mcp.example.com:443/crm/mcp"}),
-                json!({"sub": "(remove)"}),
-                json!({"client_id": "(remove)"}),
-                json!({"sub": "auth0|ana@example.com"}),
-                json!({"sub": "アナ"}),
-                json!({"scope": "(remove)"}),
-                json!({"scope": ""}),
-                json!({"scope": ["a", "b"]}),
-                json!({"nonce": "x"}),
-                json!({"act": {"sub": "agent"}}),
-                json!({"big": 123_456_789_012_345_678_i64}),
-            ],
-        ),
-    ];
-    for (expected, changes) in cases {
-        for change in changes {
-            rig.check("claims", &header(), &with(claims(), &change), expected.clone()).await;
-        }
-    }
-}
-
-/// What JSON text can do that a value cannot show: J8, J13, J17, J18.
-#[tokio::test]
-async fn refuses_json_two_readers_could_read_differently() {
-    let rig = Rig::new(|_| {});
-    let good_header = header().to_string();
-    let good = claims().to_string();
-    let inside = good.strip_suffix('}').unwrap();
-    let hostile_claims = [
-        format!("{inside},\"scope\":\"admin\"}}"),
-        format!("{inside},\"s\\u0063ope\":\"admin\"}}"),
-        format!("{inside},\"x\":{{\"a\":1,\"a\":2}}}}"),
-        format!("{inside},\"sub\":\"max\"}}"),
-        format!("{inside},\"x\":\"\\ud800\"}}"),
-        format!("\u{feff}{good}"),
-        format!("{good} x"),
-        format!("{good}{good}"),
-        format!("[{good}]"),
-        String::new(),
-        "null".into(),
-        "\"x\"".into(),
-        format!("{inside},}}"),
-        format!("{inside},'x':1}}"),
-        format!("{inside},\"x\":NaN}}"),
-        format!("{inside},\"x\":01}}"),
-        format!("{inside},\"x\":\"\u{1}\"}}"),
-        format!("{inside},\"x\":{}1{}}}", "[".repeat(40), "]".repeat(40)),
-        good.replace(&format!("{}", SECONDS + 600), "1e999"),
-        good.replace(&format!("{}", SECONDS + 600), "-1e999"),
-        format!("{inside},\"x\":1e999}}"),
-        inside.to_owned(),
-    ];
-    for claims in hostile_claims {
-        assert_eq!(
-            outcome_unexplained(&rig, &rig.signer.raw(good_header.as_bytes(), claims.as_bytes())).await,
-            Err(MALFORMED),
-            "{claims}"
-        );
-    }
-    for header in [
-        r#"{"alg":"none","alg":"ES256","kid":"k1"}"#,
-        r#"{"alg":"ES256","alg":"none","kid":"k1"}"#,
-        r#"{"alg":"ES256","kid":"k1","kid":"k2"}"#,
-        r#"{"alg":"ES256","\u0061lg":"none","kid":"k1"}"#,
-        "[]",
-        "",
-        "null",
-        r#""ES256""#,
-        r#"{"alg":"ES256","kid":"\ud800"}"#,
-    ] {
-        assert_eq!(
-            outcome_unexplained(&rig, &rig.signer.raw(header.as_bytes(), good.as_bytes())).await,
-            Err(MALFORMED),
-            "{header}"
-        );
-    }
-    let mut bad_utf8 = good.clone().into_bytes();
-    let at = bad_utf8.iter().position(|byte| *byte == b'a').unwrap();
-    bad_utf8[at] = 0xff;
-    assert_eq!(outcome_unexplained(&rig, &rig.signer.raw(good_header.as_bytes(), &bad_utf8)).await, Err(MALFORMED));
-}
-
-/// Without `examine`, whose rules do not read numbers nobody asks for.
-async fn outcome_unexplained(rig: &Rig, token: &str) -> Result<(), VerifyError> {
-    verify_at(&rig.acceptance, token, NOW).await.map(drop).map_err(|error| match error {
-        VerifyError::Malformed(_) => MALFORMED,
-        other => other,
-    })
-}
-
-/// J17, J23: the shape, before any cryptography.
-#[tokio::test]
-async fn refuses_what_is_not_three_strict_segments() {
-    let rig = Rig::new(|_| {});
-    let good = rig.signer.usual("k1");
-    let parts: Vec<_> = good.split('.').collect();
-    let [h, p, s] = parts[..] else { panic!() };
-    let last = |part: &str| {
-        // the last character's unused bits set: another spelling of the same bytes for lenient decoders
-        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let at = alphabet.iter().position(|c| *c == *part.as_bytes().last().unwrap()).unwrap();
-        format!("{}{}", &part[..part.len() - 1], char::from(alphabet[at | 1]))
-    };
-    let shapes = [
-        String::new(),
-        ".".into(),
-        "..".into(),
-        "...".into(),
-        h.into(),
-        format!("{h}.{p}"),
-        format!("{h}.{p}."),
-        format!("{h}..{s}"),
-        format!(".{p}.{s}"),
-        format!("{good}."),
-        format!("{good}.x"),
-        format!("{good}.x.y"),
-        format!(".{good}"),
-        format!("{h}=.{p}.{s}"),
-        format!("{h}.{p}==.{s}"),
-        format!("{good}="),
-        format!("{good}=="),
-        format!("{h}.{p}.{}", last(s)),
-        format!("{h} .{p}.{s}"),
-        format!("{h}.{p}\n.{s}"),
-        format!("{good}\n"),
-        format!(" {good}"),
-        good.replacen('_', "/", 1).replacen('-', "+", 1) + "/",
-        format!("{h}.{p}.{}", "A".repeat(20_000)),
-        ".".repeat(8000),
-        "é.é.é".into(),
-        format!("{h}.{p}.é"),
-    ];
-    for token in shapes {
-        assert_eq!(outcome(&rig.acceptance, &token).await, Err(MALFORMED), "{token:.60}");
-    }
-}
-
-/// RFC 7515 appendix idea: no single changed character verifies.
-#[tokio::test]
-async fn every_changed_character_is_refused() {
-    let rig = Rig::new(|_| {});
-    let good = rig.signer.usual("k1");
-    for at in 0..good.len() {
-        let mut token = good.clone().into_bytes();
-        token[at] = if token[at] == b'A' { b'B' } else { b'A' };
-        let result = verify_at(&rig.acceptance, std::str::from_utf8(&token).unwrap(), NOW).await;
-        assert!(result.is_err(), "character {at}");
-    }
-}
-
-/// J14: degenerate and re-encoded ECDSA signatures.
-#[tokio::test]
-async fn refuses_degenerate_signatures() {
-    let rig = Rig::new(|_| {});
-    let good = rig.signer.usual("k1");
-    let (signed, signature) = good.rsplit_once('.').unwrap();
-    let bytes = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
-    let der = [&[0x30, 0x44, 0x02, 0x20][..], &bytes[..32], &[0x02, 0x20], &bytes[32..]].concat();
-    let forged = [
-        vec![0; 64],
-        vec![0xff; 64],
-        [vec![0; 32], bytes[32..].to_vec()].concat(),
-        bytes[..63].to_vec(),
-        [bytes.clone(), vec![0]].concat(),
-        [vec![0], bytes.clone()].concat(),
-        vec![0; 1],
-        der,
-    ];
-    for signature in forged {
-        let token = format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature));
-        assert_eq!(outcome(&rig.acceptance, &token).await, Err(VerifyError::BadSignature), "{signature:02x?}");
-    }
-}
-
 /// J11: what tells an ID token when the header does not.
 #[tokio::test]
 async fn a_lenient_issuer_still_refuses_id_tokens() {
@@ -671,7 +365,7 @@ async fn reads_scopes_clients_and_subjects_of_real_issuers() {
 
 #[tokio::test]
 async fn leeway_is_bounded() {
-    let rig = Rig::new(|config| config.clock_skew = Duration::from_secs(86_400));
+    let rig = Rig::new(|config| config.clock_skew = Duration::from_hours(24));
     rig.check("within 300 s", &header(), &with(claims(), &json!({"exp": SECONDS - 299})), Ok(())).await;
     rig.check("beyond", &header(), &with(claims(), &json!({"exp": SECONDS - 300})), Err(VerifyError::Expired)).await;
 }

@@ -231,6 +231,7 @@ fn waiting_works_across_runtimes() {
                 let memo = Memo::new();
                 let asked = verifier.verify(&memo, acceptance, Bearer::new(token.as_bytes()), NOW);
                 assert!(is_send(&asked));
+                assert!(size_of_val(&asked) <= 256, "{}", size_of_val(&asked));
                 assert!(worker.block_on(asked).is_ok());
             });
         }

@@ -15,7 +15,7 @@ use crate::{clock, config};
 
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 struct Rig {
     fake: Fake,
@@ -248,7 +248,7 @@ async fn a_learned_name_that_is_not_public_is_not_connected_to() {
     fake.set(OAUTH, Answer::ok(json!({"issuer": fake.url(""), "jwks_uri": "https://localhost/keys"}).to_string()));
     let rig = start(fake, "", |_| {}).await;
     assert!(is_unavailable(rig.find("a").await));
-    assert!(rig.last_error().contains("cannot be fetched"), "{}", rig.last_error());
+    assert!(rig.last_error().contains("not a public address"), "{}", rig.last_error());
 }
 
 /// K3, and what else an answer can be.
@@ -270,7 +270,7 @@ async fn a_hostile_answer_never_replaces_good_keys() {
         ("none", Answer::ok(r#"{"keys":[]}"#), "no usable"),
         ("all dropped", Answer::ok(keys(100)), "no usable"),
         ("too many", Answer::ok(keys(101)), "more than 100"),
-        ("too long", Answer::ok(" ".repeat(256 * 1024 + 1)), "256 KiB"),
+        ("too long", Answer::ok(" ".repeat(256 * 1024 + 1)), "answers with more than 256 KiB"),
         ("coded", Answer::ok(jwks(&[Signer::p256().jwk("evil")])).with("content-encoding", "gzip"), "content coding"),
     ];
     for (name, answer, error) in answers {
@@ -393,6 +393,28 @@ async fn the_registry_keeps_what_a_reload_does_not_touch() {
     assert!(!std::sync::Arc::ptr_eq(&one, &two));
     issuers.retain(std::slice::from_ref(&two));
     assert_eq!(issuers.all().len(), 1);
+}
+
+#[tokio::test]
+async fn an_issuer_of_a_private_authority_needs_its_ca_file() {
+    let (fake, pem) = Fake::start_tls().await;
+    let (_other, other_pem) = Fake::start_tls().await;
+    let origin = format!("https://localhost:{}", fake.address.port());
+    let folder = std::env::temp_dir().join(format!("portcullis-auth-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    fake.set(OAUTH, Answer::ok(json!({"issuer": origin, "jwks_uri": format!("{origin}/keys")}).to_string()));
+    fake.set("/keys", es256(&["a"]));
+    for (name, pem, trusted) in [("right.pem", pem, true), ("wrong.pem", other_pem, false)] {
+        let path = folder.join(name);
+        std::fs::write(&path, pem).unwrap();
+        let mut config = issuer_config(&origin);
+        config.insecure_loopback = false;
+        config.ca_file = Some(path);
+        let issuer = Issuer::start(&config, Epoch::default(), &Handle::current()).unwrap();
+        issuer.settled().await;
+        assert_eq!(issuer.status().last_error.is_none(), trusted, "{name} {:?}", issuer.status());
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[tokio::test]
