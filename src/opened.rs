@@ -64,12 +64,10 @@ pub fn open(
     if matches!(ask, Ask::Close) && session.is_none() {
         return Err(NoSession);
     }
-    if legacy {
-        if matches!(ask, Ask::Listen) {
-            resumed = header(headers, "last-event-id")?
-                .map(|sealed| EventId::open(sealed, session_key(session.as_ref()), seals, &binding, now))
-                .transpose()?;
-        }
+    if legacy && matches!(ask, Ask::Listen) {
+        resumed = header(headers, "last-event-id")?
+            .map(|sealed| EventId::open(sealed, session_key(session.as_ref()), seals, &binding, now))
+            .transpose()?;
     }
     if let Ask::Message(message) = &ask
         && let MessageShape::Response { .. } = message.shape()

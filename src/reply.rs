@@ -156,11 +156,10 @@ pub async fn rewrite(mut way: Way, answer: Answer, mut trail: Trail) -> Result<R
 fn usable_status(way: &Way, answer: &Answer) -> Result<(), ReplyError> {
     let status = answer.status.as_u16();
     match status {
-        200..=299 => Ok(()),
         401 | 403 => Err(ReplyError::Credential { status }),
         404 if way.session.is_some() && !way.opens_session() => Err(ReplyError::Session),
         429 => Err(ReplyError::RateLimited { retry_after: retry_after(&answer.headers) }),
-        400..=499 => Ok(()),
+        200..=299 | 400..=499 => Ok(()),
         _ => Err(ReplyError::Status { status }),
     }
 }

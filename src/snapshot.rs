@@ -152,7 +152,7 @@ fn route(config: &Config, kept: &Kept, server: &Server, problems: &mut Problems)
     loaded.check_issuers(&server.issuers, problems);
     let masks = loaded.compile_masks(problems);
     let upstream = Upstream::new(server).map_err(|error| push(problems, config, server, "upstream", &error));
-    let credential = Credential::new(&server.upstream_auth, |source| source.resolve())
+    let credential = Credential::new(&server.upstream_auth, super::config::SecretSource::resolve)
         .map_err(|error| push(problems, config, server, "upstream_auth", &error));
     let issuers = server
         .issuers
@@ -216,13 +216,12 @@ fn documents(config: &Config, routes: &HashMap<Box<str>, Arc<Route>>) -> HashMap
 fn hosts(listener: &Listener) -> HashSet<Box<str>> {
     let mut hosts = HashSet::new();
     let host = listener.public_url.host_str().unwrap_or_default();
-    match listener.public_url.port() {
-        Some(port) => hosts.insert(format!("{host}:{port}").into()),
-        None => {
-            let port = listener.public_url.port_or_known_default().unwrap_or(443);
-            hosts.insert(format!("{host}:{port}").into());
-            hosts.insert(host.into())
-        }
+    if let Some(port) = listener.public_url.port() {
+        hosts.insert(format!("{host}:{port}").into())
+    } else {
+        let port = listener.public_url.port_or_known_default().unwrap_or(443);
+        hosts.insert(format!("{host}:{port}").into());
+        hosts.insert(host.into())
     };
     hosts.extend(listener.allowed_hosts.iter().map(|host| host.to_ascii_lowercase().into()));
     for address in listener.listen.iter().filter(|address| address.ip().is_loopback()) {

@@ -59,7 +59,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes UUIDv7 request ids; they name, they do not protect, so a counter hashed under a random key is random enough.
+/// Makes `UUIDv7` request ids; they name, they do not protect, so a counter hashed under a random key is random enough.
 #[derive(Debug, Default)]
 struct RequestIds {
     key: std::hash::RandomState,

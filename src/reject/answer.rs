@@ -102,7 +102,7 @@ fn denied(denial: &Denial, asked: &Asked<'_>) -> Answer {
             let answer = Answer { data, ..error(200, DENIED, with_request(text, asked.request_id)) };
             match on_deny {
                 OnDeny::Http403 => Answer { http: 403, ..answer },
-                OnDeny::ToolError => answer.as_tool_error(asked),
+                OnDeny::ToolError => answer.into_tool_error(asked),
                 OnDeny::Error => answer.unless_unanswerable(asked),
             }
         }
@@ -139,7 +139,7 @@ fn block(blocked: &Blocked, direction: Direction, asked: &Asked<'_>) -> Answer {
         Direction::Result => "result",
     };
     let text = format!("Blocked: {place} contained {} (rule {})", blocked.entity, blocked.mask);
-    error(200, DENIED, with_request(text, asked.request_id)).as_tool_error(asked)
+    error(200, DENIED, with_request(text, asked.request_id)).into_tool_error(asked)
 }
 
 fn reply(problem: &ReplyError) -> Answer {
@@ -192,7 +192,7 @@ impl Answer {
     }
 
     /// A tool error where the message can have one, so that the model reads the text.
-    fn as_tool_error(self, asked: &Asked<'_>) -> Self {
+    fn into_tool_error(self, asked: &Asked<'_>) -> Self {
         if asked.tool_call && asked.id.is_some() {
             return Self { shape: Shape::ToolError, code: None, ..self };
         }

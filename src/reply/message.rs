@@ -78,9 +78,10 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
     let places = way.method.map_or(&[][..], |method| method.opaque_result);
     masked(way, result, places, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
-    let negotiated = match way.opens_session() {
-        true => result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?)),
-        false => None,
+    let negotiated = if way.opens_session() {
+        result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?))
+    } else {
+        None
     };
     Ok(Response { bytes: splice.apply(document.bytes()), code: None, negotiated, tool_error })
 }
