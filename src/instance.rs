@@ -27,7 +27,7 @@ use crate::server::{self, Bound};
 use crate::snapshot::{Kept, Live, Snapshot};
 use crate::telemetry::metrics::Metrics;
 use crate::trail::Sinks;
-use crate::upstream::Pool;
+use crate::upstream::{Catalog, Pool};
 
 use reload::Reloader;
 
@@ -171,6 +171,7 @@ impl Workers {
             verifier: self.verifier.clone(),
             memo: Memo::default(),
             pool: Pool::new(),
+            catalog: Catalog::new(),
             sinks: Sinks::new(lane, self.metrics.clone(), self.drain.clone()),
         });
         tick(worker.clone(), self.drain.clone());

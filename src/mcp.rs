@@ -8,6 +8,7 @@ pub mod error;
 pub mod headers;
 pub mod inbound;
 pub mod methods;
+pub mod mirror;
 pub mod names;
 pub mod session;
 pub mod sse;

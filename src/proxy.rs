@@ -13,7 +13,7 @@ use crate::body::{self, Body};
 use crate::clock::Timestamp;
 use crate::cors::{self, Origin};
 use crate::mask::Direction;
-use crate::mcp::{self, Head, Known, Revision};
+use crate::mcp::{self, AdmitError, Era, Head, Known, Message, Revision, SubjectKind};
 use crate::opened::{self, Ask};
 use crate::reject::Reject;
 use crate::reply::{self, Way};
@@ -21,7 +21,7 @@ use crate::route::{Found, Route};
 use crate::server::{Peer, authority_of};
 use crate::snapshot::{Live, Snapshot};
 use crate::trail::{Sinks, Trail};
-use crate::upstream::{self, Answer, Pool};
+use crate::upstream::{self, Answer, Catalog, Pool};
 use crate::{audit, json, mask, policy};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,6 +37,8 @@ pub struct Worker {
     pub memo: Memo,
     /// Upstream connections of this thread.
     pub pool: Pool,
+    /// What upstreams say of their tools.
+    pub catalog: Catalog,
     /// Audit, metrics and log.
     pub sinks: Arc<Sinks>,
 }
@@ -128,7 +130,7 @@ async fn call(
     trail.identified(&caller);
     let session = opened::session_of(&snapshot.seals, &opened::binding(route, &caller), &head.headers, now);
     let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));
-    let ask = ask(snapshot, route, negotiated, head, incoming, trail).await?;
+    let ask = ask(worker, snapshot, route, negotiated, head, incoming, trail).await?;
     let opened = opened::open(&snapshot.seals, route, &head.headers, caller, session, ask, now)?;
     let permit = policy::authorize(&route.policy, opened)?;
     let masked = mask::mask(&route.masks, &route.meta, permit)
@@ -142,6 +144,7 @@ async fn call(
 
 /// What the client asks for: one message, a stream, or the end of a session.
 async fn ask(
+    worker: &Worker,
     snapshot: &Snapshot,
     route: &Route,
     negotiated: Option<Revision>,
@@ -162,7 +165,7 @@ async fn ask(
             let head = Head { headers: &head.headers, session: negotiated };
             let message = mcp::admit(&head, bytes, &known).inspect_err(|error| trail.misread(error))?;
             trail.admitted(&message);
-            Ok(Ask::Message(message))
+            Ok(Ask::Message(mirrored(worker, route, message).await?))
         }
         Method::GET if accepts_event_stream(head) => {
             trail.listens();
@@ -174,6 +177,17 @@ async fn ask(
             Ok(Ask::Close)
         }
         _ => Err(Reject::Method { allow: "GET, POST, DELETE, OPTIONS" }),
+    }
+}
+
+/// Checks `Mcp-Param-*` headers against the tool's schema, which only the upstream has.
+async fn mirrored(worker: &Worker, route: &Route, message: Message) -> Result<Message, AdmitError> {
+    let Some((SubjectKind::Tool, tool)) = message.subject().filter(|_| message.era() == Era::Modern) else {
+        return Ok(message);
+    };
+    match worker.catalog.mirrors(&worker.pool, route, tool).await {
+        Some(mirrors) => message.mirrored_by(mirrors),
+        None => Ok(message),
     }
 }
 

@@ -53,8 +53,6 @@ pub enum Reject {
     NotFound,
     #[error("origin is not allowed")]
     Origin,
-    #[error("`Mcp-Param` headers do not match the arguments")]
-    ParamHeaders,
     #[error("upstream answer: {0}")]
     Reply(#[from] ReplyError),
     #[error("unknown or foreign session")]
@@ -115,7 +113,6 @@ impl Reject {
             Self::NotAcceptable => "not_acceptable",
             Self::NotFound => "not_found",
             Self::Origin => "origin_refused",
-            Self::ParamHeaders => "header_mismatch",
             Self::Reply(_) => "upstream_reply",
             Self::Session(_) => "session",
             Self::Token(error) => error.result(),

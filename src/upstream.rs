@@ -4,6 +4,7 @@
 //! connections; [`Pool::send`] makes an [`Answer`] whose body holds the connection until it has ended. Addresses come
 //! only from the configuration, redirects are never followed, and nothing that may have been sent is sent twice.
 
+mod catalog;
 mod connect;
 pub mod credential;
 mod deadline;
@@ -27,6 +28,7 @@ use url::{Host, Url};
 
 use crate::config;
 
+pub use catalog::Catalog;
 pub use credential::Credential;
 pub use error::{BuildError, UpstreamError};
 pub use http::{Answer, AnswerBody};

@@ -7,8 +7,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Blocked, Direction, Findings, Masks};
 use crate::auth::Caller;
-use crate::json::{Splice, Value};
-use crate::mcp::headers::encode_value;
+use crate::json::{Document, Limits, Splice, Value};
+use crate::mcp::headers::{encode_value, mirrored};
 use crate::mcp::methods::{ERROR_PLACES, Method, is_reserved_meta};
 use crate::mcp::session::{EventId, Session};
 use crate::mcp::{Message, MessageShape};
@@ -86,7 +86,9 @@ pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit) -> Result<Masked, 
         Ask::Close | Ask::Listen => (Bytes::new(), Vec::new()),
         Ask::Message(message) => {
             mask_message(masks, meta, message, opened.answers, &mut splice, &mut findings)?;
-            (splice.apply(message.document().bytes()), mask_headers(masks, message, &mut findings)?)
+            let bytes = splice.apply(message.document().bytes());
+            let params = mask_headers(masks, message, &bytes, &mut findings)?;
+            (bytes, params)
         }
     };
     Ok(Masked {
@@ -129,13 +131,23 @@ fn mask_message(
 fn mask_headers(
     masks: &Masks,
     message: &Message,
+    masked: &Bytes,
     findings: &mut Findings,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, Blocked> {
-    let masked = message.param_headers().iter().map(|param| {
-        let value = masks.text(Direction::Arguments, &param.value, findings)?;
+    if message.param_headers().is_empty() {
+        return Ok(Vec::new());
+    }
+    let masked = Document::parse(masked.clone(), &Limits::ANSWER).ok();
+    let argument = |pointer: &str| masked.as_ref()?.pointer("/params/arguments")?.pointer(pointer);
+    let headers = message.param_headers().iter().map(|param| {
+        let repeated = message.mirrored_argument(param).and_then(argument).and_then(mirrored);
+        let value = match repeated {
+            Some(value) => value,
+            None => masks.text(Direction::Arguments, &param.value, findings)?,
+        };
         Ok((param.name.clone(), encode_value(&value)))
     });
-    masked.collect()
+    headers.collect()
 }
 
 /// `_meta` is an allow-list: reserved keys of the protocol, W3C trace keys, and what the server's `meta` names.

@@ -4,6 +4,7 @@ mod message;
 mod reserved;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
@@ -12,12 +13,13 @@ use super::envelope::{self, Envelope, MessageShape};
 use super::error::{AdmitError, HeaderFlaw, HeaderKind, Refusal};
 use super::headers::{self, ParamHeader};
 use super::methods::{self, Access, Method, Shape, SubjectKind};
+use super::mirror::Mirror;
 use super::{Era, Revision};
 use crate::json::{self, Document, Kind, Span, Value};
 
 /// `_meta` key of the version a request speaks.
-pub(super) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+pub(crate) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 
 /// The head of a request as far as admission reads it.
@@ -51,6 +53,7 @@ pub struct Message {
     method: Named,
     subject: Option<(SubjectKind, Text)>,
     params: Vec<ParamHeader>,
+    mirrors: Option<Arc<[Mirror]>>,
 }
 
 /// The method, if the message has one.
@@ -104,7 +107,7 @@ struct Admitted {
 impl Admitted {
     fn into_message(self, document: Document) -> Message {
         let Self { revision, shape, method, subject, params } = self;
-        Message { document, revision, shape, method, subject, params }
+        Message { document, revision, shape, method, subject, params, mirrors: None }
     }
 }
 

@@ -30,6 +30,11 @@ impl RpcId {
         Self::read(document.root(), false)
     }
 
+    /// The id of requests the proxy sends for itself, one at a time on a stream of its own.
+    pub(crate) const fn zero() -> Self {
+        Self(Bytes::from_static(b"0"))
+    }
+
     /// The id between the quotes if it is one of our sealed ones; those are never written with escapes.
     pub fn sealed(&self) -> Option<&str> {
         let inner = self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?;

@@ -229,6 +229,9 @@ pub(super) fn is_notification_name(name: &str) -> bool {
 /// What reads a resource, and what every other use of one is decided like.
 pub const RESOURCES_READ: &str = "resources/read";
 
+/// What lists an upstream's tools.
+pub const TOOLS_LIST: &str = "tools/list";
+
 /// Places in an `error` object that are never rewritten.
 pub const ERROR_PLACES: &[&str] = &["/code"];
 

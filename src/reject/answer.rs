@@ -23,7 +23,6 @@ const UPSTREAM_LATE: i32 = -31504;
 const INVALID_REQUEST: i32 = -32600;
 const INVALID_PARAMS: i32 = -32602;
 const RESOURCE_NOT_FOUND: i32 = -32002;
-const HEADER_MISMATCH: i32 = -32020;
 
 impl Reject {
     pub(super) fn answer(&self, asked: &Asked<'_>) -> Answer {
@@ -51,9 +50,6 @@ impl Reject {
             Self::NotAcceptable => empty(406),
             Self::NotFound => empty(404),
             Self::Origin => empty(403),
-            Self::ParamHeaders => {
-                error(400, HEADER_MISMATCH, "Mcp-Param headers do not match the arguments they mirror")
-            }
             Self::Reply(problem) => reply(problem),
             Self::Session(_) => error(404, INVALID_REQUEST, "Session not found"),
             Self::Token(problem) => match problem.retry_after() {

@@ -3,6 +3,7 @@
 use crate::auth::Caller;
 use crate::json::{Splice, Value};
 use crate::mcp::methods::List;
+use crate::mcp::mirror::mirrors;
 use crate::policy::Policy;
 
 /// Takes out of a list result what the policy hides from the caller; says how many items went.
@@ -14,9 +15,16 @@ pub(super) fn filter(policy: &Policy, caller: &Caller, list: &List, result: Valu
         .items()
         .map(|item| {
             let name = item.get(list.key).and_then(|name| name.as_str());
-            (item, name.is_some_and(|name| policy.lists(caller, list.kind, &name)))
+            let shown = name.is_some_and(|name| policy.lists(caller, list.kind, &name));
+            (item, shown && can_be_called(item))
         })
         .collect();
     splice.remove_items(&kept);
     kept.iter().filter(|(_, keep)| !keep).count()
+}
+
+/// Whether a client can follow what a tool's schema says of headers; others must not be listed (2026-07-28, "Custom
+/// Parameter Headers").
+fn can_be_called(item: Value<'_>) -> bool {
+    item.get("inputSchema").is_none_or(|schema| mirrors(schema).is_ok())
 }

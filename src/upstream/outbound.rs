@@ -6,10 +6,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 
 use crate::audit::Recorded;
+use crate::json::quoted;
 use crate::mask::Masked;
+use crate::mcp::admit::{META_CAPABILITIES, META_VERSION};
 use crate::mcp::headers::encode_value;
+use crate::mcp::methods::TOOLS_LIST;
 use crate::mcp::session::Session;
-use crate::mcp::{Era, Message, Revision};
+use crate::mcp::{Era, Message, Revision, RpcId};
 use crate::opened::Ask;
 use crate::route::Route;
 
@@ -78,6 +81,10 @@ pub fn outbound(route: &Route, recorded: Recorded) -> Outbound {
 /// Writes the answer to a server's request that the policy refused. It is the proxy's own message and holds nothing of the
 /// client's.
 pub(crate) fn refusal(route: &Route, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
+    own_message(route, session, revision, message)
+}
+
+fn own_message(route: &Route, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
     let mut headers = HeaderMap::with_capacity(8);
     route.credential.apply(&mut headers);
     headers.insert(ACCEPT_ENCODING, IDENTITY);
@@ -91,6 +98,18 @@ pub(crate) fn refusal(route: &Route, session: Option<&Session>, revision: Revisi
     *request.method_mut() = Method::POST;
     *request.headers_mut() = headers;
     Outbound(request)
+}
+
+/// Asks the upstream for a page of its tools, for the proxy's own use.
+pub(super) fn listing(route: &Route, cursor: Option<&str>) -> (Outbound, RpcId) {
+    let cursor = cursor.map(|cursor| format!(r#""cursor":{},"#, quoted(cursor))).unwrap_or_default();
+    let revision = Revision::V2026_07_28;
+    let message = format!(
+        r#"{{"jsonrpc":"2.0","id":0,"method":"{TOOLS_LIST}","params":{{{cursor}"_meta":{{"{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{}}}}}}}}"#
+    );
+    let Outbound(mut request) = own_message(route, None, revision, message.into());
+    request.headers_mut().insert(MCP_METHOD, HeaderValue::from_static(TOOLS_LIST));
+    (Outbound(request), RpcId::zero())
 }
 
 fn upstream_id(session: &Session) -> Option<HeaderValue> {

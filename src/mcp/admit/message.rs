@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::{META_CAPABILITIES, META_CLIENT, Message, Named, Text, slice};
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use crate::mcp::envelope::{MessageShape, RpcId};
 use crate::mcp::error::{AdmitError, HeaderFlaw, HeaderKind, Refusal};
 use crate::mcp::headers::{self, ParamHeader};
 use crate::mcp::methods::{Method, MethodRef, SubjectKind};
+use crate::mcp::mirror::Mirror;
 use crate::mcp::session::Capabilities;
 use crate::mcp::{Era, Revision, names};
 
@@ -164,15 +166,22 @@ impl Message {
         &self.params
     }
 
-    /// Refuses if a schema's mirrored arguments and the headers disagree (2026-07-28 "Custom Parameter Headers").
-    ///
-    /// `declared` holds the `x-mcp-header` names with pointers below `arguments`. Where the argument is absent or null no
-    /// header is expected, and one that is there lies. Headers that are not declared stay as they are.
-    pub fn check_param_headers(&self, declared: &[(&str, &str)]) -> Result<(), AdmitError> {
-        declared
+    /// The message, if the headers repeat the arguments its tool's schema wants repeated (2026-07-28 "Custom Parameter
+    /// Headers"). Where the argument is absent or null no header is expected, and one that is there lies.
+    pub fn mirrored_by(mut self, mirrors: Arc<[Mirror]>) -> Result<Self, AdmitError> {
+        mirrors
             .iter()
-            .try_for_each(|(header, pointer)| self.check_param(header, pointer))
-            .map_err(|flaw| AdmitError::new(Refusal::Header(flaw), self.id().cloned()))
+            .try_for_each(|mirror| self.check_param(&mirror.header, &mirror.pointer))
+            .map_err(|flaw| AdmitError::new(Refusal::Header(flaw), self.id().cloned()))?;
+        self.mirrors = Some(mirrors);
+        Ok(self)
+    }
+
+    /// Where the argument stands that this header repeats, if the tool's schema says so.
+    pub fn mirrored_argument(&self, param: &ParamHeader) -> Option<&str> {
+        let name = param.name.as_str().strip_prefix(headers::PARAM_PREFIX)?;
+        let mirror = self.mirrors.iter().flat_map(|all| all.iter()).find(|one| one.header.eq_ignore_ascii_case(name));
+        mirror.map(|mirror| &*mirror.pointer)
     }
 
     fn check_param(&self, header: &str, pointer: &str) -> Result<(), HeaderFlaw> {

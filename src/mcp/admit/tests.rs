@@ -11,6 +11,7 @@ use crate::mcp::envelope::{Flaw, MessageShape, RpcId};
 use crate::mcp::error::{AdmitError, Category, HeaderFlaw, HeaderKind, Refusal};
 use crate::mcp::headers::encode_value;
 use crate::mcp::methods::{self, SubjectKind};
+use crate::mcp::mirror::Mirror;
 use crate::mcp::session::Capability;
 use crate::mcp::{Era, Revision};
 
@@ -424,7 +425,9 @@ fn schema_declared_arguments_must_be_mirrored_truthfully() {
         let lines: Vec<_> = CALL_HEADERS.into_iter().chain(lines.iter().copied()).collect();
         let body = modern_call().replace(r#"{"q":"x"}"#, arguments);
         let message = modern(&lines, body).unwrap();
-        message.check_param_headers(&[("Region", "/region"), ("Count", "/deep/count")]).map_err(|error| error.refusal)
+        let mirror = |header: &str, pointer: &str| Mirror { header: header.into(), pointer: pointer.into() };
+        let mirrors = [mirror("Region", "/region"), mirror("Count", "/deep/count")];
+        message.mirrored_by(mirrors.into()).map(|_| ()).map_err(|error| error.refusal)
     };
     let flaw = |flaw| Err(Refusal::Header(flaw));
     assert_eq!(check(&[("mcp-param-region", "eu")], r#"{"region":"eu"}"#), Ok(()));
