@@ -1,5 +1,6 @@
 //! One running proxy: listeners, worker threads, background tasks, and the reload that swaps what it runs from.
 
+mod gauges;
 mod reload;
 mod watch;
 
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::audit::{Audit, Lane};
+use crate::audit::{Audit, Event, Lane, Record};
 use crate::auth::{Issuers, Memo, Verifier};
 use crate::clock::Timestamp;
 use crate::config::{Config, Problems};
@@ -114,6 +115,7 @@ impl Instance {
         let times = Times { delay: config.server.drain_delay, timeout: config.server.drain_timeout };
         let reloader =
             Reloader::new(config, path, kept, live, verifier, tls, audit.clone(), metrics, readiness.clone());
+        record(&audit, Event::Start);
         Ok((Self { addresses, admin, audit, drain, issuers, readiness, reloader, times }, warnings))
     }
 
@@ -141,9 +143,19 @@ impl Instance {
         let summary = tokio::select! {
             summary = supervised => summary,
             () = watch::watch(&self.reloader) => unreachable_end(),
+            () = gauges::keep(&self.reloader, &self.issuers, &self.audit) => unreachable_end(),
         };
-        Lane::new(self.audit.clone()).flush(Timestamp::now());
+        record(&self.audit, Event::Stop);
         summary
+    }
+}
+
+/// A line about the process itself. One that cannot be written stops nothing: calls are refused for the same reason.
+fn record(audit: &Arc<Audit>, event: Event) {
+    let now = Timestamp::now();
+    let id = uuid::Uuid::now_v7();
+    if Lane::new(audit.clone()).record_now(&Record::new(event, now, id)).is_err() {
+        tracing::error!("audit log cannot be written");
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use thiserror::Error;
 
 use crate::auth::Caller;
@@ -20,9 +20,9 @@ use crate::body::Body;
 use crate::clock::Timestamp;
 use crate::mask::Masked;
 use crate::mcp::inbound::InboundError;
-use crate::mcp::methods::{self, Method};
+use crate::mcp::methods;
 use crate::mcp::session::{Capabilities, Session};
-use crate::mcp::{Era, MessageShape, Revision, RpcId, SubjectKind};
+use crate::mcp::{Access, Era, MessageShape, Revision, RpcId, SubjectKind};
 use crate::opened::{Ask, binding};
 use crate::proxy::Worker;
 use crate::reject::Reject;
@@ -68,7 +68,7 @@ pub struct Way {
     /// The era of the request; a GET is of the old one.
     pub era: Era,
     /// The method asked for; `None` for a GET stream that resumes nothing.
-    pub method: Option<&'static Method>,
+    pub method: Option<&'static methods::Method>,
     /// The id asked with, as written; `None` where no response is due.
     pub id: Option<RpcId>,
     /// The server asked for, as it was when the request came.
@@ -123,6 +123,15 @@ impl Way {
             (Ask::Close | Ask::Listen, _) => {}
         }
         way
+    }
+
+    /// `portcullis_streams` counts by this.
+    fn stream_kind(&self) -> &'static str {
+        match (self.method, &self.id) {
+            (Some(method), _) if method.access == Access::Subscriptions => "listen",
+            (_, Some(_)) => "call",
+            (_, None) => "get",
+        }
     }
 
     fn opens_session(&self) -> bool {
@@ -254,7 +263,10 @@ async fn json(way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Bod
     Ok(response)
 }
 
+/// Success without an answer: 202 for a notification or response, whatever success the upstream made of it
+/// (2025-11-25, "Sending Messages to the Server"), and its own word on the end of a session.
 async fn accepted(status: StatusCode, trail: Trail) -> Result<Response<Body>, (Reject, Trail)> {
+    let status = if trail.http_method == Method::POST { StatusCode::ACCEPTED } else { status };
     let ending = Ending { http: status.as_u16(), code: None, tool_error: false, error: None };
     trail.end(ending).await.map_err(|(error, trail)| (error.into(), trail))?;
     let mut response = Response::new(Body::Empty);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use crate::auth::{Acceptance, Challenges, Issuers, metadata};
+use crate::auth::{Acceptance, Challenges, Issuer, Issuers, metadata};
 use crate::config::{Config, Limits, Listener, Problem, Problems, Server, Source};
 use crate::cors::Origins;
 use crate::policy;
@@ -85,6 +85,11 @@ impl Snapshot {
     /// Every upstream, for pools to know which connections may stay.
     pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
         self.routes.values().map(|route| route.upstream.clone()).collect()
+    }
+
+    /// Every issuer a server accepts.
+    pub fn issuers(&self) -> Vec<Arc<Issuer>> {
+        self.routes.values().flat_map(|route| route.acceptance.issuers.iter().cloned()).collect()
     }
 
     /// The policy versions in force, as one word.

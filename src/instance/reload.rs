@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Event};
 use crate::auth::Verifier;
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Problems};
@@ -55,6 +55,7 @@ impl Reloader {
         match self.load(path) {
             Ok(warnings) => {
                 self.succeeded();
+                super::record(&self.audit, Event::ConfigReload);
                 tracing::info!(
                     generation = self.live.generation(),
                     warnings = warnings.iter().count(),
@@ -81,6 +82,7 @@ impl Reloader {
         {
             tracing::error!(%error, "certificate not reloaded, the old one stays in use");
         }
+        self.kept.issuers.retain(&snapshot.issuers());
         self.live.swap(snapshot);
         // INVARIANT: after the swap, so that no verdict of the old snapshot is found under the new epoch.
         self.verifier.advance();
@@ -92,6 +94,14 @@ impl Reloader {
         let version = self.live.current().version();
         self.metrics.set_reload(Some((&version, Timestamp::now())));
         self.readiness.set_reload(None);
+    }
+
+    pub(super) const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(super) const fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// The files whose change calls for a reload.

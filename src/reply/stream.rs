@@ -20,6 +20,7 @@ use crate::opened::{binding, session_key};
 use crate::policy;
 use crate::reject::Reject;
 use crate::server::drain;
+use crate::telemetry::metrics::Held;
 use crate::trail::{Ending, Trail};
 use crate::upstream::AnswerBody;
 
@@ -46,12 +47,13 @@ pub struct Stream {
     tick: Pin<Box<Sleep>>,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Counts it among the open ones.
-    _counted: drain::Stream,
+    _counted: (drain::Stream, Held),
 }
 
 impl Stream {
     pub(super) fn new(way: Way, upstream: AnswerBody, trail: Trail) -> Self {
-        let counted = trail.sinks.drain.stream();
+        let gauge = trail.sinks.metrics.streams(&way.route.name, way.stream_kind());
+        let counted = (trail.sinks.drain.stream(), Held::new(gauge));
         let drained = Box::pin(trail.sinks.drain.ending().clone().cancelled_owned());
         let splitter = Splitter::new(way.snapshot.limits.event_bytes);
         Self {

@@ -261,15 +261,18 @@ impl Metrics {
         self.masks.get_or_create(labels).inc_by(count);
     }
 
-    /// A fetch of an issuer's keys: how many are usable now, or that it failed.
-    pub fn set_jwks(&self, issuer: &Arc<str>, fetched: Option<(usize, Timestamp)>) {
+    /// The state of an issuer's key set: how many keys, since when, and how many fetches went well and not since the start.
+    pub fn set_jwks(&self, issuer: &Arc<str>, keys: usize, last_success: Option<Timestamp>, fetches: [u64; 2]) {
         let labels = IssuerLabels { issuer: Arc::clone(issuer) };
-        if let Some((keys, now)) = fetched {
-            self.jwks_keys.get_or_create(&labels).set(i64::try_from(keys).unwrap_or(i64::MAX));
-            self.jwks_success.get_or_create(&labels).set(seconds(now));
+        self.jwks_keys.get_or_create(&labels).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        if let Some(at) = last_success {
+            self.jwks_success.get_or_create(&labels).set(seconds(at));
         }
-        let result = if fetched.is_some() { "ok" } else { "error" };
-        self.jwks_refresh.get_or_create(&RefreshLabels { issuer: Arc::clone(issuer), result }).inc();
+        for (result, total) in ["ok", "error"].into_iter().zip(fetches) {
+            let labels = RefreshLabels { issuer: Arc::clone(issuer), result };
+            let counter = self.jwks_refresh.get_or_create(&labels);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
     }
 
     /// Counters of the token cache.

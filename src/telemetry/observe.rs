@@ -53,6 +53,9 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
     count_masked(trail);
     if let (Some(Reject::Upstream(error)), Some(route)) = (reject, &trail.route) {
         trail.sinks.metrics.count_upstream_error(&route.name, error.kind());
+        recorder.upstream(!error.is_unreachable());
+    } else if trail.upstream_took().is_some() {
+        recorder.upstream(true);
     }
 }
 

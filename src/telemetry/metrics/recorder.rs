@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::{DecisionLabels, Histogram, Metrics, OperationLabels};
 
@@ -157,6 +158,7 @@ pub struct Recorder {
     metrics: Arc<Metrics>,
     server: Arc<str>,
     route: Arc<str>,
+    up: Gauge,
     known: Mutex<Known>,
 }
 
@@ -181,7 +183,8 @@ struct Methods {
 impl Recorder {
     /// For the server of that name, reached under the path `route`.
     pub fn new(metrics: Arc<Metrics>, server: Arc<str>, route: Arc<str>) -> Self {
-        Self { metrics, server, route, known: Mutex::default() }
+        let up = metrics.upstream_up(&server);
+        Self { metrics, server, route, up, known: Mutex::default() }
     }
 
     /// The series of an operation; `method` and `version` are the tables' own spellings.
@@ -273,6 +276,11 @@ impl Recorder {
         let counter = self.metrics.auth(issuer, result);
         counter.inc();
         known.auth.push((name.into(), result, counter));
+    }
+
+    /// Whether the upstream could be reached just now.
+    pub fn upstream(&self, up: bool) {
+        self.up.set(up.into());
     }
 
     /// Every metric, for what happens too rarely to keep a handle on.

@@ -88,8 +88,8 @@ fn shows_every_family_under_its_name() {
     let name: Arc<str> = "corp".into();
     let now = Timestamp::from_unix_seconds(1_767_614_400);
     metrics.set_active_requests(|| 3);
-    metrics.set_jwks(&name, Some((2, now)));
-    metrics.set_jwks(&name, None);
+    metrics.set_jwks(&name, 2, Some(now), [1, 0]);
+    metrics.set_jwks(&name, 2, Some(now), [1, 1]);
     metrics.token_cache().hit.inc();
     let held = Held::new(metrics.streams(&name, "call"));
     metrics.upstream_up(&name).set(1);

@@ -1,0 +1,39 @@
+//! Metrics of what changes without a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::reload::Reloader;
+use crate::audit::{Audit, Counts};
+use crate::auth::Issuers;
+
+const PAUSE: Duration = Duration::from_secs(1);
+/// The one sink there is.
+const SINK: &str = "main";
+
+/// Keeps them up to date; never returns.
+pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) {
+    let metrics = reloader.metrics();
+    let written = metrics.audit_events(SINK, "written");
+    let unwritten = metrics.audit_events(SINK, "failed");
+    let suppressed = metrics.audit_events(SINK, "summarised");
+    let dropped = metrics.audit_dropped(SINK);
+    let tls: Arc<str> = "server".into();
+    let mut told = Counts::default();
+    loop {
+        for issuer in issuers.all() {
+            let status = issuer.status();
+            metrics.set_jwks(issuer.name(), status.keys, status.last_success, [status.succeeded, status.failed]);
+        }
+        if let Some(certificate) = reloader.tls() {
+            metrics.set_certificate_expiry(&tls, certificate.expires());
+        }
+        let counts = audit.counts();
+        written.inc_by(counts.written - told.written);
+        unwritten.inc_by(counts.unwritten - told.unwritten);
+        suppressed.inc_by(counts.suppressed - told.suppressed);
+        dropped.inc_by(counts.dropped - told.dropped);
+        told = counts;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
