@@ -54,6 +54,8 @@ pub struct Caller {
     pub claims: serde_json::Map<String, serde_json::Value>,
     /// `exp`, without leeway.
     pub expires: Timestamp,
+    /// Until when the token is taken: `exp` and the issuer's leeway.
+    pub until: Timestamp,
     /// `jti`, else `uti`.
     pub token_id: Option<Box<str>>,
     /// `kid` of the key that verified the token.

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use crate::mcp::SubjectKind;
 
 pub use self::load::{Loaded, Test, load};
-pub(crate) use self::permit::still_allows;
 pub use self::permit::{Denial, Permit, authorize};
+pub(crate) use self::permit::{reads, still_allows};
 
 /// The compiled rules of one server. The default has none and denies everything.
 #[derive(Debug, Default)]

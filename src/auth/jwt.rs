@@ -42,7 +42,7 @@ pub(super) async fn verify(
     let keys = issuer.keys(compact.header.kid.as_deref(), alg, monotonic).await?;
     signed_by_one(&compact, &keys, alg)?;
     let caller = caller(issuer, &facts)?;
-    Ok(Verified { until: caller.expires.plus(facts.profile.leeway), caller: Arc::new(caller) })
+    Ok(Verified { until: caller.until, caller: Arc::new(caller) })
 }
 
 /// The accepted issuer whose name is exactly `iss`, before any key is looked at (CVE-2024-53861).
@@ -64,6 +64,7 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
         return Err(VerifyError::Malformed("a claim is out of range"));
     };
     let all: Map<String, Value> = all;
+    let expires = claims::expires(facts.claims)?;
     Ok(Caller {
         issuer: Arc::clone(issuer.issuer()),
         issuer_name: Arc::clone(issuer.name()),
@@ -72,7 +73,8 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
         client_id: client.map(Box::from),
         scopes: claims::scopes(facts)?.into_iter().collect::<Scopes>(),
         claims: all,
-        expires: claims::expires(facts.claims)?,
+        expires,
+        until: expires.plus(facts.profile.leeway),
         token_id: text(claims::TOKEN_ID)?,
         fragment: std::sync::OnceLock::new(),
         key_id: facts.header.kid.clone(),

@@ -116,6 +116,7 @@ fn mask_message(
         let places = answers.map_or(ERROR_PLACES, |method| method.opaque_result);
         for (name, opaque) in [("result", places), ("error", ERROR_PLACES)] {
             if let Some(value) = root.get(name) {
+                drop_foreign_meta(value, meta, splice);
                 masks.rewrite(Direction::Arguments, value, opaque, splice, findings)?;
             }
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Decision, OnDeny, Operation, Policy};
+use crate::auth::Caller;
 use crate::json::Value;
+use crate::mcp::methods::RESOURCES_READ;
 use crate::mcp::{Access, Message, MessageShape, Method, SubjectKind};
 use crate::opened::{Ask, Opened};
 use crate::reply::Way;
@@ -120,7 +122,7 @@ pub fn authorize(policy: &Policy, mut opened: Opened) -> Result<Permit, Denial> 
 fn answer(policy: &Policy, opened: &Opened, method: &'static Method) -> Result<Option<Arc<str>>, Denial> {
     match method.access {
         Access::Free => Ok(None),
-        _ => decide(policy, opened, Operation { method: method.name, kind: None, name: "" }),
+        _ => decide(policy, &opened.caller, Operation { method: method.name, kind: None, name: "" }),
     }
 }
 
@@ -130,20 +132,20 @@ fn message_rule(policy: &Policy, opened: &Opened, message: &Message) -> Result<O
     let method = method.name();
     match access {
         Some(Access::Free | Access::Subscriptions) => Ok(None),
-        Some(Access::Named) | None => decide(policy, opened, Operation { method, kind: None, name: "" }),
+        Some(Access::Named) | None => decide(policy, &opened.caller, Operation { method, kind: None, name: "" }),
         Some(Access::Completion | Access::Subject { .. }) => {
             let Some((kind, name)) = message.subject() else { return Err(Denial::Hidden { name: "".into() }) };
             if message.subject_is_odd() {
                 return Err(Denial::Hidden { name: name.into() });
             }
-            decide(policy, opened, Operation { method, kind: Some(kind), name })
+            decide(policy, &opened.caller, Operation { method, kind: Some(kind), name })
         }
     }
 }
 
-fn decide(policy: &Policy, opened: &Opened, operation: Operation<'_>) -> Result<Option<Arc<str>>, Denial> {
+fn decide(policy: &Policy, caller: &Caller, operation: Operation<'_>) -> Result<Option<Arc<str>>, Denial> {
     let shown = if operation.kind.is_some() { operation.name } else { operation.method };
-    match policy.decide(&opened.caller, &operation) {
+    match policy.decide(caller, &operation) {
         Decision::Allow { rule } => Ok(Some(rule)),
         Decision::Deny { hidden: true, .. } => Err(Denial::Hidden { name: shown.into() }),
         Decision::Deny { rule, reason, on_deny, .. } => Err(Denial::Refused { rule, reason, on_deny }),
@@ -155,25 +157,25 @@ fn refused_subscriptions<'m>(policy: &Policy, opened: &Opened, message: &'m Mess
     let uris = message.document().pointer("/params/notifications/resourceSubscriptions");
     uris.iter()
         .flat_map(Value::items)
-        .map(|uri| (uri, uri.as_str().is_some_and(|name| may_read(policy, opened, &name))))
+        .map(|uri| (uri, uri.as_str().is_some_and(|name| reads(policy, &opened.caller, &name))))
         .collect()
 }
 
-fn may_read(policy: &Policy, opened: &Opened, uri: &str) -> bool {
-    let operation =
-        Operation { method: crate::mcp::methods::RESOURCES_READ, kind: Some(SubjectKind::Resource), name: uri };
-    matches!(policy.decide(&opened.caller, &operation), Decision::Allow { .. })
+/// Whether the caller may read a resource now: what subscriptions and news of it depend on.
+pub(crate) fn reads(policy: &Policy, caller: &Caller, uri: &str) -> bool {
+    let operation = Operation { method: RESOURCES_READ, kind: Some(SubjectKind::Resource), name: uri };
+    matches!(policy.decide(caller, &operation), Decision::Allow { .. })
 }
 
 /// Whether a newer policy still allows what a stream was opened for.
-pub(crate) fn still_allows(policy: &Policy, way: &Way) -> bool {
-    let Some(method) = way.method else { return true };
+pub(crate) fn still_allows(policy: &Policy, way: &Way) -> Result<(), Denial> {
+    let Some(method) = way.method else { return Ok(()) };
     let operation = match (method.access, &way.subject) {
-        (Access::Free | Access::Subscriptions, _) => return true,
+        (Access::Free | Access::Subscriptions, _) => return Ok(()),
         (Access::Named, _) | (_, None) => Operation { method: method.name, kind: None, name: "" },
         (Access::Completion | Access::Subject { .. }, Some((kind, name))) => {
             Operation { method: method.name, kind: Some(*kind), name }
         }
     };
-    matches!(policy.decide(&way.caller, &operation), Decision::Allow { .. })
+    decide(policy, &way.caller, operation).map(|_| ())
 }

@@ -26,6 +26,7 @@ fn caller_of(issuer: &str, scopes: &str) -> Caller {
         scopes: scopes.split_whitespace().collect::<Scopes>(),
         claims: serde_json::Map::new(),
         expires: Timestamp::from_unix_seconds(0),
+        until: Timestamp::from_unix_seconds(0),
         token_id: None,
         key_id: None,
     }

@@ -8,9 +8,9 @@ use crate::json::{Document, Splice, Value, quoted};
 use crate::mask::{Direction, Findings, drop_foreign_meta};
 use crate::mcp::methods::{self, ERROR_PLACES, Method};
 use crate::mcp::session::ServerRequest;
-use crate::mcp::{Access, Inbound, Revision, SubjectKind, admit_streamed};
+use crate::mcp::{Access, Inbound, Revision, admit_streamed};
 use crate::opened::{binding, session_key};
-use crate::policy::{Decision, Operation};
+use crate::policy::{Decision, Operation, reads};
 use crate::reject::Reject;
 
 /// A response as the client may see it.
@@ -105,10 +105,10 @@ fn notification(
         // It names a request by the server's own id, which the client has never seen.
         return Ok(Passed::Dropped);
     }
-    let mut splice = Splice::new();
+    let (policy, mut splice) = (&way.route.policy, Splice::new());
     if let Some(params) = document.root().get("params") {
-        if let Access::Subject { kind, pointer } = method.access
-            && !visible(way, kind, params.pointer(pointer).and_then(|name| name.as_str()).as_deref())
+        if let Access::Subject { pointer, .. } = method.access
+            && !params.pointer(pointer).and_then(|uri| uri.as_str()).is_some_and(|uri| reads(policy, &way.caller, &uri))
         {
             return Ok(Passed::Dropped);
         }
@@ -116,10 +116,6 @@ fn notification(
         masked(way, params, method.opaque_params, &mut splice, findings)?;
     }
     Ok(Passed::Aside(splice.apply(document.bytes())))
-}
-
-fn visible(way: &Way, kind: SubjectKind, name: Option<&str>) -> bool {
-    name.is_some_and(|name| way.route.policy.lists(&way.caller, kind, name))
 }
 
 /// A server's request to the client (old eras): decided like a call of that method, its id sealed so that only the answer

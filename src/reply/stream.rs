@@ -12,6 +12,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::message::{self, Passed};
 use super::{ReplyError, Way};
+use crate::auth::VerifyError;
 use crate::clock::Timestamp;
 use crate::mcp::session::EventId;
 use crate::mcp::sse::{self, Event, EventName, Line, Outgoing, Splitter};
@@ -137,12 +138,11 @@ impl Stream {
         if event.name() != Some(EventName::Message) || !self.still_allowed() {
             return;
         }
-        let data = event.data.take();
         let id = self.event_id(&event);
-        let Some(data) = data.filter(|data| !data.is_empty()) else {
+        let data = match event.data.take() {
+            Some(data) if !data.is_empty() => data,
             // 2025-11-25, "Sending Messages to the Server": a priming event stays one.
-            let line = Line::empty();
-            return self.send(id.as_deref(), event.retry, Some(&line));
+            primed => return self.send(id.as_deref(), event.retry, primed.map(|_| Line::empty()).as_ref()),
         };
         let Some(trail) = &mut self.trail else { return };
         match message::passed(&self.way, data, trail.findings_mut()) {
@@ -185,8 +185,8 @@ impl Stream {
 
     /// Whether the caller's token and the policy of now still carry the stream; ends it where they do not.
     fn still_allowed(&mut self) -> bool {
-        if self.way.caller.expires <= Timestamp::now() {
-            self.finish(Ending::stopped("token_expired"));
+        if self.way.caller.until <= Timestamp::now() {
+            self.fail(&Reject::Token(VerifyError::Expired));
             return false;
         }
         let live = &self.way.worker.live;
@@ -195,11 +195,11 @@ impl Stream {
         }
         let snapshot = live.current();
         let Some(route) = snapshot.route(&self.way.route.path) else {
-            self.finish(Ending::stopped("server_removed"));
+            self.fail(&Reject::NotFound);
             return false;
         };
-        if !policy::still_allows(&route.policy, &self.way) {
-            self.finish(Ending::stopped("policy_changed"));
+        if let Err(denial) = policy::still_allows(&route.policy, &self.way) {
+            self.fail(&Reject::Denied(denial));
             return false;
         }
         self.way.route = route;

@@ -10,7 +10,7 @@ use crate::json::quoted;
 use crate::mask::Masked;
 use crate::mcp::admit::{META_CAPABILITIES, META_VERSION};
 use crate::mcp::headers::encode_value;
-use crate::mcp::methods::TOOLS_LIST;
+use crate::mcp::methods::{TOOLS_LIST, is_initialize};
 use crate::mcp::session::Session;
 use crate::mcp::{Era, Message, Revision, RpcId};
 use crate::opened::Ask;
@@ -125,7 +125,10 @@ fn insert_version(headers: &mut HeaderMap, session: Option<&Session>) {
 
 fn message_headers(headers: &mut HeaderMap, message: &Message, masked: &Masked) {
     if message.era() == Era::Legacy {
-        insert_version(headers, masked.session());
+        let opens_session = message.listed().is_some_and(is_initialize);
+        if !opens_session && message.revision() > Revision::UNSTATED {
+            headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(message.revision().as_str()));
+        }
         return;
     }
     // 2026-07-28, "Request metadata headers": each equals its place in the body, which masking may have changed.
