@@ -20,8 +20,8 @@ use crate::policy::Permit;
 /// Recording a request that was not masked does not compile:
 ///
 /// ```compile_fail,E0308
-/// async fn skip(audit: &portcullis::audit::Lane, trail: &portcullis::trail::Trail, permit: portcullis::policy::Permit) {
-///     let _ = portcullis::audit::decided(audit, trail, permit).await;
+/// async fn skip(trail: &mut portcullis::trail::Trail, permit: portcullis::policy::Permit) {
+///     let _ = portcullis::audit::decided(trail, permit).await;
 /// }
 /// ```
 #[derive(Debug)]

@@ -28,12 +28,17 @@ use crate::reply::Way;
 /// }
 /// ```
 ///
-/// The same with the decision compiles:
+/// With every stage in its place it compiles, which shows that nothing else is wrong with the cases above and with those
+/// of [`Masked`](crate::mask::Masked) and [`Outbound`](crate::upstream::Outbound):
 ///
 /// ```
-/// fn keep(policy: &portcullis::policy::Policy, masks: &portcullis::mask::Masks, opened: portcullis::opened::Opened) {
-///     let permit = portcullis::policy::authorize(policy, opened);
-///     let _ = permit.map(|permit| portcullis::mask::mask(masks, &[], permit));
+/// use portcullis::{audit, mask, opened::Opened, policy, route::Route, trail::Trail, upstream};
+///
+/// async fn keep(route: &Route, trail: &mut Trail, opened: Opened) -> Option<upstream::Outbound> {
+///     let permit = policy::authorize(&route.policy, opened).ok()?;
+///     let masked = mask::mask(&route.masks, &route.meta, permit).ok()?;
+///     let recorded = audit::decided(trail, masked).await.ok()?;
+///     Some(upstream::outbound(route, recorded))
 /// }
 /// ```
 #[derive(Debug)]
