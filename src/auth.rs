@@ -31,7 +31,7 @@ pub use bearer::{Bearer, Presented, credential};
 pub use cache::{Counts, Epoch, Memo, Verifier};
 pub use challenge::Challenges;
 pub use error::{CredentialError, VerifyError};
-pub use examine::{Check, Outcome, examine};
+pub use examine::{Check, Decoded, Outcome, decode, examine};
 pub use issuer::{Issuer, Issuers, StartError, Status};
 pub use keys::Algorithm;
 

@@ -5,19 +5,21 @@
 
 pub mod check;
 pub mod demo;
+pub mod healthcheck;
 pub mod serve;
+pub mod token;
 pub mod version;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Read, Write};
 use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Problems};
 
 /// How the process ends; the numbers are part of the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +51,17 @@ impl From<Exit> for ExitCode {
 #[command(
     name = "portcullis",
     version,
+    arg_required_else_help = true,
     disable_help_subcommand = true,
-    after_help = "Start with `portcullis check`; every key of proxy.toml is explained in proxy.toml.example."
+    before_long_help = "Examples:
+  portcullis demo                         try everything on this machine, without any set-up
+  portcullis check                        is proxy.toml fine, are issuers and upstreams there?
+  portcullis serve                        run the proxy
+  portcullis token verify token.txt       why is this token refused?
+  portcullis healthcheck --ready          for probes",
+    after_help = "Start with `portcullis demo`. Every key of proxy.toml is explained in proxy.toml.example.\n\
+                  Results go to standard output, messages and logs to standard error.\n\
+                  Exit codes: 0 yes or done, 1 no, 2 wrong arguments, 69 something needed is away, 70 a fault, 78 configuration refused"
 )]
 pub struct Cli {
     /// What every command understands.
@@ -68,8 +79,12 @@ pub enum Command {
     Check(check::Check),
     /// Try everything: an issuer, a sample MCP server and the proxy, all in one process on loopback.
     Demo(demo::Demo),
+    /// Ask a running proxy whether it is alive, or ready for calls.
+    Healthcheck(healthcheck::Healthcheck),
     /// Run the proxy.
     Serve(serve::Serve),
+    /// Look into an access token, or get one from the demo.
+    Token(token::Token),
     /// Show the version and what it was built with.
     Version(version::Version),
 }
@@ -172,6 +187,8 @@ impl Color {
 
 /// Where a command writes.
 pub struct Streams<'a> {
+    /// What `-` reads.
+    pub input: &'a mut dyn Read,
     /// Results.
     pub out: &'a mut dyn Write,
     /// Messages.
@@ -192,19 +209,27 @@ impl Streams<'_> {
     pub fn message(&mut self, line: impl fmt::Display) {
         let _ = writeln!(self.err, "{line}");
     }
+
+    /// Writes what is wrong with files, and an empty line after it.
+    pub fn problems(&mut self, problems: &Problems) {
+        if !problems.is_empty() {
+            let rendered = problems.render(self.err_color);
+            self.message(format_args!("{rendered}\n"));
+        }
+    }
 }
 
 /// Runs the command of this process's arguments. A fault of the program ends it with [`Exit::Internal`].
 pub fn main() -> Exit {
     panic::catch_unwind(|| {
         let cli = Cli::parse();
-        let (mut out, mut err) = (io::stdout(), io::stderr());
+        let (mut input, mut out, mut err) = (io::stdin(), io::stdout(), io::stderr());
         let variable = |name: &str| std::env::var_os(name);
         let (out_color, err_color) = (
             cli.global.color.wanted(out.is_terminal(), &variable),
             cli.global.color.wanted(err.is_terminal(), &variable),
         );
-        run(&cli, &mut Streams { out: &mut out, err: &mut err, out_color, err_color })
+        run(&cli, &mut Streams { input: &mut input, out: &mut out, err: &mut err, out_color, err_color })
     })
     .unwrap_or_else(|_| {
         let _ = writeln!(io::stderr(), "this is a fault of portcullis; please report it with the lines above");
@@ -228,7 +253,9 @@ pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
     match &cli.command {
         Command::Check(check) => check.run(&cli.global, streams),
         Command::Demo(demo) => demo.run(&cli.global, streams),
+        Command::Healthcheck(healthcheck) => healthcheck.run(&cli.global, streams),
         Command::Serve(serve) => serve.run(&cli.global, streams),
+        Command::Token(token) => token.run(&cli.global, streams),
         Command::Version(version) => version.run(streams),
     }
 }

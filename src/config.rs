@@ -29,6 +29,8 @@ use crate::secret::Secret;
 pub struct Config {
     /// The folder `proxy.toml` lies in, empty for the current one; relative paths start there.
     pub directory: PathBuf,
+    /// `proxy.toml` itself, as it was named.
+    pub path: PathBuf,
     /// The public listener.
     pub server: Listener,
     /// The admin listener, if one is wanted.
@@ -48,6 +50,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The file, without its text, for a problem of the whole.
+    pub fn source(&self) -> Arc<Source> {
+        Arc::new(Source { path: self.path.clone(), text: String::new() })
+    }
+
     /// The policy files of a server, to be opened.
     pub fn policy_files(&self, server: &Server) -> Vec<PathBuf> {
         server.policies.iter().map(|path| self.directory.join(path)).collect()

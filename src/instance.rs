@@ -92,8 +92,7 @@ impl Instance {
             .map_err(StartError::Audit)?;
         let tls = config.server.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
         let waiting = issuers.clone();
-        let readiness = Arc::new(Readiness::new(move || without_keys(&waiting)));
-        readiness.set_configured();
+        let readiness = Arc::new(Readiness::new(move || keys(&waiting)));
         let live = Arc::new(Live::new(snapshot));
         let admin = match &config.admin {
             Some(admin) => Some(start_admin(admin.listen, &metrics, &readiness, &drain).await?),
@@ -111,7 +110,7 @@ impl Instance {
             let worker = workers.worker();
             move |peer, request| proxy::handle(worker.clone(), peer, request)
         })?;
-        readiness.set_listening();
+        readiness.set_listening(addresses.len());
         let times = Times { delay: config.server.drain_delay, timeout: config.server.drain_timeout };
         let reloader =
             Reloader::new(config, path, kept, live, verifier, tls, audit.clone(), metrics, readiness.clone());
@@ -191,10 +190,10 @@ impl Workers {
     }
 }
 
-/// Issuers that have never had keys.
-fn without_keys(issuers: &Issuers) -> Vec<Arc<str>> {
-    let waiting = issuers.all().into_iter().filter(|issuer| issuer.status().last_success.is_none());
-    waiting.map(|issuer| issuer.name().clone()).collect()
+/// Every issuer, with whether it has ever had keys.
+fn keys(issuers: &Issuers) -> Vec<(Arc<str>, bool)> {
+    let all = issuers.all().into_iter();
+    all.map(|issuer| (issuer.name().clone(), issuer.status().last_success.is_some())).collect()
 }
 
 /// Housekeeping of one worker, until the process ends.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::mcp::SubjectKind;
 
-pub use self::load::{Loaded, Test, load};
+pub use self::load::{Loaded, Summary, Test, load};
 pub use self::permit::{Denial, Permit, authorize};
 pub(crate) use self::permit::{reads, still_allows};
 

@@ -160,7 +160,7 @@ async fn ask(
                 bytes: limits.request_bytes,
                 limits: json::Limits::REQUEST,
                 names_method: &|name| route.policy.names_method(name),
-                supported: &Revision::ALL[1..],
+                supported: &Revision::SERVED,
             };
             let head = Head { headers: &head.headers, session: negotiated };
             let message = mcp::admit(&head, bytes, &known).inspect_err(|error| trail.misread(error))?;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::auth::{Acceptance, Challenges};
 use crate::mask::Masks;
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 use crate::upstream::{Credential, Upstream};
 
 /// A configured server with everything compiled: an OAuth resource of its own, with its own issuers, audiences,
@@ -25,6 +25,8 @@ pub struct Route {
     pub scopes: Box<[Box<str>]>,
     /// What its callers may do.
     pub policy: Policy,
+    /// What each of its policy files holds.
+    pub policy_files: Box<[policy::Summary]>,
     /// SHA-256 over its policy files.
     pub policy_version: Arc<str>,
     /// What its callers may see.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use crate::auth::{Acceptance, Challenges, Issuer, Issuers, metadata};
-use crate::config::{Config, Limits, Listener, Problem, Problems, Server, Source};
+use crate::config::{Config, Limits, Listener, Problem, Problems, Server};
 use crate::cors::Origins;
 use crate::policy;
 use crate::route::{Found, Route};
@@ -177,6 +177,7 @@ fn route(config: &Config, kept: &Kept, server: &Server, problems: &mut Problems)
         challenges: Challenges::new(&metadata::location(&server.resource), scopes.iter().map(|scope| &**scope)),
         scopes: scopes.into(),
         policy: loaded.policy,
+        policy_files: loaded.files.into(),
         policy_version: loaded.version.into(),
         masks: masks?,
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
@@ -191,8 +192,7 @@ fn push(problems: &mut Problems, config: &Config, server: &Server, key: &str, er
 
 /// A problem of what `proxy.toml` names rather than of a place in it.
 fn general(config: &Config, message: String) -> Problem {
-    let file = Source { path: config.directory.join("proxy.toml"), text: String::new() };
-    Problem::error(&Arc::new(file), 0..0, message, "")
+    Problem::error(&config.source(), 0..0, message, "")
 }
 
 /// Path form for every server, root form only where there is exactly one (RFC 9728 section 3.1; two resources on one

@@ -122,6 +122,11 @@ impl Upstream {
         self.id
     }
 
+    /// Connects, with TLS where there is any, and hangs up; within the connect timeout.
+    pub async fn reach(&self) -> Result<(), UpstreamError> {
+        connect::reach(self).await
+    }
+
     /// The timeouts toward this upstream.
     pub fn timeouts(&self) -> &config::Timeouts {
         &self.timeouts

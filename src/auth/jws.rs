@@ -56,6 +56,13 @@ impl<'a> Compact<'a> {
         object(self.payload.clone())
     }
 
+    /// The JOSE header, whole.
+    pub(super) fn header_document(&self) -> Result<Document, VerifyError> {
+        let end = memchr::memchr(b'.', self.signed).unwrap_or_default();
+        let segment = std::str::from_utf8(&self.signed[..end]).unwrap_or_default();
+        object(decode(segment)?.into())
+    }
+
     /// Whether `key` made the signature. The one place that pays for public-key cryptography.
     pub(super) fn is_signed_by(&self, key: &Key, alg: Algorithm) -> bool {
         jsonwebtoken::crypto::verify(self.signature, self.signed, &key.decoding, alg.jose()).unwrap_or(false)

@@ -1,19 +1,32 @@
 //! `portcullis check`: everything `serve` would refuse, and what somebody should look at, before it starts.
 
+mod remote;
+mod report;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
 
+use self::report::{Step, counted, tally, worst};
 use super::{Exit, Global, Streams};
+use crate::auth::{Issuers, Verifier};
 use crate::clock::Timestamp;
 use crate::config::certificate::Certificate;
-use crate::config::{self, Config, Problems, Severity};
+use crate::config::{self, Config, Problem, Problems, Severity};
+use crate::seal::Seals;
+use crate::server::tls::{self, Tls};
+use crate::snapshot::{Kept, Snapshot};
 
 /// Arguments of `check`.
 #[derive(Args, Debug, Default)]
 #[command(
-    after_help = "Exit codes: 0 nothing to complain about, 1 warnings with --deny-warnings, 78 serve would refuse"
+    before_long_help = "Examples:
+  portcullis check                                  proxy.toml here, everything it names, issuers and upstreams
+  portcullis check --offline -D --format github     in CI, without a network
+  portcullis check staging.toml production.toml     several files at once",
+    after_help = "Exit codes: 0 serve would start, 1 warnings with --deny-warnings, 78 serve would refuse"
 )]
 pub struct Check {
     /// Configuration files to check instead of the one of --config.
@@ -42,42 +55,11 @@ enum Format {
     Github,
 }
 
-/// One line of what was done.
-struct Step {
-    subject: String,
-    text: String,
-    /// The worst that was found there.
-    worst: Option<Severity>,
-}
-
-impl Step {
-    fn new(subject: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { subject: subject.into(), text: text.into(), worst: None }
-    }
-
-    const fn mark(&self) -> &'static str {
-        match self.worst {
-            None => "✓",
-            Some(Severity::Warning) => "!",
-            Some(Severity::Error) => "✗",
-        }
-    }
-
-    const fn status(&self) -> &'static str {
-        match self.worst {
-            None => "ok",
-            Some(severity) => severity.as_str(),
-        }
-    }
-
-    /// Green, yellow or red.
-    const fn colour(&self) -> &'static str {
-        match self.worst {
-            None => "\x1b[32m",
-            Some(Severity::Warning) => "\x1b[33m",
-            Some(Severity::Error) => "\x1b[31m",
-        }
-    }
+/// What was done so far, and what was found.
+#[derive(Default)]
+struct Findings {
+    steps: Vec<Step>,
+    problems: Problems,
 }
 
 impl Check {
@@ -87,13 +69,16 @@ impl Check {
         if files.is_empty() {
             files.push(&global.config);
         }
-        let (mut steps, mut problems) = (Vec::new(), Problems::new());
+        tls::install_default();
+        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return Exit::Internal };
+        let mut findings = Findings::default();
         for file in files {
-            self.file(file, &mut steps, &mut problems);
+            self.file(file, &runtime, &mut findings);
         }
+        let Findings { steps, problems } = findings;
         match self.format {
-            Format::Text => text(global, &steps, &problems, streams),
-            Format::Json => streams.print(json(&steps, &problems)),
+            Format::Text => report::text(global, &steps, &problems, streams),
+            Format::Json => streams.print(report::json(&steps, &problems)),
             Format::Github if problems.is_empty() => {}
             Format::Github => streams.print(problems.to_github()),
         }
@@ -106,48 +91,78 @@ impl Check {
         }
     }
 
-    fn file(&self, path: &Path, steps: &mut Vec<Step>, problems: &mut Problems) {
+    fn file(&self, path: &Path, runtime: &Runtime, findings: &mut Findings) {
         let name = path.display().to_string();
         match config::load(path) {
             Ok((config, warnings)) => {
                 let text =
                     format!("{}, {}", counted(config.servers.len(), "server"), counted(config.issuers.len(), "issuer"));
-                steps.push(Step { worst: worst(&warnings), ..Step::new(name, text) });
-                problems.append(warnings);
-                self.parts(&config, steps, problems);
+                findings.steps.push(Step { worst: worst(&warnings), ..Step::new(name, text) });
+                findings.problems.append(warnings);
+                self.parts(&config, runtime, findings);
             }
             Err(found) => {
                 let text = tally(&found);
-                steps.push(Step { worst: worst(&found), ..Step::new(name, text) });
-                problems.append(found);
+                findings.steps.push(Step { worst: worst(&found), ..Step::new(name, text) });
+                findings.problems.append(found);
             }
         }
     }
 
     /// What a configuration that loads is made of.
-    fn parts(&self, config: &Config, steps: &mut Vec<Step>, problems: &mut Problems) {
-        policies(config, steps, problems);
-        certificate(config, steps);
-        if !self.offline {
-            remote(config, steps, problems);
+    fn parts(&self, config: &Config, runtime: &Runtime, findings: &mut Findings) {
+        let Ok(seals) = Seals::random() else { return };
+        // Issuers fetch on this runtime, so they do nothing until it is driven.
+        let issuers = Arc::new(Issuers::new(runtime.handle().clone(), Verifier::new().shared_epoch().clone()));
+        let kept = Kept { issuers: Arc::clone(&issuers), random_seals: Arc::new(seals) };
+        let built = Snapshot::build(config, &kept, 1);
+        let snapshot = match built {
+            Ok((snapshot, warnings)) => {
+                policies(config, Some(&snapshot), &warnings, findings);
+                Some(snapshot)
+            }
+            Err(problems) => {
+                policies(config, None, &problems, findings);
+                None
+            }
+        };
+        certificate(config, findings);
+        if let (Some(snapshot), false) = (snapshot, self.offline) {
+            runtime.block_on(remote::ask(config, &issuers, &snapshot, findings));
         }
     }
 }
 
-/// The policy files of every server; what is wrong with them joins the same problems.
-fn policies(config: &Config, steps: &mut Vec<Step>, _problems: &mut Problems) {
-    let mut files: Vec<&PathBuf> = config.servers.values().flat_map(|server| &server.policies).collect();
-    files.sort();
-    files.dedup();
-    steps.extend(files.into_iter().map(|file| Step::new(file.display().to_string(), "found")));
+/// One line for each policy file; with an error somewhere there is no snapshot to count from.
+fn policies(config: &Config, snapshot: Option<&Snapshot>, found: &Problems, findings: &mut Findings) {
+    for server in config.servers.values() {
+        let route = snapshot.and_then(|snapshot| snapshot.route(&server.path));
+        for (written, file) in server.policies.iter().zip(config.policy_files(server)) {
+            let own: Problems = found.iter().filter(|problem| problem.file.path == file).cloned().collect();
+            let summary = route.as_ref().and_then(|route| route.policy_files.iter().find(|known| *known.path == file));
+            let text = match summary {
+                Some(file) => format!("{}, {}", counted(file.rules, "rule"), counted(file.masks, "mask")),
+                None if own.is_empty() => "nothing wrong in it".to_owned(),
+                None => tally(&own),
+            };
+            let step = Step { worst: worst(&own), ..Step::new(written.display().to_string(), text) };
+            if !findings.steps.contains(&step) {
+                findings.steps.push(step);
+            }
+        }
+    }
+    findings.problems.append(found.clone());
 }
 
-/// Issuers and upstreams, asked over the network; one that cannot be reached is a warning.
-fn remote(_config: &Config, _steps: &mut Vec<Step>, _problems: &mut Problems) {}
-
-fn certificate(config: &Config, steps: &mut Vec<Step>) {
-    let Some(tls) = &config.server.tls else { return };
-    let Ok(certificate) = Certificate::read(&tls.cert_file) else { return };
+/// The certificate as `serve` reads it, and for how long it is good.
+fn certificate(config: &Config, findings: &mut Findings) {
+    let Some(files) = &config.server.tls else { return };
+    if let Err(error) = Tls::load(files) {
+        findings.steps.push(Step { worst: Some(Severity::Error), ..Step::new("tls", "cannot be served") });
+        findings.problems.push(Problem::error(&config.source(), 0..0, super::chain(&error), ""));
+        return;
+    }
+    let Ok(certificate) = Certificate::read(&files.cert_file) else { return };
     let days = certificate.days_left(Timestamp::now());
     let text = if days < 0 {
         format!("{}, expired", certificate.name)
@@ -155,53 +170,5 @@ fn certificate(config: &Config, steps: &mut Vec<Step>) {
         format!("{}, {} left", certificate.name, counted(usize::try_from(days).unwrap_or(usize::MAX), "day"))
     };
     let worst = (days < Certificate::SOON_DAYS).then_some(Severity::Warning);
-    steps.push(Step { worst, ..Step::new("tls", text) });
-}
-
-fn worst(problems: &Problems) -> Option<Severity> {
-    match (problems.has_errors(), problems.is_empty()) {
-        (true, _) => Some(Severity::Error),
-        (false, false) => Some(Severity::Warning),
-        (false, true) => None,
-    }
-}
-
-/// `1 error, 2 warnings`.
-fn tally(problems: &Problems) -> String {
-    let counts = [(problems.count(Severity::Error), "error"), (problems.count(Severity::Warning), "warning")];
-    let parts: Vec<String> =
-        counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, noun)| counted(count, noun)).collect();
-    parts.join(", ")
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-fn text(global: &Global, steps: &[Step], problems: &Problems, streams: &mut Streams<'_>) {
-    if !problems.is_empty() {
-        let rendered = problems.render(streams.err_color);
-        streams.message(format_args!("{rendered}\n"));
-    }
-    if global.quiet {
-        return;
-    }
-    let width = steps.iter().map(|step| step.subject.chars().count()).max().unwrap_or_default().max(20);
-    for step in steps {
-        let (start, end) = if streams.out_color { (step.colour(), "\x1b[0m") } else { ("", "") };
-        streams.print(format_args!("{start}{}{end} {:width$}  {}", step.mark(), step.subject, step.text));
-    }
-}
-
-fn json(steps: &[Step], problems: &Problems) -> Value {
-    let mut report = problems.to_json();
-    let steps: Vec<Value> = steps
-        .iter()
-        .map(|step| json!({ "subject": step.subject, "status": step.status(), "text": step.text }))
-        .collect();
-    if let Value::Object(report) = &mut report {
-        report.insert("ok".to_owned(), Value::Bool(!problems.has_errors()));
-        report.insert("steps".to_owned(), Value::Array(steps));
-    }
-    report
+    findings.steps.push(Step { worst, ..Step::new("tls", text) });
 }

@@ -25,7 +25,13 @@ const POLICY: &str = include_str!("../../policies/crm.toml");
 
 /// Arguments of `demo`.
 #[derive(Args, Debug)]
-#[command(after_help = "Everything is made up, keys live in memory, and nothing listens beyond loopback.")]
+#[command(
+    before_long_help = "Examples:
+  portcullis demo                               issuer, sample MCP server and proxy, until Ctrl-C
+  portcullis demo --listen 127.0.0.1:0          on free ports, beside another one
+  portcullis demo --print-config > proxy.toml   the configuration it runs, for `serve`",
+    after_help = "Everything is made up, keys live in memory, and nothing listens beyond loopback."
+)]
 pub struct Demo {
     /// Where the proxy listens; with port 0 all ports are chosen.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
@@ -65,7 +71,7 @@ enum DemoError {
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("cannot make a certificate")]
     Certificate(#[from] rcgen::Error),
-    #[error("the demo's own configuration is refused:\n{0}")]
+    #[error("the demo's own configuration is refused")]
     Config(Problems),
     #[error("cannot write {}", path.display())]
     File { path: PathBuf, source: std::io::Error },
@@ -98,6 +104,10 @@ impl Demo {
         let result = runtime.map_err(DemoError::from).and_then(|runtime| runtime.block_on(self.serve(streams)));
         match result {
             Ok(()) => Exit::Done,
+            Err(DemoError::Config(problems)) => {
+                streams.problems(&problems);
+                Exit::Config
+            }
             Err(error) => {
                 streams.message(format_args!("error: {}", chain(&error)));
                 Exit::Unavailable
@@ -166,12 +176,28 @@ impl Demo {
         let file = addresses.directory.join("demo.json");
         private(&file, banner::demo_file(addresses, &users, issuer.mint_secret()).expose())?;
         match self.format {
-            Format::Text => streams.print(banner::text(addresses)),
+            Format::Text => streams.print(banner::text(addresses, &program())),
             Format::Json => streams.print(banner::json_line(addresses, &users)),
         }
         let _ = streams.out.flush();
         Ok(())
     }
+}
+
+/// This program as it can be typed again: `cargo run` and a path do not make it a command of the shell.
+fn program() -> String {
+    let name = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    match std::path::absolute(&name) {
+        Ok(path) if name.components().count() > 1 => shown(&path),
+        _ => "portcullis".to_owned(),
+    }
+}
+
+/// A path, from the current folder if it lies below it.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    below.unwrap_or_else(|| path.to_owned()).display().to_string()
 }
 
 /// The first proxy obeys the signals; all end with the one drain.

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Exit, Global, Streams, check};
-use crate::config;
+use crate::config::{self, Problems};
 use crate::instance::{Instance, StartError};
 use crate::server::drain::{Drain, signals};
 use crate::server::{self, tls};
@@ -11,7 +11,13 @@ use crate::telemetry::logs;
 
 /// Arguments of `serve`.
 #[derive(Args, Debug)]
-#[command(after_help = "Signals: HUP reloads, TERM and INT drain and end; a second one ends at once")]
+#[command(
+    before_long_help = "Examples:
+  portcullis serve                                  run from proxy.toml here
+  portcullis serve -c /etc/portcullis/proxy.toml    run from elsewhere; relative paths start at that folder
+  portcullis serve --check                          only say whether it would start",
+    after_help = "Signals: HUP reloads, TERM and INT drain and end with 0; a second one ends at once"
+)]
 pub struct Serve {
     /// Only check the configuration, as `portcullis check` does.
     #[arg(long)]
@@ -27,7 +33,7 @@ impl Serve {
         let (config, warnings) = match config::load(&global.config) {
             Ok(loaded) => loaded,
             Err(problems) => {
-                streams.message(problems.render(streams.err_color));
+                streams.problems(&problems);
                 return Exit::Config;
             }
         };
@@ -36,9 +42,7 @@ impl Serve {
             streams.message(format_args!("error: {error}"));
             return Exit::Usage;
         }
-        for warning in warnings.iter() {
-            tracing::warn!(file = %warning.file.path.display(), "{}", warning.message);
-        }
+        log(&warnings);
         tls::install_default();
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
@@ -50,12 +54,16 @@ impl Serve {
         match runtime.block_on(serve(config, global)) {
             Ok(()) => Exit::Done,
             Err(StartError::Config(problems)) => {
-                streams.message(problems.render(streams.err_color));
+                streams.problems(&problems);
                 Exit::Config
             }
             Err(error) => {
                 streams.message(format_args!("error: {}", super::chain(&error)));
-                Exit::Unavailable
+                match error {
+                    StartError::Config(_) | StartError::Tls(_) => Exit::Config,
+                    StartError::Random | StartError::Signals(_) => Exit::Internal,
+                    StartError::Admin { .. } | StartError::Audit(_) | StartError::Server(_) => Exit::Unavailable,
+                }
             }
         }
     }
@@ -68,9 +76,7 @@ async fn serve(config: config::Config, global: &Global) -> Result<(), StartError
     let background = tokio::runtime::Handle::current();
     let (instance, warnings) =
         Instance::start(config, Some(global.config.clone()), bound, &background, Drain::new()).await?;
-    for warning in warnings.iter() {
-        tracing::warn!(file = %warning.file.path.display(), "{}", warning.message);
-    }
+    log(&warnings);
     for address in instance.addresses() {
         tracing::info!(%address, scheme, "listening");
     }
@@ -80,4 +86,12 @@ async fn serve(config: config::Config, global: &Global) -> Result<(), StartError
     let summary = instance.run(&mut signals).await;
     tracing::info!("{summary}");
     Ok(())
+}
+
+/// What somebody should look at; `check` shows the same with a caret.
+fn log(warnings: &Problems) {
+    for warning in warnings.iter() {
+        let (line, _) = warning.file.position(warning.span.start);
+        tracing::warn!(file = %warning.file.path.display(), line, help = warning.help.join("; "), "{}", warning.message);
+    }
 }

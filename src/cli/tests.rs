@@ -1,5 +1,8 @@
 //! Every command's output with its exit code, as one text.
 
+mod check;
+mod token;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,6 +11,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory as _, Parser as _};
 
 use super::{Cli, Color, Streams, run};
+use crate::mcp::Revision;
 
 /// A folder with a configuration that loads, removed at the end.
 struct Folder(PathBuf);
@@ -22,7 +26,7 @@ impl Folder {
         let key = rcgen::KeyPair::generate().unwrap();
         folder.file("tls.crt", &parameters.self_signed(&key).unwrap().pem());
         folder.file("tls.key", &key.serialize_pem());
-        folder.file("policies/crm.toml", "");
+        folder.file("policies/crm.toml", POLICY);
         folder.file("proxy.toml", GOOD);
         folder
     }
@@ -35,12 +39,19 @@ impl Folder {
     /// Exit code, standard output and standard error of `portcullis ARGUMENTS`, with `@` standing for the folder in
     /// both directions and the days of a far certificate for any number.
     fn run(&self, arguments: &str) -> String {
+        self.run_with(arguments, "")
+    }
+
+    /// As [`Self::run`], with text on standard input.
+    fn run_with(&self, arguments: &str, input: &str) -> String {
         let folder = self.0.display().to_string();
         let arguments = arguments.split(' ').map(|word| word.replace('@', &folder));
         let cli = Cli::parse_from(std::iter::once("portcullis".to_owned()).chain(arguments));
-        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let (mut input, mut out, mut err) = (input.as_bytes(), Vec::new(), Vec::new());
         let color = cli.global.color.wanted(false, &|_| None);
-        let exit = run(&cli, &mut Streams { out: &mut out, err: &mut err, out_color: color, err_color: color }) as u8;
+        let streams =
+            &mut Streams { input: &mut input, out: &mut out, err: &mut err, out_color: color, err_color: color };
+        let exit = run(&cli, streams) as u8;
         let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
         let digits = regex::Regex::new("[0-9]{5,} days").unwrap();
         let text = format!("exit {exit}\n--- out\n{out}--- err\n{err}").replace(&folder, "@");
@@ -53,6 +64,19 @@ impl Drop for Folder {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+const POLICY: &str = r#"[policy]
+name = "crm"
+[[rule]]
+id = "crm-read"
+tools = ["get_*"]
+scopes = ["crm:read"]
+[[mask]]
+id = "pii"
+on = ["result"]
+entities = ["EMAIL_ADDRESS"]
+action = "redact"
+"#;
 
 const GOOD: &str = r#"[server]
 public_url = "https://mcp.example.com"
@@ -72,7 +96,7 @@ fn arguments_are_consistent() {
 
 /// The column of the second part moves with the length of the folder's name.
 fn squeezed(text: &str) -> String {
-    let spaces = regex::Regex::new("([✓✗!] [^ ]+) +").unwrap();
+    let spaces = regex::Regex::new("(?m)^([✓✗!] .*?) {2,}").unwrap();
     spaces.replace_all(text, "$1  ").into_owned()
 }
 
@@ -83,15 +107,17 @@ fn check_prints_what_it_did() {
 exit 0
 --- out
 ✓ @/proxy.toml  1 server, 1 issuer
-✓ policies/crm.toml  found
+✓ policies/crm.toml  1 rule, 1 mask
 ✓ tls  CN=mcp.example.com, N days left
 --- err
 ";
-    for arguments in ["-c @/proxy.toml check", "check @/proxy.toml --offline", "check -D --config @/proxy.toml"] {
+    for arguments in
+        ["-c @/proxy.toml check --offline", "check @/proxy.toml --offline", "check --offline -D --config @/proxy.toml"]
+    {
         assert_eq!(squeezed(&folder.run(arguments)), expected, "{arguments}");
     }
-    assert_eq!(folder.run("-q check @/proxy.toml"), "exit 0\n--- out\n--- err\n");
-    assert!(folder.run("--color always check @/proxy.toml").contains("\x1b[32m✓\x1b[0m"));
+    assert_eq!(folder.run("-q check --offline @/proxy.toml"), "exit 0\n--- out\n--- err\n");
+    assert!(folder.run("--color always check --offline @/proxy.toml").contains("\x1b[32m✓\x1b[0m"));
 }
 
 #[test]
@@ -142,12 +168,12 @@ error: cannot read `@/absent.toml`: No such file or directory (os error 2)
 fn check_fails_on_warnings_only_when_asked() {
     let folder = Folder::new("warned");
     folder.file("proxy.toml", &GOOD.replace("acme\"", "acme\"\ninsecure_loopback = true"));
-    let said = squeezed(&folder.run("check @/proxy.toml"));
+    let said = squeezed(&folder.run("check --offline @/proxy.toml"));
     assert!(said.starts_with("exit 0\n--- out\n! @/proxy.toml  1 server, 1 issuer\n"), "{said}");
     assert!(said.contains("--- err\nwarning: `insecure_loopback` has no effect\n"), "{said}");
-    assert!(folder.run("check @/proxy.toml -D").starts_with("exit 1\n"));
+    assert!(folder.run("check --offline @/proxy.toml -D").starts_with("exit 1\n"));
     folder.file("bad.toml", "");
-    assert!(folder.run("check @/proxy.toml @/bad.toml -D").starts_with("exit 78\n"));
+    assert!(folder.run("check --offline @/proxy.toml @/bad.toml -D").starts_with("exit 78\n"));
 }
 
 #[test]
@@ -169,7 +195,7 @@ fn check_writes_json_for_programs() {
     });
     assert_eq!(object, expected);
     folder.file("proxy.toml", GOOD);
-    let said = folder.run("check @/proxy.toml --format json");
+    let said = folder.run("check --offline @/proxy.toml --format json");
     assert!(said.starts_with("exit 0\n") && said.contains("\"ok\":true"), "{said}");
 }
 
@@ -180,8 +206,88 @@ fn version_says_what_this_is() {
     let said = folder.run("version");
     assert!(said.starts_with(&format!("exit 0\n--- out\nportcullis {version} (")), "{said}");
     let said = folder.run("version --json");
-    for part in [format!("\"version\":\"{version}\""), "\"schema_version\":1".to_owned(), "2026-07-28".to_owned()] {
-        assert!(said.contains(&part), "{said}");
+    let said = said.strip_prefix("exit 0\n--- out\n").and_then(|said| said.strip_suffix("\n--- err\n")).unwrap();
+    let said: serde_json::Value = serde_json::from_str(said).unwrap();
+    assert_eq!((&said["schema_version"], &said["version"]), (&1.into(), &version.into()));
+    assert_eq!(said["mcp"], serde_json::json!(Revision::SERVED.map(Revision::as_str)));
+    let features: Vec<_> = said["features"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(features.is_sorted() && features.contains(&"masking"), "{features:?}");
+}
+
+#[test]
+fn every_command_says_what_it_does_and_begins_its_help_with_examples() {
+    fn walk(command: &clap::Command, path: &str) {
+        assert!(command.get_about().is_some(), "{path}");
+        let examples = command.get_before_long_help().unwrap_or_else(|| panic!("{path}")).to_string();
+        assert!(examples.starts_with("Examples:\n  ") && examples.contains(path), "{path}: {examples}");
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{path} {}", argument.get_id());
+        }
+        for below in command.get_subcommands() {
+            walk(below, &format!("{path} {}", below.get_name()));
+        }
+    }
+    walk(&Cli::command(), "portcullis");
+    let help = Cli::command().render_long_help().to_string();
+    assert!(help.starts_with("Examples:\n  portcullis demo "), "{help}");
+}
+
+#[test]
+fn healthcheck_of_nobody_is_unavailable() {
+    let folder = Folder::new("nobody");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let expected =
+        format!("exit 69\n--- out\n--- err\nerror: no answer from {address}: Connection refused (os error 111)\n");
+    for arguments in [
+        format!("healthcheck --admin {address}"),
+        format!("healthcheck --ready --admin http://{address}/"),
+        "-c @/asked.toml healthcheck --ready".to_owned(),
+        "-c @/edited.toml healthcheck".to_owned(),
+    ] {
+        folder.file("asked.toml", &format!("{GOOD}[admin]\nlisten = \"{address}\"\n"));
+        folder.file("edited.toml", &format!("[admin]\nlisten = \"{address}\"\n[servers.crm]\npath = 1\n"));
+        assert_eq!(folder.run(&arguments), expected, "{arguments}");
+    }
+    let expected = "exit 69\n--- out\n--- err\n\
+                    error: @/proxy.toml has no [admin] table, so nothing listens for health checks\n";
+    assert_eq!(folder.run("healthcheck -c @/proxy.toml"), expected);
+}
+
+/// Answers one connection with `answer`.
+fn answering(answer: &'static str) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1024];
+        let _ = std::io::Read::read(&mut stream, &mut request);
+        std::io::Write::write_all(&mut stream, answer.as_bytes()).unwrap();
+    });
+    address
+}
+
+#[test]
+fn healthcheck_prints_the_answer_in_a_line() {
+    let folder = Folder::new("health");
+    for (arguments, answer, expected) in [
+        ("", "HTTP/1.1 200 OK\r\n\r\nok\n", "exit 0\n--- out\nalive\n"),
+        (
+            "--ready",
+            "HTTP/1.1 200 OK\r\n\r\nconfig 5f0c\nissuers 1/1\nlisteners 1/1\nready\n",
+            "exit 0\n--- out\nready: config 5f0c, issuers 1/1, listeners 1/1\n",
+        ),
+        (
+            "--ready",
+            "HTTP/1.1 503 Unavailable\r\n\r\nconfig 5f0c\nissuers 0/1\nissuer `corp` has no keys yet\nnot ready\n",
+            "exit 1\n--- out\nnot ready: config 5f0c, issuers 0/1, issuer `corp` has no keys yet\n",
+        ),
+        ("--ready", "HTTP/1.1 404 Not Found\r\n\r\n", "exit 1\n--- out\nno answer\n"),
+        ("", "SSH-2.0-x", "exit 1\n--- out\nthe answer is not HTTP\n"),
+    ] {
+        let said = folder.run(format!("healthcheck --admin {} {arguments}", answering(answer)).trim_end());
+        assert_eq!(said, format!("{expected}--- err\n"), "{answer}");
     }
 }
 

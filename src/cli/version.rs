@@ -4,12 +4,27 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Exit, Streams};
+use crate::mcp::Revision;
 
-/// Revisions of the Model Context Protocol spoken toward clients.
-const REVISIONS: [&str; 5] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"];
+/// What a script may ask for before it relies on it; a version that can do more names more.
+const FEATURES: [&str; 10] = [
+    "audit-file",
+    "healthcheck",
+    "http2",
+    "masking",
+    "metrics",
+    "mutual-tls",
+    "reload",
+    "sealed-sessions",
+    "step-up",
+    "tls",
+];
 
 /// Arguments of `version`.
 #[derive(Args, Debug)]
+#[command(before_long_help = "Examples:
+  portcullis version                               for people
+  portcullis version --json | jq -r '.mcp[-1]'     the newest protocol revision spoken toward clients")]
 pub struct Version {
     /// Print one JSON object.
     #[arg(long)]
@@ -21,19 +36,21 @@ impl Version {
     pub fn run(&self, streams: &mut Streams<'_>) -> Exit {
         let version = env!("CARGO_PKG_VERSION");
         let commit = option_env!("PORTCULLIS_COMMIT");
+        let revisions = Revision::SERVED.map(Revision::as_str);
         if self.json {
             streams.print(json!({
                 "schema_version": 1,
                 "version": version,
                 "commit": commit,
-                "mcp": REVISIONS,
+                "mcp": revisions,
                 "crypto": "aws-lc-rs",
-                "features": [],
+                "features": FEATURES,
             }));
         } else {
             streams.print(format_args!("portcullis {version} ({})", commit.unwrap_or("commit not recorded")));
-            streams.print(format_args!("mcp {}", REVISIONS.join(" ")));
-            streams.print("crypto aws-lc-rs");
+            streams.print(format_args!("mcp       {}", revisions.join(" ")));
+            streams.print("crypto    aws-lc-rs");
+            streams.print(format_args!("features  {}", FEATURES.join(" ")));
         }
         Exit::Done
     }

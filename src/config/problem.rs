@@ -284,6 +284,14 @@ impl Problems {
     }
 }
 
+impl FromIterator<Problem> for Problems {
+    fn from_iter<I: IntoIterator<Item = Problem>>(all: I) -> Self {
+        let mut problems = Self::new();
+        all.into_iter().for_each(|problem| problems.push(problem));
+        problems
+    }
+}
+
 /// For logs and errors: without source lines or colour, one line a problem.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -93,10 +93,15 @@ impl Addresses {
     }
 }
 
-/// For people: what runs where, and the next command to type.
-pub fn text(addresses: &Addresses) -> String {
+/// For people: what runs where, and the next command to type; `program` is how to call this one.
+pub fn text(addresses: &Addresses, program: &str) -> String {
     let users: Vec<String> = USERS.iter().map(|user| format!("{} ({})", user.name, user.scopes.join(" "))).collect();
     let mcp = addresses.mcp_url();
+    let mint = if addresses.directory.ends_with(".portcullis") {
+        format!("{program} token mint --user ana")
+    } else {
+        format!("{program} token mint --directory {} --user ana", addresses.directory.display())
+    };
     let mut rows = vec![
         ("issuer", addresses.issuer_url(), format!("users: {}", users.join(", "))),
         ("upstream", addresses.upstream_url(), format!("sample CRM, {} tools, made-up PII", TOOLS.len())),
@@ -113,8 +118,8 @@ pub fn text(addresses: &Addresses) -> String {
         "portcullis {} demo   (in-memory keys, fake data, loopback only: not for production)\n\n{}\nTry it\n  \
          curl     curl -i {mcp}\n  \
          inspect  npx @modelcontextprotocol/inspector --cli {mcp} \\\n             \
-         --transport http --method tools/list --header \"Authorization: Bearer $(portcullis token mint --user ana)\"\n  \
-         claude   claude mcp add --transport http crm {mcp}   then /mcp\n",
+         --transport http --method tools/list --header \"Authorization: Bearer $({mint})\"\n  \
+         claude   claude mcp add --transport http crm {mcp}   then /mcp\n\nEvery decision appears below; Ctrl-C ends it\n",
         env!("CARGO_PKG_VERSION"),
         rows.concat(),
     )
@@ -169,7 +174,7 @@ pub fn config_text(addresses: &Addresses, scheme: Scheme) -> Option<String> {
     };
     Some(format!(
         "version = 1\n\n\
-         [server]\nlisten     = [{}]\npublic_url = {}\n{tls}{admin}\n\
+         [server]\nlisten     = [{}]\npublic_url = {}\n{tls}drain      = {{ delay = \"0s\", timeout = \"2s\" }}\n{admin}\n\
          [issuers.demo]\nissuer            = {}\ninsecure_loopback = true   # plain http, this machine only\n\n\
          [servers.crm]\npath     = {}\nupstream = {}\nissuers  = [\"demo\"]\npolicies = [{}]\n\n\
          [cors]\nallow_origins = [\"http://localhost:6274\", \"http://127.0.0.1:6274\"]   # MCP Inspector\n\n\
@@ -243,10 +248,18 @@ Try it
   inspect  npx @modelcontextprotocol/inspector --cli http://127.0.0.1:8080/crm/mcp \
              --transport http --method tools/list --header "Authorization: Bearer $(portcullis token mint --user ana)"
   claude   claude mcp add --transport http crm http://127.0.0.1:8080/crm/mcp   then /mcp
+
+Every decision appears below; Ctrl-C ends it
 "#
         );
-        assert_eq!(text(&addresses()), expected);
-        let plain = text(&Addresses { https: None, ..addresses() });
+        assert_eq!(text(&addresses(), "portcullis"), expected);
+        let elsewhere =
+            text(&Addresses { directory: PathBuf::from("/tmp/x"), ..addresses() }, "target/debug/portcullis");
+        assert!(
+            elsewhere.contains("$(target/debug/portcullis token mint --directory /tmp/x --user ana)"),
+            "{elsewhere}"
+        );
+        let plain = text(&Addresses { https: None, ..addresses() }, "portcullis");
         assert!(!plain.contains("https://") && !plain.contains("CA:"));
     }
 

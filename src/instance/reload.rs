@@ -93,6 +93,7 @@ impl Reloader {
     fn succeeded(&self) {
         let version = self.live.current().version();
         self.metrics.set_reload(Some((&version, Timestamp::now())));
+        self.readiness.set_configured(&version);
         self.readiness.set_reload(None);
     }
 

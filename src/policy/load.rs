@@ -25,6 +25,8 @@ pub struct Loaded {
     pub policy: Policy,
     /// The masks in file order.
     pub masks: Vec<mask::Spec>,
+    /// What each file that could be read holds, in order.
+    pub files: Vec<Summary>,
     /// `sha256:` and the digest over path, length and bytes of each file.
     pub version: String,
     /// The `[[test]]` tables in file order.
@@ -32,6 +34,17 @@ pub struct Loaded {
     /// Where each mask's `id` stands.
     mask_places: HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
     issued: Vec<Issued>,
+}
+
+/// What one policy file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The file.
+    pub path: PathBuf,
+    /// How many rules.
+    pub rules: usize,
+    /// How many masks.
+    pub masks: usize,
 }
 
 /// One `[[test]]` as written.
@@ -112,11 +125,15 @@ fn compile(sources: &[Arc<Source>], version: String, mut report: Report<'_>) -> 
     let files: Vec<File> = sources.iter().filter_map(|source| File::read(source, &mut report)).collect();
     let (policy, issued) = rules::compile(&files, &mut report);
     let (masks, mask_places) = masks::compile(&files, &mut report);
+    let summary =
+        |file: &File| Summary { path: file.source.path.clone(), rules: file.rules.len(), masks: file.masks.len() };
+    let summaries = files.iter().map(summary).collect();
     let tests = files.into_iter().flat_map(|file| file.tests).collect();
     if report.failed() {
-        return Loaded { policy: Policy::default(), masks: Vec::new(), version, tests, mask_places, issued };
+        let (policy, masks) = (Policy::default(), Vec::new());
+        return Loaded { policy, masks, files: summaries, version, tests, mask_places, issued };
     }
-    Loaded { policy, masks, version, tests, mask_places, issued }
+    Loaded { policy, masks, files: summaries, version, tests, mask_places, issued }
 }
 
 /// Refuses the second of two equal ids; the first keeps it.

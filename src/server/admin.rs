@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,33 +28,33 @@ const CHECK_BYTES: u64 = 4096;
 
 /// Whether calls should be sent here, and if not, why not.
 pub struct Readiness {
-    configuration: AtomicBool,
-    listeners: AtomicBool,
+    configuration: Mutex<Option<Box<str>>>,
+    listeners: AtomicUsize,
     draining: AtomicBool,
-    issuers_waiting: Box<dyn Fn() -> Vec<Arc<str>> + Send + Sync>,
+    issuers: Box<dyn Fn() -> Vec<(Arc<str>, bool)> + Send + Sync>,
     reload_failed: Mutex<Option<Timestamp>>,
 }
 
 impl Readiness {
-    /// Nothing is ready yet. `issuers_waiting` names the issuers that have never had keys.
-    pub fn new(issuers_waiting: impl Fn() -> Vec<Arc<str>> + Send + Sync + 'static) -> Self {
+    /// Nothing is ready yet. `issuers` names every issuer, with whether it has ever had keys.
+    pub fn new(issuers: impl Fn() -> Vec<(Arc<str>, bool)> + Send + Sync + 'static) -> Self {
         Self {
-            configuration: AtomicBool::new(false),
-            listeners: AtomicBool::new(false),
+            configuration: Mutex::default(),
+            listeners: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            issuers_waiting: Box::new(issuers_waiting),
+            issuers: Box::new(issuers),
             reload_failed: Mutex::new(None),
         }
     }
 
-    /// A configuration is in force.
-    pub fn set_configured(&self) {
-        self.configuration.store(true, Relaxed);
+    /// A configuration with these policies is in force.
+    pub fn set_configured(&self, version: &str) {
+        *lock(&self.configuration) = Some(shortened(version).into());
     }
 
-    /// Every listener is bound.
-    pub fn set_listening(&self) {
-        self.listeners.store(true, Relaxed);
+    /// Every listener, that many, is bound.
+    pub fn set_listening(&self, count: usize) {
+        self.listeners.store(count, Relaxed);
     }
 
     /// The process is ending; there is no way back.
@@ -64,37 +64,43 @@ impl Readiness {
 
     /// How the last reload went; a failure leaves the old configuration in force, and readiness as it was.
     pub fn set_reload(&self, failed: Option<Timestamp>) {
-        let mut since = self.reload_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = lock(&self.reload_failed);
         *since = failed.map(|now| since.unwrap_or(now));
     }
 
     /// Whether every condition holds.
     pub fn is_ready(&self) -> bool {
-        self.conditions().iter().all(|(_, holds)| *holds)
+        lock(&self.configuration).is_some()
+            && self.listeners.load(Relaxed) > 0
+            && !self.draining.load(Relaxed)
+            && (self.issuers)().iter().all(|(_, had_keys)| *had_keys)
     }
 
-    fn conditions(&self) -> [(&'static str, bool); 4] {
-        [
-            ("configuration", self.configuration.load(Relaxed)),
-            ("listeners", self.listeners.load(Relaxed)),
-            ("issuers", (self.issuers_waiting)().is_empty()),
-            ("draining", !self.draining.load(Relaxed)),
-        ]
-    }
-
-    /// One line a condition, `ok` or `not ready`, and what an operator should know besides.
+    /// One line a condition, and what an operator should know besides.
     fn describe(&self) -> String {
         let mut text = String::new();
-        for (name, holds) in self.conditions() {
-            let _ = writeln!(text, "{name}: {}", if holds { "ok" } else { "not ready" });
+        match &*lock(&self.configuration) {
+            Some(version) => _ = writeln!(text, "config {version}"),
+            None => text.push_str("no config\n"),
         }
-        for issuer in (self.issuers_waiting)() {
+        let issuers = (self.issuers)();
+        let with_keys = issuers.iter().filter(|(_, had_keys)| *had_keys).count();
+        let _ = writeln!(text, "issuers {with_keys}/{}", issuers.len());
+        match self.listeners.load(Relaxed) {
+            0 => text.push_str("listeners not bound\n"),
+            count => _ = writeln!(text, "listeners {count}/{count}"),
+        }
+        if self.draining.load(Relaxed) {
+            text.push_str("draining\n");
+        }
+        for (issuer, _) in issuers.iter().filter(|(_, had_keys)| !*had_keys) {
             let _ = writeln!(text, "issuer `{issuer}` has no keys yet");
         }
-        if let Some(since) = *self.reload_failed.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(since) = *lock(&self.reload_failed) {
             let since = since.rfc3339();
             let since = String::from_utf8_lossy(&since);
-            let _ = writeln!(text, "reloads fail since {since}, the configuration before is in force");
+            let _ = writeln!(text, "reloads fail since {since}");
+            text.push_str("the configuration before is in force\n");
         }
         text
     }
@@ -102,8 +108,18 @@ impl Readiness {
 
 impl std::fmt::Debug for Readiness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Readiness").field("conditions", &self.conditions()).finish_non_exhaustive()
+        f.debug_struct("Readiness").field("ready", &self.is_ready()).finish_non_exhaustive()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The digests of a version as far as people compare them.
+fn shortened(version: &str) -> String {
+    let digests = version.split(' ').map(|digest| digest.strip_prefix("sha256:").unwrap_or(digest));
+    digests.map(|digest| digest.chars().take(12).collect::<String>()).collect::<Vec<_>>().join("+")
 }
 
 /// What the admin listener answers from.

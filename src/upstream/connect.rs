@@ -72,6 +72,11 @@ pub(super) async fn http2(upstream: &Upstream) -> Result<http2::SendRequest<Full
     }
 }
 
+/// See [`Upstream::reach`].
+pub(super) async fn reach(upstream: &Upstream) -> Result<(), UpstreamError> {
+    open_in_time(upstream).await.map(drop)
+}
+
 async fn open_in_time(upstream: &Upstream) -> Result<Stream, UpstreamError> {
     let limit = upstream.timeouts.connect;
     timeout(limit, open(upstream)).await.unwrap_or(Err(UpstreamError::ConnectTimeout(limit)))

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustls::InconsistentKeys;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use toml::Spanned;
@@ -29,6 +31,9 @@ impl Loader<'_> {
         }
         let cert_file = raw.cert_file.as_ref().map(|written| self.chain(written));
         let key_file = raw.key_file.as_ref().map(|written| self.private_key(written));
+        if let (Some(chain), Some(key), Some(written)) = (&cert_file, &key_file, &raw.key_file) {
+            self.pair(written, chain, key);
+        }
         Some(Tls { cert_file: cert_file?, key_file: key_file?, client_auth })
     }
 
@@ -73,6 +78,28 @@ impl Loader<'_> {
             self.exposed("key_file", written.span(), &path);
         }
         path
+    }
+
+    /// The key must be the one the certificate was made for. Files that cannot be read have been reported.
+    fn pair(&mut self, written: &Spanned<String>, chain: &Path, key: &Path) {
+        if self.disk.is_none() {
+            return;
+        }
+        let (Ok(leaf), Ok(key)) = (CertificateDer::from_pem_file(chain), PrivateKeyDer::from_pem_file(key)) else {
+            return;
+        };
+        let message = match rustls::crypto::aws_lc_rs::sign::any_supported_type(&key) {
+            Err(_) => "`key_file`: a private key of a kind that cannot be used",
+            Ok(key) => match CertifiedKey::new(vec![leaf], key).keys_match() {
+                Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+                    "`key_file` is not the key of the certificate in `cert_file`"
+                }
+                // Whatever else is wrong with the certificate is said of the certificate.
+                _ => return,
+            },
+        };
+        let problem = self.error(written.span(), message, "the key of another certificate?");
+        self.report(problem.help("use the key the certificate was requested with; both files change together"));
     }
 
     fn client_auth(&mut self, raw: &raw::Tls) -> ClientAuth {

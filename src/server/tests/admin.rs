@@ -63,24 +63,27 @@ async fn answers_three_paths_and_nothing_else() {
 
 #[tokio::test]
 async fn readiness_says_what_is_missing() {
-    let waiting = Arc::new(Mutex::new(vec![Arc::<str>::from("corp")]));
+    let waiting = Arc::new(Mutex::new(vec![(Arc::<str>::from("corp"), false), ("other".into(), true)]));
     let shared = Arc::clone(&waiting);
     let readiness = Arc::new(Readiness::new(move || shared.lock().unwrap().clone()));
     let (address, drain) = admin(&readiness).await;
     let host = "Host: localhost\r\n";
-    readiness.set_configured();
+    readiness.set_configured("sha256:0123456789abcdef sha256:fedcba9876543210");
     let (status, text) = ask(address, "GET", "/readyz?verbose", host).await;
     assert_eq!(status, 503);
-    for line in ["configuration: ok\n", "listeners: not ready\n", "issuers: not ready\n", "issuer `corp` has no keys"] {
-        assert!(text.contains(line), "{text}");
-    }
+    let expected = "config 0123456789ab+fedcba987654\nissuers 1/2\nlisteners not bound\nissuer `corp` has no keys yet\n\
+                    not ready\n";
+    assert_eq!(text, expected);
     assert!(
         matches!(healthcheck(address, true).await, Err(HealthcheckError::Unhealthy(text)) if text.contains("corp"))
     );
-    readiness.set_listening();
-    waiting.lock().unwrap().clear();
+    readiness.set_listening(2);
+    waiting.lock().unwrap().truncate(0);
     assert_eq!(ask(address, "GET", "/readyz", host).await, (200, "ready\n".to_owned()));
-    assert!(healthcheck(address, true).await.unwrap().ends_with("ready"));
+    assert_eq!(
+        healthcheck(address, true).await.unwrap(),
+        "config 0123456789ab+fedcba987654\nissuers 0/0\nlisteners 2/2\nready"
+    );
     readiness.set_reload(Some(Timestamp::from_unix_seconds(1_767_614_400)));
     readiness.set_reload(Some(Timestamp::from_unix_seconds(1_767_614_500)));
     let (status, text) = ask(address, "GET", "/readyz?verbose", host).await;

@@ -23,8 +23,8 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 fn ready() -> Arc<Readiness> {
     let readiness = Readiness::new(Vec::new);
-    readiness.set_configured();
-    readiness.set_listening();
+    readiness.set_configured("sha256:ab");
+    readiness.set_listening(1);
     assert!(readiness.is_ready());
     Arc::new(readiness)
 }

@@ -1,0 +1,119 @@
+//! `check` beyond the file itself: policies, certificates, issuers and upstreams.
+
+use tokio::net::TcpListener;
+
+use super::{Folder, GOOD, POLICY, squeezed};
+use crate::demo::issuer::{Issuer, Settings};
+
+#[test]
+fn a_broken_policy_is_shown_where_it_is_broken() {
+    let folder = Folder::new("policy");
+    folder.file("policies/crm.toml", &POLICY.replace("id = \"crm-read\"", "scope = [\"crm\"]\nid = \"crm-read\""));
+    folder.file("policies/wiki.toml", POLICY);
+    let two = format!(
+        "{GOOD}[servers.wiki]\npath = \"/wiki\"\nupstream = \"http://127.0.0.1:3002/mcp\"\npolicies = [\"policies/wiki.toml\"]\n"
+    );
+    folder.file("proxy.toml", &two.replace("[issuers", "listen = [\"127.0.0.1:0\"]\n[issuers"));
+    let said = squeezed(&folder.run("check --offline @/proxy.toml"));
+    let steps = "exit 78\n--- out\n✓ @/proxy.toml  2 servers, 1 issuer\n✗ policies/crm.toml  1 error\n\
+                 ✓ policies/wiki.toml  nothing wrong in it\n✓ tls  CN=mcp.example.com, N days left\n--- err\n";
+    assert!(said.starts_with(steps), "{said}");
+    for part in ["error: unknown key `scope`", " --> @/policies/crm.toml:4:1\n", "4 | scope = [\"crm\"]\n", "^^^^^"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(folder.run("-q -c @/proxy.toml serve"), format!("exit 78\n--- out\n--- err\n{}", after(&said)));
+    let said = folder.run("check --offline @/proxy.toml --format github");
+    assert!(said.contains("::error file=@/policies/crm.toml,line=4,endLine=4,col=1,endColumn=6::"), "{said}");
+}
+
+/// What stands on standard error.
+fn after(said: &str) -> &str {
+    said.split_once("--- err\n").unwrap().1
+}
+
+#[test]
+fn serve_starts_no_differently_than_check_says() {
+    let folder = Folder::new("same");
+    for (what, text) in [
+        ("key", GOOD.replace("public_url", "public_ulr")),
+        ("file", GOOD.replace("tls.key", "absent.key")),
+        ("secret", format!("{GOOD}[servers.crm.upstream_auth]\ntype = \"bearer\"\ntoken = {{ file = \"absent\" }}\n")),
+        ("syntax", "[server\n".to_owned()),
+    ] {
+        folder.file("proxy.toml", &text);
+        let check = folder.run("check --offline @/proxy.toml");
+        assert!(check.starts_with("exit 78\n") && after(&check).starts_with("error: "), "{what}: {check}");
+        let serve = folder.run("-c @/proxy.toml serve");
+        assert_eq!(serve, format!("exit 78\n--- out\n--- err\n{}", after(&check)), "{what}");
+        assert_eq!(folder.run("-c @/proxy.toml serve --check"), check, "{what}");
+    }
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused() {
+    let folder = Folder::new("pair");
+    folder.file("tls.key", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let expected = "\
+error: `key_file` is not the key of the certificate in `cert_file`
+ --> @/proxy.toml:3:43
+  |
+3 | tls = { cert_file = \"tls.crt\", key_file = \"tls.key\" }
+  |                                           ^^^^^^^^^ the key of another certificate?
+  |
+  = help: use the key the certificate was requested with; both files change together
+";
+    for arguments in ["check --offline @/proxy.toml", "-c @/proxy.toml serve"] {
+        let said = folder.run(arguments);
+        assert!(said.starts_with("exit 78\n"), "{arguments}: {said}");
+        assert!(said.contains(expected), "{arguments}: {said}");
+    }
+}
+
+/// A proxy.toml for an issuer and an upstream on loopback.
+fn local(issuer: &str, upstream: &str) -> String {
+    format!(
+        "[server]\npublic_url = \"http://127.0.0.1:8080\"\n[issuers.corp]\nissuer = \"{issuer}\"\n\
+         insecure_loopback = true\n[servers.crm]\npath = \"/crm/mcp\"\nupstream = \"{upstream}\"\n\
+         policies = [\"policies/crm.toml\"]\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asks_issuers_and_upstreams_unless_offline() {
+    let folder = Folder::new("online");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = Issuer::start(listener, Settings::default()).unwrap();
+    folder.file("proxy.toml", &local(issuer.url(), &format!("http://{}/mcp", upstream.local_addr().unwrap())));
+    let run = |arguments: &str| tokio::task::block_in_place(|| squeezed(&folder.run(arguments)));
+    let took = regex::Regex::new("[0-9]+ ms").unwrap();
+    let expected = "\
+exit 0
+--- out
+✓ @/proxy.toml  1 server, 1 issuer
+✓ policies/crm.toml  1 rule, 1 mask
+✓ issuer corp  1 key fetched in N ms
+✓ upstream crm  reached in N ms
+--- err
+";
+    assert_eq!(took.replace_all(&run("check @/proxy.toml"), "N ms"), expected);
+    drop(upstream);
+    let fetched = issuer.key_fetches();
+    assert!(run("check -D --offline @/proxy.toml").starts_with("exit 0\n"));
+    assert_eq!(issuer.key_fetches(), fetched);
+    issuer.set_fault(crate::demo::Fault::Down);
+    let said = run("check @/proxy.toml");
+    assert!(said.starts_with("exit 0\n"), "{said}");
+    for part in [
+        "\n! issuer corp  no keys\n",
+        "\n! upstream crm  not reached\n",
+        "warning: no keys from the issuer `corp`: ",
+        "warning: the upstream of `crm`, http://127.0.0.1:",
+        "Connection refused",
+        "--> @/proxy.toml\n",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(run("check -D @/proxy.toml").starts_with("exit 1\n"));
+    assert!(run("-c @/proxy.toml serve --check").starts_with("exit 0\n"));
+}
