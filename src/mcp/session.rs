@@ -106,7 +106,7 @@ impl Session {
         payload.is_done().then_some(Self { upstream_id, revision, capabilities })
     }
 
-    /// What events and requests of this session are bound to.
+    /// What events and requests of the session are bound to.
     pub fn key(&self) -> SessionKey {
         let hash = digest(&SHA256, self.upstream_id.as_deref().unwrap_or_default().as_bytes());
         SessionKey(hash.as_ref().first_chunk().copied().unwrap_or_default())
@@ -145,7 +145,7 @@ impl EventId {
         seals.seal(Purpose::EventId, binding, &payload.0, now, lifetime)
     }
 
-    /// What an id stands for, if it is one of this session.
+    /// What an id stands for, if it is one of the session's.
     pub fn open(
         id: &str,
         session: SessionKey,
@@ -192,7 +192,7 @@ impl ServerRequest {
         seals.seal_deterministic(Purpose::RequestId, binding, &payload.0, now)
     }
 
-    /// The request an answer is for, if a server asked it of this session.
+    /// The request an answer is for, if a server asked it in the session.
     pub fn open(
         id: &str,
         session: SessionKey,

@@ -1,6 +1,6 @@
 //! The CRM over real sockets, in both eras.
 
-use serde_json::{Map, json};
+use serde_json::json;
 
 use super::*;
 
@@ -571,58 +571,4 @@ async fn the_journal_keeps_requests_as_they_came() {
     assert!(client.crm.journal().entries().is_empty());
     client.crm.set_fault(Fault::Error);
     assert_eq!(client.modern("tools/list", json!({})).await.0, 500);
-}
-
-/// Everything the CRM can say, for checking against the published schemas: one JSON object a line.
-#[tokio::test]
-#[ignore = "prints messages for an outside schema checker"]
-async fn prints_its_messages() {
-    let client = start_with(Settings { pace: Pace::Every(Duration::ZERO), ..Settings::default() }).await;
-    let asks: [(&str, &str, Value); 10] = [
-        ("DiscoverResultResponse", "server/discover", json!({})),
-        ("ListToolsResultResponse", "tools/list", json!({})),
-        ("CallToolResultResponse", "tools/call", json!({ "name": "get_contact", "arguments": { "id": "c-001" } })),
-        ("CallToolResultResponse", "tools/call", json!({ "name": "search_contacts" })),
-        ("ListResourcesResultResponse", "resources/list", json!({})),
-        ("ListResourceTemplatesResultResponse", "resources/templates/list", json!({})),
-        ("ReadResourceResultResponse", "resources/read", json!({ "uri": "crm://contacts/c-001" })),
-        ("ListPromptsResultResponse", "prompts/list", json!({})),
-        (
-            "GetPromptResultResponse",
-            "prompts/get",
-            json!({ "name": "summarise_contact", "arguments": { "contact_id": "c-001" } }),
-        ),
-        (
-            "CompleteResultResponse",
-            "completion/complete",
-            json!({ "ref": { "type": "ref/prompt", "name": "summarise_contact" }, "argument": { "name": "tone", "value": "" } }),
-        ),
-    ];
-    for (kind, method, params) in &asks {
-        let (_, answer) = client.modern(method, params.clone()).await;
-        println!("{}", json!({ "revision": "2026-07-28", "type": kind, "value": answer }));
-    }
-    let meta: Map<String, Value> =
-        [("progressToken".to_owned(), json!("t")), ("io.modelcontextprotocol/logLevel".to_owned(), json!("info"))]
-            .into_iter()
-            .collect();
-    let body = modern("tools/call", json!({ "name": "export_contacts", "_meta": meta }));
-    let mut events = Events::new(client.modern_request(&body).send().await.unwrap());
-    while let Some(message) = events.next().await {
-        let kind = match message["method"].as_str() {
-            Some("notifications/progress") => "ProgressNotification",
-            Some(_) => "LoggingMessageNotification",
-            None => "CallToolResultResponse",
-        };
-        println!("{}", json!({ "revision": "2026-07-28", "type": kind, "value": message }));
-    }
-    for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
-        let (session, result) = client.initialize(version).await;
-        println!("{}", json!({ "revision": version, "type": "InitializeResult", "value": result }));
-        for (kind, method, params) in &asks[1..] {
-            let answer = client.legacy(&session, method, params.clone()).await;
-            let kind = kind.trim_end_matches("Response");
-            println!("{}", json!({ "revision": version, "type": kind, "value": answer["result"] }));
-        }
-    }
 }
