@@ -16,7 +16,7 @@ const NAMES: usize = 200;
 const OTHER: &str = "_OTHER";
 
 /// What an operation is about, as far as a label may say so. The caller vouches that a name was listed by the upstream
-/// or is named by a rule; every other one is [`Target::Unknown`].
+/// or is named by a rule; every other one is [`Target::UnknownTool`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target<'a> {
     /// Neither tool nor prompt.
