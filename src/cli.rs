@@ -53,7 +53,7 @@ impl From<Exit> for ExitCode {
     version,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    before_long_help = "Examples:
+    before_help = "Examples:
   portcullis demo                         try everything on this machine, without any set-up
   portcullis check                        is proxy.toml fine, are issuers and upstreams there?
   portcullis serve                        run the proxy
@@ -61,7 +61,7 @@ impl From<Exit> for ExitCode {
   portcullis healthcheck --ready          for probes",
     after_help = "Start with `portcullis demo`. Every key of proxy.toml is explained in proxy.toml.example.\n\
                   Results go to standard output, messages and logs to standard error.\n\
-                  Exit codes: 0 yes or done, 1 no, 2 wrong arguments, 69 something needed is away, 70 a fault, 78 configuration refused"
+                  Exit codes: 0 done or yes, 1 no, 2 wrong arguments, 69 not reachable, 70 a fault, 78 configuration refused"
 )]
 pub struct Cli {
     /// What every command understands.

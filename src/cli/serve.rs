@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Exit, Global, Streams, check};
-use crate::config::{self, Problems};
+use crate::config;
 use crate::instance::{Instance, StartError};
 use crate::server::drain::{Drain, signals};
 use crate::server::{self, tls};
@@ -42,7 +42,7 @@ impl Serve {
             streams.message(format_args!("error: {error}"));
             return Exit::Usage;
         }
-        log(&warnings);
+        logs::problems(&warnings);
         tls::install_default();
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
@@ -76,7 +76,7 @@ async fn serve(config: config::Config, global: &Global) -> Result<(), StartError
     let background = tokio::runtime::Handle::current();
     let (instance, warnings) =
         Instance::start(config, Some(global.config.clone()), bound, &background, Drain::new()).await?;
-    log(&warnings);
+    logs::problems(&warnings);
     for address in instance.addresses() {
         tracing::info!(%address, scheme, "listening");
     }
@@ -86,12 +86,4 @@ async fn serve(config: config::Config, global: &Global) -> Result<(), StartError
     let summary = instance.run(&mut signals).await;
     tracing::info!("{summary}");
     Ok(())
-}
-
-/// What somebody should look at; `check` shows the same with a caret.
-fn log(warnings: &Problems) {
-    for warning in warnings.iter() {
-        let (line, _) = warning.file.position(warning.span.start);
-        tracing::warn!(file = %warning.file.path.display(), line, help = warning.help.join("; "), "{}", warning.message);
-    }
 }

@@ -218,7 +218,11 @@ fn version_says_what_this_is() {
 fn every_command_says_what_it_does_and_begins_its_help_with_examples() {
     fn walk(command: &clap::Command, path: &str) {
         assert!(command.get_about().is_some(), "{path}");
-        let examples = command.get_before_long_help().unwrap_or_else(|| panic!("{path}")).to_string();
+        let examples = command
+            .get_before_long_help()
+            .or(command.get_before_help())
+            .unwrap_or_else(|| panic!("{path}"))
+            .to_string();
         assert!(examples.starts_with("Examples:\n  ") && examples.contains(path), "{path}: {examples}");
         for argument in command.get_arguments() {
             assert!(argument.get_help().is_some(), "{path} {}", argument.get_id());

@@ -21,7 +21,7 @@ const LIMIT_BYTES: u64 = 64 * 1024;
 #[command(
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    before_long_help = "Examples:
+    before_help = "Examples:
   portcullis token verify token.txt                         every check, with what was expected
   portcullis token mint --user ana | portcullis token decode -
   curl -H \"Authorization: Bearer $(portcullis token mint --user max)\" …"

@@ -117,7 +117,7 @@ pub fn text(addresses: &Addresses, program: &str) -> String {
     format!(
         "portcullis {} demo   (in-memory keys, fake data, loopback only: not for production)\n\n{}\nTry it\n  \
          curl     curl -i {mcp}\n  \
-         inspect  npx @modelcontextprotocol/inspector --cli {mcp} \\\n             \
+         inspect  npx @modelcontextprotocol/inspector@latest --cli {mcp} \\\n             \
          --transport http --method tools/list --header \"Authorization: Bearer $({mint})\"\n  \
          claude   claude mcp add --transport http crm {mcp}   then /mcp\n\nEvery decision appears below; Ctrl-C ends it\n",
         env!("CARGO_PKG_VERSION"),
@@ -245,7 +245,7 @@ mod tests {
 
 Try it
   curl     curl -i http://127.0.0.1:8080/crm/mcp
-  inspect  npx @modelcontextprotocol/inspector --cli http://127.0.0.1:8080/crm/mcp \
+  inspect  npx @modelcontextprotocol/inspector@latest --cli http://127.0.0.1:8080/crm/mcp \
              --transport http --method tools/list --header "Authorization: Bearer $(portcullis token mint --user ana)"
   claude   claude mcp add --transport http crm http://127.0.0.1:8080/crm/mcp   then /mcp
 

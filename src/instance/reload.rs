@@ -12,6 +12,7 @@ use crate::config::{self, Config, Problems};
 use crate::server::admin::Readiness;
 use crate::server::tls::Tls;
 use crate::snapshot::{Kept, Live, Snapshot};
+use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
 /// What a reload needs, and what runs since the last one.
@@ -56,6 +57,7 @@ impl Reloader {
             Ok(warnings) => {
                 self.succeeded();
                 super::record(&self.audit, Event::ConfigReload);
+                logs::problems(&warnings);
                 tracing::info!(
                     generation = self.live.generation(),
                     warnings = warnings.iter().count(),
@@ -65,7 +67,8 @@ impl Reloader {
             Err(problems) => {
                 self.metrics.set_reload(None);
                 self.readiness.set_reload(Some(Timestamp::now()));
-                tracing::error!(problems = %problems.render(false), "configuration not reloaded, the old one stays in force");
+                logs::problems(&problems);
+                tracing::error!("configuration not reloaded, the old one stays in force");
             }
         }
     }

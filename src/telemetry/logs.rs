@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Timestamp;
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Problems, Severity};
 
 /// Why logging was not set up.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,19 @@ pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), LogError> {
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).event_format(lines).finish();
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
+}
+
+/// Logs what is wrong with files, a line each; `check` shows the same with a caret.
+pub fn problems(problems: &Problems) {
+    for problem in problems.iter() {
+        let (line, column) = problem.file.position(problem.span.start);
+        let at = format!("{}:{line}:{column}", problem.file.path.display());
+        let (help, message) = (problem.help.join("; "), &problem.message);
+        match problem.severity {
+            Severity::Error => tracing::error!(at, help, "{message}"),
+            Severity::Warning => tracing::warn!(at, help, "{message}"),
+        }
+    }
 }
 
 /// How events become lines. Fields of spans are not shown: an event carries what belongs to it.
