@@ -1,8 +1,9 @@
 //! `check` beyond the file itself: policies, certificates, issuers and upstreams.
 
+use clap::CommandFactory as _;
 use tokio::net::TcpListener;
 
-use super::{Folder, GOOD, POLICY, squeezed};
+use super::{Cli, Folder, GOOD, POLICY, squeezed};
 use crate::demo::issuer::{Issuer, Settings};
 
 #[test]
@@ -116,4 +117,24 @@ exit 0
     }
     assert!(run("check -D @/proxy.toml").starts_with("exit 1\n"));
     assert!(run("-c @/proxy.toml serve --check").starts_with("exit 0\n"));
+}
+
+#[test]
+fn the_examples_of_the_readme_are_fine() {
+    let readme = include_str!("../../../README.md");
+    let blocks: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    let (proxy, policies) = blocks.split_first().unwrap();
+    assert_eq!((proxy.lines().count(), policies.len()), (9, 3));
+    let folder = Folder::new("readme");
+    folder.file("proxy.toml", proxy);
+    // The first stands alone, the rules and the masks shown later belong together.
+    for policy in [policies[0].to_owned(), policies[1..].concat()] {
+        folder.file("policies/crm.toml", &policy);
+        let said = folder.run("check -D --offline @/proxy.toml");
+        assert!(said.starts_with("exit 0\n"), "{said}");
+    }
+    for command in Cli::command().get_subcommands() {
+        let name = command.get_name();
+        assert!(readme.contains(&format!("`portcullis {name}")), "the README does not tell of `{name}`");
+    }
 }
