@@ -95,9 +95,12 @@ impl<'a> Text<'a> {
     ///
     /// Nothing before a `]` is looked at: the names in our own replacements must not speak for their neighbours.
     pub(super) fn hint(&self, at: usize, reach: usize, words: &Words) -> Option<Hint> {
+        /// Bytes of a key that are looked at, from its end; each number asks again.
+        const LABEL: usize = 128;
         let window = &self.bytes()[at.saturating_sub(reach)..at];
+        let label = self.label.as_bytes();
         let cut = window.iter().rposition(|b| matches!(b, b'\n' | b']')).map_or(0, |index| index + 1);
-        words.nearest(&window[cut..]).or_else(|| words.nearest(self.label.as_bytes()))
+        words.nearest(&window[cut..]).or_else(|| words.nearest(&label[label.len().saturating_sub(LABEL)..]))
     }
 }
 

@@ -417,6 +417,27 @@ fn same_shape(one: &serde_json::Value, other: &serde_json::Value) -> bool {
     }
 }
 
+/// Before, the key was decoded once for each place and leaf: this test took minutes.
+#[test]
+fn a_long_escaped_key_is_not_decoded_for_every_leaf() {
+    let places: &[&'static str] =
+        &["/name", "/uri", "/cursor", "/requestState", "/task/ttl", "/progressToken", "/level"];
+    let opaque: Vec<Opaque> = places.iter().map(|place| Opaque::new(place)).collect();
+    let (key, leaves) = ("\\u0061".repeat(60_000), vec!["\"a@example.com\""; 4_000].join(","));
+    let before = format!("{{\"{key}\":[{leaves}]}}");
+    let after = before.replace("a@example.com", "[EMAIL_ADDRESS]");
+    assert!(try_rewrite(&masks(), &before, &opaque).unwrap().0 == after);
+}
+
+/// Before, the whole key was searched for words that explain a number, once for each number.
+#[test]
+fn a_long_key_is_not_searched_for_every_number() {
+    let (key, numbers) = ("a ".repeat(200_000), "(212) 555-0187 ".repeat(8_000));
+    let before = format!("{{\"{key}\":\"{numbers}\"}}");
+    let after = before.replace("(212) 555-0187", "[PHONE_NUMBER]");
+    assert!(try_rewrite(&masks(), &before, &[]).unwrap().0 == after);
+}
+
 proptest! {
     #[test]
     fn masking_is_idempotent_and_keeps_json(value in any_json()) {
