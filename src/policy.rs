@@ -21,7 +21,7 @@ use crate::mcp::SubjectKind;
 
 pub use self::load::{Loaded, Summary, Test, load};
 pub use self::permit::{Denial, Permit, authorize};
-pub(crate) use self::permit::{reads, still_allows};
+pub(crate) use self::permit::{hears, may_ask, still_allows};
 
 /// The compiled rules of one server. The default has none and denies everything.
 #[derive(Debug, Default)]

@@ -119,6 +119,10 @@ impl Way {
             (Ask::Listen, Some(resumed)) => {
                 way.method = resumed.method.as_deref().and_then(methods::find);
                 way.id = resumed.rpc_id.as_deref().and_then(RpcId::from_raw);
+                way.subject = resumed.subject.clone().and_then(|name| match way.method?.access {
+                    Access::Subject { kind, .. } => Some((kind, name)),
+                    Access::Completion | Access::Free | Access::Named | Access::Subscriptions => None,
+                });
             }
             (Ask::Close | Ask::Listen, _) => {}
         }

@@ -229,6 +229,9 @@ pub(super) fn is_notification_name(name: &str) -> bool {
 /// What reads a resource, and what every other use of one is decided like.
 pub const RESOURCES_READ: &str = "resources/read";
 
+/// What asks after a task, and what news of one is decided like.
+pub const TASKS_GET: &str = "tasks/get";
+
 /// What lists an upstream's tools.
 pub const TOOLS_LIST: &str = "tools/list";
 
@@ -238,6 +241,15 @@ pub const ERROR_PLACES: &[&str] = &["/code"];
 /// Whether the message takes a request of its sender back.
 pub fn is_cancelled(method: &Method) -> bool {
     method.name == "notifications/cancelled"
+}
+
+/// The request that news of what was asked or begun is decided like; `None` for what is news of its own.
+pub fn news_of(notice: &Method) -> Option<&'static str> {
+    match notice.name {
+        "notifications/elicitation/complete" => Some("elicitation/create"),
+        "notifications/tasks" | "notifications/tasks/status" => Some(TASKS_GET),
+        _ => None,
+    }
 }
 
 /// Whether a `_meta` key is the protocol's own (2026-07-28, "Reserved `_meta` keys") or W3C Trace Context's (SEP-414).

@@ -6,9 +6,10 @@ use thiserror::Error;
 
 use super::{Decision, OnDeny, Operation, Policy};
 use crate::auth::Caller;
-use crate::json::Value;
-use crate::mcp::methods::RESOURCES_READ;
-use crate::mcp::{Access, Message, MessageShape, Method, SubjectKind};
+use crate::json::{Kind, Value};
+use crate::mcp::methods::{self, RESOURCES_READ, Sender, TASKS_GET};
+use crate::mcp::session::EventId;
+use crate::mcp::{Access, Message, MessageShape, Method, SubjectKind, names};
 use crate::opened::{Ask, Opened};
 use crate::reply::Way;
 
@@ -107,7 +108,8 @@ impl Denial {
 pub fn authorize(policy: &Policy, mut opened: Opened) -> Result<Permit, Denial> {
     let rule = match &opened.ask {
         // A session of its own is all a stream or an ending needs: what flows on the stream is decided message by message.
-        Ask::Close | Ask::Listen => None,
+        Ask::Close => None,
+        Ask::Listen => opened.resumed.as_ref().map_or(Ok(None), |event| resumed(policy, &opened.caller, event))?,
         Ask::Message(message) => match (message.shape(), opened.answers) {
             (MessageShape::Response { .. }, Some(method)) => answer(policy, &opened, method)?,
             (MessageShape::Response { .. }, None) => return Err(Denial::Hidden { name: "".into() }),
@@ -117,10 +119,30 @@ pub fn authorize(policy: &Policy, mut opened: Opened) -> Result<Permit, Denial> 
     if let Ask::Message(message) = &opened.ask
         && message.listed().is_some_and(|method| method.access == Access::Subscriptions)
     {
-        let refused = refused_subscriptions(policy, &opened, message);
-        opened.splice.remove_items(&refused);
+        let resources = subscriptions(message, "resourceSubscriptions", |uri| reads(policy, &opened.caller, uri));
+        let asks = allows(policy, &opened.caller, TASKS_GET);
+        let tasks = subscriptions(message, "taskIds", |_| asks);
+        opened.splice.remove_items(&resources);
+        opened.splice.remove_items(&tasks);
     }
     Ok(Permit { opened, rule })
+}
+
+/// The rest of a broken stream is decided like the call it answers, by the token and policy of now.
+fn resumed(policy: &Policy, caller: &Caller, event: &EventId) -> Result<Option<Arc<str>>, Denial> {
+    let unknown = || Denial::Hidden { name: "".into() };
+    let Some(name) = event.method.as_deref() else {
+        // A stream that answers nothing, or the answer to a method nobody remembers.
+        return if event.rpc_id.is_none() { Ok(None) } else { Err(unknown()) };
+    };
+    let method = methods::find(name).ok_or_else(unknown)?;
+    let operation = match (method.access, event.subject.as_deref()) {
+        (Access::Free | Access::Subscriptions, _) => return Ok(None),
+        (Access::Named, _) => Operation { method: method.name, kind: None, name: "" },
+        (Access::Subject { kind, .. }, Some(name)) => Operation { method: method.name, kind: Some(kind), name },
+        (Access::Completion | Access::Subject { .. }, _) => return Err(unknown()),
+    };
+    decide(policy, caller, operation)
 }
 
 /// An answer to a server's request is allowed while the request itself would be.
@@ -158,18 +180,54 @@ fn decide(policy: &Policy, caller: &Caller, operation: Operation<'_>) -> Result<
     }
 }
 
-fn refused_subscriptions<'m>(policy: &Policy, opened: &Opened, message: &'m Message) -> Vec<(Value<'m>, bool)> {
-    let uris = message.document().pointer("/params/notifications/resourceSubscriptions");
-    uris.iter()
-        .flat_map(Value::items)
-        .map(|uri| (uri, uri.as_str().is_some_and(|name| reads(policy, &opened.caller, &name))))
-        .collect()
+fn subscriptions<'m>(message: &'m Message, list: &str, keeps: impl Fn(&str) -> bool) -> Vec<(Value<'m>, bool)> {
+    let items = message.params().and_then(|params| params.get("notifications")?.get(list));
+    items.iter().flat_map(Value::items).map(|item| (item, item.as_str().is_some_and(|name| keeps(&name)))).collect()
 }
 
 /// Whether the caller may read a resource now: what subscriptions and news of it depend on.
 pub(crate) fn reads(policy: &Policy, caller: &Caller, uri: &str) -> bool {
     let operation = Operation { method: RESOURCES_READ, kind: Some(SubjectKind::Resource), name: uri };
-    matches!(policy.decide(caller, &operation), Decision::Allow { .. })
+    !names::is_odd(SubjectKind::Resource, uri) && matches!(policy.decide(caller, &operation), Decision::Allow { .. })
+}
+
+/// Whether a rule lets the caller use a method that is about no subject.
+fn allows(policy: &Policy, caller: &Caller, method: &str) -> bool {
+    matches!(policy.decide(caller, &Operation { method, kind: None, name: "" }), Decision::Allow { .. })
+}
+
+/// Whether the caller may hear a notification of the server: free ones always, news of a resource who may read it, and
+/// what needs a rule where one names it, or names what it is news of and none denies it.
+pub(crate) fn hears(policy: &Policy, caller: &Caller, method: &Method, params: Option<Value<'_>>) -> bool {
+    match method.access {
+        Access::Free | Access::Subscriptions => true,
+        Access::Subject { pointer, .. } => {
+            let uri = params.and_then(|params| params.pointer(pointer)?.as_str());
+            uri.is_some_and(|uri| reads(policy, caller, &uri))
+        }
+        Access::Completion | Access::Named => {
+            match policy.decide(caller, &Operation { method: method.name, kind: None, name: "" }) {
+                Decision::Allow { .. } => true,
+                Decision::Deny { rule: Some(_), .. } => false,
+                _ => methods::news_of(method).is_some_and(|request| allows(policy, caller, request)),
+            }
+        }
+    }
+}
+
+/// Decides what a server asks of the client inside an answer (2026-07-28, "Multi Round-Trip Requests") like the requests
+/// older servers send: each needs a rule that names its method.
+pub(crate) fn may_ask(policy: &Policy, caller: &Caller, holder: Value<'_>) -> Result<(), Denial> {
+    let Some(requests) = holder.get("inputRequests") else { return Ok(()) };
+    let asks = |request: Value<'_>| {
+        let method = methods::find(&request.get("method")?.as_str()?)?;
+        Some(method.sender == Sender::Server && allows(policy, caller, method.name))
+    };
+    if requests.kind() == Kind::Object && requests.members().all(|member| asks(member.value) == Some(true)) {
+        Ok(())
+    } else {
+        Err(Denial::Refused { rule: None, reason: None, on_deny: OnDeny::default() })
+    }
 }
 
 /// Whether a newer policy still allows what a stream was opened for.

@@ -1,4 +1,5 @@
 mod properties;
+mod stages;
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -10,7 +10,7 @@ use crate::mcp::methods::{self, ERROR_PLACES, Method};
 use crate::mcp::session::ServerRequest;
 use crate::mcp::{Access, Inbound, Revision, admit_streamed};
 use crate::opened::{binding, session_key};
-use crate::policy::{Decision, Operation, reads};
+use crate::policy::{self, Decision, Operation};
 use crate::reject::Reject;
 
 /// A response as the client may see it.
@@ -73,6 +73,7 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
     if let Some(list) = way.method.and_then(|method| method.list.as_ref()) {
         list::filter(policy, &way.caller, list, result, &mut splice);
     }
+    policy::may_ask(policy, &way.caller, result)?;
     drop_foreign_meta(result, &way.route.meta, &mut splice);
     keep_private(result, &mut splice);
     let places = way.method.map_or(&[][..], |method| method.opaque_result);
@@ -105,13 +106,13 @@ fn notification(
         // It names a request by the server's own id, which the client has never seen.
         return Ok(Passed::Dropped);
     }
-    let (policy, mut splice) = (&way.route.policy, Splice::new());
-    if let Some(params) = document.root().get("params") {
-        if let Access::Subject { pointer, .. } = method.access
-            && !params.pointer(pointer).and_then(|uri| uri.as_str()).is_some_and(|uri| reads(policy, &way.caller, &uri))
-        {
-            return Ok(Passed::Dropped);
-        }
+    let (policy, params) = (&way.route.policy, document.root().get("params"));
+    let asks = params.map_or(Ok(()), |params| policy::may_ask(policy, &way.caller, params));
+    if asks.is_err() || !policy::hears(policy, &way.caller, method, params) {
+        return Ok(Passed::Dropped);
+    }
+    let mut splice = Splice::new();
+    if let Some(params) = params {
         drop_foreign_meta(params, &way.route.meta, &mut splice);
         masked(way, params, method.opaque_params, &mut splice, findings)?;
     }

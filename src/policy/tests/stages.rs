@@ -1,0 +1,130 @@
+//! What is decided besides a call: the rest of a stream, subscriptions, news, and what a server asks inside an answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{caller, policy};
+use crate::json::{Document, Limits, Splice};
+use crate::mcp::session::EventId;
+use crate::mcp::{Head, Known, Revision, admit, find};
+use crate::opened::{Ask, Opened};
+use crate::policy::{Denial, Policy, authorize, hears, may_ask};
+
+const RULES: &str = r#"
+    [[rule]]
+    id = "read"
+    tools = ["get_*"]
+    scopes = ["r"]
+    [[rule]]
+    id = "pub"
+    resources = ["crm://pub/**"]
+    [[rule]]
+    id = "tasks"
+    methods = ["tasks/get", "elicitation/create"]
+    scopes = ["t"]
+"#;
+
+fn opened(scopes: &str, ask: Ask, resumed: Option<EventId>) -> Opened {
+    let caller = Arc::new(caller(scopes));
+    Opened { caller, ask, session: None, resumed, answers: None, splice: Splice::new() }
+}
+
+fn event(method: Option<&str>, subject: Option<&str>) -> EventId {
+    let id = method.map(|_| "7".into());
+    EventId { upstream_id: "41".into(), method: method.map(Into::into), rpc_id: id, subject: subject.map(Into::into) }
+}
+
+fn resume(policy: &Policy, scopes: &str, event: EventId) -> Result<Option<Arc<str>>, Denial> {
+    authorize(policy, opened(scopes, Ask::Listen, Some(event))).map(|permit| permit.rule().cloned())
+}
+
+fn value(text: &str) -> Document {
+    Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::ANSWER).unwrap()
+}
+
+#[test]
+fn a_resumed_stream_is_decided_like_its_call() {
+    let policy = policy(RULES);
+    let call = || event(Some("tools/call"), Some("get_a"));
+    assert_eq!(resume(&policy, "r", call()).unwrap().as_deref(), Some("read"));
+    assert!(matches!(resume(&policy, "", call()), Err(Denial::StepUp { .. })), "a token with fewer scopes");
+    assert!(resume(&policy, "r", event(Some("tools/call"), Some("put_a"))).is_err(), "a tool that is denied by now");
+    assert!(resume(&policy, "r", event(Some("tools/call"), None)).is_err(), "a call of nobody knows what");
+    assert!(resume(&policy, "r", event(Some("tasks/get"), None)).is_err());
+    assert!(resume(&policy, "t", event(Some("tasks/get"), None)).is_ok());
+    assert!(resume(&policy, "", event(Some("tools/list"), None)).is_ok());
+    assert!(resume(&policy, "", event(None, None)).is_ok(), "the server's own stream");
+    let forgotten = EventId { rpc_id: Some("7".into()), ..event(None, None) };
+    assert!(resume(&policy, "r t", forgotten).is_err(), "an answer to a method that is not in the table");
+}
+
+fn listen(policy: &Policy, scopes: &str, filter: &str) -> String {
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{filter},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#
+    );
+    let lines = [
+        ("content-type", "application/json"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "subscriptions/listen"),
+    ];
+    let headers: HeaderMap =
+        lines.into_iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect();
+    let known = Known { bytes: 1 << 20, limits: Limits::REQUEST, names_method: &|_| false, supported: &Revision::ALL };
+    let message = admit(&Head { headers: &headers, session: None }, body.into(), &known).unwrap();
+    let bytes = message.document().bytes().clone();
+    let permit = authorize(policy, opened(scopes, Ask::Message(message), None)).unwrap();
+    let sent = permit.into_parts().0.splice.apply(&bytes);
+    let sent = value(std::str::from_utf8(&sent).unwrap());
+    String::from_utf8(sent.pointer("/params/notifications").unwrap().raw().to_vec()).unwrap()
+}
+
+#[test]
+fn a_subscription_keeps_only_what_could_be_read() {
+    let policy = policy(RULES);
+    let uris =
+        r#"{"resourceSubscriptions":["crm://pub/a","crm://pub/../secret/db","crm://pub/%2e%2e/db","crm://secret/db"]}"#;
+    assert_eq!(listen(&policy, "", uris), r#"{"resourceSubscriptions":["crm://pub/a"]}"#);
+    let tasks = r#"{"taskIds":["1","2"],"resourceSubscriptions":["crm://pub/a"]}"#;
+    assert_eq!(listen(&policy, "r", tasks), r#"{"taskIds":[],"resourceSubscriptions":["crm://pub/a"]}"#);
+    assert_eq!(listen(&policy, "t", tasks), tasks);
+}
+
+#[test]
+fn news_need_what_they_are_news_of() {
+    let open = policy(RULES);
+    let hears = |policy: &Policy, scopes: &str, method: &str, params: &str| {
+        hears(policy, &caller(scopes), find(method).unwrap(), Some(value(params).root()))
+    };
+    for method in ["notifications/tasks", "notifications/tasks/status", "notifications/elicitation/complete"] {
+        assert!(!hears(&open, "r", method, "{}"), "{method}");
+        assert!(hears(&open, "t", method, "{}"), "{method}");
+    }
+    assert!(hears(&open, "", "notifications/message", "{}"));
+    assert!(hears(&open, "", "notifications/resources/updated", r#"{"uri":"crm://pub/a"}"#));
+    assert!(!hears(&open, "", "notifications/resources/updated", r#"{"uri":"crm://pub/../b"}"#));
+    assert!(!hears(&open, "", "notifications/resources/updated", "{}"));
+    let shut =
+        policy(&format!("{RULES}\n[[rule]]\nid = \"no\"\neffect = \"deny\"\nmethods = [\"notifications/tasks\"]"));
+    assert!(!hears(&shut, "t", "notifications/tasks", "{}"));
+}
+
+#[test]
+fn what_a_server_asks_inside_an_answer_needs_a_rule() {
+    let policy = policy(RULES);
+    let asks = |scopes: &str, text: &str| may_ask(&policy, &caller(scopes), value(text).root()).is_ok();
+    let elicit = r#"{"inputRequests":{"a":{"method":"elicitation/create","params":{}}}}"#;
+    assert!(asks("t", elicit));
+    assert!(asks("", r#"{"content":[]}"#));
+    assert!(!asks("r", elicit));
+    for refused in [
+        r#"{"inputRequests":{"a":{"method":"elicitation/create"},"b":{"method":"sampling/createMessage"}}}"#,
+        r#"{"inputRequests":{"a":{"method":"tools/call"}}}"#,
+        r#"{"inputRequests":{"a":{"method":"tasks/get"}}}"#,
+        r#"{"inputRequests":{"a":{}}}"#,
+        r#"{"inputRequests":[{"method":"elicitation/create"}]}"#,
+    ] {
+        assert!(!asks("t r", refused), "{refused}");
+    }
+}
