@@ -4,6 +4,10 @@ use crate::json::{Kind, Value};
 
 /// The schema keyword that declares a mirrored argument.
 const KEYWORD: &str = "x-mcp-header";
+/// Most arguments one tool can mirror: a request has no more headers than this.
+const MOST: usize = 100;
+/// Longest pointer to one; those below a longer one are not reached.
+const LONGEST: usize = 1024;
 
 /// One mirrored argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +43,14 @@ pub fn mirrors(schema: Value<'_>) -> Result<Vec<Mirror>, InvalidMirror> {
 fn visit(schema: Value<'_>, pointer: Option<&str>, found: &mut Vec<Mirror>) -> Result<(), InvalidMirror> {
     for member in schema.members() {
         match (&*member.name(), pointer) {
-            (KEYWORD, Some(pointer)) => found.push(declared(schema, member.value, pointer)?),
-            (KEYWORD, None) => return Err(InvalidMirror),
+            (KEYWORD, Some(pointer)) if found.len() < MOST => found.push(declared(schema, member.value, pointer)?),
+            (KEYWORD, _) => return Err(InvalidMirror),
             ("const" | "default" | "enum" | "examples", _) => {}
             ("properties", pointer) => {
                 for property in member.value.members() {
-                    let name = property.name().replace('~', "~0").replace('/', "~1");
-                    let below = pointer.map(|pointer| format!("{pointer}/{name}"));
+                    let name = property.name();
+                    let near = pointer.filter(|pointer| pointer.len() + name.len() < LONGEST);
+                    let below = near.map(|near| format!("{near}/{}", name.replace('~', "~0").replace('/', "~1")));
                     visit(property.value, below.as_deref(), found)?;
                 }
             }
@@ -103,6 +108,22 @@ mod tests {
             "x-mcp-header":{"type":"string"}},"default":{"x-mcp-header":"no schema"}}"#;
         let found: Vec<_> = read(schema).unwrap().into_iter().map(|one| (one.header, one.pointer)).collect();
         assert_eq!(found, [("Region".into(), "/region".into()), ("N".into(), "/a~1b/n".into())]);
+    }
+
+    /// Before, each was found under a pointer of its own as long as all names above it: a schema of a few megabytes took
+    /// all memory there is.
+    #[test]
+    fn refuses_more_than_headers_can_say() {
+        let property = |n: usize| format!(r#""p{n}":{{"type":"string","x-mcp-header":"H{n}"}}"#);
+        let schema = |name: &str, count: usize| {
+            let all: Vec<_> = (0..count).map(property).collect();
+            let below = format!(r#"{{"type":"object","properties":{{{}}}}}"#, all.join(","));
+            Document::parse(format!(r#"{{"properties":{{"{name}":{below}}}}}"#).into(), &Limits::ANSWER).unwrap()
+        };
+        assert_eq!(mirrors(schema("a", 100).root()).unwrap().len(), 100);
+        assert_eq!(mirrors(schema("a", 101).root()), Err(InvalidMirror));
+        assert_eq!(mirrors(schema(&"a".repeat(2000), 1).root()), Err(InvalidMirror));
+        assert_eq!(mirrors(schema(&"a".repeat(100_000), 50_000).root()), Err(InvalidMirror));
     }
 
     #[test]
