@@ -8,7 +8,8 @@ use crate::json::{Kind, Member, Value};
 /// Longest text a place may hold and still be opaque; a longer one is no identifier.
 const LONGEST: usize = 2048;
 
-/// A pattern of RFC 6901 pointers below the walked value: `*` stands for one token, `**` for any number.
+/// A pattern of RFC 6901 pointers below the walked value: `*` stands for one token, `**` at the end for any number, and
+/// `**` in the middle for the way from a JSON Schema to one inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opaque {
     tokens: Box<[Token]>,
@@ -63,11 +64,14 @@ impl Opaque {
     fn matches(&self, path: &[Step<'_>]) -> bool {
         // The usual matching of wildcards: on a mismatch the last `**` takes one step more.
         let (mut step, mut token) = (0, 0);
-        let mut retry = None;
+        let mut retry: Option<(usize, usize, Inside)> = None;
         while step < path.len() {
             match self.tokens.get(token) {
                 Some(Token::AnyNumber) => {
-                    retry = Some((step, token));
+                    if token + 1 == self.tokens.len() {
+                        return true;
+                    }
+                    retry = Some((step, token, Inside::Schema));
                     token += 1;
                     continue;
                 }
@@ -78,11 +82,47 @@ impl Opaque {
                 }
                 _ => {}
             }
-            let Some((from, at)) = retry else { return false };
-            retry = Some((from + 1, at));
-            (step, token) = (from + 1, at + 1);
+            let Some((mut from, at, mut inside)) = retry else { return false };
+            // A keyword counts in a schema only: what stands between is stepped over together.
+            loop {
+                let Some(over) = path.get(from) else { return false };
+                inside = inside.below(over);
+                from += 1;
+                match inside {
+                    Inside::Data => return false,
+                    Inside::Names => {}
+                    Inside::Schema => break,
+                }
+            }
+            retry = Some((from, at, inside));
+            (step, token) = (from, at + 1);
         }
         self.tokens[token..].iter().all(|rest| *rest == Token::AnyNumber)
+    }
+}
+
+/// What a place inside a JSON Schema is (JSON Schema 2020-12, core, section 10).
+#[derive(Clone, Copy)]
+enum Inside {
+    /// Values, whatever their members are called.
+    Data,
+    /// Schemas under names of the author's choice.
+    Names,
+    /// A schema, or a list of them.
+    Schema,
+}
+
+impl Inside {
+    /// What one step further is.
+    fn below(self, step: &Step<'_>) -> Self {
+        const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
+        const NAMES: [&str; 5] = ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
+        match (self, step) {
+            (Self::Data, _) => Self::Data,
+            (Self::Schema, Step::Key(member)) if DATA.iter().any(|name| member.name_is(name)) => Self::Data,
+            (Self::Schema, Step::Key(member)) if NAMES.iter().any(|name| member.name_is(name)) => Self::Names,
+            (Self::Names | Self::Schema, _) => Self::Schema,
+        }
     }
 }
 
@@ -98,12 +138,13 @@ impl Token {
 
 /// Whether `value` at `path` is not to be looked into; objects, arrays and long texts always are.
 pub(super) fn covers(patterns: &[Opaque], path: &[Step<'_>], value: Value<'_>) -> bool {
-    let fits = match value.kind() {
+    let fits = || match value.kind() {
         Kind::Array | Kind::Key | Kind::Object => false,
         Kind::Bool | Kind::Null | Kind::Number => true,
-        Kind::String => value.raw().len() <= LONGEST + 2,
+        // However it is escaped: what a rule was asked about must not become another name.
+        Kind::String => value.raw().len() <= LONGEST + 2 || value.as_str().is_some_and(|text| text.len() <= LONGEST),
     };
-    fits && patterns.iter().any(|pattern| pattern.matches(path))
+    patterns.iter().any(|pattern| pattern.matches(path)) && fits()
 }
 
 #[cfg(test)]
@@ -145,6 +186,15 @@ mod tests {
             ("/**/id", &["a", "b", "id"], true),
             ("/**/id", &["a", "b", "ids"], false),
             ("/a/**/b/**/c", &["a", "b", "x", "b", "c"], true),
+            ("/s/**/const/**", &["s", "const", "x"], true),
+            ("/s/**/const/**", &["s", "properties", "p", "items", "0", "const"], true),
+            ("/s/**/const/**", &["s", "properties", "const", "description"], false),
+            ("/s/**/const/**", &["s", "properties", "properties", "const", "x"], true),
+            ("/s/**/const/**", &["s", "properties", "const", "const", "x"], true),
+            ("/s/**/const/**", &["s", "default", "const", "x"], false),
+            ("/s/**/type", &["s", "examples", "0", "type"], false),
+            ("/s/**/type", &["s", "$defs", "examples", "anyOf", "0", "type"], true),
+            ("/s/**/properties/*", &["s", "properties", "p"], true),
             ("/a/**/b/**/c", &["a", "x", "c"], false),
             ("/a/**", &["a", "x", "y"], true),
             ("/a/**", &["b"], false),
@@ -158,13 +208,14 @@ mod tests {
 
     #[test]
     fn only_small_leaves_are_opaque() {
-        let long = format!(r#"{{"a":"{}","b":"{}","c":{{}},"d":1}}"#, "x".repeat(2048), "x".repeat(2049));
+        let (escaped, long) = (r"\u0078".repeat(2048), "x".repeat(2049));
+        let long = format!(r#"{{"a":"{}","b":"{long}","c":{{}},"d":1,"e":"{escaped}"}}"#, "x".repeat(2048));
         let document = Document::parse(Bytes::from(long), &Limits::REQUEST).unwrap();
         let covered: Vec<bool> = document
             .root()
             .members()
             .map(|member| covers(&[Opaque::new("/*")], &[Step::Key(member)], member.value))
             .collect();
-        assert_eq!(covered, [true, false, false, true]);
+        assert_eq!(covered, [true, false, false, true, true]);
     }
 }

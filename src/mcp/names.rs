@@ -7,7 +7,7 @@ pub fn is_odd(kind: SubjectKind, name: &str) -> bool {
     match kind {
         SubjectKind::Prompt | SubjectKind::Tool => !is_plain_name(name),
         SubjectKind::Resource => !is_canonical_uri(name),
-        SubjectKind::ResourceTemplate => !is_canonical_uri(&without_braces(name)),
+        SubjectKind::ResourceTemplate => name.len() > LONGEST_URI || !is_canonical_uri(&without_braces(name)),
     }
 }
 
@@ -17,6 +17,9 @@ fn is_plain_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/'))
 }
 
+/// Longest URI; what is longer is no identifier to the masks and would be rewritten after it was decided on.
+const LONGEST_URI: usize = 2048;
+
 /// Visible characters RFC 3986 leaves out, and the mark of a fragment.
 const NEVER_IN_A_URI: &[u8] = b"\\#\"<>{}|^`";
 
@@ -25,7 +28,8 @@ const NEVER_IN_A_URI: &[u8] = b"\\#\"<>{}|^`";
 fn is_canonical_uri(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once(':') else { return false };
     let mut letters = scheme.bytes();
-    letters.next().is_some_and(|first| first.is_ascii_lowercase())
+    uri.len() <= LONGEST_URI
+        && letters.next().is_some_and(|first| first.is_ascii_lowercase())
         && letters.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.'))
         && !rest.is_empty()
         && rest.bytes().all(|byte| byte.is_ascii_graphic() && !NEVER_IN_A_URI.contains(&byte))
@@ -150,6 +154,9 @@ mod tests {
             assert!(is_odd(SubjectKind::Resource, uri), "{uri:?}");
         }
         assert!(!is_odd(SubjectKind::Resource, "crm://a/%C3%A9"));
+        let long = format!("crm://a/{}", "b".repeat(2040));
+        assert!(!is_odd(SubjectKind::Resource, &long));
+        assert!(is_odd(SubjectKind::Resource, &format!("{long}b")));
     }
 
     #[test]
@@ -158,5 +165,6 @@ mod tests {
         assert!(!is_odd(SubjectKind::ResourceTemplate, "file:///{path}{?a,b}"));
         assert!(is_odd(SubjectKind::ResourceTemplate, "test://template/../{id}"));
         assert!(is_odd(SubjectKind::ResourceTemplate, "test://{id"));
+        assert!(is_odd(SubjectKind::ResourceTemplate, &format!("test://{{{}}}", "a".repeat(2048))));
     }
 }
