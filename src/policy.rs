@@ -125,4 +125,4 @@ enum ListMode {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -241,9 +241,18 @@ impl Trail {
         self.session = masked.session().cloned();
     }
 
-    /// The audit log has the decision; from here on the request ends with a line of its own, come what may.
-    pub(crate) fn called(&mut self) {
+    /// The decision's line is on its way; from here on the request ends with a line of its own, come what may.
+    pub(crate) fn recording(&mut self) {
         self.stage = Stage::Called;
+    }
+
+    /// The line could not be written, so that none may follow it.
+    pub(crate) fn unrecorded(&mut self) {
+        self.stage = Stage::Begun;
+    }
+
+    /// The audit log has the decision.
+    pub(crate) fn called(&mut self) {
         self.sent = Some(monotonic());
     }
 

@@ -22,7 +22,13 @@ impl Recorded {
 /// Writes the decision; nothing goes upstream before this returns, and nothing if it fails.
 pub async fn decided(trail: &mut Trail, masked: Masked) -> Result<Recorded, AuditError> {
     trail.decided(&masked);
-    line(trail, Event::Call, Decision::Allow, None, None).await?;
+    let written = line(trail, Event::Call, Decision::Allow, None, None);
+    // Before the wait: the line is written also where the client hangs up during it, and then needs its end.
+    trail.recording();
+    if let Err(error) = written.await {
+        trail.unrecorded();
+        return Err(error);
+    }
     trail.called();
     Ok(Recorded(masked))
 }

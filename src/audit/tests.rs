@@ -483,3 +483,34 @@ fn kinds_of_failure_are_bounded() {
     assert_eq!(counted.iter().map(|summary| summary.count).sum::<u64>(), 4900);
     assert!(counted[63].server.is_none());
 }
+
+/// A request whose client hangs up while its decision is being written.
+#[test]
+fn a_line_that_nobody_waited_for_has_its_end() {
+    use crate::{mask, opened, policy, server, telemetry, trail};
+
+    let fake = Fake::new();
+    let metrics = Arc::new(telemetry::metrics::Metrics::new("0", ""));
+    let sinks = trail::Sinks::new(faked(&fake, OnAuditError::Block), metrics, server::drain::Drain::new());
+    let address = "127.0.0.1:1".parse().unwrap();
+    let peer = Arc::new(server::Peer { address, certificate: None, local: address, secure: false });
+    let (head, ()) = http::Request::new(()).into_parts();
+    let mut trail = trail::Trail::begin(&sinks, peer, &head);
+    let caller = Arc::new(policy::tests::caller(""));
+    trail.identified(&caller);
+    let opened = opened::Opened {
+        caller,
+        ask: opened::Ask::Listen,
+        session: None,
+        resumed: None,
+        answers: None,
+        splice: json::Splice::new(),
+    };
+    let permit = policy::authorize(&policy::Policy::default(), opened).unwrap();
+    let masked = mask::mask(&mask::Masks::compile(Vec::new()).unwrap(), &[], permit).unwrap();
+    assert!(decided(&mut trail, masked).now_or_never().is_none());
+    drop(trail);
+    let events: Vec<_> =
+        lines(&fake.lock().unwrap().bytes).iter().map(|line| line["event"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(events, ["call", "end"]);
+}

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::Problems;
 use crate::mcp::SubjectKind;
 
-fn caller(scopes: &str) -> Caller {
+pub(crate) fn caller(scopes: &str) -> Caller {
     caller_of("corp", scopes)
 }
 
@@ -40,7 +40,7 @@ fn loaded(texts: &[&str]) -> Loaded {
     loaded
 }
 
-fn policy(text: &str) -> Policy {
+pub(crate) fn policy(text: &str) -> Policy {
     loaded(&[text]).policy
 }
 
