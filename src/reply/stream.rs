@@ -11,6 +11,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::message::{self, Passed};
+use super::refusal::Refusals;
 use super::{ReplyError, Way};
 use crate::auth::VerifyError;
 use crate::clock::Timestamp;
@@ -23,7 +24,7 @@ use crate::reject::Reject;
 use crate::server::drain;
 use crate::telemetry::metrics::Held;
 use crate::trail::{Ending, Trail};
-use crate::upstream::AnswerBody;
+use crate::upstream::{AnswerBody, UpstreamError};
 
 /// Proxies in between close connections that stay silent; a comment every 15 s keeps them open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -45,6 +46,7 @@ pub struct Stream {
     resumable: bool,
     /// What an `initialize` answered here settled.
     negotiated: Option<Revision>,
+    refusals: Refusals,
     tick: Pin<Box<Sleep>>,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Counts it among the open ones.
@@ -65,6 +67,7 @@ impl Stream {
             out: BytesMut::new(),
             resumable: false,
             negotiated: None,
+            refusals: Refusals::default(),
             tick: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
             drained,
             _counted: counted,
@@ -76,11 +79,17 @@ impl Stream {
     }
 
     /// Reads until the response is here, or there will be none; what was read goes out first. Says what it settled.
+    ///
+    /// What is held back until then is bounded like an answer that comes whole.
     pub(super) async fn until_answered(&mut self) -> Option<Revision> {
         let mut read = BytesMut::new();
         while self.trail.is_some() {
             let Some(chunk) = std::future::poll_fn(|cx| self.poll_chunk(cx)).await else { break };
             read.extend_from_slice(&chunk);
+            if read.len() > self.way.snapshot.limits.answer_bytes {
+                read.clear();
+                self.fail(&UpstreamError::TooLarge.into());
+            }
         }
         read.unsplit(std::mem::take(&mut self.out));
         self.out = read;
@@ -148,7 +157,7 @@ impl Stream {
         match message::passed(&self.way, data, trail.findings_mut()) {
             Ok(Passed::Aside(bytes)) => self.send(id.as_deref(), event.retry, Some(&Line::of_json(bytes))),
             Ok(Passed::Dropped) => {}
-            Ok(Passed::Refused(bytes)) => super::refusal::tell(&self.way, bytes),
+            Ok(Passed::Refused(bytes)) => self.refusals.tell(&self.way, bytes),
             Ok(Passed::Response(response)) => {
                 self.negotiated = response.negotiated;
                 let ending = Ending { http: 200, code: response.code, tool_error: response.tool_error, error: None };
