@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Blocked, Direction, Findings, Masks};
 use crate::auth::Caller;
-use crate::json::{Document, Limits, Splice, Value};
+use crate::json::{Document, Kind, Limits, Splice, Value};
 use crate::mcp::headers::{encode_value, mirrored};
 use crate::mcp::methods::{ERROR_PLACES, Method, is_reserved_meta};
 use crate::mcp::session::{EventId, Session};
@@ -154,6 +154,10 @@ fn mask_headers(
 /// `_meta` is an allow-list: reserved keys of the protocol, W3C trace keys, and what the server's `meta` names.
 pub(crate) fn drop_foreign_meta(holder: Value<'_>, meta: &[Box<str>], splice: &mut Splice) {
     let Some(members) = holder.get("_meta") else { return };
+    if members.kind() != Kind::Object {
+        // Nothing the list could let through; what stands inside goes with it.
+        return splice.replace(members.span(), "{}");
+    }
     let kept: Vec<_> = members
         .members()
         .map(|member| {
@@ -163,4 +167,25 @@ pub(crate) fn drop_foreign_meta(holder: Value<'_>, meta: &[Box<str>], splice: &m
         })
         .collect();
     splice.remove_members(&kept);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drop_foreign_meta;
+    use crate::json::{Document, Limits, Splice};
+
+    #[test]
+    fn meta_is_an_object_of_known_keys() {
+        let cases = [
+            (r#"{"_meta":{"a/b":1,"progressToken":2,"c/d":3}}"#, r#"{"_meta":{"a/b":1,"progressToken":2}}"#),
+            (r#"{"_meta":["c/d"],"x":1}"#, r#"{"_meta":{},"x":1}"#),
+            (r#"{"_meta":"c/d"}"#, r#"{"_meta":{}}"#),
+        ];
+        for (before, after) in cases {
+            let document = Document::parse(before.into(), &Limits::ANSWER).unwrap();
+            let mut splice = Splice::new();
+            drop_foreign_meta(document.root(), &["a/b".into()], &mut splice);
+            assert_eq!(splice.apply(document.bytes()), after);
+        }
+    }
 }

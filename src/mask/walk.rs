@@ -228,8 +228,18 @@ fn integer(raw: &[u8]) -> Option<Cow<'_, str>> {
     if fraction.is_empty() && exponent == "0" {
         return Some(whole.into());
     }
-    let zeros = exponent.parse::<usize>().ok()?.checked_sub(fraction.len()).filter(|zeros| *zeros < LONGEST)?;
-    Some(format!("{whole}{fraction}{}", "0".repeat(zeros)).trim_start_matches('0').to_owned().into())
+    let exponent = exponent.parse::<isize>().ok()?.checked_sub_unsigned(fraction.len())?;
+    let digits = format!("{whole}{fraction}");
+    let digits = match usize::try_from(exponent) {
+        Ok(zeros) if zeros < LONGEST => digits + &"0".repeat(zeros),
+        Ok(_) => return None,
+        // Zeros that an exponent below zero takes away again.
+        Err(_) => {
+            let (kept, zeros) = digits.split_at_checked(digits.len().checked_sub(exponent.unsigned_abs())?)?;
+            zeros.bytes().all(|digit| digit == b'0').then(|| kept.to_owned())?
+        }
+    };
+    Some(digits.trim_start_matches('0').to_owned().into())
 }
 
 /// Names of one object's members, as far as they had to be asked for.

@@ -1,7 +1,7 @@
 //! Lists show what a caller may use: the same code decides here and at the call (decisions: "One evaluation").
 
 use crate::auth::Caller;
-use crate::json::{Splice, Value};
+use crate::json::{Kind, Splice, Value};
 use crate::mcp::methods::List;
 use crate::mcp::mirror::mirrors;
 use crate::policy::Policy;
@@ -11,6 +11,11 @@ use crate::policy::Policy;
 /// Cursors stay: a page may be empty and still have a next one. An item without a name is no item a rule could allow.
 pub(super) fn filter(policy: &Policy, caller: &Caller, list: &List, result: Value<'_>, splice: &mut Splice) -> usize {
     let Some(items) = result.get(list.items) else { return 0 };
+    if items.kind() != Kind::Array {
+        // No list, and whatever it is, nobody decided about it.
+        splice.replace(items.span(), "[]");
+        return 0;
+    }
     let kept: Vec<_> = items
         .items()
         .map(|item| {
@@ -27,4 +32,30 @@ pub(super) fn filter(policy: &Policy, caller: &Caller, list: &List, result: Valu
 /// Parameter Headers").
 fn can_be_called(item: Value<'_>) -> bool {
     item.get("inputSchema").is_none_or(|schema| mirrors(schema).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+    use crate::json::{Document, Limits, Splice};
+    use crate::mcp::find;
+    use crate::policy::tests::{caller, policy};
+
+    #[test]
+    fn shows_what_a_rule_allows_and_nothing_that_is_no_list() {
+        let policy = policy("[[rule]]\nid = \"read\"\ntools = [\"get_*\"]");
+        let list = find("tools/list").unwrap().list.unwrap();
+        let cases = [
+            (r#"{"tools":[{"name":"get_a"},{"name":"put_a"},{},7,"get_a"]}"#, r#"{"tools":[{"name":"get_a"}]}"#),
+            (r#"{"tools":{"0":{"name":"put_a"},"length":1}}"#, r#"{"tools":[]}"#),
+            (r#"{"tools":"put_a"}"#, r#"{"tools":[]}"#),
+            (r#"{"nextCursor":"1"}"#, r#"{"nextCursor":"1"}"#),
+        ];
+        for (before, after) in cases {
+            let document = Document::parse(before.into(), &Limits::ANSWER).unwrap();
+            let mut splice = Splice::new();
+            filter(&policy, &caller(""), &list, document.root(), &mut splice);
+            assert_eq!(splice.apply(document.bytes()), after, "{before}");
+        }
+    }
 }

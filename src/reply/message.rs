@@ -8,7 +8,7 @@ use crate::json::{Document, Splice, Value, quoted};
 use crate::mask::{Direction, Findings, drop_foreign_meta};
 use crate::mcp::methods::{self, ERROR_PLACES, Method};
 use crate::mcp::session::ServerRequest;
-use crate::mcp::{Access, Inbound, Revision, admit_streamed};
+use crate::mcp::{Access, Era, Inbound, Revision, admit_streamed};
 use crate::opened::{binding, session_key};
 use crate::policy::{self, Decision, Operation};
 use crate::reject::Reject;
@@ -80,7 +80,9 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
     masked(way, result, places, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
     let negotiated = if way.opens_session() {
-        result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?))
+        let version = result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
+        // A session is of the old eras, whatever the server says; one of another would be read by rules it never met.
+        version.filter(|revision| revision.era() == Era::Legacy)
     } else {
         None
     };
