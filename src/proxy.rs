@@ -83,13 +83,15 @@ fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>) -> Result<
 fn metadata(head: &Parts, document: &Bytes) -> Result<Response<Body>, Reject> {
     let mut response = match head.method {
         Method::OPTIONS => cors::preflight(&head.headers),
-        Method::GET | Method::HEAD => Response::new(Body::full(document.clone())),
+        Method::GET | Method::HEAD => {
+            let mut response = Response::new(Body::full(document.clone()));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+            response
+        }
         _ => return Err(Reject::Method { allow: "GET, HEAD, OPTIONS" }),
     };
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     Ok(response)
 }
 
