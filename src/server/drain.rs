@@ -215,6 +215,9 @@ pub async fn supervise(
     drain.0.ending.cancel();
     drain.0.closing.cancel();
     drain.0.aborting.cancel();
+    // A call that is cut off leaves its last line in the audit log while its worker ends.
+    drain.0.workers.close();
+    let _ = tokio::time::timeout(GOODBYE, drain.0.workers.wait()).await;
     let elapsed = clock::monotonic().saturating_duration_since(started);
     Summary { calls: drain.totals().1.saturating_sub(before), elapsed, forced, streams }
 }
