@@ -235,6 +235,15 @@ pub const TASKS_GET: &str = "tasks/get";
 /// What lists an upstream's tools.
 pub const TOOLS_LIST: &str = "tools/list";
 
+/// What uses a thing of that kind: the question a list is filtered by.
+pub(crate) const fn use_of(kind: SubjectKind) -> &'static str {
+    match kind {
+        SubjectKind::Prompt => "prompts/get",
+        SubjectKind::Resource | SubjectKind::ResourceTemplate => RESOURCES_READ,
+        SubjectKind::Tool => "tools/call",
+    }
+}
+
 /// Places in an `error` object that are never rewritten.
 pub const ERROR_PLACES: &[&str] = &["/code"];
 

@@ -9,7 +9,7 @@ use super::rule::{Fit, Rule};
 use super::scopes::{self, Demand};
 use super::{Decision, ListMode, Operation, Policy};
 use crate::auth::{Caller, Scopes};
-use crate::mcp::SubjectKind;
+use crate::mcp::{SubjectKind, methods};
 
 /// Rules by what they list.
 #[derive(Debug, Default)]
@@ -145,7 +145,7 @@ impl Policy {
     /// Whether the caller's list shows `name`. It is shown if the method that uses it, asked for now, would be answered
     /// as [`ListMode`] says: the same code decides both.
     pub fn lists(&self, caller: &Caller, kind: SubjectKind, name: &str) -> bool {
-        let operation = Operation { method: method_of(kind), kind: Some(kind), name };
+        let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name };
         let outcome = self.outcome(caller, &operation);
         match self.list {
             ListMode::Acquirable => matches!(outcome, Outcome::Acquirable | Outcome::Allowed(_)),
@@ -213,14 +213,5 @@ impl Policy {
 
     fn rule(&self, at: RuleIndex) -> &Rule {
         &self.rules[at as usize]
-    }
-}
-
-/// The method a list is read for.
-const fn method_of(kind: SubjectKind) -> &'static str {
-    match kind {
-        SubjectKind::Prompt => "prompts/get",
-        SubjectKind::Resource | SubjectKind::ResourceTemplate => "resources/read",
-        SubjectKind::Tool => "tools/call",
     }
 }
