@@ -1,0 +1,144 @@
+//! Lists show a caller what the policy lets it have, whole or on a stream, page by page.
+
+use serde_json::{Value, json};
+
+use crate::support::{Ask, CRM_POLICY, Setup, Upstream, events, json_answer};
+
+/// Method, member, key, all there is, what ana has, and what ana may ask for.
+type List = (&'static str, &'static str, &'static str, Names, Names, Names);
+type Names = &'static [&'static str];
+
+/// What an upstream offers of each kind.
+const LISTS: [List; 4] = [
+    (
+        "tools/list",
+        "tools",
+        "name",
+        &["delete_contact", "update_contact", "search_contacts", "run_sql", "get_contact", "create_contact"],
+        &["search_contacts", "get_contact"],
+        &["update_contact", "search_contacts", "get_contact", "create_contact"],
+    ),
+    (
+        "resources/list",
+        "resources",
+        "uri",
+        &["file:///etc/passwd", "crm://contacts/c-001", "crm://contacts/../secrets", "CRM://contacts/c-001"],
+        &["crm://contacts/c-001"],
+        &["crm://contacts/c-001"],
+    ),
+    (
+        "resources/templates/list",
+        "resourceTemplates",
+        "uriTemplate",
+        &["crm://contacts/{id}", "file:///{path}"],
+        &["crm://contacts/{id}"],
+        &["crm://contacts/{id}"],
+    ),
+    (
+        "prompts/list",
+        "prompts",
+        "name",
+        &["summarise_contact", "hidden"],
+        &["summarise_contact"],
+        &["summarise_contact"],
+    ),
+];
+
+fn items(key: &str, names: &[&str]) -> Vec<Value> {
+    let item = |name: &&str| json!({ key: name, "title": "T", "x-unknown": { "kept": [1, 2.50] } });
+    let mut items: Vec<Value> = names.iter().map(item).collect();
+    // Nameless things are nothing a rule could allow.
+    items.retain(|item| !item.is_null());
+    items
+}
+
+/// An upstream that offers everything, as JSON or on a stream.
+async fn offering(streamed: bool) -> Upstream {
+    Upstream::answering(move |heard| {
+        let message = heard.json();
+        let (_, member, key, all, ..) = *LISTS.iter().find(|list| message["method"] == list.0).unwrap();
+        let mut offered = items(key, all);
+        offered.insert(1, json!({ "title": "nameless" }));
+        offered.push(json!({ key: 7 }));
+        let result = json!({ member: offered, "nextCursor": "page-2", "ttlMs": 300_000, "cacheScope": "public" });
+        let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result }).to_string();
+        if streamed { events(format!("data: {answer}\n\n").as_bytes()) } else { json_answer(200, &answer) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn each_list_has_what_the_caller_may_have_and_keeps_its_order_and_cursor() {
+    for mode in ["acquirable", "allowed", "all"] {
+        let policy = CRM_POLICY.replace("list    = \"acquirable\"", &format!("list = \"{mode}\""));
+        assert!(policy.contains(&format!("list = \"{mode}\"")));
+        for streamed in [false, true] {
+            let upstream = offering(streamed).await;
+            let proxy = Setup::new(upstream.url()).policy(policy.as_str()).start().await;
+            let token = proxy.token("ana");
+            for (method, member, key, all, has, may_ask) in LISTS {
+                let shown: Vec<&str> = match mode {
+                    "allowed" => has.to_vec(),
+                    "acquirable" => may_ask.to_vec(),
+                    // What a rule denies is left out of every list.
+                    _ => all.iter().copied().filter(|name| *name != "delete_contact").collect(),
+                };
+                for revision in ["2025-11-25", "2026-07-28"] {
+                    let answer =
+                        proxy.ask(&Ask::of(revision, method, &json!({ "cursor": "page-1" })).token(&token)).await;
+                    assert_eq!(answer.is_stream(), streamed);
+                    let wanted = json!({ member: items(key, &shown), "nextCursor": "page-2", "ttlMs": 300_000,
+                        "cacheScope": "private" });
+                    assert_eq!(answer.message()["result"], wanted, "{mode} {method} {revision}");
+                    assert_eq!(upstream.take()[0].json()["params"]["cursor"], "page-1");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_with_nothing_left_is_an_empty_list() {
+    for streamed in [false, true] {
+        let upstream = offering(streamed).await;
+        let proxy = Setup::new(upstream.url())
+            .policy("[policy]\nname = \"x\"\n[[rule]]\nid = \"one\"\ntools = [\"nothing_here\"]\n")
+            .start()
+            .await;
+        for (method, member, ..) in LISTS {
+            let answer = proxy.ask(&Ask::modern(method, &json!({})).token(&proxy.token("ana"))).await;
+            let result = answer.message()["result"].clone();
+            assert_eq!((&result[member], &result["nextCursor"]), (&json!([]), &json!("page-2")), "{method}");
+        }
+    }
+}
+
+/// A name that is hidden answers byte for byte like one nobody has heard of.
+#[tokio::test]
+async fn hidden_and_unknown_are_one() {
+    let upstream = offering(false).await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    for user in ["ana", "nobody"] {
+        let token = proxy.token(user);
+        for (method, member, hidden, unknown) in [
+            ("tools/call", "name", "delete_contact", "unknown_nameXX"),
+            ("prompts/get", "name", "hidden", "nobody"),
+            ("resources/read", "uri", "file:///etc/passwd", "file:///nil/nobody"),
+            ("resources/read", "uri", "crm://contacts/../secrets", "crm://nobodies/../secrets"),
+        ] {
+            for revision in ["2025-11-25", "2026-07-28"] {
+                let mut answers = Vec::new();
+                for name in [hidden, unknown] {
+                    assert_eq!(hidden.len(), unknown.len());
+                    let answer = proxy.ask(&Ask::of(revision, method, &json!({ member: name })).token(&token)).await;
+                    let mut headers = answer.headers.clone();
+                    headers.retain(|(name, _)| name != "x-request-id" && name != "date");
+                    answers.push((answer.line.clone(), headers, answer.text().replace(name, "NAME")));
+                }
+                assert_eq!(answers[0], answers[1], "{method} {revision}");
+                assert!(answers[0].2.contains("NAME"));
+                assert_eq!(upstream.take().len(), 0);
+            }
+        }
+    }
+}

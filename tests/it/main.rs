@@ -1,0 +1,23 @@
+//! The proxy as its peers see it: a real listener, raw bytes in and out, and an upstream that writes down what it got.
+#![expect(clippy::disallowed_methods, reason = "what a test spawns ends with its runtime")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it cannot go on")]
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+#![expect(clippy::string_slice, reason = "tests cut text of their own")]
+#![expect(clippy::similar_names, reason = "a head is heard, and notes are noted")]
+
+mod support;
+
+mod audit;
+mod browser;
+mod corpora;
+mod crm;
+mod house;
+mod http2;
+mod lists;
+mod masking;
+mod reload;
+mod sessions;
+mod streams;
+mod table;
+mod tokens;
+mod upstream;

@@ -1,0 +1,382 @@
+//! What a mask hides it hides wherever it stands, both ways, and nothing else of a message changes.
+
+use serde_json::{Value, json};
+
+use crate::support::{Ask, Proxy, Setup, Upstream, events, json_answer};
+
+/// Stands for what is to be hidden.
+const HIDDEN: &str = "ana@private.example";
+/// Looks the same and stands where names and handles are, which are never rewritten.
+const KEPT: &str = "op@que.example";
+const SHOWN: &str = "[EMAIL_ADDRESS]";
+
+const POLICY: &str = r#"
+[policy]
+name = "everything"
+[[rule]]
+id = "use"
+tools = ["*"]
+resources = ["**"]
+resource_templates = ["**"]
+prompts = ["**"]
+[[rule]]
+id = "ask"
+methods = ["sampling/createMessage", "elicitation/create", "roots/list", "tasks/*"]
+[[mask]]
+id = "down"
+on = ["result"]
+entities = ["EMAIL_ADDRESS"]
+action = "redact"
+[[mask]]
+id = "up"
+on = ["arguments"]
+entities = ["EMAIL_ADDRESS"]
+action = "redact"
+[[mask]]
+id = "stop"
+on = ["arguments", "result"]
+entities = ["SECRET"]
+action = "block"
+"#;
+
+const OLD: &str = "2025-11-25";
+const NEW: &str = "2026-07-28";
+const BOTH: [&str; 2] = [OLD, NEW];
+
+fn params_of(method: &str) -> Value {
+    match method {
+        "tools/call" | "prompts/get" => json!({ "name": "x", "arguments": {} }),
+        "resources/read" => json!({ "uri": "crm://x" }),
+        "completion/complete" => {
+            json!({ "ref": { "type": "ref/prompt", "name": "x" }, "argument": { "name": "a", "value": "b" } })
+        }
+        "tasks/get" | "tasks/result" | "tasks/cancel" => json!({ "taskId": "x" }),
+        "initialize" => json!({ "protocolVersion": OLD, "capabilities": {}, "clientInfo": {} }),
+        _ => json!({}),
+    }
+}
+
+/// Every row of the map, results: HIDDEN must go and KEPT must stay, all else as it was.
+fn results() -> Vec<(&'static str, &'static [&'static str], Value)> {
+    let block = |text: &str| json!({ "type": "text", "text": text });
+    let old: &'static [&'static str] = &[OLD];
+    let new: &'static [&'static str] = &[NEW];
+    let both: &'static [&'static str] = &BOTH;
+    let h = |before: &str| format!("{before} {HIDDEN}.");
+    vec![
+        ("tools/call", both, json!({ "content": [block(&h("text")), block("nothing")], "isError": true })),
+        (
+            "tools/call",
+            both,
+            json!({ "structuredContent": { "a": [{ "b": h("deep") }], "n": 1.50, "t": true }, "content": [] }),
+        ),
+        ("tools/call", both, json!({ "content": [block(&json!({ "inner": h("json in text") }).to_string())] })),
+        (
+            "tools/call",
+            both,
+            json!({ "content": [{ "type": "resource", "resource": { "uri": format!("crm://{KEPT}"), "text": h("t"), "mimeType": "text/plain" } }] }),
+        ),
+        (
+            "tools/call",
+            both,
+            json!({ "content": [{ "type": "resource_link", "uri": format!("crm://{KEPT}"), "name": h("n"), "title": h("t"), "description": h("d") }] }),
+        ),
+        (
+            "tools/call",
+            both,
+            json!({ "content": [{ "type": "image", "mimeType": "image/png", "data": "iVBORw0KGgo=" }] }),
+        ),
+        ("tools/call", both, json!({ "content": [], "_meta": { "traceparent": KEPT } })),
+        (
+            "tools/call",
+            new,
+            json!({ "resultType": "input_required", "requestState": KEPT, "inputRequests": {
+            "one": { "method": "elicitation/create", "params": { "mode": "form", "message": h("m"),
+                "requestedSchema": { "type": "object", "properties": { "p": { "type": "string", "title": h("t"), "description": h("d"), "default": h("x"), "enum": [KEPT] } } } } },
+            "two": { "method": "sampling/createMessage", "params": { "systemPrompt": h("s"), "maxTokens": 5,
+                "messages": [{ "role": "user", "content": block(&h("m")) }] } } } }),
+        ),
+        (
+            "resources/read",
+            both,
+            json!({ "contents": [{ "uri": format!("crm://{KEPT}"), "mimeType": "text/plain", "text": h("t") }] }),
+        ),
+        (
+            "prompts/get",
+            both,
+            json!({ "description": h("d"), "messages": [{ "role": "user", "content": block(&h("m")) }] }),
+        ),
+        (
+            "completion/complete",
+            both,
+            json!({ "completion": { "values": [HIDDEN, "b"], "total": 2, "hasMore": false } }),
+        ),
+        (
+            "tools/list",
+            both,
+            json!({ "tools": [{ "name": "x", "title": h("t"), "description": h("d"),
+            "annotations": { "title": h("a"), "readOnlyHint": true },
+            "inputSchema": { "type": "object", "properties": { "p": { "type": "string", "description": h("d"), "title": h("t"),
+                "default": h("x"), "examples": [h("e")], "enum": [KEPT], "const": KEPT, "pattern": KEPT } }, "required": ["p"] } }],
+            "nextCursor": KEPT }),
+        ),
+        (
+            "resources/list",
+            both,
+            json!({ "resources": [{ "uri": format!("crm://{KEPT}"), "name": h("n"), "title": h("t"), "description": h("d"), "size": 5 }] }),
+        ),
+        (
+            "resources/templates/list",
+            both,
+            json!({ "resourceTemplates": [{ "uriTemplate": "crm://{id}", "name": h("n"), "description": h("d") }] }),
+        ),
+        (
+            "prompts/list",
+            both,
+            json!({ "prompts": [{ "name": "x", "title": h("t"), "description": h("d"), "arguments": [{ "name": "a", "description": h("d") }] }] }),
+        ),
+        (
+            "initialize",
+            old,
+            json!({ "protocolVersion": OLD, "capabilities": { "experimental": { "e": { "v": h("x") } } },
+            "serverInfo": { "name": h("n"), "title": h("t"), "version": "1", "websiteUrl": h("w") }, "instructions": h("i") }),
+        ),
+        (
+            "server/discover",
+            new,
+            json!({ "supportedVersions": [NEW], "capabilities": {}, "instructions": h("i"), "ttlMs": 0, "cacheScope": "private" }),
+        ),
+        ("tasks/get", old, json!({ "taskId": KEPT, "status": "working", "statusMessage": h("m"), "ttl": 5 })),
+        ("tasks/result", old, json!({ "content": [block(&h("t"))] })),
+    ]
+}
+
+fn error() -> Value {
+    json!({ "code": -32602, "message": format!("no {HIDDEN}"), "data": { "uri": format!("crm://{HIDDEN}"), "stack": [HIDDEN], "n": 1 } })
+}
+
+/// One upstream for a table: it answers with the case named by the id of the request.
+async fn upstream_of(cases: Vec<String>, streamed: bool) -> Upstream {
+    Upstream::answering(move |heard| {
+        let id: usize = heard.json()["id"].as_u64().unwrap().try_into().unwrap();
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},{}}}"#, cases[id]);
+        if streamed { events(format!("data: {answer}\n\n").as_bytes()) } else { json_answer(200, &answer) }
+    })
+    .await
+}
+
+fn numbered(ask: Ask, id: usize) -> Ask {
+    let body = String::from_utf8(ask.body.clone()).unwrap().replacen("\"id\":7", &format!("\"id\":{id}"), 1);
+    Ask { body: body.into(), ..ask }
+}
+
+async fn start(upstream: &Upstream) -> Proxy {
+    let proxy = Setup::new(upstream.url()).policy(POLICY).start().await;
+    proxy.keep_secret(HIDDEN.to_owned());
+    proxy
+}
+
+#[tokio::test]
+async fn every_place_of_every_result_is_masked_and_nothing_else_is_touched() {
+    let mut cases = Vec::new();
+    let mut asks = Vec::new();
+    for (method, revisions, result) in results() {
+        for revision in revisions {
+            for payload in [format!("\"result\":{result}"), format!("\"error\":{}", error())] {
+                asks.push((numbered(Ask::of(revision, method, &params_of(method)), cases.len()), *revision, method));
+                cases.push(payload);
+            }
+        }
+    }
+    for streamed in [false, true] {
+        let upstream = upstream_of(cases.clone(), streamed).await;
+        let proxy = start(&upstream).await;
+        let token = proxy.token("ana");
+        for (at, (ask, revision, method)) in asks.iter().enumerate() {
+            let answer = proxy.ask(&ask.clone().token(&token)).await;
+            assert_eq!(answer.status, 200, "{method} {answer:?}");
+            let wanted = format!(r#"{{"jsonrpc":"2.0","id":{at},{}}}"#, cases[at].replace(HIDDEN, SHOWN));
+            let wanted = if streamed { format!("data: {wanted}\n\n") } else { wanted };
+            assert_eq!(answer.text(), wanted, "{method} {revision}");
+        }
+        proxy.assert_not_kept(HIDDEN).await;
+        assert!(proxy.audit().iter().any(|line| line["masked"][0]["entity"] == "EMAIL_ADDRESS"));
+    }
+    println!("{} answers, each as JSON and on a stream", asks.len());
+}
+
+/// What a server says besides, on a stream.
+#[tokio::test]
+async fn every_notification_and_server_request_is_masked() {
+    let h = |before: &str| format!("{before} {HIDDEN}.");
+    let both = [
+        ("notifications/progress", json!({ "progressToken": KEPT, "progress": 1, "total": 2.50, "message": h("m") })),
+        ("notifications/message", json!({ "level": "info", "logger": h("l"), "data": { "deep": [h("d")], "n": 1 } })),
+        ("notifications/message", json!({ "level": "info", "data": HIDDEN })),
+    ];
+    let old = [
+        (
+            "sampling/createMessage",
+            json!({ "systemPrompt": h("s"), "maxTokens": 5, "stopSequences": [h("q")], "metadata": { "m": h("m") },
+            "messages": [{ "role": "user", "content": { "type": "text", "text": h("t") } },
+                { "role": "assistant", "content": [{ "type": "tool_use", "id": KEPT, "name": "x", "input": { "to": h("i") } }] },
+                { "role": "user", "content": [{ "type": "tool_result", "toolUseId": KEPT, "content": [{ "type": "text", "text": h("r") }], "structuredContent": { "s": h("c") } }] }] }),
+        ),
+        (
+            "elicitation/create",
+            json!({ "mode": "form", "message": h("m"), "requestedSchema": { "type": "object",
+            "properties": { "p": { "type": "string", "description": h("d"), "enum": [KEPT] } } } }),
+        ),
+        (
+            "elicitation/create",
+            json!({ "mode": "url", "elicitationId": KEPT, "url": format!("https://a.test/?to={HIDDEN}"), "message": "m" }),
+        ),
+    ];
+    for revision in BOTH {
+        let sent: Vec<_> = both.iter().chain(if revision == OLD { old.iter() } else { [].iter() }).cloned().collect();
+        let mut stream = String::new();
+        for (at, (method, params)) in sent.iter().enumerate() {
+            let id = if method.starts_with("notifications/") { String::new() } else { format!("\"id\":\"up-{at}\",") };
+            let event = format!("data: {{\"jsonrpc\":\"2.0\",{id}\"method\":\"{method}\",\"params\":{params}}}\n\n");
+            stream.push_str(&event);
+        }
+        stream.push_str("data: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}\n\n");
+        let upstream = Upstream::answering(move |_| events(stream.as_bytes())).await;
+        let proxy = start(&upstream).await;
+        let answer = proxy.ask(&Ask::call(revision, "x", &json!({})).token(&proxy.token("ana"))).await;
+        let got = answer.messages();
+        assert_eq!(got.len(), sent.len() + 1, "{answer:?}");
+        for (message, (method, params)) in got.iter().zip(&sent) {
+            let wanted: Value = serde_json::from_str(&params.to_string().replace(HIDDEN, SHOWN)).unwrap();
+            assert_eq!((&message["method"], &message["params"]), (&json!(method), &wanted), "{revision}");
+            assert!(!message["id"].as_str().is_some_and(|id| id.starts_with("up-")));
+        }
+        proxy.assert_not_kept(HIDDEN).await;
+    }
+}
+
+#[tokio::test]
+async fn every_place_of_every_argument_is_masked_on_its_way_up() {
+    let h = |before: &str| format!("{before} {HIDDEN}.");
+    let rows: Vec<(&str, &[&str], Value)> = vec![
+        (
+            "tools/call",
+            &BOTH,
+            json!({ "name": "x", "arguments": { "to": HIDDEN, "deep": [{ "b": h("t") }], "n": 9_007_199_254_740_993_u64, "json": json!({ "a": HIDDEN }).to_string() } }),
+        ),
+        (
+            "tools/call",
+            &BOTH,
+            json!({ "name": "x", "arguments": {}, "_meta": { "progressToken": KEPT, "traceparent": KEPT } }),
+        ),
+        (
+            "tools/call",
+            &[NEW],
+            json!({ "name": "x", "arguments": {}, "requestState": KEPT, "inputResponses": {
+            "one": { "action": "accept", "content": { "mail": HIDDEN } },
+            "two": { "role": "assistant", "model": "m", "content": { "type": "text", "text": h("t") } } } }),
+        ),
+        ("prompts/get", &BOTH, json!({ "name": "x", "arguments": { "a": h("t") } })),
+        (
+            "completion/complete",
+            &BOTH,
+            json!({ "ref": { "type": "ref/prompt", "name": "x" }, "argument": { "name": "a", "value": HIDDEN }, "context": { "arguments": { "b": HIDDEN } } }),
+        ),
+        ("tools/list", &BOTH, json!({ "cursor": KEPT })),
+        (
+            "initialize",
+            &[OLD],
+            json!({ "protocolVersion": OLD, "capabilities": { "experimental": { "e": { "v": h("x") } } }, "clientInfo": { "name": h("n"), "title": h("t"), "version": "1", "websiteUrl": h("w") } }),
+        ),
+    ];
+    let upstream = Upstream::plain().await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    for (method, revisions, params) in rows {
+        for revision in revisions {
+            let ask = Ask::of(revision, method, &params);
+            assert_eq!(proxy.ask(&ask.clone().token(&token)).await.status, 200, "{method}");
+            let heard = upstream.take().pop().unwrap();
+            let wanted = String::from_utf8(ask.body).unwrap().replace(HIDDEN, SHOWN);
+            assert_eq!(heard.text(), wanted, "{method} {revision}");
+            assert!(!heard.head.contains(HIDDEN));
+        }
+    }
+    let cancelled = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": KEPT, "reason": h("r") } });
+    proxy.ask(&Ask::post(cancelled.to_string()).token(&token)).await;
+    assert_eq!(upstream.take().pop().unwrap().text(), cancelled.to_string().replace(HIDDEN, SHOWN));
+    proxy.assert_not_kept(HIDDEN).await;
+}
+
+#[tokio::test]
+async fn headers_that_repeat_arguments_say_what_the_masked_argument_says() {
+    let upstream = Upstream::plain().await;
+    let proxy = start(&upstream).await;
+    let encoded = data_encoding::BASE64.encode(format!("é {HIDDEN}").as_bytes());
+    let ask = Ask::call(NEW, "x", &json!({ "to": HIDDEN, "other": format!("é {HIDDEN}"), "n": 42 }))
+        .header("Mcp-Param-To", HIDDEN)
+        .header("Mcp-Param-Other", &format!("=?base64?{encoded}?="))
+        .header("Mcp-Param-N", "42")
+        .token(&proxy.token("ana"));
+    assert_eq!(proxy.ask(&ask).await.status, 200);
+    let heard = upstream.take().pop().unwrap();
+    assert_eq!(heard.header("mcp-param-to").as_deref(), Some(SHOWN));
+    let other = heard.header("mcp-param-other").unwrap();
+    let inner = other.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")).unwrap();
+    let inner = data_encoding::BASE64.decode(inner.as_bytes()).unwrap();
+    assert_eq!(String::from_utf8(inner).unwrap(), format!("é {SHOWN}"));
+    assert_eq!(heard.header("mcp-param-n").as_deref(), Some("42"));
+    assert_eq!(heard.json()["params"]["arguments"]["to"], SHOWN);
+}
+
+#[tokio::test]
+async fn a_blocked_result_is_not_shown_and_what_was_blocked_is_written_nowhere() {
+    let key = "AKIAIOSFODNN7EXAMPLF";
+    let cases: Vec<String> = vec![
+        format!(r#""result":{{"content":[{{"type":"text","text":"the key is {key}"}}]}}"#),
+        format!(r#""error":{{"code":1,"message":"the key is {key}"}}"#),
+    ];
+    for streamed in [false, true] {
+        let upstream = upstream_of(cases.clone(), streamed).await;
+        let proxy = start(&upstream).await;
+        proxy.keep_secret(key.to_owned());
+        let token = proxy.token("ana");
+        for at in 0..cases.len() {
+            for revision in BOTH {
+                let answer = proxy.ask(&numbered(Ask::call(revision, "x", &json!({})), at).token(&token)).await;
+                assert_eq!(answer.status, 200);
+                let request_id = answer.header("x-request-id").unwrap();
+                let text = format!("Blocked: result contained SECRET (rule stop). Request {request_id}");
+                let result = &answer.message()["result"];
+                assert_eq!(
+                    (&result["isError"], &result["content"][0]["text"]),
+                    (&json!(true), &json!(text)),
+                    "{answer:?}"
+                );
+                // Not a tool call: an error.
+                let read = Ask::of(revision, "resources/read", &json!({ "uri": "crm://x" }));
+                let answer = proxy.ask(&numbered(read, at).token(&token)).await;
+                assert_eq!(answer.message()["error"]["code"], -31403, "{answer:?}");
+            }
+        }
+        assert_eq!(upstream.take().len(), 8);
+        proxy.assert_not_kept(key).await;
+    }
+}
+
+/// `_meta` is an allow-list both ways: the protocol's keys, trace context, and what the server's `meta` names.
+#[tokio::test]
+async fn foreign_meta_is_dropped_both_ways() {
+    let upstream = Upstream::answering(|heard| {
+        let result = json!({ "content": [], "_meta": { "com.acme/who": "x", "com.acme/ok": 1, "traceparent": "t" } });
+        json_answer(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, heard.id()))
+    })
+    .await;
+    let proxy = Setup::new(upstream.url()).policy(POLICY).server("meta = [\"com.acme/ok\"]").start().await;
+    let params =
+        json!({ "name": "x", "arguments": {}, "_meta": { "com.acme/evil": 1, "com.acme/ok": 2, "progressToken": 3 } });
+    let answer = proxy.ask(&Ask::legacy("tools/call", &params).token(&proxy.token("ana"))).await;
+    assert_eq!(answer.message()["result"]["_meta"], json!({ "com.acme/ok": 1, "traceparent": "t" }));
+    let heard = upstream.take().pop().unwrap().json();
+    assert_eq!(heard["params"]["_meta"], json!({ "com.acme/ok": 2, "progressToken": 3 }));
+}

@@ -1,0 +1,253 @@
+//! A newer configuration replaces the older one whole or not at all, and a process ends when it is told to.
+
+use portcullis::clock::Timestamp;
+use portcullis::demo::certificate;
+use portcullis::server::drain::Signal;
+use rustls_pki_types::pem::PemObject as _;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::support::{Ask, CRM_POLICY, Process, Proxy, Setup, Upstream, json_answer, token_of, until, within};
+
+const WITHOUT_SEARCH: (&str, &str) = ("\"search_*\"", "\"find_*\"");
+
+fn narrower() -> String {
+    let policy = CRM_POLICY.replace(WITHOUT_SEARCH.0, WITHOUT_SEARCH.1);
+    assert_ne!(policy, CRM_POLICY);
+    policy
+}
+
+fn search(token: &str) -> Ask {
+    Ask::call("2025-11-25", "search_contacts", &json!({})).token(token)
+}
+
+async fn is_allowed(proxy: &Proxy, token: &str) -> bool {
+    !proxy.ask(&search(token)).await.text().contains("Unknown tool")
+}
+
+#[tokio::test]
+async fn a_broken_file_leaves_the_old_rules_and_says_so_and_a_good_one_replaces_them() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let token = proxy.token("ana");
+    assert!(is_allowed(&proxy, &token).await);
+    let good = proxy.folder.read("proxy.toml");
+    for (file, text) in [
+        ("crm.toml", "[[rule]\n".to_owned()),
+        ("crm.toml", narrower().replace("effect = \"deny\"", "effect = \"perhaps\"")),
+        ("crm.toml", narrower().replace("[[mask]]\nid       = \"contact-pii\"", "[[mask]]\nid = \"cards\"")),
+        ("proxy.toml", good.replace("path = \"/crm/mcp\"", "path = \"/crm/mcp\"\npaht = 1")),
+        ("proxy.toml", good.replace("[\"crm.toml\"]", "[\"crm.toml\", \"not-there.toml\"]")),
+        ("proxy.toml", String::new()),
+    ] {
+        proxy.folder.write("crm.toml", narrower());
+        proxy.folder.write(file, text);
+        proxy.signal(Signal::Reload).await;
+        let ready = until("the failure to show", async || {
+            let ready = proxy.admin("/readyz?verbose").await;
+            ready.text().contains("reloads fail since").then_some(ready)
+        })
+        .await;
+        assert_eq!(ready.status, 200, "what ran before still runs: {ready:?}");
+        assert!(is_allowed(&proxy, &token).await, "{file}");
+        proxy.folder.write("proxy.toml", &good);
+        proxy.folder.write("crm.toml", CRM_POLICY);
+        proxy.signal(Signal::Reload).await;
+        until("the recovery to show", async || {
+            (!proxy.admin("/readyz?verbose").await.text().contains("reloads fail")).then_some(())
+        })
+        .await;
+    }
+    proxy.folder.write("crm.toml", narrower());
+    proxy.signal(Signal::Reload).await;
+    until("the newer rules", async || (!is_allowed(&proxy, &token).await).then_some(())).await;
+    let list = proxy.ask(&Ask::legacy("tools/list", &json!({})).token(&token)).await;
+    assert_eq!(list.status, 200);
+}
+
+/// Without any signal: the file is watched.
+#[tokio::test]
+async fn a_changed_file_is_noticed() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let token = proxy.token("ana");
+    assert!(is_allowed(&proxy, &token).await);
+    // Written until it is noticed: the watch may begin after the first time.
+    let mut round = 0;
+    until("the newer rules", async || {
+        round += 1;
+        if round % 100 == 1 {
+            proxy.folder.write("crm.toml", format!("{}\n# {round}\n", narrower()));
+        }
+        (!is_allowed(&proxy, &token).await).then_some(())
+    })
+    .await;
+}
+
+/// No request sees half of one configuration and half of another (threats O1).
+#[tokio::test]
+async fn each_request_is_decided_by_one_generation() {
+    let upstream = Upstream::answering(|heard| {
+        let text = "mail ana@private.example";
+        json_answer(
+            200,
+            &format!(
+                r#"{{"jsonrpc":"2.0","id":{},"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}"#,
+                heard.id()
+            ),
+        )
+    })
+    .await;
+    // Either the rule is called `a` and addresses are called A, or both are B.
+    let policy = |letter: &str| {
+        format!(
+            "[policy]\nname = \"x\"\n[[rule]]\nid = \"{letter}\"\ntools = [\"*\"]\n[[mask]]\nid = \"m-{letter}\"\n\
+             on = [\"result\"]\npattern = 'ana@private\\.example'\nlabel = \"{}\"\naction = \"redact\"\n",
+            letter.to_uppercase()
+        )
+    };
+    let proxy = Setup::new(upstream.url()).policy(policy("a")).start().await;
+    let token = proxy.token("ana");
+    let mut seen = std::collections::BTreeSet::new();
+    let mut at = 0;
+    until("both generations", async || {
+        at += 1;
+        proxy.folder.write("crm.toml", policy(if at % 2 == 0 { "a" } else { "b" }));
+        proxy.signal(Signal::Reload).await;
+        for _ in 0..5 {
+            let answer = proxy.ask(&search(&token)).await;
+            let label = answer.text().split(['[', ']']).find(|part| matches!(*part, "A" | "B")).unwrap().to_owned();
+            let id = answer.header("x-request-id").unwrap().to_owned();
+            let rules: Vec<_> = proxy.audit().into_iter().filter(|line| line["request_id"] == id).collect();
+            for line in rules {
+                assert_eq!(line["policy"]["rule"], label.to_lowercase(), "{line}");
+            }
+            seen.insert(label);
+        }
+        (seen.len() == 2 && at > 20).then_some(())
+    })
+    .await;
+}
+
+/// The serial number of the certificate a listener shows.
+async fn shown_certificate(address: std::net::SocketAddr, ca: &str) -> Option<Vec<u8>> {
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in rustls_pki_types::CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        roots.add(authority.unwrap()).unwrap();
+    }
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = connector.connect("localhost".try_into().unwrap(), stream).await.ok()?;
+    Some(stream.get_ref().1.peer_certificates().unwrap()[0].to_vec())
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_is_not() {
+    let upstream = Upstream::plain().await;
+    let made = || certificate::generate(Timestamp::now()).unwrap();
+    let (first, second) = (made(), made());
+    let proxy = Setup::new(upstream.url())
+        .file("cert.pem", &first.cert_pem)
+        .file("key.pem", first.key_pem.expose())
+        .listener("tls = { cert_file = \"cert.pem\", key_file = \"key.pem\" }")
+        .start()
+        .await;
+    let before = shown_certificate(proxy.address, &first.ca_pem).await.expect("a handshake");
+    // A certificate without its key: the old pair stays.
+    proxy.folder.write("cert.pem", &second.cert_pem);
+    proxy.signal(Signal::Reload).await;
+    proxy.folder.write("crm.toml", narrower());
+    proxy.folder.write("key.pem", "not a key");
+    proxy.signal(Signal::Reload).await;
+    assert_eq!(shown_certificate(proxy.address, &first.ca_pem).await.as_ref(), Some(&before));
+    proxy.folder.write("key.pem", second.key_pem.expose());
+    proxy.signal(Signal::Reload).await;
+    let after = until("the new certificate", async || shown_certificate(proxy.address, &second.ca_pem).await).await;
+    assert_ne!(before, after);
+}
+
+#[tokio::test]
+async fn sighup_reloads_and_sigterm_drains_and_ends_with_zero() {
+    let (asked, mut heard) = mpsc::channel(1);
+    let (go, wait) = tokio::sync::watch::channel(false);
+    let upstream = Upstream::handling(move |heard, mut connection| {
+        let (asked, mut wait) = (asked.clone(), wait.clone());
+        async move {
+            asked.send(()).await.unwrap();
+            wait.wait_for(|go| *go).await.unwrap();
+            connection
+                .send(json_answer(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, heard.id())))
+                .await;
+            Some(connection)
+        }
+    })
+    .await;
+    let (folder, issuer) = Setup::new(upstream.url()).drain("20s").write("127.0.0.1:0", "127.0.0.1:0").await;
+    let token = issuer.mint_claims(&token_of(&issuer, "ana")).unwrap();
+    let mut process = Process::serve(&folder).await;
+    until("keys", async || {
+        let denied = process.ask(&Ask::call("2025-11-25", "delete_contact", &json!({})).token(&token)).await;
+        (denied.status == 200).then_some(())
+    })
+    .await;
+    folder.write("crm.toml", "broken");
+    process.signal("HUP");
+    process.log_line("configuration not reloaded").await;
+    folder.write("crm.toml", narrower());
+    process.signal("HUP");
+    process.log_line("configuration reloaded").await;
+    assert!(process.ask(&search(&token)).await.text().contains("Unknown tool"));
+
+    // A call that is running when the end is asked for is answered.
+    let find = Ask::call("2025-11-25", "find_contacts", &json!({})).token(&token);
+    let mut client = crate::support::Client::connect(process.address).await;
+    client.send(&find.bytes()).await;
+    within("the upstream", heard.recv()).await.unwrap();
+    process.signal("TERM");
+    until("the listener to close", async || TcpStream::connect(process.address).await.is_err().then_some(())).await;
+    let admin = crate::support::Client::connect(process.admin);
+    let mut admin = admin.await;
+    admin.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(admin.answer().await.unwrap().status, 503);
+    go.send_replace(true);
+    let answer = client.answer().await.unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    process.log_line("drained: 1 call finished, 0 streams closed").await;
+    assert_eq!(process.ended().await, Some(0));
+    let lines = folder.read("audit.jsonl");
+    assert!(lines.lines().last().unwrap().contains("\"event\":\"end\""), "{lines}");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let (asked, mut heard) = mpsc::channel(1);
+    let upstream = Upstream::handling(move |_, mut connection| {
+        let asked = asked.clone();
+        async move {
+            asked.send(()).await.unwrap();
+            connection.hung_up().await;
+            None
+        }
+    })
+    .await;
+    let (folder, issuer) = Setup::new(upstream.url()).drain("1h").write("127.0.0.1:0", "127.0.0.1:0").await;
+    let token = issuer.mint_claims(&token_of(&issuer, "ana")).unwrap();
+    let mut process = Process::serve(&folder).await;
+    let mut client = crate::support::Client::connect(process.address).await;
+    until("keys", async || {
+        let denied = process.ask(&Ask::call("2025-11-25", "delete_contact", &json!({})).token(&token)).await;
+        (denied.status == 200).then_some(())
+    })
+    .await;
+    client.send(&search(&token).bytes()).await;
+    within("the upstream", heard.recv()).await.unwrap();
+    process.signal("TERM");
+    until("the listener to close", async || TcpStream::connect(process.address).await.is_err().then_some(())).await;
+    process.signal("TERM");
+    process.log_line("drain cut short").await;
+    assert!(process.ended().await.is_some());
+    let lines = folder.read("audit.jsonl");
+    assert!(lines.contains("\"event\":\"end\""), "the call that was cut off has its end: {lines}");
+}

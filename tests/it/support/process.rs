@@ -1,0 +1,83 @@
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use tokio::sync::mpsc;
+
+use super::{Answer, Ask, Client, Folder, until, within};
+
+/// `portcullis serve` in a process of its own; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: mpsc::UnboundedReceiver<String>,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Serves the `proxy.toml` of `folder`; waits until it listens.
+    pub(crate) async fn serve(folder: &Folder) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.arg("--config").arg(folder.path("proxy.toml")).args(["--log-format", "json", "serve"]);
+        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, log) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = lines.send(line);
+            }
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut process = Self { child, log, address: nowhere, admin: nowhere };
+        process.address = process.address_of("listening").await;
+        process.admin = process.address_of("admin listening").await;
+        process
+    }
+
+    async fn address_of(&mut self, message: &str) -> SocketAddr {
+        let line = self.log_line(message).await;
+        let start = line.find("127.0.0.1:").unwrap_or_else(|| panic!("{line}"));
+        let digits = line[start..].chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':'));
+        digits.collect::<String>().parse().unwrap()
+    }
+
+    /// The next line of the log with that message.
+    pub(crate) async fn log_line(&mut self, message: &str) -> String {
+        let wanted = format!("\"{message}");
+        let mut before = String::new();
+        loop {
+            match within(message, self.log.recv()).await {
+                Some(line) if line.contains(&wanted) => return line,
+                Some(line) => before.push_str(&line),
+                None => panic!("ended before `{message}`: {before}"),
+            }
+        }
+    }
+
+    pub(crate) async fn ask(&self, ask: &Ask) -> Answer {
+        let mut client = Client::connect(self.address).await;
+        client.send(&ask.bytes()).await;
+        client.answer().await.unwrap()
+    }
+
+    /// Sends a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end; the exit code, if it was not killed.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        until("the process to end", async || self.child.try_wait().unwrap()).await.code()
+    }
+}
