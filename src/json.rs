@@ -232,6 +232,12 @@ impl<'a> Member<'a> {
         inner == name.as_bytes()
     }
 
+    /// The key as written, which is also what it says; `None` where it was written with escapes.
+    pub fn plain_name(&self) -> Option<&'a [u8]> {
+        let node = &self.value.document.nodes[self.key];
+        (!node.escaped).then(|| &self.value.document.bytes[node.start as usize + 1..node.end as usize - 1])
+    }
+
     /// Whether the key was written with escapes.
     pub fn is_escaped(&self) -> bool {
         self.value.document.nodes[self.key].escaped

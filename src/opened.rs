@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::json::Splice;
+use crate::mcp::headers::{LAST_EVENT_ID, SESSION_ID};
 use crate::mcp::session::{EventId, NoSession, ServerRequest, Session, SessionKey};
 use crate::mcp::{Era, Message, MessageShape, Method};
 use crate::route::Route;
@@ -65,7 +66,7 @@ pub fn open(
         return Err(NoSession);
     }
     if legacy && matches!(ask, Ask::Listen) {
-        resumed = header(headers, "last-event-id")?
+        resumed = header(headers, &LAST_EVENT_ID)?
             .map(|sealed| EventId::open(sealed, session_key(session.as_ref()), seals, &binding, now))
             .transpose()?;
     }
@@ -88,7 +89,7 @@ pub fn session_of(
     headers: &HeaderMap,
     now: Timestamp,
 ) -> Result<Option<Session>, NoSession> {
-    let sealed = header(headers, "mcp-session-id")?;
+    let sealed = header(headers, &SESSION_ID)?;
     sealed.map(|sealed| Session::open(sealed, seals, binding, now)).transpose()
 }
 
@@ -98,7 +99,7 @@ pub fn session_key(session: Option<&Session>) -> SessionKey {
 }
 
 /// The only value of a header; two values are no handle of ours.
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, NoSession> {
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, NoSession> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

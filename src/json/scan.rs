@@ -14,8 +14,8 @@ pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
     if let Err(error) = std::str::from_utf8(bytes) {
         return Err(Error { kind: ErrorKind::Utf8, offset: error.valid_up_to() });
     }
-    let mut scan =
-        Scan { bytes, at: 0, nodes: Vec::with_capacity(16 + bytes.len() / 24), open: Vec::new(), left: limits.members };
+    let nodes = Vec::with_capacity(16 + bytes.len() / 16);
+    let mut scan = Scan { bytes, at: 0, nodes, depth: 0, innermost: 0, inside: Kind::Null, left: limits.members };
     scan.document(limits.depth)?;
     Ok(scan.nodes)
 }
@@ -24,8 +24,12 @@ struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
     nodes: Vec<Node>,
-    /// Indices of the containers around the current position.
-    open: Vec<u32>,
+    /// How many containers are around the current position.
+    depth: usize,
+    /// Index of the innermost of them. Until a container is closed its `next` is the index of the one around it.
+    innermost: u32,
+    /// What the innermost of them is.
+    inside: Kind,
     left: usize,
 }
 
@@ -56,10 +60,10 @@ impl Scan<'_> {
                 }
                 (Expect::FirstItem | Expect::Value, _) => self.value(byte, depth)?,
                 (Expect::FirstKey | Expect::Key, b'"') => self.key()?,
-                (Expect::More, b',') => self.comma()?,
+                (Expect::More, b',') => self.comma(),
                 _ => return Err(self.error(ErrorKind::Syntax)),
             };
-            if self.open.is_empty() {
+            if self.depth == 0 {
                 break;
             }
         }
@@ -87,7 +91,7 @@ impl Scan<'_> {
     }
 
     fn value(&mut self, byte: u8, depth: usize) -> Result<Expect, Error> {
-        if self.open.last().is_some_and(|index| self.nodes[*index as usize].kind == Kind::Array) {
+        if self.inside == Kind::Array {
             self.count()?;
         }
         match byte {
@@ -108,37 +112,40 @@ impl Scan<'_> {
     }
 
     fn open(&mut self, kind: Kind, depth: usize) -> Result<Expect, Error> {
-        if self.open.len() >= depth {
+        if self.depth >= depth {
             return Err(self.error(ErrorKind::TooDeep));
         }
-        self.open.push(offset(self.nodes.len()));
-        self.push(self.at, self.at + 1, kind, false);
+        let (start, around) = (offset(self.at), self.innermost);
+        self.innermost = offset(self.nodes.len());
+        self.nodes.push(Node { start, end: start, next: around, kind, escaped: false });
+        self.inside = kind;
+        self.depth += 1;
         self.at += 1;
         Ok(if kind == Kind::Object { Expect::FirstKey } else { Expect::FirstItem })
     }
 
     fn close(&mut self, byte: u8) -> Result<Expect, Error> {
-        let Some(index) = self.open.last().copied() else { return Err(self.error(ErrorKind::Syntax)) };
-        let kind = self.nodes[index as usize].kind;
+        let kind = self.inside;
         if (kind == Kind::Object) != (byte == b'}') {
             return Err(self.error(ErrorKind::Syntax));
         }
         self.at += 1;
-        let next = offset(self.nodes.len());
-        let node = &mut self.nodes[index as usize];
-        node.end = offset(self.at);
-        node.next = next;
+        let index = self.innermost as usize;
+        let (end, next) = (offset(self.at), offset(self.nodes.len()));
+        let node = &mut self.nodes[index];
+        node.end = end;
+        self.innermost = std::mem::replace(&mut node.next, next);
+        self.inside = self.nodes[self.innermost as usize].kind;
+        self.depth -= 1;
         if kind == Kind::Object {
-            self.refuse_duplicates(index as usize)?;
+            self.refuse_duplicates(index)?;
         }
-        self.open.pop();
         Ok(Expect::More)
     }
 
-    fn comma(&mut self) -> Result<Expect, Error> {
+    fn comma(&mut self) -> Expect {
         self.at += 1;
-        let Some(index) = self.open.last() else { return Err(self.error(ErrorKind::Syntax)) };
-        Ok(if self.nodes[*index as usize].kind == Kind::Object { Expect::Key } else { Expect::Value })
+        if self.inside == Kind::Object { Expect::Key } else { Expect::Value }
     }
 
     fn key(&mut self) -> Result<Expect, Error> {
@@ -250,35 +257,38 @@ impl Scan<'_> {
     fn refuse_duplicates(&self, object: usize) -> Result<(), Error> {
         const PAIRWISE: usize = 8;
         let end = self.nodes[object].next as usize;
-        let mut few: [usize; PAIRWISE] = [0; PAIRWISE];
-        let mut count = 0;
-        let mut many: HashSet<Cow<'_, [u8]>> = HashSet::new();
-        let mut at = object + 1;
+        let mut few = [&b""[..]; PAIRWISE];
+        let (mut at, mut count) = (object + 1, 0);
         while at < end {
-            let duplicate = if count < PAIRWISE {
-                let found = few[..count].iter().any(|other| self.same_key(*other, at));
-                few[count] = at;
-                found
-            } else {
-                if many.is_empty() {
-                    many.extend(few.iter().map(|index| self.key_text(*index)));
-                }
-                !many.insert(self.key_text(at))
-            };
-            if duplicate {
-                return Err(Error { kind: ErrorKind::DuplicateKey, offset: self.nodes[at].start as usize });
+            if count == PAIRWISE || self.nodes[at].escaped {
+                return self.refuse_duplicates_at_length(object);
             }
+            let key = self.raw_key(at);
+            if few[..count].contains(&key) {
+                return Err(self.duplicate(at));
+            }
+            few[count] = key;
             count += 1;
             at = self.nodes[at + 1].next as usize;
         }
         Ok(())
     }
 
-    fn same_key(&self, one: usize, other: usize) -> bool {
-        if self.nodes[one].escaped || self.nodes[other].escaped {
-            return self.key_text(one) == self.key_text(other);
+    fn refuse_duplicates_at_length(&self, object: usize) -> Result<(), Error> {
+        let end = self.nodes[object].next as usize;
+        let mut seen: HashSet<Cow<'_, [u8]>> = HashSet::new();
+        let mut at = object + 1;
+        while at < end {
+            if !seen.insert(self.key_text(at)) {
+                return Err(self.duplicate(at));
+            }
+            at = self.nodes[at + 1].next as usize;
         }
-        self.raw_key(one) == self.raw_key(other)
+        Ok(())
+    }
+
+    fn duplicate(&self, key: usize) -> Error {
+        Error { kind: ErrorKind::DuplicateKey, offset: self.nodes[key].start as usize }
     }
 
     fn raw_key(&self, index: usize) -> &[u8] {

@@ -87,11 +87,10 @@ pub fn admit(head: &Head<'_>, body: Bytes, known: &Known<'_>) -> Result<Message,
     })?;
     let envelope =
         Envelope::read(&document, true).map_err(|(flaw, id)| AdmitError::new(Refusal::Envelope(flaw), id))?;
-    let id = envelope.id();
     let reading = Reading { head, known, envelope };
     match reading.admit() {
         Ok(admitted) => Ok(admitted.into_message(document)),
-        Err(refusal) => Err(AdmitError::new(refusal, id)),
+        Err(refusal) => Err(AdmitError::new(refusal, reading.envelope.id())),
     }
 }
 

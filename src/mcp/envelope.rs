@@ -24,6 +24,11 @@ impl RpcId {
         &self.0
     }
 
+    /// The same id in memory of its own, so that the message it came in can go.
+    pub(crate) fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// An id that was read before, from the literal it was kept as.
     pub(crate) fn from_raw(literal: &str) -> Option<Self> {
         let document = Document::parse(Bytes::copy_from_slice(literal.as_bytes()), &json::Limits::REQUEST).ok()?;
@@ -141,17 +146,15 @@ impl<'a> Envelope<'a> {
         let mut flaw = Some(Flaw::Version);
         let mut foreign = false;
         for member in root.members() {
-            let name = member.name();
-            match name.as_ref() {
-                _ if member.is_escaped() => foreign = true,
-                "jsonrpc" if member.value.raw() == b"\"2.0\"" => flaw = None,
-                "jsonrpc" => {}
-                "id" => envelope.id = Some(member.value),
-                "method" => envelope.method = Some(member.value),
-                "params" => envelope.params = Some(member.value),
-                "result" => envelope.result = Some(member.value),
-                "error" => envelope.error = Some(member.value),
-                _ => foreign = true,
+            match member.plain_name() {
+                Some(b"jsonrpc") if member.value.raw() == b"\"2.0\"" => flaw = None,
+                Some(b"jsonrpc") => {}
+                Some(b"id") => envelope.id = Some(member.value),
+                Some(b"method") => envelope.method = Some(member.value),
+                Some(b"params") => envelope.params = Some(member.value),
+                Some(b"result") => envelope.result = Some(member.value),
+                Some(b"error") => envelope.error = Some(member.value),
+                Some(_) | None => foreign = true,
             }
         }
         if foreign {
@@ -208,12 +211,11 @@ fn is_error_object(error: Value<'_>) -> bool {
     let mut code = false;
     let mut message = false;
     let known = error.members().all(|member| {
-        match member.name().as_ref() {
-            _ if member.is_escaped() => return false,
-            "code" => code = member.value.as_i64().is_some(),
-            "message" => message = member.value.kind() == Kind::String,
-            "data" => {}
-            _ => return false,
+        match member.plain_name() {
+            Some(b"code") => code = member.value.as_i64().is_some(),
+            Some(b"message") => message = member.value.kind() == Kind::String,
+            Some(b"data") => {}
+            Some(_) | None => return false,
         }
         true
     });
@@ -225,15 +227,25 @@ fn is_error_object(error: Value<'_>) -> bool {
 /// An escaped solidus is no disguise: some encoders write every one so, and no parser reads it differently.
 pub(super) fn has_disguise(object: Value<'_>, reserved: &[&str]) -> bool {
     object.members().any(|member| {
+        if let Some(name) = member.plain_name().filter(|name| is_plain(name)) {
+            // Nearly every key: as it is written it equals a reserved one, or differs from it in more than case.
+            let alike = reserved.iter().find(|own| own.as_bytes().eq_ignore_ascii_case(name));
+            return alike
+                .is_some_and(|own| own.as_bytes() != name && !reserved.iter().any(|own| own.as_bytes() == name));
+        }
         let name = member.name();
         if reserved.contains(&name.as_ref()) {
             return member.is_escaped() && !has_only_escaped_solidi(object, member, &name);
         }
         // Folded once, however many names it could stand for.
-        let is_plain = name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-        let folded = if is_plain { name } else { json::fold(&name).into() };
+        let folded = if is_plain(name.as_bytes()) { name } else { json::fold(&name).into() };
         reserved.iter().any(|own| own.eq_ignore_ascii_case(&folded))
     })
+}
+
+/// Whether folding changes nothing but case.
+fn is_plain(name: &[u8]) -> bool {
+    name.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn has_only_escaped_solidi(object: Value<'_>, member: json::Member<'_>, name: &str) -> bool {
@@ -253,14 +265,12 @@ pub(super) fn has_folded_siblings(value: Value<'_>) -> bool {
 
 fn folds_together(object: Value<'_>) -> bool {
     const PAIRWISE: usize = 12;
-    let plain = |name: &Cow<'_, str>| matches!(name, Cow::Borrowed(text) if text.is_ascii());
-    let mut few: [Cow<'_, str>; PAIRWISE] = Default::default();
+    let mut few = [&b""[..]; PAIRWISE];
     for (count, member) in object.members().enumerate() {
-        let name = member.name();
-        if count == PAIRWISE || !plain(&name) {
+        let Some(name) = member.plain_name().filter(|name| count < PAIRWISE && name.is_ascii()) else {
             return folds_together_at_length(object);
-        }
-        if few[..count].iter().any(|other| other.eq_ignore_ascii_case(&name)) {
+        };
+        if few[..count].iter().any(|other| other.eq_ignore_ascii_case(name)) {
             return true;
         }
         few[count] = name;
