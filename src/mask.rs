@@ -9,6 +9,7 @@ mod blob;
 mod engine;
 mod findings;
 mod gate;
+mod literals;
 mod masked;
 mod opaque;
 mod pattern;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::actions::{is_masked, replacement};
-use super::gate::{Gate, Literal, Signal};
+use super::gate::{Gate, Signal};
+use super::literals::Literal;
 use super::pattern::Pattern;
 use super::recognisers::{Text, contact, digit_runs, identity, network, payment, secret};
 use super::shadow::Shadow;

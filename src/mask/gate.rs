@@ -1,9 +1,7 @@
 //! The one cheap scan: decides that a text holds nothing any mask could match, before anything is parsed or allocated.
 
-use aho_corasick::packed::Searcher;
-use aho_corasick::{AhoCorasick, MatchKind, packed};
-
 use super::Entity;
+use super::literals::{Literal, Presence};
 
 /// Bytes looked at together; the loop over one block is branch-free, so that it compiles to vector instructions.
 const BLOCK: usize = 64;
@@ -67,13 +65,13 @@ pub(super) struct Gate {
     ibans: bool,
     /// A pattern without a literal prefix must see every string.
     open: bool,
-    literals: Literals,
+    literals: Presence,
 }
 
 impl Gate {
     /// A gate for `entities`; `literals` are prefixes of which any match begins with one, `open` turns the gate off.
     pub(super) fn new(entities: impl Iterator<Item = Entity>, literals: &[Literal], open: bool) -> Self {
-        let mut gate = Self { open, literals: Literals::new(literals), ..Self::default() };
+        let mut gate = Self { open, literals: Presence::new(literals), ..Self::default() };
         gate.wanted.add(Signal::Disguise, true);
         for entity in entities {
             match entity {
@@ -207,7 +205,7 @@ fn begins_account(head: &[u8]) -> bool {
 }
 
 /// Whether `text` ends with an escape of two characters, like `\n`.
-fn is_escape_end(text: &[u8]) -> bool {
+pub(super) fn is_escape_end(text: &[u8]) -> bool {
     text.len() >= 2 && text[text.len() - 2] == b'\\'
 }
 
@@ -315,103 +313,10 @@ const fn is_suspicious_lead(byte: u8) -> bool {
     matches!(byte, 0xc2 | 0xcd | 0xd8..=0xdb | 0xdf..=0xe3 | 0xea | 0xef..)
 }
 
-/// A literal that a match begins with or stands behind.
-#[derive(Clone, Debug)]
-pub(super) struct Literal {
-    /// Its bytes, none of which JSON may escape.
-    pub(super) bytes: Vec<u8>,
-    /// Whether a letter or digit before it rules a match out.
-    pub(super) starts_word: bool,
-}
-
-/// A search for many literals at once.
-#[derive(Debug, Default)]
-pub(super) struct Literals {
-    shelves: Vec<Shelf>,
-}
-
-#[derive(Debug)]
-struct Shelf {
-    search: Search,
-    literals: Vec<Literal>,
-}
-
-#[derive(Debug)]
-enum Search {
-    Automaton(AhoCorasick),
-    /// Teddy, for processors that have the instructions.
-    Packed(Searcher),
-}
-
-impl Literals {
-    /// Teddy takes up to 64 literals; more go to further searchers.
-    const SHELF: usize = 60;
-
-    pub(super) fn new(literals: &[Literal]) -> Self {
-        let shelves = literals
-            .chunks(Self::SHELF)
-            .filter_map(|chunk| Some(Shelf { search: Search::new(chunk)?, literals: chunk.to_vec() }))
-            .collect();
-        Self { shelves }
-    }
-
-    fn occur_in(&self, text: &[u8]) -> bool {
-        let mut found = false;
-        self.each(text, |_, _| {
-            found = true;
-            false
-        });
-        found
-    }
-
-    /// Calls `visit` with literal number and position until it returns false.
-    pub(super) fn each(&self, text: &[u8], mut visit: impl FnMut(usize, usize) -> bool) {
-        for (number, shelf) in self.shelves.iter().enumerate() {
-            let check = |id: usize, at: usize| {
-                if shelf.literals[id].starts_word && is_inside_word(text, at) {
-                    return true;
-                }
-                visit(number * Self::SHELF + id, at)
-            };
-            if !shelf.search.each(text, check) {
-                return;
-            }
-        }
-    }
-}
-
-/// Whether the byte before `at` is a letter or digit that is not the end of an escape like `\n`.
-fn is_inside_word(text: &[u8], at: usize) -> bool {
-    let Some(before) = at.checked_sub(1).map(|index| text[index]) else { return false };
-    before.is_ascii_alphanumeric() && !is_escape_end(&text[..at])
-}
-
-impl Search {
-    fn new(literals: &[Literal]) -> Option<Self> {
-        let patterns = literals.iter().map(|literal| literal.bytes.as_slice());
-        let packed = packed::Config::new()
-            .match_kind(packed::MatchKind::LeftmostFirst)
-            .builder()
-            .extend(patterns.clone())
-            .build();
-        if let Some(searcher) = packed {
-            return Some(Self::Packed(searcher));
-        }
-        // INVARIANT: building fails only for patterns longer together than 2 GiB.
-        AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(patterns).ok().map(Self::Automaton)
-    }
-
-    fn each(&self, text: &[u8], mut visit: impl FnMut(usize, usize) -> bool) -> bool {
-        match self {
-            Self::Automaton(search) => search.find_iter(text).all(|m| visit(m.pattern().as_usize(), m.start())),
-            Self::Packed(search) => search.find_iter(text).all(|m| visit(m.pattern().as_usize(), m.start())),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Gate, Literal};
+    use super::super::literals::Literal;
+    use super::Gate;
     use crate::mask::Entity;
 
     fn gate() -> Gate {

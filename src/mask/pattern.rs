@@ -5,7 +5,7 @@ use regex_syntax::ast::ErrorKind as AstErrorKind;
 use regex_syntax::hir::Hir;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
-use super::gate::Literal;
+use super::literals::Literal;
 
 const SIZE_LIMIT: usize = 1024 * 1024;
 const NEST_LIMIT: u32 = 50;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::Text;
 use crate::json::{Document, Limits, Span};
-use crate::mask::gate::{Literal, Literals};
+use crate::mask::literals::{Literal, Literals};
 use shapes::{Part, SHAPES, Set, Shape};
 
 /// What every JSON Web Token begins with: `{"` in base64url.

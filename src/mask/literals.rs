@@ -1,0 +1,195 @@
+//! Searches for many literals at once: whether there is one, and where they all are.
+
+use aho_corasick::packed::Searcher;
+use aho_corasick::{AhoCorasick, MatchKind, packed};
+
+use super::gate::is_escape_end;
+
+/// A literal that a match begins with or stands behind.
+#[derive(Clone, Debug)]
+pub(super) struct Literal {
+    /// Its bytes, none of which JSON may escape.
+    pub(super) bytes: Vec<u8>,
+    /// Whether a letter or digit before it rules a match out.
+    pub(super) starts_word: bool,
+}
+
+/// Whether one of many literals stands in a text: the three bytes at each place are hashed, and where some literal begins
+/// so, it is compared.
+///
+/// With as many literals as there are kinds of keys this takes a third of the instructions of a packed search.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    /// For each hash the bucket of the literals that begin with it, one up; 0 where there is none.
+    table: Vec<u8>,
+    buckets: Vec<Vec<Literal>>,
+}
+
+impl Presence {
+    const BITS: u32 = 13;
+    /// Places looked at together: as many as have their three bytes within one word.
+    const STEP: usize = 6;
+
+    pub(super) fn new(literals: &[Literal]) -> Self {
+        let mut presence = Self { table: Vec::new(), buckets: Vec::new() };
+        if literals.is_empty() {
+            return presence;
+        }
+        presence.table = vec![0; 1 << Self::BITS];
+        for literal in literals {
+            // INVARIANT: literals have three bytes at least; a shorter one would not be found.
+            if let [a, b, c, ..] = *literal.bytes {
+                presence.put(Self::hash(u64::from_le_bytes([a, b, c, 0, 0, 0, 0, 0])), literal);
+            }
+        }
+        presence
+    }
+
+    fn put(&mut self, hash: usize, literal: &Literal) {
+        let bucket = match self.table[hash] {
+            0 if self.buckets.len() < usize::from(u8::MAX) => {
+                self.buckets.push(Vec::new());
+                self.buckets.len()
+            }
+            // More than there are numbers: the last bucket takes the rest.
+            0 => self.buckets.len(),
+            bucket => usize::from(bucket),
+        };
+        self.table[hash] = u8::try_from(bucket).unwrap_or(u8::MAX);
+        self.buckets[bucket - 1].push(literal.clone());
+    }
+
+    /// The place in the table of the three lowest bytes.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a word of three bytes, then a number of 13 bits")]
+    const fn hash(word: u64) -> usize {
+        ((word as u32 & 0xff_ffff).wrapping_mul(0x9e37_79b1) >> (32 - Self::BITS)) as usize
+    }
+
+    pub(super) fn occur_in(&self, text: &[u8]) -> bool {
+        let Ok(table) = <&[u8; 1 << Self::BITS]>::try_from(self.table.as_slice()) else { return false };
+        let mut at = 0;
+        while let Some(word) = text.get(at..at + 8).and_then(|word| <[u8; 8]>::try_from(word).ok()) {
+            let word = u64::from_le_bytes(word);
+            let any = (0..Self::STEP).fold(0, |any, place| any | table[Self::hash(word >> (8 * place))]);
+            let begins = |place| table[Self::hash(word >> (8 * place))] != 0 && self.begins_at(text, at + place);
+            if any != 0 && (0..Self::STEP).any(begins) {
+                return true;
+            }
+            at += Self::STEP;
+        }
+        (at..text.len()).any(|place| self.begins_at(text, place))
+    }
+
+    fn begins_at(&self, text: &[u8], at: usize) -> bool {
+        let rest = &text[at..];
+        let [a, b, c, ..] = *rest else { return false };
+        let bucket = self.table[Self::hash(u64::from_le_bytes([a, b, c, 0, 0, 0, 0, 0]))];
+        let Some(literals) = usize::from(bucket).checked_sub(1).and_then(|bucket| self.buckets.get(bucket)) else {
+            return false;
+        };
+        literals
+            .iter()
+            .any(|literal| rest.starts_with(&literal.bytes) && !(literal.starts_word && is_inside_word(text, at)))
+    }
+}
+
+/// A search for many literals at once.
+#[derive(Debug, Default)]
+pub(super) struct Literals {
+    shelves: Vec<Shelf>,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    search: Search,
+    literals: Vec<Literal>,
+}
+
+#[derive(Debug)]
+enum Search {
+    Automaton(AhoCorasick),
+    /// Teddy, for processors that have the instructions.
+    Packed(Searcher),
+}
+
+impl Literals {
+    /// Teddy takes up to 64 literals; more go to further searchers.
+    const SHELF: usize = 60;
+
+    pub(super) fn new(literals: &[Literal]) -> Self {
+        let shelves = literals
+            .chunks(Self::SHELF)
+            .filter_map(|chunk| Some(Shelf { search: Search::new(chunk)?, literals: chunk.to_vec() }))
+            .collect();
+        Self { shelves }
+    }
+
+    /// Calls `visit` with literal number and position until it returns false.
+    pub(super) fn each(&self, text: &[u8], mut visit: impl FnMut(usize, usize) -> bool) {
+        for (number, shelf) in self.shelves.iter().enumerate() {
+            let check = |id: usize, at: usize| {
+                if shelf.literals[id].starts_word && is_inside_word(text, at) {
+                    return true;
+                }
+                visit(number * Self::SHELF + id, at)
+            };
+            if !shelf.search.each(text, check) {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether the byte before `at` is a letter or digit that is not the end of an escape like `\n`.
+fn is_inside_word(text: &[u8], at: usize) -> bool {
+    let Some(before) = at.checked_sub(1).map(|index| text[index]) else { return false };
+    before.is_ascii_alphanumeric() && !is_escape_end(&text[..at])
+}
+
+impl Search {
+    fn new(literals: &[Literal]) -> Option<Self> {
+        let patterns = literals.iter().map(|literal| literal.bytes.as_slice());
+        let packed = packed::Config::new()
+            .match_kind(packed::MatchKind::LeftmostFirst)
+            .builder()
+            .extend(patterns.clone())
+            .build();
+        if let Some(searcher) = packed {
+            return Some(Self::Packed(searcher));
+        }
+        // INVARIANT: building fails only for patterns longer together than 2 GiB.
+        AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(patterns).ok().map(Self::Automaton)
+    }
+
+    fn each(&self, text: &[u8], mut visit: impl FnMut(usize, usize) -> bool) -> bool {
+        match self {
+            Self::Automaton(search) => search.find_iter(text).all(|m| visit(m.pattern().as_usize(), m.start())),
+            Self::Packed(search) => search.find_iter(text).all(|m| visit(m.pattern().as_usize(), m.start())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Literal, Presence};
+
+    #[test]
+    fn finds_literals_wherever_they_stand() {
+        let literal = |text: &str, starts_word| Literal { bytes: text.as_bytes().to_vec(), starts_word };
+        let mut literals: Vec<_> = (0..600).map(|number| literal(&format!("x{number:03}y"), false)).collect();
+        literals.extend([literal("EAA", true), literal("AAB-", false), literal("sk-", true), literal("sk-ant-", true)]);
+        let presence = Presence::new(&literals);
+        for sought in ["x000y", "x255y", "x256y", "x599y", "EAA", "AAB-", "EAAB-", "sk-", "sk-ant-", "fEAAB-"] {
+            for before in 0..40 {
+                for after in 0..20 {
+                    let text = format!("{}{sought}{}", " ".repeat(before), ".".repeat(after));
+                    assert!(presence.occur_in(text.as_bytes()), "{sought} between {before} and {after}");
+                }
+            }
+        }
+        for other in ["x600y", "x00y", "fEAA", "risk-free", "sk", "x123", "", "E", "EA"] {
+            assert!(!presence.occur_in(other.as_bytes()), "{other}");
+        }
+    }
+}
