@@ -45,19 +45,20 @@ impl Timestamp {
         let (days, in_day) = (millis / 86_400_000, millis % 86_400_000);
         let (year, month, day) = civil(days);
         let mut out = *b"0000-00-00T00:00:00.000Z";
-        let mut put = |from: usize, width: usize, mut number: i64| {
-            for at in (from..from + width).rev() {
-                out[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-                number /= 10;
-            }
+        let mut put = |from: usize, number: i64| {
+            let number = u8::try_from(number).unwrap_or(0);
+            out[from] = b'0' + number / 10 % 10;
+            out[from + 1] = b'0' + number % 10;
         };
-        put(0, 4, year);
-        put(5, 2, month);
-        put(8, 2, day);
-        put(11, 2, in_day / 3_600_000);
-        put(14, 2, in_day / 60_000 % 60);
-        put(17, 2, in_day / 1000 % 60);
-        put(20, 3, in_day % 1000);
+        put(0, year / 100);
+        put(2, year % 100);
+        put(5, month);
+        put(8, day);
+        put(11, in_day / 3_600_000);
+        put(14, in_day / 60_000 % 60);
+        put(17, in_day / 1000 % 60);
+        put(20, in_day % 1000 / 10);
+        out[22] = b'0' + u8::try_from(in_day % 10).unwrap_or(0);
         out
     }
 }

@@ -26,7 +26,8 @@ pub struct Snapshot {
     pub origins: Origins,
     /// Keys for what travels sealed.
     pub seals: Arc<Seals>,
-    hosts: HashSet<Box<str>>,
+    /// So few that looking through them is quicker than hashing one.
+    hosts: Box<[Box<str>]>,
     metadata: HashMap<Box<str>, Bytes>,
     routes: HashMap<Box<str>, Arc<Route>>,
 }
@@ -60,7 +61,7 @@ impl Snapshot {
             limits: config.server.limits.clone(),
             origins: origins(config),
             seals,
-            hosts: hosts(&config.server),
+            hosts: hosts(&config.server).into_iter().collect(),
             metadata: documents(config, &routes),
             routes,
         };
@@ -69,9 +70,8 @@ impl Snapshot {
 
     /// Whether requests for this authority are served: DNS rebinding ends here (MCP 2025-11-25, "Security Warning").
     pub fn serves_host(&self, authority: &str) -> bool {
-        self.hosts.contains(authority)
-            || (authority.bytes().any(|byte| byte.is_ascii_uppercase())
-                && self.hosts.contains(&*authority.to_ascii_lowercase()))
+        self.hosts.iter().any(|host| **host == *authority)
+            || self.hosts.iter().any(|host| host.eq_ignore_ascii_case(authority))
     }
 
     /// What a path means; compared as bytes, so that no spelling of a path but the configured one is served.

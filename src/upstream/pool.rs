@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -18,7 +17,8 @@ const IDLE: usize = 512;
 /// The connections of one worker thread, by upstream; they outlive a reload that does not change their upstream.
 #[derive(Debug, Default)]
 pub struct Pool {
-    shelves: Mutex<HashMap<UpstreamId, Arc<Shelf>>>,
+    /// So few that looking through them is quicker than hashing an id.
+    shelves: Mutex<Vec<(UpstreamId, Arc<Shelf>)>>,
 }
 
 impl Pool {
@@ -46,11 +46,17 @@ impl Pool {
 
     /// Closes the idle connections of every upstream that is not among `upstreams`; to be called after a reload.
     pub fn retain(&self, upstreams: &[Arc<Upstream>]) {
-        lock(&self.shelves).retain(|id, _| upstreams.iter().any(|upstream| upstream.id == *id));
+        lock(&self.shelves).retain(|(id, _)| upstreams.iter().any(|upstream| upstream.id == *id));
     }
 
     fn shelf(&self, id: UpstreamId) -> Arc<Shelf> {
-        Arc::clone(lock(&self.shelves).entry(id).or_default())
+        let mut shelves = lock(&self.shelves);
+        if let Some((_, shelf)) = shelves.iter().find(|(known, _)| *known == id) {
+            return Arc::clone(shelf);
+        }
+        let shelf = Arc::default();
+        shelves.push((id, Arc::clone(&shelf)));
+        shelf
     }
 }
 

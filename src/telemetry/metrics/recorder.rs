@@ -166,7 +166,7 @@ pub struct Recorder {
 struct Known {
     names: usize,
     series: Vec<Methods>,
-    requests: HashMap<(&'static str, u16), Histogram>,
+    requests: Vec<(&'static str, u16, Histogram)>,
     decisions: HashMap<Arc<str>, [Option<Counter>; 6]>,
     auth: Vec<(Arc<str>, &'static str, Counter)>,
 }
@@ -243,8 +243,12 @@ impl Recorder {
     pub fn request(&self, method: &Method, status: u16, elapsed: Duration) {
         let method = method_name(method);
         let mut known = self.known();
-        let resolve = || self.metrics.request(method, &self.route, status);
-        known.requests.entry((method, status)).or_insert_with(resolve).observe(elapsed);
+        if let Some((_, _, histogram)) = known.requests.iter().find(|row| row.0 == method && row.1 == status) {
+            return histogram.observe(elapsed);
+        }
+        let histogram = self.metrics.request(method, &self.route, status);
+        histogram.observe(elapsed);
+        known.requests.push((method, status, histogram));
     }
 
     /// One decision by `rule`; none is the default deny.
