@@ -10,7 +10,6 @@ use hyper::body::Incoming;
 
 use crate::auth::{self, Memo, Presented, Verifier};
 use crate::body::{self, Body};
-use crate::clock::Timestamp;
 use crate::cors::{self, Origin};
 use crate::mask::Direction;
 use crate::mcp::{self, AdmitError, Era, Head, Known, Message, Revision, SubjectKind};
@@ -111,7 +110,10 @@ async fn exchange(
     };
     match reply::rewrite(way, answer, trail).await {
         Ok(response) => response,
-        Err((reject, trail)) => trail.refuse(&reject).await,
+        Err(refused) => {
+            let (reject, trail) = *refused;
+            trail.refuse(&reject).await
+        }
     }
 }
 
@@ -124,7 +126,7 @@ async fn call(
     incoming: Incoming,
     trail: &mut Trail,
 ) -> Result<(Way, Answer), Reject> {
-    let now = Timestamp::now();
+    let now = trail.received;
     let Presented::Bearer(bearer) = auth::credential(&head.headers, head.uri.query())? else {
         return Err(Reject::NoCredentials);
     };

@@ -144,10 +144,10 @@ impl Way {
 }
 
 /// Turns an upstream's answer into the client's; the trail ends here, or with the stream.
-pub async fn rewrite(mut way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Body>, (Reject, Trail)> {
+pub async fn rewrite(mut way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Body>, Box<(Reject, Trail)>> {
     trail.answered();
     if let Err(error) = usable_status(&way, &answer) {
-        return Err((error.into(), trail));
+        return Err(Box::new((error.into(), trail)));
     }
     if way.opens_session() {
         way.session = provisional_session(&way, &answer.headers);
@@ -158,9 +158,9 @@ pub async fn rewrite(mut way: Way, answer: Answer, mut trail: Trail) -> Result<R
         Media::None if answer.status.is_success() && way.id.is_none() => accepted(answer.status, trail).await?,
         Media::None | Media::EventStream | Media::Other if !answer.status.is_success() => {
             let status = answer.status.as_u16();
-            return Err((ReplyError::Refused { status }.into(), trail));
+            return Err(Box::new((ReplyError::Refused { status }.into(), trail)));
         }
-        _ => return Err((ReplyError::MediaType.into(), trail)),
+        _ => return Err(Box::new((ReplyError::MediaType.into(), trail))),
     };
     Ok(response)
 }
@@ -234,45 +234,49 @@ fn name_session(way: &Way, negotiated: Option<Revision>, headers: &mut HeaderMap
     }
 }
 
-async fn json(way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Body>, (Reject, Trail)> {
+async fn json(way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Body>, Box<(Reject, Trail)>> {
     let status = answer.status;
     let bytes = match answer.body.collect_limited(way.snapshot.limits.answer_bytes).await {
         Ok(bytes) => bytes,
-        Err(error) => return Err((error.into(), trail)),
+        Err(error) => return Err(Box::new((error.into(), trail))),
     };
     if way.id.is_none() {
         // The answer to a notification or response carries nothing a client may see.
         return if status.is_success() {
             accepted(status, trail).await
         } else {
-            Err((ReplyError::Refused { status: status.as_u16() }.into(), trail))
+            Err(Box::new((ReplyError::Refused { status: status.as_u16() }.into(), trail)))
         };
     }
     let answer = match message::answer(&way, bytes, trail.findings_mut()) {
         Ok(answer) => answer,
         Err(_) if !status.is_success() => {
-            return Err((ReplyError::Refused { status: status.as_u16() }.into(), trail));
+            return Err(Box::new((ReplyError::Refused { status: status.as_u16() }.into(), trail)));
         }
-        Err(error) => return Err((error, trail)),
+        Err(error) => return Err(Box::new((error, trail))),
     };
     let ending = Ending { http: status.as_u16(), code: answer.code, tool_error: answer.tool_error, error: None };
-    if let Err((error, trail)) = trail.end(ending).await {
-        return Err((error.into(), trail));
+    if let Err(refused) = trail.end(ending).await {
+        let (error, trail) = *refused;
+        return Err(Box::new((error.into(), trail)));
     }
     let mut response = Response::new(Body::full(answer.bytes));
     *response.status_mut() = status;
-    name_session(&way, answer.negotiated, response.headers_mut());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Room for what is added on the way out, so that the map never grows.
+    let mut headers = HeaderMap::with_capacity(6);
+    name_session(&way, answer.negotiated, &mut headers);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    *response.headers_mut() = headers;
     Ok(response)
 }
 
 /// Success without an answer: 202 for a notification or response, whatever success the upstream made of it
 /// (2025-11-25, "Sending Messages to the Server"), and its own word on the end of a session.
-async fn accepted(status: StatusCode, trail: Trail) -> Result<Response<Body>, (Reject, Trail)> {
+async fn accepted(status: StatusCode, trail: Trail) -> Result<Response<Body>, Box<(Reject, Trail)>> {
     let status = if trail.http_method == Method::POST { StatusCode::ACCEPTED } else { status };
     let ending = Ending { http: status.as_u16(), code: None, tool_error: false, error: None };
-    trail.end(ending).await.map_err(|(error, trail)| (error.into(), trail))?;
+    trail.end(ending).await.map_err(|refused| Box::new((refused.0.into(), refused.1)))?;
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
     Ok(response)

@@ -181,7 +181,7 @@ impl Worker {
         };
         let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return };
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-        let peer = Peer { address: canonical(address), certificate: None, local: canonical(local), secure: false };
+        let peer = Peer::new(canonical(address), canonical(local));
         let (tls, watch) = (self.tls.clone(), self.roster.enrol());
         self.connections.spawn(async move {
             connection::serve(stream, peer, tls, desk, watch).await;

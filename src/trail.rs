@@ -1,7 +1,6 @@
 //! What is known of a request so far. Stages tell it and never ask it; it ends exactly once, and audit, metrics and log
 //! are drawn from that ending in one place.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,7 +32,8 @@ pub struct Sinks {
     pub metrics: Arc<Metrics>,
     /// Tells open streams when to end.
     pub drain: Drain,
-    recorders: Mutex<HashMap<Arc<str>, Arc<Recorder>>>,
+    /// By server; so few that looking through them is quicker than hashing a name.
+    recorders: Mutex<Vec<(Arc<str>, Arc<Recorder>)>>,
     request_ids: Mutex<RequestIds>,
 }
 
@@ -45,11 +45,11 @@ impl Sinks {
 
     fn recorder(&self, route: &Route) -> Arc<Recorder> {
         let mut recorders = lock(&self.recorders);
-        if let Some(recorder) = recorders.get(&route.name) {
+        if let Some((_, recorder)) = recorders.iter().find(|(name, _)| *name == route.name) {
             return recorder.clone();
         }
         let recorder = Arc::new(Recorder::new(self.metrics.clone(), route.name.clone(), route.path.as_ref().into()));
-        recorders.insert(route.name.clone(), recorder.clone());
+        recorders.push((route.name.clone(), recorder.clone()));
         recorder
     }
 }
@@ -95,6 +95,8 @@ pub struct Trail {
     pub(crate) findings: Findings,
     sent: Option<Instant>,
     upstream_took: Option<Duration>,
+    /// How long it all took, once it has ended.
+    ended: Option<Duration>,
     stage: Stage,
 }
 
@@ -176,8 +178,23 @@ impl Trail {
             findings: Findings::default(),
             sent: None,
             upstream_took: None,
+            ended: None,
             stage: Stage::Begun,
         }
+    }
+
+    /// Lets go of the buffer the request was read into, for what is kept longer than it takes to answer.
+    pub(crate) fn detach(&mut self) {
+        self.user_agent = self.own_user_agent();
+        if let Some(call) = &mut self.call {
+            call.id = call.id.as_ref().map(RpcId::detached);
+            call.subject = call.subject.take().map(|(kind, name)| (kind, Bytes::copy_from_slice(&name)));
+        }
+    }
+
+    /// The user agent in memory of its own.
+    pub(crate) fn own_user_agent(&self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(self.user_agent.as_ref()?.as_bytes()).ok()
     }
 
     /// The request id as a header value.
@@ -265,8 +282,9 @@ impl Trail {
         &mut self.findings
     }
 
+    /// How long it took until its end, or until now.
     pub(crate) fn took(&self) -> Duration {
-        self.started.elapsed()
+        self.ended.unwrap_or_else(|| self.started.elapsed())
     }
 
     pub(crate) const fn upstream_took(&self) -> Option<Duration> {
@@ -325,10 +343,10 @@ impl Trail {
     }
 
     /// Ends the request: the line is written when this returns. The trail comes back where it could not be.
-    pub(crate) async fn end(mut self, ending: Ending) -> Result<(), (AuditError, Self)> {
+    pub(crate) async fn end(mut self, ending: Ending) -> Result<(), Box<(AuditError, Self)>> {
         match self.conclude(&ending, None).await {
             Ok(()) => Ok(()),
-            Err(error) => Err((error, self)),
+            Err(error) => Err(Box::new((error, self))),
         }
     }
 
@@ -341,6 +359,7 @@ impl Trail {
     fn conclude(&mut self, ending: &Ending, reject: Option<&Reject>) -> Ticket {
         let called = self.stage == Stage::Called;
         self.stage = Stage::Ended;
+        self.ended = Some(self.started.elapsed());
         crate::telemetry::observe(self, ending, reject);
         crate::audit::ended(self, ending, reject, called)
     }

@@ -38,8 +38,9 @@ fn capped(text: &str) -> (&str, &str) {
     (text.get(..text.floor_char_boundary(TEXT_BYTES - MORE.len())).unwrap_or_default(), MORE)
 }
 
+#[expect(clippy::needless_bitwise_bool, reason = "lazy operators branch, and branches are not vectorised")]
 const fn is_plain(byte: u8) -> bool {
-    byte >= b' ' && byte < 0x7f && byte != b'"' && byte != b'\\'
+    (byte.wrapping_sub(b' ') < 0x7f - b' ') & (byte != b'"') & (byte != b'\\')
 }
 
 /// Whether no recogniser could find anything in it and nothing needs an escape: words of letters with few digits.

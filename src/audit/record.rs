@@ -26,7 +26,7 @@ pub struct Record<'a> {
     /// What the method was asked about.
     pub target: Option<Target<'a>>,
     /// Protocol revision.
-    pub protocol: Option<&'a str>,
+    pub protocol: Option<&'static str>,
     /// The JSON-RPC id as JSON text.
     pub rpc_id: Option<&'a [u8]>,
     pub session: Option<Session>,
@@ -155,6 +155,7 @@ pub enum ErrorCode {
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Policy<'a> {
+    /// A digest in our own spelling.
     pub version: &'a str,
     pub rule: Option<&'a str>,
     pub reason: Option<&'a str>,
@@ -242,7 +243,9 @@ pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize)
         Some(Target::ResourceTemplate(uri)) => line.foreign(",\"resource_template\":", Some(uri)),
         Some(Target::Tool(name)) => line.foreign(",\"tool\":", Some(name)),
     }
-    line.own(",\"protocol\":", record.protocol);
+    if let Some(protocol) = record.protocol {
+        line.word(",\"protocol\":\"", protocol);
+    }
     if let Some(id) = record.rpc_id {
         line.rpc_id(id);
     }
@@ -402,7 +405,7 @@ impl Line<'_> {
     }
 
     fn policy(&mut self, policy: &Policy<'_>) {
-        self.own(",\"policy\":{\"version\":", Some(policy.version));
+        self.word(",\"policy\":{\"version\":\"", policy.version);
         for (key, text) in [(",\"rule\":", policy.rule), (",\"reason\":", policy.reason)] {
             self.own(key, text);
             if text.is_none() {

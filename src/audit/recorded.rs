@@ -138,11 +138,16 @@ fn subject(caller: &Caller) -> Fragment {
     })
 }
 
+/// Rendered once for a connection, as long as its requests name the same user agent.
 fn client(trail: &Trail) -> Fragment {
-    trail.sinks.lane.audit().client(&Client {
-        address: trail.peer.address.ip(),
-        user_agent: trail.user_agent.as_ref().map(http::HeaderValue::as_bytes),
-        name: None,
-        version: None,
-    })
+    let render = || {
+        trail.sinks.lane.audit().client(&Client {
+            address: trail.peer.address.ip(),
+            user_agent: trail.user_agent.as_ref().map(http::HeaderValue::as_bytes),
+            name: None,
+            version: None,
+        })
+    };
+    let (agent, fragment) = trail.peer.client.get_or_init(|| (trail.own_user_agent(), render()));
+    if *agent == trail.user_agent { fragment.clone() } else { render() }
 }

@@ -17,7 +17,7 @@ use crate::auth::VerifyError;
 use crate::clock::Timestamp;
 use crate::mcp::session::EventId;
 use crate::mcp::sse::{self, Event, EventName, Line, Outgoing, Splitter};
-use crate::mcp::{Era, Revision};
+use crate::mcp::{Era, Revision, RpcId};
 use crate::opened::{binding, session_key};
 use crate::policy;
 use crate::reject::Reject;
@@ -54,7 +54,10 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(way: Way, upstream: AnswerBody, trail: Trail) -> Self {
+    pub(super) fn new(mut way: Way, upstream: AnswerBody, mut trail: Trail) -> Self {
+        // A stream may be idle for hours, and a few bytes of the request would keep all of its buffer.
+        way.id = way.id.as_ref().map(RpcId::detached);
+        trail.detach();
         let gauge = trail.sinks.metrics.streams(&way.route.name, way.stream_kind());
         let counted = (trail.sinks.drain.stream(), Held::new(gauge));
         let drained = Box::pin(trail.sinks.drain.ending().clone().cancelled_owned());

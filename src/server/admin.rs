@@ -150,7 +150,7 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, drain: &Drain) {
     let places = super::accept::Places::new(100);
     let accepting = super::accept::accept(&listener, drain.aborting().cancelled(), |stream, address| {
         let (Some(place), Ok(local)) = (places.take(), stream.local_addr()) else { return };
-        let peer = Arc::new(Peer { address, certificate: None, local, secure: false });
+        let peer = Arc::new(Peer::new(address, local));
         let (desk, watch) = (desk.clone(), roster.enrol());
         connections.spawn(async move {
             connection::http1(stream, peer, desk, watch).await;

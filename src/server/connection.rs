@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -23,6 +23,7 @@ use super::drain::{Calls, RunningCall};
 use super::guard::{Guard, HeadLimits};
 use super::tls::Tls;
 use super::watch::{CallGuard, Meter, Patience, Signal, Watch};
+use crate::audit::Fragment;
 use crate::config;
 
 /// The first bytes of an HTTP/2 connection begun with prior knowledge (RFC 9113 section 3.4).
@@ -47,6 +48,15 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Whether TLS protects it.
     pub secure: bool,
+    /// The user agent of the first request and how the audit log names it; rendered once.
+    pub(crate) client: OnceLock<(Option<HeaderValue>, Fragment)>,
+}
+
+impl Peer {
+    /// The other end of a connection without TLS.
+    pub const fn new(address: SocketAddr, local: SocketAddr) -> Self {
+        Self { address, certificate: None, local, secure: false, client: OnceLock::new() }
+    }
 }
 
 /// What every connection of a listener is served with.
@@ -94,14 +104,15 @@ pub(super) async fn serve<H, F, B>(
         let mut start = [0; PREFACE.len()];
         let Some(Ok(count)) = watch.unless_ended(stream.peek(&mut start)).await else { return };
         return if start == PREFACE {
-            http2(stream, Arc::new(peer), desk, watch).await;
+            // In boxes stands what most connections do not need: an HTTP/1 connection is as small as it can be.
+            Box::pin(http2(stream, Arc::new(peer), desk, watch)).await;
         } else if count > 0 {
             http1(stream, Arc::new(peer), desk, watch).await;
         };
     };
     let handshake = tokio::time::timeout(desk.settings.tls_timeout, tls.acceptor().accept(stream));
     match watch.unless_ended(handshake).await {
-        Some(Ok(Ok(stream))) => secured(stream, peer, desk, watch).await,
+        Some(Ok(Ok(stream))) => Box::pin(secured(stream, peer, desk, watch)).await,
         Some(Ok(Err(error))) => tracing::debug!(%error, "the TLS handshake failed"),
         Some(Err(_)) | None => {}
     }
@@ -137,7 +148,8 @@ where
     let watched = Arc::clone(&watch);
     let service = service_fn(move |request| {
         let running = (calls.start(), watched.call());
-        answer(handler(Arc::clone(&peer), request), running)
+        // hyper keeps room for the call as long as the connection lives; a box is given back with its end.
+        answer(Box::pin(handler(Arc::clone(&peer), request)), running)
     });
     let guard = Guard::new(io, settings.head, Arc::clone(&watch));
     let mut builder = http1::Builder::new();

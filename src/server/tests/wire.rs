@@ -88,7 +88,7 @@ async fn serve(input: &[u8], piece: usize) -> (Vec<Seen>, String) {
     let noted = Arc::clone(&record);
     let handler = move |_: Arc<Peer>, request| note(Arc::clone(&noted), request);
     let address = "127.0.0.1:1".parse().unwrap();
-    let peer = Arc::new(Peer { address, certificate: None, local: address, secure: false });
+    let peer = Arc::new(Peer::new(address, address));
     let wire = Wire(Arc::new(Mutex::new(Line { input: input.to_vec(), piece, ..Line::default() })));
     let desk = Desk { settings: Settings::new(&limits()), handler, calls: Arc::default() };
     let serving = connection::http1(wire.clone(), peer, desk, Roster::default().enrol());
