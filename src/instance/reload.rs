@@ -1,5 +1,6 @@
 //! Reading the configuration again: all or nothing, and the old one stays in force on any error.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +9,7 @@ use aws_lc_rs::digest;
 use crate::audit::{Audit, Event};
 use crate::auth::Verifier;
 use crate::clock::Timestamp;
-use crate::config::{self, Config, Problems};
+use crate::config::{self, AuditSink, Config, Problems};
 use crate::server::admin::Readiness;
 use crate::server::tls::Tls;
 use crate::snapshot::{Kept, Live, Snapshot};
@@ -114,6 +115,15 @@ impl Reloader {
         let policies = running.servers.values().flat_map(|server| running.policy_files(server));
         let tls = running.server.tls.iter().flat_map(|tls| [tls.cert_file.clone(), tls.key_file.clone()]);
         self.path.iter().cloned().chain(policies).chain(tls).collect()
+    }
+
+    /// The name of the audit log, if it is a file.
+    pub(super) fn audit_file(&self) -> Option<OsString> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match &running.audit.sink {
+            AuditSink::File(path) => path.file_name().map(ToOwned::to_owned),
+            AuditSink::Stdout => None,
+        }
     }
 
     /// SHA-256 over the files as they are now; an unreadable one counts as empty.

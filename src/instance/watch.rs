@@ -17,8 +17,12 @@ const POLL: Duration = Duration::from_secs(30);
 /// Reloads whenever a file's bytes have changed; never returns.
 pub(super) async fn watch(reloader: &Reloader) {
     let (sender, mut changes) = mpsc::channel(1);
+    let log = reloader.audit_file();
+    // The audit log may lie in a folder that is watched, and changes with every call.
+    let of_log =
+        move |event: &notify::Event| log.is_some() && event.paths.iter().all(|path| path.file_name() == log.as_deref());
     let notify = move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
+        if event.is_ok_and(|event| !event.kind.is_access() && !of_log(&event)) {
             // A full channel already says that something changed.
             let _ = sender.try_send(());
         }
