@@ -1,0 +1,127 @@
+// The TypeScript SDK's clients, v1 and v2, signing in as a user would: nothing is pasted.
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+
+import { signIn } from './login.mjs';
+import { home } from './process.mjs';
+
+const require = createRequire(`${home}/`);
+const load = (name) => import(pathToFileURL(require.resolve(name)));
+
+const v1 = {
+  ...(await load('@modelcontextprotocol/sdk/client/index.js')),
+  ...(await load('@modelcontextprotocol/sdk/client/streamableHttp.js')),
+  ...(await load('@modelcontextprotocol/sdk/client/auth.js')),
+};
+const v2 = await load('@modelcontextprotocol/client');
+export const sdk = { v1, v2 };
+
+const CALLBACK = 'http://127.0.0.1:33999/callback';
+
+/** Everything an OAuth client must remember; the "browser" is `signIn`. */
+export class Memory {
+  constructor(user) {
+    this.user = user;
+    this.asked = [];
+  }
+
+  get redirectUrl() {
+    return CALLBACK;
+  }
+
+  get clientMetadata() {
+    return {
+      client_name: 'interop',
+      application_type: 'native',
+      grant_types: ['authorization_code', 'refresh_token'],
+      redirect_uris: [CALLBACK],
+      response_types: ['code'],
+      token_endpoint_auth_method: 'none',
+    };
+  }
+
+  state() {
+    return 'interop-state';
+  }
+
+  clientInformation() {
+    return this.client;
+  }
+
+  saveClientInformation(client) {
+    this.client = client;
+  }
+
+  tokens() {
+    return this.saved;
+  }
+
+  saveTokens(tokens) {
+    this.saved = tokens;
+  }
+
+  saveCodeVerifier(verifier) {
+    this.verifier = verifier;
+  }
+
+  codeVerifier() {
+    return this.verifier;
+  }
+
+  redirectToAuthorization(url) {
+    this.asked.push(new URL(url));
+  }
+
+  /** What the client is called back with, after the user signed in. */
+  async callback() {
+    const back = await signIn(this.asked.at(-1), this.user);
+    if (back.searchParams.get('state') !== 'interop-state') throw new Error(`state was not kept: ${back}`);
+    return back.searchParams;
+  }
+}
+
+/**
+ * A connected client of `version` ('v1' or 'v2'). The server has to refuse first; then the user signs in. `call` runs a
+ * tool and, when the server asks for more scopes and the client goes to the user, signs in again and repeats the call.
+ */
+export async function connect(version, url, user, { options = {}, fetch } = {}) {
+  const { Client, StreamableHTTPClientTransport, UnauthorizedError } = sdk[version];
+  const memory = new Memory(user);
+  const seen = [];
+  const watched = async (input, init) => {
+    const response = await (fetch ?? globalThis.fetch)(input, init);
+    seen.push({ url: String(input?.url ?? input), method: init?.method ?? 'GET', status: response.status, headers: response.headers });
+    return response;
+  };
+  const open = () => new StreamableHTTPClientTransport(new URL(url), { authProvider: memory, fetch: watched });
+  const build = () => new Client({ name: `interop-${version}`, version: '1.0.0' }, { capabilities: {}, ...options });
+  const finish = async (transport) => {
+    const back = await memory.callback();
+    await (version === 'v1' ? transport.finishAuth(back.get('code')) : transport.finishAuth(back));
+  };
+  let transport = open();
+  let client = build();
+  try {
+    await client.connect(transport);
+    throw new Error('the first request was not refused');
+  } catch (error) {
+    if (!(error instanceof UnauthorizedError)) throw error;
+  }
+  await finish(transport);
+  transport = open();
+  client = build();
+  await client.connect(transport);
+  const call = async (name, args = {}) => {
+    try {
+      return await client.callTool({ name, arguments: args });
+    } catch (error) {
+      if (!(error instanceof UnauthorizedError)) throw error;
+      await finish(transport);
+      return client.callTool({ name, arguments: args });
+    }
+  };
+  return { call, client, memory, seen, transport, close: () => client.close() };
+}
+
+/** The text of a tool result. */
+export const words = (result) => (result.content ?? []).map((block) => block.text ?? '').join('\n');

@@ -1,0 +1,84 @@
+// The official conformance suite, first against the rmcp fixture itself, then through Portcullis with masks and audit
+// on, plain and over TLS. Every check of every scenario has to come out as in the direct run, scored or not: the exit
+// code alone misses half of what an intermediary can break.
+import fs from 'node:fs';
+import path from 'node:path';
+
+import { assert, suite } from '../lib/check.mjs';
+import { fixture, policy, scopes } from '../lib/fixture.mjs';
+import { forwarder } from '../lib/forwarder.mjs';
+import { certificates, folder, records } from '../lib/portcullis.mjs';
+import { installed, run } from '../lib/process.mjs';
+import { stack } from '../lib/stack.mjs';
+
+const REVISIONS = { '2025-11-25': 83, '2026-07-28': 197 };
+const HARNESS = installed('@modelcontextprotocol/conformance/dist/index.js');
+
+/** One run: every check as `scenario / id / name #n`, with its status and what the suite said about it. */
+async function verdicts(url, revision) {
+  const out = folder();
+  const args = [HARNESS, 'server', '--url', url, '--requirements', revision, '-o', out];
+  const { stdout, stderr } = await run('conformance', process.execPath, args, { ms: 180_000 });
+  const table = new Map();
+  for (const name of fs.readdirSync(out)) {
+    const scenario = name.replace(/^server-/, '').replace(/-\d{4}-\d{2}-\d{2}T[\d-]+Z$/, '');
+    const seen = new Map();
+    for (const check of JSON.parse(fs.readFileSync(path.join(out, name, 'checks.json'), 'utf8'))) {
+      // What the harness merely notes while it listens depends on chunking and timing.
+      if (check.status === 'INFO') continue;
+      const key = `${scenario} / ${check.id} / ${check.name}`;
+      const number = (seen.get(key) ?? 0) + 1;
+      seen.set(key, number);
+      table.set(`${key} #${number}`, { status: check.status, said: check.errorMessage });
+    }
+  }
+  assert.ok(table.size > 0, `the suite reported nothing:\n${stdout.slice(-2000)}${stderr.slice(-2000)}`);
+  return table;
+}
+
+/** Checks that came out otherwise than in the direct run. */
+function differences(direct, through) {
+  const lines = [];
+  for (const key of new Set([...direct.keys(), ...through.keys()])) {
+    const [before, after] = [direct.get(key), through.get(key)];
+    if (before?.status !== after?.status) {
+      lines.push(`${key}: ${before?.status ?? 'absent'} -> ${after?.status ?? 'absent'} ${after?.said ?? ''}`);
+    }
+  }
+  return lines;
+}
+
+await suite('conformance', async (check) => {
+  const upstream = await fixture();
+  const direct = {};
+  for (const [revision, least] of Object.entries(REVISIONS)) {
+    await check(`${revision} direct: ${least} checks succeed`, async () => {
+      direct[revision] = await verdicts(upstream.url, revision);
+      const bad = [...direct[revision]].filter(([, { status }]) => !['SUCCESS', 'SKIPPED'].includes(status));
+      assert.deepEqual(bad, []);
+      const good = [...direct[revision].values()].filter(({ status }) => status === 'SUCCESS').length;
+      assert.ok(good >= least, `only ${good} checks succeeded`);
+    }, 200_000);
+  }
+  for (const tls of [undefined, await certificates()]) {
+    const { issuer, proxy, urls } = await stack({ fixture: { upstream: upstream.url, policy, scopes } }, { tls });
+    const token = await issuer.token(urls.fixture, scopes);
+    const forward = await forwarder(proxy.origin, token, { ca: tls?.ca });
+    const how = tls ? 'over TLS' : 'plain';
+    for (const revision of Object.keys(REVISIONS)) {
+      await check(`${revision} through Portcullis, ${how}: every check as in the direct run`, async () => {
+        assert.ok(direct[revision], 'there is no direct run to compare with');
+        const through = await verdicts(`${forward.origin}/fixture/mcp`, revision);
+        const different = differences(direct[revision], through);
+        assert.ok(different.length === 0, `${different.length} of ${direct[revision].size} differ:\n${different.join('\n')}`);
+      }, 200_000);
+    }
+    await check(`${how}: the audit has both lines of the calls, and no token`, async () => {
+      const text = fs.readFileSync(proxy.audit, 'utf8');
+      assert.ok(!text.includes(token) && !text.includes(token.split('.')[2]), 'the audit holds a token');
+      const lines = records(proxy.audit);
+      assert.ok(lines.length > 300, `only ${lines.length} lines`);
+    });
+    await forward.close();
+  }
+}, { limit: 900_000 });
