@@ -71,7 +71,13 @@ function configuration({ alg, keys, lifetime, resources, stored }) {
       redirect_uris: [],
       response_types: [],
     }],
+    clientDefaults: { id_token_signed_response_alg: alg },
     cookies: { keys: ['only for tests'] },
+    // A client that registers with the scopes of its first login may ask for more later.
+    extraClientMetadata: {
+      properties: ['any_scope'],
+      validator(_, __, ___, metadata) { metadata.scope = ['openid', 'offline_access', ...scopes].join(' '); },
+    },
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
@@ -94,7 +100,7 @@ function configuration({ alg, keys, lifetime, resources, stored }) {
     jwks: { keys },
     responseTypes: ['code'],
     scopes: ['openid', 'offline_access', ...scopes],
-    ttl: { AccessToken: lifetime, ClientCredentials: lifetime, Grant: 3600, Interaction: 600, Session: 3600 },
+    ttl: { AccessToken: lifetime, ClientCredentials: lifetime, Grant: 3600, Interaction: 600, RefreshToken: 3600, Session: 3600 },
   };
 }
 

@@ -68,6 +68,14 @@ export class Memory {
     return this.verifier;
   }
 
+  saveDiscoveryState(state) {
+    this.discovered = state;
+  }
+
+  discoveryState() {
+    return this.discovered;
+  }
+
   redirectToAuthorization(url) {
     this.asked.push(new URL(url));
   }

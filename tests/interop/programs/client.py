@@ -48,6 +48,8 @@ async def redirect(url):
 async def called_back():
     line = await asyncio.to_thread(sys.stdin.readline)
     query = {name: values[0] for name, values in parse_qs(urlsplit(line.strip()).query).items()}
+    if "code" not in query:
+        raise RuntimeError(f"called back with {query}")
     return AuthorizationCodeResult(code=query["code"], state=query.get("state"), iss=query.get("iss"))
 
 

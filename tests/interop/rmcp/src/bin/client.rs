@@ -13,7 +13,7 @@ use rmcp::{
     service::{RunningService, ServiceError},
     transport::{
         StreamableHttpClientTransport,
-        auth::{AuthClient, AuthorizationRequest, OAuthState},
+        auth::{AuthClient, AuthorizationCallback, AuthorizationManager, AuthorizationRequest, OAuthState},
         streamable_http_client::StreamableHttpClientTransportConfig,
     },
 };
@@ -48,7 +48,14 @@ async fn drive() -> Result<(), Failure> {
     let challenge = challenged(url, mode).await?;
     let mut state = OAuthState::new(url, None).await?;
     state.start_authorization(AuthorizationRequest::new(CALLBACK).with_challenge(challenge)).await?;
-    let client = signed_in(&mut state, url, mode).await?;
+    let back = sign_in(&state.get_authorization_url().await?)?;
+    state.handle_callback_url(&back).await?;
+    let manager = state.into_authorization_manager().ok_or("the login left no manager")?;
+    let http = AuthClient::new(reqwest::Client::new(), manager);
+    let manager = http.auth_manager.clone();
+    let config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
+    let transport = StreamableHttpClientTransport::with_client(http, config);
+    let client = ().serve_with_lifecycle(transport, lifecycle(mode)?).await?;
     let version = client.peer_info().map(|info| info.protocol_version.to_string());
     say(&json!({ "version": version }));
     let tools = client.list_all_tools().await?;
@@ -56,10 +63,9 @@ async fn drive() -> Result<(), Failure> {
     say_result("read", &call(&client, read).await?);
     let result = match call(&client, write).await {
         Err(error) => {
-            let challenge = error.auth_challenge().ok_or("the refusal carries no challenge")?.to_owned();
+            let challenge = error.auth_challenge().ok_or_else(|| error.to_string())?;
             say(&json!({ "refused": challenge }));
-            let manager = step_up(state, &challenge).await?;
-            let client = connected(manager, url, mode).await?;
+            step_up(&*manager.lock().await, challenge).await?;
             call(&client, write).await?
         }
         Ok(result) => result,
@@ -77,37 +83,14 @@ async fn challenged(url: &str, mode: &str) -> Result<String, Failure> {
     }
 }
 
-async fn signed_in(state: &mut OAuthState, url: &str, mode: &str) -> Result<Client, Failure> {
-    let back = sign_in(&state.get_authorization_url().await?)?;
-    state.handle_callback_url(&back).await?;
-    let token = state.get_access_token().await?;
-    // The state keeps the manager, for the step up; the transport only needs the token.
-    let config = StreamableHttpClientTransportConfig::with_uri(url).auth_header(token);
-    let transport = StreamableHttpClientTransport::from_config(config);
-    Ok(().serve_with_lifecycle(transport, lifecycle(mode)?).await?)
-}
-
-async fn step_up(
-    mut state: OAuthState,
-    challenge: &str,
-) -> Result<rmcp::transport::auth::AuthorizationManager, Failure> {
-    let (_, rest) = challenge.split_once("scope=\"").ok_or("the challenge names no scope")?;
+/// A token for the scopes of the challenge as well.
+async fn step_up(manager: &AuthorizationManager, challenge: &str) -> Result<(), Failure> {
+    let (_, rest) = challenge.split_once(" scope=\"").ok_or("the challenge names no scope")?;
     let (scope, _) = rest.split_once('"').ok_or("the scope has no end")?;
-    let url = state.request_scope_upgrade(scope, CALLBACK).await?;
-    let back = sign_in(&url)?;
-    state.handle_callback_url(&back).await?;
-    state.into_authorization_manager().ok_or_else(|| "the manager is gone".into())
-}
-
-async fn connected(
-    manager: rmcp::transport::auth::AuthorizationManager,
-    url: &str,
-    mode: &str,
-) -> Result<Client, Failure> {
-    let http = AuthClient::new(reqwest::Client::new(), manager);
-    let config = StreamableHttpClientTransportConfig::with_uri(url);
-    let transport = StreamableHttpClientTransport::with_client(http, config);
-    Ok(().serve_with_lifecycle(transport, lifecycle(mode)?).await?)
+    let back = sign_in(&manager.request_scope_upgrade(scope).await?)?;
+    let back = AuthorizationCallback::from_redirect_url(&back)?;
+    manager.exchange_code_for_token_with_issuer(&back.code, &back.csrf_token, back.issuer.as_deref()).await?;
+    Ok(())
 }
 
 fn lifecycle(mode: &str) -> Result<ClientLifecycleMode, Failure> {
