@@ -12,29 +12,27 @@ const v1 = {
   ...(await load('@modelcontextprotocol/sdk/client/index.js')),
   ...(await load('@modelcontextprotocol/sdk/client/streamableHttp.js')),
   ...(await load('@modelcontextprotocol/sdk/client/auth.js')),
+  ...(await load('@modelcontextprotocol/sdk/types.js')),
 };
 const v2 = await load('@modelcontextprotocol/client');
 export const sdk = { v1, v2 };
 
-const CALLBACK = 'http://127.0.0.1:33999/callback';
-
-/** Everything an OAuth client must remember; the "browser" is `signIn`. */
+/** Everything an OAuth client must remember; `browser(url, user)` gives the URL the client is called back with. */
 export class Memory {
-  constructor(user) {
+  constructor(user, { browser = signIn, callback = 'http://127.0.0.1:33999/callback', refresh = false } = {}) {
     this.user = user;
+    this.browser = browser;
+    this.redirectUrl = callback;
+    this.grants = ['authorization_code', ...(refresh ? ['refresh_token'] : [])];
     this.asked = [];
-  }
-
-  get redirectUrl() {
-    return CALLBACK;
   }
 
   get clientMetadata() {
     return {
       client_name: 'interop',
       application_type: 'native',
-      grant_types: ['authorization_code', 'refresh_token'],
-      redirect_uris: [CALLBACK],
+      grant_types: this.grants,
+      redirect_uris: [this.redirectUrl],
       response_types: ['code'],
       token_endpoint_auth_method: 'none',
     };
@@ -82,7 +80,7 @@ export class Memory {
 
   /** What the client is called back with, after the user signed in. */
   async callback() {
-    const back = await signIn(this.asked.at(-1), this.user);
+    const back = await this.browser(this.asked.at(-1), this.user);
     if (back.searchParams.get('state') !== 'interop-state') throw new Error(`state was not kept: ${back}`);
     return back.searchParams;
   }
@@ -92,17 +90,20 @@ export class Memory {
  * A connected client of `version` ('v1' or 'v2'). The server has to refuse first; then the user signs in. `call` runs a
  * tool and, when the server asks for more scopes and the client goes to the user, signs in again and repeats the call.
  */
-export async function connect(version, url, user, { options = {}, fetch } = {}) {
+export async function connect(version, url, user, { memory = new Memory(user), options = {}, prepare = () => {} } = {}) {
   const { Client, StreamableHTTPClientTransport, UnauthorizedError } = sdk[version];
-  const memory = new Memory(user);
   const seen = [];
   const watched = async (input, init) => {
-    const response = await (fetch ?? globalThis.fetch)(input, init);
+    const response = await fetch(input, init);
     seen.push({ url: String(input?.url ?? input), method: init?.method ?? 'GET', status: response.status, headers: response.headers });
     return response;
   };
   const open = () => new StreamableHTTPClientTransport(new URL(url), { authProvider: memory, fetch: watched });
-  const build = () => new Client({ name: `interop-${version}`, version: '1.0.0' }, { capabilities: {}, ...options });
+  const build = () => {
+    const made = new Client({ name: `interop-${version}`, version: '1.0.0' }, { capabilities: {}, ...options });
+    prepare(made);
+    return made;
+  };
   const finish = async (transport) => {
     const back = await memory.callback();
     await (version === 'v1' ? transport.finishAuth(back.get('code')) : transport.finishAuth(back));
@@ -129,6 +130,15 @@ export async function connect(version, url, user, { options = {}, fetch } = {}) 
     }
   };
   return { call, client, memory, seen, transport, close: () => client.close() };
+}
+
+/** A client with a token in a header, as people paste it into a configuration: it cannot log in. */
+export async function pasted(version, url, token, options = {}) {
+  const { Client, StreamableHTTPClientTransport } = sdk[version];
+  const requestInit = { headers: { authorization: `Bearer ${token}` } };
+  const client = new Client({ name: `interop-${version}`, version: '1.0.0' }, { capabilities: {}, ...options });
+  await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit }));
+  return client;
 }
 
 /** The text of a tool result. */

@@ -7,7 +7,7 @@ import { stack } from './stack.mjs';
 export async function places() {
   const shown = await demo();
   const upstream = await fixture();
-  const { urls } = await stack({ fixture: { upstream: upstream.url, policy, scopes } });
+  const { issuer, urls } = await stack({ fixture: { upstream: upstream.url, policy, scopes } });
   return [
     {
       name: 'demo',
@@ -19,10 +19,11 @@ export async function places() {
       hides: /4111 1111 1111 1111|erika\.mustermann@example\.com/,
       write: { name: 'update_contact', arguments: { id: 'c-001', notes: 'Prefers to be called' } },
       wrote: /Prefers to be called/,
+      needs: 'crm:write',
       base: ['crm:read'],
       wide: ['crm:read', 'crm:write'],
       tools: ['get_contact', 'update_contact'],
-      eras: ['legacy', 'modern'],
+      token: async () => shown.users.find(({ name }) => name === 'ana').token,
     },
     {
       name: 'oidc-provider',
@@ -33,10 +34,11 @@ export async function places() {
       hides: /\u0000/,
       write: { name: 'greet', arguments: { name: 'interop' } },
       wrote: /Hello, interop!/,
+      needs: 'fixture:greet',
       base: ['fixture:use'],
       wide: ['fixture:greet', 'fixture:use'],
       tools: ['greet', 'test_simple_text'],
-      eras: ['legacy', 'modern'],
+      token: () => issuer.token(urls.fixture, 'fixture:use'),
     },
   ];
 }

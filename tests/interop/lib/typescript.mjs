@@ -1,6 +1,6 @@
 // The login of a TypeScript client, from the first refusal to the call that needed more.
-import { assert, suite } from './check.mjs';
-import { connect, words } from './client.mjs';
+import { assert, refused, suite } from './check.mjs';
+import { connect, pasted, words } from './client.mjs';
 import { places, sorted } from './places.mjs';
 
 export async function typescript(version, modes) {
@@ -36,9 +36,21 @@ export async function typescript(version, modes) {
           assert.match(text, place.wrote);
         });
         await check(`${at}: closes`, () => session.close());
+        await check(`${at}: a client that cannot log in again is shown the 403 and its text`, async () => {
+          const client = await pasted(version, place.url, await place.token(), options);
+          const error = await refused(() => client.callTool(place.write));
+          assert.match(describe(error), /403|[Ii]nsufficient/);
+          assert.match(describe(error), new RegExp(`${place.write.name} needs ${place.needs}`));
+          await client.close();
+        });
       }
     }
   });
+}
+
+/** What a client's user gets to see of an error. */
+function describe(error) {
+  return [error.message, error.code, error.status, error.data?.text, error.errorDescription].join(' ');
 }
 
 /** 401, the metadata at the resource's path, a registration, PKCE and the resource indicator. */

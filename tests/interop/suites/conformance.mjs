@@ -8,7 +8,7 @@ import { assert, suite } from '../lib/check.mjs';
 import { fixture, policy, scopes } from '../lib/fixture.mjs';
 import { forwarder } from '../lib/forwarder.mjs';
 import { certificates, folder, records } from '../lib/portcullis.mjs';
-import { installed, run } from '../lib/process.mjs';
+import { installed, run, stop } from '../lib/process.mjs';
 import { stack } from '../lib/stack.mjs';
 
 const REVISIONS = { '2025-11-25': 83, '2026-07-28': 197 };
@@ -73,12 +73,19 @@ await suite('conformance', async (check) => {
         assert.ok(different.length === 0, `${different.length} of ${direct[revision].size} differ:\n${different.join('\n')}`);
       }, 200_000);
     }
-    await check(`${how}: the audit has both lines of the calls, and no token`, async () => {
+    await forward.close();
+    await stop(proxy.program);
+    await check(`${how}: two audit lines for each call, no token in any, and the masks were on`, async () => {
       const text = fs.readFileSync(proxy.audit, 'utf8');
       assert.ok(!text.includes(token) && !text.includes(token.split('.')[2]), 'the audit holds a token');
-      const lines = records(proxy.audit);
-      assert.ok(lines.length > 300, `only ${lines.length} lines`);
+      const calls = new Map();
+      for (const { decision, event, request_id: id } of records(proxy.audit)) {
+        if (decision === 'allow') calls.set(id, [...(calls.get(id) ?? []), event]);
+      }
+      const odd = [...calls].filter(([, events]) => events.join() !== 'call,end');
+      assert.deepEqual(odd, []);
+      assert.ok(calls.size > 300, `only ${calls.size} calls`);
+      assert.match(text, /"mask[^}]*"mail"/);
     });
-    await forward.close();
   }
 }, { limit: 900_000 });
