@@ -12,6 +12,8 @@ export async function places() {
     {
       name: 'demo',
       url: shown.mcp_url,
+      tls: shown.mcp_url_tls,
+      ca: shown.ca_file,
       user: 'ana',
       read: { name: 'get_contact', arguments: { id: 'c-001' } },
       // The card keeps four digits, the address goes.

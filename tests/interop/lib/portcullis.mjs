@@ -17,18 +17,11 @@ export function folder() {
   return made;
 }
 
-/** Starts the demo on free ports; what it prints, and a way to mint tokens. */
+/** Starts the demo on free ports; what it prints. */
 export async function demo(...flags) {
-  const cwd = folder();
   const args = ['demo', '--format', 'json', '--listen', '127.0.0.1:0', ...flags];
-  const program = await start('demo', binary, args, { cwd, ready: /^\{.*"mcp_url".*\}$/ });
-  const facts = JSON.parse(program.ready[0]);
-  const mint = async (user) => {
-    const { code, stdout, stderr } = await run('mint', binary, ['token', 'mint', '--user', user], { cwd });
-    if (code !== 0) throw new Error(`token mint: ${code} ${stderr}`);
-    return stdout.trim();
-  };
-  return { ...facts, mint, cwd, program };
+  const program = await start('demo', binary, args, { cwd: folder(), ready: /^\{.*"mcp_url".*\}$/ });
+  return { ...JSON.parse(program.ready[0]), program };
 }
 
 /**

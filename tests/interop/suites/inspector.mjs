@@ -6,12 +6,14 @@ import { installed, run } from '../lib/process.mjs';
 
 await suite('inspector', async (check) => {
   const home = folder();
-  for (const place of await places()) {
+  const [shown, ...others] = await places();
+  const encrypted = { ...shown, name: 'demo over TLS', url: shown.tls, ca: shown.ca };
+  for (const place of [shown, encrypted, ...others]) {
     const token = await place.token();
     const inspect = (...args) => run('inspector', process.execPath, [
       installed('@modelcontextprotocol/inspector/clients/launcher/build/index.js'),
       '--cli', place.url, '--transport', 'http', '--header', `Authorization: Bearer ${token}`, ...args,
-    ], { env: { HOME: home, NO_COLOR: '1' } });
+    ], { env: { HOME: home, NO_COLOR: '1', ...(place.ca && { NODE_EXTRA_CA_CERTS: place.ca }) } });
     const pairs = (call) => Object.entries(call.arguments).flatMap(([name, value]) => ['--tool-arg', `${name}=${value}`]);
     const calls = (call) => inspect('--method', 'tools/call', '--tool-name', call.name, ...pairs(call));
     await check(`${place.name}: lists tools`, async () => {

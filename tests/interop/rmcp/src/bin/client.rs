@@ -51,7 +51,7 @@ async fn drive() -> Result<(), Failure> {
     let back = sign_in(&state.get_authorization_url().await?)?;
     state.handle_callback_url(&back).await?;
     let manager = state.into_authorization_manager().ok_or("the login left no manager")?;
-    let http = AuthClient::new(reqwest::Client::new(), manager);
+    let http = AuthClient::new(reqwest::Client::builder().timeout(LIMIT).build()?, manager);
     let manager = http.auth_manager.clone();
     let config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
     let transport = StreamableHttpClientTransport::with_client(http, config);
