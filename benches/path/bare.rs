@@ -66,10 +66,10 @@ impl Body for Kept {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if matches!(polled, Poll::Ready(None)) || polled.is_ready() && self.incoming.is_end_stream() {
-            if let Some((sender, pool)) = self.held.take() {
-                pool.borrow_mut().push(sender);
-            }
+        if (matches!(polled, Poll::Ready(None)) || polled.is_ready() && self.incoming.is_end_stream())
+            && let Some((sender, pool)) = self.held.take()
+        {
+            pool.borrow_mut().push(sender);
         }
         polled
     }

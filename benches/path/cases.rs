@@ -97,7 +97,7 @@ impl Case {
                 let progress = |at| {
                     format!(
                         r#""method":"notifications/progress","params":{{"progressToken":7,"progress":{at},"message":"{}"}}"#,
-                        TEXT[..150].trim()
+                        TEXT.get(..150).unwrap_or(TEXT).trim()
                     )
                 };
                 (true, (1..count).map(progress).chain([text(TEXT)]).collect())

@@ -7,7 +7,7 @@ use super::proxies::{First, Round};
 pub(crate) fn start(first: &[First]) {
     let best = |of: fn(&First) -> f64| first.iter().map(of).fold(f64::INFINITY, f64::min);
     let size = std::fs::metadata(env!("CARGO_BIN_EXE_portcullis")).map_or(0, |file| file.len());
-    println!("binary                {:>8.1} MB", size as f64 / 1e6);
+    println!("binary                {:>6}.{} MB", size / 1_000_000, size / 100_000 % 10);
     println!(
         "start to first answer {:>8.1} ms (2 workers, keys fetched, policy and masks compiled; best of {})",
         best(|first| first.millis),

@@ -493,7 +493,7 @@ fn a_line_that_nobody_waited_for_has_its_end() {
     let metrics = Arc::new(telemetry::metrics::Metrics::new("0", ""));
     let sinks = trail::Sinks::new(faked(&fake, OnAuditError::Block), metrics, server::drain::Drain::new());
     let address = "127.0.0.1:1".parse().unwrap();
-    let peer = Arc::new(server::Peer { address, certificate: None, local: address, secure: false });
+    let peer = Arc::new(server::Peer::new(address, address));
     let (head, ()) = http::Request::new(()).into_parts();
     let mut trail = trail::Trail::begin(&sinks, peer, &head);
     let caller = Arc::new(policy::tests::caller(""));

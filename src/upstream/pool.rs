@@ -54,9 +54,9 @@ impl Pool {
         if let Some((_, shelf)) = shelves.iter().find(|(known, _)| *known == id) {
             return Arc::clone(shelf);
         }
-        let shelf = Arc::default();
-        shelves.push((id, Arc::clone(&shelf)));
-        shelf
+        let empty = Arc::default();
+        shelves.push((id, Arc::clone(&empty)));
+        empty
     }
 }
 

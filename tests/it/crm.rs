@@ -151,7 +151,7 @@ async fn an_export_streams_row_by_row_and_stops_when_its_reader_goes() {
         while let Some(event) = client.event().await {
             last = event;
         }
-        assert!(last.contains("Exported") && !last.contains("@"), "{last}");
+        assert!(last.contains("Exported") && !last.contains('@'), "{last}");
         within("the export to finish", crm.journal().until(|entry| matches!(entry, Entry::ExportFinished))).await;
         for private in PRIVATE {
             assert!(!last.contains(private));
