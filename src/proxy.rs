@@ -12,7 +12,7 @@ use crate::auth::{self, Memo, Presented, Verifier};
 use crate::body::{self, Body};
 use crate::cors::{self, Origin};
 use crate::mask::Direction;
-use crate::mcp::{self, AdmitError, Era, Head, Known, Message, Revision, SubjectKind};
+use crate::mcp::{self, AdmitError, Head, Known, Revision};
 use crate::opened::{self, Ask};
 use crate::reject::Reject;
 use crate::reply::{self, Way};
@@ -134,9 +134,10 @@ async fn call(
     trail.identified(&caller);
     let session = opened::session_of(&snapshot.seals, &opened::binding(route, &caller), &head.headers, now);
     let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));
-    let ask = ask(worker, snapshot, route, negotiated, head, incoming, trail).await?;
+    let ask = ask(snapshot, route, negotiated, head, incoming, trail).await?;
     let opened = opened::open(&snapshot.seals, route, &head.headers, caller, session, ask, now)?;
     let permit = policy::authorize(&route.policy, opened)?;
+    let permit = mirrored(worker, route, permit).await?;
     let masked = mask::mask(&route.masks, &route.meta, permit)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
     let way = Way::new(worker, snapshot, route, &masked);
@@ -148,7 +149,6 @@ async fn call(
 
 /// What the client asks for: one message, a stream, or the end of a session.
 async fn ask(
-    worker: &Worker,
     snapshot: &Snapshot,
     route: &Route,
     negotiated: Option<Revision>,
@@ -169,7 +169,7 @@ async fn ask(
             let head = Head { headers: &head.headers, session: negotiated };
             let message = mcp::admit(&head, bytes, &known).inspect_err(|error| trail.misread(error))?;
             trail.admitted(&message);
-            Ok(Ask::Message(mirrored(worker, route, message).await?))
+            Ok(Ask::Message(message))
         }
         Method::GET if accepts_event_stream(head) => {
             trail.listens();
@@ -184,14 +184,12 @@ async fn ask(
     }
 }
 
-/// Checks `Mcp-Param-*` headers against the tool's schema, which only the upstream has.
-async fn mirrored(worker: &Worker, route: &Route, message: Message) -> Result<Message, AdmitError> {
-    let Some((SubjectKind::Tool, tool)) = message.subject().filter(|_| message.era() == Era::Modern) else {
-        return Ok(message);
-    };
+/// Checks `Mcp-Param-*` headers against the tool's schema, which only the upstream has; asked for calls that may be made.
+async fn mirrored(worker: &Worker, route: &Route, permit: policy::Permit) -> Result<policy::Permit, AdmitError> {
+    let Some(tool) = permit.modern_tool() else { return Ok(permit) };
     match worker.catalog.mirrors(&worker.pool, route, tool).await {
-        Some(mirrors) => message.mirrored_by(mirrors),
-        None => Ok(message),
+        Some(mirrors) => permit.mirrored_by(mirrors),
+        None => Ok(permit),
     }
 }
 

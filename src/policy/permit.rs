@@ -8,8 +8,9 @@ use super::{Decision, OnDeny, Operation, Policy};
 use crate::auth::Caller;
 use crate::json::{Kind, Value};
 use crate::mcp::methods::{self, RESOURCES_READ, Sender, TASKS_GET};
+use crate::mcp::mirror::Mirror;
 use crate::mcp::session::EventId;
-use crate::mcp::{Access, Message, MessageShape, Method, SubjectKind, names};
+use crate::mcp::{Access, AdmitError, Era, Message, MessageShape, Method, SubjectKind, names};
 use crate::opened::{Ask, Opened};
 use crate::reply::Way;
 
@@ -52,6 +53,26 @@ impl Permit {
     /// The rule that allowed it; `None` for what every authenticated caller may do.
     pub const fn rule(&self) -> Option<&Arc<str>> {
         self.rule.as_ref()
+    }
+
+    /// The tool a call of 2026-07-28 names: what headers must repeat is in its schema.
+    pub(crate) fn modern_tool(&self) -> Option<&str> {
+        match &self.opened.ask {
+            Ask::Message(message) if message.era() == Era::Modern => match message.subject() {
+                Some((SubjectKind::Tool, tool)) => Some(tool),
+                _ => None,
+            },
+            Ask::Close | Ask::Listen | Ask::Message(_) => None,
+        }
+    }
+
+    /// The same, if its headers repeat what the tool's schema wants repeated.
+    pub(crate) fn mirrored_by(mut self, mirrors: Arc<[Mirror]>) -> Result<Self, AdmitError> {
+        self.opened.ask = match self.opened.ask {
+            Ask::Message(message) => Ask::Message(message.mirrored_by(mirrors)?),
+            other @ (Ask::Close | Ask::Listen) => other,
+        };
+        Ok(self)
     }
 
     /// The request, for the next stage.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::{Value, json};
 
-use crate::support::{Ask, Process, Setup, Upstream, json_answer, token_of, until};
+use crate::support::{Ask, Process, Setup, Upstream, decisions, json_answer, token_of, until};
 
 fn search(token: &str) -> Ask {
     Ask::call("2026-07-28", "search_contacts", &json!({ "query": "x" })).token(token)
@@ -28,7 +28,7 @@ async fn the_decision_is_written_before_the_upstream_hears_of_it_and_the_end_bef
         let answer = proxy.ask(&search(&token)).await;
         let request_id = answer.header("x-request-id").unwrap();
         let before = seen.lock().unwrap().pop().unwrap();
-        let lines: Vec<Value> = before.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines = decisions(&before);
         assert_eq!(lines.len(), 2 * at + 1);
         let call = lines.last().unwrap();
         assert_eq!((&call["event"], &call["request_id"]), (&json!("call"), &json!(request_id)));
@@ -150,7 +150,8 @@ async fn nobody_can_write_a_line_of_their_own() {
         }
     }
     let text = proxy.folder.read("audit.jsonl");
-    assert_eq!(text.lines().count(), count);
+    assert_eq!(decisions(&text).len(), count);
+    assert_eq!(text.lines().count(), count + 1, "the start of the process has a line too");
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "a control character");
     for bad in ['\u{2028}', '\u{2029}', '\u{202e}'] {
         assert!(!text.contains(bad), "{bad:?}");
@@ -239,7 +240,7 @@ async fn a_process_killed_behind_its_answer_has_lost_no_line() {
         assert_eq!(process.ended().await, None);
         let text = folder.read("audit.jsonl");
         assert!(text.ends_with('\n'));
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines = decisions(&text);
         for id in &answered {
             let events: Vec<_> =
                 lines.iter().filter(|line| line["request_id"] == **id).map(|line| &line["event"]).collect();

@@ -217,7 +217,9 @@ async fn sighup_reloads_and_sigterm_drains_and_ends_with_zero() {
     process.log_line("drained: 1 call finished, 0 streams closed").await;
     assert_eq!(process.ended().await, Some(0));
     let lines = folder.read("audit.jsonl");
-    assert!(lines.lines().last().unwrap().contains("\"event\":\"end\""), "{lines}");
+    let events: Vec<_> =
+        lines.lines().rev().filter_map(|line| line.split("\"event\":").nth(1)?.split(',').next()).collect();
+    assert_eq!(events[..2], ["\"stop\"", "\"end\""], "{lines}");
 }
 
 #[tokio::test]

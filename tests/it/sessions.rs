@@ -266,7 +266,9 @@ async fn a_session_opened_on_a_stream_speaks_the_revision_that_was_settled() {
         let session = answer.header("mcp-session-id").unwrap();
         upstream.take();
         assert_eq!(proxy.ask(&list(&token, session).without("MCP-Protocol-Version")).await.status, 200);
-        assert_eq!(upstream.take()[0].header("mcp-protocol-version").as_deref(), Some(settled));
+        // The oldest of them has no such header yet.
+        let stated = Some(settled).filter(|settled| *settled != "2025-03-26");
+        assert_eq!(upstream.take()[0].header("mcp-protocol-version").as_deref(), stated);
     }
 }
 

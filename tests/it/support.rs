@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(crate) use ask::Ask;
 pub(crate) use folder::Folder;
 pub(crate) use process::Process;
-pub(crate) use proxy::{Proxy, Setup, token_of};
+pub(crate) use proxy::{Proxy, Setup, decisions, token_of};
 pub(crate) use upstream::{Driver, Heard, Upstream, events, json_answer, raw_answer};
 pub(crate) use wire::{Answer, Client};
 

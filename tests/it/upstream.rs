@@ -117,7 +117,7 @@ async fn chunked_requests_and_their_trailers_leave_framed_by_length() {
     let answer = client.answer().await.unwrap();
     proxy.check(&answer);
     assert_eq!(answer.status, 200, "{answer:?}");
-    only(&upstream, &ask, &[]);
+    only(&upstream, &ask, &[("mcp-protocol-version", "2025-11-25")]);
 }
 
 #[tokio::test]
@@ -145,7 +145,8 @@ async fn each_kind_of_upstream_auth_shows_the_proxys_own_credential() {
         proxy.keep_secret("of-the-proxy".to_owned());
         let ask = Ask::legacy("tools/list", &json!({})).token(&proxy.token("ana"));
         assert_eq!(proxy.ask(&hostile(ask.clone())).await.status, 200);
-        only(&upstream, &ask, header.as_slice());
+        let version = ("mcp-protocol-version", "2025-11-25");
+        only(&upstream, &ask, &header.into_iter().chain([version]).collect::<Vec<_>>());
         proxy.assert_not_kept("of-the-proxy").await;
     }
 }
@@ -482,8 +483,8 @@ async fn notifications_are_accepted_without_a_word() {
     let ask = Ask::post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).token(&proxy.token("ana"));
     for (answer, status) in [
         (raw_answer(202, "X-Inside: 1\r\n", b""), 202),
-        (json(r#"{"inside":1}"#), 200),
-        ("HTTP/1.1 204 No Content\r\n\r\n".into(), 204),
+        (json(r#"{"inside":1}"#), 202),
+        ("HTTP/1.1 204 No Content\r\n\r\n".into(), 202),
     ] {
         *next.lock().unwrap() = answer;
         let got = proxy.ask(&ask).await;
@@ -587,4 +588,59 @@ async fn a_server_without_a_standing_stream_says_so() {
     let answer = proxy.ask(&listen).await;
     assert_eq!(answer.status, 405, "{answer:?}");
     assert_eq!(upstream.take()[0].names(), ["accept", "accept-encoding", "host"]);
+}
+
+/// What the proxy asks for itself shows its own credential and nothing of any caller, and is asked once.
+#[tokio::test]
+async fn the_schema_of_a_tool_says_which_arguments_headers_repeat() {
+    let upstream = Upstream::plain().await;
+    let schema =
+        json!({ "type": "object", "properties": { "region": { "type": "string", "x-mcp-header": "Region" } } });
+    upstream.offer(&json!([{ "name": "search_contacts", "inputSchema": schema }]));
+    let setup = Setup::new(upstream.url()).file("secret", "of-the-proxy");
+    let setup = setup.server("upstream_auth = { type = \"bearer\", token = { file = \"secret\" } }");
+    let proxy = setup.start().await;
+    let token = proxy.token("ana");
+    let call = || Ask::call("2026-07-28", "search_contacts", &json!({ "region": "emea" })).token(&token);
+    for (name, ask, status) in [
+        ("repeated", call().header("Mcp-Param-Region", "emea"), 200),
+        ("encoded", call().header("Mcp-Param-Region", "=?base64?ZW1lYQ==?="), 200),
+        ("left out", call(), 400),
+        ("another", call().header("Mcp-Param-Region", "amer"), 400),
+        ("another case", call().header("Mcp-Param-Region", "EMEA"), 400),
+        ("one nobody declared", call().header("Mcp-Param-Region", "emea").header("Mcp-Param-Odd", "x"), 200),
+    ] {
+        let answer = proxy.ask(&hostile(ask)).await;
+        assert_eq!(answer.status, status, "{name} {answer:?}");
+        if status == 400 {
+            assert_eq!(answer.json()["error"]["code"], -32020, "{name}");
+        }
+        assert_eq!(upstream.take().len(), usize::from(status == 200), "{name}");
+    }
+    let [asked] = upstream.listings().try_into().unwrap();
+    assert_eq!(
+        asked.names(),
+        [
+            "accept",
+            "accept-encoding",
+            "authorization",
+            "content-length",
+            "content-type",
+            "host",
+            "mcp-method",
+            "mcp-protocol-version"
+        ]
+    );
+    assert_eq!(asked.header("authorization").as_deref(), Some("Bearer of-the-proxy"));
+}
+
+/// The proxy asks nothing on behalf of a call that is not going to be made.
+#[tokio::test]
+async fn a_denied_call_makes_the_proxy_ask_nothing() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    for tool in ["delete_contact", "update_contact", "no_such_tool"] {
+        proxy.ask(&Ask::call("2026-07-28", tool, &json!({})).token(&proxy.token("ana"))).await;
+    }
+    assert_eq!((upstream.take().len(), upstream.listings().len()), (0, 0));
 }

@@ -228,10 +228,9 @@ impl Proxy {
         answer.header("mcp-session-id").expect("no session").to_owned()
     }
 
-    /// The audit log so far, line by line.
+    /// The audit log so far, line by line, without what the process says of itself.
     pub(crate) fn audit(&self) -> Vec<Value> {
-        let text = self.folder.read("audit.jsonl");
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
+        decisions(&self.folder.read("audit.jsonl"))
     }
 
     /// Whether the secret is in the audit log or in the metrics.
@@ -255,6 +254,12 @@ impl Proxy {
     pub(crate) async fn ended(&mut self) {
         within("the drain", &mut self.ended).await.unwrap();
     }
+}
+
+/// The lines of an audit log that tell of requests.
+pub(crate) fn decisions(log: &str) -> Vec<Value> {
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")));
+    lines.filter(|line: &Value| line.get("decision").is_some()).collect()
 }
 
 /// The claims of a token of ana (crm:read), max (crm:read and crm:write) or anyone else (none) for the sample server.

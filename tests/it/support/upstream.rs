@@ -52,6 +52,12 @@ impl Heard {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// Whether the proxy asks what tools there are, for no client.
+    fn is_own_question(&self) -> bool {
+        let message = self.json();
+        message["id"] == 0 && message["method"] == "tools/list"
+    }
+
     /// The JSON-RPC id as JSON text.
     pub(crate) fn id(&self) -> String {
         self.json().get("id").unwrap_or(&Value::Null).to_string()
@@ -136,6 +142,9 @@ type Script = Arc<dyn Fn(Heard, Connection) -> Act + Send + Sync>;
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
+    /// What the proxy asked for itself, and what it is told then.
+    listings: Arc<Mutex<Vec<Heard>>>,
+    tools: Arc<Mutex<String>>,
     count: watch::Sender<usize>,
 }
 
@@ -167,8 +176,13 @@ impl Upstream {
         A: Future<Output = Option<Connection>> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let upstream =
-            Self { address: listener.local_addr().unwrap(), heard: Arc::default(), count: watch::Sender::new(0) };
+        let upstream = Self {
+            address: listener.local_addr().unwrap(),
+            heard: Arc::default(),
+            listings: Arc::default(),
+            tools: Arc::new(Mutex::new("[]".to_owned())),
+            count: watch::Sender::new(0),
+        };
         let script: Script = Arc::new(move |heard, connection| Box::pin(script(heard, connection)));
         let serving = upstream.clone();
         tokio::spawn(async move {
@@ -182,6 +196,13 @@ impl Upstream {
 
     async fn converse(self, mut connection: Connection, script: Script) {
         while let Some(heard) = connection.request().await {
+            if heard.is_own_question() {
+                self.listings.lock().unwrap().push(heard.clone());
+                let tools = self.tools.lock().unwrap().clone();
+                let answer = format!(r#"{{"jsonrpc":"2.0","id":0,"result":{{"tools":{tools},"ttlMs":60000}}}}"#);
+                connection.send(json_answer(200, &answer)).await;
+                continue;
+            }
             self.heard.lock().unwrap().push(heard.clone());
             self.count.send_modify(|count| *count += 1);
             match script(heard, connection).await {
@@ -235,7 +256,17 @@ impl Upstream {
         format!("http://{}/mcp", self.address)
     }
 
-    /// Every request since the last time.
+    /// The tools it offers to the proxy itself.
+    pub(crate) fn offer(&self, tools: &Value) {
+        *self.tools.lock().unwrap() = tools.to_string();
+    }
+
+    /// Every question the proxy asked for itself.
+    pub(crate) fn listings(&self) -> Vec<Heard> {
+        self.listings.lock().unwrap().clone()
+    }
+
+    /// Every request since the last time, but for the proxy's own questions.
     pub(crate) fn take(&self) -> Vec<Heard> {
         std::mem::take(&mut *self.heard.lock().unwrap())
     }
