@@ -59,6 +59,8 @@ pub enum Reject {
     Session(#[from] NoSession),
     #[error("token: {0}")]
     Token(#[from] VerifyError),
+    #[error("audit: {0}, after the call was made")]
+    Unrecorded(AuditError),
     #[error("upstream: {0}")]
     Upstream(#[from] UpstreamError),
 }
@@ -99,7 +101,7 @@ impl Reject {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Admit(error) => error.kind(),
-            Self::Audit(_) => "audit_unavailable",
+            Self::Audit(_) | Self::Unrecorded(_) => "audit_unavailable",
             Self::Authority(_) | Self::Host => "host_refused",
             Self::Blocked { .. } => "blocked",
             Self::Body(ReadError::TooLarge { .. }) => "body_too_large",

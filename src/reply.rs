@@ -258,7 +258,7 @@ async fn json(way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Bod
     let ending = Ending { http: status.as_u16(), code: answer.code, tool_error: answer.tool_error, error: None };
     if let Err(refused) = trail.end(ending).await {
         let (error, trail) = *refused;
-        return Err(Box::new((error.into(), trail)));
+        return Err(Box::new((Reject::Unrecorded(error), trail)));
     }
     let mut response = Response::new(Body::full(answer.bytes));
     *response.status_mut() = status;
@@ -276,7 +276,7 @@ async fn json(way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Bod
 async fn accepted(status: StatusCode, trail: Trail) -> Result<Response<Body>, Box<(Reject, Trail)>> {
     let status = if trail.http_method == Method::POST { StatusCode::ACCEPTED } else { status };
     let ending = Ending { http: status.as_u16(), code: None, tool_error: false, error: None };
-    trail.end(ending).await.map_err(|refused| Box::new((refused.0.into(), refused.1)))?;
+    trail.end(ending).await.map_err(|refused| Box::new((Reject::Unrecorded(refused.0), refused.1)))?;
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
     Ok(response)

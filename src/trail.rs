@@ -344,9 +344,14 @@ impl Trail {
 
     /// Ends the request: the line is written when this returns. The trail comes back where it could not be.
     pub(crate) async fn end(mut self, ending: Ending) -> Result<(), Box<(AuditError, Self)>> {
+        let stage = self.stage;
         match self.conclude(&ending, None).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(Box::new((error, self))),
+            Err(error) => {
+                // What is tried next is another end of the same call, not a call that was refused.
+                self.stage = stage;
+                Err(Box::new((error, self)))
+            }
         }
     }
 

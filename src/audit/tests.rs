@@ -484,14 +484,12 @@ fn kinds_of_failure_are_bounded() {
     assert!(counted[63].server.is_none());
 }
 
-/// A request whose client hangs up while its decision is being written.
-#[test]
-fn a_line_that_nobody_waited_for_has_its_end() {
+/// A request of a GET stream, masked, and the trail that is told of it.
+fn masked(fake: &Arc<Mutex<Fake>>) -> (crate::trail::Trail, crate::mask::Masked) {
     use crate::{mask, opened, policy, server, telemetry, trail};
 
-    let fake = Fake::new();
     let metrics = Arc::new(telemetry::metrics::Metrics::new("0", ""));
-    let sinks = trail::Sinks::new(faked(&fake, OnAuditError::Block), metrics, server::drain::Drain::new());
+    let sinks = trail::Sinks::new(faked(fake, OnAuditError::Block), metrics, server::drain::Drain::new());
     let address = "127.0.0.1:1".parse().unwrap();
     let peer = Arc::new(server::Peer::new(address, address));
     let (head, ()) = http::Request::new(()).into_parts();
@@ -507,10 +505,37 @@ fn a_line_that_nobody_waited_for_has_its_end() {
         splice: json::Splice::new(),
     };
     let permit = policy::authorize(&policy::Policy::default(), opened).unwrap();
-    let masked = mask::mask(&mask::Masks::compile(Vec::new()).unwrap(), &[], permit).unwrap();
-    assert!(decided(&mut trail, masked).now_or_never().is_none());
+    (trail, mask::mask(&mask::Masks::compile(Vec::new()).unwrap(), &[], permit).unwrap())
+}
+
+fn events(fake: &Mutex<Fake>) -> Vec<String> {
+    let lines = lines(&fake.lock().unwrap().bytes);
+    lines
+        .iter()
+        .map(|line| format!("{} {}", line["event"].as_str().unwrap(), line["decision"].as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_line_that_nobody_waited_for_has_its_end() {
+    let fake = Fake::new();
+    let (mut trail, masked) = masked(&fake);
+    assert!(decided(&mut trail, masked).now_or_never().is_none(), "the client hangs up here");
     drop(trail);
-    let events: Vec<_> =
-        lines(&fake.lock().unwrap().bytes).iter().map(|line| line["event"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(events, ["call", "end"]);
+    assert_eq!(events(&fake), ["call allow", "end allow"]);
+}
+
+#[tokio::test]
+async fn an_end_that_could_not_be_written_makes_no_refusal_of_the_call() {
+    let fake = Fake::new();
+    let (mut trail, masked) = masked(&fake);
+    decided(&mut trail, masked).await.unwrap();
+    let room = fake.lock().unwrap().bytes.len();
+    fake.lock().unwrap().room = room;
+    let ending = crate::trail::Ending { http: 200, code: None, tool_error: false, error: None };
+    let (error, trail) = *trail.end(ending).await.unwrap_err();
+    fake.lock().unwrap().room = usize::MAX;
+    let response = trail.refuse(&crate::reject::Reject::Unrecorded(error)).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(events(&fake), ["call allow", "end allow"]);
 }

@@ -57,6 +57,7 @@ impl Reject {
                 None => error(401, UNAUTHENTICATED, problem.description())
                     .challenge(asked.challenges.map(|challenges| challenges.invalid(problem.description()))),
             },
+            Self::Unrecorded(_) => error(503, UNAVAILABLE, "The call was made, but how it ended could not be recorded"),
             Self::Upstream(problem) if problem.is_timeout() => {
                 error(504, UPSTREAM_LATE, "The upstream server did not answer in time")
             }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use super::outbound::listing;
 use super::{Pool, UpstreamId};
@@ -51,7 +52,9 @@ impl Catalog {
     /// are passed on as an intermediary passes those it does not recognise (2026-07-28, "Intermediaries").
     pub async fn mirrors(&self, pool: &Pool, route: &Route, tool: &str) -> Option<Arc<[Mirror]>> {
         let tools = self.listed(route);
-        let tools = tools.get_or_init(|| async { ask(pool, route).await.unwrap_or_default() }).await;
+        // All calls of this worker wait for it: a listing that trickles is none.
+        let asked = || timeout(route.upstream.timeouts().first_byte, ask(pool, route));
+        let tools = tools.get_or_init(|| async { asked().await.ok().flatten().unwrap_or_default() }).await;
         tools.mirrors.get(tool).cloned()
     }
 
