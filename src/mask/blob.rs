@@ -1,27 +1,48 @@
 //! Text in base64: `blob` and `data` members and data URLs, decoded, masked and encoded again.
 
-use data_encoding::BASE64;
+use std::sync::LazyLock;
+
+use data_encoding::{BASE64, BASE64_NOPAD, Encoding};
 
 use super::Blocked;
 
 /// What goes before base64 in a data URL (RFC 2397).
 const MARK: &[u8] = b";base64,";
 
-/// The printable text strict base64 (RFC 4648 section 4) stands for; `None` for anything else.
+/// The printable text that base64 (RFC 4648 sections 4 and 5) stands for; `None` for anything else.
+///
+/// As lax as any reader: characters of no alphabet, line breaks above all, are passed over, and padding may be missing.
 pub(super) fn decode(encoded: &str) -> Option<String> {
     const HEAD: usize = 64;
-    if encoded.is_empty() || !encoded.len().is_multiple_of(4) {
-        return None;
-    }
     // Pictures and sound show in their first bytes; they need not be decoded whole.
-    if let Some(head) = encoded.as_bytes().get(..HEAD)
-        && !BASE64.decode(head).is_ok_and(|head| head.iter().all(|byte| is_printable(*byte)))
-        && encoded.len() > HEAD
-    {
+    let head: Vec<u8> = symbols(encoded).take(HEAD).collect();
+    if !lax(&head)?.iter().all(|byte| is_printable(*byte)) {
         return None;
     }
-    let text = String::from_utf8(BASE64.decode(encoded.as_bytes()).ok()?).ok()?;
-    text.chars().all(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r')).then_some(text)
+    let text = String::from_utf8(lax(&symbols(encoded).collect::<Vec<_>>())?).ok()?;
+    (!text.is_empty() && text.chars().all(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r'))).then_some(text)
+}
+
+/// The characters of either alphabet, as those of the first.
+fn symbols(encoded: &str) -> impl Iterator<Item = u8> {
+    encoded.bytes().filter_map(|byte| match byte {
+        b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        byte if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/') => Some(byte),
+        _ => None,
+    })
+}
+
+/// What `symbols` stand for, whatever the bits behind the last byte are.
+fn lax(symbols: &[u8]) -> Option<Vec<u8>> {
+    static ENCODING: LazyLock<Option<Encoding>> = LazyLock::new(|| {
+        let mut specification = BASE64_NOPAD.specification();
+        specification.check_trailing_bits = false;
+        specification.encoding().ok()
+    });
+    // One character more than whole bytes stand for.
+    let whole = symbols.len() - usize::from(symbols.len() % 4 == 1);
+    ENCODING.as_ref()?.decode(&symbols[..whole]).ok()
 }
 
 const fn is_printable(byte: u8) -> bool {
@@ -78,10 +99,26 @@ mod tests {
     fn decodes_only_printable_text() {
         assert_eq!(decode(&encode("ana@example.com\n")).as_deref(), Some("ana@example.com\n"));
         assert_eq!(decode(&encode(&"ña ".repeat(60))), Some("ña ".repeat(60)));
-        for refused in
-            ["", "abc", "YW5h=A==", "YW5hQGV4YW1wbGUuY29t!", "AAAA", "/9j/4AAQSkZJRg==", "YW5hQGV4YW1wbGUuY29"]
-        {
+        for refused in ["", "=", "a", "abc", "AAAA", "/9j/4AAQSkZJRg==", "a picture's caption"] {
             assert_eq!(decode(refused), None, "{refused}");
+        }
+    }
+
+    /// Python's `encodebytes` breaks lines, and readers of the other spellings are as common as their writers.
+    #[test]
+    fn decodes_whatever_some_reader_does() {
+        let text = "mail ana@example.com, ana@example.org or ana@example.net about it ~~~ ???";
+        let strict = encode(text);
+        let (head, tail) = strict.split_at(40);
+        let spellings = [
+            format!("{head}\n{tail}\n"),
+            format!("{head}\r\n {tail}"),
+            format!("{head}!{tail}"),
+            strict.trim_end_matches('=').to_owned(),
+            strict.replace('+', "-").replace('/', "_"),
+        ];
+        for spelling in spellings {
+            assert_eq!(decode(&spelling).as_deref(), Some(text), "{spelling}");
         }
     }
 
