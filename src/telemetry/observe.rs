@@ -20,7 +20,9 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
     );
     if let Some(Reject::Token(error)) = reject {
         tracing::debug!(request_id = %trail.request_id, %error, "token refused");
-    } else if let Some(reject @ (Reject::Reply(_) | Reject::Upstream(_) | Reject::Audit(_))) = reject {
+    } else if let Some(reject @ (Reject::Reply(_) | Reject::Upstream(_) | Reject::Audit(_) | Reject::Unrecorded(_))) =
+        reject
+    {
         tracing::warn!(request_id = %trail.request_id, error = %reject, "request failed");
     }
     let Some(recorder) = trail.recorder() else { return };
