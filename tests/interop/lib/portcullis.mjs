@@ -17,11 +17,17 @@ export function folder() {
   return made;
 }
 
-/** Starts the demo on free ports; what it prints. */
+/** Starts the demo on free ports; what it prints, and its command to mint a token. */
 export async function demo(...flags) {
+  const cwd = folder();
   const args = ['demo', '--format', 'json', '--listen', '127.0.0.1:0', ...flags];
-  const program = await start('demo', binary, args, { cwd: folder(), ready: /^\{.*"mcp_url".*\}$/ });
-  return { ...JSON.parse(program.ready[0]), program };
+  const program = await start('demo', binary, args, { cwd, ready: /^\{.*"mcp_url".*\}$/ });
+  const mint = async (user) => {
+    const { code, stdout, stderr } = await run('mint', binary, ['token', 'mint', '--user', user], { cwd });
+    if (code !== 0) throw new Error(`token mint ended with ${code}: ${stderr}`);
+    return stdout.trim();
+  };
+  return { ...JSON.parse(program.ready[0]), mint, program };
 }
 
 /**
