@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Ask, Heard, Proxy, Setup, Upstream, events, json_answer, raw_answer};
 
 const OPEN: &str = "[policy]\nname = \"open\"\n[[rule]]\nid = \"all\"\ntools = [\"**\"]\nresources = [\"**\"]\n\
-                    resource_templates = [\"**\"]\nprompts = [\"**\"]\n";
+                    resource_templates = [\"**\"]\nprompts = [\"**\"]\n\
+                    [[rule]]\nid = \"asks\"\n\
+                    methods = [\"elicitation/create\", \"roots/list\", \"sampling/createMessage\"]\n";
 
 fn folder(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora").join(name);
