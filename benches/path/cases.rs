@@ -46,7 +46,7 @@ pub(crate) const CASES: [Case; 6] = [
         name: "sse-1-event",
         tool: Some("list_invoices"),
         shape: Shape::Events(1),
-        expect: "event: message",
+        expect: "Quarterly review",
         reject: "isError\":true",
     },
     Case {

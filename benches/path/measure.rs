@@ -52,7 +52,11 @@ pub(crate) fn callgrind_count(pid: u32, out: &Path) -> f64 {
 }
 
 fn callgrind_control(flag: &str, pid: u32) {
-    let status = Command::new("callgrind_control").args([flag, &pid.to_string()]).stdout(Stdio::null()).status();
+    let status = Command::new("callgrind_control")
+        .args([flag, &pid.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     assert!(status.unwrap().success(), "callgrind_control");
 }
 
