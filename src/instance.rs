@@ -26,6 +26,7 @@ use crate::server::drain::{self, Drain, Signal, Summary, Times};
 use crate::server::tls::Tls;
 use crate::server::{self, Bound};
 use crate::snapshot::{Kept, Live, Snapshot};
+use crate::state::State;
 use crate::telemetry::metrics::Metrics;
 use crate::trail::Sinks;
 use crate::upstream::{Catalog, Pool};
@@ -103,6 +104,7 @@ impl Instance {
             drain: drain.clone(),
             live: live.clone(),
             metrics: metrics.clone(),
+            state: Arc::default(),
             verifier: verifier.clone(),
         };
         let addresses = bound.addresses().to_vec();
@@ -170,6 +172,7 @@ struct Workers {
     drain: Drain,
     live: Arc<Live>,
     metrics: Arc<Metrics>,
+    state: Arc<State>,
     verifier: Arc<Verifier>,
 }
 
@@ -184,6 +187,7 @@ impl Workers {
             pool: Pool::new(),
             catalog: Catalog::new(),
             sinks: Sinks::new(lane, self.metrics.clone(), self.drain.clone()),
+            state: self.state.clone(),
         });
         tick(worker.clone(), self.drain.clone());
         worker

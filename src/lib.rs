@@ -70,6 +70,7 @@ pub mod seal;
 pub mod secret;
 pub mod server;
 pub mod snapshot;
+pub mod state;
 pub mod telemetry;
 pub mod trail;
 pub mod upstream;

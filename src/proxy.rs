@@ -19,6 +19,7 @@ use crate::reply::{self, Way};
 use crate::route::{Found, Route};
 use crate::server::{Peer, authority_of};
 use crate::snapshot::{Live, Snapshot};
+use crate::state::State;
 use crate::trail::{Sinks, Trail};
 use crate::upstream::{self, Answer, Catalog, Pool};
 use crate::{audit, json, mask, policy};
@@ -40,6 +41,8 @@ pub struct Worker {
     pub catalog: Catalog,
     /// Audit, metrics and log.
     pub sinks: Arc<Sinks>,
+    /// What was used once, and whose tasks are whose, in the whole process.
+    pub state: Arc<State>,
 }
 
 /// Answers one request. Whatever happens, the answer carries the request id that audit and log know it by.

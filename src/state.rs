@@ -1,0 +1,28 @@
+//! What no sealed value can hold, because it is about what others hold too: which values were used, and whose a task is.
+//!
+//! In memory, of this process, bounded. What is full refuses or forgets in the safe direction, and only for those callers
+//! that share a part with whoever filled it.
+
+mod once;
+mod tasks;
+
+pub use once::{Once, SpendError};
+pub use tasks::Tasks;
+
+/// Most requests of one process whose state can be spent within its lifetime: about 8 MB.
+const MOST_SPENT: usize = 128 * 1024;
+
+/// The sets of one process; they outlive a reload.
+#[derive(Debug)]
+pub struct State {
+    /// Request states that were brought back.
+    pub spent: Once,
+    /// Tasks that were handed out.
+    pub tasks: Tasks,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { spent: Once::with_room(MOST_SPENT), tasks: Tasks::default() }
+    }
+}

@@ -1,0 +1,185 @@
+use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::digest;
+use thiserror::Error;
+
+use crate::clock::Timestamp;
+
+/// Parts of the room, each with a lock of its own; who fills one leaves the others.
+const PARTS: usize = 64;
+
+/// Values that may be used once: each is remembered until it could not be used any more anyway.
+///
+/// A value belongs to an owner, and an owner to one of a fixed number of parts. A full part takes nothing more, so that
+/// nothing is used twice; the owners of the other parts do not notice.
+#[derive(Debug)]
+pub struct Once {
+    parts: Box<[Mutex<Part>]>,
+    /// Most entries of one part.
+    room: usize,
+    hasher: RandomState,
+}
+
+/// Why a value cannot be used.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum SpendError {
+    /// No room to remember it by.
+    #[error("no room to remember another used value")]
+    Full,
+    /// Used before.
+    #[error("used before")]
+    Spent,
+}
+
+/// 128 bits of the SHA-256 over owner and value.
+type Mark = [u8; 16];
+
+#[derive(Debug, Default)]
+struct Part {
+    /// When each can be forgotten, in seconds.
+    until: HashMap<Mark, i64>,
+    /// The same by time; of a value that was given back more than once.
+    order: BinaryHeap<Reverse<(i64, Mark)>>,
+}
+
+impl Once {
+    /// Room for about that many values in all.
+    pub fn with_room(entries: usize) -> Self {
+        let parts = (0..PARTS).map(|_| Mutex::default()).collect();
+        Self { parts, room: entries.div_ceil(PARTS), hasher: RandomState::new() }
+    }
+
+    /// Uses `value`, which nobody accepts from `until` on; an error if it was used before, or if that cannot be told later.
+    pub fn spend(&self, owner: &[u8], value: &[u8], until: Timestamp, now: Timestamp) -> Result<(), SpendError> {
+        let (until, now) = (until.unix_seconds(), now.unix_seconds());
+        let mut part = self.part(owner);
+        part.forget(now);
+        let full = part.order.len() >= self.room;
+        match part.until.entry(mark(owner, value)) {
+            Entry::Occupied(_) => return Err(SpendError::Spent),
+            Entry::Vacant(_) if full => return Err(SpendError::Full),
+            Entry::Vacant(vacant) => vacant.insert(until),
+        };
+        part.order.push(Reverse((until, mark(owner, value))));
+        Ok(())
+    }
+
+    /// Takes a use back that had no effect.
+    pub fn give_back(&self, owner: &[u8], value: &[u8]) {
+        self.part(owner).until.remove(&mark(owner, value));
+    }
+
+    /// How many values are remembered.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| lock(part).until.len()).sum()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn part(&self, owner: &[u8]) -> MutexGuard<'_, Part> {
+        let at = self.hasher.hash_one(owner) % PARTS as u64;
+        lock(&self.parts[usize::try_from(at).unwrap_or(0)])
+    }
+}
+
+impl Part {
+    fn forget(&mut self, now: i64) {
+        while let Some(Reverse((until, mark))) = self.order.peek().copied()
+            && until <= now
+        {
+            self.order.pop();
+            self.until.remove(&mark);
+        }
+    }
+}
+
+/// A part is whole after every line of [`Once::spend`] but the last, and then only remembers too long.
+fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn mark(owner: &[u8], value: &[u8]) -> Mark {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&u64::try_from(owner.len()).unwrap_or(u64::MAX).to_be_bytes());
+    context.update(owner);
+    context.update(value);
+    context.finish().as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::{Once, PARTS, SpendError};
+    use crate::clock::Timestamp;
+
+    const fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_seconds(seconds)
+    }
+
+    #[test]
+    fn a_value_is_used_once_by_its_owner() {
+        let once = Once::with_room(1000);
+        assert_eq!(once.spend(b"ana", b"1", at(100), at(0)), Ok(()));
+        assert_eq!(once.spend(b"ana", b"1", at(100), at(99)), Err(SpendError::Spent));
+        assert_eq!(once.spend(b"max", b"1", at(100), at(0)), Ok(()), "another's value of the same name");
+        assert_eq!(once.spend(b"an", b"a1", at(100), at(0)), Ok(()), "only runs together the same way");
+        assert_eq!(once.len(), 3);
+    }
+
+    #[test]
+    fn what_nobody_accepts_any_more_is_forgotten() {
+        let once = Once::with_room(PARTS * 2);
+        for round in 0..1000 {
+            assert_eq!(once.spend(b"ana", &[1], at(round + 1), at(round)), Ok(()));
+            assert_eq!(once.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_full_part_refuses_and_leaves_the_others() {
+        let once = Once::with_room(PARTS);
+        assert_eq!(once.spend(b"ana", b"1", at(100), at(0)), Ok(()));
+        for value in 0..40_u8 {
+            assert_eq!(once.spend(b"ana", &[value], at(100), at(0)), Err(SpendError::Full));
+        }
+        let others = (0..100_u8).filter(|owner| once.spend(&[*owner], b"1", at(100), at(0)).is_ok()).count();
+        assert!(others > PARTS / 2, "{others}");
+        assert_eq!(once.spend(b"ana", b"2", at(200), at(100)), Ok(()));
+    }
+
+    #[test]
+    fn a_use_that_is_given_back_can_be_made_again_and_fills_the_room_all_the_same() {
+        let once = Once::with_room(PARTS * 3);
+        for _ in 0..3 {
+            assert_eq!(once.spend(b"ana", b"1", at(100), at(0)), Ok(()));
+            once.give_back(b"ana", b"1");
+        }
+        assert_eq!(once.spend(b"ana", b"1", at(100), at(0)), Err(SpendError::Full), "nothing grows without bound");
+        assert_eq!(once.spend(b"ana", b"1", at(200), at(100)), Ok(()));
+    }
+
+    #[test]
+    fn of_many_threads_one_uses_it() {
+        let once = Once::with_room(1000);
+        let (won, barrier) = (AtomicUsize::new(0), std::sync::Barrier::new(8));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    for value in 0..100_u8 {
+                        won.fetch_add(once.spend(b"ana", &[value], at(9), at(0)).map_or(0, |()| 1), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(won.load(Ordering::Relaxed), (1000_usize.div_ceil(PARTS)).min(100));
+    }
+}
