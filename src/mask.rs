@@ -9,6 +9,7 @@ mod blob;
 mod engine;
 mod findings;
 mod gate;
+mod heat;
 mod literals;
 mod masked;
 mod opaque;

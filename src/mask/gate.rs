@@ -1,10 +1,11 @@
 //! The one cheap scan: decides that a text holds nothing any mask could match, before anything is parsed or allocated.
 
 use super::Entity;
+use super::heat::Heat;
 use super::literals::{Literal, Presence};
 
 /// Bytes looked at together; the loop over one block is branch-free, so that it compiles to vector instructions.
-const BLOCK: usize = 64;
+const BLOCK: usize = Heat::BLOCK;
 
 /// Something a recogniser could start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,14 @@ impl Signals {
 
     const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    const fn but(self, signal: Signal) -> Self {
+        Self(self.0 & !(1 << signal as u8))
+    }
+
+    const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 
@@ -103,19 +112,52 @@ impl Gate {
         self.open || self.signals(text).meets(self.wanted) || self.literals.occur_in(text)
     }
 
+    /// Where in `text` a string could stand for which the gate opens: a string that touches no such place is clean.
+    ///
+    /// Whatever opens the gate for a string begins within it, in the block that shows it.
+    pub(super) fn heat(&self, text: &[u8]) -> Heat {
+        if self.open {
+            return Heat::Everywhere;
+        }
+        let mut heat = Heat::none(text.len());
+        let numbers = self.wanted.has(Signal::Digits) && self.holds_number(text, self.least_digits());
+        let wanted = if numbers { self.wanted } else { self.wanted.but(Signal::Digits) };
+        self.each_block(text, |at, signals| {
+            if signals.meets(wanted) {
+                heat.mark(at);
+            }
+        });
+        self.literals.each_in(text, |at| heat.mark(at));
+        heat
+    }
+
     /// One pass over `text`.
     pub(super) fn signals(&self, text: &[u8]) -> Signals {
+        let mut seen = Signals::default();
+        self.each_block(text, |_, signals| seen = seen.with(signals));
+        if seen.has(Signal::Digits) && !self.holds_number(text, self.least_digits()) {
+            return seen.but(Signal::Digits);
+        }
+        seen
+    }
+
+    fn least_digits(&self) -> usize {
+        usize::from(self.digits.unwrap_or(u8::MAX))
+    }
+
+    /// Calls `visit` with the place of each block and what it shows; digits as soon as there are enough of them.
+    fn each_block(&self, text: &[u8], mut visit: impl FnMut(usize, Signals)) {
         /// Fewest colons of an address without `::`: six before a dotted quad.
         const COLONS: u8 = 6;
         const DOTS: u8 = 3;
         let least = self.digits.unwrap_or(u8::MAX);
-        let mut signals = Signals::default();
-        let (mut digits, mut before) = (false, Counts::default());
+        let mut before = Counts::default();
         for at in (0..text.len()).step_by(BLOCK) {
             let block = match (block_at(text, at), block_at(text, at + 1)) {
                 (Some(first), Some(second)) => look(first, second),
                 _ => look_at_tail(&text[at..]),
             };
+            let mut signals = Signals::default();
             signals.add(Signal::At, block.seen & HAS_AT != 0);
             signals.add(Signal::Disguise, block.seen & HAS_MARK != 0 && is_disguised(text, at));
             let mut counts = Counts { digits: block.digits, ..Counts::default() };
@@ -125,11 +167,10 @@ impl Gate {
             // What is looked for is shorter than a block, so it stands in two neighbours.
             signals.add(Signal::Colons, counts.colon_pair || counts.colons + before.colons >= COLONS);
             signals.add(Signal::Dots, counts.dots + before.dots >= DOTS);
-            digits |= counts.digits + before.digits >= least;
+            signals.add(Signal::Digits, counts.digits + before.digits >= least);
             before = counts;
+            visit(at, signals);
         }
-        signals.add(Signal::Digits, digits && self.holds_number(text, usize::from(least)));
-        signals
     }
 
     /// Whether `least` digits stand in one sequence, or two letters and two digits begin a word as in a bank account.

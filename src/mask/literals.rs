@@ -67,18 +67,34 @@ impl Presence {
     }
 
     pub(super) fn occur_in(&self, text: &[u8]) -> bool {
-        let Ok(table) = <&[u8; 1 << Self::BITS]>::try_from(self.table.as_slice()) else { return false };
-        let mut at = 0;
+        self.next_in(text, 0).is_some()
+    }
+
+    /// Calls `visit` with the place of each.
+    pub(super) fn each_in(&self, text: &[u8], mut visit: impl FnMut(usize)) {
+        let mut from = 0;
+        while let Some(at) = self.next_in(text, from) {
+            visit(at);
+            from = at + 1;
+        }
+    }
+
+    /// Where the first at or behind `at` begins.
+    fn next_in(&self, text: &[u8], mut at: usize) -> Option<usize> {
+        let table = <&[u8; 1 << Self::BITS]>::try_from(self.table.as_slice()).ok()?;
         while let Some(word) = text.get(at..at + 8).and_then(|word| <[u8; 8]>::try_from(word).ok()) {
             let word = u64::from_le_bytes(word);
             let any = (0..Self::STEP).fold(0, |any, place| any | table[Self::hash(word >> (8 * place))]);
-            let begins = |place| table[Self::hash(word >> (8 * place))] != 0 && self.begins_at(text, at + place);
-            if any != 0 && (0..Self::STEP).any(begins) {
-                return true;
+            let begins =
+                |place: &usize| table[Self::hash(word >> (8 * place))] != 0 && self.begins_at(text, at + place);
+            if any != 0
+                && let Some(place) = (0..Self::STEP).find(begins)
+            {
+                return Some(at + place);
             }
             at += Self::STEP;
         }
-        (at..text.len()).any(|place| self.begins_at(text, place))
+        (at..text.len()).find(|place| self.begins_at(text, *place))
     }
 
     fn begins_at(&self, text: &[u8], at: usize) -> bool {

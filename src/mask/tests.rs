@@ -455,6 +455,24 @@ proptest! {
         prop_assert!(findings.is_empty(), "{:?} {}", findings, once);
     }
 
+    /// What the walk skips by what it knows of the whole, it must skip for good reason.
+    #[test]
+    fn a_string_becomes_in_a_message_what_it_becomes_alone(
+        strings in prop::collection::vec(prop_oneof![
+            3 => clean(),
+            1 => (clean(), any_value(), clean()).prop_map(|(a, (value, _), b)| format!("{a}{value}{b}")),
+            1 => "[0-9 .:@+()a-f\\\\%&;#\u{200b}\u{a0}-]{0,60}",
+        ], 1..12),
+        blanks in 0..130_usize,
+    ) {
+        let masks = masks();
+        let literals: Vec<String> = strings.iter().map(|text| serde_json::to_string(text).unwrap()).collect();
+        let alone: Vec<String> = literals.iter().map(|literal| try_rewrite(&masks, literal, &[]).unwrap().0).collect();
+        let (head, between) = (" ".repeat(blanks), ",{\"a\":[]},");
+        let together = |literals: &[String]| format!("{head}[{{\"b\":[{}]}}]", literals.join(between));
+        prop_assert_eq!(try_rewrite(&masks, &together(&literals), &[]).unwrap().0, together(&alone));
+    }
+
     #[test]
     fn any_text_is_masked_once_for_all(before in any::<String>()) {
         let masks = masks();

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::engine::{Edit, Plan, Scratch, apply};
+use super::heat::Heat;
 use super::opaque::{Opaque, Step, covers};
 use super::{Blocked, Findings, blob};
-use crate::json::{Document, Kind, Limits, Member, Value, quoted};
+use crate::json::{Document, Kind, Limits, Member, Span, Value, quoted};
 
 /// Documents in strings of documents that are looked into.
 const LEVELS: usize = 4;
@@ -30,7 +31,8 @@ impl<'p> Walk<'p> {
     }
 
     fn tree(&mut self, value: Value<'_>, opaque: &[Opaque], level: usize) -> Result<Vec<Edit>, Blocked> {
-        let mut tree = Tree { walk: self, opaque, level, path: Vec::new(), edits: Vec::new() };
+        let (start, heat) = (value.span().start, self.plan.gate.heat(value.raw()));
+        let mut tree = Tree { walk: self, opaque, level, start, heat, path: Vec::new(), edits: Vec::new() };
         tree.value(value, "")?;
         Ok(tree.edits)
     }
@@ -78,12 +80,18 @@ struct Tree<'t, 'p, 'd> {
     walk: &'t mut Walk<'p>,
     opaque: &'t [Opaque],
     level: usize,
+    /// Where the walked value begins, and where within it something could match.
+    start: usize,
+    heat: Heat,
     path: Vec<Step<'d>>,
     edits: Vec<Edit>,
 }
 
 impl<'d> Tree<'_, '_, 'd> {
     fn value(&mut self, value: Value<'d>, label: &str) -> Result<(), Blocked> {
+        if !is_in_base64(label) && !self.is_hot(value.span()) {
+            return Ok(());
+        }
         match value.kind() {
             Kind::Array => {
                 for (index, item) in value.items().enumerate() {
@@ -104,6 +112,10 @@ impl<'d> Tree<'_, '_, 'd> {
         Ok(())
     }
 
+    fn is_hot(&self, Span { start, end }: Span) -> bool {
+        self.heat.touches(Span { start: start - self.start, end: end - self.start })
+    }
+
     fn step(&mut self, step: Step<'d>, value: Value<'d>, label: &str) -> Result<(), Blocked> {
         self.path.push(step);
         let done = self.value(value, label);
@@ -113,7 +125,7 @@ impl<'d> Tree<'_, '_, 'd> {
 
     fn string(&mut self, value: Value<'d>, label: &str) -> Result<(), Blocked> {
         let raw = value.raw();
-        let in_base64 = matches!(label, "blob" | "data");
+        let in_base64 = is_in_base64(label);
         if !in_base64 && !self.walk.plan.gate.opens(raw) || covers(self.opaque, &self.path, value) {
             return Ok(());
         }
@@ -130,7 +142,7 @@ impl<'d> Tree<'_, '_, 'd> {
     fn key(&mut self, object: Value<'d>, member: Member<'d>, names: &mut Names) -> Result<(), Blocked> {
         let (span, start) = (member.key_span(), object.span().start);
         let raw = &object.raw()[span.start - start..span.end - start];
-        if !self.walk.plan.gate.opens(raw) {
+        if !self.is_hot(span) || !self.walk.plan.gate.opens(raw) {
             return Ok(());
         }
         let name = member.name();
@@ -174,6 +186,11 @@ impl<'d> Tree<'_, '_, 'd> {
             self.edits.push(Edit { start: start + 1 + from, end: start + 1 + to, text });
         }
     }
+}
+
+/// Whether text under this key may be encoded, so that no gate sees what it says.
+fn is_in_base64(label: &str) -> bool {
+    matches!(label, "blob" | "data")
 }
 
 /// A position in the source of a string beside that in the text it stands for.
