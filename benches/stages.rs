@@ -20,7 +20,7 @@ use portcullis::config::{self, Problems};
 use portcullis::json::{Document, Limits, Splice};
 use portcullis::mask::{self, Direction, Findings, Masks};
 use portcullis::mcp::{self, Head, Known, Revision, SubjectKind};
-use portcullis::policy::{self, Operation};
+use portcullis::policy::{self, Context, Operation};
 
 const REQUEST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search_contacts","arguments":{"query":"open tickets of the northern region, newest first","limit":20}}}"#;
 const CLEAN: &str = "Quarterly review of the northern region: revenue and pipeline are ahead of the forecast, two open \
@@ -58,7 +58,8 @@ fn decide(bencher: Bencher<'_, '_>, name: &str) {
     let caller = signed_in.verify();
     let (loaded, _) = example();
     let operation = Operation { method: "tools/call", kind: Some(SubjectKind::Tool), name };
-    bencher.bench(|| loaded.policy.decide(black_box(&caller), black_box(&operation)));
+    let context = Context::at(Timestamp::now());
+    bencher.bench(|| loaded.policy.decide(black_box(&caller), black_box(&operation), &context));
 }
 
 #[divan::bench(args = [1, 400])]

@@ -17,6 +17,7 @@ mod jwt;
 mod keys;
 pub mod metadata;
 mod strength;
+mod unverified;
 
 use std::fmt;
 use std::sync::Arc;

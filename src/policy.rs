@@ -3,8 +3,11 @@
 //! Pure: a decision depends on the caller, the operation and the files, nothing else. What no rule allows is denied, a
 //! deny in any file wins, and a policy that could not be read in full denies everything.
 
+mod args;
 mod candidates;
+mod context;
 mod decide;
+mod explain;
 mod glob;
 mod index;
 mod load;
@@ -19,15 +22,21 @@ use std::sync::Arc;
 
 use crate::mcp::SubjectKind;
 
+pub use self::args::{Args, Argument, Equals, Number, Scalar, Template, Word};
+pub use self::context::{Annotations, Arguments, Context, Definition, Phase, Untrusted};
+pub use self::explain::{ConditionTrace, Explanation, RuleTrace};
 pub use self::load::{Loaded, Summary, Test, load};
+pub(crate) use self::permit::{Asker, Kept};
 pub use self::permit::{Denial, Permit, authorize};
-pub(crate) use self::permit::{hears, may_ask, still_allows};
+pub use self::rule::{Effect, Holds};
 
 /// The compiled rules of one server. The default has none and denies everything.
 #[derive(Debug, Default)]
 pub struct Policy {
     /// In file order, files in theirs.
     rules: Box<[rule::Rule]>,
+    /// Of each rule, what the decision does not need.
+    written: Box<[explain::Written]>,
     tables: decide::Tables<decide::Table>,
     /// Methods that a rule names without wildcards.
     methods: HashSet<Box<str>>,
@@ -88,6 +97,8 @@ pub enum Decision {
         hidden: bool,
         /// How to answer otherwise.
         on_deny: OnDeny,
+        /// What of the arguments a rule minds that would allow the call without it.
+        argument: Option<Box<RefusedArgument>>,
     },
     /// Scopes are all that is missing.
     StepUp {
@@ -98,6 +109,17 @@ pub enum Decision {
         /// Those of them the caller lacks.
         needs: Arc<[Box<str>]>,
     },
+}
+
+/// An argument that is not as a rule asks: what may be told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedArgument {
+    /// The rule.
+    pub rule: Arc<str>,
+    /// The argument, as a JSON Pointer below `arguments`.
+    pub pointer: Box<str>,
+    /// The word it does not meet.
+    pub word: &'static str,
 }
 
 /// `on_deny`: how a denial is answered.

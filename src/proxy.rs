@@ -139,11 +139,13 @@ async fn call(
     let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));
     let ask = ask(snapshot, route, negotiated, head, incoming, trail).await?;
     let opened = opened::open(&snapshot.seals, route, &head.headers, caller, session, ask, now)?;
-    let permit = policy::authorize(&route.policy, opened)?;
+    let ip = trail.peer.address.ip();
+    let context = policy::Context { ip: Some(ip), server: &route.name, ..policy::Context::at(now) };
+    let permit = policy::authorize(&route.policy, opened, &context)?;
     let permit = mirrored(worker, route, permit).await?;
     let masked = mask::mask(&route.masks, &route.meta, permit)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
-    let way = Way::new(worker, snapshot, route, &masked);
+    let way = Way::new(worker, snapshot, route, &masked, ip);
     let recorded = audit::decided(trail, masked).await?;
     let outbound = upstream::outbound(route, recorded);
     let answer = worker.pool.send(&route.upstream, outbound.into_request()).await?;

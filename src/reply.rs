@@ -8,6 +8,7 @@ mod message;
 mod refusal;
 mod stream;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::mcp::methods;
 use crate::mcp::session::{Capabilities, Session};
 use crate::mcp::{Access, Era, MessageShape, Revision, RpcId, SubjectKind};
 use crate::opened::{Ask, binding};
+use crate::policy::{Asker, Context, Kept};
 use crate::proxy::Worker;
 use crate::reject::Reject;
 use crate::route::Route;
@@ -81,6 +83,10 @@ pub struct Way {
     pub snapshot: Arc<Snapshot>,
     /// The name asked for.
     pub subject: Option<(SubjectKind, Box<str>)>,
+    /// The arguments asked with.
+    pub(crate) arguments: Kept,
+    /// The caller's address.
+    ip: IpAddr,
     /// What the client can do, where it opens a session.
     capabilities: Capabilities,
     /// The thread the request runs on.
@@ -89,7 +95,13 @@ pub struct Way {
 
 impl Way {
     /// The way back of a masked request.
-    pub fn new(worker: &Arc<Worker>, snapshot: &Arc<Snapshot>, route: &Arc<Route>, masked: &Masked) -> Self {
+    pub fn new(
+        worker: &Arc<Worker>,
+        snapshot: &Arc<Snapshot>,
+        route: &Arc<Route>,
+        masked: &Masked,
+        ip: IpAddr,
+    ) -> Self {
         let mut way = Self {
             caller: masked.caller().clone(),
             era: Era::Legacy,
@@ -100,6 +112,8 @@ impl Way {
             session: masked.session().cloned(),
             snapshot: snapshot.clone(),
             subject: None,
+            arguments: Kept::Lost,
+            ip,
             capabilities: Capabilities::default(),
             worker: worker.clone(),
         };
@@ -115,6 +129,7 @@ impl Way {
                     way.capabilities = message.client_capabilities();
                 }
                 way.subject = message.subject().map(|(kind, name)| (kind, name.into()));
+                way.arguments = Kept::of(message);
             }
             (Ask::Listen, Some(resumed)) => {
                 way.method = resumed.method.as_deref().and_then(methods::find);
@@ -127,6 +142,16 @@ impl Way {
             (Ask::Close | Ask::Listen, _) => {}
         }
         way
+    }
+
+    /// The circumstances of a decision about what flows back now; of a call there are none.
+    pub(crate) fn context(&self, now: Timestamp) -> Context<'_> {
+        Context { ip: Some(self.ip), server: &self.route.name, ..Context::at(now) }
+    }
+
+    /// Asks the policy of the way there.
+    pub(crate) fn asker<'a>(&'a self, context: &'a Context<'a>) -> Asker<'a> {
+        Asker { policy: &self.route.policy, caller: &self.caller, context }
     }
 
     /// `portcullis_streams` counts by this.

@@ -504,7 +504,7 @@ fn masked(fake: &Arc<Mutex<Fake>>) -> (crate::trail::Trail, crate::mask::Masked)
         answers: None,
         splice: json::Splice::new(),
     };
-    let permit = policy::authorize(&policy::Policy::default(), opened).unwrap();
+    let permit = policy::authorize(&policy::Policy::default(), opened, &policy::tests::AT).unwrap();
     (trail, mask::mask(&mask::Masks::compile(Vec::new()).unwrap(), &[], permit).unwrap())
 }
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use super::args::Args;
 use super::candidates::{Candidates, RuleIndex};
+use super::context::{Context, Phase};
 use super::glob::Room;
 use super::index::{Index, IndexBuilder};
 use super::rule::{Fit, Rule};
 use super::scopes::{self, Demand};
-use super::{Decision, ListMode, Operation, Policy};
+use super::{Decision, ListMode, Operation, Policy, RefusedArgument};
 use crate::auth::{Caller, Scopes};
 use crate::mcp::{SubjectKind, methods};
 
@@ -127,26 +129,28 @@ enum Outcome<'a> {
 }
 
 impl Policy {
-    /// Whether `caller` may do `operation`, and by which rule.
-    pub fn decide(&self, caller: &Caller, operation: &Operation<'_>) -> Decision {
-        match self.outcome(caller, operation) {
+    /// Whether `caller` may do `operation` in these circumstances, and by which rule.
+    pub fn decide(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Decision {
+        let ask = Ask { caller, operation, context };
+        match self.outcome(&ask) {
             Outcome::Allowed(rule) => Decision::Allow { rule: Arc::clone(&rule.id) },
-            Outcome::Acquirable => self.step_up(caller, operation),
+            Outcome::Acquirable => self.step_up(&ask),
             Outcome::Denied(rule) => Decision::Deny {
                 rule: Some(Arc::clone(&rule.id)),
                 reason: rule.reason.clone(),
-                hidden: operation.kind.is_some_and(|kind| !self.lists(caller, kind, operation.name)),
+                hidden: operation.kind.is_some_and(|kind| !self.lists(caller, kind, operation.name, context)),
                 on_deny: rule.on_deny,
+                argument: None,
             },
-            Outcome::Unlisted => self.unlisted(caller, operation),
+            Outcome::Unlisted => self.unlisted(&ask),
         }
     }
 
-    /// Whether the caller's list shows `name`. It is shown if the method that uses it, asked for now, would be answered
-    /// as [`ListMode`] says: the same code decides both.
-    pub fn lists(&self, caller: &Caller, kind: SubjectKind, name: &str) -> bool {
+    /// Whether the caller's list shows `name`. It is shown if the method that uses it, asked for now with some arguments,
+    /// would be answered as [`ListMode`] says: the same code decides both.
+    pub fn lists(&self, caller: &Caller, kind: SubjectKind, name: &str, context: &Context<'_>) -> bool {
         let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name };
-        let outcome = self.outcome(caller, &operation);
+        let outcome = self.outcome(&Ask { caller, operation: &operation, context: &context.listing() });
         match self.list {
             ListMode::Acquirable => matches!(outcome, Outcome::Acquirable | Outcome::Allowed(_)),
             ListMode::All => !matches!(outcome, Outcome::Denied(_)),
@@ -154,15 +158,34 @@ impl Policy {
         }
     }
 
-    fn outcome(&self, caller: &Caller, operation: &Operation<'_>) -> Outcome<'_> {
-        if let Some(rule) = self.first_deny(caller, operation) {
+    /// The allow rules by which the caller could use `name`, in file order, each with what it asks of arguments. A caller
+    /// that lacks scopes alone is not told of what it could ask for.
+    pub fn ways(
+        &self,
+        caller: &Caller,
+        kind: SubjectKind,
+        name: &str,
+        context: &Context<'_>,
+    ) -> Vec<(Arc<str>, Option<Arc<Args>>)> {
+        let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name };
+        let ask = Ask { caller, operation: &operation, context: &context.listing() };
+        let rules = self.listing(&operation).flat_map(|candidates| candidates.possible(&caller.scopes)).flatten();
+        let mut fitting: Vec<RuleIndex> = rules.copied().filter(|at| ask.fit(self.rule(*at)) == Fit::Full).collect();
+        fitting.sort_unstable();
+        fitting.dedup();
+        let args = |rule: &Rule| rule.conditions.as_ref().and_then(|conditions| conditions.args.clone());
+        fitting.into_iter().map(|at| self.rule(at)).map(|rule| (Arc::clone(&rule.id), args(rule))).collect()
+    }
+
+    fn outcome(&self, ask: &Ask<'_>) -> Outcome<'_> {
+        if let Some(rule) = self.first_deny(ask) {
             return Outcome::Denied(rule);
         }
-        let fit = |at| self.rule(at).fit(caller, operation.method);
-        if let Some(at) = first(self.listing(operation), &caller.scopes, |at| fit(at) == Fit::Full) {
+        let fit = |at| ask.fit(self.rule(at));
+        if let Some(at) = first(self.listing(ask.operation), &ask.caller.scopes, |at| fit(at) == Fit::Full) {
             return Outcome::Allowed(self.rule(at));
         }
-        let mut rules = self.listing(operation).flat_map(Candidates::all);
+        let mut rules = self.listing(ask.operation).flat_map(Candidates::all);
         if rules.any(|at| self.rule(*at).step_up && fit(*at) == Fit::Short) {
             Outcome::Acquirable
         } else {
@@ -171,12 +194,12 @@ impl Policy {
     }
 
     /// The first deny rule that matches: one that lists the subject, or one that lists only the method.
-    fn first_deny(&self, caller: &Caller, operation: &Operation<'_>) -> Option<&Rule> {
-        let holds = |at| self.rule(at).fit(caller, operation.method) == Fit::Full;
-        let of_method = self.tables.of(None).first_deny(operation.method, &caller.scopes, holds);
-        let of_subject = operation
-            .kind
-            .and_then(|kind| self.tables.of(Some(kind)).first_deny(operation.name, &caller.scopes, holds));
+    fn first_deny(&self, ask: &Ask<'_>) -> Option<&Rule> {
+        let (operation, scopes) = (ask.operation, &ask.caller.scopes);
+        let holds = |at| ask.fit(self.rule(at)) == Fit::Full;
+        let of_method = self.tables.of(None).first_deny(operation.method, scopes, holds);
+        let of_subject =
+            operation.kind.and_then(|kind| self.tables.of(Some(kind)).first_deny(operation.name, scopes, holds));
         let first = of_method.into_iter().chain(of_subject).min()?;
         Some(self.rule(first))
     }
@@ -187,31 +210,57 @@ impl Policy {
         self.tables.of(operation.kind).allow.find(name)
     }
 
-    fn step_up(&self, caller: &Caller, operation: &Operation<'_>) -> Decision {
+    fn step_up(&self, ask: &Ask<'_>) -> Decision {
         let mut short: Vec<RuleIndex> = self
-            .listing(operation)
+            .listing(ask.operation)
             .flat_map(Candidates::all)
             .copied()
-            .filter(|at| self.rule(*at).step_up && self.rule(*at).fit(caller, operation.method) == Fit::Short)
+            .filter(|at| self.rule(*at).step_up && ask.fit(self.rule(*at)) == Fit::Short)
             .collect();
         short.sort_unstable();
         short.dedup();
         let demands = short.into_iter().map(|at| (self.rule(at), &self.rule(at).demand));
-        match scopes::choose(demands, &caller.scopes) {
+        match scopes::choose(demands, &ask.caller.scopes) {
             Some(chosen) => {
                 Decision::StepUp { rule: Arc::clone(&chosen.of.id), scopes: chosen.scopes, needs: chosen.needs }
             }
-            None => self.unlisted(caller, operation),
+            None => self.unlisted(ask),
         }
     }
 
     /// The answer where no rule allows: to the caller, what is not in its list does not exist.
-    fn unlisted(&self, caller: &Caller, operation: &Operation<'_>) -> Decision {
-        let hidden = operation.kind.is_none_or(|kind| !self.lists(caller, kind, operation.name));
-        Decision::Deny { rule: None, reason: None, hidden, on_deny: self.on_deny }
+    fn unlisted(&self, ask: &Ask<'_>) -> Decision {
+        let Ask { caller, operation, context } = *ask;
+        let hidden = operation.kind.is_none_or(|kind| !self.lists(caller, kind, operation.name, context));
+        let argument = if hidden || context.phase == Phase::List { None } else { self.refused_argument(ask) };
+        Decision::Deny { rule: None, reason: None, hidden, on_deny: self.on_deny, argument }
+    }
+
+    /// What the first allow rule that only minds the arguments minds of them.
+    fn refused_argument(&self, ask: &Ask<'_>) -> Option<Box<RefusedArgument>> {
+        let rules = self.listing(ask.operation).flat_map(Candidates::all).copied();
+        let refused = |at| {
+            let rule = self.rule(at);
+            let unmet = rule.unmet_argument(ask.caller, ask.operation, ask.context)?;
+            Some((at, RefusedArgument { rule: Arc::clone(&rule.id), pointer: unmet.pointer, word: unmet.word }))
+        };
+        rules.filter_map(refused).min_by_key(|(at, _)| *at).map(|(_, argument)| Box::new(argument))
     }
 
     fn rule(&self, at: RuleIndex) -> &Rule {
         &self.rules[at as usize]
+    }
+}
+
+/// One question to the rules.
+struct Ask<'a> {
+    caller: &'a Caller,
+    operation: &'a Operation<'a>,
+    context: &'a Context<'a>,
+}
+
+impl Ask<'_> {
+    fn fit(&self, rule: &Rule) -> Fit {
+        rule.fit(self.caller, self.operation, self.context)
     }
 }

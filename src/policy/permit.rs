@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use thiserror::Error;
 
-use super::{Decision, OnDeny, Operation, Policy};
+use super::{Arguments, Context, Decision, OnDeny, Operation, Policy, RefusedArgument};
 use crate::auth::Caller;
-use crate::json::{Kind, Value};
+use crate::json::{Document, Kind, Limits, Value};
 use crate::mcp::methods::{self, RESOURCES_READ, Sender, TASKS_GET};
 use crate::mcp::mirror::Mirror;
 use crate::mcp::session::EventId;
@@ -37,7 +38,8 @@ use crate::reply::Way;
 /// use portcullis::{audit, mask, opened::Opened, policy, route::Route, trail::Trail, upstream};
 ///
 /// async fn keep(route: &Route, trail: &mut Trail, opened: Opened) -> Option<upstream::Outbound> {
-///     let permit = policy::authorize(&route.policy, opened).ok()?;
+///     let context = policy::Context::at(portcullis::clock::Timestamp::now());
+///     let permit = policy::authorize(&route.policy, opened, &context).ok()?;
 ///     let masked = mask::mask(&route.masks, &route.meta, permit).ok()?;
 ///     let recorded = audit::decided(trail, masked).await.ok()?;
 ///     Some(upstream::outbound(route, recorded))
@@ -99,6 +101,8 @@ pub enum Denial {
         reason: Option<Arc<str>>,
         /// How to say it.
         on_deny: OnDeny,
+        /// The argument that is not as a rule asks, if that is all.
+        argument: Option<Box<RefusedArgument>>,
     },
     /// A token with more scopes would be allowed.
     #[error("`{name}` needs {}", needs.join(" "))]
@@ -126,22 +130,25 @@ impl Denial {
 }
 
 /// Decides a request; a subscription to several resources keeps those the caller may read and loses the others.
-pub fn authorize(policy: &Policy, mut opened: Opened) -> Result<Permit, Denial> {
+///
+/// `context` says what is known beside the request; its arguments are taken from the request itself.
+pub fn authorize(policy: &Policy, mut opened: Opened, context: &Context<'_>) -> Result<Permit, Denial> {
+    let asker = Asker { policy, caller: &opened.caller, context };
     let rule = match &opened.ask {
         // A session of its own is all a stream or an ending needs: what flows on the stream is decided message by message.
         Ask::Close => None,
-        Ask::Listen => opened.resumed.as_ref().map_or(Ok(None), |event| resumed(policy, &opened.caller, event))?,
+        Ask::Listen => opened.resumed.as_ref().map_or(Ok(None), |event| asker.resumed(event))?,
         Ask::Message(message) => match (message.shape(), opened.answers) {
-            (MessageShape::Response { .. }, Some(method)) => answer(policy, &opened, method)?,
+            (MessageShape::Response { .. }, Some(method)) => asker.answer(method)?,
             (MessageShape::Response { .. }, None) => return Err(Denial::Hidden { name: "".into() }),
-            (MessageShape::Request { .. } | MessageShape::Notification, _) => message_rule(policy, &opened, message)?,
+            (MessageShape::Request { .. } | MessageShape::Notification, _) => asker.message(message)?,
         },
     };
     if let Ask::Message(message) = &opened.ask
         && message.listed().is_some_and(|method| method.access == Access::Subscriptions)
     {
-        let resources = subscriptions(message, "resourceSubscriptions", |uri| reads(policy, &opened.caller, uri));
-        let asks = allows(policy, &opened.caller, TASKS_GET);
+        let resources = subscriptions(message, "resourceSubscriptions", |uri| asker.reads(uri));
+        let asks = asker.allows(TASKS_GET);
         let tasks = subscriptions(message, "taskIds", |_| asks);
         opened.splice.remove_items(&resources);
         opened.splice.remove_items(&tasks);
@@ -149,117 +156,182 @@ pub fn authorize(policy: &Policy, mut opened: Opened) -> Result<Permit, Denial> 
     Ok(Permit { opened, rule })
 }
 
-/// The rest of a broken stream is decided like the call it answers, by the token and policy of now.
-fn resumed(policy: &Policy, caller: &Caller, event: &EventId) -> Result<Option<Arc<str>>, Denial> {
-    let unknown = || Denial::Hidden { name: "".into() };
-    let Some(name) = event.method.as_deref() else {
-        // A stream that answers nothing, or the answer to a method nobody remembers.
-        return if event.rpc_id.is_none() { Ok(None) } else { Err(unknown()) };
-    };
-    let method = methods::find(name).ok_or_else(unknown)?;
-    let operation = match (method.access, event.subject.as_deref()) {
-        (Access::Free | Access::Subscriptions, _) => return Ok(None),
-        (Access::Named, _) => Operation { method: method.name, kind: None, name: "" },
-        (Access::Subject { kind, .. }, Some(name)) => Operation { method: method.name, kind: Some(kind), name },
-        (Access::Completion | Access::Subject { .. }, _) => return Err(unknown()),
-    };
-    decide(policy, caller, operation)
-}
-
-/// An answer to a server's request is allowed while the request itself would be.
-fn answer(policy: &Policy, opened: &Opened, method: &'static Method) -> Result<Option<Arc<str>>, Denial> {
-    match method.access {
-        Access::Free => Ok(None),
-        _ => decide(policy, &opened.caller, Operation { method: method.name, kind: None, name: "" }),
-    }
-}
-
-fn message_rule(policy: &Policy, opened: &Opened, message: &Message) -> Result<Option<Arc<str>>, Denial> {
-    let Some(method) = message.method() else { return Err(Denial::Hidden { name: "".into() }) };
-    let access = method.listed().map(|listed| listed.access);
-    let method = method.name();
-    match access {
-        Some(Access::Free | Access::Subscriptions) => Ok(None),
-        Some(Access::Named) | None => decide(policy, &opened.caller, Operation { method, kind: None, name: "" }),
-        Some(Access::Completion | Access::Subject { .. }) => {
-            let Some((kind, name)) = message.subject() else { return Err(Denial::Hidden { name: "".into() }) };
-            if message.subject_is_odd() {
-                return Err(Denial::Hidden { name: name.into() });
-            }
-            decide(policy, &opened.caller, Operation { method, kind: Some(kind), name })
-        }
-    }
-}
-
-fn decide(policy: &Policy, caller: &Caller, operation: Operation<'_>) -> Result<Option<Arc<str>>, Denial> {
-    let shown = if operation.kind.is_some() { operation.name } else { operation.method };
-    match policy.decide(caller, &operation) {
-        Decision::Allow { rule } => Ok(Some(rule)),
-        Decision::Deny { hidden: true, .. } => Err(Denial::Hidden { name: shown.into() }),
-        Decision::Deny { rule, reason, on_deny, .. } => Err(Denial::Refused { rule, reason, on_deny }),
-        Decision::StepUp { rule, scopes, needs } => Err(Denial::StepUp { name: shown.into(), rule, scopes, needs }),
-    }
-}
-
 fn subscriptions<'m>(message: &'m Message, list: &str, keeps: impl Fn(&str) -> bool) -> Vec<(Value<'m>, bool)> {
     let items = message.params().and_then(|params| params.get("notifications")?.get(list));
     items.iter().flat_map(Value::items).map(|item| (item, item.as_str().is_some_and(|name| keeps(&name)))).collect()
 }
 
-/// Whether the caller may read a resource now: what subscriptions and news of it depend on.
-pub(crate) fn reads(policy: &Policy, caller: &Caller, uri: &str) -> bool {
-    let operation = Operation { method: RESOURCES_READ, kind: Some(SubjectKind::Resource), name: uri };
-    !names::is_odd(SubjectKind::Resource, uri) && matches!(policy.decide(caller, &operation), Decision::Allow { .. })
+/// One caller before one policy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) caller: &'a Caller,
+    pub(crate) context: &'a Context<'a>,
 }
 
-/// Whether a rule lets the caller use a method that is about no subject.
-fn allows(policy: &Policy, caller: &Caller, method: &str) -> bool {
-    matches!(policy.decide(caller, &Operation { method, kind: None, name: "" }), Decision::Allow { .. })
-}
+impl Asker<'_> {
+    /// The rest of a broken stream is decided like the call it answers, by the token and policy of now.
+    fn resumed(&self, event: &EventId) -> Result<Option<Arc<str>>, Denial> {
+        let unknown = || Denial::Hidden { name: "".into() };
+        let Some(name) = event.method.as_deref() else {
+            // A stream that answers nothing, or the answer to a method nobody remembers.
+            return if event.rpc_id.is_none() { Ok(None) } else { Err(unknown()) };
+        };
+        let method = methods::find(name).ok_or_else(unknown)?;
+        let operation = match (method.access, event.subject.as_deref()) {
+            (Access::Free | Access::Subscriptions, _) => return Ok(None),
+            (Access::Named, _) => Operation { method: method.name, kind: None, name: "" },
+            (Access::Subject { kind, .. }, Some(name)) => Operation { method: method.name, kind: Some(kind), name },
+            (Access::Completion | Access::Subject { .. }, _) => return Err(unknown()),
+        };
+        self.decide(operation, Arguments::Unknown)
+    }
 
-/// Whether the caller may hear a notification of the server: free ones always, news of a resource who may read it, and
-/// what needs a rule where one names it, or names what it is news of and none denies it.
-pub(crate) fn hears(policy: &Policy, caller: &Caller, method: &Method, params: Option<Value<'_>>) -> bool {
-    match method.access {
-        Access::Free | Access::Subscriptions => true,
-        Access::Subject { pointer, .. } => {
-            let uri = params.and_then(|params| params.pointer(pointer)?.as_str());
-            uri.is_some_and(|uri| reads(policy, caller, &uri))
+    /// An answer to a server's request is allowed while the request itself would be.
+    fn answer(&self, method: &'static Method) -> Result<Option<Arc<str>>, Denial> {
+        match method.access {
+            Access::Free => Ok(None),
+            _ => self.decide(Operation { method: method.name, kind: None, name: "" }, Arguments::Unknown),
         }
-        Access::Completion | Access::Named => {
-            match policy.decide(caller, &Operation { method: method.name, kind: None, name: "" }) {
-                Decision::Allow { .. } => true,
-                Decision::Deny { rule: Some(_), .. } => false,
-                _ => methods::news_of(method).is_some_and(|request| allows(policy, caller, request)),
+    }
+
+    fn message(&self, message: &Message) -> Result<Option<Arc<str>>, Denial> {
+        let Some(method) = message.method() else { return Err(Denial::Hidden { name: "".into() }) };
+        let access = method.listed().map(|listed| listed.access);
+        let method = method.name();
+        let arguments = match access {
+            // A completion has none of the arguments the call will have.
+            Some(Access::Completion) => Arguments::Unknown,
+            _ => Arguments::Known(message.arguments()),
+        };
+        match access {
+            Some(Access::Free | Access::Subscriptions) => Ok(None),
+            Some(Access::Named) | None => self.decide(Operation { method, kind: None, name: "" }, arguments),
+            Some(Access::Completion | Access::Subject { .. }) => {
+                let Some((kind, name)) = message.subject() else { return Err(Denial::Hidden { name: "".into() }) };
+                if message.subject_is_odd() {
+                    return Err(Denial::Hidden { name: name.into() });
+                }
+                self.decide(Operation { method, kind: Some(kind), name }, arguments)
             }
         }
     }
-}
 
-/// Decides what a server asks of the client inside an answer (2026-07-28, "Multi Round-Trip Requests") like the requests
-/// older servers send: each needs a rule that names its method.
-pub(crate) fn may_ask(policy: &Policy, caller: &Caller, holder: Value<'_>) -> Result<(), Denial> {
-    let Some(requests) = holder.get("inputRequests") else { return Ok(()) };
-    let asks = |request: Value<'_>| {
-        let method = methods::find(&request.get("method")?.as_str()?)?;
-        Some(method.sender == Sender::Server && allows(policy, caller, method.name))
-    };
-    if requests.kind() == Kind::Object && requests.members().all(|member| asks(member.value) == Some(true)) {
-        Ok(())
-    } else {
-        Err(Denial::Refused { rule: None, reason: None, on_deny: OnDeny::default() })
+    fn decide(&self, operation: Operation<'_>, arguments: Arguments<'_>) -> Result<Option<Arc<str>>, Denial> {
+        let shown = if operation.kind.is_some() { operation.name } else { operation.method };
+        match self.policy.decide(self.caller, &operation, &Context { arguments, ..*self.context }) {
+            Decision::Allow { rule } => Ok(Some(rule)),
+            Decision::Deny { hidden: true, .. } => Err(Denial::Hidden { name: shown.into() }),
+            Decision::Deny { rule, reason, on_deny, argument, .. } => {
+                Err(Denial::Refused { rule, reason, on_deny, argument })
+            }
+            Decision::StepUp { rule, scopes, needs } => Err(Denial::StepUp { name: shown.into(), rule, scopes, needs }),
+        }
+    }
+
+    /// Whether the caller may read a resource now: what subscriptions and news of it depend on.
+    fn reads(&self, uri: &str) -> bool {
+        let operation = Operation { method: RESOURCES_READ, kind: Some(SubjectKind::Resource), name: uri };
+        !names::is_odd(SubjectKind::Resource, uri)
+            && matches!(self.policy.decide(self.caller, &operation, self.context), Decision::Allow { .. })
+    }
+
+    /// Whether a rule lets the caller use a method that is about no subject.
+    pub(crate) fn allows(&self, method: &str) -> bool {
+        let operation = Operation { method, kind: None, name: "" };
+        matches!(self.policy.decide(self.caller, &operation, self.context), Decision::Allow { .. })
+    }
+
+    /// Whether the caller may hear a notification of the server: free ones always, news of a resource who may read it, and
+    /// what needs a rule where one names it, or names what it is news of and none denies it.
+    pub(crate) fn hears(&self, method: &Method, params: Option<Value<'_>>) -> bool {
+        match method.access {
+            Access::Free | Access::Subscriptions => true,
+            Access::Subject { pointer, .. } => {
+                let uri = params.and_then(|params| params.pointer(pointer)?.as_str());
+                uri.is_some_and(|uri| self.reads(&uri))
+            }
+            Access::Completion | Access::Named => {
+                let operation = Operation { method: method.name, kind: None, name: "" };
+                match self.policy.decide(self.caller, &operation, self.context) {
+                    Decision::Allow { .. } => true,
+                    Decision::Deny { rule: Some(_), .. } => false,
+                    _ => methods::news_of(method).is_some_and(|request| self.allows(request)),
+                }
+            }
+        }
+    }
+
+    /// Decides what a server asks of the client inside an answer (2026-07-28, "Multi Round-Trip Requests") like the
+    /// requests older servers send: each needs a rule that names its method.
+    pub(crate) fn may_ask(&self, holder: Value<'_>) -> Result<(), Denial> {
+        let Some(requests) = holder.get("inputRequests") else { return Ok(()) };
+        let asks = |request: Value<'_>| {
+            let method = methods::find(&request.get("method")?.as_str()?)?;
+            Some(method.sender == Sender::Server && self.allows(method.name))
+        };
+        if requests.kind() == Kind::Object && requests.members().all(|member| asks(member.value) == Some(true)) {
+            Ok(())
+        } else {
+            Err(Denial::Refused { rule: None, reason: None, on_deny: OnDeny::default(), argument: None })
+        }
+    }
+
+    /// Whether a newer policy still allows what a stream was opened for, with the arguments it was opened with.
+    pub(crate) fn still_allows(&self, way: &Way) -> Result<(), Denial> {
+        let Some(method) = way.method else { return Ok(()) };
+        let operation = match (method.access, &way.subject) {
+            (Access::Free | Access::Subscriptions, _) => return Ok(()),
+            (Access::Named, _) | (_, None) => Operation { method: method.name, kind: None, name: "" },
+            (Access::Completion | Access::Subject { .. }, Some((kind, name))) => {
+                Operation { method: method.name, kind: Some(*kind), name }
+            }
+        };
+        let kept = way.arguments.document();
+        let arguments = match &kept {
+            Some(document) => Arguments::Known(document.as_ref().map(Document::root)),
+            None => Arguments::Unknown,
+        };
+        self.decide(operation, arguments).map(|_| ())
     }
 }
 
-/// Whether a newer policy still allows what a stream was opened for.
-pub(crate) fn still_allows(policy: &Policy, way: &Way) -> Result<(), Denial> {
-    let Some(method) = way.method else { return Ok(()) };
-    let operation = match (method.access, &way.subject) {
-        (Access::Free | Access::Subscriptions, _) => return Ok(()),
-        (Access::Named, _) | (_, None) => Operation { method: method.name, kind: None, name: "" },
-        (Access::Completion | Access::Subject { .. }, Some((kind, name))) => {
-            Operation { method: method.name, kind: Some(*kind), name }
+/// What a call was made with, for as long as its answer flows: a newer policy is asked about the same arguments.
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    /// There were none.
+    Absent,
+    /// As they were written.
+    Bytes(Bytes),
+    /// Not kept; to a rule that asks about them they are unknown.
+    Lost,
+}
+
+impl Kept {
+    /// Most bytes that are kept while a stream is open.
+    const MOST: usize = 64 * 1024;
+
+    /// Those of a message, in memory shared with it.
+    pub(crate) fn of(message: &Message) -> Self {
+        if message.listed().is_some_and(|method| method.access == Access::Completion) {
+            return Self::Lost;
         }
-    };
-    decide(policy, &way.caller, operation).map(|_| ())
+        message.arguments().map_or(Self::Absent, |arguments| Self::Bytes(arguments.raw_bytes()))
+    }
+
+    /// The same in memory of its own, for what outlives the message.
+    pub(crate) fn detach(&mut self) {
+        if let Self::Bytes(bytes) = self {
+            *self = if bytes.len() <= Self::MOST { Self::Bytes(Bytes::copy_from_slice(bytes)) } else { Self::Lost };
+        }
+    }
+
+    #[expect(clippy::option_option, reason = "no arguments are known arguments")]
+    fn document(&self) -> Option<Option<Document>> {
+        match self {
+            Self::Absent => Some(None),
+            Self::Bytes(bytes) => Document::parse(bytes.clone(), &Limits::REQUEST).ok().map(Some),
+            Self::Lost => None,
+        }
+    }
 }

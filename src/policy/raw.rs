@@ -1,10 +1,12 @@
 //! A policy file as it was written: every key known and of the right type, nothing looked up or compiled yet.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::args::{self, Args};
 use super::load::Test;
 use super::rule::Effect;
 use super::table::{Keys, Report, Table, Text, Words};
@@ -41,11 +43,10 @@ const RULE: Keys = Keys {
         "on_deny",
         "reason",
         "mode",
+        "args",
     ],
     later: &[
-        "additional",
         "anonymous",
-        "args",
         "audit",
         "describe",
         "limit",
@@ -130,6 +131,17 @@ pub(super) struct Rule {
     pub(super) step_up: bool,
     pub(super) on_deny: Option<OnDeny>,
     pub(super) reason: Option<Text>,
+    pub(super) args: Option<Arc<Args>>,
+    /// Where the table and what in it stand.
+    pub(super) place: Place,
+}
+
+/// Where a rule stands in its file.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) span: Range<usize>,
+    /// Its keys, each with where it and its value stand.
+    pub(super) keys: Box<[(Box<str>, Range<usize>)]>,
 }
 
 /// One `[[mask]]`.
@@ -231,6 +243,7 @@ impl Rule {
         let step_up = table.flag("step_up", report);
         let on_deny = table.word("on_deny", &ON_DENY, report);
         let reason = table.text("reason", report);
+        let args = table.table("args", report).map(|args| args::read(&args, effect.unwrap_or(Effect::Allow), report));
         if !["tools", "resources", "resource_templates", "prompts", "methods"].iter().any(|key| table.has(key)) {
             let problem = table.problem("a rule must say what it is about", "lists nothing");
             report.error(
@@ -238,6 +251,7 @@ impl Rule {
                     .help("add `tools`, `resources`, `resource_templates`, `prompts` or `methods`; `[\"*\"]` is all"),
             );
         }
+        without_arguments(table, &subjects, report);
         let (id, effect) = (id?, effect?);
         misplaced(table, effect, step_up.as_ref(), report);
         Some(Self {
@@ -250,8 +264,28 @@ impl Rule {
             issuers,
             on_deny,
             reason,
+            args: match args {
+                Some(args) => Some(Arc::new(args?)),
+                None => None,
+            },
+            place: place(table),
             step_up: step_up.is_none_or(Spanned::into_inner),
         })
+    }
+}
+
+fn place(table: &Table<'_>) -> Place {
+    let keys = table.entries().map(|(key, value)| (key.get_ref().as_str().into(), key.span().start..value.span().end));
+    Place { span: table.span.clone(), keys: keys.collect() }
+}
+
+/// Refuses `[rule.args]` where what is asked for has no arguments: an allow rule would never match, a deny rule always.
+fn without_arguments(table: &Table<'_>, subjects: &[(SubjectKind, Vec<Text>)], report: &mut Report<'_>) {
+    let Some(span) = table.key_span("args") else { return };
+    let have = |kind: &SubjectKind| matches!(kind, SubjectKind::Prompt | SubjectKind::Tool);
+    if subjects.is_empty() || subjects.iter().any(|(kind, _)| !have(kind)) {
+        let problem = Problem::error(table.source, span, "only tools and prompts have arguments", "");
+        report.error(problem.help("give what the arguments are of a rule of its own, with `tools` or `prompts`"));
     }
 }
 
@@ -265,8 +299,7 @@ fn misplaced(table: &Table<'_>, effect: Effect, step_up: Option<&Spanned<bool>>,
         (Effect::Deny, None) => {}
         (Effect::Allow, _) => {
             for key in ["on_deny", "reason"].into_iter().filter(|key| table.has(key)) {
-                let span =
-                    table.entries().find(|(name, _)| name.get_ref() == key).map_or(0..0, |(name, _)| name.span());
+                let span = table.key_span(key).unwrap_or(0..0);
                 let message = format!("`{key}` has no effect in an allow rule");
                 let problem = Problem::warning(table.source, span, message, "never shown");
                 report.warning(problem.help("it says how a rule with `effect = \"deny\"` answers"));

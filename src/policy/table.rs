@@ -216,6 +216,17 @@ impl<'a> Table<'a> {
         None
     }
 
+    /// The table that is the value of one of its entries.
+    pub(super) fn inner(&self, value: &'a Spanned<DeValue<'a>>) -> Option<Self> {
+        let DeValue::Table(entries) = value.get_ref() else { return None };
+        Some(Self { source: self.source, span: value.span(), entries })
+    }
+
+    /// Where that key stands.
+    pub(super) fn key_span(&self, key: &str) -> Option<Range<usize>> {
+        self.entries.get_key_value(key).map(|(name, _)| name.span())
+    }
+
     /// Whether the key is there, right or wrong.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)

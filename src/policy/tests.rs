@@ -1,3 +1,5 @@
+mod args;
+mod explain;
 mod properties;
 mod stages;
 
@@ -6,11 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::load::from_texts;
-use super::{Decision, Loaded, OnDeny, Operation, Policy, load};
+use super::{Context, Decision, Loaded, OnDeny, Operation, Policy, load};
 use crate::auth::{Caller, Scopes};
 use crate::clock::Timestamp;
 use crate::config::Problems;
 use crate::mcp::SubjectKind;
+
+/// Monday noon, without anything else.
+pub(crate) const AT: Context<'static> = Context::at(Timestamp::from_unix_seconds(1_767_614_400));
 
 pub(crate) fn caller(scopes: &str) -> Caller {
     caller_of("corp", scopes)
@@ -300,7 +305,7 @@ fn decides_as_written() {
     for (text, cases) in CASES {
         let policy = policy(text);
         for (scopes, asked, expected) in *cases {
-            let decision = policy.decide(&caller(scopes), &operation(asked));
+            let decision = policy.decide(&caller(scopes), &operation(asked), &AT);
             assert_eq!(words(decision), *expected, "{asked:?} with {scopes:?} under {text}");
         }
     }
@@ -312,8 +317,8 @@ fn a_deny_in_any_file_wins() {
     let deny = "[[rule]]\nid = \"no\"\neffect = \"deny\"\ntools = [\"x\"]\nreason = \"because\"";
     for files in [[allow, deny], [deny, allow]] {
         let policy = loaded(&files).policy;
-        assert_eq!(words(policy.decide(&caller(""), &operation("tool x"))), "hide no");
-        assert_eq!(words(policy.decide(&caller(""), &operation("tool y"))), "allow all");
+        assert_eq!(words(policy.decide(&caller(""), &operation("tool x"), &AT)), "hide no");
+        assert_eq!(words(policy.decide(&caller(""), &operation("tool y"), &AT)), "allow all");
     }
 }
 
@@ -334,7 +339,7 @@ fn an_issuers_rule_is_for_its_callers_only() {
         ("corp", "", "tool y", "allow y"),
         ("guest", "", "tool y", "hide no"),
     ] {
-        let decision = policy.decide(&caller_of(issuer, scopes), &operation(asked));
+        let decision = policy.decide(&caller_of(issuer, scopes), &operation(asked), &AT);
         assert_eq!(words(decision), expected, "{issuer} {asked}");
     }
 }
@@ -348,7 +353,8 @@ fn a_denial_carries_reason_and_form() {
         (format!("policy.on_deny = \"http_403\"\n{}", rule("")), (OnDeny::Http403, None)),
         (format!("policy.on_deny = \"http_403\"\n{}", rule("on_deny = \"tool_error\"")), (OnDeny::ToolError, None)),
     ] {
-        let Decision::Deny { reason, on_deny, .. } = policy(&file).decide(&caller(""), &operation("tool x")) else {
+        let Decision::Deny { reason, on_deny, .. } = policy(&file).decide(&caller(""), &operation("tool x"), &AT)
+        else {
             panic!("{file}");
         };
         assert_eq!((on_deny, reason.as_deref()), expected, "{file}");
@@ -357,7 +363,7 @@ fn a_denial_carries_reason_and_form() {
     let files = [rule(""), "policy.on_deny = \"error\"".to_owned(), "policy.on_deny = \"http_403\"".to_owned()];
     let policy = loaded(&files.each_ref().map(String::as_str)).policy;
     for (asked, expected) in [("tool x", OnDeny::ToolError), ("tool y", OnDeny::Error)] {
-        let Decision::Deny { on_deny, .. } = policy.decide(&caller(""), &operation(asked)) else { panic!() };
+        let Decision::Deny { on_deny, .. } = policy.decide(&caller(""), &operation(asked), &AT) else { panic!() };
         assert_eq!(on_deny, expected);
     }
 }
@@ -378,9 +384,9 @@ fn the_strictest_list_mode_holds() {
         files.extend(modes.iter().map(|mode| format!("[policy]\nlist = \"{mode}\"")));
         let policy = loaded(&files.iter().map(String::as_str).collect::<Vec<_>>()).policy;
         let names = ["get", "del", "other"].into_iter();
-        let listed: Vec<&str> = names.filter(|name| policy.lists(&caller(""), SubjectKind::Tool, name)).collect();
+        let listed: Vec<&str> = names.filter(|name| policy.lists(&caller(""), SubjectKind::Tool, name, &AT)).collect();
         assert_eq!(listed.join(" "), shown, "{modes:?}");
-        assert!(policy.lists(&caller("r"), SubjectKind::Tool, "get"));
+        assert!(policy.lists(&caller("r"), SubjectKind::Tool, "get", &AT));
     }
 }
 
@@ -443,7 +449,7 @@ fn stays_right_with_ten_thousand_rules() {
         ("", "tool everybody", "step_up r3 s3 | s3"),
         ("s1", "tool nobody", "hide -"),
     ] {
-        assert_eq!(words(policy.decide(&caller(scopes), &operation(asked))), expected, "{asked}");
+        assert_eq!(words(policy.decide(&caller(scopes), &operation(asked), &AT)), expected, "{asked}");
     }
 }
 
@@ -472,9 +478,9 @@ fn finds_rules_by_scope_as_by_trying_each() {
         ("boss", "step_up r5 x5 | x5"),
         ("s9", "step_up r5 x5 | x5"),
     ] {
-        assert_eq!(words(scoped.decide(&caller(scopes), &operation("tool x"))), expected, "{scopes}");
+        assert_eq!(words(scoped.decide(&caller(scopes), &operation("tool x"), &AT)), expected, "{scopes}");
         let expected = if expected.starts_with("allow") { expected } else { "allow open" };
-        assert_eq!(words(open.decide(&caller(scopes), &operation("tool x"))), expected, "{scopes}");
+        assert_eq!(words(open.decide(&caller(scopes), &operation("tool x"), &AT)), expected, "{scopes}");
     }
 }
 
@@ -494,7 +500,7 @@ fn shipped_policies_pass_their_own_tests() {
                 .find_map(|kind| Some(format!("{kind} {}", text("call", kind)?)))
                 .unwrap();
             let caller = caller(text("claims", "scope").unwrap());
-            let (decision, rule, scopes) = match loaded.policy.decide(&caller, &operation(&asked)) {
+            let (decision, rule, scopes) = match loaded.policy.decide(&caller, &operation(&asked), &AT) {
                 Decision::Allow { rule } => ("allow", Some(rule), None),
                 Decision::Deny { rule, .. } => ("deny", rule, None),
                 Decision::StepUp { rule, scopes, .. } => ("step_up", Some(rule), Some(scopes)),

@@ -86,16 +86,19 @@ fn admission(problem: &crate::mcp::AdmitError) -> Answer {
 fn denied(denial: &Denial, asked: &Asked<'_>) -> Answer {
     match denial {
         Denial::Hidden { name } => hidden(name, asked),
-        Denial::Refused { rule, reason, on_deny } => {
+        Denial::Refused { rule, reason, on_deny, argument } => {
+            let rule = rule.as_ref().or(argument.as_ref().map(|argument| &argument.rule));
             let mut text = "Denied by policy".to_owned();
             if let Some(rule) = rule {
                 let _ = write!(text, " (rule {rule})");
             }
+            if let Some(argument) = argument {
+                let _ = write!(text, ": argument {} does not meet {}", argument.pointer, argument.word);
+            }
             if let Some(reason) = reason {
                 let _ = write!(text, ": {reason}");
             }
-            let data =
-                rule.as_ref().map(|rule| format!(r#"{{"rule":{},"request_id":"{}"}}"#, quoted(rule), asked.request_id));
+            let data = rule.map(|rule| format!(r#"{{"rule":{},"request_id":"{}"}}"#, quoted(rule), asked.request_id));
             let answer = Answer { data, ..error(200, DENIED, with_request(text, asked.request_id)) };
             match on_deny {
                 OnDeny::Http403 => Answer { http: 403, ..answer },

@@ -1,15 +1,14 @@
 //! Lists show what a caller may use: the same code decides here and at the call (decisions: "One evaluation").
 
-use crate::auth::Caller;
 use crate::json::{Kind, Splice, Value};
 use crate::mcp::methods::List;
 use crate::mcp::mirror::mirrors;
-use crate::policy::Policy;
+use crate::policy::Asker;
 
 /// Takes out of a list result what the policy hides from the caller; says how many items went.
 ///
 /// Cursors stay: a page may be empty and still have a next one. An item without a name is no item a rule could allow.
-pub(super) fn filter(policy: &Policy, caller: &Caller, list: &List, result: Value<'_>, splice: &mut Splice) -> usize {
+pub(super) fn filter(asker: &Asker<'_>, list: &List, result: Value<'_>, splice: &mut Splice) -> usize {
     let Some(items) = result.get(list.items) else { return 0 };
     if items.kind() != Kind::Array {
         // No list, and whatever it is, nobody decided about it.
@@ -20,7 +19,7 @@ pub(super) fn filter(policy: &Policy, caller: &Caller, list: &List, result: Valu
         .items()
         .map(|item| {
             let name = item.get(list.key).and_then(|name| name.as_str());
-            let shown = name.is_some_and(|name| policy.lists(caller, list.kind, &name));
+            let shown = name.is_some_and(|name| asker.policy.lists(asker.caller, list.kind, &name, asker.context));
             (item, shown && can_be_called(item))
         })
         .collect();
@@ -37,9 +36,11 @@ fn can_be_called(item: Value<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::filter;
+    use crate::clock::Timestamp;
     use crate::json::{Document, Limits, Splice};
     use crate::mcp::find;
     use crate::policy::tests::{caller, policy};
+    use crate::policy::{Asker, Context};
 
     #[test]
     fn shows_what_a_rule_allows_and_nothing_that_is_no_list() {
@@ -54,7 +55,9 @@ mod tests {
         for (before, after) in cases {
             let document = Document::parse(before.into(), &Limits::ANSWER).unwrap();
             let mut splice = Splice::new();
-            filter(&policy, &caller(""), &list, document.root(), &mut splice);
+            let (caller, context) = (caller(""), Context::at(Timestamp::now()));
+            let asker = Asker { policy: &policy, caller: &caller, context: &context };
+            filter(&asker, &list, document.root(), &mut splice);
             assert_eq!(splice.apply(document.bytes()), after, "{before}");
         }
     }

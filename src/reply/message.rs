@@ -10,7 +10,6 @@ use crate::mcp::methods::{self, ERROR_PLACES, Method};
 use crate::mcp::session::ServerRequest;
 use crate::mcp::{Access, Era, Inbound, Revision, admit_streamed};
 use crate::opened::{binding, session_key};
-use crate::policy::{self, Decision, Operation};
 use crate::reject::Reject;
 
 /// A response as the client may see it.
@@ -69,11 +68,12 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
         return Ok(Response { bytes: splice.apply(document.bytes()), code, negotiated: None, tool_error: false });
     }
     let Some(result) = root.get("result") else { return Err(ReplyError::Missing.into()) };
-    let policy = &way.route.policy;
+    let context = way.context(Timestamp::now());
+    let asker = way.asker(&context);
     if let Some(list) = way.method.and_then(|method| method.list.as_ref()) {
-        list::filter(policy, &way.caller, list, result, &mut splice);
+        list::filter(&asker, list, result, &mut splice);
     }
-    policy::may_ask(policy, &way.caller, result)?;
+    asker.may_ask(result)?;
     drop_foreign_meta(result, &way.route.meta, &mut splice);
     keep_private(result, &mut splice);
     let places = way.method.map_or(&[][..], |method| method.opaque_result);
@@ -108,9 +108,10 @@ fn notification(
         // It names a request by the server's own id, which the client has never seen.
         return Ok(Passed::Dropped);
     }
-    let (policy, params) = (&way.route.policy, document.root().get("params"));
-    let asks = params.map_or(Ok(()), |params| policy::may_ask(policy, &way.caller, params));
-    if asks.is_err() || !policy::hears(policy, &way.caller, method, params) {
+    let context = way.context(Timestamp::now());
+    let (asker, params) = (way.asker(&context), document.root().get("params"));
+    let asks = params.map_or(Ok(()), |params| asker.may_ask(params));
+    if asks.is_err() || !asker.hears(method, params) {
         return Ok(Passed::Dropped);
     }
     let mut splice = Splice::new();
@@ -139,11 +140,7 @@ fn request(way: &Way, document: &Document, method: &'static Method, findings: &m
 }
 
 fn allowed(way: &Way, method: &'static Method) -> bool {
-    let operation = Operation { method: method.name, kind: None, name: "" };
-    match method.access {
-        Access::Free => true,
-        _ => matches!(way.route.policy.decide(&way.caller, &operation), Decision::Allow { .. }),
-    }
+    method.access == Access::Free || way.asker(&way.context(Timestamp::now())).allows(method.name)
 }
 
 fn seal_request(way: &Way, method: &'static Method, id: Value<'_>) -> Option<String> {

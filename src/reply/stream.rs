@@ -19,7 +19,7 @@ use crate::mcp::session::EventId;
 use crate::mcp::sse::{self, Event, EventName, Line, Outgoing, Splitter};
 use crate::mcp::{Era, Revision, RpcId};
 use crate::opened::{binding, session_key};
-use crate::policy;
+use crate::policy::Asker;
 use crate::reject::Reject;
 use crate::server::drain;
 use crate::telemetry::metrics::Held;
@@ -57,6 +57,7 @@ impl Stream {
     pub(super) fn new(mut way: Way, upstream: AnswerBody, mut trail: Trail) -> Self {
         // A stream may be idle for hours, and a few bytes of the request would keep all of its buffer.
         way.id = way.id.as_ref().map(RpcId::detached);
+        way.arguments.detach();
         trail.detach();
         let gauge = trail.sinks.metrics.streams(&way.route.name, way.stream_kind());
         let counted = (trail.sinks.drain.stream(), Held::new(gauge));
@@ -197,7 +198,8 @@ impl Stream {
 
     /// Whether the caller's token and the policy of now still carry the stream; ends it where they do not.
     fn still_allowed(&mut self) -> bool {
-        if self.way.caller.until <= Timestamp::now() {
+        let now = Timestamp::now();
+        if self.way.caller.until <= now {
             self.fail(&Reject::Token(VerifyError::Expired));
             return false;
         }
@@ -210,7 +212,12 @@ impl Stream {
             self.fail(&Reject::NotFound);
             return false;
         };
-        if let Err(denial) = policy::still_allows(&route.policy, &self.way) {
+        let decided = {
+            let context = self.way.context(now);
+            let asker = Asker { policy: &route.policy, ..self.way.asker(&context) };
+            asker.still_allows(&self.way)
+        };
+        if let Err(denial) = decided {
             self.fail(&Reject::Denied(denial));
             return false;
         }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::super::Policy;
 use super::super::candidates::RuleIndex;
 use super::super::decide::{TableBuilder, Tables};
+use super::super::explain::Written;
 use super::super::glob::{Pattern, Separator};
 use super::super::raw::{self, File};
-use super::super::rule::{Effect, Methods, Rule};
+use super::super::rule::{Conditions, Effect, Methods, Rule};
 use super::super::scopes::{Demand, Hierarchy, OFFLINE_ACCESS, Required};
 use super::super::table::{Report, Text, advice};
 use super::{Loaded, unique};
@@ -37,10 +38,11 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<I
         }
     }
     let advertised = advertised(&compiler.rules);
-    let demands: Vec<&Demand> = compiler.rules.iter().map(|(_, rule)| &rule.demand).collect();
+    let demands: Vec<&Demand> = compiler.rules.iter().map(|rule| &rule.demand).collect();
     let tables = compiler.tables.map(|table| table.build(&demands));
     let policy = Policy {
-        rules: compiler.rules.into_iter().map(|(_, rule)| rule).collect(),
+        rules: compiler.rules.into(),
+        written: compiler.written.into(),
         tables,
         methods: compiler.methods,
         list: files.iter().filter_map(|file| file.list).max().unwrap_or_default(),
@@ -51,9 +53,9 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<I
 }
 
 /// The smallest set an allow rule asks for, the first among equals; rules that ask for nothing have none.
-fn advertised(rules: &[(Effect, Rule)]) -> Box<[Box<str>]> {
-    let allow = rules.iter().filter(|(effect, _)| *effect == Effect::Allow);
-    let sets = allow.map(|(_, rule)| rule.demand.advertised()).filter(|set| !set.is_empty());
+fn advertised(rules: &[Rule]) -> Box<[Box<str>]> {
+    let allow = rules.iter().filter(|rule| rule.effect == Effect::Allow);
+    let sets = allow.map(|rule| rule.demand.advertised()).filter(|set| !set.is_empty());
     sets.min_by_key(Vec::len).unwrap_or_default().into()
 }
 
@@ -93,7 +95,8 @@ fn is_scope(scope: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> bool
 #[derive(Default)]
 struct Compiler {
     hierarchy: Hierarchy,
-    rules: Vec<(Effect, Rule)>,
+    rules: Vec<Rule>,
+    written: Vec<Written>,
     tables: Tables<TableBuilder>,
     methods: HashSet<Box<str>>,
     ids: HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
@@ -106,9 +109,13 @@ impl Compiler {
         let id = unique(&mut self.ids, &raw.id, "rule", source, report);
         let methods = patterns(&raw.methods, Separator::None, source, report);
         let at = RuleIndex::try_from(self.rules.len()).unwrap_or(RuleIndex::MAX);
+        let mut subjects = Vec::with_capacity(raw.subjects.len());
         for (kind, globs) in &raw.subjects {
-            self.subject(*kind, &patterns(globs, separator(*kind), source, report), raw.effect, at);
+            let patterns = patterns(globs, separator(*kind), source, report);
+            self.subject(*kind, &patterns, raw.effect, at);
+            subjects.push((*kind, patterns.into()));
         }
+        self.written.push(Written { source: Arc::clone(source), place: raw.place.clone(), subjects: subjects.into() });
         if raw.subjects.is_empty() {
             add(self.tables.of_mut(None), &methods, raw.effect, at);
         }
@@ -127,6 +134,8 @@ impl Compiler {
         });
         let rule = Rule {
             id,
+            effect: raw.effect,
+            conditions: conditions(raw),
             methods: Methods { exact: methods.into(), folded },
             issuers: raw.issuers.iter().map(|name| name.get_ref().as_str().into()).collect(),
             demand: self.demand(raw, source, report),
@@ -134,7 +143,7 @@ impl Compiler {
             on_deny: raw.on_deny.or(file.on_deny).unwrap_or_default(),
             reason: reason(raw, source, report),
         };
-        self.rules.push((raw.effect, rule));
+        self.rules.push(rule);
     }
 
     /// Enters what a rule lists. A template is a subject of its own; but what is denied as a resource is denied as a
@@ -159,6 +168,12 @@ impl Compiler {
         };
         Demand { all: required(&raw.scopes), any: required(&raw.scopes_any) }
     }
+}
+
+/// What the rule asks besides names, issuers and scopes, if anything.
+fn conditions(raw: &raw::Rule) -> Option<Box<Conditions>> {
+    let args = raw.args.clone();
+    args.is_some().then(|| Box::new(Conditions { args }))
 }
 
 fn add(table: &mut TableBuilder, patterns: &[Pattern], effect: Effect, at: RuleIndex) {

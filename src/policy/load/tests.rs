@@ -35,7 +35,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ),
     (
         "[[rule]]\nid = \"a\"\ntools = [\"x\"]\n[rule.args]\nowner = 1",
-        &["0.toml:4:7", "`args` is not supported by this version"],
+        &["0.toml:5:9", "what must `owner` be?", "write `owner = { equals"],
     ),
     (
         "[[rule]]\nid = \"a\"\ntools = [\"x\"]\nmode = \"shadow\"",
@@ -110,17 +110,74 @@ const REFUSED: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// What stands under `[rule.args]` of a rule that begins with four lines, and what its problems must contain.
+const REFUSED_ARGS: &[(&str, &[&str])] = &[
+    ("", &["`[rule.args]` says nothing"]),
+    ("a = {}", &["0.toml:5:1", "this argument has no words", "words are `equals`"]),
+    ("a = { equal = 5 }", &["0.toml:5:7", "unknown word `equal`", "did you mean `equals`?"]),
+    ("a = { zebra = 5 }", &["unknown word `zebra`", "known are `equals`"]),
+    ("a = { maximum = \"5\" }", &["0.toml:5:17", "`maximum` must be a number"]),
+    ("a = { maximum = 9007199254740993 }", &["within ±2^53"]),
+    ("a = { maximum = inf }", &["within ±2^53"]),
+    ("a = { maximum = nan }", &["within ±2^53"]),
+    ("a = { min_length = -1 }", &["a whole number, not negative"]),
+    ("a = { min_length = 1.5 }", &["a whole number, not negative"]),
+    ("a = { enum = [] }", &["`enum` must be a list of 1 to 256"]),
+    ("a = { enum = [[1]] }", &["`enum` must be a list"]),
+    ("a = { equals = [1] }", &["`equals` must be a string"]),
+    ("a = { equals = 2026-01-05 }", &["`equals` must be a string"]),
+    ("a = { equals = \"${args.b}\" }", &["0.toml:5:16", "names no claim", "`${claims.email}`"]),
+    ("a = { equals = \"${claims.x\" }", &["names no claim"]),
+    ("a = { pattern = '(' }", &["0.toml:5:17", "not a regular expression"]),
+    ("a = { pattern = '' }", &["must be a regular expression"]),
+    ("a = { pattern = '(?!x)' }", &["look-around is not supported"]),
+    ("a = { pattern = '(?:a{1,1000}){1,1000}' }", &["more than 1 MiB", "repeat less"]),
+    ("a = { pattern = '\\p{L}{1000}{1000}' }", &["more than 1 MiB"]),
+    ("a = { required = 1 }", &["`required` must be `true` or `false`"]),
+    ("a = { forbidden = false }", &["`forbidden` must be `true`", "take it out"]),
+    ("a = { forbidden = true, maximum = 5 }", &["`forbidden` can have no other word"]),
+    ("a = { minimum = 5, maximum = 4 }", &["`minimum` is above `maximum`", "nothing fits"]),
+    ("a = { min_length = 5, max_length = 4 }", &["`min_length` is above"]),
+    ("a = { pattern = 'x', maximum = 4 }", &["`pattern` is of text and `maximum` of numbers"]),
+    ("\"\" = { maximum = 5 }", &["names no argument", "JSON Pointer"]),
+    ("\"a..b\" = { maximum = 5 }", &["names no argument"]),
+    ("\"a.b\" = { maximum = 5 }\n\"/a/b\" = { minimum = 1 }", &["0.toml:6:", "the argument `/a/b` is there twice"]),
+    ("a = { maximum = 5 }\n\"a.b\" = { maximum = 5 }", &["`/a/b` cannot be inside `/a`", "only `required`"]),
+];
+
+#[test]
+fn refuses_arguments_with_place_and_advice() {
+    for (args, expected) in REFUSED_ARGS {
+        let text = format!("[[rule]]\nid = \"a\"\ntools = [\"x\"]\n[rule.args]\n{args}");
+        refuses(&text, expected);
+    }
+    refuses(
+        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\neffect = \"deny\"\n[rule.args]\nadditional = true\na = { maximum = 5 }",
+        &["0.toml:6:14", "`additional` means nothing in a deny rule"],
+    );
+    refuses(
+        "[[rule]]\nid = \"a\"\nresources = [\"x\"]\n[rule.args]\na = { maximum = 5 }",
+        &["0.toml:4:7", "only tools and prompts have arguments", "a rule of its own"],
+    );
+    let many = (0..300).map(|at| format!("a{at} = {{ maximum = 5 }}")).collect::<Vec<_>>().join("\n");
+    refuses(&format!("[[rule]]\nid = \"a\"\ntools = [\"x\"]\n[rule.args]\n{many}"), &["more than 256 arguments"]);
+}
+
 #[test]
 fn refuses_with_place_and_advice() {
     for (text, expected) in REFUSED {
-        let mut problems = Problems::new();
-        let loaded = from_texts(&[text], &mut problems);
-        let shown = problems.render(false);
-        assert!(problems.has_errors(), "{text}");
-        assert!(loaded.policy.is_empty() && loaded.masks.is_empty());
-        for part in *expected {
-            assert!(shown.contains(part), "no {part:?} for\n{text}\nin\n{shown}");
-        }
+        refuses(text, expected);
+    }
+}
+
+fn refuses(text: &str, expected: &[&str]) {
+    let mut problems = Problems::new();
+    let loaded = from_texts(&[text], &mut problems);
+    let shown = problems.render(false);
+    assert!(problems.has_errors(), "{text}");
+    assert!(loaded.policy.is_empty() && loaded.masks.is_empty());
+    for part in expected {
+        assert!(shown.contains(part), "no {part:?} for\n{text}\nin\n{shown}");
     }
 }
 

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{caller, policy};
+use super::{AT, caller, policy};
 use crate::auth::Caller;
 use crate::mcp::SubjectKind;
 use crate::policy::{Decision, Operation, Policy};
@@ -54,8 +54,8 @@ proptest! {
         for mode in ["acquirable", "allowed", "all"] {
             let policy = policy(&file(mode, &rules));
             for (caller, operation) in world() {
-                let listed = policy.lists(&caller, operation.kind.unwrap(), operation.name);
-                let decision = policy.decide(&caller, &operation);
+                let listed = policy.lists(&caller, operation.kind.unwrap(), operation.name, &AT);
+                let decision = policy.decide(&caller, &operation, &AT);
                 let expected = match (&decision, mode) {
                     (Decision::Allow { .. }, _) => true,
                     (Decision::StepUp { .. }, mode) => mode != "allowed",
@@ -81,7 +81,7 @@ proptest! {
         more.insert(at.index(rules.len() + 1), deny);
         let (before, after) = (policy(&file("all", &rules)), policy(&file("all", &more)));
         for (caller, operation) in world() {
-            let rank = |policy: &Policy| match policy.decide(&caller, &operation) {
+            let rank = |policy: &Policy| match policy.decide(&caller, &operation, &AT) {
                 Decision::Deny { rule: Some(_), .. } => 0,
                 Decision::Deny { rule: None, .. } => 1,
                 Decision::StepUp { .. } => 2,
@@ -99,9 +99,9 @@ proptest! {
         text = text.replace("effect = \"deny\"\n", "");
         let policy = policy(&text);
         for (caller_before, operation) in world() {
-            if let Decision::StepUp { scopes, needs, .. } = policy.decide(&caller_before, &operation) {
+            if let Decision::StepUp { scopes, needs, .. } = policy.decide(&caller_before, &operation, &AT) {
                 prop_assert!(!needs.is_empty() && needs.iter().all(|need| scopes.contains(need)));
-                let decision = policy.decide(&caller(&scopes.join(" ")), &operation);
+                let decision = policy.decide(&caller(&scopes.join(" ")), &operation, &AT);
                 prop_assert!(matches!(decision, Decision::Allow { .. }), "{operation:?}: {decision:?}");
             }
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{caller, policy};
+use super::{AT, caller, policy};
 use crate::json::{Document, Limits, Splice};
 use crate::mcp::session::EventId;
 use crate::mcp::{Head, Known, Revision, admit, find};
 use crate::opened::{Ask, Opened};
-use crate::policy::{Denial, Policy, authorize, hears, may_ask};
+use crate::policy::{Asker, Denial, Policy, authorize};
 
 const RULES: &str = r#"
     [[rule]]
@@ -37,7 +37,7 @@ fn event(method: Option<&str>, subject: Option<&str>) -> EventId {
 }
 
 fn resume(policy: &Policy, scopes: &str, event: EventId) -> Result<Option<Arc<str>>, Denial> {
-    authorize(policy, opened(scopes, Ask::Listen, Some(event))).map(|permit| permit.rule().cloned())
+    authorize(policy, opened(scopes, Ask::Listen, Some(event)), &AT).map(|permit| permit.rule().cloned())
 }
 
 fn value(text: &str) -> Document {
@@ -74,7 +74,7 @@ fn listen(policy: &Policy, scopes: &str, filter: &str) -> String {
     let known = Known { bytes: 1 << 20, limits: Limits::REQUEST, names_method: &|_| false, supported: &Revision::ALL };
     let message = admit(&Head { headers: &headers, session: None }, body.into(), &known).unwrap();
     let bytes = message.document().bytes().clone();
-    let permit = authorize(policy, opened(scopes, Ask::Message(message), None)).unwrap();
+    let permit = authorize(policy, opened(scopes, Ask::Message(message), None), &AT).unwrap();
     let sent = permit.into_parts().0.splice.apply(&bytes);
     let sent = value(std::str::from_utf8(&sent).unwrap());
     String::from_utf8(sent.pointer("/params/notifications").unwrap().raw().to_vec()).unwrap()
@@ -95,7 +95,9 @@ fn a_subscription_keeps_only_what_could_be_read() {
 fn news_need_what_they_are_news_of() {
     let open = policy(RULES);
     let hears = |policy: &Policy, scopes: &str, method: &str, params: &str| {
-        hears(policy, &caller(scopes), find(method).unwrap(), Some(value(params).root()))
+        let caller = caller(scopes);
+        let asker = Asker { policy, caller: &caller, context: &AT };
+        asker.hears(find(method).unwrap(), Some(value(params).root()))
     };
     for method in ["notifications/tasks", "notifications/tasks/status", "notifications/elicitation/complete"] {
         assert!(!hears(&open, "r", method, "{}"), "{method}");
@@ -113,7 +115,10 @@ fn news_need_what_they_are_news_of() {
 #[test]
 fn what_a_server_asks_inside_an_answer_needs_a_rule() {
     let policy = policy(RULES);
-    let asks = |scopes: &str, text: &str| may_ask(&policy, &caller(scopes), value(text).root()).is_ok();
+    let asks = |scopes: &str, text: &str| {
+        let caller = caller(scopes);
+        Asker { policy: &policy, caller: &caller, context: &AT }.may_ask(value(text).root()).is_ok()
+    };
     let elicit = r#"{"inputRequests":{"a":{"method":"elicitation/create","params":{}}}}"#;
     assert!(asks("t", elicit));
     assert!(asks("", r#"{"content":[]}"#));

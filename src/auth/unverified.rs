@@ -1,0 +1,62 @@
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::claims::{CLIENT, TENANT, TOKEN_ID};
+use super::{Caller, Scopes};
+use crate::clock::Timestamp;
+
+impl Caller {
+    /// A caller made of bare claims, read as a verified token's are: what `explain`, `test` and `replay` ask the rules about.
+    /// Nothing vouches for it, and it never comes near a request.
+    pub fn unverified(issuer_name: &str, claims: Map<String, Value>) -> Self {
+        let text = |names: &[&str]| names.iter().find_map(|name| claims.get(*name)?.as_str()).map(Box::<str>::from);
+        let client_id = text(CLIENT);
+        let expires = claims.get("exp").and_then(Value::as_i64).map_or(Timestamp::NEVER, Timestamp::from_unix_seconds);
+        Self {
+            issuer: text(&["iss"]).unwrap_or_default().into(),
+            issuer_name: Arc::from(issuer_name),
+            tenant: text(TENANT),
+            subject: text(&["sub"]).or_else(|| client_id.clone()).unwrap_or_default(),
+            client_id,
+            scopes: scopes(&claims),
+            expires,
+            until: expires,
+            token_id: text(TOKEN_ID),
+            key_id: None,
+            fragment: std::sync::OnceLock::new(),
+            claims,
+        }
+    }
+}
+
+/// `scope` (RFC 8693 section 4.2), else `scp`: text with blanks between, or a list.
+fn scopes(claims: &Map<String, Value>) -> Scopes {
+    match claims.get("scope").or_else(|| claims.get("scp")) {
+        Some(Value::String(text)) => text.split_ascii_whitespace().collect(),
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+        _ => Scopes::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::auth::Caller;
+
+    #[test]
+    fn reads_claims_as_those_of_a_token() {
+        for (claims, expected) in [
+            (json!({"sub": "ana", "scope": "a b", "azp": "cli", "iss": "https://i"}), "https://i ana cli a b"),
+            (json!({"client_id": "svc", "scp": ["b", "a", 7]}), " svc svc a b"),
+            (json!({}), "  - "),
+        ] {
+            let Value::Object(claims) = claims else { panic!() };
+            let caller = Caller::unverified("corp", claims);
+            let scopes: Vec<&str> = caller.scopes.iter().collect();
+            let client = caller.client_id.as_deref().unwrap_or("-");
+            assert_eq!(format!("{} {} {client} {}", caller.issuer, caller.subject, scopes.join(" ")), expected);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A rule's `[rule.args]`: what the arguments of a call must be, in words of JSON Schema.
+
+mod check;
+mod read;
+mod word;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+pub(super) use self::check::Unmet;
+pub(super) use self::read::read;
+pub use self::word::{Equals, Number, Scalar, Template, Word};
+
+/// What a rule asks of arguments, argument by argument in the order of the file.
+#[derive(Debug)]
+pub struct Args {
+    arguments: Box<[Argument]>,
+    additional: bool,
+    named: Level,
+}
+
+/// One argument and what it must be.
+#[derive(Debug)]
+pub struct Argument {
+    /// Where it is, as names from the outside in.
+    path: Box<[Box<str>]>,
+    /// The same as a JSON Pointer (RFC 6901).
+    pointer: Box<str>,
+    /// Each word with where it stands in the file.
+    words: Box<[(Word, Range<usize>)]>,
+}
+
+/// The names a rule uses, level by level.
+#[derive(Debug, Default)]
+struct Level(BTreeMap<Box<str>, Level>);
+
+impl Args {
+    fn new(arguments: Vec<Argument>, additional: bool) -> Self {
+        let mut named = Level::default();
+        for argument in &arguments {
+            let mut level = &mut named;
+            for name in &argument.path {
+                level = level.0.entry(name.clone()).or_default();
+            }
+        }
+        Self { arguments: arguments.into(), additional, named }
+    }
+
+    /// Every argument the rule says something of.
+    pub fn arguments(&self) -> &[Argument] {
+        &self.arguments
+    }
+
+    /// Whether arguments pass that neither the rule nor the tool's schema names.
+    pub const fn additional(&self) -> bool {
+        self.additional
+    }
+}
+
+impl Argument {
+    /// Where it is, as names from the outside in.
+    pub fn path(&self) -> &[Box<str>] {
+        &self.path
+    }
+
+    /// Where it is, as a JSON Pointer below `arguments`.
+    pub fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
+    /// What it must be.
+    pub fn words(&self) -> impl Iterator<Item = &Word> {
+        self.words.iter().map(|(word, _)| word)
+    }
+
+    /// The words with where each stands in the file.
+    pub fn places(&self) -> &[(Word, Range<usize>)] {
+        &self.words
+    }
+
+    /// Whether a call without it does not fit.
+    pub fn is_required(&self) -> bool {
+        self.words().any(|word| matches!(word, Word::Equals(_) | Word::Required))
+    }
+}

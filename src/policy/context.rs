@@ -1,0 +1,112 @@
+//! What a decision depends on besides who asks for what.
+
+use std::net::IpAddr;
+
+use crate::clock::Timestamp;
+use crate::json::Value;
+
+/// The circumstances of one decision. The same rules are asked when a call is decided, when a list is filtered, and by the
+/// commands that explain, test and replay; only what stands here differs.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Whether something is called or listed.
+    pub phase: Phase,
+    /// What the call is made with.
+    pub arguments: Arguments<'a>,
+    /// What is known of the tool that is asked about.
+    pub definition: Definition<'a>,
+    /// The caller's address, where it is known.
+    pub ip: Option<IpAddr>,
+    /// The moment of the decision.
+    pub now: Timestamp,
+    /// The server's name in `proxy.toml`.
+    pub server: &'a str,
+    /// What the client says of itself.
+    pub untrusted: Option<&'a Untrusted>,
+}
+
+impl<'a> Context<'a> {
+    /// A call at that moment of which nothing else is known: what rules ask of it is unknown.
+    pub const fn at(now: Timestamp) -> Self {
+        Self {
+            phase: Phase::Call,
+            arguments: Arguments::Unknown,
+            definition: Definition { schema: None, annotations: Annotations::WORST },
+            ip: None,
+            now,
+            server: "",
+            untrusted: None,
+        }
+    }
+
+    /// The same for a call with these arguments; `None` is a call without any.
+    pub const fn with_arguments(self, arguments: Option<Value<'a>>) -> Self {
+        Self { arguments: Arguments::Known(arguments), ..self }
+    }
+
+    /// The same for a list: what depends on the call is not known yet.
+    pub const fn listing(self) -> Self {
+        Self { phase: Phase::List, arguments: Arguments::Unknown, ..self }
+    }
+}
+
+/// What becomes of a condition that is neither met nor unmet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It never satisfies an allow rule and always satisfies a deny rule.
+    Call,
+    /// It could be met by some call: it satisfies an allow rule and no deny rule. Arguments and the time of the call are
+    /// not known.
+    List,
+}
+
+/// The arguments a rule may ask about.
+#[derive(Clone, Copy, Debug)]
+pub enum Arguments<'a> {
+    /// Those of the call; `None` if it has none.
+    Known(Option<Value<'a>>),
+    /// There is no call yet, or its arguments are not at hand.
+    Unknown,
+}
+
+/// What is known of a tool besides its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition<'a> {
+    /// Its `inputSchema`, where the proxy has it.
+    pub schema: Option<&'a serde_json::Value>,
+    /// What the locked definition says it does.
+    pub annotations: Annotations,
+}
+
+/// A tool's annotations (MCP 2025-11-25, `ToolAnnotations`). Only a locked definition may make them better than
+/// [`Annotations::WORST`]: an upstream's own word loosens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the four hints of the specification")]
+pub struct Annotations {
+    /// `destructiveHint`.
+    pub destructive: bool,
+    /// `idempotentHint`.
+    pub idempotent: bool,
+    /// `openWorldHint`.
+    pub open_world: bool,
+    /// `readOnlyHint`.
+    pub read_only: bool,
+}
+
+impl Annotations {
+    /// The specification's defaults, which are the worst case of each.
+    pub const WORST: Self = Self { destructive: true, idempotent: false, open_world: true, read_only: false };
+}
+
+/// What a client asserts of itself and nothing vouches for; deny rules alone may look at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Untrusted {
+    /// `name` of the client's `clientInfo`.
+    pub name: Option<Box<str>>,
+    /// `version` of the client's `clientInfo`.
+    pub version: Option<Box<str>>,
+    /// The protocol revision of the request.
+    pub protocol_version: Option<Box<str>>,
+    /// Headers rules may look at, by lower-case name.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+}

@@ -1,0 +1,224 @@
+//! Why the rules decide as they do: every rule with every condition, and where it stands in its file.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::args::Argument;
+use super::context::Context;
+use super::glob::{Pattern, Room};
+use super::raw::Place;
+use super::rule::{Effect, Holds, Rule};
+use super::scopes::Required;
+use super::{Decision, Operation, Policy};
+use crate::auth::Caller;
+use crate::config::Source;
+use crate::mcp::SubjectKind;
+
+/// A decision and what every rule had to do with it.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The decision itself, made as for a request.
+    pub decision: Decision,
+    /// Every rule of the policy in file order.
+    pub rules: Vec<RuleTrace>,
+}
+
+/// One rule before one operation.
+#[derive(Clone, Debug)]
+pub struct RuleTrace {
+    /// Its `id`.
+    pub id: Arc<str>,
+    /// What it does where it matches.
+    pub effect: Effect,
+    /// The file it stands in.
+    pub source: Arc<Source>,
+    /// Where its header stands.
+    pub span: Range<usize>,
+    /// Whether it takes part in the decision.
+    pub matches: bool,
+    /// Every condition it has, in the order they are looked at.
+    pub conditions: Vec<ConditionTrace>,
+}
+
+impl RuleTrace {
+    /// The first condition that is not met; none where the rule matches by all of them.
+    pub fn first_unmet(&self) -> Option<&ConditionTrace> {
+        self.conditions.iter().find(|condition| condition.holds != Holds::Yes)
+    }
+
+    /// Whether scopes are all that keeps it from matching.
+    pub fn lacks_only_scopes(&self) -> bool {
+        let mut unmet = self.conditions.iter().filter(|condition| condition.holds != Holds::Yes).peekable();
+        unmet.peek().is_some() && unmet.all(|condition| matches!(condition.key, "scopes" | "scopes_any"))
+    }
+}
+
+/// One condition of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConditionTrace {
+    /// The key it is written under.
+    pub key: &'static str,
+    /// Whether it is met.
+    pub holds: Holds,
+    /// What was asked, and what was found of it. For people who may read the policy; a client never sees it.
+    pub detail: String,
+    /// Where it stands in the rule's file.
+    pub span: Range<usize>,
+}
+
+/// Where a rule stands, and what it lists: what a decision does not need.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) source: Arc<Source>,
+    pub(super) place: Place,
+    pub(super) subjects: Box<[(SubjectKind, Box<[Pattern]>)]>,
+}
+
+impl Written {
+    fn span(&self, key: &str) -> Range<usize> {
+        let found = self.place.keys.iter().find(|(name, _)| **name == *key);
+        found.map_or_else(|| self.place.span.clone(), |(_, span)| span.clone())
+    }
+}
+
+impl Policy {
+    /// Decides, and says of every rule how it fits.
+    pub fn explain(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Explanation {
+        let trace = |(rule, written): (&Rule, &Written)| Trace { rule, written, caller, operation, context }.run();
+        Explanation {
+            decision: self.decide(caller, operation, context),
+            rules: self.rules.iter().zip(&self.written).map(trace).collect(),
+        }
+    }
+}
+
+/// One rule being explained.
+struct Trace<'a> {
+    rule: &'a Rule,
+    written: &'a Written,
+    caller: &'a Caller,
+    operation: &'a Operation<'a>,
+    context: &'a Context<'a>,
+}
+
+impl Trace<'_> {
+    fn run(&self) -> RuleTrace {
+        let mut conditions = vec![self.subject()];
+        conditions.extend(self.methods());
+        conditions.extend(self.issuer());
+        conditions.extend(self.scopes());
+        conditions.extend(self.args());
+        let satisfied = |condition: &ConditionTrace| condition.holds.satisfies(self.rule.effect, self.context.phase);
+        RuleTrace {
+            id: Arc::clone(&self.rule.id),
+            effect: self.rule.effect,
+            source: Arc::clone(&self.written.source),
+            span: self.written.place.span.clone(),
+            matches: conditions.iter().all(satisfied),
+            conditions,
+        }
+    }
+
+    fn condition(&self, key: &'static str, holds: bool, detail: String) -> ConditionTrace {
+        let holds = if holds { Holds::Yes } else { Holds::No };
+        ConditionTrace { key, holds, detail, span: self.written.span(key) }
+    }
+
+    /// Whether the rule lists what is asked for.
+    fn subject(&self) -> ConditionTrace {
+        let Some(kind) = self.operation.kind else {
+            let only_methods = self.written.subjects.is_empty();
+            let found = if only_methods { "lists methods only" } else { "is about subjects, and the method has none" };
+            return self.condition("methods", only_methods, found.into());
+        };
+        let lists = |listed: SubjectKind| {
+            listed == kind
+                || self.rule.effect == Effect::Deny
+                    && (listed, kind) == (SubjectKind::Resource, SubjectKind::ResourceTemplate)
+        };
+        let mut of_kind = self.written.subjects.iter().filter(|(listed, _)| lists(*listed)).peekable();
+        let Some((listed, _)) = of_kind.peek().copied() else {
+            let by_method = self.written.subjects.is_empty() && self.rule.effect == Effect::Deny;
+            let key = if self.written.subjects.is_empty() { "methods" } else { key_of(kind) };
+            let detail = match (by_method, key) {
+                (true, _) => "holds for every subject".into(),
+                (false, "methods") => "is about methods that have no subject".into(),
+                (false, key) => format!("lists no {key}"),
+            };
+            return self.condition(key, by_method, detail);
+        };
+        let mut room = Room::new();
+        let folded = room.fold(self.operation.name);
+        let matches = of_kind.flat_map(|(_, patterns)| patterns).any(|pattern| {
+            pattern.matches(self.operation.name)
+                || self.rule.effect == Effect::Deny && pattern.folded().matches(&folded)
+        });
+        let verb = if matches { "lists" } else { "does not list" };
+        self.condition(key_of(*listed), matches, format!("{verb} `{}`", self.operation.name.escape_debug()))
+    }
+
+    fn methods(&self) -> Option<ConditionTrace> {
+        if self.rule.methods.exact.is_empty() {
+            return None;
+        }
+        let holds = self.rule.methods.hold(self.operation.method);
+        let verb = if holds { "lists" } else { "does not list" };
+        Some(self.condition("methods", holds, format!("{verb} `{}`", self.operation.method.escape_debug())))
+    }
+
+    fn issuer(&self) -> Option<ConditionTrace> {
+        if self.rule.issuers.is_empty() {
+            return None;
+        }
+        let detail = format!("the token is from `{}`", self.caller.issuer_name);
+        Some(self.condition("issuer", self.rule.is_of_issuer(self.caller), detail))
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = ConditionTrace> {
+        let held = |scope: &&Required| scope.is_held(&self.caller.scopes);
+        let names = |scopes: &[&Required]| scopes.iter().map(|scope| &*scope.name).collect::<Vec<_>>().join(" ");
+        let demand = &self.rule.demand;
+        let missing: Vec<&Required> = demand.all.iter().filter(|scope| !held(scope)).collect();
+        let all = (!demand.all.is_empty()).then(|| {
+            let detail = if missing.is_empty() { "held".into() } else { format!("missing {}", names(&missing)) };
+            self.condition("scopes", missing.is_empty(), detail)
+        });
+        let any = (!demand.any.is_empty()).then(|| {
+            let found = demand.any.iter().find(held);
+            let detail = found.map_or_else(
+                || format!("none held of {}", names(&demand.any.iter().collect::<Vec<_>>())),
+                |scope| format!("{} is held", scope.name),
+            );
+            self.condition("scopes_any", found.is_some(), detail)
+        });
+        all.into_iter().chain(any)
+    }
+
+    fn args(&self) -> Option<ConditionTrace> {
+        let args = self.rule.conditions.as_ref()?.args.as_ref()?;
+        let key = "args";
+        let closed = self.rule.effect == Effect::Allow;
+        Some(match args.check(self.context, &self.caller.claims, closed) {
+            Ok(()) => self.condition(key, true, "as asked".into()),
+            Err(unmet) => {
+                let words = args.arguments().iter().filter(|argument| argument.pointer() == &*unmet.pointer);
+                let place = words.flat_map(Argument::places).find(|(word, _)| word.name() == unmet.word);
+                ConditionTrace {
+                    key,
+                    holds: unmet.holds,
+                    detail: format!("{} does not meet {}: {}", unmet.pointer.escape_debug(), unmet.word, unmet.detail),
+                    span: place.map_or_else(|| self.written.span(key), |(_, span)| span.clone()),
+                }
+            }
+        })
+    }
+}
+
+const fn key_of(kind: SubjectKind) -> &'static str {
+    match kind {
+        SubjectKind::Prompt => "prompts",
+        SubjectKind::Resource => "resources",
+        SubjectKind::ResourceTemplate => "resource_templates",
+        SubjectKind::Tool => "tools",
+    }
+}
