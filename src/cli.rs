@@ -5,8 +5,10 @@
 
 pub mod check;
 pub mod demo;
+pub mod generate;
 pub mod healthcheck;
 pub mod serve;
+pub mod test;
 pub mod token;
 pub mod version;
 
@@ -57,6 +59,7 @@ impl From<Exit> for ExitCode {
   portcullis demo                         try everything on this machine, without any set-up
   portcullis check                        is proxy.toml fine, are issuers and upstreams there?
   portcullis serve                        run the proxy
+  portcullis test                         do the policies decide as their tests say?
   portcullis token verify token.txt       why is this token refused?
   portcullis healthcheck --ready          for probes",
     after_help = "Start with `portcullis demo`. Every key of proxy.toml is explained in proxy.toml.example.\n\
@@ -79,10 +82,14 @@ pub enum Command {
     Check(check::Check),
     /// Try everything: an issuer, a sample MCP server and the proxy, all in one process on loopback.
     Demo(demo::Demo),
+    /// Print files that fit this version, such as the schemas editors check by.
+    Generate(generate::Generate),
     /// Ask a running proxy whether it is alive, or ready for calls.
     Healthcheck(healthcheck::Healthcheck),
     /// Run the proxy.
     Serve(serve::Serve),
+    /// Run the tests that policy files hold.
+    Test(test::Test),
     /// Look into an access token, or get one from the demo.
     Token(token::Token),
     /// Show the version and what it was built with.
@@ -253,8 +260,10 @@ pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
     match &cli.command {
         Command::Check(check) => check.run(&cli.global, streams),
         Command::Demo(demo) => demo.run(&cli.global, streams),
+        Command::Generate(generate) => generate.run(streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(&cli.global, streams),
         Command::Serve(serve) => serve.run(&cli.global, streams),
+        Command::Test(test) => test.run(&cli.global, streams),
         Command::Token(token) => token.run(&cli.global, streams),
         Command::Version(version) => version.run(streams),
     }

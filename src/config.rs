@@ -7,6 +7,7 @@ pub(crate) mod keys;
 mod load;
 pub mod problem;
 mod raw;
+pub(crate) mod schema;
 pub mod secret_source;
 pub(crate) mod suggest;
 pub(crate) mod units;

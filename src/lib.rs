@@ -19,7 +19,8 @@
 //! 12. Whatever fails on the way is a [`reject::Reject`], the one place that knows statuses and challenges.
 //!
 //! Around it: [`config`] says what `proxy.toml` means, [`instance`] runs and reloads, [`cli`] is the command line,
-//! [`demo`] is an issuer and a sample server to try and test with, [`json`] finds and replaces text in bytes.
+//! [`demo`] is an issuer and a sample server to try and test with, [`json`] finds and replaces text in bytes, `trial`
+//! decides one call without a network, for the commands that prove a policy.
 //!
 //! # What always holds
 //!
@@ -73,4 +74,5 @@ pub mod snapshot;
 pub mod state;
 pub mod telemetry;
 pub mod trail;
+mod trial;
 pub mod upstream;

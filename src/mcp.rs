@@ -2,6 +2,7 @@
 //! event streams and what travels sealed with the client. No I/O, no clock, no HTTP status.
 
 pub mod admit;
+pub(crate) mod compose;
 pub mod envelope;
 pub mod era;
 pub mod error;

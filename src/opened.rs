@@ -35,6 +35,13 @@ pub struct Opened {
     pub(crate) splice: Splice,
 }
 
+impl Opened {
+    /// A request that carries nothing to be opened, such as a composed one.
+    pub(crate) fn without_handles(caller: Arc<Caller>, ask: Ask) -> Self {
+        Self { caller, ask, session: None, resumed: None, answers: None, splice: Splice::new() }
+    }
+}
+
 /// Who and where a sealed value belongs to (decisions: issuer, tenant, subject, client, server and upstream origin).
 pub fn binding<'a>(route: &'a Route, caller: &'a Caller) -> Binding<'a> {
     Binding {

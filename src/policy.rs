@@ -5,6 +5,7 @@
 
 mod args;
 mod candidates;
+pub(crate) mod cases;
 mod context;
 mod decide;
 mod explain;
@@ -14,6 +15,7 @@ mod load;
 mod permit;
 mod raw;
 mod rule;
+pub(crate) mod schema;
 mod scopes;
 mod table;
 
@@ -25,7 +27,7 @@ use crate::mcp::SubjectKind;
 pub use self::args::{Args, Argument, Equals, Number, Scalar, Template, Word};
 pub use self::context::{Annotations, Arguments, Context, Definition, Phase, Untrusted};
 pub use self::explain::{ConditionTrace, Explanation, RuleTrace};
-pub use self::load::{Loaded, Summary, Test, load};
+pub use self::load::{Loaded, Summary, load};
 pub(crate) use self::permit::{Asker, Kept};
 pub use self::permit::{Denial, Permit, authorize};
 pub use self::rule::{Effect, Holds};

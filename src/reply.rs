@@ -33,6 +33,7 @@ use crate::snapshot::Snapshot;
 use crate::trail::{Ending, Trail};
 use crate::upstream::Answer;
 
+pub(crate) use message::rewrite_result;
 pub use stream::Stream;
 
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");

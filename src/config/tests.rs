@@ -6,7 +6,7 @@ use super::load::parse_with;
 use super::*;
 
 /// The nine lines of the README.
-const SMALLEST: &str = r#"[server]
+pub(super) const SMALLEST: &str = r#"[server]
 public_url = "https://mcp.example.com"
 tls = { cert_file = "tls.crt", key_file = "tls.key" }
 [issuers.corp]

@@ -13,6 +13,7 @@ use data_encoding::HEXLOWER;
 
 use self::rules::Issued;
 use super::Policy;
+use super::cases::Case;
 use super::raw::File;
 use super::table::{Report, Text};
 use crate::config::{Problem, Problems, Source};
@@ -30,7 +31,7 @@ pub struct Loaded {
     /// `sha256:` and the digest over path, length and bytes of each file.
     pub version: String,
     /// The `[[test]]` tables in file order.
-    pub tests: Vec<Test>,
+    pub(crate) tests: Vec<Case>,
     /// Where each mask's `id` stands.
     mask_places: HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
     issued: Vec<Issued>,
@@ -47,17 +48,6 @@ pub struct Summary {
     pub masks: usize,
 }
 
-/// One `[[test]]` as written.
-#[derive(Clone, Debug)]
-pub struct Test {
-    /// The file it is in.
-    pub source: Arc<Source>,
-    /// Where its header stands.
-    pub span: Range<usize>,
-    /// Its keys.
-    pub table: toml::Table,
-}
-
 impl Loaded {
     /// Compiles the masks; what is wrong with one is shown where it stands.
     pub fn compile_masks(&mut self, problems: &mut Problems) -> Option<Masks> {
@@ -72,6 +62,18 @@ impl Loaded {
             }
         }
         None
+    }
+}
+
+impl Loaded {
+    /// The `id` of each rule and where it stands, in file order.
+    pub(crate) fn rule_places(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Source>, Range<usize>)> {
+        self.issued.iter().map(Issued::place)
+    }
+
+    /// The same of each mask, in no order.
+    pub(crate) fn mask_places(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Source>, Range<usize>)> {
+        self.mask_places.iter().map(|(id, (source, span))| (id, source, span.clone()))
     }
 }
 

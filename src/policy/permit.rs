@@ -91,6 +91,8 @@ pub enum Denial {
     Hidden {
         /// The name as the caller wrote it.
         name: Box<str>,
+        /// The rule that denied, if one did; for the record, never for the caller.
+        rule: Option<Arc<str>>,
     },
     /// No scope would help.
     #[error("denied by {}", rule.as_deref().unwrap_or("default"))]
@@ -122,8 +124,7 @@ impl Denial {
     /// The rule that decided, if one did.
     pub const fn rule(&self) -> Option<&Arc<str>> {
         match self {
-            Self::Hidden { .. } => None,
-            Self::Refused { rule, .. } => rule.as_ref(),
+            Self::Hidden { rule, .. } | Self::Refused { rule, .. } => rule.as_ref(),
             Self::StepUp { rule, .. } => Some(rule),
         }
     }
@@ -140,7 +141,7 @@ pub fn authorize(policy: &Policy, mut opened: Opened, context: &Context<'_>) -> 
         Ask::Listen => opened.resumed.as_ref().map_or(Ok(None), |event| asker.resumed(event))?,
         Ask::Message(message) => match (message.shape(), opened.answers) {
             (MessageShape::Response { .. }, Some(method)) => asker.answer(method)?,
-            (MessageShape::Response { .. }, None) => return Err(Denial::Hidden { name: "".into() }),
+            (MessageShape::Response { .. }, None) => return Err(Denial::Hidden { name: "".into(), rule: None }),
             (MessageShape::Request { .. } | MessageShape::Notification, _) => asker.message(message)?,
         },
     };
@@ -172,7 +173,7 @@ pub(crate) struct Asker<'a> {
 impl Asker<'_> {
     /// The rest of a broken stream is decided like the call it answers, by the token and policy of now.
     fn resumed(&self, event: &EventId) -> Result<Option<Arc<str>>, Denial> {
-        let unknown = || Denial::Hidden { name: "".into() };
+        let unknown = || Denial::Hidden { name: "".into(), rule: None };
         let Some(name) = event.method.as_deref() else {
             // A stream that answers nothing, or the answer to a method nobody remembers.
             return if event.rpc_id.is_none() { Ok(None) } else { Err(unknown()) };
@@ -196,7 +197,7 @@ impl Asker<'_> {
     }
 
     fn message(&self, message: &Message) -> Result<Option<Arc<str>>, Denial> {
-        let Some(method) = message.method() else { return Err(Denial::Hidden { name: "".into() }) };
+        let Some(method) = message.method() else { return Err(Denial::Hidden { name: "".into(), rule: None }) };
         let access = method.listed().map(|listed| listed.access);
         let method = method.name();
         let arguments = match access {
@@ -208,9 +209,11 @@ impl Asker<'_> {
             Some(Access::Free | Access::Subscriptions) => Ok(None),
             Some(Access::Named) | None => self.decide(Operation { method, kind: None, name: "" }, arguments),
             Some(Access::Completion | Access::Subject { .. }) => {
-                let Some((kind, name)) = message.subject() else { return Err(Denial::Hidden { name: "".into() }) };
+                let Some((kind, name)) = message.subject() else {
+                    return Err(Denial::Hidden { name: "".into(), rule: None });
+                };
                 if message.subject_is_odd() {
-                    return Err(Denial::Hidden { name: name.into() });
+                    return Err(Denial::Hidden { name: name.into(), rule: None });
                 }
                 self.decide(Operation { method, kind: Some(kind), name }, arguments)
             }
@@ -221,12 +224,17 @@ impl Asker<'_> {
         let shown = if operation.kind.is_some() { operation.name } else { operation.method };
         match self.policy.decide(self.caller, &operation, &Context { arguments, ..*self.context }) {
             Decision::Allow { rule } => Ok(Some(rule)),
-            Decision::Deny { hidden: true, .. } => Err(Denial::Hidden { name: shown.into() }),
+            Decision::Deny { hidden: true, rule, .. } => Err(Denial::Hidden { name: shown.into(), rule }),
             Decision::Deny { rule, reason, on_deny, argument, .. } => {
                 Err(Denial::Refused { rule, reason, on_deny, argument })
             }
             Decision::StepUp { rule, scopes, needs } => Err(Denial::StepUp { name: shown.into(), rule, scopes, needs }),
         }
+    }
+
+    /// Decides a method that is about no subject: the rule that allows it, or why none does.
+    pub(crate) fn permits(&self, method: &str) -> Result<Option<Arc<str>>, Denial> {
+        self.decide(Operation { method, kind: None, name: "" }, Arguments::Known(None))
     }
 
     /// Whether the caller may read a resource now: what subscriptions and news of it depend on.

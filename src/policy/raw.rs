@@ -7,26 +7,26 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::args::{self, Args};
-use super::load::Test;
+use super::cases::Case;
 use super::rule::Effect;
 use super::table::{Keys, Report, Table, Text, Words};
 use super::{ListMode, OnDeny};
 use crate::config::{Problem, Source};
 use crate::mcp::SubjectKind;
 
-const FILE: Keys = Keys {
+pub(super) const FILE: Keys = Keys {
     table: "a policy file",
     known: &["policy", "scopes", "rule", "mask", "test"],
     later: &["describe", "lint", "on_drift", "schema", "limit", "restore"],
 };
 
-const POLICY: Keys = Keys {
+pub(super) const POLICY: Keys = Keys {
     table: "`[policy]`",
     known: &["name", "mode", "list", "on_deny"],
     later: &["baseline", "shadow_until", "lint", "on_drift", "schema"],
 };
 
-const RULE: Keys = Keys {
+pub(super) const RULE: Keys = Keys {
     table: "`[[rule]]`",
     known: &[
         "id",
@@ -61,7 +61,7 @@ const RULE: Keys = Keys {
     ],
 };
 
-const MASK: Keys = Keys {
+pub(super) const MASK: Keys = Keys {
     table: "`[[mask]]`",
     known: &["id", "on", "entities", "pattern", "label", "action", "keep_first", "keep_last", "char"],
     later: &[
@@ -114,7 +114,7 @@ pub(super) struct File {
     pub(super) scopes: Vec<(Text, Vec<Text>)>,
     pub(super) rules: Vec<Rule>,
     pub(super) masks: Vec<Mask>,
-    pub(super) tests: Vec<Test>,
+    pub(super) tests: Vec<Case>,
 }
 
 /// One `[[rule]]`.
@@ -190,7 +190,7 @@ impl File {
         let (list, on_deny) = policy(&root, report);
         let rules = root.tables("rule", report).iter().filter_map(|table| Rule::read(table, report)).collect();
         let masks = root.tables("mask", report).iter().filter_map(|table| Mask::read(table, report)).collect();
-        let tests = root.tables("test", report).iter().map(|table| test(table, report)).collect();
+        let tests = root.tables("test", report).iter().filter_map(|table| Case::read(table, report)).collect();
         Some(Self { source: Arc::clone(source), list, on_deny, scopes: scopes(&root, report), rules, masks, tests })
     }
 }
@@ -212,14 +212,6 @@ fn scopes(root: &Table<'_>, report: &mut Report<'_>) -> Vec<(Text, Vec<Text>)> {
             Some((broad, narrow))
         })
         .collect()
-}
-
-fn test(table: &Table<'_>, report: &mut Report<'_>) -> Test {
-    if !table.has("name") {
-        report.error(table.problem("a test needs a `name`", "").help("a sentence: `name = \"reader may search\"`"));
-    }
-    table.text("name", report);
-    Test { source: Arc::clone(table.source), span: table.span.clone(), table: table.plain() }
 }
 
 impl Rule {

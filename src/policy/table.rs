@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde_json::{Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -88,9 +89,9 @@ impl<'a> Table<'a> {
         self.entries.iter().map(|(key, value)| (Text::new(key.span(), key.get_ref().to_string()), value))
     }
 
-    /// The value as TOML without spans.
-    pub(super) fn plain(&self) -> toml::Table {
-        self.entries.iter().map(|(key, value)| (key.get_ref().to_string(), plain(value.get_ref()))).collect()
+    /// The value of that key as it was written.
+    pub(super) fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.entries.get(key)
     }
 
     /// The string of that key, not empty.
@@ -123,6 +124,19 @@ impl<'a> Table<'a> {
         }
         let texts: Vec<Text> = items.iter().filter_map(|item| self.string(key, item, report)).collect();
         (texts.len() == items.len()).then_some(texts)
+    }
+
+    /// The strings of a value, which may hold none.
+    pub(super) fn any_strings(
+        &self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        report: &mut Report<'_>,
+    ) -> Option<Vec<Text>> {
+        if value.get_ref().as_array().is_some_and(|items| items.is_empty()) {
+            return Some(Vec::new());
+        }
+        self.strings(key, value, report)
     }
 
     fn string(&self, key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report<'_>) -> Option<Text> {
@@ -267,21 +281,21 @@ fn not_supported(source: &Arc<Source>, span: Range<usize>, what: &str) -> Proble
     Problem::error(source, span, message, "not supported").help("take it out: what it asks for would not happen")
 }
 
-fn plain(value: &DeValue<'_>) -> toml::Value {
-    match value {
-        DeValue::Array(items) => toml::Value::Array(items.iter().map(|item| plain(item.get_ref())).collect()),
-        DeValue::Boolean(flag) => toml::Value::Boolean(*flag),
-        DeValue::Datetime(moment) => toml::Value::Datetime(*moment),
-        DeValue::Float(number) => toml::Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
-        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) => toml::Value::Integer(number),
-            Err(_) => toml::Value::String(number.as_str().to_owned()),
-        },
-        DeValue::String(text) => toml::Value::String(text.to_string()),
-        DeValue::Table(entries) => toml::Value::Table(
-            entries.iter().map(|(key, value)| (key.get_ref().to_string(), plain(value.get_ref()))).collect(),
-        ),
-    }
+/// The value as JSON, a date as text; `None` where a number is none JSON could carry.
+pub(super) fn json_of(value: &DeValue<'_>) -> Option<Value> {
+    Some(match value {
+        DeValue::Array(items) => items.iter().map(|item| json_of(item.get_ref())).collect::<Option<_>>()?,
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Datetime(moment) => moment.to_string().into(),
+        DeValue::Float(number) => Number::from_f64(number.as_str().parse().ok()?)?.into(),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok()?.into(),
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Table(entries) => {
+            let members =
+                entries.iter().map(|(key, value)| Some((key.get_ref().to_string(), json_of(value.get_ref())?)));
+            Value::Object(members.collect::<Option<_>>()?)
+        }
+    })
 }
 
 fn describe(value: &DeValue<'_>) -> &'static str {

@@ -4,11 +4,10 @@ mod properties;
 mod stages;
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::load::from_texts;
-use super::{Context, Decision, Loaded, OnDeny, Operation, Policy, load};
+use super::{Context, Decision, Loaded, OnDeny, Operation, Policy};
 use crate::auth::{Caller, Scopes};
 use crate::clock::Timestamp;
 use crate::config::Problems;
@@ -481,35 +480,6 @@ fn finds_rules_by_scope_as_by_trying_each() {
         assert_eq!(words(scoped.decide(&caller(scopes), &operation("tool x"), &AT)), expected, "{scopes}");
         let expected = if expected.starts_with("allow") { expected } else { "allow open" };
         assert_eq!(words(open.decide(&caller(scopes), &operation("tool x"), &AT)), expected, "{scopes}");
-    }
-}
-
-/// Runs the decisions of the `[[test]]` tables of the files this repository ships.
-#[test]
-fn shipped_policies_pass_their_own_tests() {
-    for file in ["crm", "everything", "filesystem"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("policies/{file}.toml"));
-        let mut problems = Problems::new();
-        let loaded = load(&[path], &mut problems);
-        assert!(problems.is_empty(), "{}", problems.render(false));
-        assert!(loaded.tests.len() >= 3 && !loaded.masks.is_empty());
-        for test in &loaded.tests {
-            let text = |table: &str, key: &str| test.table.get(table)?.get(key)?.as_str();
-            let asked = ["tool", "resource", "prompt", "method"]
-                .iter()
-                .find_map(|kind| Some(format!("{kind} {}", text("call", kind)?)))
-                .unwrap();
-            let caller = caller(text("claims", "scope").unwrap());
-            let (decision, rule, scopes) = match loaded.policy.decide(&caller, &operation(&asked), &AT) {
-                Decision::Allow { rule } => ("allow", Some(rule), None),
-                Decision::Deny { rule, .. } => ("deny", rule, None),
-                Decision::StepUp { rule, scopes, .. } => ("step_up", Some(rule), Some(scopes)),
-            };
-            assert_eq!(Some(decision), text("expect", "decision"), "{file}: {asked}");
-            assert_eq!(rule.as_deref(), text("expect", "rule"), "{file}: {asked}");
-            let expected = test.table["expect"].get("scopes").map(|it| it.clone().try_into::<Vec<String>>().unwrap());
-            assert_eq!(scopes.map(|scopes| scopes.iter().map(ToString::to_string).collect()), expected, "{file}");
-        }
     }
 }
 

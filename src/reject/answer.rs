@@ -85,7 +85,7 @@ fn admission(problem: &crate::mcp::AdmitError) -> Answer {
 
 fn denied(denial: &Denial, asked: &Asked<'_>) -> Answer {
     match denial {
-        Denial::Hidden { name } => hidden(name, asked),
+        Denial::Hidden { name, .. } => hidden(name, asked),
         Denial::Refused { rule, reason, on_deny, argument } => {
             let rule = rule.as_ref().or(argument.as_ref().map(|argument| &argument.rule));
             let mut text = "Denied by policy".to_owned();

@@ -10,7 +10,9 @@ use crate::mcp::methods::{self, ERROR_PLACES, Method};
 use crate::mcp::session::ServerRequest;
 use crate::mcp::{Access, Era, Inbound, Revision, admit_streamed};
 use crate::opened::{binding, session_key};
+use crate::policy::Asker;
 use crate::reject::Reject;
+use crate::trial::Rules;
 
 /// A response as the client may see it.
 #[derive(Debug)]
@@ -69,15 +71,8 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
     }
     let Some(result) = root.get("result") else { return Err(ReplyError::Missing.into()) };
     let context = way.context(Timestamp::now());
-    let asker = way.asker(&context);
-    if let Some(list) = way.method.and_then(|method| method.list.as_ref()) {
-        list::filter(&asker, list, result, &mut splice);
-    }
-    asker.may_ask(result)?;
-    drop_foreign_meta(result, &way.route.meta, &mut splice);
-    keep_private(result, &mut splice);
-    let places = way.method.map_or(&[][..], |method| method.opaque_result);
-    masked(way, result, places, &mut splice, findings)?;
+    let rules = Rules { policy: &way.route.policy, masks: &way.route.masks, meta: &way.route.meta };
+    rewrite_result(&rules.asked_by(&way.caller, &context), rules, way.method, result, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
     let negotiated = if way.opens_session() {
         let version = result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
@@ -87,6 +82,28 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
         None
     };
     Ok(Response { bytes: splice.apply(document.bytes()), code: None, negotiated, tool_error })
+}
+
+/// What a result is to its caller: lists filtered, what the server asks on the way decided, the rest masked.
+pub(crate) fn rewrite_result(
+    asker: &Asker<'_>,
+    rules: Rules<'_>,
+    method: Option<&Method>,
+    result: Value<'_>,
+    splice: &mut Splice,
+    findings: &mut Findings,
+) -> Result<(), Reject> {
+    let Rules { masks, meta, .. } = rules;
+    if let Some(list) = method.and_then(|method| method.list.as_ref()) {
+        list::filter(asker, list, result, splice);
+    }
+    asker.may_ask(result)?;
+    drop_foreign_meta(result, meta, splice);
+    keep_private(result, splice);
+    let places = method.map_or(&[][..], |method| method.opaque_result);
+    masks
+        .rewrite(Direction::Result, result, places, splice, findings)
+        .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Result })
 }
 
 /// What is filtered or masked for one caller is no other's (2026-07-28, caching: `cacheScope`).

@@ -29,6 +29,13 @@ pub(super) struct Issued {
     issuers: Vec<Text>,
 }
 
+impl Issued {
+    /// The rule's `id` and where it stands.
+    pub(super) fn place(&self) -> (&Arc<str>, &Arc<Source>, Range<usize>) {
+        (&self.id, &self.source, self.span.clone())
+    }
+}
+
 /// The rules of all files, in order, as one policy.
 pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<Issued>) {
     let mut compiler = Compiler { hierarchy: hierarchy(files, report), ..Compiler::default() };

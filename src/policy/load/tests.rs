@@ -300,12 +300,3 @@ fn a_file_that_cannot_be_read_denies_everything() {
     let operation = Operation { method: "tasks/get", kind: None, name: "" };
     assert!(!loaded.policy.names_method(operation.method));
 }
-
-#[test]
-fn keeps_tests_as_written() {
-    let text = "[[test]]\nname = \"n\"\ncall = { tool = \"t\", args = { a = [1, 2.5, true, 1979-05-27] } }\nexpect = { decision = \"allow\" }";
-    let mut problems = Problems::new();
-    let loaded = from_texts(&[text], &mut problems);
-    assert!(problems.is_empty(), "{}", problems.render(false));
-    assert_eq!(loaded.tests[0].table, text.trim_start_matches("[[test]]").parse::<toml::Table>().unwrap());
-}

@@ -1,0 +1,75 @@
+//! `test --watch`: the same again whenever a file changes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher as _};
+
+use super::super::{Exit, Global, Streams};
+use super::Test;
+use crate::config;
+
+/// How long an editor gets to finish.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Runs once, and again after each change; ends only with the process, or where nothing can be watched.
+pub(super) fn watch(test: &Test, global: &Global, streams: &mut Streams<'_>) -> Exit {
+    let (sender, changes) = mpsc::channel();
+    let notify = move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            let _ = sender.send(());
+        }
+    };
+    let Ok(mut watcher) = notify::recommended_watcher(notify) else {
+        streams.message("error: files cannot be watched on this system");
+        return Exit::Unavailable;
+    };
+    let mut folders_watched: BTreeSet<PathBuf> = BTreeSet::new();
+    loop {
+        for folder in folders(test, global) {
+            if !folders_watched.contains(&folder) && watcher.watch(&folder, RecursiveMode::NonRecursive).is_ok() {
+                folders_watched.insert(folder);
+            }
+        }
+        if folders_watched.is_empty() {
+            streams.message("error: there is no folder to watch");
+            return Exit::Usage;
+        }
+        test.once(global, streams);
+        streams.message("waiting for a change; Ctrl-C ends");
+        let _ = streams.out.flush();
+        if changes.recv().is_err() {
+            return Exit::Internal;
+        }
+        // One save makes several events.
+        while changes.recv_timeout(QUIET).is_ok() {}
+    }
+}
+
+/// Where the files are, as far as they can be found out now.
+fn folders(test: &Test, global: &Global) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
+    let paths: Vec<&Path> =
+        if test.paths.is_empty() { vec![&global.config] } else { test.paths.iter().map(PathBuf::as_path).collect() };
+    for path in paths {
+        if path.is_dir() {
+            folders.insert(path.to_owned());
+            continue;
+        }
+        folders.insert(folder_of(path));
+        if let Ok((config, _)) = config::load(path) {
+            let files = config.servers.values().flat_map(|server| config.policy_files(server));
+            folders.extend(files.map(|file| folder_of(&file)));
+        }
+    }
+    folders
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

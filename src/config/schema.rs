@@ -1,0 +1,123 @@
+//! The JSON Schema of `proxy.toml` (2020-12), for editors: drawn from the same table of keys the reader walks by, with the
+//! sentences and defaults of `proxy.toml.example`.
+
+mod notes;
+
+use serde_json::{Map, Value, json};
+
+use self::notes::Notes;
+use super::keys::{Kind, PROXY, SECRET, Table};
+
+/// A number and a unit, once or several times; `${NAME}` may stand for any of it.
+const DURATION: &str = r"^\s*([0-9]+\s*[a-zµ]+\s*)+$|\$\{";
+const SIZE: &str = r"^\s*[0-9]+\s*([kmgKMG]?[iI]?[bB])?\s*$|\$\{";
+/// What people call issuers and servers.
+const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
+
+/// Keys a table cannot be without, by the table's path.
+const REQUIRED: &[(&str, &[&str])] = &[
+    ("", &["server", "issuers", "servers"]),
+    ("server", &["public_url"]),
+    ("server.tls", &["cert_file", "key_file"]),
+    ("issuers.*", &["issuer"]),
+    ("servers.*", &["path", "policies"]),
+    ("servers.*.upstream_auth", &["type"]),
+    ("audit.sinks.*", &["type"]),
+    ("sealing.keys.*", &["id", "file"]),
+];
+
+/// Lists that must name something.
+const NOT_EMPTY: &[&str] = &[
+    "server.listen",
+    "issuers.*.algorithms",
+    "issuers.*.scope_claim",
+    "issuers.*.tenants",
+    "servers.*.policies",
+    "servers.*.issuers",
+    "servers.*.audiences",
+    "audit.sinks",
+];
+
+/// Keys that are one of a few words in every version.
+const WORDS: &[(&str, &[&str])] = &[
+    ("server.tls.client_certificates", &["off", "optional", "required"]),
+    ("audit.on_error", &["block", "drop"]),
+    ("telemetry.log_format", &["auto", "json", "pretty"]),
+];
+
+/// The schema.
+pub(crate) fn schema() -> Value {
+    let notes = Notes::read();
+    let mut schema = table(&PROXY, "", &notes);
+    if let Value::Object(members) = &mut schema {
+        members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+        members.insert("title".into(), "Portcullis: proxy.toml".into());
+    }
+    schema
+}
+
+fn table(table: &Table, path: &str, notes: &Notes) -> Value {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    let properties: Map<String, Value> = table
+        .keys
+        .iter()
+        .map(|key| {
+            (
+                key.name.to_owned(),
+                described(value(key.kind, &below(key.name), notes), &below(key.name), key.example, notes),
+            )
+        })
+        .collect();
+    let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    let required = REQUIRED.iter().find(|(of, _)| *of == path).map_or(&[][..], |(_, keys)| keys);
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    schema
+}
+
+fn value(kind: Kind, path: &str, notes: &Notes) -> Value {
+    let below = format!("{path}.*");
+    let least = usize::from(NOT_EMPTY.contains(&path));
+    let texts = || json!({ "type": "array", "items": { "type": "string" }, "minItems": least });
+    match kind {
+        Kind::Duration => json!({ "type": "string", "pattern": DURATION }),
+        Kind::Flag => json!({ "type": "boolean" }),
+        Kind::Moment | Kind::Text => match WORDS.iter().find(|(of, _)| *of == path) {
+            Some((_, words)) => json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": r"\$\{" }] }),
+            None => json!({ "type": "string" }),
+        },
+        Kind::Named(tables) => json!({
+            "type": "object", "minProperties": 1, "additionalProperties": false,
+            "patternProperties": { NAME: table(tables, &below, notes) },
+        }),
+        Kind::Secret => {
+            let mut secret = table(&SECRET, "SECRET", notes);
+            secret["minProperties"] = 1.into();
+            secret["maxProperties"] = 1.into();
+            secret
+        }
+        Kind::Size => json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": SIZE }] }),
+        Kind::Table(schema) => table(schema, path, notes),
+        Kind::Tables(schema) => json!({ "type": "array", "items": table(schema, &below, notes), "minItems": least }),
+        Kind::Texts => texts(),
+        Kind::TextOrTexts => json!({ "anyOf": [{ "type": "string" }, texts()] }),
+        Kind::Whole => json!({ "type": "integer", "minimum": 0 }),
+    }
+}
+
+fn described(mut schema: Value, path: &str, example: &str, notes: &Notes) -> Value {
+    if let Some(sentence) = notes.sentence(path) {
+        schema["description"] = sentence.into();
+    }
+    if let Some(default) = notes.default_of(path) {
+        schema["default"] = default.clone();
+    }
+    if let Some(example) = notes::toml_value(example) {
+        schema["examples"] = json!([example]);
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests;

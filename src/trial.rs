@@ -1,0 +1,152 @@
+//! One call decided without a network, by the stages every request goes through: what policy tests, explanations and
+//! replays ask.
+
+mod caller;
+mod case;
+mod suite;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::auth::Caller;
+use crate::json::{self, Document, Splice};
+use crate::mask::{self, Direction, Findings, Masks};
+use crate::mcp::{self, Access, Head, Known, Message, Method, Revision, SubjectKind, compose, methods};
+use crate::opened::{Ask, Opened};
+use crate::policy::{self, Asker, Context, Denial, Policy};
+use crate::reject::Reject;
+use crate::reply::{self, ReplyError};
+
+pub(crate) use self::caller::caller;
+pub(crate) use self::case::{Mismatch, Outcome};
+pub(crate) use self::suite::{Place, Suite};
+
+/// What decides about the calls of one server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) masks: &'a Masks,
+    /// `_meta` keys let through besides the reserved ones.
+    pub(crate) meta: &'a [Box<str>],
+}
+
+/// What a caller asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Call {
+    /// To see the things of a kind.
+    List(SubjectKind),
+    /// A method that is about no subject; also what a server asks of its client.
+    Method(Box<str>),
+    /// To use a tool, prompt, resource or template.
+    Use { kind: SubjectKind, name: Box<str>, args: Option<Map<String, Value>> },
+}
+
+impl Call {
+    /// Kind and name of what it is about.
+    pub(crate) fn subject(&self) -> Option<(SubjectKind, &str)> {
+        match self {
+            Self::Use { kind, name, .. } => Some((*kind, name)),
+            Self::List(_) | Self::Method(_) => None,
+        }
+    }
+
+    /// The row of its method; `None` for one that is not in the table.
+    pub(crate) fn method(&self) -> Option<&'static Method> {
+        match self {
+            Self::List(kind) => compose::list_of(*kind),
+            Self::Method(name) => methods::find(name),
+            Self::Use { kind, .. } => compose::use_of(*kind),
+        }
+    }
+}
+
+/// A call the policy allows, as the upstream would get it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Passed {
+    /// The rule that allows it; `None` for what every authenticated caller may do.
+    pub(crate) rule: Option<Arc<str>>,
+    /// The arguments behind the masks.
+    pub(crate) arguments: Option<Value>,
+    /// What the masks found in them.
+    pub(crate) findings: Findings,
+}
+
+impl<'a> Rules<'a> {
+    /// One caller's questions to the policy.
+    pub(crate) const fn asked_by(self, caller: &'a Caller, context: &'a Context<'a>) -> Asker<'a> {
+        Asker { policy: self.policy, caller, context }
+    }
+}
+
+/// Decides `call` of `caller` as a request of `revision`.
+pub(crate) fn decide(
+    rules: Rules<'_>,
+    caller: &Arc<Caller>,
+    call: &Call,
+    revision: Revision,
+    context: &Context<'_>,
+) -> Result<Passed, Reject> {
+    if let Call::Method(name) = call {
+        return method(&rules.asked_by(caller, context), name);
+    }
+    let Some(method) = call.method() else { return Ok(Passed::default()) };
+    let args = if let Call::Use { args, .. } = call { args.as_ref() } else { None };
+    let message = message(rules.policy, revision, method, call.subject(), args)?;
+    let opened = Opened::without_handles(Arc::clone(caller), Ask::Message(message));
+    let permit = policy::authorize(rules.policy, opened, context)?;
+    let masked = mask::mask(rules.masks, rules.meta, permit)
+        .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
+    let arguments = Document::parse(masked.bytes().clone(), &json::Limits::ANSWER)
+        .ok()
+        .and_then(|document| Some(document.pointer("/params/arguments")?.to_value()));
+    Ok(Passed { rule: masked.rule().cloned(), arguments, findings: masked.findings().clone() })
+}
+
+/// A method without a subject is decided by its name, whoever sends it.
+fn method(asker: &Asker<'_>, name: &str) -> Result<Passed, Reject> {
+    let rule = match methods::find(name).map(|method| method.access) {
+        Some(Access::Free | Access::Subscriptions) => None,
+        Some(Access::Named) | None => asker.permits(name)?,
+        Some(Access::Completion | Access::Subject { .. }) => {
+            return Err(Denial::Hidden { name: name.into(), rule: None }.into());
+        }
+    };
+    Ok(Passed { rule, ..Passed::default() })
+}
+
+fn message(
+    policy: &Policy,
+    revision: Revision,
+    method: &Method,
+    subject: Option<(SubjectKind, &str)>,
+    args: Option<&Map<String, Value>>,
+) -> Result<Message, Reject> {
+    let (headers, body) = compose::request(revision, method, subject, args);
+    let known = Known {
+        bytes: usize::MAX,
+        limits: json::Limits::REQUEST,
+        names_method: &|name| policy.names_method(name),
+        supported: &Revision::SERVED,
+    };
+    Ok(mcp::admit(&Head { headers: &headers, session: None }, body, &known)?)
+}
+
+/// What becomes of an upstream's `result` on its way to the caller.
+pub(crate) fn answer(
+    rules: Rules<'_>,
+    asker: &Asker<'_>,
+    call: &Call,
+    result: &Value,
+    findings: &mut Findings,
+) -> Result<Value, Reject> {
+    let unusable = || Reject::Reply(ReplyError::Missing);
+    let document = Document::parse(Bytes::from(result.to_string()), &json::Limits::ANSWER).map_err(|_| unusable())?;
+    let mut splice = Splice::new();
+    reply::rewrite_result(asker, rules, call.method(), document.root(), &mut splice, findings)?;
+    serde_json::from_slice(&splice.apply(document.bytes())).map_err(|_| unusable())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! A case run: what was decided, and in what it differs from what was expected.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Call, Passed, Place, Suite, answer, caller, decide};
+use crate::auth::Caller;
+use crate::mask::{Direction, Findings};
+use crate::mcp::{Revision, compose};
+use crate::policy::cases::{Case, Verdict};
+use crate::policy::{Context, Denial};
+use crate::reject::Reject;
+
+/// The revision cases are run in; a policy decides alike in all of them.
+const REVISION: Revision = Revision::V2026_07_28;
+
+/// How a case came out.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    /// The rule that decided, or the mask that blocked.
+    pub(crate) rule: Option<Arc<str>>,
+    /// Every scope a step-up names.
+    pub(crate) scopes: Arc<[Box<str>]>,
+    /// Masks that found something.
+    pub(crate) masks: BTreeSet<Arc<str>>,
+    /// None means it passed.
+    pub(crate) mismatches: Vec<Mismatch>,
+}
+
+/// One thing that differs.
+#[derive(Debug)]
+pub(crate) struct Mismatch {
+    /// The key of `expect`.
+    pub(crate) what: &'static str,
+    pub(crate) expected: String,
+    pub(crate) got: String,
+    /// Where the expectation stands.
+    pub(crate) span: Range<usize>,
+    /// What may be to blame.
+    pub(crate) blame: Option<(String, Place)>,
+}
+
+/// What was decided and seen.
+struct Seen {
+    verdict: Verdict,
+    rule: Option<Arc<str>>,
+    scopes: Arc<[Box<str>]>,
+    arguments: Option<Value>,
+    result: Option<Value>,
+    masks: BTreeSet<Arc<str>>,
+}
+
+impl Suite {
+    /// Runs one case.
+    pub(crate) fn run(&self, case: &Case) -> Outcome {
+        let (issuer, scope_claims) = self.issuer(case.issuer.as_deref());
+        let caller = match caller(case.claims.clone(), issuer, scope_claims) {
+            Ok(caller) => Arc::new(caller),
+            Err(message) => return unusable(case, message),
+        };
+        let seen = self.look(case, &caller);
+        let mut mismatches = Vec::new();
+        compare(&mut mismatches, case, &seen);
+        for mismatch in &mut mismatches {
+            mismatch.blame = self.blame(case, mismatch);
+        }
+        let Seen { verdict, rule, scopes, masks, .. } = seen;
+        Outcome { verdict, rule, scopes, masks, mismatches }
+    }
+
+    fn look(&self, case: &Case, caller: &Arc<Caller>) -> Seen {
+        let rules = self.decides();
+        let context = Context { server: self.server.as_deref().unwrap_or_default(), ..Context::at(case.now) };
+        let passed = match decide(rules, caller, &case.call, REVISION, &context) {
+            Ok(passed) => passed,
+            Err(reject) => return refused(&reject, &Findings::default()),
+        };
+        let Passed { rule, arguments, mut findings } = passed;
+        let result = match &case.result {
+            None => None,
+            Some(result) => match answer(rules, &rules.asked_by(caller, &context), &case.call, result, &mut findings) {
+                Ok(result) => Some(result),
+                Err(reject) => return refused(&reject, &findings),
+            },
+        };
+        Seen { verdict: Verdict::Allow, rule, scopes: Arc::default(), arguments, result, masks: found(&findings) }
+    }
+
+    /// What in the file explains a mismatch.
+    fn blame(&self, case: &Case, mismatch: &Mismatch) -> Option<(String, Place)> {
+        match mismatch.what {
+            "result" => self.mask_of_the_other_way(case, &mismatch.expected, Direction::Result),
+            "arguments" => self.mask_of_the_other_way(case, &mismatch.expected, Direction::Arguments),
+            "rule" => {
+                let place = self.rules.iter().chain(&self.mask_places).find(|place| *place.id == *mismatch.expected);
+                place.map(|place| (format!("rule `{}` did not decide", place.id), place.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// A mask that would have made the expected text, but looks only the other way.
+    fn mask_of_the_other_way(&self, case: &Case, expected: &str, way: Direction) -> Option<(String, Place)> {
+        let Call::Use { kind, .. } = &case.call else { return None };
+        let (other, on) = match way {
+            Direction::Arguments => (Direction::Result, "result"),
+            Direction::Result => (Direction::Arguments, "arguments"),
+        };
+        let text = match way {
+            Direction::Result => compose::text_of(*kind, case.result.as_ref()?)?.to_owned(),
+            Direction::Arguments => {
+                let Call::Use { args, .. } = &case.call else { return None };
+                Value::Object(args.clone()?).to_string()
+            }
+        };
+        let mut findings = Findings::default();
+        let masked = self.masks.text(other, &text, &mut findings).ok()?;
+        if *masked != *expected {
+            return None;
+        }
+        let mask = &findings.iter().next()?.mask;
+        let place = self.mask_places.iter().find(|place| place.id == *mask)?;
+        Some((format!("mask \"{mask}\" has on = [\"{on}\"]"), place.clone()))
+    }
+}
+
+/// Claims that became unusable with the issuer's own scope claims.
+fn unusable(case: &Case, message: String) -> Outcome {
+    let expected = case.expect.decision.value.as_str().to_owned();
+    let span = case.expect.decision.span.clone();
+    let mismatch = Mismatch { what: "decision", expected, got: message, span, blame: None };
+    Outcome {
+        verdict: Verdict::Deny,
+        rule: None,
+        scopes: Arc::default(),
+        masks: BTreeSet::new(),
+        mismatches: vec![mismatch],
+    }
+}
+
+fn found(findings: &Findings) -> BTreeSet<Arc<str>> {
+    findings.iter().map(|finding| Arc::clone(&finding.mask)).collect()
+}
+
+fn refused(reject: &Reject, findings: &Findings) -> Seen {
+    let (verdict, scopes) = match reject {
+        Reject::Denied(Denial::StepUp { scopes, .. }) => (Verdict::StepUp, Arc::clone(scopes)),
+        _ => (Verdict::Deny, Arc::default()),
+    };
+    let mut masks = found(findings);
+    if let Reject::Blocked { blocked, .. } = reject {
+        masks.insert(Arc::clone(&blocked.mask));
+    }
+    Seen { verdict, rule: reject.rule().cloned(), scopes, arguments: None, result: None, masks }
+}
+
+fn compare(mismatches: &mut Vec<Mismatch>, case: &Case, seen: &Seen) {
+    let expect = &case.expect;
+    let mut differ = |what, expected: String, got: String, span: &Range<usize>| {
+        if expected != got {
+            mismatches.push(Mismatch { what, expected, got, span: span.clone(), blame: None });
+        }
+    };
+    let decision = &expect.decision;
+    differ("decision", decision.value.as_str().to_owned(), seen.verdict.as_str().to_owned(), &decision.span);
+    if let Some(rule) = &expect.rule {
+        let got = seen.rule.as_deref().unwrap_or("no rule");
+        differ("rule", rule.value.to_string(), got.to_owned(), &rule.span);
+    }
+    if let Some(scopes) = &expect.scopes {
+        differ("scopes", sorted(&scopes.value), sorted(&seen.scopes), &scopes.span);
+    }
+    if let Some(arguments) = &expect.arguments {
+        let got = seen.arguments.as_ref().map_or_else(|| "none".to_owned(), Value::to_string);
+        differ("arguments", arguments.value.to_string(), got, &arguments.span);
+    }
+    if let Some(result) = &expect.result {
+        differ("result", shown(&result.value), result_of(case, &result.value, seen), &result.span);
+    }
+    if let Some(listed) = &expect.listed {
+        differ("listed", listed.value.join(", "), listed_in(case, seen).join(", "), &listed.span);
+    }
+}
+
+fn sorted(scopes: &[Box<str>]) -> String {
+    let mut scopes: Vec<&str> = scopes.iter().map(|scope| &**scope).collect();
+    scopes.sort_unstable();
+    scopes.join(" ")
+}
+
+/// A text as it is, anything else as JSON.
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+/// The result in the form the case expects it in.
+fn result_of(case: &Case, expected: &Value, seen: &Seen) -> String {
+    let Some(result) = &seen.result else { return "none".to_owned() };
+    let text = match (&case.call, expected) {
+        (Call::Use { kind, .. }, Value::String(_)) => compose::text_of(*kind, result),
+        _ => None,
+    };
+    text.map_or_else(|| result.to_string(), ToOwned::to_owned)
+}
+
+fn listed_in(case: &Case, seen: &Seen) -> Vec<String> {
+    let list = case.call.method().and_then(|method| method.list);
+    let Some((list, result)) = list.zip(seen.result.as_ref()) else { return Vec::new() };
+    let items = result.get(list.items).and_then(Value::as_array);
+    let name = |item: &Value| item.get(list.key).and_then(Value::as_str).map(ToOwned::to_owned);
+    items.into_iter().flatten().filter_map(name).collect()
+}
