@@ -9,13 +9,13 @@ pub(crate) mod cases;
 mod context;
 mod decide;
 mod explain;
+pub(crate) mod form;
 mod glob;
 mod index;
 mod load;
 mod permit;
 mod raw;
 mod rule;
-pub(crate) mod schema;
 mod scopes;
 mod table;
 

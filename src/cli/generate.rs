@@ -52,7 +52,7 @@ impl Generate {
         let Command::Schema(schema) = &self.command;
         let schema = match schema.of {
             File::Proxy => config::schema::schema(),
-            File::Policy => policy::schema::schema(),
+            File::Policy => policy::form::schema(),
         };
         streams.print(format_args!("{schema:#}"));
         Exit::Done
