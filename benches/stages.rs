@@ -107,6 +107,7 @@ fn audit_lines(bencher: Bencher<'_, '_>) {
         scopes: &["crm:read"],
         token_id: None,
         key_id: None,
+        actors: &[],
     };
     let (name, version) = (Some("bench"), Some("1.0"));
     let client = Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: Some(b"bench/1.0"), name, version };

@@ -59,6 +59,16 @@ pub struct Caller {
     pub until: Timestamp,
     /// `jti`, else `uti`.
     pub token_id: Option<Box<str>>,
+    /// `sid`: the login the token comes from.
+    pub session_id: Option<Box<str>>,
+    /// Who acts for the subject, the nearest first (RFC 8693 section 4.1); empty when it acts itself.
+    pub actors: Box<[Box<str>]>,
+    /// `iat`.
+    pub issued: Option<Timestamp>,
+    /// `auth_time`: when the subject last showed who it is (RFC 9470 section 6.1).
+    pub authenticated: Option<Timestamp>,
+    /// `acr`: how well it did.
+    pub acr: Option<Box<str>>,
     /// `kid` of the key that verified the token.
     pub key_id: Option<Box<str>>,
     /// How the audit log names this caller; rendered once.

@@ -3,9 +3,11 @@
 pub mod certificate;
 mod expand;
 mod hide;
+mod issuer;
 pub(crate) mod keys;
 mod load;
 pub mod problem;
+pub(crate) mod profiles;
 mod raw;
 pub(crate) mod schema;
 pub mod secret_source;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::issuer::{Discovery, Issuer, OnStart, Tokens};
 pub use self::load::{load, parse};
 pub use self::problem::{Problem, Problems, Severity, Source};
 use crate::secret::Secret;
@@ -156,39 +159,6 @@ impl Default for Limits {
 pub struct Admin {
     /// Where `/livez`, `/readyz` and `/metrics` answer.
     pub listen: SocketAddr,
-}
-
-/// `[issuers.NAME]`.
-#[derive(Clone, Debug)]
-pub struct Issuer {
-    /// Name in the file.
-    pub name: Arc<str>,
-    /// Exact `iss`.
-    pub issuer: Arc<str>,
-    /// JWKS location when discovery is not wanted.
-    pub jwks_uri: Option<Url>,
-    /// Accepted signature algorithms by JOSE name.
-    pub algorithms: Vec<String>,
-    /// Claims scopes are read from, in order.
-    pub scope_claims: Vec<String>,
-    /// Tolerance on `exp`, `nbf` and `iat`; at most 300 s.
-    pub clock_skew: Duration,
-    /// Whether RFC 9068 is required to the letter.
-    pub strict: bool,
-    /// Accepted values of the claim that names the tenant; empty accepts any.
-    pub tenants: Vec<String>,
-    /// A claim that stands in for a missing `aud` (Cognito: `client_id`).
-    pub audience_claim: Option<String>,
-    /// How long a key set is used before it is fetched again when the answer does not say.
-    pub cache_ttl: Duration,
-    /// Shortest pause between fetches for unknown keys.
-    pub min_refresh_interval: Duration,
-    /// How long keys serve while the issuer cannot be reached.
-    pub max_stale: Duration,
-    /// PEM authorities to trust for this issuer besides the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Whether plain HTTP on loopback was asked for.
-    pub insecure_loopback: bool,
 }
 
 /// `[servers.NAME]`: one protected MCP server, an OAuth resource of its own.

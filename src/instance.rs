@@ -194,10 +194,10 @@ impl Workers {
     }
 }
 
-/// Every issuer, with whether it has ever had keys.
+/// Every issuer, with whether it has ever had keys or is not waited for.
 fn keys(issuers: &Issuers) -> Vec<(Arc<str>, bool)> {
     let all = issuers.all().into_iter();
-    all.map(|issuer| (issuer.name().clone(), issuer.status().last_success.is_some())).collect()
+    all.map(|issuer| (issuer.name().clone(), issuer.is_ready())).collect()
 }
 
 /// Housekeeping of one worker, until the process ends.

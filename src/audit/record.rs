@@ -200,6 +200,8 @@ pub struct Subject<'a> {
     pub scopes: &'a [&'a str],
     pub token_id: Option<&'a str>,
     pub key_id: Option<&'a str>,
+    /// Who acts for the subject, the nearest first.
+    pub actors: &'a [&'a str],
 }
 
 /// What calls, as it says itself.
@@ -290,6 +292,10 @@ pub(crate) fn render_subject(subject: &Subject<'_>) -> Fragment {
     line.own(",\"subject\":{\"iss\":", Some(subject.issuer));
     line.own(",\"sub\":", Some(subject.subject));
     line.own(",\"client_id\":", subject.client_id);
+    if !subject.actors.is_empty() {
+        line.raw(",\"act\":");
+        line.list(subject.actors.iter().copied());
+    }
     line.raw(",\"scopes\":");
     line.list(subject.scopes.iter().copied());
     line.own(",\"jti\":", subject.token_id);

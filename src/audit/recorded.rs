@@ -128,6 +128,7 @@ fn findings(findings: &Findings) -> Vec<super::Masked<'_>> {
 
 fn subject(caller: &Caller) -> Fragment {
     let scopes: Vec<&str> = caller.scopes.iter().collect();
+    let actors: Vec<&str> = caller.actors.iter().map(AsRef::as_ref).collect();
     super::render_subject(&Subject {
         issuer: &caller.issuer,
         subject: &caller.subject,
@@ -135,6 +136,7 @@ fn subject(caller: &Caller) -> Fragment {
         scopes: &scopes,
         token_id: caller.token_id.as_deref(),
         key_id: caller.key_id.as_deref(),
+        actors: &actors,
     })
 }
 

@@ -119,6 +119,7 @@ fn a_call_record_says_all_that_is_known() {
         scopes: &["crm:read", "crm:write"],
         token_id: Some("j\"1"),
         key_id: Some("a1"),
+        actors: &["agent"],
     });
     let client = lane.audit().client(&Client {
         address: "10.2.3.4".parse().unwrap(),
@@ -154,7 +155,7 @@ fn a_call_record_says_all_that_is_known() {
         r#""request_id":"00000000-0000-0000-0000-000001935a00","decision":"step_up","shadow":false,"server":"crm","#,
         r#""method":"tools/call","tool":"get_contact","protocol":"2025-11-25","rpc_id":7,"#,
         r#""session":"sha256:ba7816bf8f01cfea","#,
-        r#""subject":{"iss":"https://login.example.com/realms/acme","sub":"ana@example.com","client_id":"claude-code","#,
+        r#""subject":{"iss":"https://login.example.com/realms/acme","sub":"ana@example.com","client_id":"claude-code","act":["agent"],"#,
         r#""scopes":["crm:read","crm:write"],"jti":"j\"1","kid":"a1"},"#,
         r#""client":{"ip":"10.2.3.4","user_agent":"agent of [EMAIL_ADDRESS] "#,
         "\u{fffd}",

@@ -1,14 +1,18 @@
 //! What a token must say, as a table: [`super::Verifier::verify`] stops at the first rule that fails, [`super::examine()`]
 //! shows them all. None of this is believed before the signature is checked; a refusal needs no signature.
 
-use std::borrow::Cow;
+mod value;
+
 use std::time::Duration;
 
 use super::issuer::Profile;
 use super::jws::Header;
 use super::{Audiences, VerifyError};
 use crate::clock::Timestamp;
-use crate::json::{Kind, Value};
+use crate::json::Value;
+
+pub(super) use value::{actors, first_text, moment, principal, scopes};
+use value::{seconds, texts};
 
 /// Everything a rule may look at.
 pub(super) struct Facts<'a> {
@@ -28,10 +32,6 @@ pub(super) struct Rule {
     pub(super) claims: &'static [&'static str],
 }
 
-/// Claims that name the client, in order.
-pub(super) const CLIENT: &[&str] = &["client_id", "azp", "cid", "appid"];
-/// Claims that name the tenant, in order.
-pub(super) const TENANT: &[&str] = &["tid", "org_id", "hd"];
 /// Claims that name the token, in order.
 pub(super) const TOKEN_ID: &[&str] = &["jti", "uti"];
 
@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "type",
         check: media_type,
         expected: |facts| {
-            let lenient = if facts.profile.strict { "" } else { ", `JWT` or none" };
+            let lenient = if facts.profile.tokens.strict { "" } else { ", `JWT` or none" };
             format!("header `typ` `at+jwt`{lenient}")
         },
         claims: &[],
@@ -66,11 +66,22 @@ pub(super) const RULES: &[Rule] = &[
         name: "required claims",
         check: required,
         expected: |facts| {
-            if facts.profile.strict {
+            if facts.profile.tokens.strict {
                 "iss, exp, aud, sub, client_id, iat, jti (RFC 9068)".into()
             } else {
-                "iss, exp".into()
+                let usual = ["iss", "exp"].into_iter();
+                let required = facts.profile.tokens.required_claims.iter().map(String::as_str);
+                usual.chain(required).collect::<Vec<_>>().join(", ")
             }
+        },
+        claims: &[],
+    },
+    Rule {
+        name: "forbidden claims",
+        check: forbidden,
+        expected: |facts| match facts.profile.tokens.forbidden_claims.as_slice() {
+            [] => "none named".into(),
+            names => format!("none of {}", names.join(", ")),
         },
         claims: &[],
     },
@@ -99,19 +110,37 @@ pub(super) const RULES: &[Rule] = &[
         claims: &["iat"],
     },
     Rule {
+        name: "lifetime",
+        check: lifetime,
+        expected: |facts| match facts.profile.tokens.max_lifetime {
+            Some(longest) => format!("at most {} s from `iat` to `exp`", longest.as_secs()),
+            None => "any".into(),
+        },
+        claims: &["iat", "exp"],
+    },
+    Rule {
         name: "audience",
         check: audience,
         expected: |facts| format!("one of {}", facts.audiences.iter().collect::<Vec<_>>().join(", ")),
         claims: &["aud"],
     },
     Rule {
+        name: "audience count",
+        check: audience_count,
+        expected: |facts| match facts.profile.tokens.max_audiences {
+            Some(most) => format!("at most {most}"),
+            None => "any number".into(),
+        },
+        claims: &["aud"],
+    },
+    Rule {
         name: "tenant",
         check: tenant,
-        expected: |facts| match facts.profile.tenants.as_slice() {
+        expected: |facts| match facts.profile.tokens.tenants.as_slice() {
             [] => "any".into(),
             tenants => format!("one of {}", tenants.join(", ")),
         },
-        claims: TENANT,
+        claims: &["tid", "org_id", "hd", "env"],
     },
     Rule {
         name: "binding",
@@ -123,13 +152,31 @@ pub(super) const RULES: &[Rule] = &[
         name: "subject",
         check: |facts| principal(facts).map(drop),
         expected: |_| "`sub`, or a client id, without control characters".into(),
-        claims: &["sub", "client_id", "azp", "cid", "appid"],
+        claims: &["sub", "oid", "uid", "client_id", "azp", "cid", "appid"],
+    },
+    Rule {
+        name: "delegation",
+        check: |facts| actors(facts).map(drop),
+        expected: |_| "`act`, if present, names who acts in `sub`".into(),
+        claims: &["act"],
+    },
+    Rule {
+        name: "authentication",
+        check: |facts| moment(facts, "auth_time").and(first_text(facts, &["acr"])).map(drop),
+        expected: |_| "`auth_time` a number and `acr` text, if present".into(),
+        claims: &["auth_time", "acr", "amr"],
+    },
+    Rule {
+        name: "session",
+        check: |facts| first_text(facts, &["sid"]).map(drop),
+        expected: |_| "`sid`, if present, is text".into(),
+        claims: &["sid"],
     },
     Rule {
         name: "scopes",
         check: |facts| scopes(facts).map(drop),
-        expected: |facts| format!("{} as text or list of texts", facts.profile.scope_claims.join(", ")),
-        claims: &["scope", "scp"],
+        expected: |facts| format!("{} as text or list of texts", facts.profile.tokens.scope_claims.join(", ")),
+        claims: &["scope", "scp", "roles", "permissions", "groups"],
     },
     Rule {
         name: "token id",
@@ -160,7 +207,7 @@ fn media_type(facts: &Facts<'_>) -> Result<(), VerifyError> {
         return Ok(());
     }
     match &facts.header.typ {
-        _ if facts.profile.strict => Err(VerifyError::WrongType("`typ` is not `at+jwt`")),
+        _ if facts.profile.tokens.strict => Err(VerifyError::WrongType("`typ` is not `at+jwt`")),
         None => Ok(()),
         Some(typ) if ["jwt", "application/jwt"].iter().any(|name| typ.eq_ignore_ascii_case(name)) => Ok(()),
         Some(_) => Err(VerifyError::WrongType("`typ` is of another kind of JWT")),
@@ -182,13 +229,14 @@ fn access_token(facts: &Facts<'_>) -> Result<(), VerifyError> {
     if claims.get("typ").is_some_and(|typ| !typ.as_str().is_some_and(|typ| typ.eq_ignore_ascii_case("bearer"))) {
         return Err(VerifyError::WrongType("claim `typ` is not `Bearer`"));
     }
-    let client = first_text(facts, CLIENT)?;
-    let names_scope = facts.profile.scope_claims.iter().map(String::as_str).chain(["scope", "scp", "roles"]);
+    let client = first_text(facts, &facts.profile.tokens.client_claims)?;
+    let names_scope = facts.profile.tokens.scope_claims.iter().map(String::as_str).chain(["scope", "scp", "roles"]);
     if client.is_none() && !names_scope.into_iter().any(|name| claims.get(name).is_some()) {
         return Err(VerifyError::WrongType("no scope and no client claim"));
     }
-    // An issuer whose access tokens do name the client as audience is configured with that claim as `audience_claim`.
-    if facts.profile.audience_claim.is_none()
+    // An issuer whose access tokens do name the client as audience is configured so, or with that claim as `audience_claim`.
+    if facts.profile.tokens.audience_claim.is_none()
+        && !facts.profile.tokens.audience_may_be_client
         && let (Some(client), Some(aud)) = (client, claims.get("aud"))
         && texts(aud)?.contains(&client)
     {
@@ -200,8 +248,18 @@ fn access_token(facts: &Facts<'_>) -> Result<(), VerifyError> {
 /// RFC 9068 section 2.2 to the letter.
 fn required(facts: &Facts<'_>) -> Result<(), VerifyError> {
     const STRICT: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
-    if facts.profile.strict && STRICT.iter().any(|name| facts.claims.get(name).is_none()) {
+    if facts.profile.tokens.strict && STRICT.iter().any(|name| facts.claims.get(name).is_none()) {
         return Err(VerifyError::Malformed("a claim RFC 9068 requires is missing"));
+    }
+    if facts.profile.tokens.required_claims.iter().any(|name| facts.claims.get(name).is_none()) {
+        return Err(VerifyError::Malformed("a claim this issuer's tokens must have is missing"));
+    }
+    Ok(())
+}
+
+fn forbidden(facts: &Facts<'_>) -> Result<(), VerifyError> {
+    if facts.profile.tokens.forbidden_claims.iter().any(|name| facts.claims.get(name).is_some()) {
+        return Err(VerifyError::WrongType("a claim this issuer's access tokens do not have"));
     }
     Ok(())
 }
@@ -224,27 +282,23 @@ fn past(facts: &Facts<'_>, name: &str) -> Result<(), VerifyError> {
     if moment <= facts.now.plus(facts.profile.leeway) { Ok(()) } else { Err(VerifyError::NotYetValid) }
 }
 
-/// A `NumericDate` (RFC 7519 section 2): a number, not negative, within 2^53. Anything else is an error and never "absent"
-/// (CVE-2026-25537).
-fn seconds(value: Value<'_>, round: fn(f64) -> f64) -> Result<i64, VerifyError> {
-    const LAST: f64 = 9_007_199_254_740_992.0;
-    const MALFORMED: VerifyError = VerifyError::Malformed("a time claim is not a number in range");
-    if value.kind() != Kind::Number {
-        return Err(MALFORMED);
-    }
-    let number: f64 = std::str::from_utf8(value.raw()).ok().and_then(|raw| raw.parse().ok()).ok_or(MALFORMED)?;
-    if !(0.0..=LAST).contains(&number) {
-        return Err(MALFORMED);
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "a whole number within 2^53")]
-    let whole = round(number) as i64;
-    Ok(whole)
+/// Bounded, if so configured, from `iat`, or from now where the token does not say.
+fn lifetime(facts: &Facts<'_>) -> Result<(), VerifyError> {
+    let Some(longest) = facts.profile.tokens.max_lifetime else { return Ok(()) };
+    let issued = moment(facts, "iat")?.unwrap_or(facts.now);
+    if expires(facts.claims)? <= issued.plus(longest) { Ok(()) } else { Err(VerifyError::TooLong) }
+}
+
+/// Each audience of a token can replay it to the others (RFC 9700 section 2.3).
+fn audience_count(facts: &Facts<'_>) -> Result<(), VerifyError> {
+    let (Some(most), Some(aud)) = (facts.profile.tokens.max_audiences, facts.claims.get("aud")) else { return Ok(()) };
+    if texts(aud)?.len() <= most { Ok(()) } else { Err(VerifyError::WrongAudience) }
 }
 
 /// RFC 8707 and RFC 9068 section 4: one element equals an identifier of this server. No prefix, no origin, no fallback,
 /// except the claim that is configured to stand in for a missing `aud`.
 fn audience(facts: &Facts<'_>) -> Result<(), VerifyError> {
-    let substitute = || facts.profile.audience_claim.as_deref().and_then(|name| facts.claims.get(name));
+    let substitute = || facts.profile.tokens.audience_claim.as_deref().and_then(|name| facts.claims.get(name));
     let Some(aud) = facts.claims.get("aud").or_else(substitute) else { return Err(VerifyError::WrongAudience) };
     if texts(aud)?.iter().any(|audience| facts.audiences.accepts(audience)) {
         Ok(())
@@ -255,8 +309,8 @@ fn audience(facts: &Facts<'_>) -> Result<(), VerifyError> {
 
 /// The tenant must be on the list, if there is one; the first tenant claim present decides.
 fn tenant(facts: &Facts<'_>) -> Result<(), VerifyError> {
-    let tenant = first_text(facts, TENANT)?;
-    let allowed = &facts.profile.tenants;
+    let tenant = first_text(facts, &facts.profile.tokens.tenant_claims)?;
+    let allowed = &facts.profile.tokens.tenants;
     match tenant {
         _ if allowed.is_empty() => Ok(()),
         Some(tenant) if allowed.iter().any(|allowed| **allowed == *tenant) => Ok(()),
@@ -267,46 +321,6 @@ fn tenant(facts: &Facts<'_>) -> Result<(), VerifyError> {
 /// RFC 9449 section 7.2 and RFC 8705 section 3: a bound token sent as a plain one is refused.
 fn binding(facts: &Facts<'_>) -> Result<(), VerifyError> {
     if facts.claims.get("cnf").is_some() { Err(VerifyError::Bound) } else { Ok(()) }
-}
-
-/// Subject and client.
-pub(super) fn principal<'a>(facts: &Facts<'a>) -> Result<(Cow<'a, str>, Option<Cow<'a, str>>), VerifyError> {
-    let client = first_text(facts, CLIENT)?;
-    let subject = first_text(facts, &["sub"])?.or_else(|| client.clone());
-    Ok((subject.ok_or(VerifyError::Malformed("neither `sub` nor a client id"))?, client))
-}
-
-/// The scopes of all configured claims together: text split at U+0020 only (RFC 6749 section 3.3), or a list.
-pub(super) fn scopes<'a>(facts: &Facts<'a>) -> Result<Vec<Cow<'a, str>>, VerifyError> {
-    let mut all = Vec::new();
-    for name in &facts.profile.scope_claims {
-        let Some(value) = facts.claims.get(name) else { continue };
-        if let Some(text) = value.as_str() {
-            all.extend(text.split(' ').filter(|scope| !scope.is_empty()).map(|scope| Cow::Owned(scope.to_owned())));
-        } else {
-            all.extend(texts(value)?);
-        }
-    }
-    Ok(all)
-}
-
-/// The first of `names` that is present: text, not empty, without control characters.
-pub(super) fn first_text<'a>(facts: &Facts<'a>, names: &[&str]) -> Result<Option<Cow<'a, str>>, VerifyError> {
-    let Some(value) = names.iter().find_map(|name| facts.claims.get(name)) else { return Ok(None) };
-    match value.as_str() {
-        Some(text) if !text.is_empty() && !text.chars().any(char::is_control) => Ok(Some(text)),
-        _ => Err(VerifyError::Malformed("an identifying claim is not usable text")),
-    }
-}
-
-/// A string or an array of strings.
-fn texts(value: Value<'_>) -> Result<Vec<Cow<'_, str>>, VerifyError> {
-    const MALFORMED: VerifyError = VerifyError::Malformed("a claim is neither text nor a list of texts");
-    match value.kind() {
-        Kind::String => Ok(value.as_str().into_iter().collect()),
-        Kind::Array => value.items().map(|item| item.as_str().ok_or(MALFORMED)).collect(),
-        _ => Err(MALFORMED),
-    }
 }
 
 /// Leeway is never more than this, whatever is configured.

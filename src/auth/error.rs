@@ -60,6 +60,9 @@ pub enum VerifyError {
     /// `nbf` or `iat` lies in the future.
     #[error("token is not valid yet")]
     NotYetValid,
+    /// From `iat` to `exp` it is longer than is accepted.
+    #[error("token is valid for longer than is accepted")]
+    TooLong,
     /// The issuer publishes no such key.
     #[error("key of the token is unknown to its issuer")]
     UnknownKey,
@@ -90,6 +93,7 @@ impl VerifyError {
             Self::BadSignature
             | Self::Bound
             | Self::Malformed(_)
+            | Self::TooLong
             | Self::UnknownKey
             | Self::WrongAlgorithm
             | Self::WrongAudience
@@ -103,7 +107,7 @@ impl VerifyError {
     pub const fn result(&self) -> &'static str {
         match self {
             Self::BadSignature | Self::WrongAlgorithm => "bad_signature",
-            Self::Bound | Self::WrongType(_) => "wrong_type",
+            Self::Bound | Self::TooLong | Self::WrongType(_) => "wrong_type",
             Self::Expired => "expired",
             Self::KeysUnavailable { .. } => "keys_unavailable",
             Self::Malformed(_) => "malformed",

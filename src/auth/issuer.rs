@@ -64,11 +64,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub(super) struct Profile {
     pub(super) algorithms: Vec<Algorithm>,
-    pub(super) scope_claims: Vec<String>,
     pub(super) leeway: Duration,
-    pub(super) strict: bool,
-    pub(super) tenants: Vec<String>,
-    pub(super) audience_claim: Option<String>,
+    pub(super) tokens: config::Tokens,
 }
 
 /// How an issuer is doing.
@@ -93,6 +90,7 @@ pub struct Issuer {
     iss: Arc<str>,
     digest: [u8; 32],
     profile: Profile,
+    on_start: config::OnStart,
     ring: Arc<Ring>,
     task: tokio::task::AbortHandle,
 }
@@ -121,7 +119,8 @@ impl Issuer {
         let ring = Arc::new(Ring::new(Arc::clone(&config.name), timing, epoch, clock::monotonic()));
         let task = runtime.spawn(ring::keep_fresh(Arc::clone(&ring), fetcher)).abort_handle();
         let (name, iss) = (Arc::clone(&config.name), Arc::clone(&config.issuer));
-        Ok(Arc::new(Self { name, iss, digest: config_digest(config, ca.as_deref()), profile, ring, task }))
+        let (digest, on_start) = (config_digest(config, ca.as_deref()), config.on_start);
+        Ok(Arc::new(Self { name, iss, digest, profile, on_start, ring, task }))
     }
 
     /// Name in `proxy.toml`.
@@ -137,6 +136,11 @@ impl Issuer {
     /// Number and age of keys, for readiness and metrics.
     pub fn status(&self) -> Status {
         self.ring.status()
+    }
+
+    /// Whether the process can be called ready: keys have come once, or are not waited for.
+    pub fn is_ready(&self) -> bool {
+        self.on_start == config::OnStart::Serve || self.status().last_success.is_some()
     }
 
     /// Returns when the first attempt to fetch keys is over, well or not.
@@ -181,15 +185,10 @@ impl Drop for Issuer {
 
 impl Profile {
     fn new(config: &config::Issuer) -> Result<Self, StartError> {
+        let tokens = config.tokens.clone();
         let algorithm = |name: &String| Algorithm::parse(name).ok_or_else(|| StartError::Algorithm(name.clone()));
-        Ok(Self {
-            algorithms: config.algorithms.iter().map(algorithm).collect::<Result<_, _>>()?,
-            scope_claims: config.scope_claims.clone(),
-            leeway: config.clock_skew.min(LIMIT_LEEWAY),
-            strict: config.strict,
-            tenants: config.tenants.clone(),
-            audience_claim: config.audience_claim.clone(),
-        })
+        let algorithms = tokens.algorithms.iter().map(algorithm).collect::<Result<_, _>>()?;
+        Ok(Self { algorithms, leeway: tokens.clock_skew.min(LIMIT_LEEWAY), tokens })
     }
 }
 

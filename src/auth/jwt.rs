@@ -59,7 +59,8 @@ pub(super) fn signed_by_one(compact: &Compact<'_>, keys: &[Arc<Key>], alg: Algor
 
 fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
     let (subject, client) = claims::principal(facts)?;
-    let text = |names| claims::first_text(facts, names).map(|text| text.map(Box::from));
+    let text = |names: &[&str]| claims::first_text(facts, names).map(|text| text.map(Box::from));
+    let tenant = claims::first_text(facts, &facts.profile.tokens.tenant_claims)?;
     let Value::Object(all) = facts.claims.to_value() else {
         return Err(VerifyError::Malformed("a claim is out of range"));
     };
@@ -68,7 +69,7 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
     Ok(Caller {
         issuer: Arc::clone(issuer.issuer()),
         issuer_name: Arc::clone(issuer.name()),
-        tenant: text(claims::TENANT)?,
+        tenant: tenant.map(Box::from),
         subject: subject.into(),
         client_id: client.map(Box::from),
         scopes: claims::scopes(facts)?.into_iter().collect::<Scopes>(),
@@ -76,6 +77,11 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
         expires,
         until: expires.plus(facts.profile.leeway),
         token_id: text(claims::TOKEN_ID)?,
+        session_id: text(&["sid"])?,
+        actors: claims::actors(facts)?.into_iter().map(Box::from).collect(),
+        issued: claims::moment(facts, "iat")?,
+        authenticated: claims::moment(facts, "auth_time")?,
+        acr: text(&["acr"])?,
         fragment: std::sync::OnceLock::new(),
         key_id: facts.header.kid.clone(),
     })

@@ -121,6 +121,8 @@ impl Key {
 pub(super) enum Dropped {
     #[error("`alg` is not a supported signature algorithm of this key type")]
     Algorithm,
+    #[error("`deny_kids` names it")]
+    Denied,
     #[error("another key has the same `kid`, `kty` and `alg`")]
     Duplicate,
     #[error("a member is missing or malformed")]
@@ -154,6 +156,8 @@ pub(super) enum KeySetError {
 pub(super) struct KeySet {
     keys: Vec<Arc<Key>>,
     dropped: Vec<(Option<Box<str>>, Dropped)>,
+    /// Never used again, whatever the issuer publishes.
+    denied: Arc<[String]>,
 }
 
 impl PartialEq for KeySet {
@@ -164,6 +168,8 @@ impl PartialEq for KeySet {
 
 /// What a key set has for a token.
 pub(super) enum Selected {
+    /// The configuration refuses the key it names.
+    Denied,
     /// Keys that may have signed it.
     Keys(Vec<Arc<Key>>),
     /// Without `kid` in the token: not exactly one compatible key.
@@ -187,7 +193,7 @@ impl KeySet {
         if list.items().count() > LIMIT_KEYS {
             return Err(KeySetError::TooMany);
         }
-        let mut set = Self { keys: Vec::new(), dropped: Vec::new() };
+        let mut set = Self { keys: Vec::new(), dropped: Vec::new(), denied: Arc::default() };
         for item in list.items() {
             match key(item) {
                 Ok(key) => set.keys.push(Arc::new(key)),
@@ -197,6 +203,16 @@ impl KeySet {
         set.keys.sort_by(|one, other| one.identity().cmp(&other.identity()));
         set.drop_duplicates();
         if set.keys.is_empty() { Err(KeySetError::NoneUsable(set.dropped.len())) } else { Ok(set) }
+    }
+
+    /// The set without the keys of these names; a token of one is refused without asking the issuer again.
+    pub(super) fn without(mut self, denied: &Arc<[String]>) -> Self {
+        let is_denied = |key: &Arc<Key>| key.kid.as_deref().is_some_and(|kid| denied.iter().any(|name| name == kid));
+        for key in self.keys.extract_if(.., |key| is_denied(key)) {
+            self.dropped.push((key.kid.clone(), Dropped::Denied));
+        }
+        self.denied = Arc::clone(denied);
+        self
     }
 
     /// Two different keys under one name would make the answer depend on their order: neither is used.
@@ -230,6 +246,9 @@ impl KeySet {
             let keys: Vec<_> = self.keys.iter().filter(|key| key.fits(alg)).cloned().collect();
             return if keys.len() == 1 { Selected::Keys(keys) } else { Selected::Unclear };
         };
+        if self.denied.iter().any(|denied| denied == kid) {
+            return Selected::Denied;
+        }
         let mut named = self.keys.iter().filter(|key| key.kid.as_deref() == Some(kid)).peekable();
         if named.peek().is_none() {
             return Selected::Unknown;

@@ -1,4 +1,5 @@
 mod claims;
+mod profiles;
 mod shapes;
 pub(in crate::auth) mod support;
 mod tokens;

@@ -2,27 +2,35 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::claims::{CLIENT, TENANT, TOKEN_ID};
+use super::claims::TOKEN_ID;
 use super::{Caller, Scopes};
 use crate::clock::Timestamp;
+use crate::config::profiles::GENERIC;
 
 impl Caller {
     /// A caller made of bare claims, read as a verified token's are: what `explain`, `test` and `replay` ask the rules about.
     /// Nothing vouches for it, and it never comes near a request.
     pub fn unverified(issuer_name: &str, claims: Map<String, Value>) -> Self {
         let text = |names: &[&str]| names.iter().find_map(|name| claims.get(*name)?.as_str()).map(Box::<str>::from);
-        let client_id = text(CLIENT);
+        let client_id = text(GENERIC.client_claim);
+        let time = |name: &str| claims.get(name).and_then(Value::as_i64).map(Timestamp::from_unix_seconds);
+        let actors = std::iter::successors(claims.get("act"), |act| act.get("act")).take(8);
         let expires = claims.get("exp").and_then(Value::as_i64).map_or(Timestamp::NEVER, Timestamp::from_unix_seconds);
         Self {
             issuer: text(&["iss"]).unwrap_or_default().into(),
             issuer_name: Arc::from(issuer_name),
-            tenant: text(TENANT),
+            tenant: text(GENERIC.tenant_claim),
             subject: text(&["sub"]).or_else(|| client_id.clone()).unwrap_or_default(),
             client_id,
             scopes: scopes(&claims),
             expires,
             until: expires,
             token_id: text(TOKEN_ID),
+            session_id: text(&["sid"]),
+            actors: actors.filter_map(|act| act.get("sub")?.as_str()).map(Box::from).collect(),
+            issued: time("iat"),
+            authenticated: time("auth_time"),
+            acr: text(&["acr"]),
             key_id: None,
             fragment: std::sync::OnceLock::new(),
             claims,

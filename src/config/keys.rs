@@ -1,6 +1,10 @@
 //! THE table of keys of `proxy.toml`: what may be written where. Keys of later versions are listed so that
 //! they are refused as such, never read and ignored.
 
+mod issuer;
+
+use issuer::ISSUER;
+
 /// One table of the file.
 pub(crate) struct Table {
     /// Its keys, in the order a newcomer should read them.
@@ -26,6 +30,8 @@ pub(crate) enum Kind {
     Duration,
     /// `true` or `false`.
     Flag,
+    /// A table of strings, with keys of the user's choosing.
+    Map,
     /// A date and time, bare or quoted.
     Moment,
     /// A table of tables with names of the user's choosing.
@@ -145,58 +151,6 @@ static ADMIN: Table = Table {
     keys: &[key("listen", Kind::Text, "\"127.0.0.1:9901\""), key("beyond_loopback", Kind::Flag, "true")],
     later: &["readyz", "socket", "token"],
     synonyms: &[("address", "listen"), ("bind", "listen")],
-};
-
-static ISSUER: Table = Table {
-    keys: &[
-        key("issuer", Kind::Text, "\"https://login.example.com/realms/acme\""),
-        key("jwks_uri", Kind::Text, "\"https://login.example.com/realms/acme/keys\""),
-        key("algorithms", Kind::Texts, "[\"RS256\", \"ES256\"]"),
-        key("scope_claim", Kind::TextOrTexts, "\"scope\""),
-        key("clock_skew", Kind::Duration, "\"60s\""),
-        key("strict", Kind::Flag, "true"),
-        key("tenants", Kind::Texts, "[\"11111111-2222-3333-4444-555555555555\"]"),
-        key("audience_claim", Kind::Text, "\"client_id\""),
-        key("jwks", Kind::Table(&JWKS), "{ cache_ttl = \"10m\" }"),
-        key("ca_file", Kind::Text, "\"issuer-ca.pem\""),
-        key("insecure_loopback", Kind::Flag, "true"),
-    ],
-    later: &[
-        "client_claim",
-        "discovery",
-        "dpop",
-        "forbidden_claims",
-        "introspection",
-        "legacy_as_metadata",
-        "mtls",
-        "proxy",
-        "required_claims",
-        "revocation",
-        "scope_prefixes",
-        "subject_claim",
-        "tenant_claim",
-    ],
-    synonyms: &[
-        ("allowed_algorithms", "algorithms"),
-        ("audience", "audience_claim"),
-        ("jwks_file", "jwks_uri"),
-        ("jwks_url", "jwks_uri"),
-        ("leeway", "clock_skew"),
-        ("scope_claims", "scope_claim"),
-        ("scopes_claim", "scope_claim"),
-        ("uri", "issuer"),
-        ("url", "issuer"),
-    ],
-};
-
-static JWKS: Table = Table {
-    keys: &[
-        key("cache_ttl", Kind::Duration, "\"10m\""),
-        key("min_refresh_interval", Kind::Duration, "\"30s\""),
-        key("max_stale", Kind::Duration, "\"24h\""),
-    ],
-    later: &["file", "on_start"],
-    synonyms: &[("ttl", "cache_ttl")],
 };
 
 static PROTECTED: Table = Table {
@@ -381,6 +335,7 @@ impl Kind {
         match self {
             Self::Duration => "a duration in quotes",
             Self::Flag => "`true` or `false`",
+            Self::Map => "a table of strings",
             Self::Moment => "a date and time",
             Self::Named(_) | Self::Table(_) => "a table",
             Self::Secret => "a table that says where the secret is read from",

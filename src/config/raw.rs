@@ -1,10 +1,14 @@
 //! What `proxy.toml` says, key by key, before anything is checked. `walk` has compared it with the table of keys, so
 //! serde finds nothing unknown or of the wrong type; should the two ever differ, serde refuses.
 
+mod issuer;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use toml::Spanned;
+
+pub(super) use issuer::{Issuer, Jwks};
 
 /// The whole file.
 #[derive(Default, Deserialize)]
@@ -77,33 +81,6 @@ pub(super) struct Limits {
 pub(super) struct Admin {
     pub(super) listen: Option<Spanned<String>>,
     pub(super) beyond_loopback: Option<bool>,
-}
-
-/// `[issuers.NAME]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the file's key, and the name of the thing in RFC 8414")]
-pub(super) struct Issuer {
-    pub(super) issuer: Option<Spanned<String>>,
-    pub(super) jwks_uri: Option<Spanned<String>>,
-    pub(super) algorithms: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) scope_claim: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) clock_skew: Option<Spanned<String>>,
-    pub(super) strict: Option<bool>,
-    pub(super) tenants: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) audience_claim: Option<Spanned<String>>,
-    pub(super) jwks: Option<Jwks>,
-    pub(super) ca_file: Option<Spanned<String>>,
-    pub(super) insecure_loopback: Option<Spanned<bool>>,
-}
-
-/// `issuers.NAME.jwks`.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Jwks {
-    pub(super) cache_ttl: Option<Spanned<String>>,
-    pub(super) min_refresh_interval: Option<Spanned<String>>,
-    pub(super) max_stale: Option<Spanned<String>>,
 }
 
 /// `[servers.NAME]`.

@@ -30,7 +30,9 @@ const REQUIRED: &[(&str, &[&str])] = &[
 const NOT_EMPTY: &[&str] = &[
     "server.listen",
     "issuers.*.algorithms",
+    "issuers.*.client_claim",
     "issuers.*.scope_claim",
+    "issuers.*.subject_claim",
     "issuers.*.tenants",
     "servers.*.policies",
     "servers.*.issuers",
@@ -41,6 +43,9 @@ const NOT_EMPTY: &[&str] = &[
 /// Keys that are one of a few words in every version.
 const WORDS: &[(&str, &[&str])] = &[
     ("server.tls.client_certificates", &["off", "optional", "required"]),
+    ("issuers.*.profile", &["auth0", "authentik", "cognito", "entra", "google", "keycloak", "okta", "ping", "rfc9068"]),
+    ("issuers.*.discovery", &["auto", "oauth", "openid"]),
+    ("issuers.*.jwks.on_start", &["serve", "wait"]),
     ("audit.on_error", &["block", "drop"]),
     ("telemetry.log_format", &["auto", "json", "pretty"]),
 ];
@@ -102,6 +107,7 @@ fn value(kind: Kind, path: &str, notes: &Notes) -> Value {
         Kind::Tables(schema) => json!({ "type": "array", "items": table(schema, &below, notes), "minItems": least }),
         Kind::Texts => texts(),
         Kind::TextOrTexts => json!({ "anyOf": [{ "type": "string" }, texts()] }),
+        Kind::Map => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Whole => json!({ "type": "integer", "minimum": 0 }),
     }
 }

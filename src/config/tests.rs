@@ -72,9 +72,9 @@ fn the_smallest_file_means_the_defaults() {
     assert!(config.admin.is_none());
     let issuer = &config.issuers["corp"];
     assert_eq!(&*issuer.issuer, "https://login.example.com/realms/acme");
-    assert_eq!(issuer.algorithms, ["RS256", "PS256", "ES256", "EdDSA"]);
-    assert_eq!(issuer.scope_claims, ["scope", "scp"]);
-    assert_eq!(issuer.clock_skew, Duration::from_mins(1));
+    assert_eq!(issuer.tokens.algorithms, ["RS256", "PS256", "ES256", "EdDSA"]);
+    assert_eq!(issuer.tokens.scope_claims, ["scope", "scp"]);
+    assert_eq!(issuer.tokens.clock_skew, Duration::from_mins(1));
     assert_eq!(issuer.cache_ttl, Duration::from_mins(10));
     assert_eq!(issuer.min_refresh_interval, Duration::from_secs(30));
     assert_eq!(issuer.max_stale, Duration::from_hours(24));

@@ -132,6 +132,7 @@ impl Walk<'_> {
                 self.table(table, &span, Place { schema: &SECRET, path });
                 true
             }
+            (Kind::Map, DeValue::Table(table)) => self.map(key, table, path),
             (Kind::Named(schema), DeValue::Table(table)) => {
                 self.named(key, table, Place { schema, path });
                 true
@@ -143,6 +144,23 @@ impl Walk<'_> {
                 false
             }
         }
+    }
+
+    /// Strings with keys of the user's choosing.
+    fn map(&mut self, key: &'static Key, table: &mut DeTable<'_>, path: &str) -> bool {
+        let mut fits = true;
+        for (_, value) in table.iter_mut() {
+            let span = value.span();
+            fits &= match value.get_mut() {
+                DeValue::String(text) => self.string(text, &span),
+                other => {
+                    let found = describe(other);
+                    self.mistyped(key, span, found, path);
+                    false
+                }
+            };
+        }
+        fits
     }
 
     /// Tables with names of the user's choosing.

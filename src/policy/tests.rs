@@ -33,6 +33,11 @@ fn caller_of(issuer: &str, scopes: &str) -> Caller {
         expires: Timestamp::from_unix_seconds(0),
         until: Timestamp::from_unix_seconds(0),
         token_id: None,
+        session_id: None,
+        actors: Box::default(),
+        issued: None,
+        authenticated: None,
+        acr: None,
         key_id: None,
     }
 }

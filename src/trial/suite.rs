@@ -57,7 +57,7 @@ impl Suite {
         Some(Self {
             server: Some(Arc::clone(&server.name)),
             meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
-            issuers: issuers.map(|issuer| (Arc::clone(&issuer.name), issuer.scope_claims.clone())).collect(),
+            issuers: issuers.map(|issuer| (Arc::clone(&issuer.name), issuer.tokens.scope_claims.clone())).collect(),
             ..suite
         })
     }

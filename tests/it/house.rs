@@ -166,7 +166,12 @@ fn method_names_are_spelled_once() {
     let methods: Vec<String> =
         portcullis::mcp::methods::METHODS.iter().map(|method| format!("\"{}\"", method.name)).collect();
     let words: Vec<&str> = methods.iter().map(String::as_str).collect();
-    let elsewhere = found(&words, &[("mcp/", "the table"), ("demo", "a server of its own")]);
+    let may = [
+        ("mcp/", "the table"),
+        ("demo", "a server of its own"),
+        ("config/profiles.rs", "an issuer has the name of a method"),
+    ];
+    let elsewhere = found(&words, &may);
     assert!(elsewhere.is_empty(), "{elsewhere:#?}");
 }
 

@@ -12,7 +12,7 @@ use url::{Host, Url};
 use super::StartError;
 use super::address::{Guarded, is_public};
 use crate::auth::keys::{KeySet, KeySetError, LIMIT_BYTES};
-use crate::config;
+use crate::config::{self, Discovery};
 use crate::json::{self, Document};
 
 /// How long one request may take, and a whole fetch with its discovery.
@@ -36,6 +36,8 @@ const LEARNED_FOR: Duration = Duration::from_hours(1);
 pub(super) enum FetchError {
     #[error("{url} answers in a content coding nobody asked for")]
     Coding { url: Url },
+    #[error("{url} names another `jwks_uri` than the issuer's other metadata document")]
+    Disagree { url: Url },
     #[error("{url} cannot be fetched: {reason}")]
     Http { url: Url, reason: String },
     #[error("{url} names issuer `{found}`, not `{expected}`")]
@@ -67,6 +69,8 @@ pub(super) struct Fetcher {
     issuer: Arc<str>,
     base: Url,
     configured: Option<Url>,
+    discovery: Discovery,
+    denied: Arc<[String]>,
     /// `jwks_uri` out of the issuer's metadata, and when it was read.
     learned: Option<(Url, Instant)>,
     plain: bool,
@@ -107,7 +111,8 @@ impl Fetcher {
         }
         let client = builder.build().map_err(StartError::Client)?;
         let (issuer, configured) = (Arc::clone(&config.issuer), config.jwks_uri.clone());
-        Ok(Self { client, issuer, base, configured, learned: None, plain, patience })
+        let (discovery, denied) = (config.discovery, config.deny_kids.clone().into());
+        Ok(Self { client, issuer, base, configured, discovery, denied, learned: None, plain, patience })
     }
 
     /// The issuer's key set as of now.
@@ -148,22 +153,24 @@ impl Fetcher {
     async fn key_set(&self, url: &Url) -> Result<Fetched, FetchError> {
         let (headers, body) = self.get(url).await?;
         let set = KeySet::parse(body).map_err(|source| FetchError::KeySet { url: url.clone(), source })?;
-        Ok(Fetched { set, max_age: max_age(&headers) })
+        Ok(Fetched { set: set.without(&self.denied), max_age: max_age(&headers) })
     }
 
     /// The first of the issuer's metadata documents that is there and names the issuer, in the order of MCP 2026-07-28
-    /// (authorization, "authorization server metadata discovery").
+    /// (authorization, "authorization server metadata discovery"). Another that is there must agree with it.
     async fn discover(&self) -> Result<Url, FetchError> {
-        let mut first_error = None;
-        for url in candidates(&self.base) {
-            match self.metadata(&url).await {
-                Ok(jwks_uri) => return Ok(jwks_uri),
+        let (mut first_error, mut found) = (None, None);
+        for url in candidates(&self.base, self.discovery) {
+            match (self.metadata(&url).await, &found) {
+                (Ok(jwks_uri), None) => found = Some(jwks_uri),
+                (Ok(jwks_uri), Some(other)) if jwks_uri != *other => return Err(FetchError::Disagree { url }),
                 // A document that is there and wrong says more than one that is missing.
-                Err(error) if first_error.as_ref().is_none_or(is_missing) => first_error = Some(error),
-                Err(_) => {}
+                (Err(error), None) if first_error.as_ref().is_none_or(is_missing) => first_error = Some(error),
+                (Ok(_) | Err(_), _) => {}
             }
         }
-        Err(first_error.unwrap_or(FetchError::Location { url: self.base.clone(), reason: "no metadata location" }))
+        let nowhere = || FetchError::Location { url: self.base.clone(), reason: "no metadata location" };
+        found.ok_or_else(|| first_error.unwrap_or_else(nowhere))
     }
 
     async fn metadata(&self, url: &Url) -> Result<Url, FetchError> {
@@ -257,13 +264,19 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// RFC 8414 section 3.1 (inserted before the path), `OpenID` Connect Discovery inserted likewise, and appended.
-fn candidates(issuer: &Url) -> Vec<Url> {
+fn candidates(issuer: &Url, discovery: Discovery) -> Vec<Url> {
     const OAUTH: &str = "/.well-known/oauth-authorization-server";
     const OPENID: &str = "/.well-known/openid-configuration";
     let path = issuer.path().strip_suffix('/').unwrap_or(issuer.path());
-    let mut paths = vec![format!("{OAUTH}{path}"), format!("{OPENID}{path}")];
-    if !path.is_empty() {
-        paths.push(format!("{path}{OPENID}"));
+    let mut paths = Vec::with_capacity(3);
+    if discovery != Discovery::OpenId {
+        paths.push(format!("{OAUTH}{path}"));
+    }
+    if discovery != Discovery::OAuth {
+        paths.push(format!("{OPENID}{path}"));
+        if !path.is_empty() {
+            paths.push(format!("{path}{OPENID}"));
+        }
     }
     paths
         .into_iter()
@@ -297,6 +310,7 @@ mod tests {
 
     use super::{candidates, max_age, transport};
     use crate::auth::tests::support::issuer_config;
+    use crate::config::Discovery;
 
     #[test]
     fn discovers_in_the_order_clients_do() {
@@ -326,7 +340,8 @@ mod tests {
                 ],
             ),
         ] {
-            let found: Vec<_> = candidates(&Url::parse(issuer).unwrap()).into_iter().map(String::from).collect();
+            let found: Vec<_> =
+                candidates(&Url::parse(issuer).unwrap(), Discovery::Auto).into_iter().map(String::from).collect();
             assert_eq!(found, expected, "{issuer}");
         }
     }

@@ -33,9 +33,9 @@ impl Issuers {
         Ok(issuer)
     }
 
-    /// Whether every issuer has had keys once.
+    /// Whether every issuer has had keys once, or is not waited for.
     pub fn ready(&self) -> bool {
-        self.started().values().all(|issuer| issuer.status().last_success.is_some())
+        self.started().values().all(|issuer| issuer.is_ready())
     }
 
     /// All running issuers, by name.

@@ -197,7 +197,7 @@ impl fmt::Debug for Ring {
 fn chosen(selected: Selected) -> Result<Vec<Arc<Key>>, VerifyError> {
     match selected {
         Selected::Keys(keys) => Ok(keys),
-        Selected::Unclear | Selected::Unknown => Err(VerifyError::UnknownKey),
+        Selected::Denied | Selected::Unclear | Selected::Unknown => Err(VerifyError::UnknownKey),
         Selected::Unfit => Err(VerifyError::WrongAlgorithm),
     }
 }

@@ -25,6 +25,7 @@ impl Issuer {
             iss: Arc::clone(&config.issuer),
             digest: config_digest(config, None),
             profile: Profile::new(config).unwrap(),
+            on_start: config.on_start,
             ring,
             task: tokio::runtime::Handle::current().spawn(std::future::pending::<()>()).abort_handle(),
         })

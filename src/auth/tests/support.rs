@@ -150,18 +150,28 @@ pub(in crate::auth) fn issuer_config(issuer: &str) -> config::Issuer {
         name: "corp".into(),
         issuer: issuer.into(),
         jwks_uri: None,
-        algorithms: ["RS256", "PS256", "ES256", "EdDSA"].map(Into::into).to_vec(),
-        scope_claims: ["scope", "scp"].map(Into::into).to_vec(),
-        clock_skew: Duration::from_mins(1),
-        strict: false,
-        tenants: Vec::new(),
-        audience_claim: None,
+        discovery: config::Discovery::Auto,
+        tokens: tokens(""),
         cache_ttl: Duration::from_mins(10),
         min_refresh_interval: Duration::from_secs(30),
         max_stale: Duration::from_hours(24),
+        deny_kids: Vec::new(),
+        on_start: config::OnStart::Wait,
         ca_file: None,
         insecure_loopback: true,
     }
+}
+
+/// What `profile = "…"` alone means, through the same loader as any file.
+pub(in crate::auth) fn tokens(profile: &str) -> config::Tokens {
+    let profile = if profile.is_empty() { String::new() } else { format!("profile = \"{profile}\"\n") };
+    let text = format!(
+        "[server]\npublic_url = \"https://mcp.example.com\"\nlisten = \"127.0.0.1:0\"\n\
+         [issuers.corp]\nissuer = \"{ISSUER}\"\n{profile}\
+         [servers.crm]\npath = \"/crm/mcp\"\nupstream = \"http://127.0.0.1:1/mcp\"\npolicies = [\"crm.toml\"]\n"
+    );
+    let (config, _) = config::parse(&text, std::path::Path::new("proxy.toml")).unwrap();
+    config.issuers["corp"].tokens.clone()
 }
 
 pub(in crate::auth) fn server_config(name: &str, resource: &str) -> config::Server {

@@ -95,8 +95,8 @@ async fn every_algorithm_verifies_with_its_own_key_only() {
         [("k-ec", Signer::p256()), ("k-ed", Signer::ed()), ("k-rsa", Signer::rsa()), ("k-384", Signer::p384())];
     let keys: Vec<_> = signers.iter().map(|(kid, signer)| signer.jwk(kid)).collect();
     let mut config = issuer_config(ISSUER);
-    config.algorithms.push("ES384".into());
-    config.algorithms.push("RS512".into());
+    config.tokens.algorithms.push("ES384".into());
+    config.tokens.algorithms.push("RS512".into());
     let acceptance = acceptance(&config, &jwks(&keys));
     let fits = [
         ("ES256", "k-ec"),
@@ -272,14 +272,14 @@ async fn a_lenient_issuer_still_refuses_id_tokens() {
     ] {
         rig.check("access token", &plain, &with(claims(), &change), Ok(())).await;
     }
-    let cognito = Rig::new(|config| config.audience_claim = Some("client_id".into()));
+    let cognito = Rig::new(|config| config.tokens.audience_claim = Some("client_id".into()));
     let authentik = with(claims(), &json!({"client_id": "(remove)", "azp": RESOURCE}));
     cognito.check("client as audience", &plain, &authentik, Ok(())).await;
 }
 
 #[tokio::test]
 async fn a_strict_issuer_wants_rfc_9068_to_the_letter() {
-    let rig = Rig::new(|config| config.strict = true);
+    let rig = Rig::new(|config| config.tokens.strict = true);
     rig.check("good", &header(), &claims(), Ok(())).await;
     for typ in ["JWT", "(remove)", "application/jwt"] {
         rig.check("typ", &with(header(), &json!({"typ": typ})), &claims(), Err(WRONG_TYPE)).await;
@@ -291,7 +291,7 @@ async fn a_strict_issuer_wants_rfc_9068_to_the_letter() {
 
 #[tokio::test]
 async fn a_claim_may_stand_in_for_a_missing_audience_only() {
-    let rig = Rig::new(|config| config.audience_claim = Some("client_id".into()));
+    let rig = Rig::new(|config| config.tokens.audience_claim = Some("client_id".into()));
     let cognito = with(claims(), &json!({"aud": "(remove)", "client_id": RESOURCE, "token_use": "access"}));
     rig.check("substitute", &with(header(), &json!({"typ": "(remove)"})), &cognito, Ok(())).await;
     rig.check(
@@ -307,7 +307,7 @@ async fn a_claim_may_stand_in_for_a_missing_audience_only() {
 
 #[tokio::test]
 async fn a_shared_issuer_is_narrowed_to_its_tenants() {
-    let rig = Rig::new(|config| config.tenants = vec!["acme".into(), "beta".into()]);
+    let rig = Rig::new(|config| config.tokens.tenants = vec!["acme".into(), "beta".into()]);
     for (change, expected) in [
         (json!({"tid": "acme"}), Ok(())),
         (json!({"org_id": "beta"}), Ok(())),
@@ -365,7 +365,7 @@ async fn reads_scopes_clients_and_subjects_of_real_issuers() {
 
 #[tokio::test]
 async fn leeway_is_bounded() {
-    let rig = Rig::new(|config| config.clock_skew = Duration::from_hours(24));
+    let rig = Rig::new(|config| config.tokens.clock_skew = Duration::from_hours(24));
     rig.check("within 300 s", &header(), &with(claims(), &json!({"exp": SECONDS - 299})), Ok(())).await;
     rig.check("beyond", &header(), &with(claims(), &json!({"exp": SECONDS - 300})), Err(VerifyError::Expired)).await;
 }

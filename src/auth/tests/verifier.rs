@@ -124,7 +124,7 @@ async fn a_verdict_holds_for_its_route_only() {
         "same name, no new epoch, other audiences"
     );
     let mut strict = issuer_config(ISSUER);
-    strict.tenants = vec!["acme".into()];
+    strict.tokens.tenants = vec!["acme".into()];
     let tenants = acceptance(&strict, &jwks(&[rig.signer.jwk("k1")]));
     assert_eq!(ask(&tenants).await.unwrap_err(), VerifyError::WrongTenant, "same name, other issuer settings");
 }

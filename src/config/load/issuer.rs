@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
+use url::Url;
 
-use super::super::{Issuer, raw, walk};
+use super::super::profiles::{self, GENERIC, PROFILES, Profile};
+use super::super::{Discovery, Issuer, OnStart, Tokens, raw, walk};
 use super::Loader;
 use super::address::is_loopback;
 
-/// Signature algorithms (RFC 7518, RFC 8037) that can be asked for; the first four are accepted by default.
+/// Signature algorithms (RFC 7518, RFC 8037) that can be asked for.
 const ALGORITHMS: [&str; 9] = ["RS256", "PS256", "ES256", "EdDSA", "RS384", "RS512", "PS384", "PS512", "ES384"];
-const DEFAULT_ALGORITHMS: usize = 4;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -46,55 +47,126 @@ impl Loader<'_> {
             self.missing(&table.span(), "issuer", &format!("issuers.{name}"));
         }
         let identifier = raw.issuer.as_ref().and_then(|written| self.identifier(written, raw, loopback));
-        let jwks_uri = raw.jwks_uri.as_ref().and_then(|written| {
-            let url = self.url("jwks_uri", written)?;
-            if url.scheme() == "http" && !is_loopback(&url) {
-                self.plain(
-                    "jwks_uri",
-                    written.span(),
-                    "keys could be exchanged on the way",
-                    "http is for loopback only",
-                );
-            }
-            Some(url)
-        });
-        let keys = raw.jwks.as_ref();
-        let written = |key: fn(&raw::Jwks) -> Option<&Spanned<String>>| keys.and_then(key);
+        let jwks_uri = raw.jwks_uri.as_ref().and_then(|written| self.jwks_uri(written));
+        let profile = self.profile(raw.profile.as_ref());
+        let kinds = [("auto", Discovery::Auto), ("oauth", Discovery::OAuth), ("openid", Discovery::OpenId)];
+        let discovery = self.choice("discovery", raw.discovery.as_ref(), &kinds, &[]);
+        let tokens = self.tokens(raw, profile);
+        let none = raw::Jwks::default();
+        let keys = raw.jwks.as_ref().unwrap_or(&none);
         let minute = 60 * SECOND;
+        let starts = [("serve", OnStart::Serve), ("wait", OnStart::Wait)];
         Some(Issuer {
             jwks_uri,
-            algorithms: self.algorithms(raw.algorithms.as_ref()),
-            scope_claims: match &raw.scope_claim {
-                Some(written) => self.texts("scope_claim", written),
-                None => vec!["scope".to_owned(), "scp".to_owned()],
-            },
-            clock_skew: self.duration("clock_skew", raw.clock_skew.as_ref(), minute, &(Duration::ZERO..=5 * minute)),
-            strict: raw.strict.unwrap_or(false),
-            tenants: raw.tenants.as_ref().map(|written| self.texts("tenants", written)).unwrap_or_default(),
-            audience_claim: raw.audience_claim.as_ref().map(|written| self.text("audience_claim", written, 128)),
-            cache_ttl: self.duration(
-                "cache_ttl",
-                written(|jwks| jwks.cache_ttl.as_ref()),
-                10 * minute,
-                &(minute..=DAY),
-            ),
+            discovery: discovery.unwrap_or(profile.discovery),
+            tokens,
+            cache_ttl: self.duration("cache_ttl", keys.cache_ttl.as_ref(), 10 * minute, &(minute..=DAY)),
             min_refresh_interval: self.duration(
                 "min_refresh_interval",
-                written(|jwks| jwks.min_refresh_interval.as_ref()),
+                keys.min_refresh_interval.as_ref(),
                 30 * SECOND,
                 &(SECOND..=60 * minute),
             ),
-            max_stale: self.duration(
-                "max_stale",
-                written(|jwks| jwks.max_stale.as_ref()),
-                DAY,
-                &(Duration::ZERO..=30 * DAY),
-            ),
+            max_stale: self.duration("max_stale", keys.max_stale.as_ref(), DAY, &(Duration::ZERO..=30 * DAY)),
+            deny_kids: keys
+                .deny_kids
+                .as_ref()
+                .map(|kids| self.distinct("deny_kids", kids.get_ref()))
+                .unwrap_or_default(),
+            on_start: self.choice("on_start", keys.on_start.as_ref(), &starts, &[]).unwrap_or(OnStart::Wait),
             ca_file: raw.ca_file.as_ref().map(|written| self.certificates("ca_file", written)),
             insecure_loopback: raw.insecure_loopback.as_ref().is_some_and(|flag| *flag.get_ref()),
             name: name.into(),
             issuer: identifier?,
         })
+    }
+
+    fn jwks_uri(&mut self, written: &Spanned<String>) -> Option<Url> {
+        let url = self.url("jwks_uri", written)?;
+        if url.scheme() == "http" && !is_loopback(&url) {
+            let help = "http is for loopback only";
+            self.plain("jwks_uri", written.span(), "keys could be exchanged on the way", help);
+        }
+        Some(url)
+    }
+
+    fn profile(&mut self, written: Option<&Spanned<String>>) -> &'static Profile {
+        let known: Vec<_> = PROFILES.iter().map(|profile| (profile.name, profile.name)).collect();
+        self.choice("profile", written, &known, &[]).and_then(profiles::find).unwrap_or(&GENERIC)
+    }
+
+    /// What the profile says, with what the file says in its place.
+    fn tokens(&mut self, raw: &raw::Issuer, profile: &Profile) -> Tokens {
+        let minute = 60 * SECOND;
+        let max_lifetime = raw
+            .max_lifetime
+            .as_ref()
+            .map(|written| self.duration("max_lifetime", Some(written), DAY, &(minute..=30 * DAY)));
+        let max_audiences =
+            raw.max_audiences.as_ref().map(|written| self.whole("max_audiences", Some(written), 1, &(1..=64)));
+        Tokens {
+            algorithms: self.algorithms(raw.algorithms.as_ref(), profile),
+            strict: raw.strict.unwrap_or(profile.strict),
+            clock_skew: self.duration("clock_skew", raw.clock_skew.as_ref(), minute, &(Duration::ZERO..=5 * minute)),
+            max_lifetime,
+            scope_claims: self.claims("scope_claim", raw.scope_claim.as_ref(), profile.scope_claim),
+            scope_prefixes: self.prefixes(raw),
+            client_claims: self.claims("client_claim", raw.client_claim.as_ref(), profile.client_claim),
+            subject_claims: self.claims("subject_claim", raw.subject_claim.as_ref(), profile.subject_claim),
+            tenant_claims: self.claim_list("tenant_claim", raw.tenant_claim.as_ref(), profile.tenant_claim),
+            tenants: raw.tenants.as_ref().map(|written| self.texts("tenants", written)).unwrap_or_default(),
+            audience_claim: match &raw.audience_claim {
+                Some(written) => Some(self.text("audience_claim", written, 128)),
+                None => profile.audience_claim.map(ToOwned::to_owned),
+            },
+            audience_may_be_client: raw.audience_may_be_client.unwrap_or(profile.audience_may_be_client),
+            max_audiences,
+            required_claims: self.claim_list("required_claims", raw.required_claims.as_ref(), profile.required_claims),
+            forbidden_claims: self.claim_list(
+                "forbidden_claims",
+                raw.forbidden_claims.as_ref(),
+                profile.forbidden_claims,
+            ),
+        }
+    }
+
+    fn claims(&mut self, key: &str, written: Option<&Spanned<Vec<Spanned<String>>>>, usual: &[&str]) -> Vec<String> {
+        match written {
+            Some(written) => self.texts(key, written),
+            None => usual.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The same where an empty list means none.
+    fn claim_list(
+        &mut self,
+        key: &str,
+        written: Option<&Spanned<Vec<Spanned<String>>>>,
+        usual: &[&str],
+    ) -> Vec<String> {
+        match written {
+            Some(written) => self.distinct(key, written.get_ref()),
+            None => usual.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Without a prefix a role would be a scope of the same name.
+    fn prefixes(&mut self, raw: &raw::Issuer) -> Vec<(String, String)> {
+        let Some(written) = &raw.scope_prefixes else { return Vec::new() };
+        let mut all: Vec<(String, String)> = Vec::new();
+        for (claim, prefix) in written {
+            let text = prefix.get_ref();
+            if text.is_empty() || !text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
+                let label = "needs a word of printable ASCII without `\"` and `\\`";
+                let problem = self.error(prefix.span(), "not a prefix for scopes", label);
+                self.report(problem.help("for example `scope_prefixes = { roles = \"role:\" }`"));
+            } else if all.iter().any(|(_, other)| other == text) {
+                let problem = self.error(prefix.span(), "two claims have this prefix", "which one would be meant?");
+                self.report(problem);
+            }
+            all.push((claim.get_ref().clone(), text.clone()));
+        }
+        all
     }
 
     /// The issuer identifier (RFC 8414 section 2): compared byte by byte, so kept as it is written.
@@ -127,9 +199,9 @@ impl Loader<'_> {
         Some(written.get_ref().as_str().into())
     }
 
-    fn algorithms(&mut self, written: Option<&Spanned<Vec<Spanned<String>>>>) -> Vec<String> {
+    fn algorithms(&mut self, written: Option<&Spanned<Vec<Spanned<String>>>>, profile: &Profile) -> Vec<String> {
         let Some(written) = written else {
-            return ALGORITHMS[..DEFAULT_ALGORITHMS].iter().map(ToString::to_string).collect();
+            return profile.algorithms.iter().map(ToString::to_string).collect();
         };
         let all = self.texts("algorithms", written);
         for entry in written.get_ref().iter().filter(|entry| !ALGORITHMS.contains(&entry.get_ref().as_str())) {

@@ -111,8 +111,11 @@ fn assert_safe(config: &Config, how: &str) {
     assert!(!config.issuers.is_empty() && !config.servers.is_empty(), "{how}");
     for issuer in config.issuers.values() {
         assert!(issuer.issuer.starts_with("https://"), "{how}");
-        assert!(!issuer.algorithms.is_empty() && issuer.algorithms.iter().all(|name| !name.starts_with("HS")), "{how}");
-        assert!(issuer.clock_skew.as_secs() <= 300 && !issuer.scope_claims.is_empty(), "{how}");
+        assert!(
+            !issuer.tokens.algorithms.is_empty() && issuer.tokens.algorithms.iter().all(|name| !name.starts_with("HS")),
+            "{how}"
+        );
+        assert!(issuer.tokens.clock_skew.as_secs() <= 300 && !issuer.tokens.scope_claims.is_empty(), "{how}");
     }
     for server in config.servers.values() {
         assert!(!server.audiences.is_empty() && server.audiences.iter().all(|audience| !audience.is_empty()), "{how}");

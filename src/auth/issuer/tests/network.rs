@@ -69,7 +69,7 @@ async fn keys_are_there_before_they_are_needed() {
     let status = rig.issuer.status();
     assert_eq!((status.keys, status.succeeded, status.failed, status.last_error), (2, 1, 0, None));
     assert!(status.last_success.is_some());
-    assert_eq!(rig.fake.seen(), [OAUTH, "/keys"]);
+    assert_eq!(rig.fake.seen(), [OAUTH, OPENID, "/keys"]);
     assert_eq!(rig.epoch.now(), 1);
 }
 
@@ -200,10 +200,62 @@ async fn metadata_is_looked_for_in_order_and_must_name_the_issuer() {
         fake.set("/keys", es256(&["a"]));
         let rig = start(fake, "/realms/acme", |_| {}).await;
         assert_eq!(rig.find("a").await, Ok(1), "{served}");
-        let mut expected = inserted[..=served].to_vec();
+        let mut expected = inserted.to_vec();
         expected.push("/keys".into());
+        assert_eq!(rig.fake.seen(), expected, "the rest is asked for whether it disagrees");
+    }
+}
+
+#[tokio::test]
+async fn two_metadata_documents_must_agree() {
+    for agree in [true, false] {
+        let fake = Fake::start().await;
+        fake.set(OAUTH, fake.metadata(&fake.url("")));
+        let other = if agree { "/keys" } else { "/other" };
+        let document = json!({"issuer": fake.url(""), "jwks_uri": fake.url(other)});
+        fake.set(OPENID, Answer::ok(document.to_string()));
+        fake.set("/keys", es256(&["a"]));
+        fake.set("/other", es256(&["a"]));
+        let rig = start(fake, "", |_| {}).await;
+        assert_eq!(rig.find("a").await.is_ok(), agree);
+        assert_eq!(rig.last_error().contains("names another `jwks_uri`"), !agree, "{}", rig.last_error());
+        assert_eq!(rig.fake.count("/other"), 0);
+    }
+}
+
+#[tokio::test]
+async fn discovery_asks_only_for_the_documents_it_may() {
+    for (discovery, expected) in
+        [(config::Discovery::OAuth, [OAUTH, "/keys"]), (config::Discovery::OpenId, [OPENID, "/keys"])]
+    {
+        let fake = Fake::start().await;
+        fake.set(OAUTH, fake.metadata(&fake.url("")));
+        fake.set(OPENID, fake.metadata(&fake.url("")));
+        fake.set("/keys", es256(&["a"]));
+        let rig = start(fake, "", |config| config.discovery = discovery).await;
+        assert_eq!(rig.find("a").await, Ok(1));
         assert_eq!(rig.fake.seen(), expected);
     }
+}
+
+/// The issuer still publishes it, and nobody is asked about it again.
+#[tokio::test]
+async fn a_denied_key_is_refused_without_a_fetch() {
+    let fake = Fake::start().await;
+    fake.set(OAUTH, fake.metadata(&fake.url("")));
+    fake.set("/keys", es256(&["a", "stolen"]));
+    let rig = start(fake, "", |config| config.deny_kids = vec!["stolen".into(), "gone".into()]).await;
+    let fetched = rig.fake.seen().len();
+    for kid in ["stolen", "gone", "stolen"] {
+        assert_eq!(rig.find(kid).await, Err(VerifyError::UnknownKey));
+    }
+    assert_eq!((rig.find("a").await, rig.issuer.status().keys), (Ok(1), 1));
+    assert_eq!(rig.fake.seen().len(), fetched);
+    let only = Fake::start().await;
+    only.set(OAUTH, only.metadata(&only.url("")));
+    only.set("/keys", es256(&["stolen"]));
+    let rig = start(only, "", |config| config.deny_kids = vec!["stolen".into()]).await;
+    assert_eq!(rig.find("stolen").await, Err(VerifyError::UnknownKey), "not merely unavailable");
 }
 
 #[tokio::test]
@@ -388,7 +440,7 @@ async fn the_registry_keeps_what_a_reload_does_not_touch() {
     assert!(issuers.ready());
     assert!(std::sync::Arc::ptr_eq(&one, &issuers.get_or_start(&config).unwrap()));
     let mut changed = config.clone();
-    changed.tenants = vec!["acme".into()];
+    changed.tokens.tenants = vec!["acme".into()];
     let two = issuers.get_or_start(&changed).unwrap();
     assert!(!std::sync::Arc::ptr_eq(&one, &two));
     issuers.retain(std::slice::from_ref(&two));
@@ -426,9 +478,9 @@ async fn mistakes_are_told_at_start() {
     };
     assert!(started(&|_| {}).is_ok());
     assert!(
-        matches!(started(&|config| config.algorithms.push("HS256".into())), Err(StartError::Algorithm(name)) if name == "HS256")
+        matches!(started(&|config| config.tokens.algorithms.push("HS256".into())), Err(StartError::Algorithm(name)) if name == "HS256")
     );
-    assert!(matches!(started(&|config| config.algorithms.push("none".into())), Err(StartError::Algorithm(_))));
+    assert!(matches!(started(&|config| config.tokens.algorithms.push("none".into())), Err(StartError::Algorithm(_))));
     assert!(matches!(started(&|config| config.issuer = "corp".into()), Err(StartError::Issuer)));
     assert!(matches!(started(&|config| config.issuer = "https://h/?x".into()), Err(StartError::Issuer)));
     assert!(matches!(started(&|config| config.insecure_loopback = false), Err(StartError::Location { .. })));
