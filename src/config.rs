@@ -192,6 +192,27 @@ pub struct Server {
     pub meta: Vec<String>,
     /// Timeouts toward the upstream.
     pub timeouts: Timeouts,
+    /// What is done with the definitions of its tools.
+    pub tools: Tools,
+}
+
+/// What the keys of `[servers.NAME]` about tool definitions say.
+#[derive(Clone, Debug, Default)]
+pub struct Tools {
+    /// Whether arguments must fit the upstream's input schemas.
+    pub schema: SchemaMode,
+}
+
+/// `servers.NAME.schema`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SchemaMode {
+    /// Arguments that do not fit are refused.
+    #[default]
+    Enforce,
+    /// Nothing is looked at.
+    Off,
+    /// Arguments that do not fit are logged and pass.
+    Report,
 }
 
 /// `upstream_auth`: the caller's own token is never sent.

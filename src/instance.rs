@@ -29,7 +29,7 @@ use crate::snapshot::{Kept, Live, Snapshot};
 use crate::state::State;
 use crate::telemetry::metrics::Metrics;
 use crate::trail::Sinks;
-use crate::upstream::{Catalog, Pool};
+use crate::upstream::Pool;
 
 use reload::Reloader;
 
@@ -185,7 +185,6 @@ impl Workers {
             verifier: self.verifier.clone(),
             memo: Memo::default(),
             pool: Pool::new(),
-            catalog: Catalog::new(),
             sinks: Sinks::new(lane, self.metrics.clone(), self.drain.clone()),
             state: self.state.clone(),
         });

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::json::Splice;
 use crate::mcp::headers::{LAST_EVENT_ID, SESSION_ID};
 use crate::mcp::session::{EventId, NoSession, ServerRequest, Session, SessionKey};
-use crate::mcp::{Era, Message, MessageShape, Method};
+use crate::mcp::{Era, Message, MessageShape, Method, SubjectKind};
 use crate::route::Route;
 use crate::seal::{Binding, Seals};
 
@@ -39,6 +39,15 @@ impl Opened {
     /// A request that carries nothing to be opened, such as a composed one.
     pub(crate) fn without_handles(caller: Arc<Caller>, ask: Ask) -> Self {
         Self { caller, ask, session: None, resumed: None, answers: None, splice: Splice::new() }
+    }
+
+    /// The call of a tool this is, and of which; of one whose name is odd there is nothing to ask.
+    pub(crate) fn tool_call(&self) -> Option<(&Message, &str)> {
+        let Ask::Message(message) = &self.ask else { return None };
+        match message.subject() {
+            Some((SubjectKind::Tool, tool)) if !message.subject_is_odd() => Some((message, tool)),
+            _ => None,
+        }
     }
 }
 

@@ -16,8 +16,10 @@ mod load;
 mod permit;
 mod raw;
 mod rule;
+pub mod schema;
 mod scopes;
 mod table;
+pub mod tools;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -12,8 +12,9 @@ use crate::auth::{self, Memo, Presented, Verifier};
 use crate::body::{self, Body};
 use crate::cors::{self, Origin};
 use crate::mask::Direction;
-use crate::mcp::{self, AdmitError, Head, Known, Revision};
-use crate::opened::{self, Ask};
+use crate::mcp::{self, Era, Head, Known, Revision};
+use crate::opened::{self, Ask, Opened};
+use crate::policy::tools::{Refused, Tool};
 use crate::reject::Reject;
 use crate::reply::{self, Way};
 use crate::route::{Found, Route};
@@ -21,7 +22,7 @@ use crate::server::{Peer, authority_of};
 use crate::snapshot::{Live, Snapshot};
 use crate::state::State;
 use crate::trail::{Sinks, Trail};
-use crate::upstream::{self, Answer, Catalog, Pool};
+use crate::upstream::{self, Answer, Asking, Offer, Pool};
 use crate::{audit, json, mask, policy};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,8 +38,6 @@ pub struct Worker {
     pub memo: Memo,
     /// Upstream connections of this thread.
     pub pool: Pool,
-    /// What upstreams say of their tools.
-    pub catalog: Catalog,
     /// Audit, metrics and log.
     pub sinks: Arc<Sinks>,
     /// What was used once, and whose tasks are whose, in the whole process.
@@ -141,8 +140,10 @@ async fn call(
     let opened = opened::open(&snapshot.seals, route, &head.headers, caller, session, ask, now)?;
     let ip = trail.peer.address.ip();
     let context = policy::Context { ip: Some(ip), server: &route.name, ..policy::Context::at(now) };
+    let tool = defined(worker, route, &opened, &context).await?;
+    let context = policy::Context { definition: policy::Definition::of(tool.as_deref()), ..context };
     let permit = policy::authorize(&route.policy, opened, &context)?;
-    let permit = mirrored(worker, route, permit).await?;
+    let permit = permit.defined_by(&route.tools, tool.as_deref())?;
     let masked = mask::mask(&route.masks, &route.meta, permit)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
     let way = Way::new(worker, snapshot, route, &masked, ip);
@@ -189,12 +190,28 @@ async fn ask(
     }
 }
 
-/// Checks `Mcp-Param-*` headers against the tool's schema, which only the upstream has; asked for calls that may be made.
-async fn mirrored(worker: &Worker, route: &Route, permit: policy::Permit) -> Result<policy::Permit, AdmitError> {
-    let Some(tool) = permit.modern_tool() else { return Ok(permit) };
-    match worker.catalog.mirrors(&worker.pool, route, tool).await {
-        Some(mirrors) => permit.mirrored_by(mirrors),
-        None => Ok(permit),
+/// The definition of the tool a call is about, which only the upstream has; it is asked for calls that may be made.
+async fn defined(
+    worker: &Worker,
+    route: &Route,
+    opened: &Opened,
+    context: &policy::Context<'_>,
+) -> Result<Option<Arc<Tool>>, Reject> {
+    let Some((message, tool)) = opened.tool_call() else { return Ok(None) };
+    let asks = message.era() == Era::Modern || route.tools.minds();
+    if !asks || !route.policy.could_call(&opened.caller, tool, context) {
+        return Ok(None);
+    }
+    let session = opened.session.as_ref().and_then(|session| session.upstream_id.clone());
+    let asking = Asking { era: message.era(), session };
+    match route.catalog.offer(&worker.pool, route, &asking, message.revision(), tool).await {
+        Ok(Offer::Tool(tool)) => Ok(Some(tool)),
+        Ok(Offer::Ambiguous) if route.tools.minds() => Err(Refused::Definition.into()),
+        // The proxy answers only for what policy hides: the upstream's own answer comes back.
+        Ok(Offer::Ambiguous | Offer::Unlisted) => Ok(None),
+        // Headers are passed on as an intermediary passes those it does not recognise (2026-07-28, "Intermediaries").
+        Err(_) if !route.tools.minds() => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -17,9 +17,10 @@ use crate::mask::{Blocked, Direction};
 use crate::mcp::session::NoSession;
 use crate::mcp::{AdmitError, Era, SubjectKind};
 use crate::policy::Denial;
+use crate::policy::tools::Refused;
 use crate::reply::ReplyError;
 use crate::server::AuthorityError;
-use crate::upstream::UpstreamError;
+use crate::upstream::{CatalogError, UpstreamError};
 
 pub use answer::tool_error;
 
@@ -45,6 +46,8 @@ pub enum Reject {
     Host,
     #[error("method not allowed")]
     Method { allow: &'static str },
+    #[error("definition: {0}")]
+    Definition(#[from] Refused),
     #[error("no credentials")]
     NoCredentials,
     #[error("client takes no event stream")]
@@ -61,6 +64,8 @@ pub enum Reject {
     Token(#[from] VerifyError),
     #[error("audit: {0}, after the call was made")]
     Unrecorded(AuditError),
+    #[error("tools: {0}")]
+    Tools(#[from] CatalogError),
     #[error("upstream: {0}")]
     Upstream(#[from] UpstreamError),
 }
@@ -110,6 +115,8 @@ impl Reject {
             Self::Denied(Denial::Hidden { .. }) => "unknown_name",
             Self::Denied(Denial::Refused { .. }) => "policy_denied",
             Self::Denied(Denial::StepUp { .. }) => "insufficient_scope",
+            Self::Definition(Refused::Arguments(_)) => "arguments_refused",
+            Self::Definition(Refused::Definition) => "definition_refused",
             Self::Method { .. } => "method_not_allowed",
             Self::NoCredentials => "missing",
             Self::NotAcceptable => "not_acceptable",
@@ -118,7 +125,18 @@ impl Reject {
             Self::Reply(_) => "upstream_reply",
             Self::Session(_) => "session",
             Self::Token(error) => error.result(),
+            Self::Tools(CatalogError::Upstream(error)) => error.kind(),
+            Self::Tools(_) => "upstream_tools",
             Self::Upstream(error) => error.kind(),
+        }
+    }
+
+    /// What went wrong between the proxy and the upstream, for a call or for its tool's definition.
+    pub(crate) fn upstream(&self) -> Option<&UpstreamError> {
+        match self {
+            Self::Upstream(error) => Some(error),
+            Self::Tools(CatalogError::Upstream(error)) => Some(error),
+            _ => None,
         }
     }
 

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use crate::auth::{Acceptance, Challenges};
 use crate::mask::Masks;
+use crate::policy::tools::Tools;
 use crate::policy::{self, Policy};
-use crate::upstream::{Credential, Upstream};
+use crate::upstream::{Catalog, Credential, Upstream};
 
 /// A configured server with everything compiled: an OAuth resource of its own, with its own issuers, audiences,
 /// challenges, policy, masks, upstream and credential.
@@ -29,6 +30,10 @@ pub struct Route {
     pub policy_files: Box<[policy::Summary]>,
     /// SHA-256 over its policy files.
     pub policy_version: Arc<str>,
+    /// What its tools must be, and what is known of those it has.
+    pub tools: Tools,
+    /// What it says of its tools.
+    pub catalog: Catalog,
     /// What its callers may see.
     pub masks: Masks,
     /// `_meta` keys let through besides the reserved ones.

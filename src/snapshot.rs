@@ -11,9 +11,10 @@ use crate::auth::{Acceptance, Challenges, Issuer, Issuers, metadata};
 use crate::config::{Config, Limits, Listener, Problem, Problems, Server};
 use crate::cors::Origins;
 use crate::policy;
+use crate::policy::tools::Tools;
 use crate::route::{Found, Route};
 use crate::seal::Seals;
-use crate::upstream::{Credential, Upstream};
+use crate::upstream::{Catalog, Credential, Upstream};
 
 /// Everything a request is decided by; read once per request and held to its end.
 #[derive(Debug)]
@@ -179,6 +180,8 @@ fn route(config: &Config, kept: &Kept, server: &Server, problems: &mut Problems)
         policy: loaded.policy,
         policy_files: loaded.files.into(),
         policy_version: loaded.version.into(),
+        tools: Tools::new(&server.tools),
+        catalog: Catalog::default(),
         masks: masks?,
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
         upstream: upstream.ok()?,

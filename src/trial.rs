@@ -15,6 +15,7 @@ use crate::json::{self, Document, Splice};
 use crate::mask::{self, Direction, Findings, Masks};
 use crate::mcp::{self, Access, Head, Known, Message, Method, Revision, SubjectKind, compose, methods};
 use crate::opened::{Ask, Opened};
+use crate::policy::tools::Tools;
 use crate::policy::{self, Asker, Context, Denial, Policy};
 use crate::reject::Reject;
 use crate::reply::{self, ReplyError};
@@ -27,6 +28,7 @@ pub(crate) use self::suite::{Place, Suite};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
     pub(crate) policy: &'a Policy,
+    pub(crate) tools: &'a Tools,
     pub(crate) masks: &'a Masks,
     /// `_meta` keys let through besides the reserved ones.
     pub(crate) meta: &'a [Box<str>],

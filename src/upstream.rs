@@ -10,6 +10,7 @@ pub mod credential;
 mod deadline;
 mod error;
 mod http;
+mod listing;
 mod outbound;
 mod pool;
 
@@ -28,7 +29,8 @@ use url::{Host, Url};
 
 use crate::config;
 
-pub use catalog::Catalog;
+pub(crate) use catalog::Asking;
+pub use catalog::{Catalog, CatalogError, Offer};
 pub use credential::Credential;
 pub use error::{BuildError, UpstreamError};
 pub use http::{Answer, AnswerBody};

@@ -167,6 +167,7 @@ static PROTECTED: Table = Table {
         key("upstream_http2", Kind::Flag, "true"),
         key("timeouts", Kind::Table(&TIMEOUTS), "{ first_byte = \"30s\" }"),
         key("upstream_auth", Kind::Table(&UPSTREAM_AUTH), "{ type = \"bearer\", token = { file = \"token\" } }"),
+        key("schema", Kind::Text, "\"enforce\""),
     ],
     later: &[
         "anonymous",
@@ -196,7 +197,6 @@ static PROTECTED: Table = Table {
         "retries",
         "roots",
         "sampling",
-        "schema",
         "sessions",
         "shadow_until",
         "stdio",

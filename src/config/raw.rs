@@ -99,6 +99,7 @@ pub(super) struct Server {
     pub(super) upstream_http2: Option<bool>,
     pub(super) timeouts: Option<Timeouts>,
     pub(super) upstream_auth: Option<Spanned<UpstreamAuth>>,
+    pub(super) schema: Option<Spanned<String>>,
 }
 
 /// `servers.NAME.timeouts`.

@@ -35,9 +35,9 @@ impl RpcId {
         Self::read(document.root(), false)
     }
 
-    /// The id of requests the proxy sends for itself, one at a time on a stream of its own.
-    pub(crate) const fn zero() -> Self {
-        Self(Bytes::from_static(b"0"))
+    /// An id for a request the proxy sends for itself. Within a session it must be unlike any the client uses.
+    pub(crate) fn own() -> Self {
+        Self(format!("\"portcullis-{}\"", uuid::Uuid::now_v7()).into())
     }
 
     /// The id between the quotes if it is one of our sealed ones; those are never written with escapes.

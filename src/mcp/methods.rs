@@ -252,6 +252,11 @@ pub fn is_cancelled(method: &Method) -> bool {
     method.name == "notifications/cancelled"
 }
 
+/// Whether the message says that the server's tools are others now.
+pub fn is_tools_changed(method: &Method) -> bool {
+    method.name == "notifications/tools/list_changed"
+}
+
 /// The request that news of what was asked or begun is decided like; `None` for what is news of its own.
 pub fn news_of(notice: &Method) -> Option<&'static str> {
     match notice.name {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::tools::Tool;
 use crate::clock::Timestamp;
 use crate::json::Value;
 
@@ -76,6 +77,13 @@ pub struct Definition<'a> {
     pub schema: Option<&'a serde_json::Value>,
     /// What the locked definition says it does.
     pub annotations: Annotations,
+}
+
+impl<'a> Definition<'a> {
+    /// Of a tool as its upstream defines it; nothing of one that is not known.
+    pub(crate) fn of(tool: Option<&'a Tool>) -> Self {
+        Self { schema: tool.and_then(Tool::schema_value), annotations: Annotations::WORST }
+    }
 }
 
 /// A tool's annotations (MCP 2025-11-25, `ToolAnnotations`). Only a locked definition may make them better than

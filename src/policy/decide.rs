@@ -177,6 +177,14 @@ impl Policy {
         fitting.into_iter().map(|at| self.rule(at)).map(|rule| (Arc::clone(&rule.id), args(rule))).collect()
     }
 
+    /// Whether the caller could call the tool now, with some arguments.
+    pub(crate) fn could_call(&self, caller: &Caller, tool: &str, context: &Context<'_>) -> bool {
+        let kind = SubjectKind::Tool;
+        let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name: tool };
+        let ask = Ask { caller, operation: &operation, context: &context.listing() };
+        matches!(self.outcome(&ask), Outcome::Allowed(_))
+    }
+
     fn outcome(&self, ask: &Ask<'_>) -> Outcome<'_> {
         if let Some(rule) = self.first_deny(ask) {
             return Outcome::Denied(rule);

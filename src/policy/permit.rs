@@ -5,14 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::tools::{Tool, Tools};
 use super::{Arguments, Context, Decision, OnDeny, Operation, Policy, RefusedArgument};
 use crate::auth::Caller;
 use crate::json::{Document, Kind, Limits, Value};
 use crate::mcp::methods::{self, RESOURCES_READ, Sender, TASKS_GET};
-use crate::mcp::mirror::Mirror;
 use crate::mcp::session::EventId;
-use crate::mcp::{Access, AdmitError, Era, Message, MessageShape, Method, SubjectKind, names};
+use crate::mcp::{Access, Era, Message, MessageShape, Method, SubjectKind, names};
 use crate::opened::{Ask, Opened};
+use crate::reject::Reject;
 use crate::reply::Way;
 
 /// A request the policy allows. Only [`authorize`] makes one.
@@ -57,21 +58,18 @@ impl Permit {
         self.rule.as_ref()
     }
 
-    /// The tool a call of 2026-07-28 names: what headers must repeat is in its schema.
-    pub(crate) fn modern_tool(&self) -> Option<&str> {
-        match &self.opened.ask {
-            Ask::Message(message) if message.era() == Era::Modern => match message.subject() {
-                Some((SubjectKind::Tool, tool)) => Some(tool),
-                _ => None,
-            },
-            Ask::Close | Ask::Listen | Ask::Message(_) => None,
-        }
-    }
-
-    /// The same, if its headers repeat what the tool's schema wants repeated.
-    pub(crate) fn mirrored_by(mut self, mirrors: Arc<[Mirror]>) -> Result<Self, AdmitError> {
+    /// The same, if the call is as the tool's definition wants calls: arguments that fit its input schema, and headers that
+    /// repeat what it wants repeated.
+    pub(crate) fn defined_by(mut self, tools: &Tools, tool: Option<&Tool>) -> Result<Self, Reject> {
+        let Some(tool) = tool else { return Ok(self) };
         self.opened.ask = match self.opened.ask {
-            Ask::Message(message) => Ask::Message(message.mirrored_by(mirrors)?),
+            Ask::Message(message) => {
+                tools.check(tool, message.arguments())?;
+                Ask::Message(match tool.mirrors().filter(|_| message.era() == Era::Modern) {
+                    Some(mirrors) => message.mirrored_by(mirrors.clone())?,
+                    None => message,
+                })
+            }
             other @ (Ask::Close | Ask::Listen) => other,
         };
         Ok(self)

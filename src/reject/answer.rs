@@ -10,9 +10,11 @@ use crate::body::{Body, ReadError};
 use crate::json::quoted;
 use crate::mask::{Blocked, Direction};
 use crate::mcp::{Category, Era, SubjectKind};
+use crate::policy::tools::Refused;
 use crate::policy::{Denial, OnDeny};
 use crate::reply::ReplyError;
 use crate::server::AuthorityError;
+use crate::upstream::{CatalogError, UpstreamError};
 
 /// Codes of our own lie outside the reserved −32768…−32000 (JSON-RPC 2.0, section 5.1).
 const UNAUTHENTICATED: i32 = -31401;
@@ -58,15 +60,47 @@ impl Reject {
                     .challenge(asked.challenges.map(|challenges| challenges.invalid(problem.description()))),
             },
             Self::Unrecorded(_) => error(503, UNAVAILABLE, "The call was made, but how it ended could not be recorded"),
-            Self::Upstream(problem) if problem.is_timeout() => {
-                error(504, UPSTREAM_LATE, "The upstream server did not answer in time")
-            }
-            Self::Upstream(problem) if problem.is_unreachable() => {
-                error(502, UNAVAILABLE, "The upstream server cannot be reached")
-            }
-            Self::Upstream(_) => error(502, UPSTREAM_BROKE, "The upstream server broke off"),
+            Self::Definition(refused) => definition(refused, asked),
+            Self::Tools(problem) => tools(problem),
+            Self::Upstream(problem) => upstream(problem),
         }
     }
+}
+
+fn upstream(problem: &UpstreamError) -> Answer {
+    if problem.is_timeout() {
+        error(504, UPSTREAM_LATE, "The upstream server did not answer in time")
+    } else if problem.is_unreachable() {
+        error(502, UNAVAILABLE, "The upstream server cannot be reached")
+    } else {
+        error(502, UPSTREAM_BROKE, "The upstream server broke off")
+    }
+}
+
+/// The tool's definition could not be had, and the call was not made.
+fn tools(problem: &CatalogError) -> Answer {
+    match problem {
+        CatalogError::Upstream(problem) => upstream(problem),
+        CatalogError::Slow(_) => error(504, UPSTREAM_LATE, "The upstream server did not list its tools in time"),
+        CatalogError::Status { status: 404 } => reply(&ReplyError::Session),
+        CatalogError::Status { status: 429 } => reply(&ReplyError::RateLimited { retry_after: None }),
+        CatalogError::Status { status: status @ (401 | 403) } => reply(&ReplyError::Credential { status: *status }),
+        CatalogError::Status { .. } | CatalogError::Unusable(_) => {
+            error(502, UPSTREAM_BROKE, "The upstream server's list of tools is not usable; the call was not made")
+        }
+    }
+}
+
+/// MCP 2025-11-25 and later, "Tool execution errors": so that a model can read what to do better.
+fn definition(refused: &Refused, asked: &Asked<'_>) -> Answer {
+    let text = match refused {
+        Refused::Arguments(violation) => format!("Invalid arguments: {violation}"),
+        Refused::Definition => {
+            let name = asked.subject.map(|(_, name)| name).unwrap_or_default();
+            return hidden(name, asked);
+        }
+    };
+    error(200, INVALID_PARAMS, with_request(text, asked.request_id)).into_tool_error(asked)
 }
 
 fn admission(problem: &crate::mcp::AdmitError) -> Answer {

@@ -1,14 +1,15 @@
 //! Lists show what a caller may use: the same code decides here and at the call (decisions: "One evaluation").
 
 use crate::json::{Kind, Splice, Value};
+use crate::mcp::SubjectKind;
 use crate::mcp::methods::List;
-use crate::mcp::mirror::mirrors;
 use crate::policy::Asker;
+use crate::policy::tools::Tools;
 
 /// Takes out of a list result what the policy hides from the caller; says how many items went.
 ///
 /// Cursors stay: a page may be empty and still have a next one. An item without a name is no item a rule could allow.
-pub(super) fn filter(asker: &Asker<'_>, list: &List, result: Value<'_>, splice: &mut Splice) -> usize {
+pub(super) fn filter(asker: &Asker<'_>, tools: &Tools, list: &List, result: Value<'_>, splice: &mut Splice) -> usize {
     let Some(items) = result.get(list.items) else { return 0 };
     if items.kind() != Kind::Array {
         // No list, and whatever it is, nobody decided about it.
@@ -20,22 +21,17 @@ pub(super) fn filter(asker: &Asker<'_>, list: &List, result: Value<'_>, splice: 
         .map(|item| {
             let name = item.get(list.key).and_then(|name| name.as_str());
             let shown = name.is_some_and(|name| asker.policy.lists(asker.caller, list.kind, &name, asker.context));
-            (item, shown && can_be_called(item))
+            let usable = || list.kind != SubjectKind::Tool || tools.tool(item).is_some_and(|tool| tools.shows(&tool));
+            (item, shown && usable())
         })
         .collect();
     splice.remove_items(&kept);
     kept.iter().filter(|(_, keep)| !keep).count()
 }
 
-/// Whether a client can follow what a tool's schema says of headers; others must not be listed (2026-07-28, "Custom
-/// Parameter Headers").
-fn can_be_called(item: Value<'_>) -> bool {
-    item.get("inputSchema").is_none_or(|schema| mirrors(schema).is_ok())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::filter;
+    use super::{Tools, filter};
     use crate::clock::Timestamp;
     use crate::json::{Document, Limits, Splice};
     use crate::mcp::find;
@@ -57,7 +53,7 @@ mod tests {
             let mut splice = Splice::new();
             let (caller, context) = (caller(""), Context::at(Timestamp::now()));
             let asker = Asker { policy: &policy, caller: &caller, context: &context };
-            filter(&asker, &list, document.root(), &mut splice);
+            filter(&asker, &Tools::default(), &list, document.root(), &mut splice);
             assert_eq!(splice.apply(document.bytes()), after, "{before}");
         }
     }

@@ -71,7 +71,8 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
     }
     let Some(result) = root.get("result") else { return Err(ReplyError::Missing.into()) };
     let context = way.context(Timestamp::now());
-    let rules = Rules { policy: &way.route.policy, masks: &way.route.masks, meta: &way.route.meta };
+    let route = &way.route;
+    let rules = Rules { policy: &route.policy, tools: &route.tools, masks: &route.masks, meta: &route.meta };
     rewrite_result(&rules.asked_by(&way.caller, &context), rules, way.method, result, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
     let negotiated = if way.opens_session() {
@@ -93,9 +94,9 @@ pub(crate) fn rewrite_result(
     splice: &mut Splice,
     findings: &mut Findings,
 ) -> Result<(), Reject> {
-    let Rules { masks, meta, .. } = rules;
+    let Rules { tools, masks, meta, .. } = rules;
     if let Some(list) = method.and_then(|method| method.list.as_ref()) {
-        list::filter(asker, list, result, splice);
+        list::filter(asker, tools, list, result, splice);
     }
     asker.may_ask(result)?;
     drop_foreign_meta(result, meta, splice);
@@ -124,6 +125,9 @@ fn notification(
     if methods::is_cancelled(method) {
         // It names a request by the server's own id, which the client has never seen.
         return Ok(Passed::Dropped);
+    }
+    if methods::is_tools_changed(method) {
+        way.route.catalog.forget();
     }
     let context = way.context(Timestamp::now());
     let (asker, params) = (way.asker(&context), document.root().get("params"));

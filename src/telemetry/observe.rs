@@ -5,6 +5,7 @@ use crate::mcp::SubjectKind;
 use crate::policy::Denial;
 use crate::reject::Reject;
 use crate::trail::{CalledMethod, Ending, Trail};
+use crate::upstream::UpstreamError;
 
 /// Counts one ended request and logs its access line.
 pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
@@ -20,8 +21,9 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
     );
     if let Some(Reject::Token(error)) = reject {
         tracing::debug!(request_id = %trail.request_id, %error, "token refused");
-    } else if let Some(reject @ (Reject::Reply(_) | Reject::Upstream(_) | Reject::Audit(_) | Reject::Unrecorded(_))) =
-        reject
+    } else if let Some(
+        reject @ (Reject::Reply(_) | Reject::Tools(_) | Reject::Upstream(_) | Reject::Audit(_) | Reject::Unrecorded(_)),
+    ) = reject
     {
         tracing::warn!(request_id = %trail.request_id, error = %reject, "request failed");
     }
@@ -53,7 +55,7 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
         recorder.series(method.name, revision.as_str(), target).record(error_type(ending, reject), took);
     }
     count_masked(trail);
-    if let (Some(Reject::Upstream(error)), Some(route)) = (reject, &trail.route) {
+    if let (Some(error), Some(route)) = (reject.and_then(Reject::upstream), &trail.route) {
         trail.sinks.metrics.count_upstream_error(&route.name, error.kind());
         recorder.upstream(!error.is_unreachable());
     } else if trail.upstream_took().is_some() {
@@ -77,8 +79,8 @@ fn error_type(ending: &Ending, reject: Option<&Reject>) -> Option<ErrorType> {
     match reject {
         Some(Reject::Denied(Denial::StepUp { .. })) => Some(ErrorType::InsufficientScope),
         Some(Reject::Blocked { .. } | Reject::Denied(_)) => Some(ErrorType::PolicyDenied),
-        Some(Reject::Upstream(error)) if error.is_timeout() => Some(ErrorType::Timeout),
-        Some(Reject::Upstream(_)) => Some(ErrorType::ConnectionFailed),
+        Some(reject) if reject.upstream().is_some_and(UpstreamError::is_timeout) => Some(ErrorType::Timeout),
+        Some(Reject::Tools(_) | Reject::Upstream(_)) => Some(ErrorType::ConnectionFailed),
         Some(_) => Some(ErrorType::InvalidRequest),
         None => match (ending.code, ending.tool_error) {
             (Some(code), _) => Some(ErrorType::Rpc(code.into())),

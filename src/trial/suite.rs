@@ -8,6 +8,7 @@ use super::Rules;
 use crate::config::{Config, Problem, Problems, Server, Source};
 use crate::mask::Masks;
 use crate::policy::cases::Case;
+use crate::policy::tools::Tools;
 use crate::policy::{self, Policy, Summary};
 
 /// One server's policy and its cases.
@@ -16,6 +17,7 @@ pub(crate) struct Suite {
     /// The server in `proxy.toml`; `None` for files tested by themselves.
     pub(crate) server: Option<Arc<str>>,
     pub(crate) policy: Policy,
+    pub(crate) tools: Tools,
     pub(crate) masks: Masks,
     pub(crate) meta: Box<[Box<str>]>,
     pub(crate) files: Vec<Summary>,
@@ -56,6 +58,7 @@ impl Suite {
         let suite = Self::new(loaded, problems)?;
         Some(Self {
             server: Some(Arc::clone(&server.name)),
+            tools: Tools::new(&server.tools),
             meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
             issuers: issuers.map(|issuer| (Arc::clone(&issuer.name), issuer.tokens.scope_claims.clone())).collect(),
             ..suite
@@ -85,6 +88,7 @@ impl Suite {
         mask_places.sort_by_key(order);
         Some(Self {
             server: None,
+            tools: Tools::default(),
             masks: masks?,
             meta: Box::default(),
             rules,
@@ -98,7 +102,7 @@ impl Suite {
 
     /// What decides.
     pub(crate) fn decides(&self) -> Rules<'_> {
-        Rules { policy: &self.policy, masks: &self.masks, meta: &self.meta }
+        Rules { policy: &self.policy, tools: &self.tools, masks: &self.masks, meta: &self.meta }
     }
 
     /// The issuer a caller of no stated issuer comes from, and where scopes are read.

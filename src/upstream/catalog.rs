@@ -4,130 +4,181 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
+use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::outbound::listing;
-use super::{Pool, UpstreamId};
+use super::listing::{Page, page};
+use super::{Pool, UpstreamError};
 use crate::clock;
 use crate::json::Value;
-use crate::mcp::mirror::{Mirror, mirrors};
-use crate::mcp::sse::Splitter;
-use crate::mcp::{Inbound, Revision, RpcId, admit_streamed};
+use crate::mcp::{Era, Revision};
+use crate::policy::tools::Tool;
 use crate::route::Route;
 
 /// How long a listing is used: as long as the upstream says, within these bounds.
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_mins(5);
+/// How long a listing is used whose upstream has no way to say (before 2026-07-28).
+const UNSAID: Duration = Duration::from_mins(1);
+/// How long calls are refused, and the upstream left alone, after it could not be asked.
+const FAILED: Duration = Duration::from_secs(1);
 /// Most pages of one listing.
 const PAGES: usize = 50;
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// Most tools of one listing.
+const TOOLS: usize = 10_000;
+/// Most listings kept of one server: each session of the older era has its own.
+const LISTINGS: usize = 1_024;
 
-/// Listings of one worker, by upstream; one request at a time asks for each.
+/// The listings of one server. One request at a time asks for each, whatever thread it runs on.
 #[derive(Debug, Default)]
-pub struct Catalog(Mutex<HashMap<UpstreamId, Listed>>);
+pub struct Catalog(Mutex<HashMap<Asking, Listed>>);
+
+/// Who asks, as far as an upstream can tell callers apart: what one is offered is no other's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Asking {
+    pub(crate) era: Era,
+    /// The upstream's own name of the session.
+    pub(crate) session: Option<Box<str>>,
+}
 
 #[derive(Clone, Debug)]
 struct Listed {
     since: Instant,
-    tools: Arc<OnceCell<Tools>>,
+    tools: Arc<OnceCell<Result<Listing, CatalogError>>>,
 }
 
-/// Mirrored arguments by tool, and how long that holds.
-#[derive(Debug, Default)]
-struct Tools {
-    mirrors: HashMap<Box<str>, Arc<[Mirror]>>,
+/// Every tool by name, and how long that holds.
+#[derive(Debug)]
+struct Listing {
+    /// `None` for a name that stands for several things.
+    tools: HashMap<Box<str>, Option<Arc<Tool>>>,
     lifetime: Duration,
 }
 
+/// What a listing says of one name.
+#[derive(Clone, Debug)]
+pub enum Offer {
+    /// Two definitions: which of them would be called?
+    Ambiguous,
+    /// This one.
+    Tool(Arc<Tool>),
+    /// It is not in the list.
+    Unlisted,
+}
+
+/// Why there is no listing.
+#[derive(Clone, Debug, Error)]
+pub enum CatalogError {
+    /// No request was answered.
+    #[error("upstream: {0}")]
+    Upstream(#[from] Arc<UpstreamError>),
+    /// The whole took too long.
+    #[error("upstream: its tools were not listed within {0:?}")]
+    Slow(Duration),
+    /// An answer with a status that is none.
+    #[error("the upstream answered {status} when asked for its tools")]
+    Status {
+        /// HTTP status.
+        status: u16,
+    },
+    /// An answer that says nothing about tools.
+    #[error("the upstream's list of its tools is not usable: {0}")]
+    Unusable(&'static str),
+}
+
 impl Catalog {
-    /// Nothing asked yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// What the upstream offers under the name `tool`.
+    pub(crate) async fn offer(
+        &self,
+        pool: &Pool,
+        route: &Route,
+        asking: &Asking,
+        revision: Revision,
+        tool: &str,
+    ) -> Result<Offer, CatalogError> {
+        let listed = self.listed(asking);
+        // Every call of the tool waits for it: a listing that trickles is none.
+        let limit = route.upstream.timeouts().first_byte;
+        let asked = || async {
+            timeout(limit, ask(pool, route, asking, revision)).await.unwrap_or(Err(CatalogError::Slow(limit)))
+        };
+        let listing = listed.get_or_init(asked).await.as_ref().map_err(Clone::clone)?;
+        Ok(match listing.tools.get(tool) {
+            None => Offer::Unlisted,
+            Some(None) => Offer::Ambiguous,
+            Some(Some(tool)) => Offer::Tool(tool.clone()),
+        })
     }
 
-    /// The arguments of `tool` that headers must repeat. Where the upstream cannot be asked, none are known, and headers
-    /// are passed on as an intermediary passes those it does not recognise (2026-07-28, "Intermediaries").
-    pub async fn mirrors(&self, pool: &Pool, route: &Route, tool: &str) -> Option<Arc<[Mirror]>> {
-        let tools = self.listed(route);
-        // All calls of this worker wait for it: a listing that trickles is none.
-        let asked = || timeout(route.upstream.timeouts().first_byte, ask(pool, route));
-        let tools = tools.get_or_init(|| async { asked().await.ok().flatten().unwrap_or_default() }).await;
-        tools.mirrors.get(tool).cloned()
+    /// Forgets every listing: the upstream says that it offers something else now.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn listed(&self, route: &Route) -> Arc<OnceCell<Tools>> {
+    fn listed(&self, asking: &Asking) -> Arc<OnceCell<Result<Listing, CatalogError>>> {
         let now = clock::monotonic();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |listed: &Listed| {
-            let lifetime = listed.tools.get().map_or(LONGEST, |tools| tools.lifetime.clamp(SHORTEST, LONGEST));
-            now.duration_since(listed.since) < lifetime
-        };
-        if let Some(listed) = known.get(&route.upstream.id()).filter(|listed| fresh(listed)) {
+        if let Some(listed) = known.get(asking).filter(|listed| listed.is_fresh(now)) {
             return listed.tools.clone();
         }
-        known.retain(|_, listed| fresh(listed));
+        known.retain(|_, listed| listed.is_fresh(now));
+        if known.len() >= LISTINGS
+            && let Some(oldest) = known.iter().min_by_key(|(_, listed)| listed.since).map(|(asking, _)| asking.clone())
+        {
+            known.remove(&oldest);
+        }
         let listed = Listed { since: now, tools: Arc::default() };
-        known.insert(route.upstream.id(), listed.clone());
+        known.insert(asking.clone(), listed.clone());
         listed.tools
     }
 }
 
+impl Listed {
+    fn is_fresh(&self, now: Instant) -> bool {
+        let lifetime = match self.tools.get() {
+            None => LONGEST,
+            Some(Ok(listing)) => listing.lifetime,
+            Some(Err(_)) => FAILED,
+        };
+        now.duration_since(self.since) < lifetime
+    }
+}
+
 /// Every page of `tools/list`, asked with the proxy's own credential.
-async fn ask(pool: &Pool, route: &Route) -> Option<Tools> {
-    let mut tools = Tools { mirrors: HashMap::new(), lifetime: LONGEST };
+async fn ask(pool: &Pool, route: &Route, asking: &Asking, revision: Revision) -> Result<Listing, CatalogError> {
+    let mut listing = Listing { tools: HashMap::new(), lifetime: LONGEST };
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES {
-        let (request, id) = listing(route, cursor.as_deref());
-        let answer = pool.send(&route.upstream, request.into_request()).await.ok()?;
-        if !answer.status.is_success() {
-            return None;
-        }
-        let is_stream = answer.headers.get(http::header::CONTENT_TYPE)?.as_bytes().starts_with(b"text/event-stream");
-        let message = if is_stream { streamed(answer.body, &id).await? } else { whole(answer.body, &id).await? };
-        let result = message.result()?;
-        let lifetime = result.get("ttlMs").and_then(|ttl| u64::try_from(ttl.as_i64()?).ok()).unwrap_or(0);
-        tools.lifetime = tools.lifetime.min(Duration::from_millis(lifetime));
-        tools.add(result);
+        let message = match page(pool, route, asking, revision, cursor.as_deref()).await? {
+            Page::Result(message) => message,
+            Page::NoTools => return Ok(listing),
+        };
+        let result = message.result().ok_or(CatalogError::Unusable("no result"))?;
+        let said = result.get("ttlMs").and_then(|ttl| u64::try_from(ttl.as_i64()?).ok()).map(Duration::from_millis);
+        let unsaid = if asking.era == Era::Legacy { UNSAID } else { SHORTEST };
+        listing.lifetime = listing.lifetime.min(said.unwrap_or(unsaid).clamp(SHORTEST, LONGEST));
+        listing.add(route, result)?;
         match result.get("nextCursor").and_then(|cursor| cursor.as_str()) {
             Some(next) => cursor = Some(next.into_owned()),
-            None => return Some(tools),
+            None => return Ok(listing),
         }
     }
-    None
+    Err(CatalogError::Unusable("it has too many pages"))
 }
 
-impl Tools {
-    fn add(&mut self, result: Value<'_>) {
-        for tool in result.get("tools").iter().flat_map(Value::items) {
-            let found = tool.get("inputSchema").map(mirrors);
-            if let (Some(name), Some(Ok(found))) = (tool.get("name").and_then(|name| name.as_str()), found)
-                && !found.is_empty()
-            {
-                self.mirrors.insert(name.into(), found.into());
+impl Listing {
+    fn add(&mut self, route: &Route, result: Value<'_>) -> Result<(), CatalogError> {
+        let items = result.get("tools").ok_or(CatalogError::Unusable("it has no list of tools"))?;
+        for tool in items.items().filter_map(|item| route.tools.tool(item)) {
+            if self.tools.len() >= TOOLS {
+                return Err(CatalogError::Unusable("it has too many tools"));
+            }
+            let entry = self.tools.entry(tool.name.clone()).or_insert_with(|| Some(tool.clone()));
+            if entry.as_ref().is_some_and(|known| !Arc::ptr_eq(known, &tool)) {
+                *entry = None;
             }
         }
-    }
-}
-
-async fn whole(body: super::AnswerBody, id: &RpcId) -> Option<Inbound> {
-    let bytes = body.collect_limited(MOST_BYTES).await.ok()?;
-    admit_streamed(bytes, Some(id), Revision::V2026_07_28).ok()
-}
-
-async fn streamed(mut body: super::AnswerBody, id: &RpcId) -> Option<Inbound> {
-    let mut splitter = Splitter::new(MOST_BYTES);
-    loop {
-        while let Some(event) = splitter.next_event() {
-            let data: Bytes = event.ok()?.data.unwrap_or_default();
-            if let Ok(inbound @ Inbound::Response { .. }) = admit_streamed(data, Some(id), Revision::V2026_07_28) {
-                return Some(inbound);
-            }
-        }
-        if let Ok(data) = body.frame().await?.ok()?.into_data() {
-            splitter.feed(data);
-        }
+        Ok(())
     }
 }

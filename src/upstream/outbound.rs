@@ -100,16 +100,31 @@ fn own_message(route: &Route, session: Option<&Session>, revision: Revision, mes
     Outbound(request)
 }
 
-/// Asks the upstream for a page of its tools, for the proxy's own use.
-pub(super) fn listing(route: &Route, cursor: Option<&str>) -> (Outbound, RpcId) {
-    let cursor = cursor.map(|cursor| format!(r#""cursor":{},"#, quoted(cursor))).unwrap_or_default();
-    let revision = Revision::V2026_07_28;
-    let message = format!(
-        r#"{{"jsonrpc":"2.0","id":0,"method":"{TOOLS_LIST}","params":{{{cursor}"_meta":{{"{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{}}}}}}}}"#
-    );
+/// Asks the upstream for a page of its tools, for the proxy's own use; in a session of the older era, or in none.
+pub(super) fn listing(
+    route: &Route,
+    session: Option<&str>,
+    revision: Revision,
+    cursor: Option<&str>,
+) -> (Outbound, RpcId) {
+    let id = RpcId::own();
+    let raw_id = String::from_utf8_lossy(id.raw());
+    let cursor = cursor.map(|cursor| format!(r#""cursor":{}"#, quoted(cursor)));
+    let modern = revision.era() == Era::Modern;
+    let meta = modern.then(|| format!(r#""_meta":{{"{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{}}}}"#));
+    let params = cursor.into_iter().chain(meta).collect::<Vec<_>>().join(",");
+    let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{TOOLS_LIST}","params":{{{params}}}}}"#);
     let Outbound(mut request) = own_message(route, None, revision, message.into());
-    request.headers_mut().insert(MCP_METHOD, HeaderValue::from_static(TOOLS_LIST));
-    (Outbound(request), RpcId::zero())
+    let headers = request.headers_mut();
+    if modern {
+        headers.insert(MCP_METHOD, HeaderValue::from_static(TOOLS_LIST));
+    } else if revision == Revision::UNSTATED {
+        headers.remove(MCP_PROTOCOL_VERSION);
+    }
+    if let Some(id) = session.and_then(|id| HeaderValue::from_str(id).ok()) {
+        headers.insert(MCP_SESSION_ID, id);
+    }
+    (Outbound(request), id)
 }
 
 fn upstream_id(session: &Session) -> Option<HeaderValue> {

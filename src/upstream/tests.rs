@@ -43,6 +43,7 @@ fn server(url: &str) -> config::Server {
             idle: Duration::from_secs(20),
             total: Duration::from_secs(20),
         },
+        tools: config::Tools::default(),
     }
 }
 

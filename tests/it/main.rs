@@ -11,6 +11,7 @@ mod audit;
 mod browser;
 mod corpora;
 mod crm;
+mod definitions;
 mod house;
 mod http2;
 mod lists;

@@ -631,6 +631,7 @@ async fn the_schema_of_a_tool_says_which_arguments_headers_repeat() {
             "mcp-protocol-version"
         ]
     );
+    assert_eq!(asked.header("mcp-method").as_deref(), Some("tools/list"));
     assert_eq!(asked.header("authorization").as_deref(), Some("Bearer of-the-proxy"));
 }
 

@@ -195,6 +195,7 @@ pub(in crate::auth) fn server_config(name: &str, resource: &str) -> config::Serv
             idle: Duration::from_secs(1),
             total: Duration::from_secs(1),
         },
+        tools: config::Tools::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use toml::Spanned;
 use url::Url;
 
 use super::super::suggest::list;
-use super::super::{Issuer, Listener, Server, Timeouts, UpstreamAuth, raw, walk};
+use super::super::{Issuer, Listener, SchemaMode, Server, Timeouts, Tools, UpstreamAuth, raw, walk};
 use super::Loader;
 
 impl Loader<'_> {
@@ -67,6 +67,7 @@ impl Loader<'_> {
         let scopes_advertised = raw.scopes_advertised.as_ref().map(|scopes| self.scopes(scopes));
         let meta = self.meta(raw.meta.as_deref().unwrap_or_default());
         let timeouts = self.timeouts(raw.timeouts.as_ref());
+        let tools = self.tools(raw);
         let audiences = raw.audiences.as_ref().map(|written| self.texts("audiences", written));
         let path = path?;
         let origin = listener.map(|listener| listener.public_url.origin().ascii_serialization()).unwrap_or_default();
@@ -86,6 +87,7 @@ impl Loader<'_> {
             scopes_advertised,
             meta,
             timeouts,
+            tools,
         };
         if let Some(written) = raw.upstream.as_ref().filter(|_| server.upstream.as_str() == server.resource) {
             let problem = self.error(written.span(), "`upstream` is this proxy itself", "would call itself for ever");
@@ -191,6 +193,11 @@ impl Loader<'_> {
             }
         }
         self.distinct("meta", written)
+    }
+
+    fn tools(&mut self, raw: &raw::Server) -> Tools {
+        let modes = [("enforce", SchemaMode::Enforce), ("report", SchemaMode::Report), ("off", SchemaMode::Off)];
+        Tools { schema: self.choice("schema", raw.schema.as_ref(), &modes, &[]).unwrap_or_default() }
     }
 
     fn timeouts(&mut self, raw: Option<&raw::Timeouts>) -> Timeouts {

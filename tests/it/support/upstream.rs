@@ -55,7 +55,7 @@ impl Heard {
     /// Whether the proxy asks what tools there are, for no client.
     fn is_own_question(&self) -> bool {
         let message = self.json();
-        message["id"] == 0 && message["method"] == "tools/list"
+        message["id"].as_str().is_some_and(|id| id.starts_with("portcullis-")) && message["method"] == "tools/list"
     }
 
     /// The JSON-RPC id as JSON text.
@@ -135,6 +135,7 @@ impl Connection {
 }
 
 type Act = Pin<Box<dyn Future<Output = Option<Connection>> + Send>>;
+type Told = Arc<dyn Fn(&Heard) -> Vec<u8> + Send + Sync>;
 type Script = Arc<dyn Fn(Heard, Connection) -> Act + Send + Sync>;
 
 /// A server that writes down every request and answers as its script says.
@@ -145,6 +146,8 @@ pub(crate) struct Upstream {
     /// What the proxy asked for itself, and what it is told then.
     listings: Arc<Mutex<Vec<Heard>>>,
     tools: Arc<Mutex<String>>,
+    /// How the proxy's own questions are answered instead.
+    told: Option<Told>,
     count: watch::Sender<usize>,
 }
 
@@ -169,8 +172,26 @@ impl Upstream {
             .await
     }
 
+    /// Each request is answered with an empty result, the proxy's own questions as `told` says.
+    pub(crate) async fn asked(told: impl Fn(&Heard) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::serving(Some(Arc::new(told)), |heard, mut connection| async move {
+            let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, heard.id());
+            connection.send(json_answer(200, &answer)).await;
+            Some(connection)
+        })
+        .await
+    }
+
     /// Each request is handled by `script`, which gives the connection back to keep it open.
     pub(crate) async fn handling<F, A>(script: F) -> Self
+    where
+        F: Fn(Heard, Connection) -> A + Send + Sync + 'static,
+        A: Future<Output = Option<Connection>> + Send + 'static,
+    {
+        Self::serving(None, script).await
+    }
+
+    async fn serving<F, A>(told: Option<Told>, script: F) -> Self
     where
         F: Fn(Heard, Connection) -> A + Send + Sync + 'static,
         A: Future<Output = Option<Connection>> + Send + 'static,
@@ -181,6 +202,7 @@ impl Upstream {
             heard: Arc::default(),
             listings: Arc::default(),
             tools: Arc::new(Mutex::new("[]".to_owned())),
+            told,
             count: watch::Sender::new(0),
         };
         let script: Script = Arc::new(move |heard, connection| Box::pin(script(heard, connection)));
@@ -198,8 +220,13 @@ impl Upstream {
         while let Some(heard) = connection.request().await {
             if heard.is_own_question() {
                 self.listings.lock().unwrap().push(heard.clone());
+                if let Some(told) = &self.told {
+                    connection.send(told(&heard)).await;
+                    continue;
+                }
                 let tools = self.tools.lock().unwrap().clone();
-                let answer = format!(r#"{{"jsonrpc":"2.0","id":0,"result":{{"tools":{tools},"ttlMs":60000}}}}"#);
+                let id = heard.id();
+                let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":{tools},"ttlMs":60000}}}}"#);
                 connection.send(json_answer(200, &answer)).await;
                 continue;
             }

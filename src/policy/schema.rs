@@ -1,0 +1,178 @@
+//! A tool's input schema, compiled: what its arguments must be (MCP 2026-07-28, "Tools", "Input Schema").
+//!
+//! The text is the upstream's, so it is bounded before it is compiled, nothing it refers to is fetched, and its patterns
+//! run on an engine that takes linear time.
+
+mod bounds;
+
+use std::fmt;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::paths::LocationSegment;
+use jsonschema::{PatternOptions, Validator};
+use thiserror::Error;
+
+use crate::json::Value;
+
+/// Most bytes of one schema.
+const MOST_BYTES: usize = 256 * 1024;
+/// Most memory one compiled pattern may take, and its cache at run time.
+const PATTERN_BYTES: usize = 1024 * 1024;
+/// Longest pointer that is told; the rest is cut.
+const LONGEST_POINTER: usize = 200;
+
+/// A compiled input schema.
+#[derive(Debug)]
+pub struct Schema {
+    validator: Validator,
+    /// How deep arguments may nest, so that checking them stays cheap.
+    depth: usize,
+}
+
+/// Why a schema cannot be used.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SchemaError {
+    /// It refers to itself at the same place, or fans out beyond measure.
+    #[error("checking against it would take too long")]
+    Costly,
+    /// Too large, too deep or of too many parts.
+    #[error("it is too large: {0}")]
+    Large(&'static str),
+    /// Not JSON that can be read without loss.
+    #[error("it is not JSON that can be read exactly")]
+    Json,
+    /// Not a schema for an object.
+    #[error("it is not a schema for an object")]
+    Object,
+    /// A reference to something outside.
+    #[error("it refers to `{0}`, which is not in it")]
+    Reference(Box<str>),
+    /// Not a valid schema of its dialect.
+    #[error("it does not compile: {0}")]
+    Invalid(Box<str>),
+}
+
+/// What is wrong with arguments: where, and which keyword says so. Never the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// RFC 6901, below `arguments`; empty for all of them.
+    pub pointer: Box<str>,
+    /// The keyword of JSON Schema, as in `maximum`.
+    pub word: Box<str>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pointer, word } = self;
+        let unknown = matches!(&**word, "additionalProperties" | "unevaluatedProperties");
+        match (&**pointer, &**word) {
+            ("", _) if unknown => f.write_str("an argument is not known"),
+            ("", word) => write!(f, "the arguments do not fit `{word}`"),
+            (pointer, _) if unknown => write!(f, "argument {pointer} is not known"),
+            (pointer, "required") => write!(f, "argument {pointer} is required"),
+            (pointer, word) => write!(f, "argument {pointer} does not fit `{word}`"),
+        }
+    }
+}
+
+impl Schema {
+    /// Compiles `schema` in the dialect it declares, 2020-12 without one (MCP 2025-11-25, "JSON Schema Usage").
+    pub fn compile(schema: Value<'_>) -> Result<Self, SchemaError> {
+        if schema.raw().len() > MOST_BYTES {
+            return Err(SchemaError::Large("more than 256 KiB"));
+        }
+        let schema: serde_json::Value = serde_json::from_slice(schema.raw()).map_err(|_| SchemaError::Json)?;
+        Self::of_value(&schema)
+    }
+
+    /// The same, of a schema put together by the proxy.
+    pub fn of_value(schema: &serde_json::Value) -> Result<Self, SchemaError> {
+        if !schema.as_object().is_some_and(|object| object.get("type").is_none_or(is_object_type)) {
+            return Err(SchemaError::Object);
+        }
+        let depth = bounds::depth(schema)?;
+        let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
+        let options = jsonschema::options().offline().should_validate_formats(false).with_pattern_options(patterns);
+        let validator = options.build(schema).map_err(|error| SchemaError::Invalid(told(&error)))?;
+        Ok(Self { validator, depth })
+    }
+
+    /// For a tool that says nothing of its arguments: any object.
+    pub fn any() -> Result<Self, SchemaError> {
+        Self::of_value(&serde_json::json!({ "type": "object" }))
+    }
+
+    /// Checks the `arguments` of a call; none are an empty object.
+    pub fn check(&self, arguments: Option<Value<'_>>) -> Result<(), Violation> {
+        let Some(arguments) = arguments else {
+            return self.check_value(&serde_json::Value::Object(Default::default()));
+        };
+        // Numbers nobody can read exactly, such as 1e400.
+        let value = serde_json::from_slice(arguments.raw()).map_err(|_| violation("", "type"))?;
+        self.check_value(&value)
+    }
+
+    /// The same, of arguments already read.
+    pub fn check_value(&self, arguments: &serde_json::Value) -> Result<(), Violation> {
+        if self.depth < bounds::DEEPEST && bounds::nesting(arguments) > self.depth {
+            return Err(violation("", "depth"));
+        }
+        if self.validator.is_valid(arguments) {
+            return Ok(());
+        }
+        Err(self.validator.validate(arguments).err().map_or_else(|| violation("", "schema"), |error| found(&error)))
+    }
+}
+
+/// `"object"`, alone or in a list.
+fn is_object_type(kind: &serde_json::Value) -> bool {
+    kind == "object" || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "object"))
+}
+
+/// What the compiler says, without the schema's own text, which is the upstream's.
+fn told(error: &jsonschema::ValidationError<'_>) -> Box<str> {
+    let place = error.instance_path().to_string();
+    let place: String = place.chars().filter(|char| !char.is_control()).take(LONGEST_POINTER).collect();
+    format!("`{}` at `{place}`", error.kind().keyword()).into()
+}
+
+fn violation(pointer: &str, word: &str) -> Violation {
+    let end = pointer.char_indices().map(|(at, char)| at + char.len_utf8()).take_while(|end| *end <= LONGEST_POINTER);
+    let end = end.last().unwrap_or_default();
+    Violation { pointer: pointer.get(..end).unwrap_or_default().into(), word: word.into() }
+}
+
+/// The place of a violation: of a missing argument where it would stand, of an unknown one where it stands.
+fn found(error: &jsonschema::ValidationError<'_>) -> Violation {
+    let mut pointer = error.instance_path().to_string();
+    let below = match error.kind() {
+        ValidationErrorKind::Required { property } => property.as_str(),
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => unexpected.first().map(String::as_str),
+        _ => None,
+    };
+    if let Some(below) = below {
+        pointer.push('/');
+        pointer.push_str(&below.replace('~', "~0").replace('/', "~1"));
+    }
+    let word = match error.kind() {
+        // `false` stands where a property may not be.
+        ValidationErrorKind::FalseSchema => last_property(error).unwrap_or("schema"),
+        kind => kind.keyword(),
+    };
+    violation(&pointer, word)
+}
+
+/// The applicator a `false` schema stands under.
+fn last_property(error: &jsonschema::ValidationError<'_>) -> Option<&'static str> {
+    let word = error.schema_path().segments().filter_map(|segment| match segment {
+        LocationSegment::Property(name) => Some(name.into_owned()),
+        LocationSegment::Index(_) => None,
+    });
+    ["additionalProperties", "unevaluatedProperties", "properties", "propertyNames"]
+        .into_iter()
+        .find(|known| word.clone().any(|word| word == *known))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! One page of an upstream's `tools/list`, as JSON or as an event stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+
+use super::catalog::{Asking, CatalogError};
+use super::outbound::listing;
+use super::{AnswerBody, Pool};
+use crate::mcp::sse::Splitter;
+use crate::mcp::{Inbound, Revision, RpcId, admit_streamed};
+use crate::route::Route;
+
+/// Most bytes of one page.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// JSON-RPC 2.0, section 5.1: the server has no such method, and so no tools.
+const METHOD_NOT_FOUND: i64 = -32601;
+
+/// What came of asking.
+pub(super) enum Page {
+    /// A server without tools.
+    NoTools,
+    /// A message with a result.
+    Result(Inbound),
+}
+
+/// Asks for the page at `cursor`.
+pub(super) async fn page(
+    pool: &Pool,
+    route: &Route,
+    asking: &Asking,
+    revision: Revision,
+    cursor: Option<&str>,
+) -> Result<Page, CatalogError> {
+    let (request, id) = listing(route, asking.session.as_deref(), revision, cursor);
+    let answer = pool.send(&route.upstream, request.into_request()).await.map_err(Arc::new)?;
+    if !answer.status.is_success() {
+        return Err(CatalogError::Status { status: answer.status.as_u16() });
+    }
+    let media = answer.headers.get(http::header::CONTENT_TYPE).map(|media| media.as_bytes().to_ascii_lowercase());
+    let message = match media {
+        Some(media) if media.starts_with(b"text/event-stream") => streamed(answer.body, &id, revision).await?,
+        Some(media) if media.starts_with(b"application/json") => whole(answer.body, &id, revision).await?,
+        _ => return Err(CatalogError::Unusable("it is neither JSON nor an event stream")),
+    };
+    match message.error() {
+        None => Ok(Page::Result(message)),
+        Some(error) if error.get("code").and_then(|code| code.as_i64()) == Some(METHOD_NOT_FOUND) => Ok(Page::NoTools),
+        Some(_) => Err(CatalogError::Unusable("it is an error")),
+    }
+}
+
+async fn whole(body: AnswerBody, id: &RpcId, revision: Revision) -> Result<Inbound, CatalogError> {
+    let bytes = body.collect_limited(MOST_BYTES).await.map_err(Arc::new)?;
+    admit_streamed(bytes, Some(id), revision).map_err(|_| CatalogError::Unusable("it is not one JSON-RPC answer"))
+}
+
+/// The answer among what else a stream carries; that is for clients, and there is none here.
+async fn streamed(mut body: AnswerBody, id: &RpcId, revision: Revision) -> Result<Inbound, CatalogError> {
+    let mut splitter = Splitter::new(MOST_BYTES);
+    let mut read = 0;
+    loop {
+        while let Some(event) = splitter.next_event() {
+            let event = event.map_err(|_| CatalogError::Unusable("it is not an event stream"))?;
+            let data: Bytes = event.data.unwrap_or_default();
+            if let Ok(inbound @ Inbound::Response { .. }) = admit_streamed(data, Some(id), revision) {
+                return Ok(inbound);
+            }
+        }
+        let frame = body.frame().await.ok_or(CatalogError::Unusable("the stream ended without an answer"))?;
+        if let Ok(data) = frame.map_err(Arc::new)?.into_data() {
+            read += data.len();
+            if read > MOST_BYTES {
+                return Err(CatalogError::Unusable("it is too large"));
+            }
+            splitter.feed(data);
+        }
+    }
+}
