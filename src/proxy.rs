@@ -206,11 +206,11 @@ async fn defined(
     let asking = Asking { era: message.era(), session };
     match route.catalog.offer(&worker.pool, route, &asking, message.revision(), tool).await {
         Ok(Offer::Tool(tool)) => Ok(Some(tool)),
-        Ok(Offer::Ambiguous) if route.tools.minds() => Err(Refused::Definition.into()),
+        Ok(Offer::Ambiguous) if route.tools.insists() => Err(Refused::Definition.into()),
         // The proxy answers only for what policy hides: the upstream's own answer comes back.
         Ok(Offer::Ambiguous | Offer::Unlisted) => Ok(None),
         // Headers are passed on as an intermediary passes those it does not recognise (2026-07-28, "Intermediaries").
-        Err(_) if !route.tools.minds() => Ok(None),
+        Err(_) if !route.tools.insists() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

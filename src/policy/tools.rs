@@ -59,6 +59,11 @@ impl Tools {
         self.schema != SchemaMode::Off
     }
 
+    /// Whether a call is refused where that is not known.
+    pub fn insists(&self) -> bool {
+        self.schema == SchemaMode::Enforce
+    }
+
     /// What is known of an item of `tools/list`; `None` for one without a name.
     pub fn tool(&self, item: Value<'_>) -> Option<Arc<Tool>> {
         let name = item.get("name")?.as_str()?;

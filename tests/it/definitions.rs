@@ -189,7 +189,7 @@ async fn without_a_list_there_is_no_call() {
         (events(b":\n\n"), 502, -31502),
     ];
     for (listing, status, code) in cases {
-        for keys in ["", "schema = \"off\""] {
+        for keys in ["", "schema = \"report\"", "schema = \"off\""] {
             let listing = listing.clone();
             let upstream =
                 Upstream::asked(move |heard| String::from_utf8_lossy(&listing).replace("ID", &heard.id()).into_bytes())
