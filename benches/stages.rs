@@ -18,7 +18,7 @@ use portcullis::auth::{Acceptance, Bearer, Issuers, Memo, Verifier};
 use portcullis::clock::Timestamp;
 use portcullis::config::{self, Problems};
 use portcullis::json::{Document, Limits, Splice};
-use portcullis::mask::{self, Direction, Findings, Masks};
+use portcullis::mask::{self, Direction, Findings, Masks, View};
 use portcullis::mcp::{self, Head, Known, Revision, SubjectKind};
 use portcullis::policy::{self, Context, Operation};
 
@@ -78,7 +78,9 @@ fn masked(bencher: Bencher<'_, '_>, text: &str) {
     let document = Document::parse(source.clone().into(), &Limits::ANSWER).unwrap();
     bencher.counter(BytesCount::of_str(&source)).bench(|| {
         let (mut splice, mut findings) = (Splice::new(), Findings::default());
-        masks.rewrite(Direction::Result, black_box(document.root()), &[], &mut splice, &mut findings).unwrap();
+        masks
+            .rewrite(&View::default(), Direction::Result, black_box(document.root()), &[], &mut splice, &mut findings)
+            .unwrap();
         splice.apply(document.bytes())
     });
 }

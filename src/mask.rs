@@ -5,6 +5,7 @@
 //! Everything is text unless an [`Opaque`] pattern says otherwise, so a field nobody knew of is masked, not leaked.
 
 mod actions;
+mod applied;
 mod blob;
 mod engine;
 mod findings;
@@ -13,25 +14,44 @@ mod heat;
 mod literals;
 mod masked;
 mod opaque;
+mod own;
+mod pace;
 mod pattern;
+mod places;
+mod pseudonym;
 mod recognisers;
+mod restore;
+mod said;
 mod sanitize;
 mod shadow;
 mod spec;
+mod view;
 mod walk;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::auth::Caller;
+use crate::clock::Timestamp;
 use crate::json::{Span, Splice, Value};
-use engine::{Plan, Rule, Sought, apply};
+use applied::Applied;
+use engine::{Plan, Rule, Sought, Spot, apply};
 pub use findings::{Finding, Findings};
 pub(crate) use masked::drop_foreign_meta;
 pub use masked::{Masked, mask};
 pub use opaque::Opaque;
+use own::Own;
+pub use pace::Pace;
+pub use places::{Blobs, Places, Treatment, Uris};
+pub use pseudonym::Keyring;
+pub(crate) use restore::as_written;
+pub use restore::{RestoreError, restore};
+pub use said::Said;
 pub use sanitize::sanitize;
-pub use spec::{Action, Direction, Directions, Entity, Spec, SpecError, What};
+pub use spec::{Action, Direction, Directions, Entity, Grant, Share, Spec, SpecError, What};
+pub use view::{Applies, Except, View};
 use walk::Walk;
 
 /// A message that must not pass.
@@ -49,8 +69,10 @@ pub struct Blocked {
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A mask with `action = "block"` matched.
+    /// A mask with `action = "block"` matched, or one that refuses what it finds in such a place.
     Matched,
+    /// So much of the caller's was blocked that it must wait this long.
+    Often(Duration),
     /// JSON within JSON goes deeper than is looked into.
     TooDeep,
 }
@@ -60,6 +82,8 @@ pub enum Cause {
 pub struct Masks {
     arguments: Plan,
     result: Plan,
+    /// What keyed replacements get their keys from; without it there are none.
+    keys: Option<Keyring>,
 }
 
 impl Masks {
@@ -89,12 +113,34 @@ impl Masks {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let tokens = tokens(&rules);
+        spec::check_tags(&rules, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let own = Arc::new(Own::of(&rules));
         let plan = |direction: Direction| {
             let applied = rules.iter().filter(|(on, _)| on.has(direction)).map(|(_, rule)| rule.clone());
-            Plan::new(direction, applied.collect(), tokens.clone())
+            Plan::new(direction, applied.collect(), own.clone())
         };
-        Ok(Self { arguments: plan(Direction::Arguments), result: plan(Direction::Result) })
+        Ok(Self { arguments: plan(Direction::Arguments), result: plan(Direction::Result), keys: None })
+    }
+
+    /// The same masks, with keys for what is keyed.
+    #[must_use]
+    pub fn keyed(self, keys: Keyring) -> Self {
+        Self { keys: Some(keys), ..self }
+    }
+
+    /// How long the caller must wait because too much of it was blocked.
+    pub(super) fn pause(&self, caller: &Caller, now: Timestamp) -> Option<Duration> {
+        self.keys.as_ref()?.pace.pause(caller, now)
+    }
+
+    /// What the caller says in `message`, if its answer depends on that.
+    pub(super) fn listen(&self, message: &crate::mcp::Message) -> Option<Said> {
+        let matters =
+            !message.restored().is_empty() || self.result.rules.iter().any(|rule| rule.action == Action::Tokenize);
+        matters.then(|| Said::of(message))
     }
 
     /// Whether there is nothing to mask in either direction.
@@ -119,18 +165,20 @@ impl Masks {
     /// On an error the message must be refused; what is in `splice` then is of no use.
     pub fn rewrite(
         &self,
+        view: &View<'_>,
         direction: Direction,
         value: Value<'_>,
         places: &'static [&'static str],
         splice: &mut Splice,
         findings: &mut Findings,
     ) -> Result<(), Blocked> {
-        self.rewrite_but(direction, value, || opaque::compiled(places), splice, findings)
+        self.rewrite_but(view, direction, value, || opaque::compiled(places), splice, findings)
     }
 
     /// The same, with patterns that are only asked for where the gate opens.
     fn rewrite_but<'o>(
         &self,
+        view: &View<'_>,
         direction: Direction,
         value: Value<'_>,
         opaque: impl FnOnce() -> &'o [Opaque],
@@ -138,18 +186,28 @@ impl Masks {
         findings: &mut Findings,
     ) -> Result<(), Blocked> {
         let plan = self.plan(direction);
-        if plan.is_empty() || !plan.gate.opens(value.raw()) {
+        let brings_back = view.said.is_some_and(|said| !said.restored().is_empty());
+        if plan.is_empty() || !brings_back && !plan.gate.opens(value.raw()) {
             return Ok(());
         }
-        for edit in Walk::new(plan, findings).value(value, opaque())? {
+        let applied = Applied::new(plan, view, self.keys.as_ref());
+        let edits = Walk::new(plan, &applied, findings).value(value, opaque());
+        for edit in edits.inspect_err(|_| self.note_blocked(view))? {
             splice.replace(Span { start: edit.start, end: edit.end }, edit.text);
         }
         Ok(())
     }
 
+    fn note_blocked(&self, view: &View<'_>) {
+        if let (Some(keys), Some(caller)) = (&self.keys, view.caller) {
+            keys.pace.blocked(caller, view.now);
+        }
+    }
+
     /// Masks one text: what a header carried, or a message of our own about foreign words.
     pub fn text<'t>(
         &self,
+        view: &View<'_>,
         direction: Direction,
         text: &'t str,
         findings: &mut Findings,
@@ -158,20 +216,12 @@ impl Masks {
         if plan.is_empty() || !plan.gate.opens(text.as_bytes()) {
             return Ok(text.into());
         }
-        let mut edits = Walk::new(plan, findings).text(text, "", 0)?;
+        let applied = Applied::new(plan, view, self.keys.as_ref());
+        let edits = Walk::new(plan, &applied, findings).text(text, Spot::default(), 0);
+        let mut edits = edits.inspect_err(|_| self.note_blocked(view))?;
         edits.sort_by_key(|edit| edit.start);
         Ok(if edits.is_empty() { text.into() } else { apply(text, &edits).into() })
     }
-}
-
-/// All replacements that may stand in a text: those of the entities and of the policy's own labels.
-fn tokens(rules: &[(Directions, Rule)]) -> Arc<[String]> {
-    let labels = rules.iter().filter_map(|(_, rule)| match &rule.what {
-        Sought::Entities(_) => None,
-        Sought::Pattern { label, .. } => Some(label.as_ref()),
-    });
-    let names: HashSet<&str> = Entity::ALL.iter().map(|entity| entity.name()).chain(labels).collect();
-    names.into_iter().map(|name| format!("[{name}]")).collect()
 }
 
 #[cfg(test)]

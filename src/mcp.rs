@@ -14,7 +14,7 @@ pub mod names;
 pub mod session;
 pub mod sse;
 
-pub use admit::{Head, Known, Message, admit};
+pub use admit::{Head, Known, Message, Restored, admit};
 pub use envelope::{MessageShape, RpcId};
 pub use era::{Era, Revision};
 pub use error::{AdmitError, Category};

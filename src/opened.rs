@@ -49,6 +49,14 @@ impl Opened {
             _ => None,
         }
     }
+
+    /// What a rule is asked about as the client wrote it, where something else was put back in its place.
+    pub(crate) fn written_subject(&self) -> Option<Box<str>> {
+        match &self.ask {
+            Ask::Message(message) => message.written_subject().map(Into::into),
+            Ask::Close | Ask::Listen => None,
+        }
+    }
 }
 
 /// Who and where a sealed value belongs to (decisions: issuer, tenant, subject, client, server and upstream origin).

@@ -18,6 +18,7 @@ mod raw;
 mod rule;
 pub mod schema;
 mod scopes;
+mod selector;
 mod table;
 pub mod tools;
 
@@ -33,6 +34,7 @@ pub use self::load::{Loaded, Summary, load};
 pub(crate) use self::permit::{Asker, Kept};
 pub use self::permit::{Denial, Permit, authorize};
 pub use self::rule::{Effect, Holds};
+pub use self::selector::Selector;
 
 /// The compiled rules of one server. The default has none and denies everything.
 #[derive(Debug, Default)]

@@ -138,13 +138,17 @@ async fn call(
     let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));
     let ask = ask(snapshot, route, negotiated, head, incoming, trail).await?;
     let opened = opened::open(&snapshot.seals, route, &head.headers, caller, session, ask, now)?;
+    let opened = mask::restore(&route.masks, opened, now)?;
+    trail.restored(&opened);
+    let written = opened.written_subject();
     let ip = trail.peer.address.ip();
     let context = policy::Context { ip: Some(ip), server: &route.name, ..policy::Context::at(now) };
     let tool = defined(worker, route, &opened, &context).await?;
     let context = policy::Context { definition: policy::Definition::of(tool.as_deref()), ..context };
-    let permit = policy::authorize(&route.policy, opened, &context)?;
+    let permit = policy::authorize(&route.policy, opened, &context)
+        .map_err(|denial| mask::as_written(denial, written.as_deref()))?;
     let permit = permit.defined_by(&route.tools, tool.as_deref())?;
-    let masked = mask::mask(&route.masks, &route.meta, permit)
+    let masked = mask::mask(&route.masks, &route.meta, permit, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
     let way = Way::new(worker, snapshot, route, &masked, ip);
     let recorded = audit::decided(trail, masked).await?;

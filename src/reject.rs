@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::audit::AuditError;
 use crate::auth::{Challenges, CredentialError, VerifyError};
 use crate::body::{Body, ReadError};
-use crate::mask::{Blocked, Direction};
+use crate::mask::{Blocked, Cause, Direction, RestoreError};
 use crate::mcp::session::NoSession;
 use crate::mcp::{AdmitError, Era, SubjectKind};
 use crate::policy::Denial;
@@ -56,6 +56,8 @@ pub enum Reject {
     NotFound,
     #[error("origin is not allowed")]
     Origin,
+    #[error("pseudonym: {0}")]
+    Pseudonym(#[from] RestoreError),
     #[error("upstream answer: {0}")]
     Reply(#[from] ReplyError),
     #[error("unknown or foreign session")]
@@ -108,6 +110,7 @@ impl Reject {
             Self::Admit(error) => error.kind(),
             Self::Audit(_) | Self::Unrecorded(_) => "audit_unavailable",
             Self::Authority(_) | Self::Host => "host_refused",
+            Self::Blocked { blocked: Blocked { cause: Cause::Often(_), .. }, .. } => "blocked_often",
             Self::Blocked { .. } => "blocked",
             Self::Body(ReadError::TooLarge { .. }) => "body_too_large",
             Self::Body(_) => "body_broken",
@@ -122,6 +125,7 @@ impl Reject {
             Self::NotAcceptable => "not_acceptable",
             Self::NotFound => "not_found",
             Self::Origin => "origin_refused",
+            Self::Pseudonym(_) => "pseudonym",
             Self::Reply(_) => "upstream_reply",
             Self::Session(_) => "session",
             Self::Token(error) => error.result(),
@@ -143,8 +147,10 @@ impl Reject {
     /// The rule or mask that refused, if one did.
     pub fn rule(&self) -> Option<&Arc<str>> {
         match self {
+            Self::Blocked { blocked: Blocked { cause: Cause::Often(_), .. }, .. } => None,
             Self::Blocked { blocked, .. } => Some(&blocked.mask),
             Self::Denied(denial) => denial.rule(),
+            Self::Pseudonym(error) => Some(&error.mask),
             _ => None,
         }
     }

@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::clock::Timestamp;
-use crate::mask::Masked;
+use crate::mask::{Masked, Said, View};
 use crate::mcp::inbound::InboundError;
 use crate::mcp::methods;
 use crate::mcp::session::{Capabilities, Session};
@@ -88,6 +88,8 @@ pub struct Way {
     pub(crate) arguments: Kept,
     /// The caller's address.
     ip: IpAddr,
+    /// What the caller said, where the answer depends on that.
+    said: Option<Arc<Said>>,
     /// What the client can do, where it opens a session.
     capabilities: Capabilities,
     /// The thread the request runs on.
@@ -115,6 +117,7 @@ impl Way {
             subject: None,
             arguments: Kept::Lost,
             ip,
+            said: masked.said().cloned(),
             capabilities: Capabilities::default(),
             worker: worker.clone(),
         };
@@ -161,6 +164,16 @@ impl Way {
             (Some(method), _) if method.access == Access::Subscriptions => "listen",
             (_, Some(_)) => "call",
             (_, None) => "get",
+        }
+    }
+
+    /// For whom and for which call the answer is masked.
+    fn view(&self) -> View<'_> {
+        View {
+            caller: Some(&self.caller),
+            subject: self.subject.as_ref().map(|(kind, name)| (*kind, &**name)),
+            now: Timestamp::now(),
+            said: self.said.as_deref(),
         }
     }
 

@@ -17,6 +17,7 @@ use thiserror::Error;
 pub use keys::LoadError;
 
 use crate::clock::Timestamp;
+use crate::secret::Secret;
 use keys::Master;
 
 const VERSION: u8 = 1;
@@ -27,6 +28,9 @@ const TAG_LEN: usize = 16;
 const TIMES_LEN: usize = 16;
 /// Longest sealed text that is taken as an id of a message.
 const LONGEST_ID: usize = 512;
+
+/// The id of the master key something was drawn from.
+pub type DrawnFrom = [u8; KEY_ID_LEN];
 
 /// What a sealed value is for. Each has its own keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,7 +110,8 @@ pub struct Binding<'a> {
 }
 
 impl Binding<'_> {
-    fn associated_data(&self, purpose: Purpose) -> Vec<u8> {
+    /// All of it and what it is for in bytes; no two bindings give the same.
+    pub(crate) fn associated_data(&self, purpose: Purpose) -> Vec<u8> {
         let fields = [
             Some(purpose.label()),
             Some(self.server),
@@ -223,7 +228,7 @@ impl Seals {
         let (head, body) = bytes.split_at_mut_checked(HEAD_LEN).ok_or(SealError::Malformed)?;
         let [VERSION, rest @ ..] = head else { return Err(SealError::Malformed) };
         let (id, nonce) = rest.split_at(KEY_ID_LEN);
-        let master = self.masters.iter().find(|master| master.id() == id).ok_or(SealError::UnknownKey)?;
+        let master = self.masters.iter().find(|master| master.id().as_slice() == id).ok_or(SealError::UnknownKey)?;
         if !master.may_open(now) {
             return Err(SealError::Expired);
         }
@@ -233,6 +238,19 @@ impl Seals {
         let (times, payload) = opened.split_at_checked(TIMES_LEN).ok_or(SealError::Malformed)?;
         let expires = times.last_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
         if expires <= now.unix_seconds() { Err(SealError::Expired) } else { Ok(payload.to_vec()) }
+    }
+
+    /// 32 bytes for one use: HMAC-SHA-256 over `parts`, each with its length, under a key drawn from the master key that
+    /// seals now, and that master's id.
+    pub fn draw(&self, parts: &[&[u8]], now: Timestamp) -> Option<(DrawnFrom, Secret<[u8; 32]>)> {
+        let master = self.masters.iter().find(|master| master.may_seal(now))?;
+        Some((*master.id(), drawn(master, parts)?))
+    }
+
+    /// The same from the master key of that id, while it opens.
+    pub fn draw_from(&self, id: DrawnFrom, parts: &[&[u8]], now: Timestamp) -> Option<Secret<[u8; 32]>> {
+        let master = self.masters.iter().find(|master| *master.id() == id)?;
+        if master.may_open(now) { drawn(master, parts) } else { None }
     }
 
     fn seal_with(
@@ -262,6 +280,15 @@ impl Seals {
         out.extend_from_slice(&body);
         Ok(BASE64URL_NOPAD.encode(&out))
     }
+}
+
+fn drawn(master: &Master, parts: &[&[u8]]) -> Option<Secret<[u8; 32]>> {
+    let mut data = Vec::with_capacity(160);
+    for part in parts {
+        data.extend_from_slice(&u64::try_from(part.len()).ok()?.to_be_bytes());
+        data.extend_from_slice(part);
+    }
+    master.draw(&data).as_ref().try_into().ok().map(Secret::new)
 }
 
 /// Whether `text` could be one of our sealed ids: base64url of our version, long enough and not too long.

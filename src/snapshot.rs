@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::auth::{Acceptance, Challenges, Issuer, Issuers, metadata};
 use crate::config::{Config, Limits, Listener, Problem, Problems, Server};
 use crate::cors::Origins;
+use crate::mask::{Keyring, Pace};
 use crate::policy;
 use crate::policy::tools::Tools;
 use crate::route::{Found, Route};
@@ -40,6 +41,8 @@ pub struct Kept {
     pub issuers: Arc<Issuers>,
     /// Sealing keys when none are configured.
     pub random_seals: Arc<Seals>,
+    /// What callers were given lately.
+    pub pace: Arc<Pace>,
 }
 
 impl Snapshot {
@@ -51,7 +54,7 @@ impl Snapshot {
         let routes: HashMap<_, _> = config
             .servers
             .values()
-            .filter_map(|server| route(config, kept, server, &mut problems))
+            .filter_map(|server| route(config, kept, &seals, server, &mut problems))
             .map(|route| (route.path.clone(), Arc::new(route)))
             .collect();
         if problems.has_errors() {
@@ -152,7 +155,7 @@ fn seals(config: &Config, kept: &Kept, problems: &mut Problems) -> Arc<Seals> {
     }
 }
 
-fn route(config: &Config, kept: &Kept, server: &Server, problems: &mut Problems) -> Option<Route> {
+fn route(config: &Config, kept: &Kept, seals: &Arc<Seals>, server: &Server, problems: &mut Problems) -> Option<Route> {
     let files = config.policy_files(server);
     let mut loaded = policy::load(&files, problems);
     loaded.check_issuers(&server.issuers, problems);
@@ -171,6 +174,8 @@ fn route(config: &Config, kept: &Kept, server: &Server, problems: &mut Problems)
         Some(scopes) => scopes.iter().map(|scope| scope.as_str().into()).collect(),
         None => loaded.policy.scopes_advertised().to_vec(),
     };
+    let upstream = upstream.ok()?;
+    let keys = Keyring::new(seals.clone(), server.name.clone(), upstream.origin(), kept.pace.clone());
     Some(Route {
         name: server.name.clone(),
         path: server.path.as_str().into(),
@@ -182,9 +187,9 @@ fn route(config: &Config, kept: &Kept, server: &Server, problems: &mut Problems)
         policy_version: loaded.version.into(),
         tools: Tools::new(&server.tools),
         catalog: Catalog::default(),
-        masks: masks?,
+        masks: masks?.keyed(keys),
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
-        upstream: upstream.ok()?,
+        upstream,
         credential: credential.ok()?,
     })
 }

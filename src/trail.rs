@@ -17,6 +17,7 @@ use crate::clock::{Timestamp, monotonic};
 use crate::mask::{Findings, Masked};
 use crate::mcp::session::Session;
 use crate::mcp::{AdmitError, Era, Message, MessageShape, Revision, RpcId, SubjectKind, methods};
+use crate::opened::{Ask, Opened};
 use crate::reject::{Asked, Reject, Status};
 use crate::route::Route;
 use crate::server::Peer;
@@ -234,6 +235,15 @@ impl Trail {
         };
         let (subject, era, revision) = (message.subject_bytes(), message.era(), Some(message.revision()));
         self.call = Some(Call { method, subject, id, era, revision });
+    }
+
+    /// What stood sealed in the message was put back.
+    pub(crate) fn restored(&mut self, opened: &Opened) {
+        if let (Ask::Message(message), Some(call)) = (&opened.ask, &mut self.call)
+            && message.written_subject().is_some()
+        {
+            call.subject = message.subject_bytes();
+        }
     }
 
     /// The client asked for a stream.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::auth::Caller;
 use crate::json::{self, Document, Splice};
-use crate::mask::{self, Direction, Findings, Masks};
+use crate::mask::{self, Direction, Findings, Masks, View};
 use crate::mcp::{self, Access, Head, Known, Message, Method, Revision, SubjectKind, compose, methods};
 use crate::opened::{Ask, Opened};
 use crate::policy::tools::Tools;
@@ -98,7 +98,7 @@ pub(crate) fn decide(
     let message = message(rules.policy, revision, method, call.subject(), args)?;
     let opened = Opened::without_handles(Arc::clone(caller), Ask::Message(message));
     let permit = policy::authorize(rules.policy, opened, context)?;
-    let masked = mask::mask(rules.masks, rules.meta, permit)
+    let masked = mask::mask(rules.masks, rules.meta, permit, context.now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
     let arguments = Document::parse(masked.bytes().clone(), &json::Limits::ANSWER)
         .ok()
@@ -146,7 +146,8 @@ pub(crate) fn answer(
     let unusable = || Reject::Reply(ReplyError::Missing);
     let document = Document::parse(Bytes::from(result.to_string()), &json::Limits::ANSWER).map_err(|_| unusable())?;
     let mut splice = Splice::new();
-    reply::rewrite_result(asker, rules, call.method(), document.root(), &mut splice, findings)?;
+    let view = View { caller: Some(asker.caller), subject: call.subject(), now: asker.context.now, said: None };
+    reply::rewrite_result(asker, rules, &view, call.method(), document.root(), &mut splice, findings)?;
     serde_json::from_slice(&splice.apply(document.bytes())).map_err(|_| unusable())
 }
 

@@ -506,7 +506,7 @@ fn masked(fake: &Arc<Mutex<Fake>>) -> (crate::trail::Trail, crate::mask::Masked)
         splice: json::Splice::new(),
     };
     let permit = policy::authorize(&policy::Policy::default(), opened, &policy::tests::AT).unwrap();
-    (trail, mask::mask(&mask::Masks::compile(Vec::new()).unwrap(), &[], permit).unwrap())
+    (trail, mask::mask(&mask::Masks::compile(Vec::new()).unwrap(), &[], permit, Timestamp::default()).unwrap())
 }
 
 fn events(fake: &Mutex<Fake>) -> Vec<String> {

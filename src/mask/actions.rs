@@ -5,10 +5,11 @@ use super::Action;
 /// Mask characters written whatever the length of a value, so that its length is not told.
 pub(super) const WIDTH: usize = 12;
 
-/// What `action` writes for `value` of an entity called `name`; `None` for actions that write nothing.
+/// What `action` writes for `value` of an entity called `name` where nothing is known to key it by; `None` for actions that
+/// write nothing.
 pub(super) fn replacement(action: &Action, name: &str, value: &str) -> Option<String> {
     match action {
-        Action::Redact => Some(format!("[{name}]")),
+        Action::Hash { .. } | Action::Redact | Action::Tokenize => Some(format!("[{name}]")),
         Action::Mask { keep_first, keep_last, char } => Some(masked(value, *keep_first, *keep_last, *char)),
         Action::Block | Action::Report => None,
     }

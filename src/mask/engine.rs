@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use super::actions::{is_masked, replacement};
+use super::applied::Applied;
 use super::gate::{Gate, Signal};
 use super::literals::Literal;
+use super::own::{Own, beside};
 use super::pattern::Pattern;
+use super::places::{Place, Places, Treatment};
+use super::pseudonym::MaskTag;
 use super::recognisers::{Text, contact, digit_runs, identity, network, payment, secret};
 use super::shadow::Shadow;
+use super::spec::Grant;
+use super::view::{Applies, Mode};
 use super::{Action, Blocked, Cause, Direction, Entity, Findings};
 use crate::json::Span;
 
@@ -15,8 +21,23 @@ use crate::json::Span;
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) id: Arc<str>,
+    /// Names it in pseudonyms.
+    pub(super) tag: MaskTag,
     pub(super) action: Action,
     pub(super) what: Sought,
+    pub(super) applies: Applies,
+    pub(super) places: Places,
+    pub(super) restore: Arc<[Grant]>,
+}
+
+impl Rule {
+    /// What its values go by.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        match &self.what {
+            Sought::Entities(entities) => entities.iter().map(|entity| entity.name().into()).collect(),
+            Sought::Pattern { label, .. } => vec![label.clone()],
+        }
+    }
 }
 
 /// What a rule looks for.
@@ -29,12 +50,14 @@ pub(super) enum Sought {
 /// The rules of one direction, ready to run.
 #[derive(Debug)]
 pub(super) struct Plan {
-    direction: Direction,
-    rules: Vec<Rule>,
+    pub(super) direction: Direction,
+    pub(super) rules: Vec<Rule>,
+    /// Whether some rule does not act on every message.
+    pub(super) conditional: bool,
     /// Each entity some rule looks for, with its name and those rules in file order.
     entities: Vec<(Entity, Arc<str>, Vec<usize>)>,
-    /// Replacements of any plan: never matched again.
-    tokens: Arc<[String]>,
+    /// What masks of any direction write: never matched again.
+    own: Arc<Own>,
     pub(super) gate: Gate,
 }
 
@@ -77,9 +100,19 @@ struct Match {
     written: String,
 }
 
+/// Where a text stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spot<'a> {
+    /// The JSON key it stands under; empty if none.
+    pub(super) label: &'a str,
+    pub(super) place: Place,
+    /// Rules that leave it alone.
+    pub(super) left_alone: &'a [usize],
+}
+
 impl Plan {
-    /// A plan of `rules` for `direction`; `tokens` are all replacements of the policy.
-    pub(super) fn new(direction: Direction, rules: Vec<Rule>, tokens: Arc<[String]>) -> Self {
+    /// A plan of `rules` for `direction`; `own` is what all masks of the policy write.
+    pub(super) fn new(direction: Direction, rules: Vec<Rule>, own: Arc<Own>) -> Self {
         let mut entities: Vec<(Entity, Arc<str>, Vec<usize>)> = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
             let Sought::Entities(sought) = &rule.what else { continue };
@@ -92,7 +125,8 @@ impl Plan {
         }
         let (literals, open) = gate_literals(&rules);
         let gate = Gate::new(entities.iter().map(|(entity, _, _)| *entity), &literals, open);
-        Self { direction, rules, entities, tokens, gate }
+        let conditional = rules.iter().any(|rule| !rule.applies.is_unconditional());
+        Self { direction, rules, conditional, entities, own, gate }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -105,27 +139,33 @@ impl Plan {
         Blocked { mask, entity: "nested JSON".into(), cause: Cause::TooDeep }
     }
 
-    /// The edits that mask `text`, which stands under the JSON key `label`; none if nothing is found.
+    /// The refusal of a URI that holds a value and cannot be sealed.
+    pub(super) fn unsealed_uri(&self) -> Blocked {
+        Blocked { entity: "a URI with personal data".into(), cause: Cause::Matched, ..self.too_deep() }
+    }
+
+    /// The edits that mask `text`; none if nothing is found.
     ///
     /// What was rewritten is looked at again: with a value gone a neighbour may show.
     pub(super) fn edits(
         &self,
         text: &str,
-        label: &str,
+        spot: Spot<'_>,
+        applied: &Applied<'_>,
         scratch: &mut Scratch,
         findings: &mut Findings,
     ) -> Result<Vec<Edit>, Blocked> {
         const ROUNDS: usize = 8;
-        let matches = self.matches(text, label, scratch);
-        self.report(&matches, findings);
-        let edits = self.resolve(matches, findings)?;
+        let matches = self.matches(text, spot, applied, scratch);
+        self.report(&matches, applied, findings);
+        let edits = self.resolve(matches, spot, applied, findings)?;
         if edits.is_empty() {
             return Ok(edits);
         }
         let mut written = apply(text, &edits);
         let mut again = false;
         for _ in 1..ROUNDS {
-            let further = self.resolve(self.matches(&written, label, scratch), findings)?;
+            let further = self.resolve(self.matches(&written, spot, applied, scratch), spot, applied, findings)?;
             if further.is_empty() {
                 break;
             }
@@ -136,27 +176,29 @@ impl Plan {
     }
 
     /// Everything rules look for in `text` and in its shadows, which are taken off one by one.
-    fn matches(&self, text: &str, label: &str, scratch: &mut Scratch) -> Vec<Match> {
+    fn matches(&self, text: &str, spot: Spot<'_>, applied: &Applied<'_>, scratch: &mut Scratch) -> Vec<Match> {
         const SHADOWS: usize = 3;
-        let mut found = Vec::new();
-        let disguised = self.look(text, label, &[], scratch, &mut found);
+        let mut found = Found { matches: Vec::new(), spot, applied };
+        let disguised = self.look(text, &[], scratch, &mut found);
         if !disguised && memchr::memchr(b'\\', text.as_bytes()).is_none() {
-            return found;
+            return found.matches;
         }
         let mut shadows: Vec<Shadow> = Vec::new();
         while shadows.len() < SHADOWS {
             let Some(shadow) = Shadow::of(shadows.last().map_or(text, Shadow::text)) else { break };
             shadows.push(shadow);
-            self.look(text, label, &shadows, scratch, &mut found);
+            self.look(text, &shadows, scratch, &mut found);
         }
-        found
+        found.matches
     }
 
     /// Looks at the last of `shadows`, or at `text` itself; returns whether the text is in disguise.
-    fn look(&self, text: &str, label: &str, shadows: &[Shadow], scratch: &mut Scratch, found: &mut Vec<Match>) -> bool {
+    fn look(&self, text: &str, shadows: &[Shadow], scratch: &mut Scratch, found: &mut Found<'_>) -> bool {
+        let label = found.spot.label;
         let shown = shadows.last().map_or(text, Shadow::text);
         let signals = self.gate.signals(shown.as_bytes());
         let Scratch { runs, spans } = scratch;
+        let mut seen_in = Shown { text, shadows, keyed: None };
         runs.clear();
         if signals.has(Signal::Digits) || signals.has(Signal::Dots) {
             digit_runs(shown.as_bytes(), runs);
@@ -178,70 +220,70 @@ impl Plan {
             }
             for span in spans.iter() {
                 for rule in users {
-                    self.offer(text, shadows, (*span, *rule, name), found);
+                    self.offer(&mut seen_in, (*span, *rule, name), found);
                 }
             }
         }
         for (index, rule) in self.rules.iter().enumerate() {
             let Sought::Pattern { pattern, label } = &rule.what else { continue };
             for hit in pattern.regex.find_iter(shown) {
-                if let Some(span) = self.beside_tokens(shown, Span { start: hit.start(), end: hit.end() }) {
-                    self.offer(text, shadows, (span, index, label), found);
+                if let Some(span) = self.own.beside_tokens(shown, Span { start: hit.start(), end: hit.end() }) {
+                    self.offer(&mut seen_in, (span, index, label), found);
                 }
             }
         }
+        found.applied.restored_in(shown, |span, rule, name, pseudonym| {
+            let (start, end) = seen_in.original(span);
+            found.matches.push(Match { start, end, rule, name: name.clone(), written: pseudonym.to_owned() });
+        });
         signals.has(Signal::Disguise)
     }
 
-    /// Takes a span of the last shadow as a match in `text`, unless it is what the rule itself wrote.
-    fn offer(
-        &self,
-        text: &str,
-        shadows: &[Shadow],
-        (span, rule, name): (Span, usize, &Arc<str>),
-        found: &mut Vec<Match>,
-    ) {
-        let shown = shadows.last().map_or(text, Shadow::text);
-        let action = &self.rules[rule].action;
-        if span.end <= span.start || is_masked(action, shown, span.start, span.end) {
+    /// Takes a span of the last shadow as a match in the text, unless it is what a rule wrote.
+    fn offer(&self, shown: &mut Shown<'_>, (span, rule, name): (Span, usize, &Arc<str>), found: &mut Found<'_>) {
+        let (applied, spot) = (found.applied, found.spot);
+        let text = shown.last();
+        if applied.mode(rule) == Mode::Sleeps
+            || spot.left_alone.contains(&rule)
+            || span.end <= span.start
+            || is_masked(&self.rules[rule].action, text, span.start, span.end)
+        {
             return;
         }
-        let value = shown.get(span.start..span.end).unwrap_or_default();
-        let written = replacement(action, name, value).unwrap_or_default();
-        let back = |(start, end), shadow: &Shadow| shadow.original(start, end);
-        let (start, end) = shadows.iter().rev().fold((span.start, span.end), back);
-        found.push(Match { start, end, rule, name: name.clone(), written });
+        let Some(span) = self.beside_keyed(shown, span, applied) else { return };
+        let value = text.get(span.start..span.end).unwrap_or_default();
+        let written = match applied.mode(rule) {
+            Mode::Acts => applied.written(&self.rules[rule], name, value).unwrap_or_default(),
+            Mode::Shows | Mode::Sleeps => String::new(),
+        };
+        let (start, end) = shown.original(span);
+        found.matches.push(Match { start, end, rule, name: name.clone(), written });
     }
 
-    /// A pattern's match as it may be taken: none inside a replacement, and none that cuts one in two.
-    fn beside_tokens(&self, text: &str, span: Span) -> Option<Span> {
-        let bytes = text.as_bytes();
-        let mut taken = span;
-        for token in self.tokens.iter() {
-            let from = span.start.saturating_sub(token.len());
-            let window = &bytes[from..bytes.len().min(span.end + token.len())];
-            for at in memchr::memmem::find_iter(window, token.as_bytes()) {
-                let (start, end) = (from + at, from + at + token.len());
-                if start <= span.start && span.end <= end {
-                    return None;
-                }
-                if start < span.end && span.start < end {
-                    taken = Span { start: taken.start.min(start), end: taken.end.max(end) };
-                }
-            }
+    /// The span beside hashes and pseudonyms, which are looked for once there is something they could be taken for.
+    fn beside_keyed(&self, shown: &mut Shown<'_>, span: Span, applied: &Applied<'_>) -> Option<Span> {
+        if !self.own.is_keyed() {
+            return Some(span);
         }
-        Some(taken)
+        let text = shown.last();
+        let keyed = shown.keyed.get_or_insert_with(|| self.own.keyed_in(text, applied));
+        keyed.iter().try_fold(span, |taken, own| beside(*own, span, taken))
     }
 
-    /// Counts what is only reported.
-    fn report(&self, matches: &[Match], findings: &mut Findings) {
-        for (index, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.action == Action::Report) {
+    /// Counts what is only reported, and what the caller may see.
+    fn report(&self, matches: &[Match], applied: &Applied<'_>, findings: &mut Findings) {
+        for (index, rule) in self.rules.iter().enumerate() {
+            let counted = match applied.mode(index) {
+                Mode::Shows => "shown",
+                Mode::Acts if rule.action == Action::Report => rule.action.name(),
+                Mode::Acts | Mode::Sleeps => continue,
+            };
             let mut seen: Vec<&Match> = matches.iter().filter(|found| found.rule == index).collect();
             seen.sort_by_key(|found| found.start);
             let mut behind = 0;
             for found in seen {
                 if found.start >= behind {
-                    findings.add(rule, &found.name, self.direction);
+                    findings.add(rule, &found.name, counted, self.direction);
                 }
                 behind = behind.max(found.end);
             }
@@ -249,12 +291,25 @@ impl Plan {
     }
 
     /// Settles overlaps: a `block` refuses all; else the longest span wins, then file order, and covers all it touches.
-    fn resolve(&self, mut matches: Vec<Match>, findings: &mut Findings) -> Result<Vec<Edit>, Blocked> {
-        matches.retain(|found| self.rules[found.rule].action != Action::Report);
-        let blocking = matches.iter().filter(|found| self.rules[found.rule].action == Action::Block);
+    fn resolve(
+        &self,
+        mut matches: Vec<Match>,
+        spot: Spot<'_>,
+        applied: &Applied<'_>,
+        findings: &mut Findings,
+    ) -> Result<Vec<Edit>, Blocked> {
+        let treatment = |found: &Match| self.rules[found.rule].places.of(spot.place);
+        matches.retain(|found| {
+            self.rules[found.rule].action != Action::Report
+                && applied.mode(found.rule) == Mode::Acts
+                && treatment(found) != Treatment::Pass
+        });
+        let blocking = matches
+            .iter()
+            .filter(|found| self.rules[found.rule].action == Action::Block || treatment(found) == Treatment::Refuse);
         if let Some(found) = blocking.min_by_key(|found| (found.rule, found.start)) {
             let rule = &self.rules[found.rule];
-            findings.add(rule, &found.name, self.direction);
+            findings.add(rule, &found.name, Action::Block.name(), self.direction);
             return Err(Blocked { mask: rule.id.clone(), entity: found.name.clone(), cause: Cause::Matched });
         }
         matches.sort_by_key(|found| (found.start, found.end));
@@ -277,11 +332,38 @@ impl Plan {
     fn settle(&self, cluster: &[Match], start: usize, end: usize, findings: &mut Findings) -> Option<Edit> {
         let winner = cluster.iter().max_by_key(|found| (found.end - found.start, std::cmp::Reverse(found.rule)))?;
         let rule = &self.rules[winner.rule];
-        findings.add(rule, &winner.name, self.direction);
+        findings.add(rule, &winner.name, rule.action.name(), self.direction);
         let whole = winner.start == start && winner.end == end;
         // Kept characters of a wider span could be another value's.
         let text = if whole { winner.written.clone() } else { replacement(&rule.action, &winner.name, "")? };
         Some(Edit { start, end, text })
+    }
+}
+
+/// What was found in a text, and how it is looked at.
+struct Found<'f> {
+    matches: Vec<Match>,
+    spot: Spot<'f>,
+    applied: &'f Applied<'f>,
+}
+
+/// A text as its last shadow shows it.
+struct Shown<'t> {
+    text: &'t str,
+    shadows: &'t [Shadow],
+    /// Hashes and pseudonyms in it, once they have been looked for.
+    keyed: Option<Vec<Span>>,
+}
+
+impl<'t> Shown<'t> {
+    fn last(&self) -> &'t str {
+        self.shadows.last().map_or(self.text, Shadow::text)
+    }
+
+    /// Where a span of what is shown stands in the text.
+    fn original(&self, span: Span) -> (usize, usize) {
+        let back = |(start, end), shadow: &Shadow| shadow.original(start, end);
+        self.shadows.iter().rev().fold((span.start, span.end), back)
     }
 }
 

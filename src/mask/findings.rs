@@ -12,7 +12,7 @@ pub struct Finding {
     pub mask: Arc<str>,
     /// The entity or label.
     pub entity: Arc<str>,
-    /// What was done about it: `redact`, `mask`, `block` or `report`.
+    /// What was done about it: the action of the mask, or `shown` where the caller may see it.
     pub action: &'static str,
     /// Which way the message went.
     pub direction: Direction,
@@ -32,15 +32,17 @@ impl Findings {
         Self { found: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, rule: &Rule, entity: &Arc<str>, direction: Direction) {
-        let finding =
-            Finding { mask: rule.id.clone(), entity: entity.clone(), action: rule.action.name(), direction, count: 1 };
+    pub(super) fn add(&mut self, rule: &Rule, entity: &Arc<str>, action: &'static str, direction: Direction) {
+        let finding = Finding { mask: rule.id.clone(), entity: entity.clone(), action, direction, count: 1 };
         self.merge_one(finding);
     }
 
     fn merge_one(&mut self, finding: Finding) {
         let same = |known: &&mut Finding| {
-            known.mask == finding.mask && known.entity == finding.entity && known.direction == finding.direction
+            known.mask == finding.mask
+                && known.entity == finding.entity
+                && known.action == finding.action
+                && known.direction == finding.direction
         };
         match self.found.iter_mut().find(same) {
             Some(known) => known.count = known.count.saturating_add(finding.count),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::{Blocked, Direction, Findings, Masks};
+use super::{Blocked, Cause, Direction, Findings, Masks, Said, View};
 use crate::auth::Caller;
+use crate::clock::Timestamp;
 use crate::json::{Document, Kind, Limits, Splice, Value};
 use crate::mcp::headers::{encode_value, mirrored};
 use crate::mcp::methods::{ERROR_PLACES, Method, is_reserved_meta};
@@ -34,6 +35,7 @@ pub struct Masked {
     params: Vec<(HeaderName, HeaderValue)>,
     findings: Findings,
     rule: Option<Arc<str>>,
+    said: Option<Arc<Said>>,
 }
 
 impl Masked {
@@ -72,6 +74,11 @@ impl Masked {
         self.rule.as_ref()
     }
 
+    /// What the caller said, if the answer depends on that.
+    pub const fn said(&self) -> Option<&Arc<Said>> {
+        self.said.as_ref()
+    }
+
     /// The caller's own session.
     pub const fn session(&self) -> Option<&Session> {
         self.session.as_ref()
@@ -79,15 +86,23 @@ impl Masked {
 }
 
 /// Masks arguments and answers on their way up, and drops the `_meta` keys that are neither reserved nor in `meta`.
-pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit) -> Result<Masked, Blocked> {
+pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit, now: Timestamp) -> Result<Masked, Blocked> {
     let (opened, rule) = permit.into_parts();
     let (mut splice, mut findings) = (opened.splice, Findings::default());
+    let said = match &opened.ask {
+        Ask::Close | Ask::Listen => None,
+        Ask::Message(message) => masks.listen(message).map(Arc::new),
+    };
     let (bytes, params) = match &opened.ask {
         Ask::Close | Ask::Listen => (Bytes::new(), Vec::new()),
         Ask::Message(message) => {
-            mask_message(masks, meta, message, opened.answers, &mut splice, &mut findings)?;
+            let view = View { caller: Some(&opened.caller), subject: message.subject(), now, said: said.as_deref() };
+            if let Some(pause) = masks.pause(&opened.caller, now) {
+                return Err(Blocked { mask: "".into(), entity: "".into(), cause: Cause::Often(pause) });
+            }
+            mask_message(masks, &view, meta, message, opened.answers, &mut splice, &mut findings)?;
             let bytes = splice.apply(message.document().bytes());
-            let params = mask_headers(masks, message, &bytes, &mut findings)?;
+            let params = mask_headers(masks, &view, message, &bytes, &mut findings)?;
             (bytes, params)
         }
     };
@@ -100,11 +115,13 @@ pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit) -> Result<Masked, 
         params,
         findings,
         rule,
+        said,
     })
 }
 
 fn mask_message(
     masks: &Masks,
+    view: &View<'_>,
     meta: &[Box<str>],
     message: &Message,
     answers: Option<&'static Method>,
@@ -117,7 +134,7 @@ fn mask_message(
         for (name, opaque) in [("result", places), ("error", ERROR_PLACES)] {
             if let Some(value) = root.get(name) {
                 drop_foreign_meta(value, meta, splice);
-                masks.rewrite(Direction::Arguments, value, opaque, splice, findings)?;
+                masks.rewrite(view, Direction::Arguments, value, opaque, splice, findings)?;
             }
         }
         return Ok(());
@@ -125,12 +142,13 @@ fn mask_message(
     let Some(params) = root.get("params") else { return Ok(()) };
     drop_foreign_meta(params, meta, splice);
     let places = message.listed().map_or(&[][..], |method| method.opaque_params);
-    masks.rewrite(Direction::Arguments, params, places, splice, findings)
+    masks.rewrite(view, Direction::Arguments, params, places, splice, findings)
 }
 
 /// A header that mirrors an argument says what the masked argument says.
 fn mask_headers(
     masks: &Masks,
+    view: &View<'_>,
     message: &Message,
     masked: &Bytes,
     findings: &mut Findings,
@@ -144,7 +162,7 @@ fn mask_headers(
         let repeated = message.mirrored_argument(param).and_then(argument).and_then(mirrored);
         let value = match repeated {
             Some(value) => value,
-            None => masks.text(Direction::Arguments, &param.value, findings)?,
+            None => masks.text(view, Direction::Arguments, &param.value, findings)?,
         };
         Ok((param.name.clone(), encode_value(&value)))
     });

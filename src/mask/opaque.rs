@@ -51,7 +51,7 @@ pub(super) enum Step<'a> {
 
 impl Opaque {
     /// Compiles a pattern of the method table, like `/content/*/type`; the empty pattern is the walked value itself.
-    pub fn new(pattern: &'static str) -> Self {
+    pub fn new(pattern: &str) -> Self {
         let tokens = pattern.split('/').skip(1).map(|token| match token {
             "*" => Token::Any,
             "**" => Token::AnyNumber,
@@ -61,7 +61,7 @@ impl Opaque {
     }
 
     /// Whether `path` leads to a place of this pattern.
-    fn matches(&self, path: &[Step<'_>]) -> bool {
+    pub(super) fn matches(&self, path: &[Step<'_>]) -> bool {
         // The usual matching of wildcards: on a mismatch the last `**` takes one step more.
         let (mut step, mut token) = (0, 0);
         let mut retry: Option<(usize, usize, Inside)> = None;

@@ -3,13 +3,18 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use super::engine::{Plan, Rule, Sought, apply};
+use super::applied::Applied;
+use super::engine::{Plan, Spot, apply};
+use super::own::Own;
 use super::walk::Walk;
-use super::{Action, Direction, Entity, Findings, tokens};
+use super::{Action, Direction, Directions, Entity, Findings, Spec, What, spec};
 
 static SANITIZER: LazyLock<Plan> = LazyLock::new(|| {
-    let rule = Rule { id: "sanitize".into(), action: Action::Redact, what: Sought::Entities(Entity::ALL.to_vec()) };
-    Plan::new(Direction::Result, vec![rule], tokens(&[]))
+    let on = Directions { arguments: false, result: true };
+    let spec = Spec::new("sanitize", on, What::Entities(Entity::ALL.to_vec()), Action::Redact);
+    // INVARIANT: a mask of all entities that redacts compiles.
+    let rules = spec::rule(&spec).into_iter().collect();
+    Plan::new(Direction::Result, rules, Own::of(&[]).into())
 });
 
 /// `text` as it may stand in a log, a metric or an audit record: every entity redacted, control and format characters
@@ -24,13 +29,14 @@ pub fn sanitize(text: &str) -> String {
     } else {
         head
     };
-    let masked = match Walk::new(&SANITIZER, &mut Findings::default()).text(head, "", 0) {
-        Ok(mut edits) => {
-            edits.sort_by_key(|edit| edit.start);
-            apply(head, &edits)
-        }
-        Err(_) => "[REFUSED]".to_owned(),
-    };
+    let masked =
+        match Walk::new(&SANITIZER, &Applied::default(), &mut Findings::default()).text(head, Spot::default(), 0) {
+            Ok(mut edits) => {
+                edits.sort_by_key(|edit| edit.start);
+                apply(head, &edits)
+            }
+            Err(_) => "[REFUSED]".to_owned(),
+        };
     let mut out = String::new();
     for c in masked.chars() {
         let before = out.len();

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::engine::{Rule, Sought};
+use super::opaque::Opaque;
 use super::pattern::Pattern;
+use super::places::Places;
+use super::pseudonym::tag_of;
+use super::view::Applies;
 
 /// One `[[mask]]` of a policy file.
 #[derive(Clone, Debug)]
@@ -16,6 +20,31 @@ pub struct Spec {
     pub what: What,
     /// What it does about it.
     pub action: Action,
+    /// When it applies.
+    pub applies: Applies,
+    /// What it does in places that are no text.
+    pub places: Places,
+    /// Where its pseudonyms open again.
+    pub restore: Vec<Grant>,
+}
+
+impl Spec {
+    /// A mask that applies to every message of its directions.
+    pub fn new(id: &str, on: Directions, what: What, action: Action) -> Self {
+        let (applies, places) = (Applies::default(), Places::default());
+        Self { id: id.into(), on, what, action, applies, places, restore: Vec::new() }
+    }
+}
+
+/// A tool and its arguments in which pseudonyms open.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Its name, byte for byte.
+    pub tool: Box<str>,
+    /// Places below `arguments`, as the policy wrote them.
+    pub args: Vec<(Box<str>, Opaque)>,
+    /// Entities or labels whose pseudonyms open there.
+    pub names: Vec<Arc<str>>,
 }
 
 /// What a mask looks for.
@@ -81,6 +110,11 @@ impl Entity {
 pub enum Action {
     /// Refuses the whole message.
     Block,
+    /// Writes `ENTITY:` and a keyed hash: the same for the same value, and nothing anybody could turn back.
+    Hash {
+        /// Among whom the same value has the same hash.
+        share: Share,
+    },
     /// Writes twelve mask characters, whatever the length, between the first and last characters kept.
     Mask {
         /// Characters to keep at the start.
@@ -94,6 +128,27 @@ pub enum Action {
     Redact,
     /// Changes nothing, and is counted.
     Report,
+    /// Writes a pseudonym that opens again for the same caller, where a [`Grant`] says so.
+    Tokenize,
+}
+
+/// Among whom the same value has the same hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// Calls of one principal.
+    #[default]
+    Principal,
+    /// All callers of the server.
+    Server,
+}
+
+impl Share {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Server => "server",
+        }
+    }
 }
 
 impl Action {
@@ -101,9 +156,11 @@ impl Action {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Block => "block",
+            Self::Hash { .. } => "hash",
             Self::Mask { .. } => "mask",
             Self::Redact => "redact",
             Self::Report => "report",
+            Self::Tokenize => "tokenize",
         }
     }
 }
@@ -179,6 +236,17 @@ pub(super) fn rule(spec: &Spec) -> Result<Rule, Vec<SpecError>> {
     {
         refuse(format!("`{}` cannot be a mask character", char.escape_default()), "use `*`, `#`, `x` or `•`");
     }
+    if spec.action == Action::Tokenize {
+        if spec.on.arguments {
+            refuse(
+                "pseudonyms are for results: the server would get what only the proxy can read".into(),
+                "write `on = [\"result\"]`, or another action for arguments",
+            );
+        }
+        if matches!(&spec.what, What::Entities(entities) if entities.contains(&Entity::Secret)) {
+            refuse("a `SECRET` has no pseudonym: nothing brings it back".into(), "use `redact` or `block` for secrets");
+        }
+    }
     let what = match &spec.what {
         What::Entities(entities) => {
             if entities.is_empty() {
@@ -203,8 +271,27 @@ pub(super) fn rule(spec: &Spec) -> Result<Rule, Vec<SpecError>> {
         }
     };
     match what {
-        Some(what) if errors.is_empty() => Ok(Rule { id: spec.id.clone(), action: spec.action.clone(), what }),
+        Some(what) if errors.is_empty() => Ok(Rule {
+            id: spec.id.clone(),
+            tag: tag_of(&spec.id),
+            action: spec.action.clone(),
+            what,
+            applies: spec.applies.clone(),
+            places: spec.places,
+            restore: spec.restore.clone().into(),
+        }),
         _ => Err(errors),
+    }
+}
+
+/// Refuses masks whose pseudonyms could not be told apart by their tags.
+pub(super) fn check_tags(rules: &[(Directions, Rule)], errors: &mut Vec<SpecError>) {
+    let keyed: Vec<&Rule> = rules.iter().map(|(_, rule)| rule).filter(|rule| rule.action == Action::Tokenize).collect();
+    for (at, rule) in keyed.iter().enumerate() {
+        if keyed[..at].iter().any(|other| other.tag == rule.tag && other.id != rule.id) {
+            let message = "its pseudonyms would look like those of another mask";
+            errors.push(SpecError::new(&rule.id, message, "give it another `id`: a short hash of it marks pseudonyms"));
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Action, Blocked, Cause, Direction, Directions, Entity, Findings, Masks, Opaque, Spec, What, sanitize};
+use super::{
+    Action, Blocked, Cause, Direction, Directions, Entity, Findings, Masks, Opaque, Spec, View, What, sanitize,
+};
 use crate::json::{Document, Limits, Splice};
 
 mod corpora;
+mod keyed;
 
 const BOTH: Directions = Directions { arguments: true, result: true };
 
 fn spec(id: &str, what: What, action: Action) -> Spec {
-    Spec { id: id.into(), on: BOTH, what, action }
+    Spec::new(id, BOTH, what, action)
 }
 
 fn entities(id: &str, entities: &[Entity], action: Action) -> Spec {
@@ -42,7 +45,7 @@ fn document(text: &str) -> Document {
 fn try_rewrite(masks: &Masks, text: &str, opaque: &[Opaque]) -> Result<(String, Findings), Blocked> {
     let document = document(text);
     let (mut splice, mut findings) = (Splice::new(), Findings::new());
-    masks.rewrite_but(Direction::Result, document.root(), || opaque, &mut splice, &mut findings)?;
+    masks.rewrite_but(&View::default(), Direction::Result, document.root(), || opaque, &mut splice, &mut findings)?;
     Ok((String::from_utf8(splice.apply(document.bytes()).to_vec()).unwrap(), findings))
 }
 
@@ -51,7 +54,7 @@ fn rewrite(text: &str) -> String {
 }
 
 fn text(masks: &Masks, text: &str) -> String {
-    masks.text(Direction::Result, text, &mut Findings::new()).unwrap().into_owned()
+    masks.text(&View::default(), Direction::Result, text, &mut Findings::new()).unwrap().into_owned()
 }
 
 #[test]
@@ -215,7 +218,7 @@ fn settles_overlaps_by_block_then_length_then_order() {
     }
     let blocking = Masks::compile(vec![mail("a", Action::Redact), pattern("b", "ex", "WORD", Action::Block)]).unwrap();
     let mut findings = Findings::new();
-    let blocked = blocking.text(Direction::Result, "ana@example.com", &mut findings).unwrap_err();
+    let blocked = blocking.text(&View::default(), Direction::Result, "ana@example.com", &mut findings).unwrap_err();
     assert_eq!((&*blocked.mask, &*blocked.entity, blocked.cause), ("b", "WORD", Cause::Matched));
     for place in [r#"{"exam":1}"#, r#"{"a":"ex"}"#, r#"["{\"a\":\"ex\"}"]"#] {
         assert!(try_rewrite(&blocking, place, &[]).is_err(), "{place}");
@@ -244,10 +247,10 @@ fn counts_by_mask_entity_and_action() {
 fn applies_in_its_direction_only() {
     let on = Directions { arguments: true, result: false };
     let what = What::Entities(vec![Entity::EmailAddress]);
-    let masks = Masks::compile(vec![Spec { id: "m".into(), on, what, action: Action::Redact }]).unwrap();
+    let masks = Masks::compile(vec![Spec::new("m", on, what, Action::Redact)]).unwrap();
     assert!(masks.is_empty_for(Direction::Result) && !masks.is_empty_for(Direction::Arguments) && !masks.is_empty());
     assert_eq!(text(&masks, "ana@example.com"), "ana@example.com");
-    let written = masks.text(Direction::Arguments, "ana@example.com", &mut Findings::new()).unwrap();
+    let written = masks.text(&View::default(), Direction::Arguments, "ana@example.com", &mut Findings::new()).unwrap();
     assert_eq!(written, "[EMAIL_ADDRESS]");
 }
 
@@ -255,7 +258,7 @@ fn applies_in_its_direction_only() {
 fn explains_every_spec_it_refuses() {
     let nothing = Directions::default();
     let errors = Masks::compile(vec![
-        Spec { id: "a".into(), on: nothing, what: What::Entities(vec![]), action: Action::Redact },
+        Spec::new("a", nothing, What::Entities(vec![]), Action::Redact),
         pattern("b", r"(?=x)y", "lower", Action::Redact),
         entities("c", &[Entity::Secret], Action::Mask { keep_first: 0, keep_last: 0, char: '0' }),
         entities("c", &[Entity::Secret], Action::Redact),

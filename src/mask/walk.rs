@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::engine::{Edit, Plan, Scratch, apply};
+use super::applied::Applied;
+use super::engine::{Edit, Plan, Scratch, Spot, apply};
 use super::heat::Heat;
 use super::opaque::{Opaque, Step, covers};
-use super::{Blocked, Findings, blob};
+use super::places::Place;
+use super::{Blocked, Direction, Findings, blob};
 use crate::json::{Document, Kind, Limits, Member, Span, Value, quoted};
 
 /// Documents in strings of documents that are looked into.
@@ -16,13 +18,23 @@ const LEVELS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Walk<'p> {
     plan: &'p Plan,
+    applied: &'p Applied<'p>,
     findings: &'p mut Findings,
     scratch: Scratch,
 }
 
 impl<'p> Walk<'p> {
-    pub(super) fn new(plan: &'p Plan, findings: &'p mut Findings) -> Self {
-        Self { plan, findings, scratch: Scratch::default() }
+    pub(super) fn new(plan: &'p Plan, applied: &'p Applied<'p>, findings: &'p mut Findings) -> Self {
+        Self { plan, applied, findings, scratch: Scratch::default() }
+    }
+
+    /// Whether anything could be found in `text`, plain or as JSON source.
+    fn opens(&self, text: &[u8]) -> bool {
+        self.applied.looks_closer() || self.plan.gate.opens(text)
+    }
+
+    fn edits(&mut self, text: &str, spot: Spot<'_>) -> Result<Vec<Edit>, Blocked> {
+        self.plan.edits(text, spot, self.applied, &mut self.scratch, self.findings)
     }
 
     /// The edits to the source of the document that mask `value` but for `opaque` places.
@@ -31,14 +43,15 @@ impl<'p> Walk<'p> {
     }
 
     fn tree(&mut self, value: Value<'_>, opaque: &[Opaque], level: usize) -> Result<Vec<Edit>, Blocked> {
-        let (start, heat) = (value.span().start, self.plan.gate.heat(value.raw()));
+        let start = value.span().start;
+        let heat = if self.applied.looks_closer() { Heat::Everywhere } else { self.plan.gate.heat(value.raw()) };
         let mut tree = Tree { walk: self, opaque, level, start, heat, path: Vec::new(), edits: Vec::new() };
         tree.value(value, "")?;
         Ok(tree.edits)
     }
 
-    /// The edits that mask `text`, found `level` documents deep under the key `label`.
-    pub(super) fn text(&mut self, text: &str, label: &str, level: usize) -> Result<Vec<Edit>, Blocked> {
+    /// The edits that mask `text`, found `level` documents deep.
+    pub(super) fn text(&mut self, text: &str, spot: Spot<'_>, level: usize) -> Result<Vec<Edit>, Blocked> {
         if let Some(document) = embedded(text) {
             if level == LEVELS {
                 return Err(self.plan.too_deep());
@@ -46,9 +59,9 @@ impl<'p> Walk<'p> {
             return self.tree(document.root(), &[], level + 1);
         }
         let Some(plain) = blob::data_urls(text, |decoded| self.decoded(decoded, level))? else {
-            return self.plan.edits(text, label, &mut self.scratch, self.findings);
+            return self.edits(text, spot);
         };
-        let edits = self.plan.edits(&plain, label, &mut self.scratch, self.findings)?;
+        let edits = self.edits(&plain, spot)?;
         Ok(vec![Edit { start: 0, end: text.len(), text: apply(&plain, &edits) }])
     }
 
@@ -57,7 +70,7 @@ impl<'p> Walk<'p> {
         if level == LEVELS {
             return Err(self.plan.too_deep());
         }
-        let edits = self.text(text, "", level + 1)?;
+        let edits = self.text(text, Spot::default(), level + 1)?;
         Ok((!edits.is_empty()).then(|| apply(text, &edits)))
     }
 
@@ -126,28 +139,60 @@ impl<'d> Tree<'_, '_, 'd> {
     fn string(&mut self, value: Value<'d>, label: &str) -> Result<(), Blocked> {
         let raw = value.raw();
         let in_base64 = is_in_base64(label);
-        if !in_base64 && !self.walk.plan.gate.opens(raw) || covers(self.opaque, &self.path, value) {
+        if !in_base64 && !self.walk.opens(raw) || self.is_spared(value) {
             return Ok(());
         }
         let Some(text) = value.as_str() else { return Ok(()) };
+        if covers(self.opaque, &self.path, value) {
+            return self.opaque(&text, value);
+        }
+        let left_alone = self.left_alone();
+        let spot = Spot { label, place: Place::Text, left_alone: &left_alone };
         let edits = match in_base64.then(|| self.walk.blob(&text, self.level)).transpose()?.flatten() {
             Some(edits) => edits,
-            None => self.walk.text(&text, label, self.level)?,
+            None => self.walk.text(&text, spot, self.level)?,
         };
         self.splice(raw, value.span().start, edits);
         Ok(())
+    }
+
+    /// A URI the client may come back with is sealed as a whole, or what its masks say; other opaque places stay.
+    fn opaque(&mut self, text: &str, value: Value<'d>) -> Result<(), Blocked> {
+        let is_uri = matches!(self.path.last(), Some(Step::Key(member)) if member.name_is("uri"));
+        if !is_uri || self.walk.plan.direction != Direction::Result {
+            return Ok(());
+        }
+        let spot = Spot { place: Place::Uri, ..Spot::default() };
+        if self.walk.edits(text, spot)?.is_empty() {
+            return Ok(());
+        }
+        let sealed = self.walk.applied.sealed_uri(text).ok_or_else(|| self.walk.plan.unsealed_uri())?;
+        let span = value.span();
+        self.edits.push(Edit { start: span.start, end: span.end, text: quoted(&sealed) });
+        Ok(())
+    }
+
+    /// Whether it is a value put back on its way up.
+    fn is_spared(&self, value: Value<'d>) -> bool {
+        self.level == 0 && self.walk.applied.spares(self.walk.plan.direction, value.span())
+    }
+
+    /// The rules that leave what stands here alone.
+    fn left_alone(&self) -> Cow<'static, [usize]> {
+        self.walk.applied.left_alone(data_path(&self.path, self.level))
     }
 
     /// Keys are text like any other, and stay different from their siblings.
     fn key(&mut self, object: Value<'d>, member: Member<'d>, names: &mut Names) -> Result<(), Blocked> {
         let (span, start) = (member.key_span(), object.span().start);
         let raw = &object.raw()[span.start - start..span.end - start];
-        if !self.is_hot(span) || !self.walk.plan.gate.opens(raw) {
+        if !self.is_hot(span) || !self.walk.opens(raw) {
             return Ok(());
         }
         let name = member.name();
-        let Walk { plan, findings, scratch } = &mut *self.walk;
-        let mut edits = plan.edits(&name, "", scratch, findings)?;
+        let left_alone = self.left_alone();
+        let spot = Spot { label: "", place: Place::Key, left_alone: &left_alone };
+        let mut edits = self.walk.edits(&name, spot)?;
         if !edits.is_empty() {
             let suffix = names.suffix(object, &apply(&name, &edits));
             edits.push(Edit { start: name.len(), end: name.len(), text: suffix });
@@ -166,8 +211,9 @@ impl<'d> Tree<'_, '_, 'd> {
         if covers(self.opaque, &self.path, value) {
             return Ok(());
         }
-        let Walk { plan, findings, scratch } = &mut *self.walk;
-        if !plan.edits(&digits, label, scratch, findings)?.is_empty() {
+        let left_alone = self.left_alone();
+        let spot = Spot { label, place: Place::Number, left_alone: &left_alone };
+        if !self.walk.edits(&digits, spot)?.is_empty() {
             let span = value.span();
             self.edits.push(Edit { start: span.start, end: span.end, text: "0".into() });
         }
@@ -191,6 +237,16 @@ impl<'d> Tree<'_, '_, 'd> {
 /// Whether text under this key may be encoded, so that no gate sees what it says.
 fn is_in_base64(label: &str) -> bool {
     matches!(label, "blob" | "data")
+}
+
+/// The part of a path below the data of a call: its arguments, its structured content, or a document in a text.
+fn data_path<'p, 'd>(path: &'p [Step<'d>], level: usize) -> &'p [Step<'d>] {
+    let is_data = |step: &Step<'_>| matches!(step, Step::Key(member) if member.name_is("arguments") || member.name_is("structuredContent"));
+    match path.first() {
+        Some(first) if level == 0 && is_data(first) => &path[1..],
+        _ if level > 0 => path,
+        _ => &[],
+    }
 }
 
 /// A position in the source of a string beside that in the text it stands for.

@@ -2,6 +2,7 @@
 
 mod message;
 mod reserved;
+mod restored;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use super::methods::{self, Access, Method, Shape, SubjectKind};
 use super::mirror::Mirror;
 use super::{Era, Revision};
 use crate::json::{self, Document, Kind, Span, Value};
+
+pub use restored::Restored;
 
 /// `_meta` key of the version a request speaks.
 pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -52,8 +55,10 @@ pub struct Message {
     shape: MessageShape,
     method: Named,
     subject: Option<(SubjectKind, Text)>,
-    params: Vec<ParamHeader>,
+    params: Box<[ParamHeader]>,
     mirrors: Option<Arc<[Mirror]>>,
+    /// What stood sealed in it and was put back.
+    put_back: Option<Box<restored::PutBack>>,
 }
 
 /// The method, if the message has one.
@@ -106,7 +111,7 @@ struct Admitted {
 impl Admitted {
     fn into_message(self, document: Document) -> Message {
         let Self { revision, shape, method, subject, params } = self;
-        Message { document, revision, shape, method, subject, params, mirrors: None }
+        Message { document, revision, shape, method, subject, params: params.into(), mirrors: None, put_back: None }
     }
 }
 

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::cases::{CALL, EXPECT, TEST};
-use super::raw::{FILE, MASK, POLICY, RULE};
+use super::raw::{EXCEPT, FILE, GRANT, MASK, POLICY, RULE};
 use super::table::Keys;
 use crate::mask::Entity;
 
@@ -74,12 +74,53 @@ const MASK_ROWS: &[Row] = &[
     ),
     (
         "action",
-        || words(&["redact", "mask", "block", "report"], "redact"),
-        "Write the entity's name, keep some characters, refuse the message, or only record.",
+        || words(&["redact", "mask", "hash", "tokenize", "block", "report"], "redact"),
+        "Write the entity's name, keep some characters, write a keyed hash or a pseudonym that opens again, refuse the message, or only record.",
     ),
     ("keep_first", kept, "Characters to keep at the start, with `action = \"mask\"`."),
     ("keep_last", kept, "Characters to keep at the end, with `action = \"mask\"`."),
     ("char", || json!({ "type": "string", "minLength": 1, "maxLength": 1, "default": "*" }), "The mask character."),
+    (
+        "scope",
+        || words(&["principal", "server"], "principal"),
+        "Among whom the same value has the same hash, with `action = \"hash\"`.",
+    ),
+    (
+        "restore",
+        || list(&table(&GRANT, GRANT_ROWS, &["tool", "args"])),
+        "Where pseudonyms open again, with `action = \"tokenize\"`.",
+    ),
+    ("tools", texts, "Calls of these tools alone are masked, with `*`, `?` and `{a,b}`."),
+    ("prompts", texts, "Uses of these prompts alone are masked, as for tools."),
+    ("resources", texts, "Uses of these resources alone are masked; `*` does not cross a `/`, `**` does."),
+    ("unless_scopes", texts, "A caller that holds all of these scopes itself sees the values."),
+    ("unless_groups", texts, "A caller in one of these groups (claim `groups`) sees the values."),
+    ("except", || list(&table(&EXCEPT, EXCEPT_ROWS, &[])), "What is left alone."),
+    ("keys", treatment, "What happens to a value in a key of an object."),
+    ("numbers", treatment, "What happens to a value in a JSON number."),
+    (
+        "uris",
+        || words(&["seal", "refuse", "pass"], "seal"),
+        "What happens to the URI of a resource or link that holds a value.",
+    ),
+    ("blobs", || words(&["pass", "block"], "pass"), "What happens to binary data, which nothing is found in."),
+];
+
+const EXCEPT_ROWS: &[Row] = &[
+    ("tools", texts, "In calls of these tools, byte for byte."),
+    ("prompts", texts, "In uses of these prompts."),
+    ("resources", texts, "In uses of these resources."),
+    (
+        "fields",
+        texts,
+        "JSON Pointers into the data of a call; `*` is any one member or item. All of it if there is none.",
+    ),
+];
+
+const GRANT_ROWS: &[Row] = &[
+    ("tool", text, "The one tool."),
+    ("args", texts, "JSON Pointers into its arguments; `*` is any one member or item."),
+    ("entities", texts, "Whose pseudonyms open there; those of the mask if there is none."),
 ];
 
 const TEST_ROWS: &[Row] = &[
@@ -197,6 +238,10 @@ fn kept() -> Value {
     json!({ "type": "integer", "minimum": 0, "maximum": 64, "default": 0 })
 }
 
+fn treatment() -> Value {
+    words(&["mask", "refuse", "pass"], "mask")
+}
+
 fn words(words: &[&str], default: &str) -> Value {
     json!({ "enum": words, "default": default })
 }
@@ -214,8 +259,8 @@ mod tests {
     use toml::de::DeTable;
 
     use super::{
-        CALL, CALL_ROWS, EXPECT, EXPECT_ROWS, FILE, FILE_ROWS, MASK, MASK_ROWS, POLICY, POLICY_ROWS, RULE, RULE_ROWS,
-        TEST, TEST_ROWS, schema,
+        CALL, CALL_ROWS, EXCEPT, EXCEPT_ROWS, EXPECT, EXPECT_ROWS, FILE, FILE_ROWS, GRANT, GRANT_ROWS, MASK, MASK_ROWS,
+        POLICY, POLICY_ROWS, RULE, RULE_ROWS, TEST, TEST_ROWS, schema,
     };
     use crate::config::Problems;
     use crate::policy::load::from_texts;
@@ -293,6 +338,8 @@ mod tests {
             (&POLICY, POLICY_ROWS),
             (&RULE, RULE_ROWS),
             (&MASK, MASK_ROWS),
+            (&EXCEPT, EXCEPT_ROWS),
+            (&GRANT, GRANT_ROWS),
             (&TEST, TEST_ROWS),
             (&CALL, CALL_ROWS),
             (&EXPECT, EXPECT_ROWS),

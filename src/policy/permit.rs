@@ -28,7 +28,7 @@ use crate::reply::Way;
 ///
 /// ```compile_fail,E0308
 /// fn skip(masks: &portcullis::mask::Masks, opened: portcullis::opened::Opened) {
-///     let _ = portcullis::mask::mask(masks, &[], opened);
+///     let _ = portcullis::mask::mask(masks, &[], opened, Default::default());
 /// }
 /// ```
 ///
@@ -41,7 +41,7 @@ use crate::reply::Way;
 /// async fn keep(route: &Route, trail: &mut Trail, opened: Opened) -> Option<upstream::Outbound> {
 ///     let context = policy::Context::at(portcullis::clock::Timestamp::now());
 ///     let permit = policy::authorize(&route.policy, opened, &context).ok()?;
-///     let masked = mask::mask(&route.masks, &route.meta, permit).ok()?;
+///     let masked = mask::mask(&route.masks, &route.meta, permit, Default::default()).ok()?;
 ///     let recorded = audit::decided(trail, masked).await.ok()?;
 ///     Some(upstream::outbound(route, recorded))
 /// }

@@ -1,5 +1,7 @@
 //! A policy file as it was written: every key known and of the right type, nothing looked up or compiled yet.
 
+mod mask;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,11 +15,12 @@ use super::table::{Keys, Report, Table, Text, Words};
 use super::{ListMode, OnDeny};
 use crate::config::{Problem, Source};
 use crate::mcp::SubjectKind;
+pub(super) use mask::{Action, EXCEPT, GRANT, MASK, Mask};
 
 pub(super) const FILE: Keys = Keys {
     table: "a policy file",
     known: &["policy", "scopes", "rule", "mask", "test"],
-    later: &["describe", "lint", "on_drift", "schema", "limit", "restore"],
+    later: &["describe", "lint", "on_drift", "schema", "limit"],
 };
 
 pub(super) const POLICY: Keys = Keys {
@@ -52,31 +55,10 @@ pub(super) const RULE: Keys = Keys {
         "limit",
         "lint",
         "on_drift",
-        "restore",
         "schema",
         "shadow_until",
         "timeout",
         "unmask",
-        "when",
-    ],
-};
-
-pub(super) const MASK: Keys = Keys {
-    table: "`[[mask]]`",
-    known: &["id", "on", "entities", "pattern", "label", "action", "keep_first", "keep_last", "char"],
-    later: &[
-        "blobs",
-        "except",
-        "keys",
-        "mode",
-        "numbers",
-        "prompts",
-        "resources",
-        "restore",
-        "scope",
-        "tools",
-        "unless_scopes",
-        "uris",
         "when",
     ],
 };
@@ -94,16 +76,6 @@ const ON_DENY: Words<OnDeny> = Words {
 };
 
 const EFFECT: Words<Effect> = Words { known: &[("allow", Effect::Allow), ("deny", Effect::Deny)], later: &[] };
-
-const ON: Words<On> = Words { known: &[("arguments", On::Arguments), ("result", On::Result)], later: &[] };
-
-const ACTION: Words<Action> = Words {
-    known: &[("redact", Action::Redact), ("mask", Action::Mask), ("block", Action::Block), ("report", Action::Report)],
-    later: &["hash", "tokenize"],
-};
-
-/// The most characters a mask may keep at one end.
-const KEEP: u8 = 64;
 
 /// One file.
 pub(super) struct File {
@@ -142,36 +114,6 @@ pub(super) struct Place {
     pub(super) span: Range<usize>,
     /// Its keys, each with where it and its value stand.
     pub(super) keys: Box<[(Box<str>, Range<usize>)]>,
-}
-
-/// One `[[mask]]`.
-pub(super) struct Mask {
-    pub(super) id: Text,
-    pub(super) arguments: bool,
-    pub(super) result: bool,
-    pub(super) entities: Option<Vec<Text>>,
-    pub(super) pattern: Option<Text>,
-    pub(super) label: Option<Text>,
-    pub(super) action: Action,
-    pub(super) keep_first: Option<Spanned<u8>>,
-    pub(super) keep_last: Option<Spanned<u8>>,
-    pub(super) char: Option<Text>,
-}
-
-/// `action` of a mask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Block,
-    Mask,
-    Redact,
-    Report,
-}
-
-/// One word of a mask's `on`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum On {
-    Arguments,
-    Result,
 }
 
 impl File {
@@ -297,50 +239,6 @@ fn misplaced(table: &Table<'_>, effect: Effect, step_up: Option<&Spanned<bool>>,
                 report.warning(problem.help("it says how a rule with `effect = \"deny\"` answers"));
             }
         }
-    }
-}
-
-impl Mask {
-    fn read(table: &Table<'_>, report: &mut Report<'_>) -> Option<Self> {
-        table.check(&MASK, report);
-        let id = id(table, "mask", report);
-        if !table.has("on") {
-            let problem = table.problem("a mask must say where it looks", "");
-            report.error(problem.help("add `on = [\"result\"]`, `[\"arguments\"]` or both"));
-        }
-        let on = table.texts("on", report).unwrap_or_default();
-        let on: Vec<On> = on.iter().filter_map(|text| table.meaning("on", text, &ON, report)).collect();
-        let action = if table.has("action") { table.word("action", &ACTION, report) } else { Some(Action::Redact) };
-        let mask = (
-            table.texts("entities", report),
-            table.text("pattern", report),
-            table.text("label", report),
-            table.count("keep_first", KEEP, report),
-            table.count("keep_last", KEEP, report),
-            table.text("char", report),
-        );
-        if table.has("entities") == table.has("pattern") {
-            let message = if table.has("pattern") {
-                "a mask has either `entities` or a `pattern`"
-            } else {
-                "a mask must say what it looks for"
-            };
-            let help = "add `entities = [\"EMAIL_ADDRESS\"]`, or a `pattern` with a `label`; each pattern is a mask";
-            report.error(table.problem(message, "").help(help));
-        }
-        let (entities, pattern, label, keep_first, keep_last, char) = mask;
-        Some(Self {
-            id: id?,
-            arguments: on.contains(&On::Arguments),
-            result: on.contains(&On::Result),
-            action: action?,
-            entities,
-            pattern,
-            label,
-            keep_first,
-            keep_last,
-            char,
-        })
     }
 }
 

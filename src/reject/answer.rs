@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Answer, Asked, Reject, Shape, Status};
 use crate::body::{Body, ReadError};
 use crate::json::quoted;
-use crate::mask::{Blocked, Direction};
+use crate::mask::{Blocked, Cause, Direction};
 use crate::mcp::{Category, Era, SubjectKind};
 use crate::policy::tools::Refused;
 use crate::policy::{Denial, OnDeny};
@@ -19,6 +19,7 @@ use crate::upstream::{CatalogError, UpstreamError};
 /// Codes of our own lie outside the reserved −32768…−32000 (JSON-RPC 2.0, section 5.1).
 const UNAUTHENTICATED: i32 = -31401;
 const DENIED: i32 = -31403;
+const LIMITED: i32 = -31429;
 const UPSTREAM_BROKE: i32 = -31502;
 const UNAVAILABLE: i32 = -31503;
 const UPSTREAM_LATE: i32 = -31504;
@@ -52,6 +53,10 @@ impl Reject {
             Self::NotAcceptable => empty(406),
             Self::NotFound => empty(404),
             Self::Origin => empty(403),
+            Self::Pseudonym(problem) => {
+                let text = format!("Argument {} holds a pseudonym that does not open for this caller", problem.place);
+                error(200, DENIED, with_request(text, asked.request_id)).into_tool_error(asked)
+            }
             Self::Reply(problem) => reply(problem),
             Self::Session(_) => error(404, INVALID_REQUEST, "Session not found"),
             Self::Token(problem) => match problem.retry_after() {
@@ -168,6 +173,9 @@ fn hidden(name: &str, asked: &Asked<'_>) -> Answer {
 }
 
 fn block(blocked: &Blocked, direction: Direction, asked: &Asked<'_>) -> Answer {
+    if let Cause::Often(pause) = blocked.cause {
+        return error(429, LIMITED, "Too many messages of this caller were blocked").after(pause);
+    }
     let place = match direction {
         Direction::Arguments => "arguments",
         Direction::Result => "result",
@@ -179,7 +187,7 @@ fn block(blocked: &Blocked, direction: Direction, asked: &Asked<'_>) -> Answer {
 fn reply(problem: &ReplyError) -> Answer {
     match problem {
         ReplyError::RateLimited { retry_after } => {
-            let answer = error(429, -31429, "The upstream server asks for fewer calls");
+            let answer = error(429, LIMITED, "The upstream server asks for fewer calls");
             Answer { retry_after: *retry_after, ..answer }
         }
         ReplyError::Refused { status } => error(*status, UPSTREAM_BROKE, "The upstream server refused the request"),

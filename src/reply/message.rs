@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{ReplyError, Way, list};
 use crate::clock::Timestamp;
 use crate::json::{Document, Splice, Value, quoted};
-use crate::mask::{Direction, Findings, drop_foreign_meta};
+use crate::mask::{Direction, Findings, View, drop_foreign_meta};
 use crate::mcp::methods::{self, ERROR_PLACES, Method};
 use crate::mcp::session::ServerRequest;
 use crate::mcp::{Access, Era, Inbound, Revision, admit_streamed};
@@ -73,7 +73,8 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
     let context = way.context(Timestamp::now());
     let route = &way.route;
     let rules = Rules { policy: &route.policy, tools: &route.tools, masks: &route.masks, meta: &route.meta };
-    rewrite_result(&rules.asked_by(&way.caller, &context), rules, way.method, result, &mut splice, findings)?;
+    let asker = rules.asked_by(&way.caller, &context);
+    rewrite_result(&asker, rules, &way.view(), way.method, result, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
     let negotiated = if way.opens_session() {
         let version = result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
@@ -89,6 +90,7 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
 pub(crate) fn rewrite_result(
     asker: &Asker<'_>,
     rules: Rules<'_>,
+    view: &View<'_>,
     method: Option<&Method>,
     result: Value<'_>,
     splice: &mut Splice,
@@ -103,7 +105,7 @@ pub(crate) fn rewrite_result(
     keep_private(result, splice);
     let places = method.map_or(&[][..], |method| method.opaque_result);
     masks
-        .rewrite(Direction::Result, result, places, splice, findings)
+        .rewrite(view, Direction::Result, result, places, splice, findings)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Result })
 }
 
@@ -187,6 +189,6 @@ fn masked(
 ) -> Result<(), Reject> {
     way.route
         .masks
-        .rewrite(Direction::Result, value, places, splice, findings)
+        .rewrite(&way.view(), Direction::Result, value, places, splice, findings)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Result })
 }

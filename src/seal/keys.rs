@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::aead::{AES_256_GCM_SIV, LessSafeKey, UnboundKey};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use thiserror::Error;
@@ -45,6 +46,8 @@ pub enum LoadError {
 pub(super) struct Master {
     id: [u8; KEY_ID_LEN],
     keys: Vec<LessSafeKey>,
+    /// What keys of one principal and use are drawn from.
+    root: hmac::Key,
     seal_from: Option<Timestamp>,
     open_until: Option<Timestamp>,
 }
@@ -64,11 +67,18 @@ impl Master {
 
     fn new(id: [u8; KEY_ID_LEN], key: &Secret<[u8; KEY_LEN]>) -> Result<Self, LoadError> {
         let keys: Result<Vec<_>, _> = Purpose::ALL.into_iter().map(|purpose| derive(key, purpose)).collect();
-        Ok(Self { id, keys: keys.map_err(|_| LoadError::Derivation)?, seal_from: None, open_until: None })
+        let keys = keys.map_err(|_| LoadError::Derivation)?;
+        let root = derive_root(key).map_err(|_| LoadError::Derivation)?;
+        Ok(Self { id, keys, root, seal_from: None, open_until: None })
     }
 
-    pub(super) fn id(&self) -> &[u8] {
+    pub(super) fn id(&self) -> &[u8; KEY_ID_LEN] {
         &self.id
+    }
+
+    /// HMAC-SHA-256 over `data` under the root key.
+    pub(super) fn draw(&self, data: &[u8]) -> hmac::Tag {
+        hmac::sign(&self.root, data)
     }
 
     pub(super) fn key(&self, purpose: Purpose) -> &LessSafeKey {
@@ -90,6 +100,12 @@ fn derive(master: &Secret<[u8; KEY_LEN]>, purpose: Purpose) -> Result<LessSafeKe
     let secret = Salt::new(HKDF_SHA256, &[]).extract(master.expose());
     let key = UnboundKey::from(secret.expand(&info, &AES_256_GCM_SIV)?);
     Ok(LessSafeKey::new(key))
+}
+
+/// The key other keys are drawn from: its own by its info, which no purpose is called.
+fn derive_root(master: &Secret<[u8; KEY_LEN]>) -> Result<hmac::Key, Unspecified> {
+    let secret = Salt::new(HKDF_SHA256, &[]).extract(master.expose());
+    Ok(hmac::Key::from(secret.expand(&[b"portcullis/1/", b"root"], hmac::HMAC_SHA256)?))
 }
 
 pub(super) fn load(keys: &[SealingKey]) -> Result<Vec<Master>, Vec<LoadError>> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{entities, text};
-use crate::mask::{Action, Direction, Entity, Findings, Masks};
+use crate::mask::{Action, Direction, Entity, Findings, Masks, View};
 
 fn read(path: &str) -> Option<String> {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora").join(path);
@@ -26,7 +26,7 @@ fn only(entity: Entity) -> Masks {
 
 fn count(masks: &Masks, text: &str) -> u64 {
     let mut findings = Findings::new();
-    masks.text(Direction::Result, text, &mut findings).unwrap();
+    masks.text(&View::default(), Direction::Result, text, &mut findings).unwrap();
     findings.iter().map(|found| u64::from(found.count)).sum()
 }
 

@@ -184,6 +184,11 @@ impl Message {
         mirror.map(|mirror| &*mirror.pointer)
     }
 
+    /// Whether a header says what stood in the message before `value` was put back.
+    fn stood_for(&self, header: &str, value: Value<'_>) -> bool {
+        self.restored().iter().any(|restored| *restored.pseudonym == *header && restored.span == value.span())
+    }
+
     fn check_param(&self, header: &str, pointer: &str) -> Result<(), HeaderFlaw> {
         let is_it = |param: &&ParamHeader| {
             param
@@ -200,13 +205,14 @@ impl Message {
             (None, Some(value)) if headers::mirrored(value).is_none() => Ok(()),
             (None, Some(_)) => Err(HeaderFlaw::Missing(HeaderKind::Param)),
             (Some(param), Some(value)) if headers::mirrors(&param.value, value) => Ok(()),
+            (Some(param), Some(value)) if self.stood_for(&param.value, value) => Ok(()),
             (Some(_), _) => Err(HeaderFlaw::Differs(HeaderKind::Param)),
         }
     }
 }
 
 impl Text {
-    fn get<'a>(&'a self, document: &'a Document) -> &'a str {
+    pub(super) fn get<'a>(&'a self, document: &'a Document) -> &'a str {
         match self {
             Self::Decoded(text) => text,
             Self::Plain(span) => slice(document, *span),

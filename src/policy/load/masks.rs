@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::super::raw::{self, File};
 use super::super::table::{Report, Text, advice};
+use super::rules::{is_scope, patterns, separator};
 use super::{Loaded, unique};
 use crate::config::{Problem, Source};
-use crate::mask::{Action, Directions, Entity, Spec, What};
+use crate::mask::{Action, Applies, Directions, Entity, Except, Grant, Opaque, Places as Treatments, Spec, What};
+use crate::mcp::SubjectKind;
+use crate::policy::selector::Selector;
 
 /// Where the masks of a server are declared, by id.
 type Places = HashMap<Arc<str>, (Arc<Source>, Range<usize>)>;
@@ -21,8 +24,16 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Vec<Spec>, Pl
             let on = Directions { arguments: mask.arguments, result: mask.result };
             let what = what(mask, &file.source, report);
             let action = action(mask, &file.source, report);
+            let applies = applies(mask, &file.source, report);
+            let restore = restore(mask, &file.source, report);
+            let places = Treatments {
+                keys: mask.keys.unwrap_or_default(),
+                numbers: mask.numbers.unwrap_or_default(),
+                uris: mask.uris.unwrap_or_default(),
+                blobs: mask.blobs.unwrap_or_default(),
+            };
             if let (Some(what), Some(action)) = (what, action) {
-                specs.push(Spec { id, on, what, action });
+                specs.push(Spec { applies, places, restore, ..Spec::new(&id, on, what, action) });
             }
         }
     }
@@ -92,9 +103,13 @@ fn action(mask: &raw::Mask, source: &Arc<Source>, report: &mut Report<'_>) -> Op
             let kept =
                 |count: &Option<toml::Spanned<u8>>| count.as_ref().map_or(0, |count| usize::from(*count.get_ref()));
             let char = mask.char.as_ref().map_or(Some('*'), |text| one_char(text, source, report))?;
+            misplaced(mask, mask.action, source, report);
             return Some(Action::Mask { keep_first: kept(&mask.keep_first), keep_last: kept(&mask.keep_last), char });
         }
+        raw::Action::Hash => Action::Hash { share: mask.share.unwrap_or_default() },
+        raw::Action::Tokenize => Action::Tokenize,
     };
+    misplaced(mask, mask.action, source, report);
     let keeps = [("keep_first", &mask.keep_first), ("keep_last", &mask.keep_last)];
     let keeps = keeps.into_iter().filter_map(|(key, count)| Some((key, count.as_ref()?.span())));
     for (key, span) in keeps.chain(mask.char.as_ref().map(|text| ("char", text.span()))) {
@@ -103,6 +118,87 @@ fn action(mask: &raw::Mask, source: &Arc<Source>, report: &mut Report<'_>) -> Op
         report.error(problem.help(format!("add `action = \"mask\"`, or take `{key}` out")));
     }
     Some(action)
+}
+
+/// Keys that mean nothing with the mask's action.
+fn misplaced(mask: &raw::Mask, action: raw::Action, source: &Arc<Source>, report: &mut Report<'_>) {
+    let scope = mask.scope.as_ref().map(|text| ("scope", text.span(), raw::Action::Hash, "hash"));
+    let restore = mask.restore.first().map(|grant| ("restore", grant.tool.span(), raw::Action::Tokenize, "tokenize"));
+    for (key, span, wanted, word) in scope.into_iter().chain(restore) {
+        if action != wanted {
+            let message = format!("`{key}` belongs to `action = \"{word}\"`");
+            let problem = Problem::error(source, span, message, "without effect here");
+            report.error(problem.help(format!("add `action = \"{word}\"`, or take `{key}` out")));
+        }
+    }
+}
+
+fn applies(mask: &raw::Mask, source: &Arc<Source>, report: &mut Report<'_>) -> Applies {
+    let words = |texts: &[Text]| texts.iter().map(|text| text.get_ref().as_str().into()).collect();
+    for scope in &mask.unless_scopes {
+        is_scope(scope, source, report);
+    }
+    let mut except = Vec::new();
+    for written in &mask.except {
+        let fields = written.fields.iter().filter(|field| is_pointer(field, source, report));
+        let fields = fields.map(|field| Opaque::new(field.get_ref())).collect();
+        except.push(Except { about: selectors(&written.about, source, report), fields });
+    }
+    Applies {
+        about: selectors(&mask.about, source, report),
+        unless_scopes: words(&mask.unless_scopes),
+        unless_groups: words(&mask.unless_groups),
+        except,
+    }
+}
+
+fn selectors(about: &[(SubjectKind, Vec<Text>)], source: &Arc<Source>, report: &mut Report<'_>) -> Vec<Selector> {
+    let kinds = about.iter();
+    kinds.map(|(kind, globs)| Selector::new(*kind, patterns(globs, separator(*kind), source, report))).collect()
+}
+
+/// Whether a field or argument is named by an RFC 6901 pointer; `*` is any one token.
+fn is_pointer(text: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> bool {
+    let pointer = text.get_ref();
+    let fits = pointer.starts_with('/') && pointer.len() <= 256 && !pointer.ends_with('/');
+    if !fits {
+        let problem = Problem::error(source, text.span(), format!("`{pointer}` is no JSON Pointer"), "");
+        report.error(
+            problem.help("begin it with `/`, as in `/to` or `/files/*/url`; `*` stands for any one member or item"),
+        );
+    }
+    fits
+}
+
+fn restore(mask: &raw::Mask, source: &Arc<Source>, report: &mut Report<'_>) -> Vec<Grant> {
+    let own: Vec<&str> = match (&mask.entities, &mask.label) {
+        (Some(entities), _) => entities.iter().map(|entity| entity.get_ref().as_str()).collect(),
+        (None, label) => label.iter().map(|label| label.get_ref().as_str()).collect(),
+    };
+    let mut grants = Vec::new();
+    for grant in &mask.restore {
+        for entity in grant.entities.iter().flatten().filter(|entity| !own.contains(&entity.get_ref().as_str())) {
+            let message = format!("this mask has no pseudonyms of `{}`", entity.get_ref());
+            let problem = Problem::error(source, entity.span(), message, "not what it looks for");
+            report.error(problem.help(advice(entity.get_ref(), own.iter().copied())));
+        }
+        if grant.tool.get_ref().contains(['*', '?', '{']) {
+            let problem = Problem::error(source, grant.tool.span(), "a grant names one tool, without wildcards", "");
+            report.error(problem.help("write a grant for each tool that may have the values"));
+        }
+        let args: Vec<&str> = grant
+            .args
+            .iter()
+            .filter(|place| is_pointer(place, source, report))
+            .map(|place| place.get_ref().as_str())
+            .collect();
+        let names = match &grant.entities {
+            Some(entities) => entities.iter().map(|entity| entity.get_ref().as_str().into()).collect(),
+            None => own.iter().map(|name| (*name).into()).collect(),
+        };
+        grants.push(Grant::new(grant.tool.get_ref(), &args, names));
+    }
+    grants
 }
 
 fn one_char(text: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> Option<char> {

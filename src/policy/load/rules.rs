@@ -90,7 +90,7 @@ fn hierarchy(files: &[File], report: &mut Report<'_>) -> Hierarchy {
 }
 
 /// RFC 6749 section 3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
-fn is_scope(scope: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> bool {
+pub(super) fn is_scope(scope: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> bool {
     let fits = scope.get_ref().bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
     if !fits {
         let problem = Problem::error(source, scope.span(), "this cannot be a scope", "");
@@ -195,14 +195,19 @@ fn add(table: &mut TableBuilder, patterns: &[Pattern], effect: Effect, at: RuleI
     }
 }
 
-const fn separator(kind: SubjectKind) -> Separator {
+pub(super) const fn separator(kind: SubjectKind) -> Separator {
     match kind {
         SubjectKind::Prompt | SubjectKind::Tool => Separator::None,
         SubjectKind::Resource | SubjectKind::ResourceTemplate => Separator::Slash,
     }
 }
 
-fn patterns(globs: &[Text], separator: Separator, source: &Arc<Source>, report: &mut Report<'_>) -> Vec<Pattern> {
+pub(super) fn patterns(
+    globs: &[Text],
+    separator: Separator,
+    source: &Arc<Source>,
+    report: &mut Report<'_>,
+) -> Vec<Pattern> {
     let mut patterns = Vec::with_capacity(globs.len());
     for glob in globs {
         match Pattern::parse(glob.get_ref(), separator) {

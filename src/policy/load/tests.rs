@@ -85,12 +85,49 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("[[mask]]\nid = \"m\"\non = [\"result\"]\npattern = 'x'", &["0.toml:4:11", "a `pattern` needs a `label`"]),
     ("[[mask]]\nid = \"m\"\non = [\"result\"]\npattern = 'x'\nlabel = \"x y\"", &["0.toml:5:9", "cannot be a `label`"]),
     (
-        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\naction = \"hash\"",
-        &["0.toml:5:10", "`action = \"hash\"` is not supported by this version"],
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\naction = \"hsah\"",
+        &["0.toml:5:10", "did you mean `hash`?"],
     ),
     (
-        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\naction = \"tokenize\"",
-        &["`action = \"tokenize\"` is not supported"],
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\nscope = \"server\"",
+        &["0.toml:5:9", "`scope` belongs to `action = \"hash\"`"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\naction = \"hash\"\nscope = \"world\"",
+        &["0.toml:6:9", "known are `principal` and `server`"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\nrestore = [{ tool = \"x\", args = [\"/to\"] }]",
+        &["0.toml:5:21", "`restore` belongs to `action = \"tokenize\"`"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\naction = \"tokenize\"\nrestore = [{ tool = \"x*\", args = [\"to\"], entities = [\"SECRET\"], when = \"x\" }]",
+        &["without wildcards", "`to` is no JSON Pointer", "no pseudonyms of `SECRET`", "unknown key `when`"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\naction = \"tokenize\"\nrestore = [{ tool = \"x\" }, { args = [\"/to\"] }]",
+        &["grant needs `args`", "grant needs `tool`"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\nexcept = [{}]",
+        &["0.toml:5:", "an exception must say what it is about"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\nexcept = [{ fields = [\"url\"] }]",
+        &["`url` is no JSON Pointer"],
+    ),
+    ("[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\ntools = [\"a[\"]", &["0.toml:5:"]),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\nunless_scopes = [\"a b\"]",
+        &["0.toml:5:18"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\nkeys = \"hide\"",
+        &["`keys` cannot be `hide`"],
+    ),
+    (
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\nblobs = \"mask\"",
+        &["`blobs` cannot be `mask`"],
     ),
     (
         "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\nkeep_last = 4",
@@ -105,8 +142,8 @@ const REFUSED: &[(&str, &[&str])] = &[
         &["0.toml:6:8", "one printable character"],
     ),
     (
-        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\nuris = \"seal\"",
-        &["0.toml:5:1", "`uris` is not supported by this version"],
+        "[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\nwhen = \"x\"",
+        &["0.toml:5:1", "`when` is not supported by this version"],
     ),
 ];
 

@@ -1,0 +1,135 @@
+//! A plan as it is for one message: which masks act, what they leave alone, and what their replacements are keyed by.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::actions::replacement;
+use super::engine::{Plan, Rule};
+use super::opaque::{Opaque, Step};
+use super::places::Uris;
+use super::pseudonym::{Keyed, Keyring, Read};
+use super::view::{Mode, View};
+use super::{Action, Direction};
+use crate::json::Span;
+use crate::mcp::Restored;
+
+/// What every sealed URI begins with.
+pub(super) const SEALED_SCHEME: &str = "sealed:";
+/// What a sealed URI goes by as an entity, and whose keys it has.
+pub(super) const SEALED_NAME: &str = "URI";
+
+/// What masks do about one message.
+#[derive(Debug, Default)]
+pub(super) struct Applied<'v> {
+    view: View<'v>,
+    keys: Option<&'v Keyring>,
+    /// What each rule does; empty if all act.
+    modes: Vec<Mode>,
+    /// Places rules leave alone.
+    fields: Vec<(usize, &'v Opaque)>,
+    /// What was put back into the request, with the rule it is masked by in the answer.
+    restored: Vec<(usize, Arc<str>, &'v Restored)>,
+}
+
+impl<'v> Applied<'v> {
+    pub(super) fn new(plan: &'v Plan, view: &View<'v>, keys: Option<&'v Keyring>) -> Self {
+        let mut applied = Self { view: *view, keys, ..Self::default() };
+        if plan.conditional {
+            applied.modes = plan.rules.iter().map(|rule| rule.applies.mode(view)).collect();
+            let fields = plan.rules.iter().enumerate();
+            applied.fields =
+                fields.flat_map(|(index, rule)| rule.applies.fields(view).map(move |field| (index, field))).collect();
+        }
+        if plan.direction == Direction::Result {
+            let restored = view.said.iter().flat_map(|said| said.restored());
+            applied.restored = restored.filter_map(|restored| applied.rule_of(plan, restored)).collect();
+        }
+        applied
+    }
+
+    /// The rule in whose name a restored value is masked.
+    fn rule_of(&self, plan: &Plan, restored: &'v Restored) -> Option<(usize, Arc<str>, &'v Restored)> {
+        let wrote = |rule: &Rule| {
+            if restored.pseudonym.starts_with(SEALED_SCHEME) {
+                return (rule.places.uris == Uris::Seal).then(|| SEALED_NAME.into());
+            }
+            if rule.action != Action::Tokenize {
+                return None;
+            }
+            let names = rule.names();
+            let is_its =
+                |name: &&Arc<str>| Read::new(&restored.pseudonym, name).is_some_and(|read| read.tag == rule.tag);
+            names.iter().find(is_its).cloned()
+        };
+        let (index, name) = plan.rules.iter().enumerate().find_map(|(index, rule)| Some((index, wrote(rule)?)))?;
+        (self.mode(index) != Mode::Shows).then_some((index, name, restored))
+    }
+
+    pub(super) fn mode(&self, rule: usize) -> Mode {
+        self.modes.get(rule).copied().unwrap_or(Mode::Acts)
+    }
+
+    /// Whether texts must be looked at in which no mask would find anything.
+    pub(super) fn looks_closer(&self) -> bool {
+        !self.restored.is_empty()
+    }
+
+    /// Every place in `text` where a restored value stands.
+    pub(super) fn restored_in(&self, text: &str, mut visit: impl FnMut(Span, usize, &Arc<str>, &str)) {
+        for (rule, name, restored) in &self.restored {
+            for at in memchr::memmem::find_iter(text.as_bytes(), restored.value.as_bytes()) {
+                visit(Span { start: at, end: at + restored.value.len() }, *rule, name, &restored.pseudonym);
+            }
+        }
+    }
+
+    /// Whether a value of the request stands there that is not masked on its way up.
+    pub(super) fn spares(&self, direction: Direction, span: Span) -> bool {
+        direction == Direction::Arguments && self.view.said.is_some_and(|said| said.spares(span))
+    }
+
+    /// The rules that leave what stands at `path` of the data alone.
+    pub(super) fn left_alone(&self, path: &[Step<'_>]) -> Cow<'static, [usize]> {
+        if self.fields.is_empty() {
+            return Cow::Borrowed(&[]);
+        }
+        self.fields.iter().filter(|(_, field)| field.matches(path)).map(|(rule, _)| *rule).collect()
+    }
+
+    /// What `rule` writes for a value; `None` for actions that write nothing.
+    pub(super) fn written(&self, rule: &Rule, name: &str, value: &str) -> Option<String> {
+        let keyed = Keyed { mask: &rule.id, name, text: value, now: self.view.now };
+        let written = match rule.action {
+            Action::Hash { share } => self.keys.and_then(|keys| keys.hash(share, self.view.caller, &keyed)),
+            Action::Tokenize => self.pseudonym(&keyed),
+            Action::Block | Action::Mask { .. } | Action::Redact | Action::Report => None,
+        };
+        written.or_else(|| replacement(&rule.action, name, value))
+    }
+
+    /// The pseudonym of a value; none for what the caller wrote itself, which would tell whose pseudonym it is, and none
+    /// beyond the caller's pace.
+    fn pseudonym(&self, value: &Keyed<'_>) -> Option<String> {
+        if let Some((_, _, restored)) = self.restored.iter().find(|(_, _, restored)| *restored.value == *value.text) {
+            return Some(restored.pseudonym.to_string());
+        }
+        let (keys, caller) = (self.keys?, self.view.caller?);
+        if self.view.said.is_some_and(|said| said.holds(value.text)) {
+            return None;
+        }
+        let pseudonym = keys.seal(caller, value)?;
+        keys.pace.gives(caller, &pseudonym, self.view.now).then_some(pseudonym)
+    }
+
+    /// A URI sealed as a whole.
+    pub(super) fn sealed_uri(&self, uri: &str) -> Option<String> {
+        let keyed = Keyed { mask: SEALED_NAME, name: SEALED_NAME, text: uri, now: self.view.now };
+        let sealed = self.keys?.seal(self.view.caller?, &keyed)?;
+        Some(format!("{SEALED_SCHEME}{sealed}"))
+    }
+
+    /// The value of a pseudonym of `mask`, if it opens for the caller now.
+    pub(super) fn opens(&self, mask: &str, read: &Read<'_>) -> Option<String> {
+        self.keys?.open(self.view.caller?, mask, read, self.view.now)
+    }
+}

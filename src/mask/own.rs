@@ -1,0 +1,105 @@
+//! What masks wrote, so that it is not taken for a value: brackets, hashes, pseudonyms.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::applied::Applied;
+use super::engine::{Rule, Sought};
+use super::pseudonym::{HASH_DIGITS, MaskTag, PREFIX, Read, is_symbol};
+use super::{Action, Directions, Entity};
+use crate::json::Span;
+
+/// All that the masks of a server may write, whatever the direction.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    /// Names in brackets.
+    tokens: Vec<String>,
+    /// Names before a hash, with the colon.
+    hashed: Vec<String>,
+    /// Masks whose pseudonyms open, with the names these go by.
+    pseudonyms: Vec<(Arc<str>, MaskTag, Vec<Arc<str>>)>,
+}
+
+impl Own {
+    /// What `rules` may write, and every entity in brackets.
+    pub(super) fn of(rules: &[(Directions, Rule)]) -> Self {
+        let labels = rules.iter().filter_map(|(_, rule)| match &rule.what {
+            Sought::Entities(_) => None,
+            Sought::Pattern { label, .. } => Some(label.as_ref()),
+        });
+        let names: HashSet<&str> = Entity::ALL.iter().map(|entity| entity.name()).chain(labels).collect();
+        let mut own = Self { tokens: names.into_iter().map(|name| format!("[{name}]")).collect(), ..Self::default() };
+        for (_, rule) in rules {
+            match rule.action {
+                Action::Hash { .. } => own.hashed.extend(rule.names().iter().map(|name| format!("{name}:"))),
+                Action::Tokenize => own.pseudonyms.push((rule.id.clone(), rule.tag, rule.names())),
+                Action::Block | Action::Mask { .. } | Action::Redact | Action::Report => {}
+            }
+        }
+        own.hashed.sort_unstable();
+        own.hashed.dedup();
+        own
+    }
+
+    /// Whether something is written that only the caller's keys tell from other text.
+    pub(super) const fn is_keyed(&self) -> bool {
+        !self.hashed.is_empty() || !self.pseudonyms.is_empty()
+    }
+
+    /// A match as it may be taken: none inside what was written, and none that cuts that in two.
+    pub(super) fn beside_tokens(&self, text: &str, span: Span) -> Option<Span> {
+        let bytes = text.as_bytes();
+        let mut taken = span;
+        for token in &self.tokens {
+            let from = span.start.saturating_sub(token.len());
+            let window = &bytes[from..bytes.len().min(span.end + token.len())];
+            for at in memchr::memmem::find_iter(window, token.as_bytes()) {
+                taken = beside(Span { start: from + at, end: from + at + token.len() }, span, taken)?;
+            }
+        }
+        Some(taken)
+    }
+
+    /// The hashes and pseudonyms in `text`. A hash is known by its looks, as nobody can do more; a pseudonym by opening.
+    pub(super) fn keyed_in(&self, text: &str, applied: &Applied<'_>) -> Vec<Span> {
+        let bytes = text.as_bytes();
+        let mut found = Vec::new();
+        for name in &self.hashed {
+            for at in memchr::memmem::find_iter(bytes, name.as_bytes()) {
+                let rest = &bytes[at + name.len()..];
+                let digits = rest.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).count();
+                let goes_on = rest.get(digits).is_some_and(u8::is_ascii_alphanumeric);
+                if digits == HASH_DIGITS && !goes_on {
+                    found.push(Span { start: at, end: at + name.len() + digits });
+                }
+            }
+        }
+        if !self.pseudonyms.is_empty() {
+            for at in memchr::memmem::find_iter(bytes, PREFIX.as_bytes()) {
+                let end = at + bytes[at..].iter().take_while(|byte| is_symbol(**byte)).count();
+                if text.get(at..end).is_some_and(|word| self.opens(word, applied)) {
+                    found.push(Span { start: at, end });
+                }
+            }
+        }
+        found
+    }
+
+    fn opens(&self, word: &str, applied: &Applied<'_>) -> bool {
+        self.pseudonyms.iter().any(|(mask, tag, names)| {
+            let mut reads = names.iter().filter_map(|name| Read::new(word, name)).filter(|read| read.tag == *tag);
+            reads.any(|read| applied.opens(mask, &read).is_some())
+        })
+    }
+}
+
+/// What is left of `taken`, a widening of `span`, beside something `own` that was written.
+pub(super) fn beside(own: Span, span: Span, taken: Span) -> Option<Span> {
+    if own.start <= span.start && span.end <= own.end {
+        return None;
+    }
+    if own.start < span.end && span.start < own.end {
+        return Some(Span { start: taken.start.min(own.start), end: taken.end.max(own.end) });
+    }
+    Some(taken)
+}

@@ -1,0 +1,71 @@
+//! What a caller said in a call: its answer must not turn that into pseudonyms, or tell back what was restored for it.
+
+use super::shadow::Shadow;
+use crate::json::{Kind, Span, Value, fold};
+use crate::mcp::{Message, Restored};
+
+/// The words of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// Letters and digits of everything in `params`, folded and run together.
+    words: String,
+    restored: Box<[Restored]>,
+}
+
+impl Said {
+    /// What `message` says, but for what was restored in it.
+    pub(super) fn of(message: &Message) -> Self {
+        let mut said = Self { words: String::new(), restored: message.restored().into() };
+        if let Some(params) = message.params() {
+            said.listen(params);
+        }
+        said
+    }
+
+    fn listen(&mut self, value: Value<'_>) {
+        match value.kind() {
+            Kind::Array => value.items().for_each(|item| self.listen(item)),
+            Kind::Object => {
+                for member in value.members() {
+                    self.hear(&member.name());
+                    self.listen(member.value);
+                }
+            }
+            Kind::Number => self.hear(std::str::from_utf8(value.raw()).unwrap_or_default()),
+            Kind::String if self.spares(value.span()) => {}
+            Kind::String => self.hear(&value.as_str().unwrap_or_default()),
+            Kind::Bool | Kind::Key | Kind::Null => {}
+        }
+    }
+
+    fn hear(&mut self, text: &str) {
+        const SHADOWS: usize = 3;
+        self.words.extend(letters(text));
+        let mut shadow = Shadow::of(text);
+        for _ in 0..SHADOWS {
+            let Some(shown) = shadow else { return };
+            self.words.extend(letters(shown.text()));
+            shadow = Shadow::of(shown.text());
+        }
+    }
+
+    /// Whether the caller wrote `value`, however it was spelled and cut.
+    pub(super) fn holds(&self, value: &str) -> bool {
+        self.words.contains(&letters(value).collect::<String>())
+    }
+
+    /// What was restored for the call.
+    pub(super) fn restored(&self) -> &[Restored] {
+        &self.restored
+    }
+
+    /// Whether a restored value stands there in the request.
+    pub(super) fn spares(&self, span: Span) -> bool {
+        self.restored.iter().any(|restored| restored.span == span)
+    }
+}
+
+fn letters(text: &str) -> impl Iterator<Item = char> {
+    let folded: Vec<char> = fold(text).chars().filter(|c| c.is_alphanumeric()).collect();
+    folded.into_iter()
+}

@@ -1,0 +1,77 @@
+//! A message with what stood in it sealed or as a pseudonym put back, before anything is decided about it.
+
+use bytes::Bytes;
+
+use super::{Message, Named, Text};
+use crate::json::{self, Document, Span, Splice, quoted};
+
+/// A value put back into a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Where it stands, quotes included.
+    pub span: Span,
+    /// The value.
+    pub value: Box<str>,
+    /// What the client wrote.
+    pub pseudonym: Box<str>,
+}
+
+/// All that was put back into a message.
+#[derive(Debug)]
+pub(super) struct PutBack {
+    values: Box<[Restored]>,
+    /// The subject as the client wrote it, where it was sealed.
+    subject: Option<Box<str>>,
+}
+
+impl Message {
+    /// What was put back, in order.
+    pub fn restored(&self) -> &[Restored] {
+        self.put_back.as_ref().map_or(&[], |put_back| &put_back.values)
+    }
+
+    /// The subject as the client wrote it, where something else was put back in its place.
+    pub(crate) fn written_subject(&self) -> Option<&str> {
+        self.put_back.as_ref()?.subject.as_deref()
+    }
+
+    /// The message with `values` where their spans in the present document are; the error says why that is no message.
+    pub(crate) fn restore(mut self, mut values: Vec<Restored>) -> Result<Self, json::Error> {
+        values.sort_by_key(|restored| restored.span);
+        let mut splice = Splice::new();
+        let mut grown = 0_usize;
+        let mut shrunk = 0_usize;
+        for restored in &mut values {
+            let literal = quoted(&restored.value);
+            let (before, after) = (restored.span, literal.len());
+            splice.replace(before, literal);
+            let start = before.start + grown - shrunk;
+            restored.span = Span { start, end: start + after };
+            grown += after;
+            shrunk += before.end - before.start;
+        }
+        let mut written_subject = None;
+        // Where other things stood they stand no longer.
+        if let Named::Unlisted(text) = &mut self.method {
+            text.detach(&self.document);
+        }
+        if let Some((_, text)) = &mut self.subject {
+            text.detach(&self.document);
+            if let Text::Decoded(name) = text
+                && let Some(restored) = values.iter().find(|restored| *restored.pseudonym == **name)
+            {
+                written_subject = Some(std::mem::replace(name, restored.value.clone()));
+            }
+        }
+        let bytes: Bytes = splice.apply(self.document.bytes());
+        self.document = Document::parse(bytes, &json::Limits::REQUEST)?;
+        self.put_back = Some(Box::new(PutBack { values: values.into(), subject: written_subject }));
+        Ok(self)
+    }
+}
+
+impl Text {
+    fn detach(&mut self, document: &Document) {
+        *self = Self::Decoded(self.get(document).into());
+    }
+}
