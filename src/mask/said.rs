@@ -9,13 +9,15 @@ use crate::mcp::{Message, Restored};
 pub struct Said {
     /// Letters and digits of everything in `params`, folded and run together.
     words: String,
+    /// The same of names of members, which must not stand between the parts of a value.
+    names: String,
     restored: Box<[Restored]>,
 }
 
 impl Said {
     /// What `message` says, but for what was restored in it.
     pub(super) fn of(message: &Message) -> Self {
-        let mut said = Self { words: String::new(), restored: message.restored().into() };
+        let mut said = Self { restored: message.restored().into(), ..Self::default() };
         if let Some(params) = message.params() {
             said.listen(params);
         }
@@ -27,31 +29,21 @@ impl Said {
             Kind::Array => value.items().for_each(|item| self.listen(item)),
             Kind::Object => {
                 for member in value.members() {
-                    self.hear(&member.name());
+                    hear(&mut self.names, &member.name());
                     self.listen(member.value);
                 }
             }
-            Kind::Number => self.hear(std::str::from_utf8(value.raw()).unwrap_or_default()),
+            Kind::Number => hear(&mut self.words, std::str::from_utf8(value.raw()).unwrap_or_default()),
             Kind::String if self.spares(value.span()) => {}
-            Kind::String => self.hear(&value.as_str().unwrap_or_default()),
+            Kind::String => hear(&mut self.words, &value.as_str().unwrap_or_default()),
             Kind::Bool | Kind::Key | Kind::Null => {}
-        }
-    }
-
-    fn hear(&mut self, text: &str) {
-        const SHADOWS: usize = 3;
-        self.words.extend(letters(text));
-        let mut shadow = Shadow::of(text);
-        for _ in 0..SHADOWS {
-            let Some(shown) = shadow else { return };
-            self.words.extend(letters(shown.text()));
-            shadow = Shadow::of(shown.text());
         }
     }
 
     /// Whether the caller wrote `value`, however it was spelled and cut.
     pub(super) fn holds(&self, value: &str) -> bool {
-        self.words.contains(&letters(value).collect::<String>())
+        let value: String = letters(value).collect();
+        self.words.contains(&value) || self.names.contains(&value)
     }
 
     /// What was restored for the call.
@@ -62,6 +54,18 @@ impl Said {
     /// Whether a restored value stands there in the request.
     pub(super) fn spares(&self, span: Span) -> bool {
         self.restored.iter().any(|restored| restored.span == span)
+    }
+}
+
+/// Adds what `text` says, in every disguise it can be taken for.
+fn hear(words: &mut String, text: &str) {
+    const SHADOWS: usize = 3;
+    words.extend(letters(text));
+    let mut shadow = Shadow::of(text);
+    for _ in 0..SHADOWS {
+        let Some(shown) = shadow else { return };
+        words.extend(letters(shown.text()));
+        shadow = Shadow::of(shown.text());
     }
 }
 

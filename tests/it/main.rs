@@ -16,6 +16,7 @@ mod house;
 mod http2;
 mod lists;
 mod masking;
+mod pseudonyms;
 mod reload;
 mod sessions;
 mod streams;

@@ -74,12 +74,12 @@ fn results() -> Vec<(&'static str, &'static [&'static str], Value)> {
         (
             "tools/call",
             both,
-            json!({ "content": [{ "type": "resource", "resource": { "uri": format!("crm://{KEPT}"), "text": h("t"), "mimeType": "text/plain" } }] }),
+            json!({ "content": [{ "type": "resource", "resource": { "uri": "crm://kept", "text": h("t"), "mimeType": "text/plain" } }] }),
         ),
         (
             "tools/call",
             both,
-            json!({ "content": [{ "type": "resource_link", "uri": format!("crm://{KEPT}"), "name": h("n"), "title": h("t"), "description": h("d") }] }),
+            json!({ "content": [{ "type": "resource_link", "uri": "crm://kept", "name": h("n"), "title": h("t"), "description": h("d") }] }),
         ),
         (
             "tools/call",
@@ -99,7 +99,7 @@ fn results() -> Vec<(&'static str, &'static [&'static str], Value)> {
         (
             "resources/read",
             both,
-            json!({ "contents": [{ "uri": format!("crm://{KEPT}"), "mimeType": "text/plain", "text": h("t") }] }),
+            json!({ "contents": [{ "uri": "crm://kept", "mimeType": "text/plain", "text": h("t") }] }),
         ),
         (
             "prompts/get",
@@ -123,7 +123,7 @@ fn results() -> Vec<(&'static str, &'static [&'static str], Value)> {
         (
             "resources/list",
             both,
-            json!({ "resources": [{ "uri": format!("crm://{KEPT}"), "name": h("n"), "title": h("t"), "description": h("d"), "size": 5 }] }),
+            json!({ "resources": [{ "uri": "crm://kept", "name": h("n"), "title": h("t"), "description": h("d"), "size": 5 }] }),
         ),
         (
             "resources/templates/list",
