@@ -71,6 +71,8 @@ pub struct Caller {
     pub acr: Option<Box<str>>,
     /// `kid` of the key that verified the token.
     pub key_id: Option<Box<str>>,
+    /// The claims as expressions see them; converted once.
+    pub(crate) expressed: crate::policy::Expressed,
     /// How the audit log names this caller; rendered once.
     pub(crate) fragment: std::sync::OnceLock<crate::audit::Fragment>,
 }

@@ -24,6 +24,16 @@ pub enum Ask {
     Message(Message),
 }
 
+impl Ask {
+    /// The message, if it is one.
+    pub(crate) const fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            Self::Close | Self::Listen => None,
+        }
+    }
+}
+
 /// A request whose handles are the caller's own. Only [`open`] makes one.
 #[derive(Debug)]
 pub struct Opened {

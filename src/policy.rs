@@ -21,6 +21,7 @@ mod scopes;
 mod selector;
 mod table;
 pub mod tools;
+mod when;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,13 +29,15 @@ use std::sync::Arc;
 use crate::mcp::SubjectKind;
 
 pub use self::args::{Args, Argument, Equals, Number, Scalar, Template, Word};
+pub(crate) use self::cases::Verdict;
 pub use self::context::{Annotations, Arguments, Context, Definition, Phase, Untrusted};
 pub use self::explain::{ConditionTrace, Explanation, RuleTrace};
 pub use self::load::{Loaded, Summary, load};
-pub(crate) use self::permit::{Asker, Kept};
+pub(crate) use self::permit::{Asker, Foreseen, Kept, foresee};
 pub use self::permit::{Denial, Permit, authorize};
 pub use self::rule::{Effect, Holds};
 pub use self::selector::Selector;
+pub(crate) use self::when::Expressed;
 
 /// The compiled rules of one server. The default has none and denies everything.
 #[derive(Debug, Default)]
@@ -50,6 +53,12 @@ pub struct Policy {
     /// For what no rule speaks of.
     on_deny: OnDeny,
     advertised: Box<[Box<str>]>,
+    /// Whether a rule looks at what clients say of themselves.
+    asks_untrusted: bool,
+    /// Whether a rule is in shadow.
+    has_shadow: bool,
+    /// Whether everything listed passes while every rule is in shadow.
+    baseline: bool,
 }
 
 impl Policy {
@@ -61,6 +70,16 @@ impl Policy {
     /// The smallest set of scopes an allow rule asks for; `scopes_supported` and the first challenge name it.
     pub fn scopes_advertised(&self) -> &[Box<str>] {
         &self.advertised
+    }
+
+    /// Whether a rule is in shadow, so that what it would do is to be recorded.
+    pub const fn has_shadow(&self) -> bool {
+        self.has_shadow
+    }
+
+    /// Whether a rule looks at what clients say of themselves, so that it must be put together.
+    pub const fn asks_untrusted(&self) -> bool {
+        self.asks_untrusted
     }
 
     /// How many rules there are.

@@ -14,6 +14,7 @@ use crate::cors::{self, Origin};
 use crate::mask::Direction;
 use crate::mcp::{self, Era, Head, Known, Revision};
 use crate::opened::{self, Ask, Opened};
+use crate::policy::Untrusted;
 use crate::policy::tools::{Refused, Tool};
 use crate::reject::Reject;
 use crate::reply::{self, Way};
@@ -137,20 +138,28 @@ async fn call(
     let session = opened::session_of(&snapshot.seals, &opened::binding(route, &caller), &head.headers, now);
     let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));
     let ask = ask(snapshot, route, negotiated, head, incoming, trail).await?;
+    let untrusted = route.policy.asks_untrusted().then(|| Arc::new(Untrusted::of(&head.headers, ask.message())));
     let opened = opened::open(&snapshot.seals, route, &head.headers, caller, session, ask, now)?;
     let opened = mask::restore(&route.masks, opened, now)?;
     trail.restored(&opened);
     let written = opened.written_subject();
     let ip = trail.peer.address.ip();
-    let context = policy::Context { ip: Some(ip), server: &route.name, ..policy::Context::at(now) };
+    let context = policy::Context {
+        ip: Some(ip),
+        server: &route.name,
+        untrusted: untrusted.as_deref(),
+        ..policy::Context::at(now)
+    };
     let tool = defined(worker, route, &opened, &context).await?;
     let context = policy::Context { definition: policy::Definition::of(tool.as_deref()), ..context };
-    let permit = policy::authorize(&route.policy, opened, &context)
-        .map_err(|denial| mask::as_written(denial, written.as_deref()))?;
+    let foreseen = policy::foresee(&route.policy, &opened, &context);
+    let decided = policy::authorize(&route.policy, opened, &context);
+    trail.shadow = foreseen.filter(|foreseen| foreseen.differs(&decided));
+    let permit = decided.map_err(|denial| mask::as_written(denial, written.as_deref()))?;
     let permit = permit.defined_by(&route.tools, tool.as_deref())?;
     let masked = mask::mask(&route.masks, &route.meta, permit, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
-    let way = Way::new(worker, snapshot, route, &masked, ip);
+    let way = Way::new(worker, snapshot, route, &masked, (ip, untrusted));
     let recorded = audit::decided(trail, masked).await?;
     let outbound = upstream::outbound(route, recorded);
     let answer = worker.pool.send(&route.upstream, outbound.into_request()).await?;

@@ -25,7 +25,7 @@ use crate::mcp::methods;
 use crate::mcp::session::{Capabilities, Session};
 use crate::mcp::{Access, Era, MessageShape, Revision, RpcId, SubjectKind};
 use crate::opened::{Ask, binding};
-use crate::policy::{Asker, Context, Kept};
+use crate::policy::{Asker, Context, Kept, Untrusted};
 use crate::proxy::Worker;
 use crate::reject::Reject;
 use crate::route::Route;
@@ -88,6 +88,8 @@ pub struct Way {
     pub(crate) arguments: Kept,
     /// The caller's address.
     ip: IpAddr,
+    /// What the client says of itself, where a rule asks.
+    untrusted: Option<Arc<Untrusted>>,
     /// What the caller said, where the answer depends on that.
     said: Option<Arc<Said>>,
     /// What the client can do, where it opens a session.
@@ -103,7 +105,7 @@ impl Way {
         snapshot: &Arc<Snapshot>,
         route: &Arc<Route>,
         masked: &Masked,
-        ip: IpAddr,
+        (ip, untrusted): (IpAddr, Option<Arc<Untrusted>>),
     ) -> Self {
         let mut way = Self {
             caller: masked.caller().clone(),
@@ -117,6 +119,7 @@ impl Way {
             subject: None,
             arguments: Kept::Lost,
             ip,
+            untrusted,
             said: masked.said().cloned(),
             capabilities: Capabilities::default(),
             worker: worker.clone(),
@@ -150,12 +153,17 @@ impl Way {
 
     /// The circumstances of a decision about what flows back now; of a call there are none.
     pub(crate) fn context(&self, now: Timestamp) -> Context<'_> {
-        Context { ip: Some(self.ip), server: &self.route.name, ..Context::at(now) }
+        Context {
+            ip: Some(self.ip),
+            server: &self.route.name,
+            untrusted: self.untrusted.as_deref(),
+            ..Context::at(now)
+        }
     }
 
     /// Asks the policy of the way there.
     pub(crate) fn asker<'a>(&'a self, context: &'a Context<'a>) -> Asker<'a> {
-        Asker { policy: &self.route.policy, caller: &self.caller, context }
+        Asker { policy: &self.route.policy, caller: &self.caller, context, enforced: false }
     }
 
     /// `portcullis_streams` counts by this.

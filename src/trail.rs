@@ -18,6 +18,7 @@ use crate::mask::{Findings, Masked};
 use crate::mcp::session::Session;
 use crate::mcp::{AdmitError, Era, Message, MessageShape, Revision, RpcId, SubjectKind, methods};
 use crate::opened::{Ask, Opened};
+use crate::policy;
 use crate::reject::{Asked, Reject, Status};
 use crate::route::Route;
 use crate::server::Peer;
@@ -92,6 +93,8 @@ pub struct Trail {
     pub(crate) caller: Option<Arc<Caller>>,
     pub(crate) call: Option<Call>,
     pub(crate) rule: Option<Arc<str>>,
+    /// What rules in shadow would have decided, where that is something else.
+    pub(crate) shadow: Option<policy::Foreseen>,
     pub(crate) session: Option<Session>,
     pub(crate) findings: Findings,
     sent: Option<Instant>,
@@ -175,6 +178,7 @@ impl Trail {
             caller: None,
             call: None,
             rule: None,
+            shadow: None,
             session: None,
             findings: Findings::default(),
             sent: None,

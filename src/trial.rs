@@ -78,7 +78,7 @@ pub(crate) struct Passed {
 impl<'a> Rules<'a> {
     /// One caller's questions to the policy.
     pub(crate) const fn asked_by(self, caller: &'a Caller, context: &'a Context<'a>) -> Asker<'a> {
-        Asker { policy: self.policy, caller, context }
+        Asker { policy: self.policy, caller, context, enforced: false }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Record<'a> {
     /// The same for all lines of one request.
     pub request_id: Uuid,
     pub decision: Option<Decision>,
+    /// Whether rules in shadow would have decided something else.
+    pub shadow: bool,
     /// Name in the configuration.
     pub server: Option<&'a str>,
     pub method: Option<&'a str>,
@@ -53,6 +55,7 @@ impl Record<'_> {
             time,
             request_id,
             decision: None,
+            shadow: false,
             server: None,
             method: None,
             target: None,
@@ -234,7 +237,7 @@ pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize)
     line.ids(record.request_id, record.event);
     if let Some(decision) = record.decision {
         line.word(",\"decision\":\"", decision.name());
-        line.raw(",\"shadow\":false");
+        line.raw(if record.shadow { ",\"shadow\":true" } else { ",\"shadow\":false" });
     }
     line.own(",\"server\":", record.server);
     line.foreign(",\"method\":", record.method);

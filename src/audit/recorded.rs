@@ -64,6 +64,7 @@ fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>
     let masked = findings(&trail.findings);
     let mut record = Record::new(event, trail.received, trail.request_id);
     record.decision = Some(decision);
+    record.shadow = trail.shadow.is_some();
     record.server = trail.route.as_deref().map(|route| &*route.name);
     record.method = call.and_then(|call| call.method.name());
     record.target = call.and_then(|call| call.subject.as_ref()).and_then(|(kind, name)| target(*kind, name));

@@ -82,6 +82,7 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
         issued: claims::moment(facts, "iat")?,
         authenticated: claims::moment(facts, "auth_time")?,
         acr: text(&["acr"])?,
+        expressed: crate::policy::Expressed::default(),
         fragment: std::sync::OnceLock::new(),
         key_id: facts.header.kid.clone(),
     })

@@ -32,6 +32,7 @@ impl Caller {
             authenticated: time("auth_time"),
             acr: text(&["acr"]),
             key_id: None,
+            expressed: crate::policy::Expressed::default(),
             fragment: std::sync::OnceLock::new(),
             claims,
         }

@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
+use http::HeaderMap;
+
 use super::tools::Tool;
 use crate::clock::Timestamp;
 use crate::json::Value;
+use crate::mcp::Message;
 
 /// The circumstances of one decision. The same rules are asked when a call is decided, when a list is filtered, and by the
 /// commands that explain, test and replay; only what stands here differs.
@@ -117,4 +120,22 @@ pub struct Untrusted {
     pub protocol_version: Option<Box<str>>,
     /// Headers rules may look at, by lower-case name.
     pub headers: Vec<(Box<str>, Box<str>)>,
+}
+
+/// Headers that say something of a client and are no credential.
+const HEADERS: [&str; 4] = ["accept-language", "origin", "referer", "user-agent"];
+
+impl Untrusted {
+    /// What a request says of its client.
+    pub(crate) fn of(headers: &HeaderMap, message: Option<&Message>) -> Self {
+        let info = message.and_then(Message::client_info);
+        let (name, version) = info.map(|(name, version)| (name.into(), version.into())).unzip();
+        let header = |name: &str| Some((name.into(), headers.get(name)?.to_str().ok()?.into()));
+        Self {
+            name,
+            version,
+            protocol_version: message.map(|message| message.revision().as_str().into()),
+            headers: HEADERS.iter().filter_map(|name| header(name)).collect(),
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::candidates::{Candidates, RuleIndex};
 use super::context::{Context, Phase};
 use super::glob::Room;
 use super::index::{Index, IndexBuilder};
-use super::rule::{Fit, Rule};
+use super::rule::Rule;
 use super::scopes::{self, Demand};
 use super::{Decision, ListMode, Operation, Policy, RefusedArgument};
 use crate::auth::{Caller, Scopes};
@@ -118,11 +118,16 @@ fn first<'a>(
     })
 }
 
+/// What stands for the rule that allows while every rule is in shadow.
+const BASELINE: &str = "baseline";
+
 /// What the rules come to, before it is put in words.
 enum Outcome<'a> {
     /// Scopes are all that is missing.
     Acquirable,
     Allowed(&'a Rule),
+    /// No rule is in force yet, and what is listed passes until then.
+    Baseline,
     Denied(&'a Rule),
     /// No rule speaks of it.
     Unlisted,
@@ -131,18 +136,27 @@ enum Outcome<'a> {
 impl Policy {
     /// Whether `caller` may do `operation` in these circumstances, and by which rule.
     pub fn decide(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Decision {
-        let ask = Ask { caller, operation, context };
-        match self.outcome(&ask) {
+        self.answer(&Ask { caller, operation, context, enforced: false })
+    }
+
+    /// What would be decided if every rule in shadow were enforced.
+    pub fn decide_enforced(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Decision {
+        self.answer(&Ask { caller, operation, context, enforced: true })
+    }
+
+    fn answer(&self, ask: &Ask<'_>) -> Decision {
+        match self.outcome(ask) {
+            Outcome::Baseline => Decision::Allow { rule: Arc::from(BASELINE) },
             Outcome::Allowed(rule) => Decision::Allow { rule: Arc::clone(&rule.id) },
-            Outcome::Acquirable => self.step_up(&ask),
+            Outcome::Acquirable => self.step_up(ask),
             Outcome::Denied(rule) => Decision::Deny {
                 rule: Some(Arc::clone(&rule.id)),
                 reason: rule.reason.clone(),
-                hidden: operation.kind.is_some_and(|kind| !self.lists(caller, kind, operation.name, context)),
+                hidden: ask.operation.kind.is_some_and(|kind| !self.shows(ask, kind)),
                 on_deny: rule.on_deny,
                 argument: None,
             },
-            Outcome::Unlisted => self.unlisted(&ask),
+            Outcome::Unlisted => self.unlisted(ask),
         }
     }
 
@@ -150,11 +164,18 @@ impl Policy {
     /// would be answered as [`ListMode`] says: the same code decides both.
     pub fn lists(&self, caller: &Caller, kind: SubjectKind, name: &str, context: &Context<'_>) -> bool {
         let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name };
-        let outcome = self.outcome(&Ask { caller, operation: &operation, context: &context.listing() });
+        self.shows(&Ask { caller, operation: &operation, context, enforced: false }, kind)
+    }
+
+    fn shows(&self, ask: &Ask<'_>, kind: SubjectKind) -> bool {
+        let operation = Operation { method: methods::use_of(kind), ..*ask.operation };
+        let outcome = self.outcome(&Ask { operation: &operation, context: &ask.context.listing(), ..*ask });
         match self.list {
-            ListMode::Acquirable => matches!(outcome, Outcome::Acquirable | Outcome::Allowed(_)),
+            ListMode::Acquirable => {
+                matches!(outcome, Outcome::Acquirable | Outcome::Allowed(_) | Outcome::Baseline)
+            }
             ListMode::All => !matches!(outcome, Outcome::Denied(_)),
-            ListMode::Allowed => matches!(outcome, Outcome::Allowed(_)),
+            ListMode::Allowed => matches!(outcome, Outcome::Allowed(_) | Outcome::Baseline),
         }
     }
 
@@ -168,9 +189,9 @@ impl Policy {
         context: &Context<'_>,
     ) -> Vec<(Arc<str>, Option<Arc<Args>>)> {
         let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name };
-        let ask = Ask { caller, operation: &operation, context: &context.listing() };
+        let ask = Ask { caller, operation: &operation, context: &context.listing(), enforced: false };
         let rules = self.listing(&operation).flat_map(|candidates| candidates.possible(&caller.scopes)).flatten();
-        let mut fitting: Vec<RuleIndex> = rules.copied().filter(|at| ask.fit(self.rule(*at)) == Fit::Full).collect();
+        let mut fitting: Vec<RuleIndex> = rules.copied().filter(|at| self.rule(*at).matches(&ask)).collect();
         fitting.sort_unstable();
         fitting.dedup();
         let args = |rule: &Rule| rule.conditions.as_ref().and_then(|conditions| conditions.args.clone());
@@ -181,30 +202,38 @@ impl Policy {
     pub(crate) fn could_call(&self, caller: &Caller, tool: &str, context: &Context<'_>) -> bool {
         let kind = SubjectKind::Tool;
         let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name: tool };
-        let ask = Ask { caller, operation: &operation, context: &context.listing() };
-        matches!(self.outcome(&ask), Outcome::Allowed(_))
+        let ask = Ask { caller, operation: &operation, context: &context.listing(), enforced: false };
+        matches!(self.outcome(&ask), Outcome::Allowed(_) | Outcome::Baseline)
     }
 
     fn outcome(&self, ask: &Ask<'_>) -> Outcome<'_> {
         if let Some(rule) = self.first_deny(ask) {
             return Outcome::Denied(rule);
         }
-        let fit = |at| ask.fit(self.rule(at));
-        if let Some(at) = first(self.listing(ask.operation), &ask.caller.scopes, |at| fit(at) == Fit::Full) {
+        if let Some(at) = first(self.listing(ask.operation), &ask.caller.scopes, |at| self.rule(at).matches(ask)) {
             return Outcome::Allowed(self.rule(at));
         }
         let mut rules = self.listing(ask.operation).flat_map(Candidates::all);
-        if rules.any(|at| self.rule(*at).step_up && fit(*at) == Fit::Short) {
+        if rules.any(|at| self.rule(*at).step_up && self.rule(*at).lacks_scopes(ask)) {
             Outcome::Acquirable
+        } else if self.is_baseline(ask) {
+            Outcome::Baseline
         } else {
             Outcome::Unlisted
         }
     }
 
+    /// Whether no rule is in force yet and what the upstream lists passes until then; methods are those of the table.
+    fn is_baseline(&self, ask: &Ask<'_>) -> bool {
+        self.baseline
+            && (ask.operation.kind.is_some() || methods::find(ask.operation.method).is_some())
+            && self.rules.iter().all(|rule| rule.is_suspended(ask))
+    }
+
     /// The first deny rule that matches: one that lists the subject, or one that lists only the method.
     fn first_deny(&self, ask: &Ask<'_>) -> Option<&Rule> {
         let (operation, scopes) = (ask.operation, &ask.caller.scopes);
-        let holds = |at| ask.fit(self.rule(at)) == Fit::Full;
+        let holds = |at| self.rule(at).matches(ask);
         let of_method = self.tables.of(None).first_deny(operation.method, scopes, holds);
         let of_subject =
             operation.kind.and_then(|kind| self.tables.of(Some(kind)).first_deny(operation.name, scopes, holds));
@@ -223,7 +252,7 @@ impl Policy {
             .listing(ask.operation)
             .flat_map(Candidates::all)
             .copied()
-            .filter(|at| self.rule(*at).step_up && ask.fit(self.rule(*at)) == Fit::Short)
+            .filter(|at| self.rule(*at).step_up && self.rule(*at).lacks_scopes(ask))
             .collect();
         short.sort_unstable();
         short.dedup();
@@ -238,9 +267,8 @@ impl Policy {
 
     /// The answer where no rule allows: to the caller, what is not in its list does not exist.
     fn unlisted(&self, ask: &Ask<'_>) -> Decision {
-        let Ask { caller, operation, context } = *ask;
-        let hidden = operation.kind.is_none_or(|kind| !self.lists(caller, kind, operation.name, context));
-        let argument = if hidden || context.phase == Phase::List { None } else { self.refused_argument(ask) };
+        let hidden = ask.operation.kind.is_none_or(|kind| !self.shows(ask, kind));
+        let argument = if hidden || ask.context.phase == Phase::List { None } else { self.refused_argument(ask) };
         Decision::Deny { rule: None, reason: None, hidden, on_deny: self.on_deny, argument }
     }
 
@@ -249,7 +277,7 @@ impl Policy {
         let rules = self.listing(ask.operation).flat_map(Candidates::all).copied();
         let refused = |at| {
             let rule = self.rule(at);
-            let unmet = rule.unmet_argument(ask.caller, ask.operation, ask.context)?;
+            let unmet = rule.unmet_argument(ask)?;
             Some((at, RefusedArgument { rule: Arc::clone(&rule.id), pointer: unmet.pointer, word: unmet.word }))
         };
         rules.filter_map(refused).min_by_key(|(at, _)| *at).map(|(_, argument)| Box::new(argument))
@@ -261,14 +289,11 @@ impl Policy {
 }
 
 /// One question to the rules.
-struct Ask<'a> {
-    caller: &'a Caller,
-    operation: &'a Operation<'a>,
-    context: &'a Context<'a>,
-}
-
-impl Ask<'_> {
-    fn fit(&self, rule: &Rule) -> Fit {
-        rule.fit(self.caller, self.operation, self.context)
-    }
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) operation: &'a Operation<'a>,
+    pub(super) context: &'a Context<'a>,
+    /// Whether rules in shadow count, to see what they would do.
+    pub(super) enforced: bool,
 }

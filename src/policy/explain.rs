@@ -34,8 +34,10 @@ pub struct RuleTrace {
     pub source: Arc<Source>,
     /// Where its header stands.
     pub span: Range<usize>,
-    /// Whether it takes part in the decision.
+    /// Whether everything it asks is met.
     pub matches: bool,
+    /// Whether it is in shadow, so that it has no effect.
+    pub shadow: bool,
     /// Every condition it has, in the order they are looked at.
     pub conditions: Vec<ConditionTrace>,
 }
@@ -108,6 +110,7 @@ impl Trace<'_> {
         conditions.extend(self.issuer());
         conditions.extend(self.scopes());
         conditions.extend(self.args());
+        conditions.extend(self.when());
         let satisfied = |condition: &ConditionTrace| condition.holds.satisfies(self.rule.effect, self.context.phase);
         RuleTrace {
             id: Arc::clone(&self.rule.id),
@@ -115,6 +118,7 @@ impl Trace<'_> {
             source: Arc::clone(&self.written.source),
             span: self.written.place.span.clone(),
             matches: conditions.iter().all(satisfied),
+            shadow: self.rule.shadow.is_some_and(|until| self.context.now < until),
             conditions,
         }
     }
@@ -192,6 +196,16 @@ impl Trace<'_> {
             self.condition("scopes_any", found.is_some(), detail)
         });
         all.into_iter().chain(any)
+    }
+
+    fn when(&self) -> Option<ConditionTrace> {
+        let when = self.rule.conditions.as_ref()?.when.as_ref()?;
+        Some(match when.explain(self.caller, self.operation, self.context) {
+            Ok(holds) => self.condition("when", holds, if holds { "true" } else { "false" }.into()),
+            Err(why) => {
+                ConditionTrace { key: "when", holds: Holds::Unknown, detail: why, span: self.written.span("when") }
+            }
+        })
     }
 
     fn args(&self) -> Option<ConditionTrace> {

@@ -25,7 +25,13 @@ const FILE_ROWS: &[Row] = &[
 
 const POLICY_ROWS: &[Row] = &[
     ("name", text, "A name for people."),
-    ("mode", || words(&["enforce"], "enforce"), "Whether rules take effect."),
+    (
+        "mode",
+        || words(&["enforce", "shadow"], "enforce"),
+        "Whether rules take effect, or only record what they would do.",
+    ),
+    ("shadow_until", || json!({ "type": "string" }), "When rules in shadow come into force."),
+    ("baseline", || json!({ "enum": ["allow_listed"] }), "What passes while every rule of the server is in shadow."),
     (
         "list",
         || words(&["acquirable", "allowed", "all"], "acquirable"),
@@ -48,7 +54,17 @@ const RULE_ROWS: &[Row] = &[
     ("step_up", || flag(true), "Whether a caller may be asked for wider scopes because of this rule."),
     ("on_deny", on_deny, "How this deny rule answers where it does not hide the tool."),
     ("reason", || json!({ "type": "string", "minLength": 1, "maxLength": 500 }), "Your words in a denial."),
-    ("mode", || words(&["enforce"], "enforce"), "Whether the rule takes effect."),
+    (
+        "args",
+        any_object,
+        "What arguments must be, by name, dotted path or JSON Pointer; `additional = true` lets others pass.",
+    ),
+    ("when", || json!({ "type": "string", "minLength": 1, "maxLength": 4096 }), "A CEL expression that must be true."),
+    (
+        "mode",
+        || words(&["enforce", "shadow"], "enforce"),
+        "Whether the rule takes effect, or only records what it would do.",
+    ),
 ];
 
 const MASK_ROWS: &[Row] = &[

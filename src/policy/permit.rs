@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::cases::Verdict;
 use super::tools::{Tool, Tools};
 use super::{Arguments, Context, Decision, OnDeny, Operation, Policy, RefusedArgument};
 use crate::auth::Caller;
@@ -132,7 +133,7 @@ impl Denial {
 ///
 /// `context` says what is known beside the request; its arguments are taken from the request itself.
 pub fn authorize(policy: &Policy, mut opened: Opened, context: &Context<'_>) -> Result<Permit, Denial> {
-    let asker = Asker { policy, caller: &opened.caller, context };
+    let asker = Asker { policy, caller: &opened.caller, context, enforced: false };
     let rule = match &opened.ask {
         // A session of its own is all a stream or an ending needs: what flows on the stream is decided message by message.
         Ask::Close => None,
@@ -155,6 +156,41 @@ pub fn authorize(policy: &Policy, mut opened: Opened, context: &Context<'_>) -> 
     Ok(Permit { opened, rule })
 }
 
+/// What would be decided of a message if every rule in shadow were enforced; `None` where no rule is in shadow.
+pub(crate) fn foresee(policy: &Policy, opened: &Opened, context: &Context<'_>) -> Option<Foreseen> {
+    let message = opened.ask.message().filter(|message| message.method().is_some() && policy.has_shadow())?;
+    let asker = Asker { policy, caller: &opened.caller, context, enforced: true };
+    Some(match asker.message(message) {
+        Ok(rule) => Foreseen { verdict: Verdict::Allow, rule },
+        Err(denial) => {
+            let step_up = matches!(denial, Denial::StepUp { .. });
+            let verdict = if step_up { Verdict::StepUp } else { Verdict::Deny };
+            Foreseen { verdict, rule: denial.rule().cloned() }
+        }
+    })
+}
+
+/// What rules in shadow would make of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Foreseen {
+    /// What they would decide.
+    pub(crate) verdict: Verdict,
+    /// The rule that would.
+    pub(crate) rule: Option<Arc<str>>,
+}
+
+impl Foreseen {
+    /// Whether what was decided is something else.
+    pub(crate) fn differs(&self, decided: &Result<Permit, Denial>) -> bool {
+        let decided = match decided {
+            Ok(_) => Verdict::Allow,
+            Err(Denial::StepUp { .. }) => Verdict::StepUp,
+            Err(Denial::Hidden { .. } | Denial::Refused { .. }) => Verdict::Deny,
+        };
+        self.verdict != decided
+    }
+}
+
 fn subscriptions<'m>(message: &'m Message, list: &str, keeps: impl Fn(&str) -> bool) -> Vec<(Value<'m>, bool)> {
     let items = message.params().and_then(|params| params.get("notifications")?.get(list));
     items.iter().flat_map(Value::items).map(|item| (item, item.as_str().is_some_and(|name| keeps(&name)))).collect()
@@ -166,6 +202,8 @@ pub(crate) struct Asker<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) caller: &'a Caller,
     pub(crate) context: &'a Context<'a>,
+    /// Whether to ask what would be decided if rules in shadow were enforced.
+    pub(crate) enforced: bool,
 }
 
 impl Asker<'_> {
@@ -220,7 +258,13 @@ impl Asker<'_> {
 
     fn decide(&self, operation: Operation<'_>, arguments: Arguments<'_>) -> Result<Option<Arc<str>>, Denial> {
         let shown = if operation.kind.is_some() { operation.name } else { operation.method };
-        match self.policy.decide(self.caller, &operation, &Context { arguments, ..*self.context }) {
+        let context = Context { arguments, ..*self.context };
+        let decision = if self.enforced {
+            self.policy.decide_enforced(self.caller, &operation, &context)
+        } else {
+            self.policy.decide(self.caller, &operation, &context)
+        };
+        match decision {
             Decision::Allow { rule } => Ok(Some(rule)),
             Decision::Deny { hidden: true, rule, .. } => Err(Denial::Hidden { name: shown.into(), rule }),
             Decision::Deny { rule, reason, on_deny, argument, .. } => {

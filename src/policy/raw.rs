@@ -13,6 +13,7 @@ use super::cases::Case;
 use super::rule::Effect;
 use super::table::{Keys, Report, Table, Text, Words};
 use super::{ListMode, OnDeny};
+use crate::clock::Timestamp;
 use crate::config::{Problem, Source};
 use crate::mcp::SubjectKind;
 pub(super) use mask::{Action, EXCEPT, GRANT, MASK, Mask};
@@ -25,8 +26,8 @@ pub(super) const FILE: Keys = Keys {
 
 pub(super) const POLICY: Keys = Keys {
     table: "`[policy]`",
-    known: &["name", "mode", "list", "on_deny"],
-    later: &["baseline", "shadow_until", "lint", "on_drift", "schema"],
+    known: &["name", "mode", "shadow_until", "baseline", "list", "on_deny"],
+    later: &["lint", "on_drift", "schema"],
 };
 
 pub(super) const RULE: Keys = Keys {
@@ -47,6 +48,7 @@ pub(super) const RULE: Keys = Keys {
         "reason",
         "mode",
         "args",
+        "when",
     ],
     later: &[
         "anonymous",
@@ -59,11 +61,33 @@ pub(super) const RULE: Keys = Keys {
         "shadow_until",
         "timeout",
         "unmask",
-        "when",
     ],
 };
 
-const MODE: Words<()> = Words { known: &[("enforce", ())], later: &["shadow"] };
+const MODE: Words<Mode> = Words { known: &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)], later: &[] };
+
+const BASELINE: Words<()> = Words { known: &[("allow_listed", ())], later: &[] };
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Rules take effect.
+    Enforce,
+    /// What they would do is recorded and not done.
+    Shadow,
+}
+
+/// `[policy]`.
+#[derive(Default)]
+pub(super) struct Settings {
+    pub(super) list: Option<ListMode>,
+    pub(super) on_deny: Option<OnDeny>,
+    pub(super) mode: Option<Mode>,
+    /// Until when rules in shadow stay there.
+    pub(super) shadow_until: Option<Timestamp>,
+    /// Where `baseline` stands, if it is there.
+    pub(super) baseline: Option<Range<usize>>,
+}
 
 const LIST: Words<ListMode> = Words {
     known: &[("acquirable", ListMode::Acquirable), ("allowed", ListMode::Allowed), ("all", ListMode::All)],
@@ -80,8 +104,7 @@ const EFFECT: Words<Effect> = Words { known: &[("allow", Effect::Allow), ("deny"
 /// One file.
 pub(super) struct File {
     pub(super) source: Arc<Source>,
-    pub(super) list: Option<ListMode>,
-    pub(super) on_deny: Option<OnDeny>,
+    pub(super) settings: Settings,
     /// Broader scope and what it implies.
     pub(super) scopes: Vec<(Text, Vec<Text>)>,
     pub(super) rules: Vec<Rule>,
@@ -104,6 +127,8 @@ pub(super) struct Rule {
     pub(super) on_deny: Option<OnDeny>,
     pub(super) reason: Option<Text>,
     pub(super) args: Option<Arc<Args>>,
+    pub(super) when: Option<Text>,
+    pub(super) mode: Option<Mode>,
     /// Where the table and what in it stand.
     pub(super) place: Place,
 }
@@ -129,20 +154,26 @@ impl File {
         }
         let root = Table::root(source, &root);
         root.check(&FILE, report);
-        let (list, on_deny) = policy(&root, report);
+        let settings = settings(&root, report);
         let rules = root.tables("rule", report).iter().filter_map(|table| Rule::read(table, report)).collect();
         let masks = root.tables("mask", report).iter().filter_map(|table| Mask::read(table, report)).collect();
         let tests = root.tables("test", report).iter().filter_map(|table| Case::read(table, report)).collect();
-        Some(Self { source: Arc::clone(source), list, on_deny, scopes: scopes(&root, report), rules, masks, tests })
+        Some(Self { source: Arc::clone(source), settings, scopes: scopes(&root, report), rules, masks, tests })
     }
 }
 
-fn policy(root: &Table<'_>, report: &mut Report<'_>) -> (Option<ListMode>, Option<OnDeny>) {
-    let Some(table) = root.table("policy", report) else { return (None, None) };
+fn settings(root: &Table<'_>, report: &mut Report<'_>) -> Settings {
+    let Some(table) = root.table("policy", report) else { return Settings::default() };
     table.check(&POLICY, report);
     table.text("name", report);
-    table.word("mode", &MODE, report);
-    (table.word("list", &LIST, report), table.word("on_deny", &ON_DENY, report))
+    let baseline = table.word("baseline", &BASELINE, report).and_then(|()| table.key_span("baseline"));
+    Settings {
+        list: table.word("list", &LIST, report),
+        on_deny: table.word("on_deny", &ON_DENY, report),
+        mode: table.word("mode", &MODE, report),
+        shadow_until: if table.has("shadow_until") { table.moment("shadow_until", report) } else { None },
+        baseline,
+    }
 }
 
 fn scopes(root: &Table<'_>, report: &mut Report<'_>) -> Vec<(Text, Vec<Text>)> {
@@ -159,7 +190,7 @@ fn scopes(root: &Table<'_>, report: &mut Report<'_>) -> Vec<(Text, Vec<Text>)> {
 impl Rule {
     fn read(table: &Table<'_>, report: &mut Report<'_>) -> Option<Self> {
         table.check(&RULE, report);
-        table.word("mode", &MODE, report);
+        let mode = table.word("mode", &MODE, report);
         let id = id(table, "rule", report);
         let effect = if table.has("effect") { table.word("effect", &EFFECT, report) } else { Some(Effect::Allow) };
         let subjects: Vec<(SubjectKind, Vec<Text>)> = [
@@ -177,6 +208,7 @@ impl Rule {
         let step_up = table.flag("step_up", report);
         let on_deny = table.word("on_deny", &ON_DENY, report);
         let reason = table.text("reason", report);
+        let when = table.text("when", report);
         let args = table.table("args", report).map(|args| args::read(&args, effect.unwrap_or(Effect::Allow), report));
         if !["tools", "resources", "resource_templates", "prompts", "methods"].iter().any(|key| table.has(key)) {
             let problem = table.problem("a rule must say what it is about", "lists nothing");
@@ -198,6 +230,8 @@ impl Rule {
             issuers,
             on_deny,
             reason,
+            mode,
+            when,
             args: match args {
                 Some(args) => Some(Arc::new(args?)),
                 None => None,

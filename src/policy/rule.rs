@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use super::OnDeny;
 use super::args::{Args, Unmet};
-use super::context::{Context, Phase};
+use super::context::Phase;
+use super::decide::Ask;
 use super::glob::{Pattern, Room};
 use super::scopes::Demand;
-use super::{OnDeny, Operation};
+use super::when::When;
 use crate::auth::Caller;
+use crate::clock::Timestamp;
 
 /// What a matching rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// It lets pass.
     Allow,
@@ -46,6 +49,8 @@ impl Holds {
 pub(super) struct Rule {
     pub(super) id: Arc<str>,
     pub(super) effect: Effect,
+    /// Until when it is in shadow, if it is: it denies nothing and grants nothing, and what it would do is recorded.
+    pub(super) shadow: Option<Timestamp>,
     /// Empty holds for every method.
     pub(super) methods: Methods,
     /// Names of issuers; empty holds for every one.
@@ -63,36 +68,31 @@ pub(super) struct Rule {
 #[derive(Debug, Default)]
 pub(super) struct Conditions {
     pub(super) args: Option<Arc<Args>>,
-}
-
-/// How far a caller's operation on a name the rule lists fits the rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fit {
-    /// In everything.
-    Full,
-    /// Not.
-    None,
-    /// In everything but the scopes.
-    Short,
+    pub(super) when: Option<Arc<When>>,
 }
 
 impl Rule {
-    /// How far it fits, the name aside.
-    pub(super) fn fit(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Fit {
-        let fit = if !self.is_of_issuer(caller) || !self.methods.hold(operation.method) {
-            return Fit::None;
-        } else if self.demand.is_met(&caller.scopes) {
-            Fit::Full
-        } else {
-            Fit::Short
-        };
-        match &self.conditions {
-            // A deny rule that misses scopes denies nothing, whatever else it asks.
-            Some(conditions) if fit == Fit::Full || self.effect == Effect::Allow => {
-                if conditions.hold(caller, context, self.effect) { fit } else { Fit::None }
-            }
-            _ => fit,
-        }
+    /// Whether it fits in everything, the name aside.
+    pub(super) fn matches(&self, ask: &Ask<'_>) -> bool {
+        self.is_about(ask) && self.demand.is_met(&ask.caller.scopes) && self.conditions_hold(ask)
+    }
+
+    /// Whether it fits in everything but the scopes, the name aside.
+    pub(super) fn lacks_scopes(&self, ask: &Ask<'_>) -> bool {
+        self.is_about(ask) && !self.demand.is_met(&ask.caller.scopes) && self.conditions_hold(ask)
+    }
+
+    fn is_about(&self, ask: &Ask<'_>) -> bool {
+        !self.is_suspended(ask) && self.is_of_issuer(ask.caller) && self.methods.hold(ask.operation.method)
+    }
+
+    /// Whether it has no effect on this question.
+    pub(super) fn is_suspended(&self, ask: &Ask<'_>) -> bool {
+        !ask.enforced && self.shadow.is_some_and(|until| ask.context.now < until)
+    }
+
+    fn conditions_hold(&self, ask: &Ask<'_>) -> bool {
+        self.conditions.as_ref().is_none_or(|conditions| conditions.hold(ask, self.effect))
     }
 
     pub(super) fn is_of_issuer(&self, caller: &Caller) -> bool {
@@ -100,24 +100,33 @@ impl Rule {
     }
 
     /// What keeps the call's arguments from fitting, if they are all that keeps the rule from matching.
-    pub(super) fn unmet_argument(
-        &self,
-        caller: &Caller,
-        operation: &Operation<'_>,
-        context: &Context<'_>,
-    ) -> Option<Unmet> {
-        let args = self.conditions.as_ref()?.args.as_ref()?;
-        let fits =
-            self.is_of_issuer(caller) && self.methods.hold(operation.method) && self.demand.is_met(&caller.scopes);
-        if fits { args.check(context, &caller.claims, self.effect == Effect::Allow).err() } else { None }
+    pub(super) fn unmet_argument(&self, ask: &Ask<'_>) -> Option<Unmet> {
+        let conditions = self.conditions.as_ref()?;
+        let unmet = conditions.unmet_argument(ask, self.effect)?;
+        let otherwise =
+            self.is_about(ask) && self.demand.is_met(&ask.caller.scopes) && conditions.when_holds(ask, self.effect);
+        otherwise.then_some(unmet)
     }
 }
 
 impl Conditions {
-    fn hold(&self, caller: &Caller, context: &Context<'_>, effect: Effect) -> bool {
-        let args =
-            self.args.as_ref().map_or(Ok(()), |args| args.check(context, &caller.claims, effect == Effect::Allow));
-        args.err().map_or(Holds::Yes, |unmet| unmet.holds).satisfies(effect, context.phase)
+    fn hold(&self, ask: &Ask<'_>, effect: Effect) -> bool {
+        let args = self.unmet_argument(ask, effect).map_or(Holds::Yes, |unmet| unmet.holds);
+        args.satisfies(effect, ask.context.phase) && self.when_holds(ask, effect)
+    }
+
+    fn unmet_argument(&self, ask: &Ask<'_>, effect: Effect) -> Option<Unmet> {
+        self.args.as_ref()?.check(ask.context, &ask.caller.claims, effect == Effect::Allow).err()
+    }
+
+    /// Whether the expression looks at that variable.
+    pub(super) fn look_at(&self, variable: &str) -> bool {
+        self.when.as_ref().is_some_and(|when| when.looks_at(variable))
+    }
+
+    fn when_holds(&self, ask: &Ask<'_>, effect: Effect) -> bool {
+        let holds = |when: &Arc<When>| when.holds(ask.caller, ask.operation, ask.context);
+        self.when.as_ref().is_none_or(|when| holds(when).satisfies(effect, ask.context.phase))
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use serde_json::{Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::clock::Timestamp;
 use crate::config::suggest::{closest, list};
 use crate::config::{Problem, Problems, Source};
 
@@ -234,6 +236,23 @@ impl<'a> Table<'a> {
     pub(super) fn inner(&self, value: &'a Spanned<DeValue<'a>>) -> Option<Self> {
         let DeValue::Table(entries) = value.get_ref() else { return None };
         Some(Self { source: self.source, span: value.span(), entries })
+    }
+
+    /// The moment of that key, in UTC.
+    pub(super) fn moment(&self, key: &'static str, report: &mut Report<'_>) -> Option<Timestamp> {
+        let value = self.entries.get(key)?;
+        let text = match value.get_ref() {
+            DeValue::Datetime(moment) => moment.to_string(),
+            DeValue::String(text) => text.to_string(),
+            _ => String::new(),
+        };
+        let time = humantime::parse_rfc3339(&text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        if let Some(time) = time {
+            return Some(Timestamp::from_unix_seconds(0).plus(time));
+        }
+        let problem = Problem::error(self.source, value.span(), format!("`{key}` is not a date and time in UTC"), "");
+        report.error(problem.help(format!("write `{key} = 2026-01-05T19:30:00Z`")));
+        None
     }
 
     /// Where that key stands.

@@ -1,7 +1,9 @@
 mod args;
 mod explain;
 mod properties;
+mod shadow;
 mod stages;
+mod when;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ pub(crate) fn caller(scopes: &str) -> Caller {
 
 fn caller_of(issuer: &str, scopes: &str) -> Caller {
     Caller {
+        expressed: crate::policy::Expressed::default(),
         fragment: std::sync::OnceLock::new(),
         issuer: "https://login.example.com".into(),
         issuer_name: issuer.into(),

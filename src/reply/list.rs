@@ -52,7 +52,7 @@ mod tests {
             let document = Document::parse(before.into(), &Limits::ANSWER).unwrap();
             let mut splice = Splice::new();
             let (caller, context) = (caller(""), Context::at(Timestamp::now()));
-            let asker = Asker { policy: &policy, caller: &caller, context: &context };
+            let asker = Asker { policy: &policy, caller: &caller, context: &context, enforced: false };
             filter(&asker, &Tools::default(), &list, document.root(), &mut splice);
             assert_eq!(splice.apply(document.bytes()), after, "{before}");
         }

@@ -2,7 +2,7 @@
 
 use super::metrics::{Decided, ErrorType, MaskLabels, Target};
 use crate::mcp::SubjectKind;
-use crate::policy::Denial;
+use crate::policy::{Denial, Verdict};
 use crate::reject::Reject;
 use crate::trail::{CalledMethod, Ending, Trail};
 use crate::upstream::UpstreamError;
@@ -38,6 +38,16 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
     }
     if let Some(decided) = decided(trail, reject) {
         recorder.decision(trail.rule.as_ref(), decided);
+    }
+    if let Some(shadow) = &trail.shadow {
+        let decided = match shadow.verdict {
+            Verdict::Allow => None,
+            Verdict::Deny => Some(Decided::ShadowDeny),
+            Verdict::StepUp => Some(Decided::ShadowStepUp),
+        };
+        if let Some(decided) = decided {
+            recorder.decision(shadow.rule.as_ref(), decided);
+        }
     }
     if let (Some(call), CalledMethod::Listed(method), Some(revision)) =
         (&trail.call, method(trail), trail.call.as_ref().and_then(|call| call.revision))

@@ -1,7 +1,6 @@
 //! A `[[test]]` table as a [`Case`], or everything that is wrong with it.
 
 use std::ops::Range;
-use std::time::UNIX_EPOCH;
 
 use serde_json::{Map, Value, json};
 use toml::Spanned;
@@ -9,7 +8,6 @@ use toml::de::DeValue;
 
 use super::super::table::{Keys, Report, Table, Text, Words, json_of};
 use super::{At, Case, Expect, NOON, Verdict};
-use crate::clock::Timestamp;
 use crate::config::Problem;
 use crate::mcp::{Access, SubjectKind, compose, methods};
 use crate::trial::Call;
@@ -59,7 +57,7 @@ impl Case {
         let name = table.text("name", report);
         let claims = claims(table, report);
         let issuer = table.text("issuer", report).map(plain);
-        let now = if table.has("now") { moment(table, report) } else { Some(NOON) };
+        let now = if table.has("now") { table.moment("now", report) } else { Some(NOON) };
         let call = call(table, report);
         let result = call.as_ref().and_then(|call| result(table, call, report));
         let expect = expect(table, call.as_ref(), report);
@@ -108,22 +106,6 @@ fn claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Map<String, Valu
         return None;
     }
     Some(claims)
-}
-
-fn moment(table: &Table<'_>, report: &mut Report<'_>) -> Option<Timestamp> {
-    let value = table.value("now")?;
-    let text = match value.get_ref() {
-        DeValue::Datetime(moment) => moment.to_string(),
-        DeValue::String(text) => text.to_string(),
-        _ => String::new(),
-    };
-    let time = humantime::parse_rfc3339(&text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    if let Some(time) = time {
-        return Some(Timestamp::from_unix_seconds(0).plus(time));
-    }
-    let problem = Problem::error(table.source, value.span(), "`now` is not a date and time in UTC", "");
-    report.error(problem.help("write `now = 2026-01-05T19:30:00Z`"));
-    None
 }
 
 fn call(table: &Table<'_>, report: &mut Report<'_>) -> Option<Call> {

@@ -7,11 +7,14 @@ use super::super::candidates::RuleIndex;
 use super::super::decide::{TableBuilder, Tables};
 use super::super::explain::Written;
 use super::super::glob::{Pattern, Separator};
-use super::super::raw::{self, File};
+use super::super::raw::{self, File, Mode};
 use super::super::rule::{Conditions, Effect, Methods, Rule};
 use super::super::scopes::{Demand, Hierarchy, OFFLINE_ACCESS, Required};
 use super::super::table::{Report, Text, advice};
+use super::super::when::When;
+use super::expressions::Expressions;
 use super::{Loaded, unique};
+use crate::clock::Timestamp;
 use crate::config::{Problem, Source};
 use crate::mcp::SubjectKind;
 
@@ -39,21 +42,28 @@ impl Issued {
 /// The rules of all files, in order, as one policy.
 pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<Issued>) {
     let mut compiler = Compiler { hierarchy: hierarchy(files, report), ..Compiler::default() };
+    let expressions = Expressions::compile(files);
     for file in files {
         for rule in &file.rules {
-            compiler.rule(rule, file, report);
+            let when = expressions.of(rule, &file.source, report);
+            compiler.rule(rule, when, file, report);
         }
     }
     let advertised = advertised(&compiler.rules);
     let demands: Vec<&Demand> = compiler.rules.iter().map(|rule| &rule.demand).collect();
     let tables = compiler.tables.map(|table| table.build(&demands));
+    let untrusted = |rule: &Rule| rule.conditions.as_ref().is_some_and(|asked| asked.look_at("untrusted"));
+    let asks_untrusted = compiler.rules.iter().any(untrusted);
     let policy = Policy {
+        asks_untrusted,
+        has_shadow: compiler.rules.iter().any(|rule| rule.shadow.is_some()),
+        baseline: baseline(files, &compiler.rules, report),
         rules: compiler.rules.into(),
         written: compiler.written.into(),
         tables,
         methods: compiler.methods,
-        list: files.iter().filter_map(|file| file.list).max().unwrap_or_default(),
-        on_deny: files.iter().find_map(|file| file.on_deny).unwrap_or_default(),
+        list: files.iter().filter_map(|file| file.settings.list).max().unwrap_or_default(),
+        on_deny: files.iter().find_map(|file| file.settings.on_deny).unwrap_or_default(),
         advertised,
     };
     (policy, compiler.issued)
@@ -111,7 +121,7 @@ struct Compiler {
 }
 
 impl Compiler {
-    fn rule(&mut self, raw: &raw::Rule, file: &File, report: &mut Report<'_>) {
+    fn rule(&mut self, raw: &raw::Rule, when: Option<Arc<When>>, file: &File, report: &mut Report<'_>) {
         let source = &file.source;
         let id = unique(&mut self.ids, &raw.id, "rule", source, report);
         let methods = patterns(&raw.methods, Separator::None, source, report);
@@ -142,12 +152,13 @@ impl Compiler {
         let rule = Rule {
             id,
             effect: raw.effect,
-            conditions: conditions(raw),
+            shadow: shadow(raw, file),
+            conditions: conditions(raw, when),
             methods: Methods { exact: methods.into(), folded },
             issuers: raw.issuers.iter().map(|name| name.get_ref().as_str().into()).collect(),
             demand: self.demand(raw, source, report),
             step_up: raw.step_up,
-            on_deny: raw.on_deny.or(file.on_deny).unwrap_or_default(),
+            on_deny: raw.on_deny.or(file.settings.on_deny).unwrap_or_default(),
             reason: reason(raw, source, report),
         };
         self.rules.push(rule);
@@ -177,10 +188,45 @@ impl Compiler {
     }
 }
 
+/// Until when the rule is in shadow, if it is.
+fn shadow(raw: &raw::Rule, file: &File) -> Option<Timestamp> {
+    let mode = raw.mode.or(file.settings.mode).unwrap_or(Mode::Enforce);
+    (mode == Mode::Shadow).then(|| file.settings.shadow_until.unwrap_or(Timestamp::NEVER))
+}
+
+/// Whether everything listed passes while every rule is in shadow. Without rules in force everything would be denied, which
+/// is what somebody who tries rules out means least; so it must be said, and for how long.
+fn baseline(files: &[File], rules: &[Rule], report: &mut Report<'_>) -> bool {
+    let mut written = files.iter().filter_map(|file| Some((file, file.settings.baseline.clone()?))).peekable();
+    let all = !rules.is_empty() && rules.iter().all(|rule| rule.shadow.is_some());
+    let limited = rules.iter().all(|rule| rule.shadow != Some(Timestamp::NEVER));
+    let Some((file, span)) = written.peek().cloned() else {
+        if let Some(file) = files.first().filter(|_| all) {
+            let message = "every rule is in shadow, so that nothing would be allowed";
+            let problem = Problem::error(&file.source, 0..0, message, "");
+            report.error(problem.help(
+                "write `baseline = \"allow_listed\"` and `shadow_until = 2026-01-05T00:00:00Z` under `[policy]`, or enforce a rule",
+            ));
+        }
+        return false;
+    };
+    if !all {
+        let message = "`baseline` is for a server whose every rule is in shadow";
+        let problem = Problem::error(&file.source, span, message, "a rule is enforced");
+        report.error(problem.help("take it out: what no enforced rule allows is denied"));
+    } else if !limited {
+        let problem = Problem::error(&file.source, span, "`baseline` needs an end", "");
+        report.error(
+            problem.help("add `shadow_until = 2026-01-05T00:00:00Z` to every file; from then on rules are enforced"),
+        );
+    }
+    all && limited
+}
+
 /// What the rule asks besides names, issuers and scopes, if anything.
-fn conditions(raw: &raw::Rule) -> Option<Box<Conditions>> {
+fn conditions(raw: &raw::Rule, when: Option<Arc<When>>) -> Option<Box<Conditions>> {
     let args = raw.args.clone();
-    args.is_some().then(|| Box::new(Conditions { args }))
+    (args.is_some() || when.is_some()).then(|| Box::new(Conditions { args, when }))
 }
 
 fn add(table: &mut TableBuilder, patterns: &[Pattern], effect: Effect, at: RuleIndex) {

@@ -30,16 +30,12 @@ const REFUSED: &[(&str, &[&str])] = &[
     ),
     ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\neffect = \"Deny\"", &["did you mean `deny`?"]),
     (
-        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\nwhen = \"true\"",
-        &["0.toml:4:1", "`when` is not supported by this version", "take it out"],
-    ),
-    (
         "[[rule]]\nid = \"a\"\ntools = [\"x\"]\n[rule.args]\nowner = 1",
         &["0.toml:5:9", "what must `owner` be?", "write `owner = { equals"],
     ),
     (
         "[[rule]]\nid = \"a\"\ntools = [\"x\"]\nmode = \"shadow\"",
-        &["0.toml:4:8", "`mode = \"shadow\"` is not supported by this version"],
+        &["every rule is in shadow", "baseline = \"allow_listed\"", "shadow_until"],
     ),
     ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\nstep_up = \"no\"", &["`step_up` must be `true` or `false`"]),
     (
@@ -61,7 +57,17 @@ const REFUSED: &[(&str, &[&str])] = &[
         "[[rule]]\nid = \"a\"\ntools = [\"x\"]\n[[rule]]\nid = \"a\"\ntools = [\"y\"]",
         &["0.toml:5:6", "the rule `a` is there twice", "the first is at 0.toml:2"],
     ),
-    ("[policy]\nmode = \"shadow\"", &["0.toml:2:8", "`mode = \"shadow\"` is not supported by this version"]),
+    ("[policy]\nmode = \"shadows\"", &["0.toml:2:8", "did you mean `shadow`?"]),
+    ("[policy]\nshadow_until = \"tomorrow\"", &["0.toml:2:16", "not a date and time in UTC"]),
+    ("[policy]\nbaseline = \"allow_all\"", &["0.toml:2:12", "known are `allow_listed`"]),
+    (
+        "[policy]\nmode = \"shadow\"\nbaseline = \"allow_listed\"\n[[rule]]\nid = \"a\"\ntools = [\"x\"]",
+        &["0.toml:3:1", "`baseline` needs an end", "shadow_until"],
+    ),
+    (
+        "[policy]\nmode = \"shadow\"\nbaseline = \"allow_listed\"\nshadow_until = 2026-02-01T00:00:00Z\n[[rule]]\nid = \"a\"\ntools = [\"x\"]\nmode = \"enforce\"",
+        &["0.toml:3:1", "every rule is in shadow", "take it out"],
+    ),
     (
         "[policy]\nlist = \"everything\"",
         &["`list` cannot be `everything`", "known are `acquirable`, `allowed` and `all`"],
@@ -220,7 +226,7 @@ fn refuses(text: &str, expected: &[&str]) {
 
 #[test]
 fn finds_everything_wrong_at_once() {
-    let first = "[policy]\nmode = \"shadow\"\n[[rule]]\nid = \"a\"\ntool = [\"x\"]\n[[rule]]\nid = \"b\"\ntools = [\"[\"]\nwhen = \"x\"\n";
+    let first = "[policy]\nmode = \"shadows\"\n[[rule]]\nid = \"a\"\ntool = [\"x\"]\n[[rule]]\nid = \"b\"\ntools = [\"[\"]\nwhen = \"x\"\n";
     let second = "[[rule]]\nid = \"b\"\ntools = [\"x\"]\n[[mask]]\non = [\"result\"]\nentities = [\"X\"]\n[oops]\n";
     let mut problems = Problems::new();
     let loaded = from_texts(&[first, second], &mut problems);
@@ -229,7 +235,7 @@ fn finds_everything_wrong_at_once() {
         "0.toml:2:8",
         "unknown key `tool`",
         "0.toml:8:11",
-        "`when` is not",
+        "there is no `x`",
         "the rule `b` is there twice",
         "a mask needs an `id`",
         "unknown key `oops`",

@@ -1,0 +1,113 @@
+//! A rule's `when`: an expression of CEL, the Common Expression Language, compiled once and bounded in what it may cost.
+//!
+//! What cannot be told is unknown: an expression that errs, a value beyond the caps, arguments before there is a call.
+
+mod compile;
+mod cost;
+mod flaw;
+mod inputs;
+mod names;
+mod values;
+mod walk;
+
+use std::sync::Arc;
+
+use cel::common::ast::IdedExpr;
+use cel::common::types::CelBool;
+use cel::{Env, ExecutionError, Value};
+
+pub(super) use self::compile::compile;
+pub(super) use self::flaw::Flaw;
+use self::inputs::{Inputs, Pattern};
+pub(crate) use self::values::Expressed;
+use super::Operation;
+use super::context::Context;
+use super::rule::Holds;
+use crate::auth::Caller;
+
+/// A compiled expression.
+pub(super) struct When {
+    expression: IdedExpr,
+    env: Arc<Env>,
+    /// Of `matches`, in the order of their numbers.
+    patterns: Box<[Pattern]>,
+    needs: Needs,
+}
+
+impl std::fmt::Debug for When {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("When").field("needs", &self.needs).finish_non_exhaustive()
+    }
+}
+
+/// What an expression looks at.
+#[derive(Clone, Debug, Default)]
+struct Needs {
+    /// Variables by name.
+    variables: Vec<Box<str>>,
+    args: ArgsNeed,
+    /// The longest list it can be given without costing too much.
+    longest: usize,
+}
+
+/// Which arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum ArgsNeed {
+    All,
+    /// Of the outermost, those of these names.
+    Members(Vec<Box<str>>),
+    #[default]
+    None,
+}
+
+impl When {
+    /// Whether it is true, false, or cannot be told.
+    pub(super) fn holds(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Holds {
+        match self.evaluate(caller, operation, context) {
+            Ok(true) => Holds::Yes,
+            Ok(false) => Holds::No,
+            Err(_) => Holds::Unknown,
+        }
+    }
+
+    /// The same; where it cannot be told the error says why, without the values it saw.
+    pub(super) fn explain(
+        &self,
+        caller: &Caller,
+        operation: &Operation<'_>,
+        context: &Context<'_>,
+    ) -> Result<bool, String> {
+        self.evaluate(caller, operation, context).map_err(|error| match error {
+            Error::NotBool => "it is neither true nor false".into(),
+            Error::Execution(error) => match *error {
+                ExecutionError::NoSuchKey(key) => {
+                    format!("there is no `{}`; `has(…)` asks whether there is", key.escape_debug())
+                }
+                ExecutionError::NoSuchOverload(overload) => overload.to_string(),
+                ExecutionError::UndeclaredReference(name) => format!("`{name}` is not known here, or too large"),
+                ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "it divides by zero".into(),
+                ExecutionError::IndexOutOfBounds(_) => "a list is shorter than that".into(),
+                _ => "it cannot be evaluated with these values".into(),
+            },
+        })
+    }
+
+    /// Whether it looks at that variable.
+    pub(super) fn looks_at(&self, variable: &str) -> bool {
+        self.needs.variables.iter().any(|name| **name == *variable)
+    }
+
+    fn evaluate(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Result<bool, Error> {
+        let inputs = Inputs::new(self, caller, operation, context);
+        let mut scope = cel::Context::with_env(Arc::clone(&self.env));
+        scope.set_variable_resolver(&inputs);
+        let value = Value::resolve_val(&self.expression, &scope).map_err(|error| Error::Execution(Box::new(error)))?;
+        value.downcast_ref::<CelBool>().map(|truth| *truth.inner()).ok_or(Error::NotBool)
+    }
+}
+
+/// Why an expression cannot be told.
+enum Error {
+    Execution(Box<ExecutionError>),
+    NotBool,
+}

@@ -1,0 +1,28 @@
+//! The variables of `when`, their fields, and the functions there are.
+
+/// A variable with its fields; none where they are not fixed.
+pub(super) const VARIABLES: &[(&str, &[&str])] = &[
+    ("args", &[]),
+    ("claims", &[]),
+    ("client", &["ip", "id"]),
+    ("now", &["unix", "hour", "weekday"]),
+    ("request", &["method"]),
+    ("server", &[]),
+    ("tool", &["name", "annotations"]),
+    ("untrusted", &["name", "version", "protocol_version", "headers"]),
+];
+
+/// Fields of `tool.annotations` (MCP 2025-11-25, `ToolAnnotations`).
+pub(super) const ANNOTATIONS: &[&str] = &["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"];
+
+/// Functions by name.
+pub(super) const FUNCTIONS: &[&str] =
+    &["contains", "double", "endsWith", "int", "matches", "size", "startsWith", "string", "type"];
+
+/// What is written like a function over lists.
+pub(super) const MACROS: &[&str] = &["all", "exists", "exists_one", "has"];
+
+/// The fields of a variable; `None` if there is no such variable.
+pub(super) fn fields(variable: &str) -> Option<&'static [&'static str]> {
+    VARIABLES.iter().find(|(name, _)| *name == variable).map(|(_, fields)| *fields)
+}
