@@ -29,6 +29,9 @@ use crate::upstream::{AnswerBody, UpstreamError};
 /// Proxies in between close connections that stay silent; a comment every 15 s keeps them open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// Most bytes of events that are gathered before they are passed on.
+const BURST_BYTES: usize = 32 * 1024;
+
 /// A rewritten event stream: the body of an answer.
 ///
 /// It ends with the response it carries, with the upstream, with the caller's token, when a newer policy denies what it
@@ -42,6 +45,8 @@ pub struct Stream {
     /// `None` once the audit has the ending.
     trail: Option<Trail>,
     out: BytesMut,
+    /// Whether the upstream's connection has had its turn since the latest chunk.
+    stepped_back: bool,
     /// Whether an event carried an id: such a stream may break off and be resumed.
     resumable: bool,
     /// What an `initialize` answered here settled.
@@ -69,6 +74,7 @@ impl Stream {
             way,
             trail: Some(trail),
             out: BytesMut::new(),
+            stepped_back: false,
             resumable: false,
             negotiated: None,
             refusals: Refusals::default(),
@@ -101,23 +107,40 @@ impl Stream {
     }
 
     /// The next bytes for the client; `None` at the end.
+    ///
+    /// Events that are here already leave together. hyper hands over one chunk at a time and reads the next when this task
+    /// has stepped back, so it steps back once behind each; what comes later waits for nothing.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
-            if !self.out.is_empty() {
-                return Poll::Ready(Some(self.out.split().freeze()));
+            if self.out.len() >= BURST_BYTES {
+                return Poll::Ready(Some(self.take()));
             }
-            let Some(upstream) = &mut self.upstream else { return Poll::Ready(None) };
+            let Some(upstream) = &mut self.upstream else {
+                return Poll::Ready((!self.out.is_empty()).then(|| self.take()));
+            };
             match Pin::new(upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    self.stepped_back = false;
                     if let Ok(data) = frame.into_data() {
                         self.feed(data);
                     }
                 }
                 Poll::Ready(Some(Err(error))) => self.fail(&Reject::Upstream(error)),
                 Poll::Ready(None) => self.upstream_ended(),
-                Poll::Pending => ready!(self.poll_idle(cx)),
+                Poll::Pending if self.out.is_empty() => ready!(self.poll_idle(cx)),
+                Poll::Pending if self.stepped_back => return Poll::Ready(Some(self.take())),
+                Poll::Pending => {
+                    self.stepped_back = true;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
         }
+    }
+
+    fn take(&mut self) -> Bytes {
+        // Memory and all: between events a stream holds none.
+        std::mem::take(&mut self.out).freeze()
     }
 
     /// What happens while the upstream is silent.
@@ -174,7 +197,7 @@ impl Stream {
     }
 
     fn send(&mut self, id: Option<&str>, retry: Option<u64>, data: Option<&Line>) {
-        self.out.extend_from_slice(&Outgoing { name: EventName::Message, id, retry, data }.encode());
+        Outgoing { name: EventName::Message, id, retry, data }.encode_to(&mut self.out);
     }
 
     /// The id the client may resume from: the upstream's, sealed with what the stream belongs to; none in 2026-07-28.

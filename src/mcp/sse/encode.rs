@@ -103,8 +103,14 @@ impl<'a> Outgoing<'a> {
 
     /// The block with the blank line behind it.
     pub fn encode(&self) -> Bytes {
-        let length = self.data.map_or(0, |line| line.0.len()) + self.id.map_or(0, str::len);
-        let mut out = BytesMut::with_capacity(length + 64);
+        let mut out = BytesMut::new();
+        self.encode_to(&mut out);
+        out.freeze()
+    }
+
+    /// Appends the same to `out`.
+    pub fn encode_to(&self, out: &mut BytesMut) {
+        out.reserve(self.data.map_or(0, |line| line.0.len()) + self.id.map_or(0, str::len) + 64);
         if self.name == EventName::Endpoint {
             out.put_slice(b"event: endpoint\n");
         }
@@ -124,7 +130,6 @@ impl<'a> Outgoing<'a> {
             out.put_u8(b'\n');
         }
         out.put_u8(b'\n');
-        out.freeze()
     }
 }
 
