@@ -16,10 +16,13 @@ pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
     }
     let nodes = Vec::with_capacity(16 + bytes.len() / 16);
     let mut scan = Scan { bytes, at: 0, nodes, depth: 0, innermost: 0, inside: Kind::Null, left: limits.members };
-    scan.document(limits.depth)?;
-    Ok(scan.nodes)
+    match scan.document(limits.depth) {
+        Ok(()) => Ok(scan.nodes),
+        Err(kind) => Err(Error { kind, offset: scan.at }),
+    }
 }
 
+/// A scan on the way; when a step fails, `at` is where.
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -49,7 +52,7 @@ enum Expect {
 }
 
 impl Scan<'_> {
-    fn document(&mut self, depth: usize) -> Result<(), Error> {
+    fn document(&mut self, depth: usize) -> Result<(), ErrorKind> {
         let mut expect = Expect::Value;
         loop {
             self.skip_space();
@@ -61,22 +64,18 @@ impl Scan<'_> {
                 (Expect::FirstItem | Expect::Value, _) => self.value(byte, depth)?,
                 (Expect::FirstKey | Expect::Key, b'"') => self.key()?,
                 (Expect::More, b',') => self.comma(),
-                _ => return Err(self.error(ErrorKind::Syntax)),
+                _ => return Err(ErrorKind::Syntax),
             };
             if self.depth == 0 {
                 break;
             }
         }
         self.skip_space();
-        if self.at < self.bytes.len() { Err(self.error(ErrorKind::Trailing)) } else { Ok(()) }
+        if self.at < self.bytes.len() { Err(ErrorKind::Trailing) } else { Ok(()) }
     }
 
-    fn error(&self, kind: ErrorKind) -> Error {
-        Error { kind, offset: self.at }
-    }
-
-    fn peek(&self) -> Result<u8, Error> {
-        self.bytes.get(self.at).copied().ok_or(self.error(ErrorKind::End))
+    fn peek(&self) -> Result<u8, ErrorKind> {
+        self.bytes.get(self.at).copied().ok_or(ErrorKind::End)
     }
 
     fn skip_space(&mut self) {
@@ -85,12 +84,12 @@ impl Scan<'_> {
         }
     }
 
-    fn count(&mut self) -> Result<(), Error> {
-        self.left = self.left.checked_sub(1).ok_or(self.error(ErrorKind::TooMany))?;
+    fn count(&mut self) -> Result<(), ErrorKind> {
+        self.left = self.left.checked_sub(1).ok_or(ErrorKind::TooMany)?;
         Ok(())
     }
 
-    fn value(&mut self, byte: u8, depth: usize) -> Result<Expect, Error> {
+    fn value(&mut self, byte: u8, depth: usize) -> Result<Expect, ErrorKind> {
         if self.inside == Kind::Array {
             self.count()?;
         }
@@ -102,7 +101,7 @@ impl Scan<'_> {
             b'f' => self.word(b"false", Kind::Bool),
             b'n' => self.word(b"null", Kind::Null),
             b'-' | b'0'..=b'9' => self.number(),
-            _ => Err(self.error(ErrorKind::Syntax)),
+            _ => Err(ErrorKind::Syntax),
         }
     }
 
@@ -111,9 +110,9 @@ impl Scan<'_> {
         self.nodes.push(Node { start: offset(start), end: offset(end), next, kind, escaped });
     }
 
-    fn open(&mut self, kind: Kind, depth: usize) -> Result<Expect, Error> {
+    fn open(&mut self, kind: Kind, depth: usize) -> Result<Expect, ErrorKind> {
         if self.depth >= depth {
-            return Err(self.error(ErrorKind::TooDeep));
+            return Err(ErrorKind::TooDeep);
         }
         let (start, around) = (offset(self.at), self.innermost);
         self.innermost = offset(self.nodes.len());
@@ -124,10 +123,10 @@ impl Scan<'_> {
         Ok(if kind == Kind::Object { Expect::FirstKey } else { Expect::FirstItem })
     }
 
-    fn close(&mut self, byte: u8) -> Result<Expect, Error> {
+    fn close(&mut self, byte: u8) -> Result<Expect, ErrorKind> {
         let kind = self.inside;
         if (kind == Kind::Object) != (byte == b'}') {
-            return Err(self.error(ErrorKind::Syntax));
+            return Err(ErrorKind::Syntax);
         }
         self.at += 1;
         let index = self.innermost as usize;
@@ -138,7 +137,10 @@ impl Scan<'_> {
         self.inside = self.nodes[self.innermost as usize].kind;
         self.depth -= 1;
         if kind == Kind::Object {
-            self.refuse_duplicates(index)?;
+            if let Some(key) = self.duplicate(index) {
+                self.at = key;
+                return Err(ErrorKind::DuplicateKey);
+            }
         }
         Ok(Expect::More)
     }
@@ -148,18 +150,18 @@ impl Scan<'_> {
         if self.inside == Kind::Object { Expect::Key } else { Expect::Value }
     }
 
-    fn key(&mut self) -> Result<Expect, Error> {
+    fn key(&mut self) -> Result<Expect, ErrorKind> {
         self.count()?;
         self.string(Kind::Key)?;
         self.skip_space();
         if self.peek()? != b':' {
-            return Err(self.error(ErrorKind::Syntax));
+            return Err(ErrorKind::Syntax);
         }
         self.at += 1;
         Ok(Expect::Value)
     }
 
-    fn string(&mut self, kind: Kind) -> Result<Expect, Error> {
+    fn string(&mut self, kind: Kind) -> Result<Expect, ErrorKind> {
         let start = self.at;
         let mut escaped = false;
         self.at += 1;
@@ -171,7 +173,7 @@ impl Scan<'_> {
                     escaped = true;
                     self.escape()?;
                 }
-                _ => return Err(self.error(ErrorKind::ControlCharacter)),
+                _ => return Err(ErrorKind::ControlCharacter),
             }
         }
         self.at += 1;
@@ -179,48 +181,48 @@ impl Scan<'_> {
         Ok(Expect::More)
     }
 
-    fn escape(&mut self) -> Result<(), Error> {
+    fn escape(&mut self) -> Result<(), ErrorKind> {
         self.at += 1;
         match self.peek()? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
             b'u' => {
                 let unit = self.unit()?;
                 if (0xdc00..0xe000).contains(&unit) {
-                    return Err(self.error(ErrorKind::LoneSurrogate));
+                    return Err(ErrorKind::LoneSurrogate);
                 }
                 if (0xd800..0xdc00).contains(&unit) {
                     if self.bytes.get(self.at..self.at + 2) != Some(b"\\u") {
-                        return Err(self.error(ErrorKind::LoneSurrogate));
+                        return Err(ErrorKind::LoneSurrogate);
                     }
                     self.at += 1;
                     if !(0xdc00..0xe000).contains(&self.unit()?) {
-                        return Err(self.error(ErrorKind::LoneSurrogate));
+                        return Err(ErrorKind::LoneSurrogate);
                     }
                 }
             }
-            _ => return Err(self.error(ErrorKind::Escape)),
+            _ => return Err(ErrorKind::Escape),
         }
         Ok(())
     }
 
     /// Reads `uXXXX` and steps behind it.
-    fn unit(&mut self) -> Result<u32, Error> {
-        let digits = self.bytes.get(self.at + 1..self.at + 5).ok_or(self.error(ErrorKind::End))?;
-        let unit = hex(digits).ok_or(self.error(ErrorKind::Escape))?;
+    fn unit(&mut self) -> Result<u32, ErrorKind> {
+        let digits = self.bytes.get(self.at + 1..self.at + 5).ok_or(ErrorKind::End)?;
+        let unit = hex(digits).ok_or(ErrorKind::Escape)?;
         self.at += 5;
         Ok(unit)
     }
 
-    fn word(&mut self, word: &[u8], kind: Kind) -> Result<Expect, Error> {
+    fn word(&mut self, word: &[u8], kind: Kind) -> Result<Expect, ErrorKind> {
         if !self.bytes[self.at..].starts_with(word) {
-            return Err(self.error(ErrorKind::Syntax));
+            return Err(ErrorKind::Syntax);
         }
         self.push(self.at, self.at + word.len(), kind, false);
         self.at += word.len();
         Ok(Expect::More)
     }
 
-    fn number(&mut self) -> Result<Expect, Error> {
+    fn number(&mut self) -> Result<Expect, ErrorKind> {
         let start = self.at;
         if self.peek()? == b'-' {
             self.at += 1;
@@ -228,7 +230,7 @@ impl Scan<'_> {
         match self.peek()? {
             b'0' => self.at += 1,
             b'1'..=b'9' => self.digits()?,
-            _ => return Err(self.error(ErrorKind::Number)),
+            _ => return Err(ErrorKind::Number),
         }
         if self.bytes.get(self.at) == Some(&b'.') {
             self.at += 1;
@@ -245,50 +247,47 @@ impl Scan<'_> {
         Ok(Expect::More)
     }
 
-    fn digits(&mut self) -> Result<(), Error> {
+    fn digits(&mut self) -> Result<(), ErrorKind> {
         let from = self.at;
         while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
             self.at += 1;
         }
-        if self.at == from { Err(self.error(ErrorKind::Number)) } else { Ok(()) }
+        if self.at == from { Err(ErrorKind::Number) } else { Ok(()) }
     }
 
-    /// RFC 8259 section 4 leaves duplicate names open, so two parsers may read two messages: refuse.
-    fn refuse_duplicates(&self, object: usize) -> Result<(), Error> {
+    /// Where a second member of the same name stands in an object: RFC 8259 section 4 leaves open what that means, so two
+    /// parsers may read two messages.
+    fn duplicate(&self, object: usize) -> Option<usize> {
         const PAIRWISE: usize = 8;
         let end = self.nodes[object].next as usize;
         let mut few = [&b""[..]; PAIRWISE];
         let (mut at, mut count) = (object + 1, 0);
         while at < end {
             if count == PAIRWISE || self.nodes[at].escaped {
-                return self.refuse_duplicates_at_length(object);
+                return self.duplicate_among_many(object);
             }
             let key = self.raw_key(at);
             if few[..count].contains(&key) {
-                return Err(self.duplicate(at));
+                return Some(self.nodes[at].start as usize);
             }
             few[count] = key;
             count += 1;
             at = self.nodes[at + 1].next as usize;
         }
-        Ok(())
+        None
     }
 
-    fn refuse_duplicates_at_length(&self, object: usize) -> Result<(), Error> {
+    fn duplicate_among_many(&self, object: usize) -> Option<usize> {
         let end = self.nodes[object].next as usize;
         let mut seen: HashSet<Cow<'_, [u8]>> = HashSet::new();
         let mut at = object + 1;
         while at < end {
             if !seen.insert(self.key_text(at)) {
-                return Err(self.duplicate(at));
+                return Some(self.nodes[at].start as usize);
             }
             at = self.nodes[at + 1].next as usize;
         }
-        Ok(())
-    }
-
-    fn duplicate(&self, key: usize) -> Error {
-        Error { kind: ErrorKind::DuplicateKey, offset: self.nodes[key].start as usize }
+        None
     }
 
     fn raw_key(&self, index: usize) -> &[u8] {
@@ -309,27 +308,54 @@ const fn offset(at: usize) -> u32 {
 }
 
 /// The first position at or behind `at` whose byte is a quote, a backslash or a control character.
+///
+/// Keys and words end within the first eight bytes; of a long text many are looked at together.
 fn plain_run(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    while let Some(chunk) = bytes.get(at..at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
-        let word = u64::from_le_bytes(chunk);
-        let quote = word ^ (ONES * u64::from(b'"'));
-        let slash = word ^ (ONES * u64::from(b'\\'));
-        // A byte below the constant borrows from its own high bit; bytes with the high bit set are masked out by `!word`.
-        let found = ((quote.wrapping_sub(ONES) & !quote)
-            | (slash.wrapping_sub(ONES) & !slash)
-            | (word.wrapping_sub(ONES * 0x20) & !word))
-            & HIGHS;
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+    if let Some(word) = word_at(bytes, at) {
+        if let Some(place) = first_special(word) {
+            return at + place;
         }
         at += 8;
     }
-    while at < bytes.len() && bytes[at] != b'"' && bytes[at] != b'\\' && bytes[at] >= 0x20 {
+    while let Some(block) = bytes.get(at..at + 32).and_then(|block| <&[u8; 32]>::try_from(block).ok())
+        && !block.iter().fold(false, |any, byte| any | is_special(*byte))
+    {
+        at += 32;
+    }
+    while let Some(word) = word_at(bytes, at) {
+        if let Some(place) = first_special(word) {
+            return at + place;
+        }
+        at += 8;
+    }
+    while at < bytes.len() && !is_special(bytes[at]) {
         at += 1;
     }
     at
+}
+
+#[expect(clippy::needless_bitwise_bool, reason = "lazy operators branch, and branches are not vectorised")]
+const fn is_special(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
+}
+
+fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let chunk = bytes.get(at..at + 8)?;
+    Some(u64::from_le_bytes(chunk.try_into().ok()?))
+}
+
+/// The first of the eight bytes of `word` that is special.
+const fn first_special(word: u64) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let quote = word ^ (ONES * b'"' as u64);
+    let slash = word ^ (ONES * b'\\' as u64);
+    // A byte below the constant borrows from its own high bit; bytes with the high bit set are masked out by `!word`.
+    let found = ((quote.wrapping_sub(ONES) & !quote)
+        | (slash.wrapping_sub(ONES) & !slash)
+        | (word.wrapping_sub(ONES * 0x20) & !word))
+        & HIGHS;
+    if found == 0 { None } else { Some(found.trailing_zeros() as usize / 8) }
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {
