@@ -129,6 +129,9 @@ impl Bench {
     /// The shipped example policy, audit to a file, metrics on.
     fn configure(&self, address: &str, workers: usize) -> PathBuf {
         let file = self.directory.join("proxy.toml");
+        // In a folder of its own: the one the configuration lies in is watched, and each line would be news of a change.
+        let audit = self.directory.join("audit");
+        std::fs::create_dir_all(&audit).unwrap();
         let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/crm.toml");
         let text = format!(
             r#"[server]
@@ -152,7 +155,7 @@ on_error = "block"
 "#,
             issuer = self.issuer.url,
             upstream = self.upstream.address,
-            audit = self.directory.join("audit.jsonl").display(),
+            audit = audit.join("audit.jsonl").display(),
         );
         std::fs::write(&file, text).unwrap();
         file
