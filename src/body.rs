@@ -86,7 +86,8 @@ pub async fn read(mut body: Incoming, limit_bytes: usize, timeout: Duration) -> 
     if let Poll::Ready(result) = futures_util::poll!(reading.as_mut()) {
         return result;
     }
-    tokio::time::timeout(timeout, reading).await.unwrap_or(Err(ReadError::TooSlow))
+    // In a box, so that no request carries a timer's room around that needs none.
+    Box::pin(tokio::time::timeout(timeout, reading)).await.unwrap_or(Err(ReadError::TooSlow))
 }
 
 async fn collect(body: &mut Incoming, limit_bytes: usize) -> Result<Bytes, ReadError> {

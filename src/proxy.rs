@@ -53,7 +53,7 @@ pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incom
     let request_id = trail.request_id_header();
     let origin = snapshot.origins.check(&head.headers);
     let mut response = match find(&snapshot, &head, origin) {
-        Err(reject) => trail.refuse(&reject).await,
+        Err(reject) => Box::pin(trail.refuse(&reject)).await,
         Ok(Front::Answer(response)) => trail.served(response),
         Ok(Front::Route(route)) => exchange(&worker, &snapshot, route, &head, incoming, trail).await,
     };
@@ -98,24 +98,26 @@ fn metadata(head: &Parts, document: &Bytes) -> Result<Response<Body>, Reject> {
 }
 
 /// A request to a protected server: the way there, then the way back; every refusal ends the trail.
+///
+/// What few requests need is in boxes, here and below: each future has room for all that it may wait for.
 async fn exchange(
     worker: &Arc<Worker>,
     snapshot: &Arc<Snapshot>,
     route: &Arc<Route>,
     head: &Parts,
     incoming: Incoming,
-    mut trail: Trail,
+    mut trail: Box<Trail>,
 ) -> Response<Body> {
     trail.found(route);
     let (way, answer) = match call(worker, snapshot, route, head, incoming, &mut trail).await {
         Ok(answered) => answered,
-        Err(reject) => return trail.refuse(&reject).await,
+        Err(reject) => return Box::pin(trail.refuse(&reject)).await,
     };
     match reply::rewrite(way, answer, trail).await {
         Ok(response) => response,
         Err(refused) => {
             let (reject, trail) = *refused;
-            trail.refuse(&reject).await
+            Box::pin(trail.refuse(&reject)).await
         }
     }
 }
@@ -128,7 +130,7 @@ async fn call(
     head: &Parts,
     incoming: Incoming,
     trail: &mut Trail,
-) -> Result<(Way, Answer), Reject> {
+) -> Result<(Box<Way>, Answer), Reject> {
     let now = trail.received;
     let Presented::Bearer(bearer) = auth::credential(&head.headers, head.uri.query())? else {
         return Err(Reject::NoCredentials);
@@ -159,7 +161,7 @@ async fn call(
     let permit = permit.defined_by(&route.tools, tool.as_deref())?;
     let masked = mask::mask(&route.masks, &route.meta, permit, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
-    let way = Way::new(worker, snapshot, route, &masked, (ip, untrusted));
+    let way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)));
     let recorded = audit::decided(trail, masked).await?;
     let outbound = upstream::outbound(route, recorded);
     let answer = worker.pool.send(&route.upstream, outbound.into_request()).await?;
@@ -217,7 +219,7 @@ async fn defined(
     }
     let session = opened.session.as_ref().and_then(|session| session.upstream_id.clone());
     let asking = Asking { era: message.era(), session };
-    match route.catalog.offer(&worker.pool, route, &asking, message.revision(), tool).await {
+    match Box::pin(route.catalog.offer(&worker.pool, route, &asking, message.revision(), tool)).await {
         Ok(Offer::Tool(tool)) => Ok(Some(tool)),
         Ok(Offer::Ambiguous) if route.tools.insists() => Err(Refused::Definition.into()),
         // The proxy answers only for what policy hides: the upstream's own answer comes back.

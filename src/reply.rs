@@ -191,7 +191,11 @@ impl Way {
 }
 
 /// Turns an upstream's answer into the client's; the trail ends here, or with the stream.
-pub async fn rewrite(mut way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Body>, Box<(Reject, Trail)>> {
+pub async fn rewrite(
+    mut way: Box<Way>,
+    answer: Answer,
+    mut trail: Box<Trail>,
+) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
     trail.answered();
     if let Err(error) = usable_status(&way, &answer) {
         return Err(Box::new((error.into(), trail)));
@@ -200,7 +204,7 @@ pub async fn rewrite(mut way: Way, answer: Answer, mut trail: Trail) -> Result<R
         way.session = provisional_session(&way, &answer.headers);
     }
     let response = match media_type(&answer.headers) {
-        Media::EventStream if answer.status.is_success() => stream(way, answer, trail).await,
+        Media::EventStream if answer.status.is_success() => Box::pin(stream(way, answer, trail)).await,
         Media::Json => json(way, answer, trail).await?,
         Media::None if answer.status.is_success() && way.id.is_none() => accepted(answer.status, trail).await?,
         Media::None | Media::EventStream | Media::Other if !answer.status.is_success() => {
@@ -281,7 +285,11 @@ fn name_session(way: &Way, negotiated: Option<Revision>, headers: &mut HeaderMap
     }
 }
 
-async fn json(way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Body>, Box<(Reject, Trail)>> {
+async fn json(
+    way: Box<Way>,
+    answer: Answer,
+    mut trail: Box<Trail>,
+) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
     let status = answer.status;
     let bytes = match answer.body.collect_limited(way.snapshot.limits.answer_bytes).await {
         Ok(bytes) => bytes,
@@ -320,7 +328,7 @@ async fn json(way: Way, answer: Answer, mut trail: Trail) -> Result<Response<Bod
 
 /// Success without an answer: 202 for a notification or response, whatever success the upstream made of it
 /// (2025-11-25, "Sending Messages to the Server"), and its own word on the end of a session.
-async fn accepted(status: StatusCode, trail: Trail) -> Result<Response<Body>, Box<(Reject, Trail)>> {
+async fn accepted(status: StatusCode, trail: Box<Trail>) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
     let status = if trail.http_method == Method::POST { StatusCode::ACCEPTED } else { status };
     let ending = Ending { http: status.as_u16(), code: None, tool_error: false, error: None };
     trail.end(ending).await.map_err(|refused| Box::new((Reject::Unrecorded(refused.0), refused.1)))?;
@@ -329,7 +337,7 @@ async fn accepted(status: StatusCode, trail: Trail) -> Result<Response<Body>, Bo
     Ok(response)
 }
 
-async fn stream(way: Way, answer: Answer, trail: Trail) -> Response<Body> {
+async fn stream(way: Box<Way>, answer: Answer, trail: Box<Trail>) -> Response<Body> {
     let mut headers = HeaderMap::with_capacity(8);
     let mut stream = Box::new(Stream::new(way, answer.body, trail));
     if stream.way().opens_session() {

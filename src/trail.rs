@@ -79,7 +79,7 @@ impl RequestIds {
     }
 }
 
-/// The facts of one request.
+/// The facts of one request; in a box, as it goes from stage to stage.
 #[derive(Debug)]
 pub struct Trail {
     pub(crate) sinks: Arc<Sinks>,
@@ -164,9 +164,9 @@ impl Ending {
 
 impl Trail {
     /// A request has come.
-    pub fn begin(sinks: &Arc<Sinks>, peer: Arc<Peer>, head: &Parts) -> Self {
+    pub fn begin(sinks: &Arc<Sinks>, peer: Arc<Peer>, head: &Parts) -> Box<Self> {
         let received = Timestamp::now();
-        Self {
+        Box::new(Self {
             sinks: sinks.clone(),
             request_id: lock(&sinks.request_ids).next(received),
             received,
@@ -185,7 +185,7 @@ impl Trail {
             upstream_took: None,
             ended: None,
             stage: Stage::Begun,
-        }
+        })
     }
 
     /// Lets go of the buffer the request was read into, for what is kept longer than it takes to answer.
@@ -328,13 +328,13 @@ impl Trail {
     }
 
     /// Ends the request with an answer that needed no decision.
-    pub(crate) fn served(mut self, response: Response<Body>) -> Response<Body> {
+    pub(crate) fn served(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
         self.stage = Stage::Ended;
         response
     }
 
     /// Ends the request with a refusal: recorded first, then answered.
-    pub(crate) async fn refuse(mut self, reject: &Reject) -> Response<Body> {
+    pub(crate) async fn refuse(mut self: Box<Self>, reject: &Reject) -> Response<Body> {
         let (response, status) = reject.respond(&self.asked());
         let ending = Ending { http: status.http, code: status.code, tool_error: false, error: Some(reject.kind()) };
         if let Some(rule) = reject.rule() {
@@ -357,7 +357,7 @@ impl Trail {
     }
 
     /// Ends the request: the line is written when this returns. The trail comes back where it could not be.
-    pub(crate) async fn end(mut self, ending: Ending) -> Result<(), Box<(AuditError, Self)>> {
+    pub(crate) async fn end(mut self: Box<Self>, ending: Ending) -> Result<(), Box<(AuditError, Box<Self>)>> {
         let stage = self.stage;
         match self.conclude(&ending, None).await {
             Ok(()) => Ok(()),
@@ -370,7 +370,7 @@ impl Trail {
     }
 
     /// Ends the request where nothing can be awaited.
-    pub(crate) fn end_now(mut self, ending: Ending) -> Result<(), AuditError> {
+    pub(crate) fn end_now(mut self: Box<Self>, ending: Ending) -> Result<(), AuditError> {
         self.conclude(&ending, None).settle()
     }
 

@@ -486,7 +486,7 @@ fn kinds_of_failure_are_bounded() {
 }
 
 /// A request of a GET stream, masked, and the trail that is told of it.
-fn masked(fake: &Arc<Mutex<Fake>>) -> (crate::trail::Trail, crate::mask::Masked) {
+fn masked(fake: &Arc<Mutex<Fake>>) -> (Box<crate::trail::Trail>, crate::mask::Masked) {
     use crate::{mask, opened, policy, server, telemetry, trail};
 
     let metrics = Arc::new(telemetry::metrics::Metrics::new("0", ""));

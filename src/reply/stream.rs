@@ -41,9 +41,9 @@ pub struct Stream {
     /// `None` once nothing more is to come.
     upstream: Option<AnswerBody>,
     splitter: Splitter,
-    way: Way,
+    way: Box<Way>,
     /// `None` once the audit has the ending.
-    trail: Option<Trail>,
+    trail: Option<Box<Trail>>,
     out: BytesMut,
     /// Whether the upstream's connection has had its turn since the latest chunk.
     stepped_back: bool,
@@ -59,7 +59,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(mut way: Way, upstream: AnswerBody, mut trail: Trail) -> Self {
+    pub(super) fn new(mut way: Box<Way>, upstream: AnswerBody, mut trail: Box<Trail>) -> Self {
         // A stream may be idle for hours, and a few bytes of the request would keep all of its buffer.
         way.id = way.id.as_ref().map(RpcId::detached);
         way.arguments.detach();
@@ -84,7 +84,7 @@ impl Stream {
         }
     }
 
-    pub(super) const fn way(&self) -> &Way {
+    pub(super) fn way(&self) -> &Way {
         &self.way
     }
 

@@ -42,7 +42,8 @@ pub(super) async fn http1(
         let reused = kept.is_some();
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => connect::http1(upstream).await?,
+            // In a box, as nearly every request finds a connection and need not have room for making one.
+            None => Box::pin(connect::http1(upstream)).await?,
         };
         let sent = clock::monotonic();
         connection.deadline.arm(sent, upstream.timeouts.first_byte);

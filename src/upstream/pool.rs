@@ -40,7 +40,7 @@ impl Pool {
         let connections = self.shelf(upstream.id);
         match upstream.protocol {
             Protocol::Http1 => exchange::http1(upstream, &connections, request).await,
-            Protocol::Http2 => exchange::http2(upstream, &connections, request).await,
+            Protocol::Http2 => Box::pin(exchange::http2(upstream, &connections, request)).await,
         }
     }
 
