@@ -3,6 +3,7 @@
 //! A [`Document`] is one message and an index of its nodes in document order. No tree of values is built: numbers keep
 //! their spelling, strings their escapes, objects their key order. [`Splice`] writes replacements into the original bytes.
 
+mod canonical;
 mod error;
 mod fold;
 mod scan;
@@ -12,6 +13,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+pub use canonical::digest;
 pub use error::{Error, ErrorKind};
 pub use fold::{fold, is_folded_spelling};
 pub use splice::{Splice, quoted};

@@ -6,6 +6,7 @@ pub(crate) mod compose;
 pub mod envelope;
 pub mod era;
 pub mod error;
+pub mod handle;
 pub mod headers;
 pub mod inbound;
 pub mod methods;

@@ -1,17 +1,26 @@
 //! Opening what travels sealed with a client: its session, its place in a stream, the server request it answers.
 
+mod handles;
+mod spend;
+
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
+use thiserror::Error;
 
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::json::Splice;
+use crate::mcp::handle::NoHandle;
 use crate::mcp::headers::{LAST_EVENT_ID, SESSION_ID};
 use crate::mcp::session::{EventId, NoSession, ServerRequest, Session, SessionKey};
-use crate::mcp::{Era, Message, MessageShape, Method, SubjectKind};
+use crate::mcp::{Era, Message, MessageShape, SubjectKind};
 use crate::route::Route;
 use crate::seal::{Binding, Seals};
+
+pub(crate) use handles::RELATED_TASK;
+pub use handles::{Handles, OwnTask};
+pub use spend::Spent;
 
 /// What a client asks for on an MCP endpoint.
 #[derive(Debug)]
@@ -41,14 +50,23 @@ pub struct Opened {
     pub(crate) ask: Ask,
     pub(crate) session: Option<Session>,
     pub(crate) resumed: Option<EventId>,
-    pub(crate) answers: Option<&'static Method>,
+    pub(crate) answers: Option<ServerRequest>,
+    pub(crate) handles: Handles,
     pub(crate) splice: Splice,
 }
 
 impl Opened {
     /// A request that carries nothing to be opened, such as a composed one.
     pub(crate) fn without_handles(caller: Arc<Caller>, ask: Ask) -> Self {
-        Self { caller, ask, session: None, resumed: None, answers: None, splice: Splice::new() }
+        Self {
+            caller,
+            ask,
+            session: None,
+            resumed: None,
+            answers: None,
+            handles: Handles::default(),
+            splice: Splice::new(),
+        }
     }
 
     /// The call of a tool this is, and of which; of one whose name is odd there is nothing to ask.
@@ -67,6 +85,23 @@ impl Opened {
             Ask::Close | Ask::Listen => None,
         }
     }
+}
+
+/// Why something sealed does not open.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum OpenError {
+    #[error(transparent)]
+    Handle(#[from] NoHandle),
+    #[error(transparent)]
+    Session(#[from] NoSession),
+}
+
+/// What opens, for whom, and when.
+struct Sealing<'a> {
+    seals: &'a Seals,
+    binding: Binding<'a>,
+    now: Timestamp,
 }
 
 /// Who and where a sealed value belongs to (decisions: issuer, tenant, subject, client, server and upstream origin).
@@ -90,30 +125,32 @@ pub fn open(
     session: Result<Option<Session>, NoSession>,
     ask: Ask,
     now: Timestamp,
-) -> Result<Opened, NoSession> {
-    let binding = binding(route, &caller);
+) -> Result<Opened, OpenError> {
+    let sealing = Sealing { seals, binding: binding(route, &caller), now };
     let legacy = !matches!(&ask, Ask::Message(message) if message.era() == Era::Modern);
     // 2026-07-28: a session id that is sent all the same is ignored.
     let session = if legacy { session? } else { None };
     let (mut resumed, mut answers, mut splice) = (None, None, Splice::new());
     if matches!(ask, Ask::Close) && session.is_none() {
-        return Err(NoSession);
+        return Err(NoSession.into());
     }
     if legacy && matches!(ask, Ask::Listen) {
         resumed = header(headers, &LAST_EVENT_ID)?
-            .map(|sealed| EventId::open(sealed, session_key(session.as_ref()), seals, &binding, now))
+            .map(|sealed| EventId::open(sealed, session_key(session.as_ref()), seals, &sealing.binding, now))
             .transpose()?;
     }
-    if let Ask::Message(message) = &ask
-        && let MessageShape::Response { .. } = message.shape()
-    {
-        let id = message.document().pointer("/id").ok_or(NoSession)?;
-        let sealed = id.as_str().ok_or(NoSession)?;
-        let asked = ServerRequest::open(&sealed, session_key(session.as_ref()), seals, &binding, now)?;
-        answers = Some(asked.method);
-        splice.replace(id.span(), asked.raw_id.into_string());
+    let mut handles = Handles::default();
+    if let Ask::Message(message) = &ask {
+        if let MessageShape::Response { .. } = message.shape() {
+            let id = message.document().pointer("/id").ok_or(NoSession)?;
+            let sealed = id.as_str().ok_or(NoSession)?;
+            let asked = ServerRequest::open(&sealed, session_key(session.as_ref()), seals, &sealing.binding, now)?;
+            splice.replace(id.span(), asked.raw_id.clone().into_string());
+            answers = Some(asked);
+        }
+        handles = Handles::open(message, &sealing)?;
     }
-    Ok(Opened { caller, ask, session, resumed, answers, splice })
+    Ok(Opened { caller, ask, session, resumed, answers, handles, splice })
 }
 
 /// The session a request of the old eras names, if it names one: the caller's own, or an error.

@@ -3,6 +3,7 @@
 //! Pure: a decision depends on the caller, the operation and the files, nothing else. What no rule allows is denied, a
 //! deny in any file wins, and a policy that could not be read in full denies everything.
 
+mod about;
 mod args;
 mod candidates;
 pub(crate) mod cases;

@@ -13,7 +13,7 @@ use crate::body::{self, Body};
 use crate::cors::{self, Origin};
 use crate::mask::Direction;
 use crate::mcp::{self, Era, Head, Known, Revision};
-use crate::opened::{self, Ask, Opened};
+use crate::opened::{self, Ask, Opened, Spent};
 use crate::policy::Untrusted;
 use crate::policy::tools::{Refused, Tool};
 use crate::reject::Reject;
@@ -144,6 +144,7 @@ async fn call(
     let opened = opened::open(&snapshot.seals, route, &head.headers, caller, session, ask, now)?;
     let opened = mask::restore(&route.masks, opened, now)?;
     trail.restored(&opened);
+    trail.opened(&opened);
     let written = opened.written_subject();
     let ip = trail.peer.address.ip();
     let context = policy::Context {
@@ -161,11 +162,23 @@ async fn call(
     let permit = permit.defined_by(&route.tools, tool.as_deref())?;
     let masked = mask::mask(&route.masks, &route.meta, permit, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
+    let spent = Spent::of(&masked, route, &worker.state.spent, now)?;
     let way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)));
-    let recorded = audit::decided(trail, masked).await?;
+    let recorded = audit::decided(trail, masked).await.inspect_err(|_| give_back(worker, spent.as_ref()))?;
     let outbound = upstream::outbound(route, recorded);
-    let answer = worker.pool.send(&route.upstream, outbound.into_request()).await?;
+    let answer = worker.pool.send(&route.upstream, outbound.into_request()).await.inspect_err(|error| {
+        if error.is_unreachable() {
+            give_back(worker, spent.as_ref());
+        }
+    })?;
     Ok((way, answer))
+}
+
+/// A call that was certainly not made has used up nothing.
+fn give_back(worker: &Worker, spent: Option<&Spent>) {
+    if let Some(spent) = spent {
+        spent.give_back(&worker.state.spent);
+    }
 }
 
 /// What the client asks for: one message, a stream, or the end of a session.

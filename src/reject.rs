@@ -14,8 +14,10 @@ use crate::audit::AuditError;
 use crate::auth::{Challenges, CredentialError, VerifyError};
 use crate::body::{Body, ReadError};
 use crate::mask::{Blocked, Cause, Direction, RestoreError};
+use crate::mcp::handle::NoHandle;
 use crate::mcp::session::NoSession;
 use crate::mcp::{AdmitError, Era, SubjectKind};
+use crate::opened::OpenError;
 use crate::policy::Denial;
 use crate::policy::tools::Refused;
 use crate::reply::ReplyError;
@@ -42,6 +44,8 @@ pub enum Reject {
     Credential(#[from] CredentialError),
     #[error("{0}")]
     Denied(#[from] Denial),
+    #[error("{0}")]
+    Handle(#[from] NoHandle),
     #[error("host is not served here")]
     Host,
     #[error("method not allowed")]
@@ -98,6 +102,15 @@ pub struct Status {
     pub code: Option<i32>,
 }
 
+impl From<OpenError> for Reject {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Handle(error) => Self::Handle(error),
+            OpenError::Session(error) => Self::Session(error),
+        }
+    }
+}
+
 impl Reject {
     /// The one answer to this situation (README, "What the client receives"), with what audit and metrics record of it.
     pub fn respond(&self, asked: &Asked<'_>) -> (Response<Body>, Status) {
@@ -115,11 +128,13 @@ impl Reject {
             Self::Body(ReadError::TooLarge { .. }) => "body_too_large",
             Self::Body(_) => "body_broken",
             Self::Credential(_) => "malformed",
-            Self::Denied(Denial::Hidden { .. }) => "unknown_name",
+            Self::Denied(Denial::Handle(_) | Denial::Hidden { .. }) => "unknown_name",
             Self::Denied(Denial::Refused { .. }) => "policy_denied",
             Self::Denied(Denial::StepUp { .. }) => "insufficient_scope",
             Self::Definition(Refused::Arguments(_)) => "arguments_refused",
             Self::Definition(Refused::Definition) => "definition_refused",
+            Self::Handle(NoHandle::Spent) => "used_before",
+            Self::Handle(_) => "unknown_handle",
             Self::Method { .. } => "method_not_allowed",
             Self::NoCredentials => "missing",
             Self::NotAcceptable => "not_acceptable",

@@ -3,6 +3,7 @@
 //! JSON is collected to a limit, an event stream is rewritten event by event. What is neither, does not parse, is too
 //! large or is compressed is refused. Of the upstream's headers none is copied.
 
+mod handles;
 mod list;
 mod message;
 mod refusal;
@@ -20,11 +21,12 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::clock::Timestamp;
 use crate::mask::{Masked, Said, View};
+use crate::mcp::handle::{Origin, is_plain_id};
 use crate::mcp::inbound::InboundError;
 use crate::mcp::methods;
 use crate::mcp::session::{Capabilities, Session};
 use crate::mcp::{Access, Era, MessageShape, Revision, RpcId, SubjectKind};
-use crate::opened::{Ask, binding};
+use crate::opened::{Ask, OwnTask, binding};
 use crate::policy::{Asker, Context, Kept, Untrusted};
 use crate::proxy::Worker;
 use crate::reject::Reject;
@@ -49,6 +51,8 @@ pub enum ReplyError {
     Admit(#[from] InboundError),
     #[error("the upstream refused the proxy's credential with {status}")]
     Credential { status: u16 },
+    #[error("an id, cursor or state that cannot be one, or that is of somebody else")]
+    Handle,
     #[error("content type or coding is not one of MCP's")]
     MediaType,
     #[error("no answer to the request")]
@@ -94,6 +98,12 @@ pub struct Way {
     said: Option<Arc<Said>>,
     /// What the client can do, where it opens a session.
     capabilities: Capabilities,
+    /// Of the call's parameters, where the server may ask something before it answers.
+    digest: Option<[u8; 32]>,
+    /// The tasks a subscription asked for.
+    listened: Vec<OwnTask>,
+    /// The task that was asked about.
+    task: Option<OwnTask>,
     /// The thread the request runs on.
     pub worker: Arc<Worker>,
 }
@@ -122,6 +132,9 @@ impl Way {
             untrusted,
             said: masked.said().cloned(),
             capabilities: Capabilities::default(),
+            digest: masked.handles().digest,
+            listened: masked.handles().listened.clone(),
+            task: masked.handles().task.clone(),
             worker: worker.clone(),
         };
         match (masked.ask(), masked.resumed()) {
@@ -137,14 +150,15 @@ impl Way {
                 }
                 way.subject = message.subject().map(|(kind, name)| (kind, name.into()));
                 way.arguments = Kept::of(message);
+                if let Some(own) = &way.task {
+                    way.subject.clone_from(&own.task.origin.subject);
+                }
             }
             (Ask::Listen, Some(resumed)) => {
-                way.method = resumed.method.as_deref().and_then(methods::find);
+                way.method = resumed.origin.as_ref().map(|origin| origin.method);
                 way.id = resumed.rpc_id.as_deref().and_then(RpcId::from_raw);
-                way.subject = resumed.subject.clone().and_then(|name| match way.method?.access {
-                    Access::Subject { kind, .. } => Some((kind, name)),
-                    Access::Completion | Access::Free | Access::Named | Access::Subscriptions => None,
-                });
+                way.subject = resumed.origin.as_ref().and_then(|origin| origin.subject.clone());
+                way.task = resumed.task.as_deref().and_then(|id| handles::resumed_task(&way, id));
             }
             (Ask::Close | Ask::Listen, _) => {}
         }
@@ -164,6 +178,11 @@ impl Way {
     /// Asks the policy of the way there.
     pub(crate) fn asker<'a>(&'a self, context: &'a Context<'a>) -> Asker<'a> {
         Asker { policy: &self.route.policy, caller: &self.caller, context, enforced: false }
+    }
+
+    /// The call that is answered; `None` for a stream that answers nothing, and for methods only a rule knows.
+    fn origin(&self) -> Option<Origin> {
+        Some(Origin { method: self.method?, subject: self.subject.clone() })
     }
 
     /// `portcullis_streams` counts by this.
@@ -201,7 +220,10 @@ pub async fn rewrite(
         return Err(Box::new((error.into(), trail)));
     }
     if way.opens_session() {
-        way.session = provisional_session(&way, &answer.headers);
+        way.session = match provisional_session(&way, &answer.headers) {
+            Ok(session) => session,
+            Err(error) => return Err(Box::new((error.into(), trail))),
+        };
     }
     let response = match media_type(&answer.headers) {
         Media::EventStream if answer.status.is_success() => Box::pin(stream(way, answer, trail)).await,
@@ -265,13 +287,12 @@ fn media_type(headers: &HeaderMap) -> Media {
 }
 
 /// The session an `initialize` opens (2025-11-25, "Session Management"); its revision is known with the answer's body.
-fn provisional_session(way: &Way, headers: &HeaderMap) -> Option<Session> {
-    let upstream_id = headers.get(MCP_SESSION_ID)?.to_str().ok()?;
-    Some(Session {
-        upstream_id: Some(upstream_id.into()),
-        revision: Revision::UNSTATED,
-        capabilities: way.capabilities,
-    })
+fn provisional_session(way: &Way, headers: &HeaderMap) -> Result<Option<Session>, ReplyError> {
+    let mut values = headers.get_all(MCP_SESSION_ID).iter();
+    let Some(id) = values.next() else { return Ok(None) };
+    let id = id.to_str().ok().filter(|id| is_plain_id(id) && values.next().is_none()).ok_or(ReplyError::Handle)?;
+    let (upstream_id, revision) = (Some(id.into()), Revision::UNSTATED);
+    Ok(Some(Session { upstream_id, revision, capabilities: way.capabilities }))
 }
 
 /// The client's own handle of a session just opened: sealed to it, so that nobody else can use it.

@@ -6,6 +6,7 @@
 //! with a mark for present or absent and its length, so that no two bindings give the same bytes.
 
 mod keys;
+mod payload;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use data_encoding::BASE64URL_NOPAD;
 use thiserror::Error;
 
 pub use keys::LoadError;
+pub(crate) use payload::{Reader, Writer};
 
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -27,7 +29,9 @@ const TAG_LEN: usize = 16;
 /// Issue time and expiry, in seconds, before the payload.
 const TIMES_LEN: usize = 16;
 /// Longest sealed text that is taken as an id of a message.
-const LONGEST_ID: usize = 512;
+const LONGEST_ID: usize = 1024;
+/// The days a text of the kind that is the same each time is good for: that of its making, and the next.
+const DAY: i64 = 24 * 60 * 60;
 
 /// The id of the master key something was drawn from.
 pub type DrawnFrom = [u8; KEY_ID_LEN];
@@ -87,7 +91,19 @@ impl Purpose {
     const fn longest(self) -> usize {
         match self {
             Self::RequestState => 16 * 1024,
-            Self::Cursor | Self::EventId | Self::Pseudonym | Self::RequestId | Self::Session | Self::TaskId => 1024,
+            Self::Cursor => 4 * 1024,
+            Self::EventId | Self::Pseudonym | Self::RequestId | Self::Session | Self::TaskId => 1024,
+        }
+    }
+
+    /// Issue time and expiry where equal payloads give equal texts: the same ones all day.
+    const fn even_times(self, now: Timestamp) -> [i64; 2] {
+        match self {
+            Self::RequestId => {
+                let day = now.unix_seconds().div_euclid(DAY) * DAY;
+                [day, day + 2 * DAY]
+            }
+            _ => [0, i64::MAX],
         }
     }
 }
@@ -110,6 +126,11 @@ pub struct Binding<'a> {
 }
 
 impl Binding<'_> {
+    /// Tells principals on servers apart where nothing is sealed: in what the process remembers.
+    pub(crate) fn owner(&self) -> Vec<u8> {
+        self.associated_data(Purpose::TaskId)
+    }
+
     /// All of it and what it is for in bytes; no two bindings give the same.
     pub(crate) fn associated_data(&self, purpose: Purpose) -> Vec<u8> {
         let fields = [
@@ -196,7 +217,8 @@ impl Seals {
         self.seal_with(purpose, binding, nonce, times, payload, now)
     }
 
-    /// Seals `payload` so that the same payload gives the same text as long as the same key seals.
+    /// Seals `payload` so that the same payload gives the same text as long as the same key seals; that of a request id
+    /// on the same day, and until the end of the next.
     pub fn seal_deterministic(
         &self,
         purpose: Purpose,
@@ -207,7 +229,7 @@ impl Seals {
         if !purpose.is_deterministic() {
             return Err(SealError::WrongKind);
         }
-        self.seal_with(purpose, binding, [0; NONCE_LEN], [0, i64::MAX], payload, now)
+        self.seal_with(purpose, binding, [0; NONCE_LEN], purpose.even_times(now), payload, now)
     }
 
     /// The payload of `sealed`, if it was sealed for this purpose and binding and its time is not over.

@@ -122,6 +122,14 @@ pub(crate) struct Call {
     pub(crate) revision: Option<Revision>,
 }
 
+impl Call {
+    /// Whether the answer may be a tool result; that of a question about a tool's task may not.
+    fn is_of_a_tool(&self) -> bool {
+        matches!(self.method, CalledMethod::Listed(method) if method.name == methods::use_of(SubjectKind::Tool))
+            && self.subject.is_some()
+    }
+}
+
 /// A method, where it can be without memory of its own.
 #[derive(Clone, Debug)]
 pub(crate) enum CalledMethod {
@@ -250,6 +258,14 @@ impl Trail {
         }
     }
 
+    /// What the message's handles belong to is known.
+    pub fn opened(&mut self, opened: &Opened) {
+        if let (Some(call), Some(own)) = (&mut self.call, &opened.handles.task) {
+            let subject = own.task.origin.subject();
+            call.subject = subject.map(|(kind, name)| (kind, Bytes::copy_from_slice(name.as_bytes())));
+        }
+    }
+
     /// The client asked for a stream.
     pub fn listens(&mut self) {
         self.legacy("GET");
@@ -314,7 +330,7 @@ impl Trail {
             id: call.and_then(|call| call.id.as_ref()).map(RpcId::raw),
             request_id: self.request_id,
             subject: subject.and_then(|(kind, name)| Some((*kind, std::str::from_utf8(name).ok()?))),
-            tool_call: subject.is_some_and(|(kind, _)| *kind == SubjectKind::Tool),
+            tool_call: call.is_some_and(Call::is_of_a_tool),
         }
     }
 

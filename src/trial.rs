@@ -109,8 +109,7 @@ pub(crate) fn decide(
 /// A method without a subject is decided by its name, whoever sends it.
 fn method(asker: &Asker<'_>, name: &str) -> Result<Passed, Reject> {
     let rule = match methods::find(name).map(|method| method.access) {
-        Some(Access::Free | Access::Subscriptions) => None,
-        Some(Access::Named) | None => asker.permits(name)?,
+        Some(Access::Free | Access::Named | Access::Subscriptions | Access::Task) | None => asker.permits(name)?,
         Some(Access::Completion | Access::Subject { .. }) => {
             return Err(Denial::Hidden { name: name.into(), rule: None }.into());
         }

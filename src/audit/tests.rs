@@ -503,6 +503,7 @@ fn masked(fake: &Arc<Mutex<Fake>>) -> (Box<crate::trail::Trail>, crate::mask::Ma
         session: None,
         resumed: None,
         answers: None,
+        handles: opened::Handles::default(),
         splice: json::Splice::new(),
     };
     let permit = policy::authorize(&policy::Policy::default(), opened, &policy::tests::AT).unwrap();

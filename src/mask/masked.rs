@@ -13,7 +13,7 @@ use crate::mcp::headers::{encode_value, mirrored};
 use crate::mcp::methods::{ERROR_PLACES, Method, is_reserved_meta};
 use crate::mcp::session::{EventId, Session};
 use crate::mcp::{Message, MessageShape};
-use crate::opened::Ask;
+use crate::opened::{Ask, Handles};
 use crate::policy::Permit;
 
 /// A permitted request without what its masks hide. Only [`mask`] makes one.
@@ -34,6 +34,7 @@ pub struct Masked {
     bytes: Bytes,
     params: Vec<(HeaderName, HeaderValue)>,
     findings: Findings,
+    handles: Handles,
     rule: Option<Arc<str>>,
     said: Option<Arc<Said>>,
 }
@@ -57,6 +58,11 @@ impl Masked {
     /// What the masks found.
     pub const fn findings(&self) -> &Findings {
         &self.findings
+    }
+
+    /// What the message's handles stand for.
+    pub const fn handles(&self) -> &Handles {
+        &self.handles
     }
 
     /// Every `Mcp-Param-*` header, masked as the argument it mirrors.
@@ -100,7 +106,9 @@ pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit, now: Timestamp) ->
             if let Some(pause) = masks.pause(&opened.caller, now) {
                 return Err(Blocked { mask: "".into(), entity: "".into(), cause: Cause::Often(pause) });
             }
-            mask_message(masks, &view, meta, message, opened.answers, &mut splice, &mut findings)?;
+            opened.handles.put_back(message.document(), &mut splice);
+            let answers = opened.answers.as_ref().map(|asked| asked.method);
+            mask_message(masks, &view, meta, message, answers, &mut splice, &mut findings)?;
             let bytes = splice.apply(message.document().bytes());
             let params = mask_headers(masks, &view, message, &bytes, &mut findings)?;
             (bytes, params)
@@ -114,6 +122,7 @@ pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit, now: Timestamp) ->
         bytes,
         params,
         findings,
+        handles: opened.handles,
         rule,
         said,
     })

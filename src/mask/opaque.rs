@@ -13,6 +13,8 @@ const LONGEST: usize = 2048;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opaque {
     tokens: Box<[Token]>,
+    /// What travels sealed with the client, however long: it is opened on its way up, or refused, and sealed on its way down.
+    sealed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +59,8 @@ impl Opaque {
             "**" => Token::AnyNumber,
             name => Token::Name(name.replace("~1", "/").replace("~0", "~").into()),
         });
-        Self { tokens: tokens.collect() }
+        let sealed = matches!(pattern, "/cursor" | "/nextCursor" | "/requestState");
+        Self { tokens: tokens.collect(), sealed }
     }
 
     /// Whether `path` leads to a place of this pattern.
@@ -138,13 +141,14 @@ impl Token {
 
 /// Whether `value` at `path` is not to be looked into; objects, arrays and long texts always are.
 pub(super) fn covers(patterns: &[Opaque], path: &[Step<'_>], value: Value<'_>) -> bool {
-    let fits = || match value.kind() {
+    let fits = |pattern: &Opaque| match value.kind() {
+        Kind::String if pattern.sealed => true,
         Kind::Array | Kind::Key | Kind::Object => false,
         Kind::Bool | Kind::Null | Kind::Number => true,
         // However it is escaped: what a rule was asked about must not become another name.
         Kind::String => value.raw().len() <= LONGEST + 2 || value.as_str().is_some_and(|text| text.len() <= LONGEST),
     };
-    patterns.iter().any(|pattern| pattern.matches(path)) && fits()
+    patterns.iter().any(|pattern| pattern.matches(path) && fits(pattern))
 }
 
 #[cfg(test)]

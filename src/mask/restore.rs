@@ -69,7 +69,7 @@ impl Opening<'_> {
                 let uris = params.pointer("/notifications/resourceSubscriptions");
                 uris.iter().flat_map(Value::items).for_each(|uri| self.uri(Some(uri)));
             }
-            Some(Access::Free | Access::Named | Access::Subject { .. }) | None => {}
+            Some(Access::Free | Access::Named | Access::Subject { .. } | Access::Task) | None => {}
         }
     }
 

@@ -189,8 +189,11 @@ fn looks_past_opaque_places_only() {
     assert_eq!(try_rewrite(&masks(), before, &opaque).unwrap().0, after);
     let smuggled = r#"{"cursor":{"x":"ana@example.com"}}"#;
     assert_eq!(try_rewrite(&masks(), smuggled, &opaque).unwrap().0, r#"{"cursor":{"x":"[EMAIL_ADDRESS]"}}"#);
-    let long = format!(r#"{{"cursor":"{} ana@example.com"}}"#, "x".repeat(2048));
+    let long = format!(r#"{{"content":[{{"id":"{} ana@example.com"}}]}}"#, "x".repeat(2048));
     assert!(!try_rewrite(&masks(), &long, &opaque).unwrap().0.contains("ana@"));
+    // What travels sealed has no such length.
+    let sealed = format!(r#"{{"cursor":"{} ana@example.com"}}"#, "x".repeat(9000));
+    assert_eq!(try_rewrite(&masks(), &sealed, &opaque).unwrap().0, sealed);
 }
 
 #[test]

@@ -279,7 +279,7 @@ impl<'a> Reading<'a> {
             Access::Subject { kind, pointer } => (kind, pointer),
             Access::Completion => return self.completed().map(Some),
             Access::Subscriptions => return self.listened().map(|()| None),
-            Access::Free | Access::Named => return Ok(None),
+            Access::Free | Access::Named | Access::Task => return Ok(None),
         };
         let value = self.envelope.params.and_then(|params| params.pointer(pointer));
         let text = value.and_then(Text::of).ok_or(Refusal::Subject(pointer))?;

@@ -6,7 +6,7 @@ mod opaque;
 use std::fmt;
 
 use super::Revision;
-use Access::{Completion, Free, Named, Subject, Subscriptions};
+use Access::{Completion, Free, Named, Subject, Subscriptions, Task};
 use Revision::{V2024_11_05 as L0, V2025_06_18 as L2, V2025_11_25 as L3, V2026_07_28 as N};
 use Sender::{Both, BothUntil, Client, Server};
 use SubjectKind::{Prompt, Resource, ResourceTemplate, Tool};
@@ -60,6 +60,8 @@ pub enum Access {
     },
     /// Every resource and task a `subscriptions/listen` asks for.
     Subscriptions,
+    /// The tool of the task in `params.taskId`; of a task the client keeps itself, a rule that names the method.
+    Task,
 }
 
 /// The list inside a result that is filtered by policy.
@@ -95,6 +97,10 @@ pub struct Method {
     pub header: Option<&'static str>,
     /// What policy filters in the result.
     pub list: Option<List>,
+    /// Whether its result may be a question, with a state to bring back (2026-07-28 "Multi Round-Trip Requests").
+    pub asks: bool,
+    /// Whether its result is a page of a list (2025-11-25 "Pagination").
+    pub pages: bool,
     /// Places in `params` that are never rewritten.
     pub opaque_params: &'static [&'static str],
     /// Places in `result` that are never rewritten.
@@ -109,6 +115,11 @@ impl Method {
     /// Whether that revision has the method.
     pub fn is_in(&self, revision: Revision) -> bool {
         (self.first..=self.last).contains(&revision)
+    }
+
+    /// Where the task stands that a method of [`Access::Task`] is about, below `params`.
+    pub const fn task_pointer(&self) -> &'static str {
+        "/taskId"
     }
 
     /// Whether a client of that revision may send it as a message of its own.
@@ -140,6 +151,8 @@ impl Method {
             access,
             header: None,
             list: None,
+            asks: false,
+            pages: false,
             opaque_params: opaque::ANY_PARAMS,
             opaque_result: opaque::ANY_RESULT,
             binary_params: &[],
@@ -149,6 +162,18 @@ impl Method {
 
     const fn header(mut self, pointer: &'static str) -> Self {
         self.header = Some(pointer);
+        self
+    }
+
+    const fn asking(mut self) -> Self {
+        self.asks = true;
+        self
+    }
+
+    /// One that lists, page by page.
+    const fn paged(mut self) -> Self {
+        self.pages = true;
+        self.opaque_params = opaque::PAGE;
         self
     }
 
@@ -257,13 +282,23 @@ pub fn is_tools_changed(method: &Method) -> bool {
     method.name == "notifications/tools/list_changed"
 }
 
-/// The request that news of what was asked or begun is decided like; `None` for what is news of its own.
+/// The request that news of what was asked is decided like; `None` for what is news of its own.
 pub fn news_of(notice: &Method) -> Option<&'static str> {
-    match notice.name {
-        "notifications/elicitation/complete" => Some("elicitation/create"),
-        "notifications/tasks" | "notifications/tasks/status" => Some(TASKS_GET),
-        _ => None,
-    }
+    (notice.name == "notifications/elicitation/complete").then_some("elicitation/create")
+}
+
+/// What servers ask of clients, with the members that only its answers have.
+pub const ASKED_OF_CLIENTS: [(&str, &[&str]); 3] =
+    [("elicitation/create", &["action"]), ("roots/list", &["roots"]), ("sampling/createMessage", &["model", "role"])];
+
+/// Whether the answer tells how a task stands and not what came of it.
+pub fn is_status(method: &Method) -> bool {
+    matches!(method.name, "tasks/cancel" | TASKS_GET)
+}
+
+/// Whether the result lists tasks.
+pub fn lists_tasks(method: &Method) -> bool {
+    method.name == "tasks/list"
 }
 
 /// Whether a `_meta` key is the protocol's own (2026-07-28, "Reserved `_meta` keys") or W3C Trace Context's (SEP-414).
@@ -305,34 +340,33 @@ pub static METHODS: &[Method] = &[
     notice("notifications/resources/updated", Server, [L0, N], subject(Resource, "/uri")).params(opaque::UPDATED),
     notice("notifications/roots/list_changed", Client, [L0, L3], Free),
     notice("notifications/subscriptions/acknowledged", Server, [N, N], Free).params(opaque::LISTEN),
-    notice("notifications/tasks", Server, [N, N], Named)
+    notice("notifications/tasks", Server, [N, N], Task)
         .params(opaque::DETAILED_TASK_NOTICE)
         .binary(opaque::DETAILED_TASK_BINARY, &[]),
-    notice("notifications/tasks/status", Both, [L3, L3], Named).params(opaque::TASK_NOTICE),
+    notice("notifications/tasks/status", Both, [L3, L3], Task).params(opaque::TASK_NOTICE),
     notice("notifications/tools/list_changed", Server, [L0, N], Free),
     request("ping", Both, [L0, L3], Free),
     request("prompts/get", Client, [L0, N], subject(Prompt, "/name"))
         .header("/name")
+        .asking()
         .params(opaque::CALL)
         .result(opaque::PROMPT)
         .binary(&[], opaque::PROMPT_BINARY),
-    request("prompts/list", Client, [L0, N], Free)
-        .list("prompts", "name", Prompt)
-        .params(opaque::PAGE)
-        .result(opaque::PROMPTS),
+    request("prompts/list", Client, [L0, N], Free).list("prompts", "name", Prompt).paged().result(opaque::PROMPTS),
     request("resources/list", Client, [L0, N], Free)
         .list("resources", "uri", Resource)
-        .params(opaque::PAGE)
+        .paged()
         .result(opaque::RESOURCES),
     request("resources/read", Client, [L0, N], subject(Resource, "/uri"))
         .header("/uri")
+        .asking()
         .params(opaque::READ)
         .result(opaque::CONTENTS)
         .binary(&[], opaque::CONTENTS_BINARY),
     request("resources/subscribe", Client, [L0, L3], subject(Resource, "/uri")).params(opaque::READ),
     request("resources/templates/list", Client, [L0, N], Free)
         .list("resourceTemplates", "uriTemplate", ResourceTemplate)
-        .params(opaque::PAGE)
+        .paged()
         .result(opaque::TEMPLATES),
     request("resources/unsubscribe", Client, [L0, L3], subject(Resource, "/uri")).params(opaque::READ),
     request("roots/list", Server, [L0, N], Named),
@@ -342,24 +376,25 @@ pub static METHODS: &[Method] = &[
         .binary(opaque::SAMPLE_BINARY, opaque::SAMPLED_BINARY),
     request("server/discover", Client, [N, N], Free).result(opaque::DISCOVERED),
     request("subscriptions/listen", Client, [N, N], Subscriptions).params(opaque::LISTEN),
-    request("tasks/cancel", Both, [L3, N], Named).header("/taskId").params(opaque::TASK_ID).result(opaque::TASK),
-    request("tasks/get", Both, [L3, N], Named)
+    request("tasks/cancel", Both, [L3, N], Task).header("/taskId").params(opaque::TASK_ID).result(opaque::TASK),
+    request("tasks/get", Both, [L3, N], Task)
         .header("/taskId")
         .params(opaque::TASK_ID)
         .result(opaque::DETAILED_TASK)
         .binary(&[], opaque::DETAILED_TASK_BINARY),
-    request("tasks/list", Both, [L3, L3], Named).params(opaque::PAGE).result(opaque::TASKS),
-    request("tasks/result", Both, [L3, L3], Named)
+    request("tasks/list", Both, [L3, L3], Named).paged().result(opaque::TASKS),
+    request("tasks/result", Both, [L3, L3], Task)
         .params(opaque::TASK_ID)
         .result(opaque::CALLED)
         .binary(&[], opaque::CALLED_BINARY),
-    request("tasks/update", Client, [N, N], Named).header("/taskId").params(opaque::TASK_UPDATE),
+    request("tasks/update", Client, [N, N], Task).header("/taskId").params(opaque::TASK_UPDATE),
     request("tools/call", Client, [L0, N], subject(Tool, "/name"))
         .header("/name")
+        .asking()
         .params(opaque::CALL)
         .result(opaque::CALLED)
         .binary(&[], opaque::CALLED_BINARY),
-    request("tools/list", Client, [L0, N], Free).list("tools", "name", Tool).params(opaque::PAGE).result(opaque::TOOLS),
+    request("tools/list", Client, [L0, N], Free).list("tools", "name", Tool).paged().result(opaque::TOOLS),
 ];
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::Revision;
+use super::handle::Origin;
 use super::methods::{self, Method};
 use crate::clock::Timestamp;
 use crate::json::{Kind, Value};
-use crate::seal::{Binding, Purpose, SealError, Seals};
+use crate::seal::{Binding, Purpose, Reader, SealError, Seals, Writer};
 
 /// A session, event or request id that is unknown, foreign, changed or too old: to a client all the same.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -113,17 +114,17 @@ impl Session {
     }
 }
 
-/// Where a stream resumes, and by which call's rules what comes is to be masked.
+/// Where a stream resumes, and by which call's rules what comes is to be decided and masked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventId {
     /// What the upstream calls it.
     pub upstream_id: Box<str>,
-    /// The method whose answer the stream carries; `None` for a stream that answers nothing.
-    pub method: Option<Box<str>>,
-    /// The id of the request it answers, as written.
+    /// The id of the request it answers, as written; `None` for a stream that answers nothing.
     pub rpc_id: Option<Box<str>>,
-    /// The tool, prompt or resource of that method.
-    pub subject: Option<Box<str>>,
+    /// The call that request was, of a method in the table.
+    pub origin: Option<Origin>,
+    /// What the upstream calls the task that was asked about.
+    pub task: Option<Box<str>>,
 }
 
 impl EventId {
@@ -139,9 +140,9 @@ impl EventId {
         let mut payload = Writer::default();
         payload.0.extend_from_slice(&session.0);
         payload.text(Some(&self.upstream_id));
-        payload.text(self.method.as_deref());
         payload.text(self.rpc_id.as_deref());
-        payload.text(self.subject.as_deref());
+        payload.text(self.task.as_deref());
+        write_origin(self.origin.as_ref(), &mut payload);
         seals.seal(Purpose::EventId, binding, &payload.0, now, lifetime)
     }
 
@@ -160,10 +161,10 @@ impl EventId {
     fn read(payload: &[u8]) -> Option<Self> {
         let mut payload = Reader(payload);
         let upstream_id = payload.text()??.into();
-        let method = payload.text()?.map(Into::into);
         let rpc_id = payload.text()?.map(Into::into);
-        let subject = payload.text()?.map(Into::into);
-        payload.is_done().then_some(Self { upstream_id, method, rpc_id, subject })
+        let task = payload.text()?.map(Into::into);
+        let origin = read_origin(&mut payload)?;
+        payload.is_done().then_some(Self { upstream_id, rpc_id, origin, task })
     }
 }
 
@@ -174,6 +175,8 @@ pub struct ServerRequest {
     pub raw_id: Box<str>,
     /// What was asked.
     pub method: &'static Method,
+    /// The call it was asked for; `None` on a stream that answers nothing.
+    pub origin: Option<Origin>,
 }
 
 impl ServerRequest {
@@ -189,6 +192,7 @@ impl ServerRequest {
         payload.0.extend_from_slice(&session.0);
         payload.text(Some(self.method.name));
         payload.text(Some(&self.raw_id));
+        write_origin(self.origin.as_ref(), &mut payload);
         seals.seal_deterministic(Purpose::RequestId, binding, &payload.0, now)
     }
 
@@ -208,51 +212,25 @@ impl ServerRequest {
         let mut payload = Reader(payload);
         let method = methods::find(payload.text()??)?;
         let raw_id = payload.text()??.into();
-        payload.is_done().then_some(Self { raw_id, method })
+        let origin = read_origin(&mut payload)?;
+        payload.is_done().then_some(Self { raw_id, method, origin })
     }
 }
 
-/// Fields with their lengths before them; an absent one has the length no field can have.
-#[derive(Default)]
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn byte(&mut self, byte: u8) {
-        self.0.push(byte);
-    }
-
-    fn text(&mut self, text: Option<&str>) {
-        let length = text.map_or(u32::MAX, |text| u32::try_from(text.len()).unwrap_or(u32::MAX - 1));
-        self.0.extend_from_slice(&length.to_be_bytes());
-        self.0.extend_from_slice(text.unwrap_or_default().as_bytes());
+fn write_origin(origin: Option<&Origin>, payload: &mut Writer) {
+    payload.byte(u8::from(origin.is_some()));
+    if let Some(origin) = origin {
+        origin.write(payload);
     }
 }
 
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    /// The next field; the outer `None` means there is none, the inner that it is absent.
-    #[expect(clippy::option_option, reason = "the end of the payload and an absent field are two answers")]
-    fn text(&mut self) -> Option<Option<&'a str>> {
-        let (length, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        let length = u32::from_be_bytes(*length);
-        if length == u32::MAX {
-            return Some(None);
-        }
-        let (text, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
-        self.0 = rest;
-        std::str::from_utf8(text).ok().map(Some)
-    }
-
-    const fn is_done(&self) -> bool {
-        self.0.is_empty()
+/// The call something belongs to; the outer `None` means that it cannot be read.
+#[expect(clippy::option_option, reason = "what cannot be read and what belongs to no call are two answers")]
+fn read_origin(payload: &mut Reader<'_>) -> Option<Option<Origin>> {
+    match payload.byte()? {
+        0 => Some(None),
+        1 => Some(Some(Origin::read(payload)?)),
+        _ => None,
     }
 }
 

@@ -9,9 +9,9 @@ use super::cases::Verdict;
 use super::tools::{Tool, Tools};
 use super::{Arguments, Context, Decision, OnDeny, Operation, Policy, RefusedArgument};
 use crate::auth::Caller;
-use crate::json::{Document, Kind, Limits, Value};
-use crate::mcp::methods::{self, RESOURCES_READ, Sender, TASKS_GET};
-use crate::mcp::session::EventId;
+use crate::json::{Document, Kind, Limits, Value, quoted};
+use crate::mcp::handle::{NoHandle, Origin};
+use crate::mcp::methods::{self, RESOURCES_READ, Sender};
 use crate::mcp::{Access, Era, Message, MessageShape, Method, SubjectKind, names};
 use crate::opened::{Ask, Opened};
 use crate::reject::Reject;
@@ -85,6 +85,9 @@ impl Permit {
 /// Why the policy did not allow a request.
 #[derive(Clone, Debug, Error)]
 pub enum Denial {
+    /// What a handle of the caller's belongs to is hidden from it by now, so that there is no such handle any more.
+    #[error("{0}, by now")]
+    Handle(NoHandle),
     /// The name is not in what this caller may see.
     #[error("`{name}` is hidden from this caller")]
     Hidden {
@@ -123,6 +126,7 @@ impl Denial {
     /// The rule that decided, if one did.
     pub const fn rule(&self) -> Option<&Arc<str>> {
         match self {
+            Self::Handle(_) => None,
             Self::Hidden { rule, .. } | Self::Refused { rule, .. } => rule.as_ref(),
             Self::StepUp { rule, .. } => Some(rule),
         }
@@ -138,21 +142,13 @@ pub fn authorize(policy: &Policy, mut opened: Opened, context: &Context<'_>) -> 
         // A session of its own is all a stream or an ending needs: what flows on the stream is decided message by message.
         Ask::Close => None,
         Ask::Listen => opened.resumed.as_ref().map_or(Ok(None), |event| asker.resumed(event))?,
-        Ask::Message(message) => match (message.shape(), opened.answers) {
-            (MessageShape::Response { .. }, Some(method)) => asker.answer(method)?,
+        Ask::Message(message) => match (message.shape(), &opened.answers) {
+            (MessageShape::Response { .. }, Some(asked)) => asker.answer(asked, message)?,
             (MessageShape::Response { .. }, None) => return Err(Denial::Hidden { name: "".into(), rule: None }),
-            (MessageShape::Request { .. } | MessageShape::Notification, _) => asker.message(message)?,
+            (MessageShape::Request { .. } | MessageShape::Notification, _) => asker.message(message, &opened)?,
         },
     };
-    if let Ask::Message(message) = &opened.ask
-        && message.listed().is_some_and(|method| method.access == Access::Subscriptions)
-    {
-        let resources = subscriptions(message, "resourceSubscriptions", |uri| asker.reads(uri));
-        let asks = asker.allows(TASKS_GET);
-        let tasks = subscriptions(message, "taskIds", |_| asks);
-        opened.splice.remove_items(&resources);
-        opened.splice.remove_items(&tasks);
-    }
+    keep_subscriptions(policy, context, &mut opened);
     Ok(Permit { opened, rule })
 }
 
@@ -160,7 +156,7 @@ pub fn authorize(policy: &Policy, mut opened: Opened, context: &Context<'_>) -> 
 pub(crate) fn foresee(policy: &Policy, opened: &Opened, context: &Context<'_>) -> Option<Foreseen> {
     let message = opened.ask.message().filter(|message| message.method().is_some() && policy.has_shadow())?;
     let asker = Asker { policy, caller: &opened.caller, context, enforced: true };
-    Some(match asker.message(message) {
+    Some(match asker.message(message, opened) {
         Ok(rule) => Foreseen { verdict: Verdict::Allow, rule },
         Err(denial) => {
             let step_up = matches!(denial, Denial::StepUp { .. });
@@ -185,10 +181,29 @@ impl Foreseen {
         let decided = match decided {
             Ok(_) => Verdict::Allow,
             Err(Denial::StepUp { .. }) => Verdict::StepUp,
-            Err(Denial::Hidden { .. } | Denial::Refused { .. }) => Verdict::Deny,
+            Err(Denial::Handle(_) | Denial::Hidden { .. } | Denial::Refused { .. }) => Verdict::Deny,
         };
         self.verdict != decided
     }
+}
+
+/// Of what a subscription asks for, what the caller may have: resources it may read, and its own tasks of tools it may call.
+fn keep_subscriptions(policy: &Policy, context: &Context<'_>, opened: &mut Opened) {
+    let Opened { ask: Ask::Message(message), caller, handles, splice, .. } = opened else { return };
+    if message.listed().is_none_or(|method| method.access != Access::Subscriptions) {
+        return;
+    }
+    let asker = Asker { policy, caller, context, enforced: false };
+    splice.remove_items(&subscriptions(message, "resourceSubscriptions", |uri| asker.reads(uri)));
+    handles.listened.retain(|own| asker.follows(&own.task.origin));
+    let own = |handle: &str| handles.listened.iter().find(|own| *own.handle == *handle);
+    let tasks = subscriptions(message, "taskIds", |handle| own(handle).is_some());
+    for (item, _) in tasks.iter().filter(|(_, kept)| *kept) {
+        if let Some(own) = item.as_str().and_then(|handle| own(&handle)) {
+            splice.replace(item.span(), quoted(&own.task.upstream_id));
+        }
+    }
+    splice.remove_items(&tasks);
 }
 
 fn subscriptions<'m>(message: &'m Message, list: &str, keeps: impl Fn(&str) -> bool) -> Vec<(Value<'m>, bool)> {
@@ -207,64 +222,35 @@ pub(crate) struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// The rest of a broken stream is decided like the call it answers, by the token and policy of now.
-    fn resumed(&self, event: &EventId) -> Result<Option<Arc<str>>, Denial> {
-        let unknown = || Denial::Hidden { name: "".into(), rule: None };
-        let Some(name) = event.method.as_deref() else {
-            // A stream that answers nothing, or the answer to a method nobody remembers.
-            return if event.rpc_id.is_none() { Ok(None) } else { Err(unknown()) };
-        };
-        let method = methods::find(name).ok_or_else(unknown)?;
-        let operation = match (method.access, event.subject.as_deref()) {
-            (Access::Free | Access::Subscriptions, _) => return Ok(None),
-            (Access::Named, _) => Operation { method: method.name, kind: None, name: "" },
-            (Access::Subject { kind, .. }, Some(name)) => Operation { method: method.name, kind: Some(kind), name },
-            (Access::Completion | Access::Subject { .. }, _) => return Err(unknown()),
-        };
-        self.decide(operation, Arguments::Unknown)
-    }
-
-    /// An answer to a server's request is allowed while the request itself would be.
-    fn answer(&self, method: &'static Method) -> Result<Option<Arc<str>>, Denial> {
-        match method.access {
-            Access::Free => Ok(None),
-            _ => self.decide(Operation { method: method.name, kind: None, name: "" }, Arguments::Unknown),
-        }
-    }
-
-    fn message(&self, message: &Message) -> Result<Option<Arc<str>>, Denial> {
+    fn message(&self, message: &Message, opened: &Opened) -> Result<Option<Arc<str>>, Denial> {
         let Some(method) = message.method() else { return Err(Denial::Hidden { name: "".into(), rule: None }) };
-        let access = method.listed().map(|listed| listed.access);
-        let method = method.name();
-        let arguments = match access {
-            // A completion has none of the arguments the call will have.
-            Some(Access::Completion) => Arguments::Unknown,
-            _ => Arguments::Known(message.arguments()),
+        let arguments = Arguments::Known(message.arguments());
+        let Some(method) = method.listed() else {
+            return self.decide(Operation { method: method.name(), kind: None, name: "" }, arguments);
         };
-        match access {
-            Some(Access::Free | Access::Subscriptions) => Ok(None),
-            Some(Access::Named) | None => self.decide(Operation { method, kind: None, name: "" }, arguments),
-            Some(Access::Completion | Access::Subject { .. }) => {
-                let Some((kind, name)) = message.subject() else {
-                    return Err(Denial::Hidden { name: "".into(), rule: None });
-                };
-                if message.subject_is_odd() {
-                    return Err(Denial::Hidden { name: name.into(), rule: None });
-                }
-                self.decide(Operation { method, kind: Some(kind), name }, arguments)
-            }
+        if message.subject_is_odd() {
+            let name = message.subject().map(|(_, name)| name).unwrap_or_default();
+            return Err(Denial::Hidden { name: name.into(), rule: None });
         }
+        let arguments = match method.access {
+            // A completion has none of the arguments the call will have.
+            Access::Completion => Arguments::Unknown,
+            _ => arguments,
+        };
+        let subject = opened.handles.task.as_ref().map_or_else(|| message.subject(), |own| own.task.origin.subject());
+        let rule = self.about(method, subject, arguments)?;
+        let responses = message.input_responses().into_iter().flat_map(|responses| responses.members());
+        responses.map(|member| member.value).try_for_each(|response| self.may_answer(response))?;
+        Ok(rule)
     }
 
-    fn decide(&self, operation: Operation<'_>, arguments: Arguments<'_>) -> Result<Option<Arc<str>>, Denial> {
+    pub(super) fn decide(
+        &self,
+        operation: Operation<'_>,
+        arguments: Arguments<'_>,
+    ) -> Result<Option<Arc<str>>, Denial> {
         let shown = if operation.kind.is_some() { operation.name } else { operation.method };
-        let context = Context { arguments, ..*self.context };
-        let decision = if self.enforced {
-            self.policy.decide_enforced(self.caller, &operation, &context)
-        } else {
-            self.policy.decide(self.caller, &operation, &context)
-        };
-        match decision {
+        match self.decision(operation, arguments) {
             Decision::Allow { rule } => Ok(Some(rule)),
             Decision::Deny { hidden: true, rule, .. } => Err(Denial::Hidden { name: shown.into(), rule }),
             Decision::Deny { rule, reason, on_deny, argument, .. } => {
@@ -274,13 +260,27 @@ impl Asker<'_> {
         }
     }
 
+    /// The policy's own word, by the rules in force or by all of them.
+    pub(super) fn decision(&self, operation: Operation<'_>, arguments: Arguments<'_>) -> Decision {
+        let context = Context { arguments, ..*self.context };
+        if self.enforced {
+            self.policy.decide_enforced(self.caller, &operation, &context)
+        } else {
+            self.policy.decide(self.caller, &operation, &context)
+        }
+    }
+
     /// Decides a method that is about no subject: the rule that allows it, or why none does.
     pub(crate) fn permits(&self, method: &str) -> Result<Option<Arc<str>>, Denial> {
-        self.decide(Operation { method, kind: None, name: "" }, Arguments::Known(None))
+        let arguments = Arguments::Known(None);
+        match methods::find(method) {
+            Some(method) => self.about(method, None, arguments),
+            None => self.decide(Operation { method, kind: None, name: "" }, arguments),
+        }
     }
 
     /// Whether the caller may read a resource now: what subscriptions and news of it depend on.
-    fn reads(&self, uri: &str) -> bool {
+    pub(crate) fn reads(&self, uri: &str) -> bool {
         let operation = Operation { method: RESOURCES_READ, kind: Some(SubjectKind::Resource), name: uri };
         !names::is_odd(SubjectKind::Resource, uri)
             && matches!(self.policy.decide(self.caller, &operation, self.context), Decision::Allow { .. })
@@ -292,15 +292,16 @@ impl Asker<'_> {
         matches!(self.policy.decide(self.caller, &operation, self.context), Decision::Allow { .. })
     }
 
-    /// Whether the caller may hear a notification of the server: free ones always, news of a resource who may read it, and
-    /// what needs a rule where one names it, or names what it is news of and none denies it.
-    pub(crate) fn hears(&self, method: &Method, params: Option<Value<'_>>) -> bool {
+    /// Whether the caller may hear a notification of the server: free ones always, news of a resource who may read it, of a
+    /// task whose it is, and what needs a rule where one names it, or names what it is news of and none denies it.
+    pub(crate) fn hears(&self, method: &Method, params: Option<Value<'_>>, task: Option<&Origin>) -> bool {
         match method.access {
             Access::Free | Access::Subscriptions => true,
             Access::Subject { pointer, .. } => {
                 let uri = params.and_then(|params| params.pointer(pointer)?.as_str());
                 uri.is_some_and(|uri| self.reads(&uri))
             }
+            Access::Task => self.hears_of_task(method, task),
             Access::Completion | Access::Named => {
                 let operation = Operation { method: method.name, kind: None, name: "" };
                 match self.policy.decide(self.caller, &operation, self.context) {
@@ -330,19 +331,13 @@ impl Asker<'_> {
     /// Whether a newer policy still allows what a stream was opened for, with the arguments it was opened with.
     pub(crate) fn still_allows(&self, way: &Way) -> Result<(), Denial> {
         let Some(method) = way.method else { return Ok(()) };
-        let operation = match (method.access, &way.subject) {
-            (Access::Free | Access::Subscriptions, _) => return Ok(()),
-            (Access::Named, _) | (_, None) => Operation { method: method.name, kind: None, name: "" },
-            (Access::Completion | Access::Subject { .. }, Some((kind, name))) => {
-                Operation { method: method.name, kind: Some(*kind), name }
-            }
-        };
+        let subject = way.subject.as_ref().map(|(kind, name)| (*kind, &**name));
         let kept = way.arguments.document();
-        let arguments = match &kept {
-            Some(document) => Arguments::Known(document.as_ref().map(Document::root)),
-            None => Arguments::Unknown,
-        };
-        self.decide(operation, arguments).map(|_| ())
+        match &kept {
+            Some(document) => self.about(method, subject, Arguments::Known(document.as_ref().map(Document::root))),
+            None => self.about(method, subject, Arguments::Unknown),
+        }
+        .map(|_| ())
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Answer, Asked, Reject, Shape, Status};
 use crate::body::{Body, ReadError};
 use crate::json::quoted;
 use crate::mask::{Blocked, Cause, Direction};
+use crate::mcp::handle::{NoHandle, TASKS_EXTENSION};
 use crate::mcp::{Category, Era, SubjectKind};
 use crate::policy::tools::Refused;
 use crate::policy::{Denial, OnDeny};
@@ -25,6 +26,7 @@ const UNAVAILABLE: i32 = -31503;
 const UPSTREAM_LATE: i32 = -31504;
 const INVALID_REQUEST: i32 = -32600;
 const INVALID_PARAMS: i32 = -32602;
+const MISSING_CAPABILITY: i32 = -32021;
 const RESOURCE_NOT_FOUND: i32 = -32002;
 
 impl Reject {
@@ -37,6 +39,7 @@ impl Reject {
             Self::Authority(AuthorityError::Mismatch | AuthorityError::Missing | AuthorityError::Malformed) => {
                 empty(400)
             }
+            Self::Handle(handle) => unknown_handle(*handle).unless_unanswerable(asked),
             Self::Host => empty(421),
             Self::Blocked { blocked, direction } => block(blocked, *direction, asked),
             Self::Body(ReadError::TooLarge { limit_bytes }) => {
@@ -124,6 +127,7 @@ fn admission(problem: &crate::mcp::AdmitError) -> Answer {
 
 fn denied(denial: &Denial, asked: &Asked<'_>) -> Answer {
     match denial {
+        Denial::Handle(handle) => unknown_handle(*handle).unless_unanswerable(asked),
         Denial::Hidden { name, .. } => hidden(name, asked),
         Denial::Refused { rule, reason, on_deny, argument } => {
             let rule = rule.as_ref().or(argument.as_ref().map(|argument| &argument.rule));
@@ -153,6 +157,24 @@ fn denied(denial: &Denial, asked: &Asked<'_>) -> Answer {
             )
         }
     }
+}
+
+/// A handle that does not open, or that opens to what is hidden by now: the client learns no more than that.
+fn unknown_handle(handle: NoHandle) -> Answer {
+    if handle == NoHandle::Undeclared {
+        let needed = format!(r#"{{"requiredCapabilities":{{"extensions":{{"{TASKS_EXTENSION}":{{}}}}}}}}"#);
+        return Answer {
+            data: Some(needed),
+            ..error(400, MISSING_CAPABILITY, "Tasks need the client's capability for them")
+        };
+    }
+    let text = match handle {
+        NoHandle::Cursor => "Invalid cursor",
+        NoHandle::RequestState => "Invalid requestState",
+        NoHandle::Spent => "This requestState was used before; begin again without it",
+        NoHandle::Task | NoHandle::Undeclared => "Task not found",
+    };
+    error(200, INVALID_PARAMS, text)
 }
 
 /// What policy hides answers like what does not exist.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{ReplyError, Way, list};
+use super::{ReplyError, Way, handles, list};
 use crate::clock::Timestamp;
 use crate::json::{Document, Splice, Value, quoted};
 use crate::mask::{Direction, Findings, View, drop_foreign_meta};
@@ -12,6 +12,7 @@ use crate::mcp::{Access, Era, Inbound, Revision, admit_streamed};
 use crate::opened::{binding, session_key};
 use crate::policy::Asker;
 use crate::reject::Reject;
+use crate::seal::looks_sealed;
 use crate::trial::Rules;
 
 /// A response as the client may see it.
@@ -73,6 +74,7 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
     let context = way.context(Timestamp::now());
     let route = &way.route;
     let rules = Rules { policy: &route.policy, tools: &route.tools, masks: &route.masks, meta: &route.meta };
+    handles::in_result(way, result, &mut splice)?;
     let asker = rules.asked_by(&way.caller, &context);
     rewrite_result(&asker, rules, &way.view(), way.method, result, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
@@ -133,11 +135,13 @@ fn notification(
     }
     let context = way.context(Timestamp::now());
     let (asker, params) = (way.asker(&context), document.root().get("params"));
+    let mut splice = Splice::new();
     let asks = params.map_or(Ok(()), |params| asker.may_ask(params));
-    if asks.is_err() || !asker.hears(method, params) {
+    let task = params.map_or(Ok(None), |params| handles::in_news(way, method, params, &mut splice));
+    let (Ok(()), Ok(task)) = (asks, task) else { return Ok(Passed::Dropped) };
+    if !asker.hears(method, params, task.as_ref()) {
         return Ok(Passed::Dropped);
     }
-    let mut splice = Splice::new();
     if let Some(params) = params {
         drop_foreign_meta(params, &way.route.meta, &mut splice);
         masked(way, params, method.opaque_params, &mut splice, findings)?;
@@ -156,6 +160,9 @@ fn request(way: &Way, document: &Document, method: &'static Method, findings: &m
     let mut splice = Splice::new();
     splice.replace(id.span(), quoted(&sealed));
     if let Some(params) = root.get("params") {
+        if handles::of_task(way, params, &mut splice).is_err() {
+            return Ok(Passed::Refused(refusal(id)));
+        }
         drop_foreign_meta(params, &way.route.meta, &mut splice);
         masked(way, params, method.opaque_params, &mut splice, findings)?;
     }
@@ -169,8 +176,10 @@ fn allowed(way: &Way, method: &'static Method) -> bool {
 fn seal_request(way: &Way, method: &'static Method, id: Value<'_>) -> Option<String> {
     let raw_id = std::str::from_utf8(id.raw()).ok()?.into();
     let binding = binding(&way.route, &way.caller);
-    let asked = ServerRequest { raw_id, method };
-    asked.seal(session_key(way.session.as_ref()), &way.snapshot.seals, &binding, Timestamp::now()).ok()
+    let asked = ServerRequest { raw_id, method, origin: way.origin() };
+    let sealed = asked.seal(session_key(way.session.as_ref()), &way.snapshot.seals, &binding, Timestamp::now()).ok();
+    // One too long would be no id when it comes back.
+    sealed.filter(|sealed| looks_sealed(sealed))
 }
 
 fn refusal(id: Value<'_>) -> Bytes {

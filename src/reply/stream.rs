@@ -203,20 +203,24 @@ impl Stream {
     /// The id the client may resume from: the upstream's, sealed with what the stream belongs to; none in 2026-07-28.
     fn event_id(&mut self, event: &Event) -> Option<String> {
         let upstream_id = std::str::from_utf8(event.id.as_deref()?).ok()?;
-        if self.way.era == Era::Modern {
+        // What no header can say cannot be asked for again.
+        let is_odd = upstream_id.bytes().any(|byte| !matches!(byte, b' '..=b'~'));
+        if self.way.era == Era::Modern || is_odd {
             return None;
         }
-        self.resumable = true;
         let way = &self.way;
         let id = EventId {
             upstream_id: upstream_id.into(),
-            method: way.method.map(|method| method.name.into()),
             rpc_id: way.id.as_ref().and_then(|id| std::str::from_utf8(id.raw()).ok()).map(Into::into),
-            subject: way.subject.as_ref().map(|(_, name)| name.clone()),
+            origin: way.origin(),
+            task: way.task.as_ref().map(|own| own.task.upstream_id.clone()),
         };
         let key = session_key(way.session.as_ref());
         let binding = binding(&way.route, &way.caller);
-        id.seal(key, &way.snapshot.seals, &binding, Timestamp::now(), super::SESSION_LIFETIME).ok()
+        let sealed = id.seal(key, &way.snapshot.seals, &binding, Timestamp::now(), super::SESSION_LIFETIME).ok();
+        // Where the client was told no place, it cannot go on from there.
+        self.resumable |= sealed.is_some();
+        sealed
     }
 
     /// Whether the caller's token and the policy of now still carry the stream; ends it where they do not.

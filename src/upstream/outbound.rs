@@ -151,9 +151,10 @@ fn message_headers(headers: &mut HeaderMap, message: &Message, masked: &Masked) 
     if let Some(Ok(method)) = message.method().map(|method| HeaderValue::from_str(method.name())) {
         headers.insert(MCP_METHOD, method);
     }
-    if let Some(name) = message.mirrored_name() {
-        headers.insert(MCP_NAME, encode_value(&name));
-    }
+    match &masked.handles().task {
+        Some(own) => headers.insert(MCP_NAME, encode_value(&own.task.upstream_id)),
+        None => message.mirrored_name().and_then(|name| headers.insert(MCP_NAME, encode_value(&name))),
+    };
     for (name, value) in masked.param_headers() {
         headers.append(name.clone(), value.clone());
     }

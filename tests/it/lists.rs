@@ -84,13 +84,20 @@ async fn each_list_has_what_the_caller_may_have_and_keeps_its_order_and_cursor()
                     _ => all.iter().copied().filter(|name| *name != "delete_contact").collect(),
                 };
                 for revision in ["2025-11-25", "2026-07-28"] {
-                    let answer =
-                        proxy.ask(&Ask::of(revision, method, &json!({ "cursor": "page-1" })).token(&token)).await;
-                    assert_eq!(answer.is_stream(), streamed);
-                    let wanted = json!({ member: items(key, &shown), "nextCursor": "page-2", "ttlMs": 300_000,
-                        "cacheScope": "private" });
-                    assert_eq!(answer.message()["result"], wanted, "{mode} {method} {revision}");
-                    assert_eq!(upstream.take()[0].json()["params"]["cursor"], "page-1");
+                    let mut cursor = json!(null);
+                    for asked in [json!(null), json!("page-2")] {
+                        let ask = Ask::of(revision, method, &json!({ "cursor": cursor }));
+                        let answer = proxy.ask(&ask.token(&token)).await;
+                        assert_eq!(answer.is_stream(), streamed);
+                        let mut result = answer.message()["result"].clone();
+                        // The place of the next page is the upstream's behind a name of our own.
+                        cursor = result["nextCursor"].take();
+                        let wanted = json!({ member: items(key, &shown), "nextCursor": null, "ttlMs": 300_000,
+                            "cacheScope": "private" });
+                        assert_eq!(result, wanted, "{mode} {method} {revision}");
+                        assert!(cursor.is_string() && cursor != "page-2");
+                        assert_eq!(upstream.take()[0].json()["params"]["cursor"], asked);
+                    }
                 }
             }
         }
@@ -108,7 +115,7 @@ async fn a_page_with_nothing_left_is_an_empty_list() {
         for (method, member, ..) in LISTS {
             let answer = proxy.ask(&Ask::modern(method, &json!({})).token(&proxy.token("ana"))).await;
             let result = answer.message()["result"].clone();
-            assert_eq!((&result[member], &result["nextCursor"]), (&json!([]), &json!("page-2")), "{method}");
+            assert_eq!((&result[member], result["nextCursor"].is_string()), (&json!([]), true), "{method}");
         }
     }
 }

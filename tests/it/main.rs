@@ -12,6 +12,7 @@ mod browser;
 mod corpora;
 mod crm;
 mod definitions;
+mod handles;
 mod house;
 mod http2;
 mod lists;

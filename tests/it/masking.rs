@@ -50,7 +50,6 @@ fn params_of(method: &str) -> Value {
         "completion/complete" => {
             json!({ "ref": { "type": "ref/prompt", "name": "x" }, "argument": { "name": "a", "value": "b" } })
         }
-        "tasks/get" | "tasks/result" | "tasks/cancel" => json!({ "taskId": "x" }),
         "initialize" => json!({ "protocolVersion": OLD, "capabilities": {}, "clientInfo": {} }),
         _ => json!({}),
     }
@@ -90,7 +89,7 @@ fn results() -> Vec<(&'static str, &'static [&'static str], Value)> {
         (
             "tools/call",
             new,
-            json!({ "resultType": "input_required", "requestState": KEPT, "inputRequests": {
+            json!({ "resultType": "input_required", "inputRequests": {
             "one": { "method": "elicitation/create", "params": { "mode": "form", "message": h("m"),
                 "requestedSchema": { "type": "object", "properties": { "p": { "type": "string", "title": h("t"), "description": h("d"), "default": h("x"), "enum": [KEPT] } } } } },
             "two": { "method": "sampling/createMessage", "params": { "systemPrompt": h("s"), "maxTokens": 5,
@@ -117,8 +116,7 @@ fn results() -> Vec<(&'static str, &'static [&'static str], Value)> {
             json!({ "tools": [{ "name": "x", "title": h("t"), "description": h("d"),
             "annotations": { "title": h("a"), "readOnlyHint": true },
             "inputSchema": { "type": "object", "properties": { "p": { "type": "string", "description": h("d"), "title": h("t"),
-                "default": h("x"), "examples": [h("e")], "enum": [KEPT], "const": KEPT, "pattern": KEPT } }, "required": ["p"] } }],
-            "nextCursor": KEPT }),
+                "default": h("x"), "examples": [h("e")], "enum": [KEPT], "const": KEPT, "pattern": KEPT } }, "required": ["p"] } }] }),
         ),
         (
             "resources/list",
@@ -146,8 +144,6 @@ fn results() -> Vec<(&'static str, &'static [&'static str], Value)> {
             new,
             json!({ "supportedVersions": [NEW], "capabilities": {}, "instructions": h("i"), "ttlMs": 0, "cacheScope": "private" }),
         ),
-        ("tasks/get", old, json!({ "taskId": KEPT, "status": "working", "statusMessage": h("m"), "ttl": 5 })),
-        ("tasks/result", old, json!({ "content": [block(&h("t"))] })),
     ]
 }
 
@@ -272,7 +268,7 @@ async fn every_place_of_every_argument_is_masked_on_its_way_up() {
         (
             "tools/call",
             &[NEW],
-            json!({ "name": "x", "arguments": {}, "requestState": KEPT, "inputResponses": {
+            json!({ "name": "x", "arguments": {}, "inputResponses": {
             "one": { "action": "accept", "content": { "mail": HIDDEN } },
             "two": { "role": "assistant", "model": "m", "content": { "type": "text", "text": h("t") } } } }),
         ),
@@ -282,7 +278,6 @@ async fn every_place_of_every_argument_is_masked_on_its_way_up() {
             &BOTH,
             json!({ "ref": { "type": "ref/prompt", "name": "x" }, "argument": { "name": "a", "value": HIDDEN }, "context": { "arguments": { "b": HIDDEN } } }),
         ),
-        ("tools/list", &BOTH, json!({ "cursor": KEPT })),
         (
             "initialize",
             &[OLD],

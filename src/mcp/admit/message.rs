@@ -145,6 +145,12 @@ impl Message {
         declared.map_or_else(Capabilities::default, Capabilities::of)
     }
 
+    /// Whether the client declares an extension, as 2026-07-28 has it.
+    pub fn declares_extension(&self, name: &str) -> bool {
+        let stated = self.meta().and_then(|meta| meta.get(META_CAPABILITIES)?.get("extensions")?.get(name));
+        stated.is_some_and(|settings| settings.kind() == Kind::Object)
+    }
+
     /// Every resource a `subscriptions/listen` asks to hear about.
     pub fn subscribed_resources(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.listened("resourceSubscriptions")

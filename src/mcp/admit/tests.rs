@@ -532,7 +532,7 @@ fn only_answers_may_have_a_sealed_id() {
     for body in [
         format!(r#"{{"jsonrpc":"2.0","id":"{sealed}","method":"ping"}}"#),
         format!(r#"{{"jsonrpc":"2.0","id":"{}","result":{{}}}}"#, "a".repeat(300)),
-        format!(r#"{{"jsonrpc":"2.0","id":"AQ{}","result":{{}}}}"#, "a".repeat(511)),
+        format!(r#"{{"jsonrpc":"2.0","id":"AQ{}","result":{{}}}}"#, "a".repeat(1023)),
         format!(r#"{{"jsonrpc":"2.0","id":"AQ{}=","result":{{}}}}"#, "a".repeat(300)),
     ] {
         assert_eq!(refusal(legacy(body)), Refusal::Envelope(Flaw::Id));

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::{Capabilities, Capability, EventId, NoSession, ServerRequest, Session};
 use crate::clock::Timestamp;
 use crate::json::{Document, Limits};
-use crate::mcp::{Revision, methods};
+use crate::mcp::handle::Origin;
+use crate::mcp::{Revision, SubjectKind, methods};
 use crate::seal::{Binding, Seals, looks_sealed};
 
 const BOB: Binding<'_> = Binding {
@@ -23,6 +24,11 @@ const HOUR: Duration = Duration::from_hours(1);
 fn capabilities(text: &'static str) -> Capabilities {
     let document = Document::parse(Bytes::from_static(text.as_bytes()), &Limits::REQUEST).unwrap();
     Capabilities::of(document.root())
+}
+
+fn call() -> Origin {
+    let method = methods::find("tools/call").unwrap();
+    Origin { method, subject: Some((SubjectKind::Tool, "search".into())) }
 }
 
 fn session() -> Session {
@@ -72,13 +78,8 @@ fn an_event_resumes_in_its_session_under_its_call() {
     let seals = Seals::random().unwrap();
     let (mine, other) = (session().key(), Session { upstream_id: Some("up-2".into()), ..session() }.key());
     let calls = [
-        EventId {
-            upstream_id: "41".into(),
-            method: Some("tools/call".into()),
-            rpc_id: Some("7".into()),
-            subject: Some("search".into()),
-        },
-        EventId { upstream_id: "".into(), method: None, rpc_id: None, subject: None },
+        EventId { upstream_id: "41".into(), rpc_id: Some("7".into()), origin: Some(call()), task: Some("t-1".into()) },
+        EventId { upstream_id: "".into(), rpc_id: None, origin: None, task: None },
     ];
     for event in calls {
         let id = event.seal(mine, &seals, &BOB, NOW, HOUR).unwrap();
@@ -87,7 +88,7 @@ fn an_event_resumes_in_its_session_under_its_call() {
         assert_eq!(EventId::open(&id, mine, &seals, &ALICE, NOW), Err(NoSession));
         assert_eq!(Session::open(&id, &seals, &BOB, NOW), Err(NoSession));
     }
-    let long = EventId { upstream_id: "x".repeat(2000).into(), method: None, rpc_id: None, subject: None };
+    let long = EventId { upstream_id: "x".repeat(2000).into(), rpc_id: None, origin: None, task: None };
     assert!(long.seal(mine, &seals, &BOB, NOW, HOUR).is_err());
 }
 
@@ -96,11 +97,22 @@ fn an_answer_says_what_it_answers() {
     let seals = Seals::random().unwrap();
     let key = session().key();
     let method = methods::METHODS.iter().find(|method| method.name.starts_with("sampling")).unwrap();
-    for raw_id in ["1", "\"1\"", &format!("\"{}\"", "é".repeat(64))] {
-        let request = ServerRequest { raw_id: raw_id.into(), method };
+    let long = Origin { subject: Some((SubjectKind::Tool, "x".repeat(128).into())), ..call() };
+    let nobody_s = Origin { subject: None, ..call() };
+    let cases = [
+        ("1", None),
+        ("\"1\"", Some(nobody_s)),
+        ("\"2\"", Some(call())),
+        (&format!("\"{}\"", "é".repeat(64)), Some(long)),
+    ];
+    for (raw_id, origin) in cases {
+        let request = ServerRequest { raw_id: raw_id.into(), method, origin };
         let id = request.seal(key, &seals, &BOB, NOW).unwrap();
         assert!(looks_sealed(&id), "{} bytes", id.len());
         assert_eq!(request.seal(key, &seals, &BOB, NOW.plus(HOUR)).unwrap(), id, "the same again when resumed");
+        let days = |days: u64| NOW.plus(Duration::from_hours(24 * days));
+        assert!(ServerRequest::open(&id, key, &seals, &BOB, days(1)).is_ok());
+        assert_eq!(ServerRequest::open(&id, key, &seals, &BOB, days(2)), Err(NoSession), "an answer nobody waits for");
         assert_eq!(ServerRequest::open(&id, key, &seals, &BOB, NOW), Ok(request));
         assert_eq!(ServerRequest::open(&id, key, &seals, &ALICE, NOW), Err(NoSession));
         assert_eq!(ServerRequest::open(raw_id, key, &seals, &BOB, NOW), Err(NoSession));

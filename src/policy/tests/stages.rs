@@ -7,9 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{AT, caller, policy};
 use crate::json::{Document, Limits, Splice};
+use crate::mcp::handle::{Origin, Task};
 use crate::mcp::session::EventId;
-use crate::mcp::{Head, Known, Revision, admit, find};
-use crate::opened::{Ask, Opened};
+use crate::mcp::{Head, Known, Revision, SubjectKind, admit, find};
+use crate::opened::{Ask, Handles, Opened, OwnTask};
 use crate::policy::{Asker, Denial, Policy, authorize};
 
 const RULES: &str = r#"
@@ -28,12 +29,20 @@ const RULES: &str = r#"
 
 fn opened(scopes: &str, ask: Ask, resumed: Option<EventId>) -> Opened {
     let caller = Arc::new(caller(scopes));
-    Opened { caller, ask, session: None, resumed, answers: None, splice: Splice::new() }
+    let handles = Handles::default();
+    Opened { caller, ask, session: None, resumed, answers: None, handles, splice: Splice::new() }
+}
+
+fn call(tool: &str) -> Origin {
+    Origin { method: find("tools/call").unwrap(), subject: Some((SubjectKind::Tool, tool.into())) }
 }
 
 fn event(method: Option<&str>, subject: Option<&str>) -> EventId {
-    let id = method.map(|_| "7".into());
-    EventId { upstream_id: "41".into(), method: method.map(Into::into), rpc_id: id, subject: subject.map(Into::into) }
+    let origin = method.map(|name| Origin {
+        method: find(name).unwrap(),
+        subject: subject.map(|subject| (SubjectKind::Tool, subject.into())),
+    });
+    EventId { upstream_id: "41".into(), rpc_id: method.map(|_| "7".into()), origin, task: None }
 }
 
 fn resume(policy: &Policy, scopes: &str, event: EventId) -> Result<Option<Arc<str>>, Denial> {
@@ -52,8 +61,17 @@ fn a_resumed_stream_is_decided_like_its_call() {
     assert!(matches!(resume(&policy, "", call()), Err(Denial::StepUp { .. })), "a token with fewer scopes");
     assert!(resume(&policy, "r", event(Some("tools/call"), Some("put_a"))).is_err(), "a tool that is denied by now");
     assert!(resume(&policy, "r", event(Some("tools/call"), None)).is_err(), "a call of nobody knows what");
-    assert!(resume(&policy, "r", event(Some("tasks/get"), None)).is_err());
-    assert!(resume(&policy, "t", event(Some("tasks/get"), None)).is_ok());
+    for method in ["tasks/get", "tasks/result"] {
+        assert!(resume(&policy, "r", event(Some(method), Some("get_a"))).is_ok(), "{method}");
+        assert!(
+            resume(&policy, "t", event(Some(method), Some("get_a"))).is_err(),
+            "{method}: no longer a scope of the tool"
+        );
+        assert!(
+            resume(&policy, "r t", event(Some(method), Some("put_a"))).is_err(),
+            "{method} of a tool that is denied"
+        );
+    }
     assert!(resume(&policy, "", event(Some("tools/list"), None)).is_ok());
     assert!(resume(&policy, "", event(None, None)).is_ok(), "the server's own stream");
     let forgotten = EventId { rpc_id: Some("7".into()), ..event(None, None) };
@@ -74,7 +92,12 @@ fn listen(policy: &Policy, scopes: &str, filter: &str) -> String {
     let known = Known { bytes: 1 << 20, limits: Limits::REQUEST, names_method: &|_| false, supported: &Revision::ALL };
     let message = admit(&Head { headers: &headers, session: None }, body.into(), &known).unwrap();
     let bytes = message.document().bytes().clone();
-    let permit = authorize(policy, opened(scopes, Ask::Message(message), None), &AT).unwrap();
+    let mut opened = opened(scopes, Ask::Message(message), None);
+    for (handle, tool) in [("one", "get_a"), ("two", "put_a")] {
+        let task = Task { upstream_id: format!("up-{handle}").into(), origin: call(tool) };
+        opened.handles.listened.push(OwnTask { handle: handle.into(), task });
+    }
+    let permit = authorize(policy, opened, &AT).unwrap();
     let sent = permit.into_parts().0.splice.apply(&bytes);
     let sent = value(std::str::from_utf8(&sent).unwrap());
     String::from_utf8(sent.pointer("/params/notifications").unwrap().raw().to_vec()).unwrap()
@@ -86,9 +109,11 @@ fn a_subscription_keeps_only_what_could_be_read() {
     let uris =
         r#"{"resourceSubscriptions":["crm://pub/a","crm://pub/../secret/db","crm://pub/%2e%2e/db","crm://secret/db"]}"#;
     assert_eq!(listen(&policy, "", uris), r#"{"resourceSubscriptions":["crm://pub/a"]}"#);
-    let tasks = r#"{"taskIds":["1","2"],"resourceSubscriptions":["crm://pub/a"]}"#;
-    assert_eq!(listen(&policy, "r", tasks), r#"{"taskIds":[],"resourceSubscriptions":["crm://pub/a"]}"#);
-    assert_eq!(listen(&policy, "t", tasks), tasks);
+    let tasks = r#"{"taskIds":["up-one","two","one","x"],"resourceSubscriptions":["crm://pub/a"]}"#;
+    assert_eq!(listen(&policy, "r", tasks), r#"{"taskIds":["up-one"],"resourceSubscriptions":["crm://pub/a"]}"#);
+    assert_eq!(listen(&policy, "t", tasks), r#"{"taskIds":[],"resourceSubscriptions":["crm://pub/a"]}"#);
+    let all = super::policy(&format!("{RULES}\n[[rule]]\nid = \"put\"\ntools = [\"put_*\"]"));
+    assert_eq!(listen(&all, "r", r#"{"taskIds":["two","one"]}"#), r#"{"taskIds":["up-two","up-one"]}"#);
 }
 
 #[test]
@@ -97,11 +122,20 @@ fn news_need_what_they_are_news_of() {
     let hears = |policy: &Policy, scopes: &str, method: &str, params: &str| {
         let caller = caller(scopes);
         let asker = Asker { policy, caller: &caller, context: &AT, enforced: false };
-        asker.hears(find(method).unwrap(), Some(value(params).root()))
+        asker.hears(find(method).unwrap(), Some(value(params).root()), None)
     };
-    for method in ["notifications/tasks", "notifications/tasks/status", "notifications/elicitation/complete"] {
-        assert!(!hears(&open, "r", method, "{}"), "{method}");
-        assert!(hears(&open, "t", method, "{}"), "{method}");
+    let follows = |policy: &Policy, scopes: &str, method: &str, tool: &str| {
+        let caller = caller(scopes);
+        let asker = Asker { policy, caller: &caller, context: &AT, enforced: false };
+        asker.hears(find(method).unwrap(), None, Some(&call(tool)))
+    };
+    assert!(!hears(&open, "r", "notifications/elicitation/complete", "{}"));
+    assert!(hears(&open, "t", "notifications/elicitation/complete", "{}"));
+    for method in ["notifications/tasks", "notifications/tasks/status"] {
+        assert!(!hears(&open, "r t", method, "{}"), "{method} of nobody's task");
+        assert!(follows(&open, "r", method, "get_a"), "{method}");
+        assert!(!follows(&open, "t", method, "get_a"), "{method} without the scope of the tool");
+        assert!(!follows(&open, "r t", method, "put_a"), "{method} of a tool that is denied");
     }
     assert!(hears(&open, "", "notifications/message", "{}"));
     assert!(hears(&open, "", "notifications/resources/updated", r#"{"uri":"crm://pub/a"}"#));
@@ -109,7 +143,8 @@ fn news_need_what_they_are_news_of() {
     assert!(!hears(&open, "", "notifications/resources/updated", "{}"));
     let shut =
         policy(&format!("{RULES}\n[[rule]]\nid = \"no\"\neffect = \"deny\"\nmethods = [\"notifications/tasks\"]"));
-    assert!(!hears(&shut, "t", "notifications/tasks", "{}"));
+    assert!(!follows(&shut, "r", "notifications/tasks", "get_a"));
+    assert!(follows(&shut, "r", "notifications/tasks/status", "get_a"));
 }
 
 #[test]
@@ -132,4 +167,27 @@ fn what_a_server_asks_inside_an_answer_needs_a_rule() {
     ] {
         assert!(!asks("t r", refused), "{refused}");
     }
+}
+
+/// What a call was made with was decided when it was made; no rule asks for it again, but those about all calls hold.
+#[test]
+fn what_belongs_to_a_call_is_decided_without_its_arguments() {
+    let rules = r#"
+        [[rule]]
+        id = "small"
+        tools = ["get_*"]
+        [rule.args]
+        amount = { maximum = 10 }
+        [[rule]]
+        id = "not-large"
+        effect = "deny"
+        tools = ["get_a"]
+        [rule.args]
+        amount = { minimum = 5 }
+    "#;
+    let later = |policy: &Policy, method: &str| resume(policy, "", event(Some(method), Some("get_a"))).is_ok();
+    let open = policy(rules);
+    assert!(later(&open, "tools/call") && later(&open, "tasks/result"));
+    let shut = policy(&format!("{rules}\n[[rule]]\nid = \"no\"\neffect = \"deny\"\ntools = [\"get_a\"]"));
+    assert!(!later(&shut, "tools/call") && !later(&shut, "tasks/result"));
 }

@@ -31,9 +31,14 @@ impl Ask {
     /// A request of 2026-07-28, with the headers that repeat its body.
     pub(crate) fn modern(method: &str, params: &Value) -> Self {
         let mut params = params.clone();
+        let can = if method.starts_with("tasks/") {
+            json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } })
+        } else {
+            json!({})
+        };
         let stated = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientCapabilities": can,
         });
         match params.get_mut("_meta").and_then(Value::as_object_mut) {
             Some(meta) => meta.extend(stated.as_object().unwrap().clone()),
@@ -42,7 +47,11 @@ impl Ask {
         let message = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
         let ask = Self::post(message.to_string()).header("MCP-Protocol-Version", "2026-07-28");
         let ask = ask.header("Mcp-Method", method);
-        let mirrored = if method == "resources/read" { &params["uri"] } else { &params["name"] };
+        let mirrored = match method {
+            "resources/read" => &params["uri"],
+            method if method.starts_with("tasks/") => &params["taskId"],
+            _ => &params["name"],
+        };
         match mirrored.as_str() {
             Some(name) => ask.header("Mcp-Name", name),
             None => ask,

@@ -1,0 +1,135 @@
+use super::Sealing;
+use crate::json::{Document, Kind, Splice, Value, digest, quoted};
+use crate::mcp::handle::{Cursor, NoHandle, RequestState, StateNonce, TASKS_EXTENSION, Task};
+use crate::mcp::{Access, Era, Message, MessageShape, Method};
+
+/// `_meta` key of the task a message belongs to (2025-11-25, "Tasks").
+pub(crate) const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+/// The same as a pointer below `params` or `result`.
+const RELATED: &str = "/_meta/io.modelcontextprotocol~1related-task/taskId";
+
+/// Parameters of a call that its retry may change (2026-07-28, "Multi Round-Trip Requests").
+const OF_THE_ROUND: [&str; 3] = ["_meta", "inputResponses", "requestState"];
+
+/// A task of the caller, with the id it is known to it by.
+#[derive(Clone, Debug)]
+pub struct OwnTask {
+    /// As the client wrote it.
+    pub handle: Box<str>,
+    /// What that stands for.
+    pub task: Task,
+}
+
+/// What the handles of one message stand for.
+#[derive(Debug, Default)]
+pub struct Handles {
+    /// Of the call's parameters, where a server may ask something before it answers.
+    pub(crate) digest: Option<[u8; 32]>,
+    /// The tasks a subscription asks for that are the caller's.
+    pub(crate) listened: Vec<OwnTask>,
+    /// The state that is brought back.
+    pub(crate) state: Option<StateNonce>,
+    /// The task that is asked about.
+    pub(crate) task: Option<OwnTask>,
+    /// Where a handle stands below `params` or `result`, and what the upstream wrote; by pointer, because what else is put
+    /// back into the message moves what stands behind it.
+    real: Vec<(&'static str, Box<str>)>,
+}
+
+impl Handles {
+    /// Opens what a message holds.
+    pub(super) fn open(message: &Message, sealing: &Sealing<'_>) -> Result<Self, NoHandle> {
+        let mut handles = Self::default();
+        let Some(holder) = holder(message.document()) else { return Ok(handles) };
+        if let Some(id) = related_task(message, holder, sealing)? {
+            handles.real.push((RELATED, id));
+        }
+        let MessageShape::Request { .. } = message.shape() else { return Ok(handles) };
+        let Some(method) = message.listed() else { return Ok(handles) };
+        match method.access {
+            Access::Task if message.era() == Era::Modern && !message.declares_extension(TASKS_EXTENSION) => {
+                return Err(NoHandle::Undeclared);
+            }
+            Access::Task => {
+                let own = asked_task(method, holder, sealing)?;
+                handles.real.push((method.task_pointer(), own.task.upstream_id.clone()));
+                handles.task = Some(own);
+            }
+            Access::Subscriptions => {
+                let opened = message.subscribed_tasks().filter_map(|handle| own_task(&handle, sealing).ok());
+                handles.listened = opened.collect();
+            }
+            Access::Completion | Access::Free | Access::Named | Access::Subject { .. } => {}
+        }
+        if let Some(upstream) = cursor(method, holder, sealing)? {
+            handles.real.push(("/cursor", upstream));
+        }
+        if method.asks && message.era() == Era::Modern {
+            handles.digest = Some(digest(holder, &OF_THE_ROUND));
+        }
+        if let Some(state) = request_state(message, method, handles.digest, sealing)? {
+            handles.state = Some(state.nonce);
+            handles.real.push(("/requestState", state.upstream));
+        }
+        Ok(handles)
+    }
+
+    /// Puts what the upstream wrote in the place of what the client knows it by.
+    pub(crate) fn put_back(&self, document: &Document, splice: &mut Splice) {
+        for (pointer, real) in &self.real {
+            if let Some(value) = holder(document).and_then(|holder| holder.pointer(pointer)) {
+                splice.replace(value.span(), quoted(real));
+            }
+        }
+    }
+}
+
+fn holder(document: &Document) -> Option<Value<'_>> {
+    let root = document.root();
+    root.get("params").or_else(|| root.get("result"))
+}
+
+fn own_task(handle: &str, sealing: &Sealing<'_>) -> Result<OwnTask, NoHandle> {
+    let task = Task::open(handle, sealing.seals, &sealing.binding, sealing.now)?;
+    Ok(OwnTask { handle: handle.into(), task })
+}
+
+fn asked_task(method: &Method, params: Value<'_>, sealing: &Sealing<'_>) -> Result<OwnTask, NoHandle> {
+    let id = params.pointer(method.task_pointer()).ok_or(NoHandle::Task)?;
+    own_task(&id.as_str().ok_or(NoHandle::Task)?, sealing)
+}
+
+/// A request that belongs to a task belongs to one of the caller's. Answers and news may also be of tasks the client keeps
+/// itself, for what a server asked of it; those have ids of its own making.
+fn related_task(message: &Message, holder: Value<'_>, sealing: &Sealing<'_>) -> Result<Option<Box<str>>, NoHandle> {
+    let Some(related) = holder.get("_meta").and_then(|meta| meta.get(RELATED_TASK)) else { return Ok(None) };
+    let handle = related.get("taskId").and_then(|id| id.as_str()).ok_or(NoHandle::Task)?;
+    match own_task(&handle, sealing) {
+        Ok(own) => Ok(Some(own.task.upstream_id)),
+        Err(_) if !matches!(message.shape(), MessageShape::Request { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn cursor(method: &Method, params: Value<'_>, sealing: &Sealing<'_>) -> Result<Option<Box<str>>, NoHandle> {
+    let Some(cursor) = params.get("cursor").filter(|cursor| method.pages && cursor.kind() != Kind::Null) else {
+        return Ok(None);
+    };
+    let text = cursor.as_str().ok_or(NoHandle::Cursor)?;
+    Cursor::open(&text, method, sealing.seals, &sealing.binding, sealing.now).map(Some)
+}
+
+/// A state opens for the call it was given to, with the parameters that had, its subject among them: what a user agreed to
+/// cannot become something else on the way.
+fn request_state(
+    message: &Message,
+    method: &Method,
+    digest: Option<[u8; 32]>,
+    sealing: &Sealing<'_>,
+) -> Result<Option<RequestState>, NoHandle> {
+    let Some(value) = message.request_state() else { return Ok(None) };
+    let text = value.as_str().ok_or(NoHandle::RequestState)?;
+    let state = RequestState::open(&text, sealing.seals, &sealing.binding, sealing.now)?;
+    let is_of_the_call = state.origin.method == method && digest == Some(state.digest);
+    is_of_the_call.then_some(Some(state)).ok_or(NoHandle::RequestState)
+}
