@@ -46,6 +46,7 @@ use own::Own;
 pub use pace::Pace;
 pub use places::{Blobs, Places, Treatment, Uris};
 pub use pseudonym::Keyring;
+pub use recognisers::Validator;
 pub(crate) use restore::as_written;
 pub use restore::{RestoreError, restore};
 pub use said::Said;

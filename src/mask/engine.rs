@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::actions::{is_masked, replacement};
 use super::applied::Applied;
-use super::gate::{Gate, Signal};
+use super::gate::{Gate, Signal, Survey};
 use super::literals::Literal;
 use super::own::{Own, beside};
 use super::pattern::Pattern;
 use super::places::{Place, Places, Treatment};
 use super::pseudonym::MaskTag;
-use super::recognisers::{Text, contact, digit_runs, identity, network, payment, secret};
+use super::recognisers::{Find, NUMBERS, Text, contact, hardware, network, secret, url};
 use super::shadow::Shadow;
 use super::spec::Grant;
 use super::view::{Applies, Mode};
@@ -56,6 +56,8 @@ pub(super) struct Plan {
     pub(super) conditional: bool,
     /// Each entity some rule looks for, with its name and those rules in file order.
     entities: Vec<(Entity, Arc<str>, Vec<usize>)>,
+    /// What is asked at a run of digits of each length: a recogniser, and the place of its entity above.
+    numbers: Vec<Vec<(Find, usize)>>,
     /// What masks of any direction write: never matched again.
     own: Arc<Own>,
     pub(super) gate: Gate,
@@ -85,8 +87,9 @@ pub(super) fn apply(text: &str, edits: &[Edit]) -> String {
 /// Memory recognisers use again from text to text.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    runs: Vec<Span>,
+    survey: Survey,
     spans: Vec<Span>,
+    urls: Vec<Span>,
 }
 
 /// A value some rule looks for.
@@ -123,10 +126,14 @@ impl Plan {
                 }
             }
         }
+        // Credentials in URLs come before addresses of mail, which can look like a part of them.
+        entities.sort_by_key(|(entity, ..)| *entity != Entity::UrlCredentials);
         let (literals, open) = gate_literals(&rules);
-        let gate = Gate::new(entities.iter().map(|(entity, _, _)| *entity), &literals, open);
+        let sought = entities.iter().map(|(entity, _, _)| *entity);
+        let gate = Gate::new(sought, secret::literals(), &literals, open);
+        let numbers = numbers(&entities);
         let conditional = rules.iter().any(|rule| !rule.applies.is_unconditional());
-        Self { direction, rules, conditional, entities, own, gate }
+        Self { direction, rules, conditional, entities, numbers, own, gate }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -196,26 +203,26 @@ impl Plan {
     fn look(&self, text: &str, shadows: &[Shadow], scratch: &mut Scratch, found: &mut Found<'_>) -> bool {
         let label = found.spot.label;
         let shown = shadows.last().map_or(text, Shadow::text);
-        let signals = self.gate.signals(shown.as_bytes());
-        let Scratch { runs, spans } = scratch;
+        let Scratch { survey, spans, urls } = scratch;
+        self.gate.survey(label, shown.as_bytes(), survey);
+        let (signals, seen) = (survey.signals, Text::new(shown, label, &survey.runs));
         let mut seen_in = Shown { text, shadows, keyed: None };
-        runs.clear();
-        if signals.has(Signal::Digits) || signals.has(Signal::Dots) {
-            digit_runs(shown.as_bytes(), runs);
-        }
+        urls.clear();
         for (entity, name, users) in &self.entities {
             spans.clear();
-            let seen = Text { whole: shown, label, runs };
             match entity {
-                Entity::EmailAddress if signals.has(Signal::At) => contact::emails(&seen, spans),
-                Entity::PhoneNumber if signals.has(Signal::Digits) => contact::phones(&seen, spans),
-                Entity::CreditCard if signals.has(Signal::Digits) => payment::cards(&seen, spans),
-                Entity::IbanCode if signals.has(Signal::Digits) => payment::ibans(&seen, spans),
-                Entity::UsSsn if signals.has(Signal::Digits) => identity::us_ssns(&seen, spans),
-                Entity::IpAddress if signals.has(Signal::Dots) || signals.has(Signal::Colons) => {
-                    network::addresses(&seen, spans);
+                Entity::EmailAddress if signals.has(Signal::At) => {
+                    contact::emails(&seen, spans);
+                    // What looks like an address between a password and its host is none.
+                    spans.retain(|span| !urls.iter().any(|url| url.start < span.end && span.start < url.end));
                 }
-                Entity::Secret => secret::secrets(&seen, spans),
+                Entity::IpAddress if signals.has(Signal::Colons) => network::v6_addresses(&seen, spans),
+                Entity::MacAddress if signals.has(Signal::Mac) => hardware::macs(&seen, spans),
+                Entity::Secret if signals.has(Signal::Word) => secret::secrets(&seen, &survey.words, spans),
+                Entity::UrlCredentials if signals.has(Signal::At) => {
+                    url::credentials(&seen, spans);
+                    urls.clone_from(spans);
+                }
                 _ => {}
             }
             for span in spans.iter() {
@@ -224,6 +231,7 @@ impl Plan {
                 }
             }
         }
+        self.look_at_numbers(&seen, &mut seen_in, found);
         for (index, rule) in self.rules.iter().enumerate() {
             let Sought::Pattern { pattern, label } = &rule.what else { continue };
             for hit in pattern.regex.find_iter(shown) {
@@ -237,6 +245,24 @@ impl Plan {
             found.matches.push(Match { start, end, rule, name: name.clone(), written: pseudonym.to_owned() });
         });
         signals.has(Signal::Disguise)
+    }
+
+    /// Offers each number to the recognisers that could claim its first run of digits, until one does.
+    fn look_at_numbers(&self, seen: &Text<'_>, shown: &mut Shown<'_>, found: &mut Found<'_>) {
+        let mut index = 0;
+        while let Some(run) = seen.runs.get(index) {
+            let length = (run.end - run.start).min(self.numbers.len() - 1);
+            let claimed = self.numbers[length].iter().find_map(|(find, entity)| Some((find(seen, index)?, *entity)));
+            let Some((hit, entity)) = claimed else {
+                index += 1;
+                continue;
+            };
+            let (_, name, users) = &self.entities[entity];
+            for rule in users {
+                self.offer(shown, (Span { start: hit.start, end: hit.end }, *rule, name), found);
+            }
+            index = hit.last + 1;
+        }
     }
 
     /// Takes a span of the last shadow as a match in the text, unless it is what a rule wrote.
@@ -367,17 +393,21 @@ impl<'t> Shown<'t> {
     }
 }
 
-/// Literals one of which stands in every text the gate's byte classes miss, and whether a pattern has none.
+/// The recognisers of numbers for each length of a first run of digits.
+fn numbers(entities: &[(Entity, Arc<str>, Vec<usize>)]) -> Vec<Vec<(Find, usize)>> {
+    let row = |length: u32| {
+        let able = NUMBERS.iter().filter(move |(_, lengths, _)| lengths >> length & 1 == 1);
+        able.filter_map(|(sought, _, find)| Some((*find, entities.iter().position(|(entity, ..)| entity == sought)?)))
+    };
+    (0..u32::BITS).map(|length| row(length).collect()).collect()
+}
+
+/// Literals of which every match of a pattern begins with one, and whether a pattern has none.
 fn gate_literals(rules: &[Rule]) -> (Vec<Literal>, bool) {
-    if rules.is_empty() {
-        return (Vec::new(), false);
-    }
-    let plain = |text: &str| Literal { bytes: text.as_bytes().to_vec(), starts_word: false };
-    let mut literals = vec![plain("\"blob"), plain("\"data"), plain(";base64,")];
+    let mut literals = Vec::new();
     let mut open = false;
     for rule in rules {
         match &rule.what {
-            Sought::Entities(entities) if entities.contains(&Entity::Secret) => literals.extend(secret::literals()),
             Sought::Entities(_) => {}
             Sought::Pattern { pattern, .. } if pattern.prefixes.is_empty() => open = true,
             Sought::Pattern { pattern, .. } => literals.extend(pattern.prefixes.iter().cloned()),

@@ -1,11 +1,21 @@
 //! The one cheap scan: decides that a text holds nothing any mask could match, before anything is parsed or allocated.
+//!
+//! A coarse pass over each block asks in a dozen vector instructions whether it holds a digit, an `@`, a spelling that
+//! hides characters, or a stretch as long as a key. Only where it does, runs of digits and long words are looked at one by
+//! one, and only what could belong to a value is handed on.
+
+mod coarse;
+mod numbers;
+mod words;
+
+use aho_corasick::packed::Searcher;
 
 use super::Entity;
 use super::heat::Heat;
 use super::literals::{Literal, Presence};
-
-/// Bytes looked at together; the loop over one block is branch-free, so that it compiles to vector instructions.
-const BLOCK: usize = Heat::BLOCK;
+use crate::json::Span;
+use coarse::{BLOCK, Seen};
+use numbers::{Clusters, Wanted};
 
 /// Something a recogniser could start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +24,16 @@ pub(super) enum Signal {
     At,
     /// Colons as in an IPv6 address.
     Colons,
-    /// Enough digits close together for the shortest number looked for.
+    /// Digits that could belong to a number looked for.
     Digits,
     /// Spellings that hide characters: `\u`, `%41`, `&#64;`, zero-width and compatibility characters.
     Disguise,
-    /// A dot between two digits, three times close together.
-    Dots,
+    /// A literal of a pattern of the policy.
+    Literal,
+    /// A hardware address.
+    Mac,
+    /// A word that could be a key or hold one.
+    Word,
 }
 
 /// A set of signals.
@@ -27,222 +41,246 @@ pub(super) enum Signal {
 pub(super) struct Signals(u8);
 
 impl Signals {
-    fn add(&mut self, signal: Signal, seen: bool) {
-        self.0 |= u8::from(seen) << signal as u8;
+    const fn add(&mut self, signal: Signal) {
+        self.0 |= 1 << signal as u8;
     }
 
     pub(super) const fn has(self, signal: Signal) -> bool {
         self.0 & 1 << signal as u8 != 0
     }
-
-    const fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    const fn but(self, signal: Signal) -> Self {
-        Self(self.0 & !(1 << signal as u8))
-    }
-
-    const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
 }
 
-/// What one block holds.
-#[derive(Clone, Copy, Default)]
-struct Block {
-    digits: u8,
-    /// Bits of what else was seen, one of the `HAS_` constants each.
-    seen: u8,
+/// What the gate saw in a text.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) signals: Signals,
+    /// Runs of digits that could belong to a number looked for, in order.
+    pub(super) runs: Vec<Span>,
+    /// Words that could be keys or hold one, in order.
+    pub(super) words: Vec<Span>,
 }
 
-const HAS_AT: u8 = 1;
-/// A colon that ends no JSON key.
-const HAS_COLON: u8 = 2;
-/// A dot behind a digit.
-const HAS_DOT: u8 = 4;
-/// What disguises begin with.
-const HAS_MARK: u8 = 8;
+/// Something the gate saw, and where.
+#[derive(Clone, Copy, Debug)]
+enum Sight<'s> {
+    /// Begins at this byte.
+    At(Signal, usize),
+    Number(&'s [Span]),
+    Word(Span),
+}
 
 /// Which signals matter for the entities of one plan.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    wanted: Signals,
-    /// Fewest digits a wanted number has.
-    digits: Option<u8>,
-    /// Bank accounts, whose digits letters may part, are wanted.
-    ibans: bool,
+    mails: bool,
+    secrets: bool,
+    macs: bool,
+    /// Long words matter: keys, wallets, accounts, codes.
+    words: bool,
+    wanted: Wanted,
     /// A pattern without a literal prefix must see every string.
     open: bool,
-    literals: Presence,
+    secret_literals: Presence,
+    /// Literals of which any match of a pattern begins with one.
+    literals: Option<Searcher>,
+    many_literals: Presence,
+    /// What JSON keys of encoded text and addresses of data are found by.
+    encoded: Option<Searcher>,
 }
 
 impl Gate {
-    /// A gate for `entities`; `literals` are prefixes of which any match begins with one, `open` turns the gate off.
-    pub(super) fn new(entities: impl Iterator<Item = Entity>, literals: &[Literal], open: bool) -> Self {
-        let mut gate = Self { open, literals: Presence::new(literals), ..Self::default() };
-        gate.wanted.add(Signal::Disguise, true);
+    /// A gate for `entities`; `literals` are prefixes of which any match of a pattern begins with one, `open` turns the gate
+    /// off.
+    pub(super) fn new(
+        entities: impl Iterator<Item = Entity>,
+        secrets: &[Literal],
+        literals: &[Literal],
+        open: bool,
+    ) -> Self {
+        /// More than these are found faster one by one.
+        const PACKED: usize = 32;
+        let mut gate = Self { open, ..Self::default() };
         for entity in entities {
-            match entity {
-                Entity::CreditCard => gate.digits_from(12),
-                Entity::EmailAddress => gate.wanted.add(Signal::At, true),
-                Entity::IbanCode => {
-                    gate.ibans = true;
-                    gate.digits_from(8);
-                }
-                Entity::IpAddress => {
-                    gate.wanted.add(Signal::Colons, true);
-                    gate.wanted.add(Signal::Dots, true);
-                }
-                Entity::PhoneNumber => gate.digits_from(7),
-                Entity::Secret => {}
-                Entity::UsSsn => gate.digits_from(9),
-            }
+            gate.want(entity);
+        }
+        gate.encoded = Searcher::new(["\"blob", "\"data", ";base64,"]);
+        if gate.secrets {
+            gate.secret_literals = Presence::new(secrets);
+        }
+        let packed = (1..=PACKED).contains(&literals.len());
+        gate.literals = packed.then(|| Searcher::new(literals.iter().map(|literal| &literal.bytes))).flatten();
+        if gate.literals.is_none() {
+            gate.many_literals = Presence::new(literals);
         }
         gate
     }
 
-    fn digits_from(&mut self, count: u8) {
-        self.wanted.add(Signal::Digits, true);
-        self.digits = Some(self.digits.map_or(count, |least| least.min(count)));
+    fn want(&mut self, entity: Entity) {
+        match entity {
+            Entity::EmailAddress | Entity::UrlCredentials => self.mails = true,
+            Entity::MacAddress => (self.macs, self.wanted.macs) = (true, true),
+            Entity::Secret => self.secrets = true,
+            _ => self.wanted.add(entity),
+        }
+        self.words |= matches!(
+            entity,
+            Entity::Crypto
+                | Entity::IbanCode
+                | Entity::IpAddress
+                | Entity::ItFiscalCode
+                | Entity::MacAddress
+                | Entity::Secret
+        );
     }
 
     /// Whether anything in `text`, plain or as JSON source, could match; false means it is clean.
     pub(super) fn opens(&self, text: &[u8]) -> bool {
-        self.open || self.signals(text).meets(self.wanted) || self.literals.occur_in(text)
+        self.opens_under("", text)
+    }
+
+    /// The same for a text that stands under the JSON key `label`.
+    pub(super) fn opens_under(&self, label: &str, text: &[u8]) -> bool {
+        self.open || self.has_encoded(text) || !self.each(label, text, &mut |_| false)
     }
 
     /// Where in `text` a string could stand for which the gate opens: a string that touches no such place is clean.
-    ///
-    /// Whatever opens the gate for a string begins within it, in the block that shows it.
     pub(super) fn heat(&self, text: &[u8]) -> Heat {
         if self.open {
             return Heat::Everywhere;
         }
         let mut heat = Heat::none(text.len());
-        let numbers = self.wanted.has(Signal::Digits) && self.holds_number(text, self.least_digits());
-        let wanted = if numbers { self.wanted } else { self.wanted.but(Signal::Digits) };
-        self.each_block(text, |at, signals| {
-            if signals.meets(wanted) {
-                heat.mark(at);
+        self.each("", text, &mut |sight| {
+            match sight {
+                Sight::At(_, at) => heat.mark(at),
+                Sight::Number(runs) => {
+                    // A word about a number may be what gives it away, so all its blocks are hot.
+                    let (start, end) = (runs.first().map_or(0, |run| run.start), runs.last().map_or(0, |run| run.end));
+                    (start..end).step_by(Heat::BLOCK).chain([end.saturating_sub(1)]).for_each(|at| heat.mark(at));
+                }
+                Sight::Word(Span { start, end }) => {
+                    (start..end).step_by(Heat::BLOCK).chain([end.saturating_sub(1)]).for_each(|at| heat.mark(at));
+                }
             }
+            true
         });
-        self.literals.each_in(text, |at| heat.mark(at));
+        if let Some(encoded) = &self.encoded {
+            encoded.find_iter(text).for_each(|found| heat.mark(found.start()));
+        }
         heat
     }
 
-    /// One pass over `text`.
-    pub(super) fn signals(&self, text: &[u8]) -> Signals {
-        let mut seen = Signals::default();
-        self.each_block(text, |_, signals| seen = seen.with(signals));
-        if seen.has(Signal::Digits) && !self.holds_number(text, self.least_digits()) {
-            return seen.but(Signal::Digits);
-        }
-        seen
-    }
-
-    fn least_digits(&self) -> usize {
-        usize::from(self.digits.unwrap_or(u8::MAX))
-    }
-
-    /// Calls `visit` with the place of each block and what it shows; digits as soon as there are enough of them.
-    fn each_block(&self, text: &[u8], mut visit: impl FnMut(usize, Signals)) {
-        /// Fewest colons of an address without `::`: six before a dotted quad.
-        const COLONS: u8 = 6;
-        const DOTS: u8 = 3;
-        let least = self.digits.unwrap_or(u8::MAX);
-        let mut before = Counts::default();
-        for at in (0..text.len()).step_by(BLOCK) {
-            let block = match (block_at(text, at), block_at(text, at + 1)) {
-                (Some(first), Some(second)) => look(first, second),
-                _ => look_at_tail(&text[at..]),
-            };
-            let mut signals = Signals::default();
-            signals.add(Signal::At, block.seen & HAS_AT != 0);
-            signals.add(Signal::Disguise, block.seen & HAS_MARK != 0 && is_disguised(text, at));
-            let mut counts = Counts { digits: block.digits, ..Counts::default() };
-            if block.seen & (HAS_COLON | HAS_DOT) != 0 || at == 0 && text[0] == b':' {
-                counts.look_closer(text, at);
-            }
-            // What is looked for is shorter than a block, so it stands in two neighbours.
-            signals.add(Signal::Colons, counts.colon_pair || counts.colons + before.colons >= COLONS);
-            signals.add(Signal::Dots, counts.dots + before.dots >= DOTS);
-            signals.add(Signal::Digits, counts.digits + before.digits >= least);
-            before = counts;
-            visit(at, signals);
-        }
-    }
-
-    /// Whether `least` digits stand in one sequence, or two letters and two digits begin a word as in a bank account.
-    ///
-    /// Dates are the most common digits in messages, and no number looked for is written like one.
-    fn holds_number(&self, text: &[u8], least: usize) -> bool {
-        const LONGEST_GAP: usize = 6;
-        let (mut at, mut behind, mut digits) = (0, 0, 0);
-        while let Some(run) = next_digits(text, at) {
-            let gap = &text[behind..run.start];
-            let joined = digits > 0 && gap.len() <= LONGEST_GAP && gap.iter().all(|b| b" -./()\\t".contains(b));
-            digits = if joined { digits + run.len() } else { run.len() };
-            if !joined && is_date(&text[run.start..]) {
-                at = run.start + DATE;
-                behind = at;
-                digits = if next_joins(text, at) { 8 } else { 0 };
-                if digits < least {
-                    continue;
+    /// Everything in `text`, which stands under the JSON key `label`, that a recogniser could start from.
+    pub(super) fn survey(&self, label: &str, text: &[u8], survey: &mut Survey) {
+        let Survey { signals, runs, words } = survey;
+        *signals = Signals::default();
+        runs.clear();
+        words.clear();
+        self.each(label, text, &mut |sight| {
+            match sight {
+                Sight::At(signal, _) => signals.add(signal),
+                Sight::Number(found) => {
+                    signals.add(Signal::Digits);
+                    runs.extend_from_slice(found);
                 }
-                return true;
+                Sight::Word(word) => {
+                    signals.add(Signal::Word);
+                    words.push(word);
+                }
             }
-            if digits >= least || self.ibans && run.len() >= 2 && begins_account(&text[..run.start]) {
-                return true;
+            true
+        });
+        if coarse::has_percent(text) {
+            signals.add(Signal::Disguise);
+        }
+        // Words bring digits of their own: those of wallets, accounts and codes.
+        if self.words && !words.is_empty() {
+            words.iter().for_each(|word| numbers::runs_in(text, *word, runs));
+            runs.sort_unstable();
+            runs.dedup();
+        }
+    }
+
+    fn has_encoded(&self, text: &[u8]) -> bool {
+        // All of them have, or stand behind, one of two marks.
+        let Some(from) = memchr::memchr2(b'"', b';', text) else { return false };
+        self.encoded.as_ref().is_some_and(|encoded| encoded.find(&text[from..]).is_some())
+    }
+
+    /// Calls `visit` with what stands in `text` until it returns false, which this then returns.
+    fn each(&self, label: &str, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        let mut clusters = Clusters::new(label, text, &self.wanted);
+        let mut behind = 0;
+        for at in (0..text.len()).step_by(BLOCK) {
+            let seen = coarse::look(text, at);
+            if seen.is_nothing() {
+                continue;
             }
-            at = run.end;
-            behind = at;
+            if !self.closer(text, at, seen, &mut clusters, visit) {
+                return false;
+            }
+            if seen.long && self.words && !self.words_from(label, text, at, &mut behind, visit) {
+                return false;
+            }
         }
-        false
+        clusters.finish(visit) && self.patterns(text, visit)
     }
-}
 
-/// The run of ASCII digits at or behind `at`.
-fn next_digits(text: &[u8], at: usize) -> Option<std::ops::Range<usize>> {
-    const STEP: usize = 16;
-    let mut from = at;
-    while let Some(step) = text.get(from..from + STEP)
-        && !step.iter().fold(false, |any, byte| any | is_digit(*byte))
-    {
-        from += STEP;
-    }
-    let start = from + text.get(from..)?.iter().position(|byte| is_digit(*byte))?;
-    let end = start + text[start..].iter().take_while(|byte| is_digit(**byte)).count();
-    Some(start..end)
-}
-
-/// Bytes of `2026-01-05`.
-const DATE: usize = 10;
-
-fn is_date(text: &[u8]) -> bool {
-    let shape = text.get(..DATE).is_some_and(|date| {
-        let (mut digits, mut marks) = (0, 0);
-        for (index, byte) in date.iter().enumerate() {
-            digits += usize::from(is_digit(*byte));
-            marks += usize::from(*byte == b'-' && (index == 4 || index == 7));
+    /// What a block holds that its classes of bytes tell.
+    fn closer(
+        &self,
+        text: &[u8],
+        at: usize,
+        seen: Seen,
+        clusters: &mut Clusters<'_>,
+        visit: &mut dyn FnMut(Sight<'_>) -> bool,
+    ) -> bool {
+        if seen.at && self.mails && !visit(Sight::At(Signal::At, at)) {
+            return false;
         }
-        digits == 8 && marks == 2
-    });
-    shape && (text.starts_with(b"19") || text.starts_with(b"20"))
-}
+        if (seen.marks || seen.digits)
+            && let Some(place) = coarse::disguise(text, at, seen)
+            && !visit(Sight::At(Signal::Disguise, place))
+        {
+            return false;
+        }
+        !seen.digits || self.wanted.is_nothing() || clusters.block(at, visit)
+    }
 
-/// Whether what follows a date could make it part of a longer number.
-fn next_joins(text: &[u8], at: usize) -> bool {
-    text.get(at).is_some_and(|byte| is_digit(*byte) || b"-./(".contains(byte))
-}
+    /// Words that begin in the block at `at`, or begin before and go on into it.
+    fn words_from(
+        &self,
+        label: &str,
+        text: &[u8],
+        at: usize,
+        behind: &mut usize,
+        visit: &mut dyn FnMut(Sight<'_>) -> bool,
+    ) -> bool {
+        let mut from = at.max(*behind);
+        while let Some(word) = words::long(text, from, at + BLOCK, *behind) {
+            (from, *behind) = (word.end, word.end);
+            if coarse::has_percent(&text[word.start..word.end]) && !visit(Sight::At(Signal::Disguise, word.start)) {
+                return false;
+            }
+            if self.macs && words::has_mac(text, word) && !visit(Sight::At(Signal::Mac, word.start)) {
+                return false;
+            }
+            if self.wanted.addresses && words::has_colons(text, word) && !visit(Sight::At(Signal::Colons, word.start)) {
+                return false;
+            }
+            let secret = self.secrets && words::has_secret(label, text, word, &self.secret_literals);
+            if (secret || words::is_shaped(text, word, &self.wanted)) && !visit(Sight::Word(word)) {
+                return false;
+            }
+        }
+        true
+    }
 
-/// Whether `head` ends with two letters that begin a word, or with two capitals and a blank or dash.
-fn begins_account(head: &[u8]) -> bool {
-    let parted = head.strip_suffix(b" ").or_else(|| head.strip_suffix(b"-"));
-    let Some((rest, letters)) = parted.unwrap_or(head).split_last_chunk::<2>() else { return false };
-    let country =
-        letters.iter().all(|b| if parted.is_some() { b.is_ascii_uppercase() } else { b.is_ascii_alphabetic() });
-    country && (rest.last().is_none_or(|byte| !byte.is_ascii_alphanumeric()) || is_escape_end(rest))
+    fn patterns(&self, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        if let Some(literals) = &self.literals {
+            return literals.find_iter(text).all(|found| visit(Sight::At(Signal::Literal, found.start())));
+        }
+        self.many_literals.each_in(text, |at| visit(Sight::At(Signal::Literal, at)))
+    }
 }
 
 /// Whether `text` ends with an escape of two characters, like `\n`.
@@ -250,175 +288,5 @@ pub(super) fn is_escape_end(text: &[u8]) -> bool {
     text.len() >= 2 && text[text.len() - 2] == b'\\'
 }
 
-fn block_at(text: &[u8], at: usize) -> Option<&[u8; BLOCK]> {
-    text.get(at..at + BLOCK)?.try_into().ok()
-}
-
-/// The last bytes, filled up with zeros, which are in no class.
-fn look_at_tail(tail: &[u8]) -> Block {
-    let mut padded = [0; BLOCK + 1];
-    let length = tail.len().min(BLOCK + 1);
-    padded[..length].copy_from_slice(&tail[..length]);
-    let mut blocks = [[0; BLOCK]; 2];
-    for (shift, block) in blocks.iter_mut().enumerate() {
-        block.copy_from_slice(&padded[shift..shift + BLOCK]);
-    }
-    look(&blocks[0], &blocks[1])
-}
-
-/// Classes of `first`'s bytes; `second` are the bytes behind each.
-///
-/// Lanes, bitwise operators and wrapping additions (a block holds 64 bytes) are what lets this become vector instructions.
-#[inline]
-#[expect(clippy::needless_bitwise_bool, reason = "lazy operators branch, and branches are not vectorised")]
-fn look(first: &[u8; BLOCK], second: &[u8; BLOCK]) -> Block {
-    const LANES: usize = 16;
-    let when = |seen: bool, bit: u8| if seen { bit } else { 0 };
-    let (mut digits, mut seen) = ([0_u8; LANES], [0_u8; LANES]);
-    for at in (0..BLOCK).step_by(LANES) {
-        for lane in 0..LANES {
-            let (a, b) = (first[at + lane], second[at + lane]);
-            let escape = (a == b'\\') & ((b == b'u') | (b == b'\\'));
-            let mark = escape | (((a == b'%') | (a == b'&')) & (b != b' ')) | (a >= 0x80);
-            digits[lane] = digits[lane].wrapping_add(when(is_digit(a), 1));
-            seen[lane] |= when(a == b'@', HAS_AT)
-                | when((b == b':') & (a != b'"'), HAS_COLON)
-                | when((b == b'.') & is_digit(a), HAS_DOT)
-                | when(mark, HAS_MARK);
-        }
-    }
-    let mut block = Block::default();
-    for lane in 0..LANES {
-        block.digits = block.digits.wrapping_add(digits[lane]);
-        block.seen |= seen[lane];
-    }
-    block
-}
-
-/// What stands in one block, counted.
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    /// Two colons beside a hexadecimal digit.
-    colon_pair: bool,
-    /// Colons between hexadecimal digits.
-    colons: u8,
-    digits: u8,
-    /// Dots between digits.
-    dots: u8,
-}
-
-impl Counts {
-    /// Counts colons and dots whose left neighbour is in the block at `at`; a block holds 64.
-    fn look_closer(&mut self, text: &[u8], at: usize) {
-        let end = text.len().min(at + BLOCK + 1);
-        for mark in memchr::memchr2_iter(b':', b'.', &text[at..end]).map(|offset| at + offset) {
-            let before = mark.checked_sub(1).and_then(|before| text.get(before)).copied().unwrap_or(0);
-            let after = text.get(mark + 1).copied().unwrap_or(0);
-            if text[mark] == b'.' {
-                self.dots += u8::from(is_digit(before) && is_digit(after));
-            } else {
-                self.colons += u8::from(is_hex(before) && is_hex(after));
-                self.colon_pair |= before == b':' && is_hex(after) || is_hex(before) && after == b':';
-            }
-        }
-    }
-}
-
-/// Whether a disguise begins in the block at `at`.
-fn is_disguised(text: &[u8], at: usize) -> bool {
-    let end = text.len().min(at + BLOCK);
-    (at..end).any(|index| {
-        let next = |by: usize| text.get(index + by).copied().unwrap_or(0);
-        match text[index] {
-            b'\\' => matches!(next(1), b'u' | b'\\'),
-            b'%' => is_hex(next(1)) && is_hex(next(2)),
-            b'&' => next(1) == b'#' || next(1).is_ascii_lowercase(),
-            byte => is_suspicious_lead(byte),
-        }
-    })
-}
-
-#[inline]
-const fn is_digit(byte: u8) -> bool {
-    byte.wrapping_sub(b'0') < 10
-}
-
-const fn is_hex(byte: u8) -> bool {
-    byte.is_ascii_hexdigit()
-}
-
-/// Whether a UTF-8 lead byte begins characters that show nothing, separate, or stand for ASCII ones.
-///
-/// Not among them: most of Latin, Greek, Cyrillic, Hebrew and the CJK ideographs.
-const fn is_suspicious_lead(byte: u8) -> bool {
-    matches!(byte, 0xc2 | 0xcd | 0xd8..=0xdb | 0xdf..=0xe3 | 0xea | 0xef..)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::literals::Literal;
-    use super::Gate;
-    use crate::mask::Entity;
-
-    fn gate() -> Gate {
-        let literals = [Literal { bytes: b"ghp_".to_vec(), starts_word: true }];
-        Gate::new(Entity::ALL.into_iter(), &literals, false)
-    }
-
-    #[test]
-    fn opens_for_what_could_match_at_any_offset() {
-        let cases = [
-            "a@b",
-            "1.2.3.4",
-            "::1",
-            "fe80::1",
-            "684D:1111:222:3333:4444:5555:6:77",
-            "0:0:0:0:0:FFFF:129.144.52.38",
-            "4111 1111 1111 1111",
-            "4111\\t1111\\t1111\\t1111",
-            "MT84MALT011ABCDEFG3H5MTLCAST001S",
-            "2026-01-05-4111",
-            "4 - 1 - 1 - 1 - 1 - 1 - 1 - 1 - 1 - 1 - 1 - 1 - 1 - 1 - 1 - 1",
-            "\\u0040",
-            "\\\\n",
-            "%40",
-            "&#64;",
-            "&commat;",
-            "\u{200b}",
-            "\u{ad}",
-            "\u{a0}",
-            "\u{2011}",
-            "４１",
-            "٤",
-            "ghp_",
-            "\\nghp_",
-        ];
-        let gate = gate();
-        for case in cases {
-            for before in 0..140 {
-                let text = format!("{}{case}{}", "-".repeat(before), " ".repeat(before % 7));
-                assert!(gate.opens(text.as_bytes()), "{case} at {before}");
-            }
-        }
-    }
-
-    #[test]
-    fn stays_shut_for_clean_text() {
-        let cases = [
-            r#"{"content":[{"type":"text","text":"Quarterly revenue: up 12.5 %, see page 3; R&D grew."}],"id":123456}"#,
-            "Straße, naïve, Ωμέγα, Привет, שלום, 漢字",
-            "take the task-list: it is 10:30",
-            r#"{"created":"2026-01-05T12:00:00Z","updated":"2026-01-06 08:30","id":123456,"page":12}"#,
-            "xghp_",
-        ];
-        for case in cases {
-            assert!(!gate().opens(case.as_bytes()), "{case}");
-        }
-    }
-
-    #[test]
-    fn is_open_when_a_pattern_has_no_literal() {
-        assert!(Gate::new(std::iter::empty(), &[], true).opens(b"x"));
-        assert!(!Gate::new(std::iter::empty(), &[], false).opens(b"a@b.com 4111111111111111"));
-    }
-}
+mod tests;

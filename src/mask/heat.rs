@@ -13,7 +13,7 @@ pub(super) enum Heat {
 
 impl Heat {
     /// Bytes one bit stands for.
-    pub(super) const BLOCK: usize = 64;
+    pub(super) const BLOCK: usize = 128;
 
     /// A cold text of `length` bytes.
     pub(super) fn none(length: usize) -> Self {
@@ -50,10 +50,11 @@ mod tests {
 
     #[test]
     fn touches_exactly_the_spans_that_share_a_block() {
-        for at in [0, 1, 63, 64, 127, 4095, 4096, 8191, 8192, 12_000] {
+        const BLOCK: usize = Heat::BLOCK;
+        for at in [0, 1, 63, 64, 127, 128, 4095, 4096, 8191, 8192, 12_000] {
             let mut heat = Heat::none(12_001);
             heat.mark(at);
-            let (start, end) = (at / 64 * 64, at / 64 * 64 + 64);
+            let (start, end) = (at / BLOCK * BLOCK, at / BLOCK * BLOCK + BLOCK);
             for span in
                 [(start, start + 1), (end - 1, end), (0, start + 1), (end - 1, 12_001), (0, 12_001), (at, at + 1)]
             {

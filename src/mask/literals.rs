@@ -1,7 +1,4 @@
-//! Searches for many literals at once: whether there is one, and where they all are.
-
-use aho_corasick::packed::Searcher;
-use aho_corasick::{AhoCorasick, MatchKind, packed};
+//! A search for many literals at once.
 
 use super::gate::is_escape_end;
 
@@ -70,13 +67,16 @@ impl Presence {
         self.next_in(text, 0).is_some()
     }
 
-    /// Calls `visit` with the place of each.
-    pub(super) fn each_in(&self, text: &[u8], mut visit: impl FnMut(usize)) {
+    /// Calls `visit` with the place of each until it returns false, which this then returns.
+    pub(super) fn each_in(&self, text: &[u8], mut visit: impl FnMut(usize) -> bool) -> bool {
         let mut from = 0;
         while let Some(at) = self.next_in(text, from) {
-            visit(at);
+            if !visit(at) {
+                return false;
+            }
             from = at + 1;
         }
+        true
     }
 
     /// Where the first at or behind `at` begins.
@@ -110,80 +110,10 @@ impl Presence {
     }
 }
 
-/// A search for many literals at once.
-#[derive(Debug, Default)]
-pub(super) struct Literals {
-    shelves: Vec<Shelf>,
-}
-
-#[derive(Debug)]
-struct Shelf {
-    search: Search,
-    literals: Vec<Literal>,
-}
-
-#[derive(Debug)]
-enum Search {
-    Automaton(AhoCorasick),
-    /// Teddy, for processors that have the instructions.
-    Packed(Searcher),
-}
-
-impl Literals {
-    /// Teddy takes up to 64 literals; more go to further searchers.
-    const SHELF: usize = 60;
-
-    pub(super) fn new(literals: &[Literal]) -> Self {
-        let shelves = literals
-            .chunks(Self::SHELF)
-            .filter_map(|chunk| Some(Shelf { search: Search::new(chunk)?, literals: chunk.to_vec() }))
-            .collect();
-        Self { shelves }
-    }
-
-    /// Calls `visit` with literal number and position until it returns false.
-    pub(super) fn each(&self, text: &[u8], mut visit: impl FnMut(usize, usize) -> bool) {
-        for (number, shelf) in self.shelves.iter().enumerate() {
-            let check = |id: usize, at: usize| {
-                if shelf.literals[id].starts_word && is_inside_word(text, at) {
-                    return true;
-                }
-                visit(number * Self::SHELF + id, at)
-            };
-            if !shelf.search.each(text, check) {
-                return;
-            }
-        }
-    }
-}
-
 /// Whether the byte before `at` is a letter or digit that is not the end of an escape like `\n`.
 fn is_inside_word(text: &[u8], at: usize) -> bool {
     let Some(before) = at.checked_sub(1).map(|index| text[index]) else { return false };
     before.is_ascii_alphanumeric() && !is_escape_end(&text[..at])
-}
-
-impl Search {
-    fn new(literals: &[Literal]) -> Option<Self> {
-        let patterns = literals.iter().map(|literal| literal.bytes.as_slice());
-        let packed = packed::Config::new()
-            .match_kind(packed::MatchKind::LeftmostFirst)
-            .builder()
-            .extend(patterns.clone())
-            .build();
-        if let Some(searcher) = packed {
-            return Some(Self::Packed(searcher));
-        }
-        // INVARIANT: building fails only for patterns longer together than 2 GiB.
-        AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(patterns).ok().map(Self::Automaton)
-    }
-
-    fn each(&self, text: &[u8], mut visit: impl FnMut(usize, usize) -> bool) -> bool {
-        match self {
-            Self::Automaton(search) => search.find_iter(text).all(|m| visit(m.pattern().as_usize(), m.start())),
-            Self::Packed(search) => search.find_iter(text).all(|m| visit(m.pattern().as_usize(), m.start())),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,19 +1,74 @@
 //! Finding values by shape and proving them by check digits, ranges and context; one file a family.
 //!
-//! A recogniser is given a whole text and offers byte ranges; it must not match a replacement this crate writes.
+//! A recogniser is given a whole text and offers byte ranges; it must not match a replacement this crate writes. Those of
+//! numbers are asked at one run of digits after the other, in the order of [`NUMBERS`]; the first that claims it has it.
 
+mod birth;
+mod check_digits;
 pub(super) mod contact;
-pub(super) mod identity;
+mod context;
+pub(super) mod hardware;
+mod identity;
 pub(super) mod network;
-pub(super) mod payment;
+mod payment;
+mod phone;
 pub(super) mod secret;
+pub(super) mod url;
+mod wallet;
 
-use aho_corasick::AhoCorasick;
-
+use super::Entity;
 use crate::json::Span;
+pub(super) use birth::speaks_of_birth;
+pub use check_digits::Validator;
+pub(super) use context::end_of;
+use context::{Context, Hint, Topic};
+
+/// A recogniser of numbers: what begins with, or around, the digit run of that index.
+pub(super) type Find = fn(&Text<'_>, usize) -> Option<Hit>;
+
+/// What claims numbers, strongest proof first: entity, lengths of the first run of digits it can begin with, recogniser.
+///
+/// A run of 31 digits or more counts as 31.
+#[rustfmt::skip]
+pub(super) static NUMBERS: [(Entity, u32, Find); 21] = [
+    (Entity::IbanCode, from(2, 31), payment::iban),
+    (Entity::IpAddress, from(1, 3), network::v4_address),
+    (Entity::ItFiscalCode, of(&[2]), identity::it_fiscal_code),
+    (Entity::UkNino, of(&[2, 4, 6]), identity::uk_nino),
+    (Entity::Crypto, from(1, 31), wallet::wallet),
+    (Entity::CreditCard, of(&[1, 2, 4, 6, 8]) | from(12, 19), payment::card),
+    (Entity::PhoneNumber, from(1, 15), phone::phone_abroad),
+    (Entity::EsNif, of(&[7, 8]), identity::es_nif),
+    (Entity::BrCpf, of(&[3, 11]), identity::br_cpf),
+    (Entity::PlPesel, of(&[11]), identity::pl_pesel),
+    (Entity::DeTaxId, of(&[2, 11]), identity::de_tax_id),
+    (Entity::FrNir, of(&[1, 6, 13, 15]), identity::fr_nir),
+    (Entity::InAadhaar, of(&[4, 12]), identity::in_aadhaar),
+    (Entity::DateOfBirth, of(&[1, 2, 4]), birth::date_of_birth),
+    (Entity::UsSsn, of(&[3, 5, 9]), identity::us_ssn),
+    (Entity::UsItin, of(&[3, 5, 9]), identity::us_itin),
+    (Entity::CaSin, of(&[3, 9]), identity::ca_sin),
+    (Entity::AuTfn, of(&[3, 9]), identity::au_tfn),
+    (Entity::UkNhs, of(&[3, 10]), identity::uk_nhs),
+    (Entity::PhoneNumber, from(1, 13), phone::phone_at_home),
+    (Entity::UsBankNumber, from(8, 17), payment::us_bank_number),
+];
+
+const fn from(least: u32, most: u32) -> u32 {
+    (u32::MAX >> (31 - most)) & !((1 << least) - 1)
+}
+
+const fn of(lengths: &[u32]) -> u32 {
+    let (mut set, mut at) = (0, 0);
+    while at < lengths.len() {
+        set |= 1 << lengths[at];
+        at += 1;
+    }
+    set
+}
 
 /// A text with what all recognisers of numbers start from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Text<'a> {
     /// The text, which is UTF-8.
     pub(super) whole: &'a str,
@@ -21,21 +76,68 @@ pub(super) struct Text<'a> {
     pub(super) label: &'a str,
     /// Its runs of ASCII digits in order.
     pub(super) runs: &'a [Span],
+    context: Context,
 }
 
-/// What a word near a number says about it.
+/// What a recogniser of numbers found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hint {
-    /// It is what the recogniser looks for.
-    For,
-    /// It is something else.
-    Against,
+pub(super) struct Hit {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// The last run of digits in it.
+    pub(super) last: usize,
 }
 
-/// A word and what it says.
-pub(super) type Word = (&'static str, Hint);
+/// A number of `N` digits, however they are grouped.
+struct Number<const N: usize> {
+    digits: [u8; N],
+    first: usize,
+    groups: usize,
+    hit: Hit,
+}
+
+impl<const N: usize> Number<N> {
+    /// The number that begins with run `first`, between whose groups `joins` allows what stands there; no part of a word.
+    fn read(text: &Text<'_>, first: usize, joins: impl Fn(&[u8]) -> bool) -> Option<Self> {
+        let mut digits = [0; N];
+        let (mut total, mut last) = (0, first);
+        let start = text.runs.get(first)?.start;
+        loop {
+            let run = *text.runs.get(last)?;
+            let more = text.digits(run);
+            digits.get_mut(total..total + more.len())?.copy_from_slice(more);
+            total += more.len();
+            if total == N {
+                break;
+            }
+            if !joins(text.gap(last)?) {
+                return None;
+            }
+            last += 1;
+        }
+        let end = text.runs.get(last)?.end;
+        let hit = Hit { start, end, last };
+        (!text.word_before(start) && !text.word_after(end)).then_some(Self {
+            digits,
+            first,
+            groups: last - first + 1,
+            hit,
+        })
+    }
+
+    /// Whether its groups have these lengths, and the same stands between all but the last two.
+    fn is_grouped(&self, text: &Text<'_>, lengths: &[usize]) -> bool {
+        let runs = text.runs.get(self.first..=self.hit.last).unwrap_or_default();
+        runs.iter().map(|run| run.end - run.start).eq(lengths.iter().copied())
+            && (lengths.len() > 3 || (self.first..self.hit.last).all(|gap| text.gap(gap) == text.gap(self.first)))
+    }
+}
 
 impl<'a> Text<'a> {
+    pub(super) fn new(whole: &'a str, label: &'a str, runs: &'a [Span]) -> Self {
+        Self { whole, label, runs, context: Context::default() }
+    }
+
     pub(super) fn bytes(&self) -> &'a [u8] {
         self.whole.as_bytes()
     }
@@ -91,83 +193,72 @@ impl<'a> Text<'a> {
         word.split(|byte| *byte == b'-').map(<[u8]>::len).eq(GROUPS)
     }
 
-    /// What the nearest known word within `reach` bytes before `at`, on the same line, says; else what the label says.
-    ///
-    /// Nothing before a `]` is looked at: the names in our own replacements must not speak for their neighbours.
-    pub(super) fn hint(&self, at: usize, reach: usize, words: &Words) -> Option<Hint> {
-        /// Bytes of a key that are looked at, from its end; each number asks again.
-        const LABEL: usize = 128;
-        let window = &self.bytes()[at.saturating_sub(reach)..at];
-        let label = self.label.as_bytes();
-        let cut = window.iter().rposition(|b| matches!(b, b'\n' | b']')).map_or(0, |index| index + 1);
-        words.nearest(&window[cut..]).or_else(|| words.nearest(&label[label.len().saturating_sub(LABEL)..]))
-    }
-}
-
-/// The words a recogniser listens to.
-#[derive(Debug)]
-pub(super) struct Words {
-    table: &'static [Word],
-    /// `None` only for a table too large to search for, which none is.
-    search: Option<AhoCorasick>,
-}
-
-impl Words {
-    pub(super) fn new(table: &'static [Word]) -> Self {
-        let search = AhoCorasick::builder().ascii_case_insensitive(true).build(table.iter().map(|(word, _)| word)).ok();
-        Self { table, search }
+    /// Whether a number or code goes over into what begins at `start`.
+    fn joined(&self, start: usize) -> bool {
+        matches!(self.before(start), Some(b'-' | b'.' | b'/' | b'_' | b'#'))
+            && start
+                .checked_sub(2)
+                .is_some_and(|at| self.byte(at).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'-'))
     }
 
-    /// The hint of the word that ends last in `text`, of equal ones the longest; none inside a longer word.
-    fn nearest(&self, text: &[u8]) -> Option<Hint> {
-        let found = self.search.as_ref()?.find_overlapping_iter(text);
-        let whole = found.filter(|word| starts_word(text, word.start()) && ends_word(text, word.end()));
-        let best = whole.max_by_key(|word| (word.end(), word.len()))?;
-        self.table.get(best.pattern().as_usize()).map(|(_, hint)| *hint)
+    /// Whether no number, sum or code goes over into `hit`, or on behind it.
+    fn is_free(&self, hit: &Hit) -> bool {
+        let blank = self.bytes()[hit.start..hit.end].contains(&b' ');
+        let marks: &[u8] = if blank { b"-./:, " } else { b"-./:," };
+        !self.comes_from(hit.start, marks)
+            && !self.goes_on(hit.end, marks)
+            && !matches!(self.before(hit.start), Some(b'$' | b'#' | b'+'))
+            && self.byte(hit.end) != Some(b'%')
     }
-}
 
-fn starts_word(text: &[u8], at: usize) -> bool {
-    let Some(before) = at.checked_sub(1).map(|index| text[index]) else { return true };
-    // `homePhone` has the word `phone`.
-    !before.is_ascii_alphabetic() || (before.is_ascii_lowercase() && text[at].is_ascii_uppercase())
-}
+    /// A number proved by one check digit: taken in groups of these lengths unless a word is against it, else only beside
+    /// a word for it, because one in ten numbers has a right check digit.
+    fn decide<const N: usize>(&self, number: &Number<N>, first: usize, topic: Topic, groups: &[usize]) -> Option<Hit> {
+        let divided = number.is_grouped(self, groups);
+        let plausible = divided || number.groups == 1;
+        let hint = self.hint(first, topic);
+        let clear = divided && hint != Some(Hint::Against) || plausible && hint == Some(Hint::For);
+        (clear && self.is_free(&number.hit)).then_some(number.hit)
+    }
 
-fn ends_word(text: &[u8], at: usize) -> bool {
-    let plural = usize::from(text.get(at).is_some_and(|b| b.eq_ignore_ascii_case(&b's')));
-    [at, at + plural].iter().any(|end| text.get(*end).is_none_or(|b| !b.is_ascii_alphabetic()))
-        || text.get(at).is_some_and(u8::is_ascii_uppercase)
-}
+    /// The last run of digits that begins before `end`, counted from run `first`.
+    fn last_run(&self, first: usize, end: usize) -> usize {
+        let count = self.runs[first..].iter().take_while(|run| run.start < end).count();
+        first + count.saturating_sub(1)
+    }
 
-/// Puts the runs of ASCII digits of `bytes` into `runs`.
-pub(super) fn digit_runs(bytes: &[u8], runs: &mut Vec<Span>) {
-    const BLOCK: usize = 32;
-    runs.clear();
-    let mut at = 0;
-    while at < bytes.len() {
-        let block = &bytes[at..bytes.len().min(at + BLOCK)];
-        if !block.iter().fold(false, |any, b| any | b.is_ascii_digit()) {
-            at += block.len();
-            continue;
-        }
-        let Some(first) = block.iter().position(u8::is_ascii_digit) else { continue };
-        let start = at + first;
-        let end = start + bytes[start..].iter().take_while(|b| b.is_ascii_digit()).count();
-        runs.push(Span { start, end });
-        at = end;
+    /// What the words before run `first`, or else the label, say about `topic`.
+    fn hint(&self, first: usize, topic: Topic) -> Option<Hint> {
+        let at = self.runs.get(first)?.start;
+        self.context.hint(self.bytes(), self.label, at, topic)
+    }
+
+    /// The part of the label whose words count.
+    fn label_end(&self) -> &'a [u8] {
+        context::end_of(self.label)
     }
 }
 
 #[cfg(test)]
 pub(super) mod cases {
-    use super::{Text, digit_runs};
+    use super::{Find, Text};
     use crate::json::Span;
+
+    /// Puts the runs of ASCII digits of `bytes` into `runs`.
+    fn digit_runs(bytes: &[u8], runs: &mut Vec<Span>) {
+        let mut at = 0;
+        while let Some(first) = bytes[at..].iter().position(u8::is_ascii_digit) {
+            let start = at + first;
+            at = start + bytes[start..].iter().take_while(|b| b.is_ascii_digit()).count();
+            runs.push(Span { start, end: at });
+        }
+    }
 
     /// Runs one recogniser over `text` and shows what it found.
     pub(crate) fn found<'a>(find: fn(&Text<'_>, &mut Vec<Span>), label: &str, text: &'a str) -> Vec<&'a str> {
         let (mut runs, mut spans) = (Vec::new(), Vec::new());
         digit_runs(text.as_bytes(), &mut runs);
-        find(&Text { whole: text, label, runs: &runs }, &mut spans);
+        find(&Text::new(text, label, &runs), &mut spans);
         spans.into_iter().map(|span| text.get(span.start..span.end).unwrap()).collect()
     }
 
@@ -183,6 +274,39 @@ pub(super) mod cases {
     pub(crate) fn check_none(find: fn(&Text<'_>, &mut Vec<Span>), cases: &[&str]) {
         for text in cases {
             assert_eq!(found(find, "", text), Vec::<&str>::new(), "{text}");
+        }
+    }
+
+    /// Asks `find` at every run of digits that nothing claimed before.
+    pub(crate) fn numbers(find: Find, text: &Text<'_>, spans: &mut Vec<Span>) {
+        let mut index = 0;
+        while index < text.runs.len() {
+            let hit = find(text, index);
+            spans.extend(hit.map(|hit| Span { start: hit.start, end: hit.end }));
+            index = hit.map_or(index, |hit| hit.last) + 1;
+        }
+    }
+
+    /// What [`found`] is for other recognisers.
+    pub(crate) fn found_numbers<'a>(find: Find, label: &str, text: &'a str) -> Vec<&'a str> {
+        let (mut runs, mut spans) = (Vec::new(), Vec::new());
+        digit_runs(text.as_bytes(), &mut runs);
+        numbers(find, &Text::new(text, label, &runs), &mut spans);
+        spans.into_iter().map(|span| text.get(span.start..span.end).unwrap()).collect()
+    }
+
+    /// What [`check`] is for other recognisers.
+    pub(crate) fn check_numbers(find: Find, cases: &[(&str, &str)]) {
+        for (text, values) in cases {
+            let wanted: Vec<&str> = values.split('|').filter(|value| !value.is_empty()).collect();
+            assert_eq!(found_numbers(find, "", text), wanted, "{text}");
+        }
+    }
+
+    /// What [`check_none`] is for other recognisers.
+    pub(crate) fn check_no_numbers(find: Find, cases: &[&str]) {
+        for text in cases {
+            assert_eq!(found_numbers(find, "", text), Vec::<&str>::new(), "{text}");
         }
     }
 }

@@ -65,24 +65,58 @@ pub enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Entity {
+    AuTfn,
+    BrCpf,
+    CaSin,
     CreditCard,
+    Crypto,
+    DateOfBirth,
+    DeTaxId,
     EmailAddress,
+    EsNif,
+    FrNir,
     IbanCode,
+    InAadhaar,
     IpAddress,
+    ItFiscalCode,
+    MacAddress,
     PhoneNumber,
+    PlPesel,
     Secret,
+    UkNhs,
+    UkNino,
+    UrlCredentials,
+    UsBankNumber,
+    UsItin,
     UsSsn,
 }
 
 impl Entity {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 24] = [
+        Self::AuTfn,
+        Self::BrCpf,
+        Self::CaSin,
         Self::CreditCard,
+        Self::Crypto,
+        Self::DateOfBirth,
+        Self::DeTaxId,
         Self::EmailAddress,
+        Self::EsNif,
+        Self::FrNir,
         Self::IbanCode,
+        Self::InAadhaar,
         Self::IpAddress,
+        Self::ItFiscalCode,
+        Self::MacAddress,
         Self::PhoneNumber,
+        Self::PlPesel,
         Self::Secret,
+        Self::UkNhs,
+        Self::UkNino,
+        Self::UrlCredentials,
+        Self::UsBankNumber,
+        Self::UsItin,
         Self::UsSsn,
     ];
 
@@ -94,12 +128,29 @@ impl Entity {
     /// Its name in policies, replacements and records.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AuTfn => "AU_TFN",
+            Self::BrCpf => "BR_CPF",
+            Self::CaSin => "CA_SIN",
             Self::CreditCard => "CREDIT_CARD",
+            Self::Crypto => "CRYPTO",
+            Self::DateOfBirth => "DATE_OF_BIRTH",
+            Self::DeTaxId => "DE_TAX_ID",
             Self::EmailAddress => "EMAIL_ADDRESS",
+            Self::EsNif => "ES_NIF",
+            Self::FrNir => "FR_NIR",
             Self::IbanCode => "IBAN_CODE",
+            Self::InAadhaar => "IN_AADHAAR",
             Self::IpAddress => "IP_ADDRESS",
+            Self::ItFiscalCode => "IT_FISCAL_CODE",
+            Self::MacAddress => "MAC_ADDRESS",
             Self::PhoneNumber => "PHONE_NUMBER",
+            Self::PlPesel => "PL_PESEL",
             Self::Secret => "SECRET",
+            Self::UkNhs => "UK_NHS",
+            Self::UkNino => "UK_NINO",
+            Self::UrlCredentials => "URL_CREDENTIALS",
+            Self::UsBankNumber => "US_BANK_NUMBER",
+            Self::UsItin => "US_ITIN",
             Self::UsSsn => "US_SSN",
         }
     }

@@ -28,9 +28,9 @@ impl<'p> Walk<'p> {
         Self { plan, applied, findings, scratch: Scratch::default() }
     }
 
-    /// Whether anything could be found in `text`, plain or as JSON source.
-    fn opens(&self, text: &[u8]) -> bool {
-        self.applied.looks_closer() || self.plan.gate.opens(text)
+    /// Whether anything could be found in `text`, plain or as JSON source, under the JSON key `label`.
+    fn opens(&self, label: &str, text: &[u8]) -> bool {
+        self.applied.looks_closer() || self.plan.gate.opens_under(label, text)
     }
 
     fn edits(&mut self, text: &str, spot: Spot<'_>) -> Result<Vec<Edit>, Blocked> {
@@ -139,7 +139,7 @@ impl<'d> Tree<'_, '_, 'd> {
     fn string(&mut self, value: Value<'d>, label: &str) -> Result<(), Blocked> {
         let raw = value.raw();
         let in_base64 = is_in_base64(label);
-        if !in_base64 && !self.walk.opens(raw) || self.is_spared(value) {
+        if !in_base64 && !self.walk.opens(label, raw) || self.is_spared(value) {
             return Ok(());
         }
         let Some(text) = value.as_str() else { return Ok(()) };
@@ -186,7 +186,7 @@ impl<'d> Tree<'_, '_, 'd> {
     fn key(&mut self, object: Value<'d>, member: Member<'d>, names: &mut Names) -> Result<(), Blocked> {
         let (span, start) = (member.key_span(), object.span().start);
         let raw = &object.raw()[span.start - start..span.end - start];
-        if !self.is_hot(span) || !self.walk.opens(raw) {
+        if !self.is_hot(span) || !self.walk.opens("", raw) {
             return Ok(());
         }
         let name = member.name();

@@ -3,12 +3,13 @@
 use std::net::Ipv6Addr;
 use std::sync::LazyLock;
 
-use super::{Hint, Text, Word, Words};
+use super::context::{Words, window};
+use super::{Hint, Hit, Text};
 use crate::json::Span;
 
-static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(&TABLE));
+static WORDS: LazyLock<Words<Hint>> = LazyLock::new(|| Words::new(TABLE.into_iter()));
 
-const TABLE: [Word; 21] = [
+const TABLE: [(&str, Hint); 21] = [
     ("address", Hint::For),
     ("build", Hint::Against),
     ("chapter", Hint::Against),
@@ -32,22 +33,15 @@ const TABLE: [Word; 21] = [
     ("versions", Hint::Against),
 ];
 
-/// IPv4 and IPv6 addresses with their prefix length or zone; not versions and not parts of longer dotted numbers.
-pub(in crate::mask) fn addresses(text: &Text<'_>, found: &mut Vec<Span>) {
-    let first = found.len();
+/// IPv6 addresses with their prefix length or zone.
+pub(in crate::mask) fn v6_addresses(text: &Text<'_>, found: &mut Vec<Span>) {
     v6(text, found);
-    let sixes = found.len();
-    let mut index = 0;
-    while index + 3 < text.runs.len() {
-        if let Some(span) = v4_from(text, index) {
-            if !found[first..sixes].iter().any(|six| six.start < span.end && span.start < six.end) {
-                found.push(span);
-            }
-            index += 4;
-        } else {
-            index += 1;
-        }
-    }
+}
+
+/// IPv4 addresses with their prefix length; not versions and not parts of longer dotted numbers.
+pub(in crate::mask) fn v4_address(text: &Text<'_>, first: usize) -> Option<Hit> {
+    let Span { start, end } = v4_from(text, first)?;
+    Some(Hit { start, end, last: text.last_run(first, end) })
 }
 
 /// Dotted decimal notation (RFC 3986 section 3.2.2, `IPv4address`) that begins with run `first`.
@@ -64,7 +58,8 @@ fn v4_from(text: &Text<'_>, first: usize) -> Option<Span> {
     {
         return None;
     }
-    if text.hint(start, REACH, &WORDS) == Some(Hint::Against) {
+    let said = WORDS.nearest(window(text.bytes(), start, REACH)).or_else(|| WORDS.nearest(text.label_end()));
+    if said == Some(Hint::Against) {
         return None;
     }
     Some(Span { start, end: with_prefix(text, end, 32) })
@@ -151,8 +146,17 @@ fn with_prefix(text: &Text<'_>, end: usize, most: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cases::{check, check_none, found};
-    use super::addresses;
+    use super::super::Text;
+    use super::super::cases::{check, check_none, found, found_numbers, numbers};
+    use super::{v4_address, v6_addresses};
+    use crate::json::Span;
+
+    fn addresses(text: &Text<'_>, found: &mut Vec<Span>) {
+        v6_addresses(text, found);
+        let sixes = found.clone();
+        numbers(v4_address, text, found);
+        found.retain(|span| !sixes.iter().any(|six| six.start < span.end && span.start < six.end && six != span));
+    }
 
     #[test]
     fn finds_addresses() {
@@ -208,6 +212,9 @@ mod tests {
                 "[IP_ADDRESS]",
             ],
         );
-        assert!(found(addresses, "version", "1.2.3.4").is_empty());
+        assert!(
+            found(addresses, "version", "1.2.3.4").is_empty()
+                && found_numbers(v4_address, "host", "1.2.3.4") == ["1.2.3.4"]
+        );
     }
 }

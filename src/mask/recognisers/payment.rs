@@ -1,22 +1,29 @@
 //! Payment cards (ISO/IEC 7812) and bank accounts (ISO 13616).
 
-use super::Text;
-use crate::json::Span;
+use super::check_digits::{self, luhn};
+use super::context::{Topic, Word};
+use super::{Hint, Hit, Text};
 
 const SHORTEST_CARD: usize = 12;
 const LONGEST_CARD: usize = 19;
 
+pub(super) const WORDS: &[Word] = &[
+    ("account", &[Topic::Bank]),
+    ("acct", &[Topic::Bank]),
+    ("bank", &[Topic::Bank]),
+    ("bank account", &[Topic::Bank]),
+    ("banking", &[Topic::Bank]),
+    ("card", &[Topic::Card]),
+    ("checking", &[Topic::Bank]),
+    ("debit", &[Topic::Bank, Topic::Card]),
+    ("routing", &[Topic::Bank]),
+    ("savings", &[Topic::Bank]),
+];
+
 /// Card numbers: 12 to 19 digits, plain or in the groups cards are printed in, of a known issuer, with a right Luhn digit.
-pub(in crate::mask) fn cards(text: &Text<'_>, found: &mut Vec<Span>) {
-    let mut index = 0;
-    while index < text.runs.len() {
-        if let Some(last) = card_from(text, index) {
-            found.push(Span { start: text.runs[index].start, end: text.runs[last].end });
-            index = last + 1;
-        } else {
-            index += 1;
-        }
-    }
+pub(in crate::mask) fn card(text: &Text<'_>, first: usize) -> Option<Hit> {
+    let last = card_from(text, first)?;
+    Some(Hit { start: text.runs[first].start, end: text.runs[last].end, last })
 }
 
 /// The last run of the longest card number that begins with run `first`.
@@ -81,20 +88,6 @@ fn is_card(digits: &[u8]) -> bool {
     has_issuer(digits) && luhn(digits)
 }
 
-/// ISO/IEC 7812-1 annex B.
-fn luhn(digits: &[u8]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| {
-            let value = u32::from(digit - b'0');
-            if place % 2 == 0 { value } else { value / 5 + value * 2 % 10 }
-        })
-        .sum();
-    sum.is_multiple_of(10)
-}
-
 /// Issuer ranges by their first six digits, inclusive, with the lengths they issue.
 const ISSUERS: [(u32, u32, &[usize]); 27] = [
     (100_000, 199_999, &[15]),                             // UATP; JCB 1800
@@ -132,18 +125,21 @@ fn has_issuer(digits: &[u8]) -> bool {
 }
 
 /// IBANs: country, right length for it, and remainder 1 modulo 97; blanks or dashes between characters are skipped.
-pub(in crate::mask) fn ibans(text: &Text<'_>, found: &mut Vec<Span>) {
-    let mut behind = 0;
-    for run in text.runs {
-        // `DE89`, and as some print it `DE 89`.
-        let starts = [2, 3].into_iter().filter_map(|back| run.start.checked_sub(back));
-        let mut ends =
-            starts.filter(|start| *start >= behind).filter_map(|start| Some((start, iban_from(text, start)?)));
-        if let Some((start, end)) = ends.next() {
-            found.push(Span { start, end });
-            behind = end;
-        }
-    }
+pub(in crate::mask) fn iban(text: &Text<'_>, first: usize) -> Option<Hit> {
+    let run = text.runs.get(first)?;
+    // `DE89`, and as some print it `DE 89`.
+    let starts = [2, 3].into_iter().filter_map(|back| run.start.checked_sub(back));
+    let (start, end) = starts.filter_map(|start| Some((start, iban_from(text, start)?))).next()?;
+    Some(Hit { start, end, last: text.last_run(first, end) })
+}
+
+/// Numbers of US bank accounts: 8 to 17 digits beside a word for them.
+pub(in crate::mask) fn us_bank_number(text: &Text<'_>, first: usize) -> Option<Hit> {
+    let run = *text.runs.get(first)?;
+    let hit = Hit { start: run.start, end: run.end, last: first };
+    let alone = !text.word_before(run.start) && !text.word_after(run.end) && text.is_free(&hit);
+    let clear = (8..=17).contains(&(run.end - run.start)) && alone && text.hint(first, Topic::Bank) == Some(Hint::For);
+    clear.then_some(hit)
 }
 
 /// Where the longest IBAN that begins at `start` ends.
@@ -173,21 +169,7 @@ fn iban_end(text: &Text<'_>, start: usize, length: usize) -> Option<usize> {
         }
         at += 1;
     }
-    (!text.word_after(at) && has_remainder_one(&characters[..length])).then_some(at)
-}
-
-/// ISO 7064 MOD 97-10 over the number with its first four characters moved to the end; check digits run from 02 to 98.
-fn has_remainder_one(characters: &[u8]) -> bool {
-    let check = &characters[2..4];
-    if matches!(check, b"00" | b"01" | b"99") || !check.iter().all(u8::is_ascii_digit) {
-        return false;
-    }
-    let moved = characters[4..].iter().chain(&characters[..4]);
-    let remainder = moved.fold(0, |rest: u32, c| match c {
-        b'0'..=b'9' => (rest * 10 + u32::from(c - b'0')) % 97,
-        _ => (rest * 100 + u32::from(c - b'A') + 10) % 97,
-    });
-    remainder == 1
+    (!text.word_after(at) && check_digits::iban(&characters[..length])).then_some(at)
 }
 
 fn lengths(country: [u8; 2]) -> impl Iterator<Item = usize> {
@@ -329,13 +311,13 @@ const IBANS: [(&str, usize); 128] = [
 
 #[cfg(test)]
 mod tests {
-    use super::super::cases::{check, check_none};
-    use super::{IBANS, cards, ibans};
+    use super::super::cases::{check_no_numbers, check_numbers};
+    use super::{IBANS, card, iban, us_bank_number};
 
     #[test]
     fn finds_cards() {
-        check(
-            cards,
+        check_numbers(
+            card,
             &[
                 ("4111111111111111", "4111111111111111"),
                 ("card 4111 1111 1111 1111.", "4111 1111 1111 1111"),
@@ -357,8 +339,8 @@ mod tests {
 
     #[test]
     fn leaves_what_only_looks_like_a_card() {
-        check_none(
-            cards,
+        check_no_numbers(
+            card,
             &[
                 "1234567812345678",
                 "4111111111111112",
@@ -387,8 +369,8 @@ mod tests {
 
     #[test]
     fn finds_ibans() {
-        check(
-            ibans,
+        check_numbers(
+            iban,
             &[
                 ("GB82WEST12345698765432", "GB82WEST12345698765432"),
                 ("IBAN: DE89 3704 0044 0532 0130 00, BIC X", "DE89 3704 0044 0532 0130 00"),
@@ -406,8 +388,8 @@ mod tests {
 
     #[test]
     fn leaves_what_only_looks_like_an_iban() {
-        check_none(
-            ibans,
+        check_no_numbers(
+            iban,
             &[
                 "GB81WEST12345698765432",
                 "GB82WEST1234569876543",
@@ -420,6 +402,33 @@ mod tests {
                 "PO12345678901234567890",
                 "SE-2024-00012345",
                 "[IBAN_CODE]",
+            ],
+        );
+    }
+
+    #[test]
+    fn finds_accounts_beside_a_word_for_them() {
+        check_numbers(
+            us_bank_number,
+            &[
+                ("my bank account number is 912803456", "912803456"),
+                ("acct: 945456787654.", "945456787654"),
+                ("checking 12345678901234567", "12345678901234567"),
+                ("routing 021000021, account 123456789", "021000021|123456789"),
+            ],
+        );
+        check_no_numbers(
+            us_bank_number,
+            &[
+                "945456787654",
+                "account 1234567",
+                "account 123456789012345678",
+                "account, order 12345678",
+                "phone 912803456",
+                "account A912803456",
+                "account 912803456-1",
+                "accountant 912803456",
+                "[US_BANK_NUMBER] 912803456",
             ],
         );
     }

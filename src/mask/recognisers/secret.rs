@@ -1,12 +1,15 @@
-//! Credentials that show by their own spelling: vendor-prefixed keys, JSON Web Tokens, private keys.
+//! Credentials: vendor-prefixed keys, JSON Web Tokens, private keys, and what is assigned to a name for one.
 
+mod assignment;
 mod shapes;
 
 use std::sync::LazyLock;
 
+use memchr::memmem;
+
 use super::Text;
 use crate::json::{Document, Limits, Span};
-use crate::mask::literals::{Literal, Literals};
+use crate::mask::literals::{Literal, Presence};
 use shapes::{Part, SHAPES, Set, Shape};
 
 /// What every JSON Web Token begins with: `{"` in base64url.
@@ -14,45 +17,42 @@ const JWT: &str = "eyJ";
 /// What every PEM block begins with.
 const PEM: &str = "-----BEGIN ";
 
-static SEARCH: LazyLock<Search> = LazyLock::new(Search::new);
+static KEYS: LazyLock<Keys> = LazyLock::new(Keys::new);
 
-/// The search for all literals, and the literals by their numbers in it.
-struct Search {
-    literals: Vec<&'static str>,
-    search: Literals,
+/// The literals keys begin with, or stand around, longest first, and the search for them.
+struct Keys {
+    literals: Vec<Literal>,
+    search: Presence,
 }
 
-impl Search {
+impl Keys {
     fn new() -> Self {
-        let mut literals: Vec<&str> = SHAPES.iter().map(|shape| shape.literal).chain([JWT, PEM]).collect();
-        // Of literals that begin alike the first wins, so longer ones come first.
+        let mut literals: Vec<&str> = SHAPES.iter().map(|shape| shape.literal).chain([JWT]).collect();
         literals.sort_unstable_by_key(|literal| (std::cmp::Reverse(literal.len()), *literal));
         literals.dedup();
-        let search = literals
+        let literals = literals
             .iter()
             .map(|literal| Literal { bytes: literal.as_bytes().to_vec(), starts_word: starts_word(literal) });
-        Self { search: Literals::new(&search.collect::<Vec<_>>()), literals }
+        let literals: Vec<Literal> = literals.collect();
+        Self { search: Presence::new(&literals), literals }
     }
 }
 
 /// Whether no letter or digit may stand before `literal`.
 fn starts_word(literal: &str) -> bool {
-    literal != PEM && SHAPES.iter().filter(|shape| shape.literal == literal).all(|shape| shape.before.is_empty())
+    SHAPES.iter().filter(|shape| shape.literal == literal).all(|shape| shape.before.is_empty())
 }
 
-/// The literals one of which every secret holds.
-pub(in crate::mask) fn literals() -> impl Iterator<Item = Literal> {
-    SEARCH
-        .literals
-        .iter()
-        .map(|literal| Literal { bytes: literal.as_bytes().to_vec(), starts_word: starts_word(literal) })
+/// The literals one of which every key and token holds.
+pub(in crate::mask) fn literals() -> &'static [Literal] {
+    &KEYS.literals
 }
 
-/// Secrets of every kind.
-pub(in crate::mask) fn secrets(text: &Text<'_>, found: &mut Vec<Span>) {
+/// Secrets of every kind in `words`.
+pub(in crate::mask) fn secrets(text: &Text<'_>, words: &[Span], found: &mut Vec<Span>) {
     let first = found.len();
-    each(text, |_, span| found.push(span));
-    // Literals are found shelf by shelf; a key within a key is part of it, one that goes on behind it is not.
+    each(text, words, |_, span| found.push(span));
+    // A key within a key is part of it, one that goes on behind it is not.
     found[first..].sort_unstable_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
     let mut behind = 0;
     let mut keep = first;
@@ -67,28 +67,46 @@ pub(in crate::mask) fn secrets(text: &Text<'_>, found: &mut Vec<Span>) {
 }
 
 /// Calls `visit` with the kind and place of each secret.
-fn each(text: &Text<'_>, mut visit: impl FnMut(&'static str, Span)) {
+pub(in crate::mask) fn each(text: &Text<'_>, words: &[Span], mut visit: impl FnMut(&'static str, Span)) {
     let (mut runs, mut tokens) = (Runs::new(), Tokens::new());
-    let mut behind = 0;
-    SEARCH.search.each(text.bytes(), |id, at| {
-        let secret = match SEARCH.literals[id] {
-            PEM if at < behind => None,
-            PEM => pem(text, at).map(|span| ("private-key", span)),
-            JWT => tokens.at(text, at).map(|span| ("jwt", span)),
-            literal => {
-                let shapes = SHAPES.iter().filter(|shape| shape.literal == literal);
-                let fits = shapes.filter_map(|shape| Some((shape.kind, fit(text, at, shape, &mut runs)?)));
-                fits.max_by_key(|(_, span)| span.end)
+    for word in words {
+        KEYS.search.each_in(&text.bytes()[word.start..word.end], |offset| {
+            if let Some((kind, span)) = key_at(text, word.start + offset, &mut runs, &mut tokens) {
+                visit(kind, span);
             }
-        };
-        if let Some((kind, span)) = secret {
-            if kind == "private-key" {
-                behind = span.end;
-            }
-            visit(kind, span);
+            true
+        });
+        if let Some(span) = assignment::value(text.label, text.bytes(), *word) {
+            visit("assignment", span);
         }
-        true
-    });
+    }
+    if !words.is_empty() {
+        let mut behind = 0;
+        for at in memmem::find_iter(text.bytes(), PEM) {
+            if at >= behind
+                && let Some(span) = pem(text, at)
+            {
+                behind = span.end;
+                visit("private-key", span);
+            }
+        }
+    }
+}
+
+/// The longest key whose literal stands at `at`.
+fn key_at(text: &Text<'_>, at: usize, runs: &mut Runs, tokens: &mut Tokens) -> Option<(&'static str, Span)> {
+    let rest = &text.bytes()[at..];
+    if rest.starts_with(JWT.as_bytes()) {
+        return tokens.at(text, at).map(|span| ("jwt", span));
+    }
+    let shapes = SHAPES.iter().filter(|shape| rest.starts_with(shape.literal.as_bytes()));
+    let fits = shapes.filter_map(|shape| Some((shape.kind, fit(text, at, shape, runs)?)));
+    fits.max_by_key(|(_, span)| span.end)
+}
+
+/// Whether the end of `word` is a value assigned to a name for secrets, or stands under such a JSON key.
+pub(in crate::mask) fn is_assigned(label: &str, text: &[u8], word: Span) -> bool {
+    assignment::value(label, text, word).is_some()
 }
 
 /// Ends of the runs of characters looked at last, one per set: text made of the beginnings of keys is not read again and

@@ -1,0 +1,229 @@
+//! Runs of digits, and which of them could belong to a number somebody looks for.
+
+use super::coarse::BLOCK;
+use super::{Sight, Signal};
+use crate::json::Span;
+use crate::mask::Entity;
+use crate::mask::recognisers::{end_of, speaks_of_birth};
+
+/// Which numbers matter.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// Fewest digits of a wanted number; `None` if there is none.
+    digits: Option<usize>,
+    /// Internet addresses.
+    pub(super) addresses: bool,
+    births: bool,
+    pub(super) macs: bool,
+    /// Bank accounts, insurance numbers and codes that begin with letters.
+    lettered: bool,
+    pub(super) wallets: bool,
+    pub(super) codes: bool,
+    pub(super) ibans: bool,
+}
+
+impl Wanted {
+    pub(super) fn add(&mut self, entity: Entity) {
+        let digits = match entity {
+            Entity::Crypto => return self.wallets = true,
+            Entity::DateOfBirth => return self.births = true,
+            Entity::IpAddress => return self.addresses = true,
+            Entity::ItFiscalCode => return self.codes = true,
+            Entity::IbanCode => {
+                (self.lettered, self.ibans) = (true, true);
+                8
+            }
+            Entity::UkNino => return self.lettered = true,
+            Entity::EsNif | Entity::PhoneNumber => 7,
+            Entity::UsBankNumber => 8,
+            Entity::AuTfn | Entity::CaSin | Entity::UsItin | Entity::UsSsn => 9,
+            Entity::UkNhs => 10,
+            Entity::BrCpf | Entity::DeTaxId | Entity::PlPesel => 11,
+            Entity::CreditCard | Entity::InAadhaar => 12,
+            Entity::FrNir => 13,
+            Entity::EmailAddress | Entity::MacAddress | Entity::Secret | Entity::UrlCredentials => return,
+        };
+        self.digits = Some(self.digits.map_or(digits, |least| least.min(digits)));
+    }
+
+    /// Whether no number matters.
+    pub(super) const fn is_nothing(&self) -> bool {
+        self.digits.is_none() && !self.lettered && !self.addresses && !self.births && !self.macs
+    }
+}
+
+/// Runs of digits that stand close enough to be one number, one cluster after the other.
+pub(super) struct Clusters<'t> {
+    text: &'t [u8],
+    wanted: &'t Wanted,
+    least: usize,
+    runs: Vec<Span>,
+    digits: usize,
+    dots: usize,
+    /// Something but the count of digits speaks for the cluster.
+    hot: bool,
+    /// Where the last run ended.
+    behind: usize,
+    /// Whether the text has a word for birth; asked for at the first date.
+    births: Option<bool>,
+}
+
+/// Bytes of `2026-01-05`.
+const DATE: usize = 10;
+const LONGEST_GAP: usize = 6;
+
+impl<'t> Clusters<'t> {
+    pub(super) fn new(label: &str, text: &'t [u8], wanted: &'t Wanted) -> Self {
+        let births = match wanted.births {
+            true if speaks_of_birth(end_of(label)) => Some(true),
+            true => None,
+            false => Some(false),
+        };
+        let least = wanted.digits.unwrap_or(usize::MAX);
+        Self { text, wanted, least, runs: Vec::new(), digits: 0, dots: 0, hot: false, behind: 0, births }
+    }
+
+    /// Takes in the runs that begin in the block at `at`; false if `visit` was.
+    pub(super) fn block(&mut self, at: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        let end = self.text.len().min(at + BLOCK);
+        let mut from = at.max(self.behind);
+        while let Some(run) = next_digits(self.text, from, end) {
+            if !self.run(run, visit) {
+                return false;
+            }
+            from = self.behind;
+        }
+        true
+    }
+
+    fn run(&mut self, run: Span, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        let text = self.text;
+        let gap = &text[self.behind..run.start];
+        let joined = !self.runs.is_empty() && gap.len() <= LONGEST_GAP && gap.iter().all(|b| b" -./()\\t:".contains(b));
+        if !joined && !self.flush(visit) {
+            return false;
+        }
+        if !joined && is_date(&text[run.start..]) && !next_joins(text, run.start + DATE) {
+            self.behind = run.start + DATE;
+            if self.tells_births() {
+                let dates =
+                    [(0, 4), (5, 7), (8, 10)].map(|(from, to)| Span { start: run.start + from, end: run.start + to });
+                return visit(Sight::Number(&dates));
+            }
+            return true;
+        }
+        self.behind = run.end;
+        self.digits += run.end - run.start;
+        self.dots += usize::from(joined && gap == b".");
+        if self.wanted.addresses && has_double_colon(text, run) && !visit(Sight::At(Signal::Colons, run.start)) {
+            return false;
+        }
+        if self.wanted.macs && is_dotted(text, run) && !visit(Sight::At(Signal::Mac, run.start)) {
+            return false;
+        }
+        self.hot |= self.wanted.lettered && begins_lettered(text, run);
+        self.runs.push(run);
+        true
+    }
+
+    /// Hands the cluster on, if it could be something.
+    fn flush(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        let number = self.digits >= self.least || self.hot || self.wanted.addresses && self.dots >= 3;
+        let go_on = self.runs.is_empty() || !(number || self.tells_births()) || visit(Sight::Number(&self.runs));
+        self.runs.clear();
+        (self.digits, self.dots, self.hot) = (0, 0, false);
+        go_on
+    }
+
+    fn tells_births(&mut self) -> bool {
+        let text = self.text;
+        *self.births.get_or_insert_with(|| speaks_of_birth(text))
+    }
+
+    /// Hands the last cluster on.
+    pub(super) fn finish(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        self.flush(visit)
+    }
+}
+
+/// Adds the runs of digits in `word` to `runs`.
+pub(super) fn runs_in(text: &[u8], word: Span, runs: &mut Vec<Span>) {
+    let mut from = word.start;
+    while let Some(run) = next_digits(text, from, word.end) {
+        from = run.end;
+        runs.push(run);
+    }
+}
+
+/// The first run of ASCII digits that begins at or behind `from` and before `end`.
+fn next_digits(text: &[u8], from: usize, end: usize) -> Option<Span> {
+    const STEP: usize = 16;
+    let mut at = from;
+    while at + STEP <= end
+        && let Some(step) = text.get(at..at + STEP)
+        && !step.iter().fold(false, |any, byte| any | is_digit(*byte))
+    {
+        at += STEP;
+    }
+    let start = at + text.get(at..end)?.iter().position(|byte| is_digit(*byte))?;
+    let length = text[start..].iter().take_while(|byte| is_digit(**byte)).count();
+    Some(Span { start, end: start + length })
+}
+
+fn is_date(text: &[u8]) -> bool {
+    let shape = text.get(..DATE).is_some_and(|date| {
+        let (mut digits, mut marks) = (0, 0);
+        for (index, byte) in date.iter().enumerate() {
+            digits += usize::from(is_digit(*byte));
+            marks += usize::from(*byte == b'-' && (index == 4 || index == 7));
+        }
+        digits == 8 && marks == 2
+    });
+    shape && (text.starts_with(b"19") || text.starts_with(b"20"))
+}
+
+/// Whether what follows a date could make it part of a longer number.
+fn next_joins(text: &[u8], at: usize) -> bool {
+    text.get(at).is_some_and(|byte| is_digit(*byte) || b"-./(".contains(byte))
+}
+
+/// Whether two letters that begin a word stand before `run`, or two capitals and a blank or dash.
+fn begins_lettered(text: &[u8], run: Span) -> bool {
+    if run.end - run.start < 2 {
+        return false;
+    }
+    let head = &text[..run.start];
+    let parted = head.strip_suffix(b" ").or_else(|| head.strip_suffix(b"-"));
+    let Some((rest, letters)) = parted.unwrap_or(head).split_last_chunk::<2>() else { return false };
+    // Blanks part most words from most numbers: then only capitals count, or that the number goes on in pairs.
+    let paired = || run.end - run.start == 2 && matches!(text.get(run.end..run.end + 2), Some([b' ', b'0'..=b'9']));
+    letters.iter().all(u8::is_ascii_alphabetic)
+        && (parted.is_none() || letters.iter().all(u8::is_ascii_uppercase) || paired())
+        && (rest.last().is_none_or(|byte| !byte.is_ascii_alphanumeric()) || super::is_escape_end(rest))
+}
+
+/// Whether `run` stands in a word of hexadecimal digits, colons and dots that has two colons in a row.
+fn has_double_colon(text: &[u8], run: Span) -> bool {
+    const LONGEST: usize = 45;
+    let part = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b':';
+    let tail = text[run.end..].iter().take(LONGEST).take_while(|byte| part(byte)).count();
+    let head = text[..run.start].iter().rev().take(LONGEST).take_while(|byte| part(byte)).count();
+    (head > 1 || tail > 1) && text[run.start - head..run.end + tail].windows(2).any(|pair| pair == b"::")
+}
+
+/// Whether `run` stands in three groups of four hexadecimal digits.
+fn is_dotted(text: &[u8], run: Span) -> bool {
+    const LENGTH: usize = 14;
+    if run.end - run.start > 4 {
+        return false;
+    }
+    let part = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'.';
+    let tail = text[run.end..].iter().take(LENGTH).take_while(|byte| part(byte)).count();
+    let head = text[..run.start].iter().rev().take(LENGTH).take_while(|byte| part(byte)).count();
+    let word = &text[run.start - head..run.end + tail];
+    word.len() >= LENGTH && word.windows(6).any(|part| part[0] == b'.' && part[5] == b'.')
+}
+
+const fn is_digit(byte: u8) -> bool {
+    byte.wrapping_sub(b'0') < 10
+}

@@ -1,0 +1,183 @@
+//! Check digits, as the bodies that give out numbers define them.
+//!
+//! Every function is given ASCII digits without separators, `mod97` letters too, and is false for anything else.
+
+/// A check a policy may ask of what its own pattern matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validator {
+    /// ISO 7064 MOD 97-10, as in bank accounts: the first four characters are moved to the end.
+    Iban,
+    /// ISO/IEC 7812-1 annex B, as in payment cards.
+    Luhn,
+    /// ISO 7064 MOD 11,10, as in the German tax number.
+    Mod11,
+    /// ISO 7064 MOD 97-10 over the number as it stands.
+    Mod97,
+    /// Verhoeff's dihedral check, as in Aadhaar.
+    Verhoeff,
+}
+
+impl Validator {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Iban, Self::Luhn, Self::Mod11, Self::Mod97, Self::Verhoeff];
+
+    /// Its name in policies.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Iban => "iban",
+            Self::Luhn => "luhn",
+            Self::Mod11 => "mod11_10",
+            Self::Mod97 => "mod97",
+            Self::Verhoeff => "verhoeff",
+        }
+    }
+
+    /// The check of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|check| check.name() == name)
+    }
+
+    /// Whether the letters and digits of `value`, without what parts them, pass.
+    ///
+    /// Of numeric checks only the digits count, so that `EMP-4539 1488` is checked as `45391488`.
+    pub(in crate::mask) fn accepts(self, value: &str) -> bool {
+        let letters = matches!(self, Self::Iban | Self::Mod97);
+        let kept = |b: &u8| if letters { b.is_ascii_alphanumeric() } else { b.is_ascii_digit() };
+        let characters: Vec<u8> = value.bytes().filter(kept).map(|b| b.to_ascii_uppercase()).collect();
+        match self {
+            Self::Iban => iban(&characters),
+            Self::Luhn => characters.len() > 1 && luhn(&characters),
+            Self::Mod11 => characters.len() > 1 && mod11_10(&characters),
+            Self::Mod97 => characters.len() > 2 && mod97(characters.iter()) == 1,
+            Self::Verhoeff => characters.len() > 1 && verhoeff(&characters),
+        }
+    }
+}
+
+/// ISO/IEC 7812-1 annex B.
+pub(super) fn luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let value = value(*digit);
+            if place % 2 == 0 { value } else { value / 5 + value * 2 % 10 }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+/// ISO 13616-1: remainder 1 with the first four characters moved to the end; check digits run from 02 to 98.
+pub(super) fn iban(characters: &[u8]) -> bool {
+    let Some((head, body)) = characters.split_at_checked(4) else { return false };
+    let check = &head[2..];
+    if matches!(check, b"00" | b"01" | b"99") || !check.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    mod97(body.iter().chain(head)) == 1
+}
+
+/// The remainder by 97 of upper-case letters and digits read as a number, `A` as 10.
+pub(super) fn mod97<'c>(characters: impl Iterator<Item = &'c u8>) -> u32 {
+    characters.fold(0, |rest: u32, c| match c {
+        b'A'..=b'Z' => (rest * 100 + u32::from(c - b'A') + 10) % 97,
+        _ => (rest * 10 + value(*c)) % 97,
+    })
+}
+
+/// ISO 7064 MOD 11,10; the last digit is the check digit.
+pub(super) fn mod11_10(digits: &[u8]) -> bool {
+    let Some((check, body)) = digits.split_last() else { return false };
+    let product = body.iter().fold(10, |product: u32, digit| {
+        let sum = (product + value(*digit)) % 10;
+        (if sum == 0 { 10 } else { sum }) * 2 % 11
+    });
+    (11 - product) % 10 == value(*check)
+}
+
+/// The sum of digits by weight.
+pub(super) fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
+    digits.iter().zip(weights).map(|(digit, weight)| value(*digit) * weight).sum()
+}
+
+/// Verhoeff's check, by multiplication in the dihedral group of order ten.
+pub(super) fn verhoeff(digits: &[u8]) -> bool {
+    const PERMUTED: [u8; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
+    let times = |a: u8, b: u8| {
+        let (turn, rest) = (a / 5, b / 5);
+        let sum = if turn == 0 { a % 5 + b % 5 } else { a % 5 + 5 - b % 5 };
+        sum % 5 + 5 * (turn ^ rest)
+    };
+    let product = digits.iter().rev().enumerate().fold(0, |product, (place, digit)| {
+        let permuted = (0..place % 8).fold(digit - b'0', |digit, _| PERMUTED[usize::from(digit)]);
+        times(product, permuted)
+    });
+    product == 0
+}
+
+/// Whether all digits are one.
+pub(super) fn is_repeated(digits: &[u8]) -> bool {
+    digits.windows(2).all(|pair| pair[0] == pair[1])
+}
+
+const fn value(digit: u8) -> u32 {
+    digit.wrapping_sub(b'0') as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Validator;
+
+    #[test]
+    fn accepts_right_numbers_only() {
+        let cases = [
+            (Validator::Luhn, "4111 1111 1111 1111", "4111 1111 1111 1112"),
+            (Validator::Luhn, "79927398713", "79927398710"),
+            (Validator::Luhn, "ACME-18", "ACME-19"),
+            (Validator::Iban, "GB82 WEST 1234 5698 7654 32", "GB82 WEST 1234 5698 7654 33"),
+            (Validator::Mod97, "3214282912345698765432161182", "3214282912345698765432161183"),
+            (Validator::Mod11, "86095742719", "86095742710"),
+            (Validator::Mod11, "36574261809", "36574261890"),
+            (Validator::Verhoeff, "2363", "2364"),
+            (Validator::Verhoeff, "3998 7654 3211", "3998 7654 3212"),
+            (Validator::Luhn, "0000", "7"),
+        ];
+        for (check, right, wrong) in cases {
+            assert!(check.accepts(right), "{} {right}", check.name());
+            assert!(!check.accepts(wrong), "{} {wrong}", check.name());
+        }
+    }
+
+    #[test]
+    fn every_check_notices_a_changed_digit() {
+        let numbers = [
+            (Validator::Luhn, "4111111111111111"),
+            (Validator::Iban, "DE89370400440532013000"),
+            (Validator::Mod11, "86095742719"),
+            (Validator::Verhoeff, "399876543211"),
+        ];
+        for (check, number) in numbers {
+            for place in 0..number.len() {
+                for digit in b'0'..=b'9' {
+                    let mut changed = number.as_bytes().to_vec();
+                    if !changed[place].is_ascii_digit() || changed[place] == digit {
+                        continue;
+                    }
+                    changed[place] = digit;
+                    let changed = String::from_utf8(changed).unwrap();
+                    assert!(!check.accepts(&changed), "{} {changed}", check.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_lead_back() {
+        for check in Validator::ALL {
+            assert_eq!(Validator::parse(check.name()), Some(check));
+            assert!(!check.accepts("") && !check.accepts("abc"));
+        }
+        assert_eq!(Validator::parse("crc32"), None);
+    }
+}

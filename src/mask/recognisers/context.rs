@@ -1,0 +1,255 @@
+//! What the words around a number say about it.
+
+use std::cell::Cell;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+use super::{birth, identity, payment, phone};
+
+/// What a number can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topic {
+    Aadhaar,
+    Bank,
+    Birth,
+    Card,
+    Cpf,
+    FiscalCode,
+    GermanTax,
+    Itin,
+    Nhs,
+    Nif,
+    Nino,
+    Nir,
+    Pesel,
+    Phone,
+    Sin,
+    Ssn,
+    Tfn,
+}
+
+/// What the nearest word says about a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// It is what the recogniser looks for.
+    For,
+    /// It is something else.
+    Against,
+}
+
+/// A word and what a number behind it is.
+pub(super) type Word = (&'static str, &'static [Topic]);
+
+/// Words whose numbers are none of a person's.
+const OTHERS: [Word; 68] = [
+    ("amount", &[]),
+    ("article", &[]),
+    ("artikel", &[]),
+    ("asin", &[]),
+    ("barcode", &[]),
+    ("batch", &[]),
+    ("bestellung", &[]),
+    ("build", &[]),
+    ("case", &[]),
+    ("checksum", &[]),
+    ("commande", &[]),
+    ("commit", &[]),
+    ("count", &[]),
+    ("customer", &[]),
+    ("ean", &[]),
+    ("epoch", &[]),
+    ("error", &[]),
+    ("factura", &[]),
+    ("facture", &[]),
+    ("fattura", &[]),
+    ("gtin", &[]),
+    ("hash", &[]),
+    ("id", &[]),
+    ("identifier", &[]),
+    ("imei", &[]),
+    ("invoice", &[]),
+    ("isbn", &[]),
+    ("issn", &[]),
+    ("issue", &[]),
+    ("item", &[]),
+    ("lot", &[]),
+    ("matricule", &[]),
+    ("model", &[]),
+    ("offset", &[]),
+    ("order", &[]),
+    ("parcel", &[]),
+    ("part", &[]),
+    ("pedido", &[]),
+    ("po", &[]),
+    ("population", &[]),
+    ("port", &[]),
+    ("price", &[]),
+    ("product", &[]),
+    ("qty", &[]),
+    ("rechnung", &[]),
+    ("record", &[]),
+    ("ref", &[]),
+    ("reference", &[]),
+    ("request", &[]),
+    ("rev", &[]),
+    ("revision", &[]),
+    ("revenue", &[]),
+    ("run", &[]),
+    ("sequence", &[]),
+    ("serial", &[]),
+    ("sha", &[]),
+    ("size", &[]),
+    ("sku", &[]),
+    ("ticket", &[]),
+    ("timestamp", &[]),
+    ("total", &[]),
+    ("trace", &[]),
+    ("tracking", &[]),
+    ("transaction", &[]),
+    ("uuid", &[]),
+    ("version", &[]),
+    ("zaak", &[]),
+    ("zip", &[]),
+];
+
+static WORDS: LazyLock<Words<&'static [Topic]>> = LazyLock::new(|| {
+    let families =
+        [birth::WORDS, identity::AMERICAN, identity::BRITISH, identity::EUROPEAN, identity::OVERSEAS, payment::WORDS];
+    let table = families.into_iter().chain([phone::WORDS, &OTHERS]).flatten().copied();
+    Words::new(table)
+});
+
+/// How far a word may stand before a number to speak for it, in bytes.
+const REACH: usize = 48;
+
+/// What was said about the number asked about last: recognisers ask about one number in turn.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    asked: Cell<Option<(usize, Said)>>,
+    label: Cell<Option<Said>>,
+}
+
+/// The topics of the nearest word; `None` where there is no word.
+type Said = Option<&'static [Topic]>;
+
+impl Context {
+    /// What the nearest known word before `at`, on the same line, says about `topic`; else what the label says.
+    pub(super) fn hint(&self, text: &[u8], label: &str, at: usize, topic: Topic) -> Option<Hint> {
+        let said = match self.asked.get() {
+            Some((asked, said)) if asked == at => said,
+            _ => {
+                let said = WORDS.nearest(window(text, at, REACH)).or_else(|| self.of_label(label));
+                self.asked.set(Some((at, said)));
+                said
+            }
+        };
+        said.map(|topics| if topics.contains(&topic) { Hint::For } else { Hint::Against })
+    }
+
+    fn of_label(&self, label: &str) -> Said {
+        if let Some(said) = self.label.get() {
+            return said;
+        }
+        let said = WORDS.nearest(end_of(label));
+        self.label.set(Some(said));
+        said
+    }
+}
+
+/// The part of a key that is looked at; each number asks again.
+pub(in crate::mask) fn end_of(label: &str) -> &[u8] {
+    const LONGEST: usize = 128;
+    let label = label.as_bytes();
+    &label[label.len().saturating_sub(LONGEST)..]
+}
+
+/// The bytes before `at` whose words count.
+///
+/// Nothing before a `]` is looked at: the names in our own replacements must not speak for their neighbours.
+pub(super) fn window(text: &[u8], at: usize, reach: usize) -> &[u8] {
+    let window = &text[at.saturating_sub(reach)..at];
+    let cut = window.iter().rposition(|b| matches!(b, b'\n' | b']')).map_or(0, |index| index + 1);
+    &window[cut..]
+}
+
+/// A search for the word that stands last.
+#[derive(Debug)]
+pub(super) struct Words<M> {
+    meanings: Vec<M>,
+    /// `None` only for a table too large to search for, which none is.
+    search: Option<AhoCorasick>,
+}
+
+impl<M: Copy> Words<M> {
+    pub(super) fn new(table: impl Iterator<Item = (&'static str, M)>) -> Self {
+        let (words, meanings): (Vec<&str>, Vec<M>) = table.unzip();
+        let search = AhoCorasick::builder().ascii_case_insensitive(true).build(words).ok();
+        Self { meanings, search }
+    }
+
+    /// The meaning of the word that ends last in `text`, of equal ones the longest; none inside a longer word.
+    pub(super) fn nearest(&self, text: &[u8]) -> Option<M> {
+        if text.is_empty() {
+            return None;
+        }
+        let found = self.search.as_ref()?.find_overlapping_iter(text);
+        let whole = found.filter(|word| starts_word(text, word.start()) && ends_word(text, word.end()));
+        let best = whole.max_by_key(|word| (word.end(), word.len()))?;
+        self.meanings.get(best.pattern().as_usize()).copied()
+    }
+}
+
+fn starts_word(text: &[u8], at: usize) -> bool {
+    let Some(before) = at.checked_sub(1).map(|index| text[index]) else { return true };
+    // `homePhone` has the word `phone`.
+    !before.is_ascii_alphabetic() || (before.is_ascii_lowercase() && text[at].is_ascii_uppercase())
+}
+
+fn ends_word(text: &[u8], at: usize) -> bool {
+    let plural = usize::from(text.get(at).is_some_and(|b| b.eq_ignore_ascii_case(&b's')));
+    [at, at + plural].iter().any(|end| text.get(*end).is_none_or(|b| !b.is_ascii_alphabetic()))
+        || text.get(at).is_some_and(u8::is_ascii_uppercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Context, Hint, Topic};
+
+    fn hint(text: &str, label: &str, topic: Topic) -> Option<Hint> {
+        Context::default().hint(text.as_bytes(), label, text.len(), topic)
+    }
+
+    #[test]
+    fn the_nearest_word_speaks() {
+        let cases = [
+            ("my ssn is ", "", Topic::Ssn, Some(Hint::For)),
+            ("my ssn is ", "", Topic::Phone, Some(Hint::Against)),
+            ("ssn, phone: ", "", Topic::Phone, Some(Hint::For)),
+            ("phone, order ", "", Topic::Phone, Some(Hint::Against)),
+            ("nothing said ", "", Topic::Phone, None),
+            ("telephones: ", "", Topic::Phone, Some(Hint::For)),
+            ("homePhone", "", Topic::Phone, Some(Hint::For)),
+            ("microphone ", "", Topic::Phone, None),
+            ("phone\n", "", Topic::Phone, None),
+            ("[PHONE_NUMBER] ", "", Topic::Phone, None),
+            ("", "homePhone", Topic::Phone, Some(Hint::For)),
+            ("", "order_id", Topic::Phone, Some(Hint::Against)),
+            ("ssn ", "order_id", Topic::Ssn, Some(Hint::For)),
+            ("tax id ", "", Topic::Itin, Some(Hint::For)),
+        ];
+        for (text, label, topic, wanted) in cases {
+            assert_eq!(hint(text, label, topic), wanted, "{text:?} {label:?} {topic:?}");
+        }
+    }
+
+    #[test]
+    fn asks_once_for_one_number() {
+        let context = Context::default();
+        let text = b"phone 12 order 34";
+        for _ in 0..2 {
+            assert_eq!(context.hint(text, "", 6, Topic::Phone), Some(Hint::For));
+            assert_eq!(context.hint(text, "", 15, Topic::Phone), Some(Hint::Against));
+        }
+    }
+}
