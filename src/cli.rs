@@ -7,6 +7,7 @@ pub mod check;
 pub mod demo;
 pub mod generate;
 pub mod healthcheck;
+pub mod mask;
 pub mod serve;
 pub mod test;
 pub mod token;
@@ -86,6 +87,8 @@ pub enum Command {
     Generate(generate::Generate),
     /// Ask a running proxy whether it is alive, or ready for calls.
     Healthcheck(healthcheck::Healthcheck),
+    /// See what masks do, without a proxy.
+    Mask(mask::Mask),
     /// Run the proxy.
     Serve(serve::Serve),
     /// Run the tests that policy files hold.
@@ -262,6 +265,7 @@ pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
         Command::Demo(demo) => demo.run(&cli.global, streams),
         Command::Generate(generate) => generate.run(streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(&cli.global, streams),
+        Command::Mask(mask) => mask.run(streams),
         Command::Serve(serve) => serve.run(&cli.global, streams),
         Command::Test(test) => test.run(&cli.global, streams),
         Command::Token(token) => token.run(&cli.global, streams),

@@ -6,6 +6,7 @@
 
 mod actions;
 mod applied;
+mod asks;
 mod blob;
 mod engine;
 mod findings;
@@ -19,6 +20,7 @@ mod pace;
 mod pattern;
 mod places;
 mod pseudonym;
+mod quality;
 mod recognisers;
 mod restore;
 mod said;
@@ -37,6 +39,7 @@ use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::json::{Span, Splice, Value};
 use applied::Applied;
+pub use asks::Asks;
 use engine::{Plan, Rule, Sought, Spot, apply};
 pub use findings::{Finding, Findings};
 pub(crate) use masked::drop_foreign_meta;
@@ -46,6 +49,7 @@ use own::Own;
 pub use pace::Pace;
 pub use places::{Blobs, Places, Treatment, Uris};
 pub use pseudonym::Keyring;
+pub use quality::{Counts, Label, Labelled, Quality};
 pub use recognisers::Validator;
 pub(crate) use restore::as_written;
 pub use restore::{RestoreError, restore};
@@ -203,6 +207,11 @@ impl Masks {
         if let (Some(keys), Some(caller)) = (&self.keys, view.caller) {
             keys.pace.blocked(caller, view.now);
         }
+    }
+
+    /// Where values stand in a plain text, and what they are, as results are looked through.
+    pub fn locate(&self, text: &str) -> Vec<(Span, Arc<str>)> {
+        self.plan(Direction::Result).located(text, &Applied::default())
     }
 
     /// Masks one text: what a header carried, or a message of our own about foreign words.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::actions::{is_masked, replacement};
 use super::applied::Applied;
+use super::asks::Asked;
 use super::gate::{Gate, Signal, Survey};
 use super::literals::Literal;
 use super::own::{Own, beside};
@@ -28,6 +29,7 @@ pub(super) struct Rule {
     pub(super) applies: Applies,
     pub(super) places: Places,
     pub(super) restore: Arc<[Grant]>,
+    pub(super) asks: Arc<Asked>,
 }
 
 impl Rule {
@@ -182,6 +184,23 @@ impl Plan {
         Ok(if again { vec![Edit { start: 0, end: text.len(), text: written }] } else { edits })
     }
 
+    /// Where values stand in `text`, of overlapping ones the longest.
+    pub(super) fn located(&self, text: &str, applied: &Applied<'_>) -> Vec<(Span, Arc<str>)> {
+        if self.is_empty() || !self.gate.opens(text.as_bytes()) {
+            return Vec::new();
+        }
+        let mut matches = self.matches(text, Spot::default(), applied, &mut Scratch::default());
+        matches.sort_by_key(|found| (std::cmp::Reverse(found.end - found.start), found.rule, found.start));
+        let mut located: Vec<(Span, Arc<str>)> = Vec::new();
+        for Match { start, end, name, .. } in matches {
+            if located.iter().all(|(span, _)| span.end <= start || end <= span.start) {
+                located.push((Span { start, end }, name));
+            }
+        }
+        located.sort_by_key(|(span, _)| span.start);
+        located
+    }
+
     /// Everything rules look for in `text` and in its shadows, which are taken off one by one.
     fn matches(&self, text: &str, spot: Spot<'_>, applied: &Applied<'_>, scratch: &mut Scratch) -> Vec<Match> {
         const SHADOWS: usize = 3;
@@ -235,6 +254,9 @@ impl Plan {
         for (index, rule) in self.rules.iter().enumerate() {
             let Sought::Pattern { pattern, label } = &rule.what else { continue };
             for hit in pattern.regex.find_iter(shown) {
+                if !rule.asks.takes(shown, Span { start: hit.start(), end: hit.end() }, found.spot.label) {
+                    continue;
+                }
                 if let Some(span) = self.own.beside_tokens(shown, Span { start: hit.start(), end: hit.end() }) {
                     self.offer(&mut seen_in, (span, index, label), found);
                 }
@@ -278,6 +300,9 @@ impl Plan {
         }
         let Some(span) = self.beside_keyed(shown, span, applied) else { return };
         let value = text.get(span.start..span.end).unwrap_or_default();
+        if self.rules[rule].asks.lets_pass(value) {
+            return;
+        }
         let written = match applied.mode(rule) {
             Mode::Acts => applied.written(&self.rules[rule], name, value).unwrap_or_default(),
             Mode::Shows | Mode::Sleeps => String::new(),

@@ -20,8 +20,8 @@ use super::Entity;
 use crate::json::Span;
 pub(super) use birth::speaks_of_birth;
 pub use check_digits::Validator;
-pub(super) use context::end_of;
 use context::{Context, Hint, Topic};
+pub(super) use context::{Words, end_of};
 
 /// A recogniser of numbers: what begins with, or around, the digit run of that index.
 pub(super) type Find = fn(&Text<'_>, usize) -> Option<Hit>;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::asks::{Asked, Asks};
 use super::engine::{Rule, Sought};
 use super::opaque::Opaque;
 use super::pattern::Pattern;
@@ -26,13 +27,15 @@ pub struct Spec {
     pub places: Places,
     /// Where its pseudonyms open again.
     pub restore: Vec<Grant>,
+    /// What else must hold of a match.
+    pub asks: Asks,
 }
 
 impl Spec {
     /// A mask that applies to every message of its directions.
     pub fn new(id: &str, on: Directions, what: What, action: Action) -> Self {
         let (applies, places) = (Applies::default(), Places::default());
-        Self { id: id.into(), on, what, action, applies, places, restore: Vec::new() }
+        Self { id: id.into(), on, what, action, applies, places, restore: Vec::new(), asks: Asks::default() }
     }
 }
 
@@ -298,6 +301,9 @@ pub(super) fn rule(spec: &Spec) -> Result<Rule, Vec<SpecError>> {
             refuse("a `SECRET` has no pseudonym: nothing brings it back".into(), "use `redact` or `block` for secrets");
         }
     }
+    for word in spec.asks.near.iter().chain(&spec.asks.allow).filter(|word| word.trim().is_empty()) {
+        refuse(format!("`{word}` is no word or value"), "take it out: it would stand everywhere, or nowhere");
+    }
     let what = match &spec.what {
         What::Entities(entities) => {
             if entities.is_empty() {
@@ -330,6 +336,7 @@ pub(super) fn rule(spec: &Spec) -> Result<Rule, Vec<SpecError>> {
             applies: spec.applies.clone(),
             places: spec.places,
             restore: spec.restore.clone().into(),
+            asks: Arc::new(Asked::new(&spec.asks)),
         }),
         _ => Err(errors),
     }

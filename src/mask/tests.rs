@@ -8,6 +8,7 @@ use crate::json::{Document, Limits, Splice};
 
 mod corpora;
 mod keyed;
+mod quality;
 
 const BOTH: Directions = Directions { arguments: true, result: true };
 

@@ -175,17 +175,22 @@ pub(super) fn window(text: &[u8], at: usize, reach: usize) -> &[u8] {
 
 /// A search for the word that stands last.
 #[derive(Debug)]
-pub(super) struct Words<M> {
+pub(in crate::mask) struct Words<M> {
     meanings: Vec<M>,
     /// `None` only for a table too large to search for, which none is.
     search: Option<AhoCorasick>,
 }
 
 impl<M: Copy> Words<M> {
-    pub(super) fn new(table: impl Iterator<Item = (&'static str, M)>) -> Self {
-        let (words, meanings): (Vec<&str>, Vec<M>) = table.unzip();
+    pub(in crate::mask) fn new(table: impl Iterator<Item = (impl AsRef<[u8]>, M)>) -> Self {
+        let (words, meanings): (Vec<_>, Vec<M>) = table.unzip();
         let search = AhoCorasick::builder().ascii_case_insensitive(true).build(words).ok();
         Self { meanings, search }
+    }
+
+    /// Whether one stands before `at`, on the same line, or in the label.
+    pub(in crate::mask) fn stand_before(&self, text: &[u8], at: usize, label: &str) -> bool {
+        self.nearest(window(text, at, REACH)).or_else(|| self.nearest(end_of(label))).is_some()
     }
 
     /// The meaning of the word that ends last in `text`, of equal ones the longest; none inside a longer word.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{entities, text};
 use crate::mask::{Action, Direction, Entity, Findings, Masks, View};
 
-fn read(path: &str) -> Option<String> {
+pub(super) fn read(path: &str) -> Option<String> {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora").join(path);
     let read = std::fs::read_to_string(&file).ok();
     if read.is_none() {
@@ -16,7 +16,7 @@ fn read(path: &str) -> Option<String> {
     read
 }
 
-fn lines(path: &str) -> Option<Vec<Value>> {
+pub(super) fn lines(path: &str) -> Option<Vec<Value>> {
     Some(read(path)?.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 

@@ -7,7 +7,9 @@ use super::super::table::{Report, Text, advice};
 use super::rules::{is_scope, patterns, separator};
 use super::{Loaded, unique};
 use crate::config::{Problem, Source};
-use crate::mask::{Action, Applies, Directions, Entity, Except, Grant, Opaque, Places as Treatments, Spec, What};
+use crate::mask::{
+    Action, Applies, Asks, Directions, Entity, Except, Grant, Opaque, Places as Treatments, Spec, Validator, What,
+};
 use crate::mcp::SubjectKind;
 use crate::policy::selector::Selector;
 
@@ -26,6 +28,7 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Vec<Spec>, Pl
             let action = action(mask, &file.source, report);
             let applies = applies(mask, &file.source, report);
             let restore = restore(mask, &file.source, report);
+            let asks = asks(mask, &file.source, report);
             let places = Treatments {
                 keys: mask.keys.unwrap_or_default(),
                 numbers: mask.numbers.unwrap_or_default(),
@@ -33,7 +36,7 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Vec<Spec>, Pl
                 blobs: mask.blobs.unwrap_or_default(),
             };
             if let (Some(what), Some(action)) = (what, action) {
-                specs.push(Spec { applies, places, restore, ..Spec::new(&id, on, what, action) });
+                specs.push(Spec { applies, places, restore, asks, ..Spec::new(&id, on, what, action) });
             }
         }
     }
@@ -69,6 +72,29 @@ fn what(mask: &raw::Mask, source: &Arc<Source>, report: &mut Report<'_>) -> Opti
         // Both or neither: said when the file was read.
         _ => None,
     }
+}
+
+fn asks(mask: &raw::Mask, source: &Arc<Source>, report: &mut Report<'_>) -> Asks {
+    let near = mask.near.as_ref().map(|words| ("near", words.first().map_or(0..0, Text::span)));
+    let validate = mask.validate.as_ref().map(|name| ("validate", name.span()));
+    if mask.pattern.is_none() {
+        for (key, span) in near.into_iter().chain(validate) {
+            let problem = Problem::error(source, span, format!("only a `pattern` has `{key}`"), "");
+            report.error(problem.help("entities have checks and words of their own: take it out"));
+        }
+    }
+    let validate = mask.validate.as_ref().and_then(|name| {
+        let check = Validator::parse(name.get_ref());
+        if check.is_none() {
+            let message = format!("there is no check `{}`", name.get_ref());
+            let known = Validator::ALL.iter().map(|check| check.name());
+            let problem = Problem::error(source, name.span(), message, "unknown");
+            report.error(problem.help(advice(name.get_ref(), known)));
+        }
+        check
+    });
+    let words = |words: &[Text]| words.iter().map(|word| word.get_ref().clone()).collect();
+    Asks { near: words(mask.near.as_deref().unwrap_or_default()), validate, allow: words(&mask.allow) }
 }
 
 fn entity(name: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> Option<Entity> {
