@@ -13,8 +13,13 @@ import json
 import sys
 
 import presidio_analyzer.predefined_recognizers as known
+import spacy
+import tldextract
 from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
+
+# Top-level domains as the package brings them, not as the network has them.
+tldextract.extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 NAMES = """AuTfn CaSin CreditCard Crypto DeTaxId Email EsNie EsNif Iban InAadhaar Ip ItFiscalCode MacAddress Nhs Phone
 PlPesel UkNino UsBank UsItin UsSsn""".split()
@@ -26,6 +31,9 @@ SLACK = 0.005
 class Words(NlpEngine):
     """Words and nothing more: what the recognisers take context from."""
 
+    def __init__(self):
+        self.words = spacy.blank("en")
+
     def load(self):
         pass
 
@@ -33,9 +41,7 @@ class Words(NlpEngine):
         return True
 
     def process_text(self, text, language):
-        import spacy
-
-        tokens = self.blank(text) if hasattr(self, "blank") else self.__dict__.setdefault("blank", spacy.blank("en"))(text)
+        tokens = self.words(text)
         lemmas = [token.text.lower() for token in tokens]
         return NlpArtifacts([], tokens, [token.idx for token in tokens], lemmas, self, language)
 

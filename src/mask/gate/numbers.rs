@@ -14,6 +14,8 @@ pub(super) struct Wanted {
     /// Internet addresses.
     pub(super) addresses: bool,
     births: bool,
+    /// French numbers, in which a letter parts the digits of those born in Corsica.
+    corsica: bool,
     pub(super) macs: bool,
     /// Bank accounts, insurance numbers and codes that begin with letters.
     lettered: bool,
@@ -40,7 +42,10 @@ impl Wanted {
             Entity::UkNhs => 10,
             Entity::BrCpf | Entity::DeTaxId | Entity::PlPesel => 11,
             Entity::CreditCard | Entity::InAadhaar => 12,
-            Entity::FrNir => 13,
+            Entity::FrNir => {
+                self.corsica = true;
+                13
+            }
             Entity::EmailAddress | Entity::MacAddress | Entity::Secret | Entity::UrlCredentials => return,
         };
         self.digits = Some(self.digits.map_or(digits, |least| least.min(digits)));
@@ -128,7 +133,8 @@ impl<'t> Clusters<'t> {
 
     /// Hands the cluster on, if it could be something.
     fn flush(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        let number = self.digits >= self.least || self.hot || self.wanted.addresses && self.dots >= 3;
+        let corsica = self.wanted.corsica && self.digits == 6 && is_corsican(self.text, self.behind);
+        let number = self.digits >= self.least || self.hot || corsica || self.wanted.addresses && self.dots >= 3;
         let go_on = self.runs.is_empty() || !(number || self.tells_births()) || visit(Sight::Number(&self.runs));
         self.runs.clear();
         (self.digits, self.dots, self.hot) = (0, 0, false);
@@ -200,6 +206,13 @@ fn begins_lettered(text: &[u8], run: Span) -> bool {
     letters.iter().all(u8::is_ascii_alphabetic)
         && (parted.is_none() || letters.iter().all(u8::is_ascii_uppercase) || paired())
         && (rest.last().is_none_or(|byte| !byte.is_ascii_alphanumeric()) || super::is_escape_end(rest))
+}
+
+/// Whether `2A` or `2B` ends or goes on at `end`, with digits behind it.
+fn is_corsican(text: &[u8], end: usize) -> bool {
+    text[..end].ends_with(b"2")
+        && matches!(text.get(end), Some(b'A' | b'B' | b'a' | b'b'))
+        && text[end + 1..].iter().find(|byte| **byte != b' ').is_some_and(u8::is_ascii_digit)
 }
 
 /// Whether `run` stands in a word of hexadecimal digits, colons and dots that has two colons in a row.

@@ -29,7 +29,7 @@ pub(in crate::mask) fn card(text: &Text<'_>, first: usize) -> Option<Hit> {
 /// The last run of the longest card number that begins with run `first`.
 fn card_from(text: &Text<'_>, first: usize) -> Option<usize> {
     let start = text.runs[first].start;
-    if text.word_before(start) || text.comes_from(start, b".,") {
+    if text.word_before(start) || text.comes_from(start, b".,") || text.before(start) == Some(b'+') {
         return None;
     }
     let mut digits = [0; LONGEST_CARD];

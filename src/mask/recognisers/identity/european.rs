@@ -45,7 +45,8 @@ pub(in crate::mask) fn es_nif(text: &Text<'_>, first: usize) -> Option<Hit> {
     }
     let hint = text.hint(first, Topic::Nif);
     // A blank may be the one before the next word, and a short lower-case word may be a hash.
-    let clear = text.byte(run.end) != Some(b' ') && (letter.is_ascii_uppercase() || digits.len() == 8);
+    let clear =
+        text.byte(run.end) != Some(b' ') && (letter.is_ascii_uppercase() || digits.len() == 8 || prefix.is_some());
     (hint == Some(Hint::For) || clear && hint != Some(Hint::Against)).then_some(Hit { start, end, last: first })
 }
 
@@ -285,6 +286,7 @@ mod tests {
                 ("1 85 05 78 006 084 91", "1 85 05 78 006 084 91"),
                 ("NIR: 295109912611193.", "295109912611193"),
                 ("2.73.01.97.209.326.25", "2.73.01.97.209.326.25"),
+                ("289122B03385197", "289122B03385197"),
             ],
         );
         check_no_numbers(
