@@ -146,6 +146,8 @@ fn values(sets: &mut Sets) {
         let entity = match case["kind"].as_str().unwrap() {
             // Addresses of the one kind are no addresses of the other.
             "eth_address" if !valid && text.starts_with(['1', '3']) => continue,
+            // Its examples of Base58 are addresses with right checksums.
+            "encoding" | "hashes" if text.len() == 34 && text.starts_with(['1', '3']) => continue,
             "btc_address" | "eth_address" => Some("CRYPTO"),
             "card" => Some("CREDIT_CARD"),
             "iban" => Some("IBAN_CODE"),
