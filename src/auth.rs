@@ -6,16 +6,22 @@
 
 mod audience;
 mod bearer;
+mod binding;
 mod cache;
 pub mod challenge;
 mod claims;
+mod dpop;
 mod error;
 mod examine;
+mod introspection;
 mod issuer;
 mod jws;
 mod jwt;
 mod keys;
 pub mod metadata;
+mod nonce;
+mod revocation;
+pub mod signals;
 mod strength;
 mod unverified;
 
@@ -28,13 +34,16 @@ use crate::clock::Timestamp;
 use crate::config;
 
 pub use audience::Audiences;
-pub use bearer::{Bearer, Presented, credential};
+pub use bearer::{Bearer, Presented, Proof, Scheme, credential};
+pub use binding::{Confirmation, Shown, next_nonce};
 pub use cache::{Counts, Epoch, Memo, Verifier};
 pub use challenge::Challenges;
+pub use dpop::ProofError;
 pub use error::{CredentialError, VerifyError};
 pub use examine::{Check, Decoded, Outcome, decode, examine};
 pub use issuer::{Issuer, Issuers, StartError, Status};
 pub use keys::Algorithm;
+pub use revocation::{ListError, Listed, Revocations, Revoked};
 
 /// Who calls, established by a verified access token; immutable, shared, cached.
 #[derive(Clone, Debug)]
@@ -55,7 +64,7 @@ pub struct Caller {
     pub claims: serde_json::Map<String, serde_json::Value>,
     /// `exp`, without leeway.
     pub expires: Timestamp,
-    /// Until when the token is taken: `exp` and the issuer's leeway.
+    /// Until when the token is taken: `exp` and the issuer's leeway, or the end of a recent enough authentication.
     pub until: Timestamp,
     /// `jti`, else `uti`.
     pub token_id: Option<Box<str>>,
@@ -69,6 +78,8 @@ pub struct Caller {
     pub authenticated: Option<Timestamp>,
     /// `acr`: how well it did.
     pub acr: Option<Box<str>>,
+    /// `cnf`: what the token is bound to.
+    pub confirmation: Option<Box<Confirmation>>,
     /// `kid` of the key that verified the token.
     pub key_id: Option<Box<str>>,
     /// The claims as expressions see them; converted once.
@@ -112,10 +123,46 @@ impl<S: Into<Box<str>>> FromIterator<S> for Scopes {
 pub struct Acceptance {
     /// Issuers whose tokens are accepted.
     pub issuers: Vec<Arc<Issuer>>,
+    /// What is revoked of theirs, by the name of the issuer.
+    listed: Vec<(Arc<str>, Arc<Listed>)>,
     /// Values one of which `aud` must name.
     pub audiences: Audiences,
     /// What verdicts about tokens are kept under.
     pub realm: RouteKey,
+    /// How well and recently users must have signed in.
+    pub authentication: config::Authentication,
+    /// What presenters of bound tokens must show.
+    pub(crate) binding: BindingRules,
+}
+
+/// What a server asks of those who present tokens.
+#[derive(Clone, Debug)]
+pub(crate) struct BindingRules {
+    /// The server's public address as proofs name it.
+    target: String,
+    algorithms: Vec<Algorithm>,
+    proof_age: std::time::Duration,
+    nonces: bool,
+    proof_required: bool,
+    certificate_required: bool,
+    terminators: Arc<[config::Network]>,
+}
+
+impl BindingRules {
+    fn new(server: &config::Server) -> Self {
+        let default = config::Dpop::default();
+        let dpop = server.access.dpop.as_ref().unwrap_or(&default);
+        let mtls = server.access.mtls.clone().unwrap_or_default();
+        Self {
+            target: dpop::target(&server.resource).unwrap_or_else(|| server.resource.clone()),
+            algorithms: dpop.algorithms.iter().filter_map(|name| Algorithm::parse(name)).collect(),
+            proof_age: dpop.proof_age,
+            nonces: dpop.nonces,
+            proof_required: dpop.required,
+            certificate_required: mtls.required,
+            terminators: mtls.terminators.into(),
+        }
+    }
 }
 
 impl Acceptance {
@@ -126,8 +173,31 @@ impl Acceptance {
         } else {
             Audiences::new(server.audiences.iter().map(String::as_str))
         };
-        let realm = RouteKey::new(&server.name, &audiences, &issuers);
-        Self { issuers, audiences, realm }
+        let authentication = server.access.authentication.clone();
+        let realm = RouteKey::new(&server.name, &audiences, &issuers, &authentication);
+        Self { issuers, listed: Vec::new(), audiences, realm, authentication, binding: BindingRules::new(server) }
+    }
+
+    /// The same without what is on these lists, each of the issuer of that name.
+    pub fn denying(mut self, listed: Vec<(Arc<str>, Arc<Listed>)>) -> Self {
+        self.listed = listed;
+        self
+    }
+
+    /// Whether the caller's token is revoked: on the operator's list, or by its issuer since the start.
+    pub fn revokes(&self, caller: &Caller) -> bool {
+        self.listed.iter().any(|(name, listed)| *name == caller.issuer_name && listed.names(caller))
+            || self.issuer(&caller.issuer).is_some_and(|issuer| issuer.revocations().names(caller))
+    }
+
+    /// The issuer to ask about tokens that cannot be read.
+    fn asked(&self) -> Option<(&Arc<Issuer>, &introspection::Introspector)> {
+        self.issuers.iter().find_map(|issuer| Some((issuer, issuer.introspector()?)))
+    }
+
+    /// Whether proofs must name nonces.
+    pub(crate) const fn wants_nonces(&self) -> bool {
+        self.binding.nonces
     }
 
     /// The issuer of exactly that `iss`.
@@ -145,7 +215,12 @@ pub struct RouteKey {
 }
 
 impl RouteKey {
-    fn new(name: &Arc<str>, audiences: &Audiences, issuers: &[Arc<Issuer>]) -> Self {
+    fn new(
+        name: &Arc<str>,
+        audiences: &Audiences,
+        issuers: &[Arc<Issuer>],
+        authentication: &config::Authentication,
+    ) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         let mut part = |bytes: &[u8]| {
             hash.update(&bytes.len().to_le_bytes());
@@ -158,6 +233,7 @@ impl RouteKey {
         for issuer in issuers {
             part(issuer.digest());
         }
+        part(format!("{authentication:?}").as_bytes());
         let digest = hash.finish();
         let word = |at: usize| digest.as_ref()[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
         Self { name: Arc::clone(name), accepts: [word(0), word(8)] }

@@ -1,5 +1,6 @@
 //! What `proxy.toml` means: checked once at the edge, in types that cannot be wrong.
 
+mod access;
 pub mod certificate;
 mod expand;
 mod hide;
@@ -23,7 +24,10 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::issuer::{Discovery, Issuer, OnStart, Tokens};
+pub use self::access::{Access, Authentication, Dpop, Metadata, Mtls, Network};
+pub use self::issuer::{
+    AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,
+};
 pub use self::load::{load, parse};
 pub use self::problem::{Problem, Problems, Severity, Source};
 use crate::secret::Secret;
@@ -115,6 +119,8 @@ pub enum ClientAuth {
     Off,
     /// One is asked for; if sent, it must chain to the file's authorities.
     Optional(PathBuf),
+    /// One is asked for and any is taken: it stands for nothing but tokens that are bound to it (RFC 8705 section 2.2).
+    Any,
     /// Without one the handshake fails.
     Required(PathBuf),
 }
@@ -194,6 +200,8 @@ pub struct Server {
     pub timeouts: Timeouts,
     /// What is done with the definitions of its tools.
     pub tools: Tools,
+    /// How callers must show themselves, beyond a valid token.
+    pub access: Access,
 }
 
 /// What the keys of `[servers.NAME]` about tool definitions say.

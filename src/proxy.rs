@@ -1,6 +1,7 @@
 //! The path of a request, to be read first: [`handle`] answers every request, [`call`] is the pipeline.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
@@ -8,15 +9,17 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
-use crate::auth::{self, Memo, Presented, Verifier};
+use crate::auth::signals::{self, Receiver, SetError};
+use crate::auth::{self, Memo, Shown, Verifier};
 use crate::body::{self, Body};
+use crate::clock::Timestamp;
 use crate::cors::{self, Origin};
 use crate::mask::Direction;
 use crate::mcp::{self, Era, Head, Known, Revision};
 use crate::opened::{self, Ask, Opened, Spent};
 use crate::policy::Untrusted;
 use crate::policy::tools::{Refused, Tool};
-use crate::reject::Reject;
+use crate::reject::{self, Reject};
 use crate::reply::{self, Way};
 use crate::route::{Found, Route};
 use crate::server::{Peer, authority_of};
@@ -26,6 +29,7 @@ use crate::trail::{Sinks, Trail};
 use crate::upstream::{self, Answer, Asking, Offer, Pool};
 use crate::{audit, json, mask, policy};
 
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What one worker thread works with. Nothing in it is shared with another thread but what is behind an `Arc`.
@@ -55,16 +59,36 @@ pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incom
     let mut response = match find(&snapshot, &head, origin) {
         Err(reject) => Box::pin(trail.refuse(&reject)).await,
         Ok(Front::Answer(response)) => trail.served(response),
-        Ok(Front::Route(route)) => exchange(&worker, &snapshot, route, &head, incoming, trail).await,
+        Ok(Front::Signals(receiver)) => {
+            let limits = &snapshot.limits;
+            trail.served(signals(receiver, &head, incoming, limits.body_timeout).await)
+        }
+        Ok(Front::Route(route)) => {
+            let mut response = exchange(&worker, &snapshot, route, &head, incoming, trail).await;
+            renew_nonce(route, &snapshot, &head, &mut response);
+            response
+        }
     };
     cors::expose(origin, response.headers_mut());
     response.headers_mut().insert(X_REQUEST_ID, request_id);
     response
 }
 
+/// RFC 9449 section 8.2: whoever must name nonces is told the next one with any answer.
+fn renew_nonce(route: &Route, snapshot: &Snapshot, head: &Parts, response: &mut Response<Body>) {
+    if !route.acceptance.wants_nonces() || response.headers().contains_key(&DPOP_NONCE) {
+        return;
+    }
+    let Ok(presented) = auth::credential(&head.headers, None) else { return };
+    if let Some(nonce) = auth::next_nonce(&route.acceptance, &presented, &snapshot.seals, Timestamp::now()) {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+}
+
 /// What can be said without asking who calls.
 enum Front<'s> {
     Answer(Response<Body>),
+    Signals(&'s Arc<Receiver>),
     Route(&'s Arc<Route>),
 }
 
@@ -75,10 +99,24 @@ fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>) -> Result<
     }
     match snapshot.find(head.uri.path()).ok_or(Reject::NotFound)? {
         Found::Metadata(document) => metadata(head, document).map(Front::Answer),
+        Found::Signals(_) if head.method != Method::POST => Err(Reject::Method { allow: "POST" }),
+        // No page in a browser is a transmitter.
+        Found::Signals(_) if !matches!(origin, Origin::Absent) => Err(Reject::Origin),
+        Found::Signals(receiver) => Ok(Front::Signals(receiver)),
         Found::Route(_) if matches!(origin, Origin::Refused) => Err(Reject::Origin),
         Found::Route(_) if head.method == Method::OPTIONS => Ok(Front::Answer(cors::preflight(&head.headers))),
         Found::Route(route) => Ok(Front::Route(route)),
     }
+}
+
+/// RFC 8935 section 2: one security event token, from whom it was agreed on.
+async fn signals(receiver: &Receiver, head: &Parts, incoming: Incoming, timeout: Duration) -> Response<Body> {
+    let taken = async {
+        receiver.accepts(&head.headers)?;
+        let body = body::read(incoming, signals::LIMIT_BYTES, timeout).await;
+        receiver.take(&body.map_err(|_| SetError::Request("the body cannot be read"))?, Timestamp::now()).await
+    };
+    reject::signal(&receiver.name, taken.await)
 }
 
 /// RFC 9728 section 3: public, for any origin, no credentials.
@@ -132,10 +170,13 @@ async fn call(
     trail: &mut Trail,
 ) -> Result<(Box<Way>, Answer), Reject> {
     let now = trail.received;
-    let Presented::Bearer(bearer) = auth::credential(&head.headers, head.uri.query())? else {
-        return Err(Reject::NoCredentials);
-    };
-    let caller = worker.verifier.verify(&worker.memo, &route.acceptance, bearer, now).await?;
+    let presented = auth::credential(&head.headers, head.uri.query())?;
+    trail.presented(presented.scheme());
+    let peer = trail.peer.clone();
+    let (seals, proofs) = (&*snapshot.seals, &worker.state.proofs);
+    let shown = Shown { peer: &peer, method: &head.method, headers: &head.headers, seals, proofs };
+    let caller = worker.verifier.authenticate(&worker.memo, &route.acceptance, &presented, &shown, now).await?;
+    let caller = caller.ok_or(Reject::NoCredentials)?;
     trail.identified(&caller);
     let session = opened::session_of(&snapshot.seals, &opened::binding(route, &caller), &head.headers, now);
     let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));

@@ -1,6 +1,7 @@
 //! Every way a request can fail, and the only code that knows HTTP statuses, JSON-RPC codes and `WWW-Authenticate`.
 
 mod answer;
+mod signal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::audit::AuditError;
-use crate::auth::{Challenges, CredentialError, VerifyError};
+use crate::auth::{Challenges, CredentialError, Scheme, VerifyError};
 use crate::body::{Body, ReadError};
 use crate::mask::{Blocked, Cause, Direction, RestoreError};
 use crate::mcp::handle::NoHandle;
@@ -25,6 +26,7 @@ use crate::server::AuthorityError;
 use crate::upstream::{CatalogError, UpstreamError};
 
 pub use answer::tool_error;
+pub use signal::signal;
 
 /// Why a request was refused. What the client is told is in [`Reject::respond`]; `Display` is for the log.
 #[derive(Debug, Error)]
@@ -81,6 +83,8 @@ pub enum Reject {
 pub struct Asked<'a> {
     /// The challenges of the server asked for, once it is known.
     pub challenges: Option<&'a Challenges>,
+    /// How the token was presented.
+    pub scheme: Scheme,
     /// The era, once the message was admitted.
     pub era: Option<Era>,
     /// The JSON-RPC id as written, once it could be read.
@@ -177,7 +181,9 @@ struct Answer {
     code: Option<i32>,
     text: String,
     data: Option<String>,
-    challenge: Option<HeaderValue>,
+    challenges: Vec<HeaderValue>,
+    /// `DPoP-Nonce`.
+    nonce: Option<HeaderValue>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
     shape: Shape,

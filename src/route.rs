@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::auth::signals::Receiver;
 use crate::auth::{Acceptance, Challenges};
 use crate::mask::Masks;
 use crate::policy::tools::Tools;
@@ -49,6 +50,8 @@ pub struct Route {
 pub enum Found<'s> {
     /// A protected resource's metadata document (RFC 9728 section 3).
     Metadata(&'s Bytes),
+    /// Where an issuer pushes event tokens.
+    Signals(&'s Arc<Receiver>),
     /// An MCP endpoint.
     Route(&'s Arc<Route>),
 }

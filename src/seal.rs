@@ -43,6 +43,8 @@ pub enum Purpose {
     Cursor,
     /// Where an event stream resumes.
     EventId,
+    /// What proofs of possession must name.
+    ProofNonce,
     /// A value a mask stands in for.
     Pseudonym,
     /// The id of a request a server sends to a client.
@@ -57,9 +59,10 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Cursor,
         Self::EventId,
+        Self::ProofNonce,
         Self::Pseudonym,
         Self::RequestId,
         Self::RequestState,
@@ -71,6 +74,7 @@ impl Purpose {
         match self {
             Self::Cursor => "cursor",
             Self::EventId => "event-id",
+            Self::ProofNonce => "proof-nonce",
             Self::Pseudonym => "pseudonym",
             Self::RequestId => "request-id",
             Self::RequestState => "request-state",
@@ -83,7 +87,9 @@ impl Purpose {
     const fn is_deterministic(self) -> bool {
         match self {
             Self::Pseudonym | Self::RequestId => true,
-            Self::Cursor | Self::EventId | Self::RequestState | Self::Session | Self::TaskId => false,
+            Self::Cursor | Self::EventId | Self::ProofNonce | Self::RequestState | Self::Session | Self::TaskId => {
+                false
+            }
         }
     }
 
@@ -92,7 +98,7 @@ impl Purpose {
         match self {
             Self::RequestState => 16 * 1024,
             Self::Cursor => 4 * 1024,
-            Self::EventId | Self::Pseudonym | Self::RequestId | Self::Session | Self::TaskId => 1024,
+            Self::EventId | Self::ProofNonce | Self::Pseudonym | Self::RequestId | Self::Session | Self::TaskId => 1024,
         }
     }
 

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use crate::auth::{Acceptance, Challenges, Issuer, Issuers, metadata};
+use crate::auth::signals::Receiver;
+use crate::auth::{Acceptance, Challenges, Issuer, Issuers, Listed, metadata};
 use crate::config::{Config, Limits, Listener, Problem, Problems, Server};
 use crate::cors::Origins;
 use crate::mask::{Keyring, Pace};
@@ -31,6 +32,8 @@ pub struct Snapshot {
     /// So few that looking through them is quicker than hashing one.
     hosts: Box<[Box<str>]>,
     metadata: HashMap<Box<str>, Bytes>,
+    /// By the path event tokens are pushed to; those that only ask are under an empty one and their name.
+    receivers: Vec<(Option<Box<str>>, Arc<Receiver>)>,
     routes: HashMap<Box<str>, Arc<Route>>,
 }
 
@@ -51,12 +54,14 @@ impl Snapshot {
     pub fn build(config: &Config, kept: &Kept, generation: u64) -> Result<(Self, Problems), Problems> {
         let mut problems = Problems::default();
         let seals = seals(config, kept, &mut problems);
+        let listed = listed(config, &mut problems);
         let routes: HashMap<_, _> = config
             .servers
             .values()
-            .filter_map(|server| route(config, kept, &seals, server, &mut problems))
+            .filter_map(|server| route(config, kept, &seals, server, &listed, &mut problems))
             .map(|route| (route.path.clone(), Arc::new(route)))
             .collect();
+        let receivers = receivers(config, kept, &routes, &mut problems);
         if problems.has_errors() {
             return Err(problems);
         }
@@ -67,6 +72,7 @@ impl Snapshot {
             seals,
             hosts: hosts(&config.server).into_iter().collect(),
             metadata: documents(config, &routes),
+            receivers,
             routes,
         };
         Ok((snapshot, problems))
@@ -82,8 +88,17 @@ impl Snapshot {
     pub fn find(&self, path: &str) -> Option<Found<'_>> {
         match self.routes.get(path) {
             Some(route) => Some(Found::Route(route)),
-            None => self.metadata.get(path).map(Found::Metadata),
+            None => self.metadata.get(path).map(Found::Metadata).or_else(|| self.receiver(path).map(Found::Signals)),
         }
+    }
+
+    fn receiver(&self, path: &str) -> Option<&Arc<Receiver>> {
+        self.receivers.iter().find(|(at, _)| at.as_deref() == Some(path)).map(|(_, receiver)| receiver)
+    }
+
+    /// Every receiver of signals.
+    pub fn receivers(&self) -> Vec<Arc<Receiver>> {
+        self.receivers.iter().map(|(_, receiver)| receiver.clone()).collect()
     }
 
     /// Every upstream, for pools to know which connections may stay.
@@ -93,7 +108,8 @@ impl Snapshot {
 
     /// Every issuer a server accepts.
     pub fn issuers(&self) -> Vec<Arc<Issuer>> {
-        self.routes.values().flat_map(|route| route.acceptance.issuers.iter().cloned()).collect()
+        let accepted = self.routes.values().flat_map(|route| route.acceptance.issuers.iter().cloned());
+        accepted.chain(self.receivers.iter().map(|(_, receiver)| receiver.transmitter().clone())).collect()
     }
 
     /// The policy versions in force, as one word.
@@ -155,7 +171,56 @@ fn seals(config: &Config, kept: &Kept, problems: &mut Problems) -> Arc<Seals> {
     }
 }
 
-fn route(config: &Config, kept: &Kept, seals: &Arc<Seals>, server: &Server, problems: &mut Problems) -> Option<Route> {
+/// The lists of what is revoked, by issuer.
+fn listed(config: &Config, problems: &mut Problems) -> Vec<(Arc<str>, Arc<Listed>)> {
+    let files = config.issuers.values().filter_map(|issuer| Some((issuer, issuer.revocation_file.as_ref()?)));
+    files
+        .filter_map(|(issuer, file)| match Listed::read(file) {
+            Ok(listed) => Some((issuer.name.clone(), Arc::new(listed))),
+            Err(error) => {
+                problems.push(general(config, format!("issuers.{}.revocation_file: {error}", issuer.name)));
+                None
+            }
+        })
+        .collect()
+}
+
+fn receivers(
+    config: &Config,
+    kept: &Kept,
+    routes: &HashMap<Box<str>, Arc<Route>>,
+    problems: &mut Problems,
+) -> Vec<(Option<Box<str>>, Arc<Receiver>)> {
+    let mut all: Vec<(Option<Box<str>>, Arc<Receiver>)> = Vec::new();
+    for issuer in config.issuers.values() {
+        let Some(signals) = &issuer.signals else { continue };
+        let mut failed =
+            |error: String| problems.push(general(config, format!("issuers.{}.signals: {error}", issuer.name)));
+        let path = signals.push.as_ref().map(|(path, _)| path.as_str().into());
+        if path
+            .as_ref()
+            .is_some_and(|path| routes.contains_key(path) || all.iter().any(|(at, _)| at.as_ref() == Some(path)))
+        {
+            failed("`push_path` is taken".to_owned());
+            continue;
+        }
+        let started = kept.issuers.get_or_start(issuer).and_then(|started| kept.issuers.receiver(issuer, &started));
+        match started {
+            Ok(receiver) => all.extend(receiver.map(|receiver| (path, receiver))),
+            Err(error) => failed(crate::cli::chain(&error)),
+        }
+    }
+    all
+}
+
+fn route(
+    config: &Config,
+    kept: &Kept,
+    seals: &Arc<Seals>,
+    server: &Server,
+    listed: &[(Arc<str>, Arc<Listed>)],
+    problems: &mut Problems,
+) -> Option<Route> {
     let files = config.policy_files(server);
     let mut loaded = policy::load(&files, problems);
     loaded.check_issuers(&server.issuers, problems);
@@ -179,8 +244,9 @@ fn route(config: &Config, kept: &Kept, seals: &Arc<Seals>, server: &Server, prob
     Some(Route {
         name: server.name.clone(),
         path: server.path.as_str().into(),
-        acceptance: Acceptance::new(server, issuers.ok()?),
-        challenges: Challenges::new(&metadata::location(&server.resource), scopes.iter().map(|scope| &**scope)),
+        acceptance: Acceptance::new(server, issuers.ok()?).denying(listed.to_vec()),
+        challenges: Challenges::new(&metadata::location(&server.resource), scopes.iter().map(|scope| &**scope))
+            .asking(&server.access),
         scopes: scopes.into(),
         policy: loaded.policy,
         policy_files: loaded.files.into(),
@@ -215,6 +281,7 @@ fn documents(config: &Config, routes: &HashMap<Box<str>, Arc<Route>>) -> HashMap
             issuers,
             route.scopes.iter().map(|scope| &**scope),
             server.resource_name.as_deref(),
+            &server.access,
         );
         if config.servers.len() == 1 {
             documents.insert(metadata::path("").into(), document.clone());

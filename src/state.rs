@@ -12,17 +12,22 @@ pub use tasks::Tasks;
 /// Most requests of one process whose state can be spent within its lifetime: about 8 MB.
 const MOST_SPENT: usize = 128 * 1024;
 
+/// Most proofs of one process within the time a proof is good for: about 32 MB when full.
+const MOST_PROOFS: usize = 512 * 1024;
+
 /// The sets of one process; they outlive a reload.
 #[derive(Debug)]
 pub struct State {
     /// Request states that were brought back.
     pub spent: Once,
+    /// Proofs of possession that were used, by their key.
+    pub proofs: Once,
     /// Tasks that were handed out.
     pub tasks: Tasks,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { spent: Once::with_room(MOST_SPENT), tasks: Tasks::default() }
+        Self { spent: Once::with_room(MOST_SPENT), proofs: Once::with_room(MOST_PROOFS), tasks: Tasks::default() }
     }
 }

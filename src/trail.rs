@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Response};
 use uuid::Uuid;
 
 use crate::audit::{AuditError, Lane, Ticket};
-use crate::auth::Caller;
+use crate::auth::{Caller, Scheme};
 use crate::body::Body;
 use crate::clock::{Timestamp, monotonic};
 use crate::mask::{Findings, Masked};
@@ -91,6 +91,7 @@ pub struct Trail {
     pub(crate) http_method: Method,
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) caller: Option<Arc<Caller>>,
+    scheme: Scheme,
     pub(crate) call: Option<Call>,
     pub(crate) rule: Option<Arc<str>>,
     /// What rules in shadow would have decided, where that is something else.
@@ -184,6 +185,7 @@ impl Trail {
             http_method: head.method.clone(),
             route: None,
             caller: None,
+            scheme: Scheme::Bearer,
             call: None,
             rule: None,
             shadow: None,
@@ -220,6 +222,11 @@ impl Trail {
     /// The server asked for is known.
     pub fn found(&mut self, route: &Arc<Route>) {
         self.route = Some(route.clone());
+    }
+
+    /// A token was presented.
+    pub const fn presented(&mut self, scheme: Scheme) {
+        self.scheme = scheme;
     }
 
     /// The caller is known.
@@ -326,6 +333,7 @@ impl Trail {
         let subject = call.and_then(|call| call.subject.as_ref());
         Asked {
             challenges: self.route.as_ref().map(|route| &route.challenges),
+            scheme: self.scheme,
             era: call.map(|call| call.era),
             id: call.and_then(|call| call.id.as_ref()).map(RpcId::raw),
             request_id: self.request_id,

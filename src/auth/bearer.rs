@@ -1,10 +1,11 @@
 use std::fmt;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 use super::CredentialError;
 
+const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// Longest token that is looked at.
 pub(super) const LIMIT_BYTES: usize = 16 * 1024;
 
@@ -29,16 +30,68 @@ impl fmt::Debug for Bearer<'_> {
     }
 }
 
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// RFC 6750.
+    #[default]
+    Bearer,
+    /// RFC 9449 section 7.1.
+    Dpop,
+}
+
+/// The proof beside a token.
+#[derive(Clone, Copy)]
+pub enum Proof<'a> {
+    /// There is none.
+    Missing,
+    /// Exactly one, unread.
+    One(&'a [u8]),
+    /// More than one.
+    Several,
+}
+
+impl fmt::Debug for Proof<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proof(***)")
+    }
+}
+
 /// What a request shows of its caller.
 #[derive(Clone, Copy, Debug)]
 pub enum Presented<'a> {
     /// A bearer token.
     Bearer(Bearer<'a>),
+    /// A token bound to a key, with the proof that whoever sends it holds the key.
+    Proved {
+        /// The token.
+        token: Bearer<'a>,
+        /// The `DPoP` field.
+        proof: Proof<'a>,
+    },
     /// Nothing this proxy reads, such as another authentication scheme.
     Nothing,
 }
 
-/// The credential of a request: exactly one `Authorization: Bearer` field (RFC 6750 section 2.1), never the query
+impl<'a> Presented<'a> {
+    /// The token, if there is one.
+    pub const fn token(&self) -> Option<Bearer<'a>> {
+        match self {
+            Self::Bearer(token) | Self::Proved { token, .. } => Some(*token),
+            Self::Nothing => None,
+        }
+    }
+
+    /// The scheme it came with.
+    pub const fn scheme(&self) -> Scheme {
+        match self {
+            Self::Bearer(_) | Self::Nothing => Scheme::Bearer,
+            Self::Proved { .. } => Scheme::Dpop,
+        }
+    }
+}
+
+/// The credential of a request: exactly one `Authorization` field, `Bearer` or `DPoP` (RFC 6750 section 2.1), never the query
 /// (MCP 2026-07-28, authorization, "access token usage").
 pub fn credential<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Presented<'a>, CredentialError> {
     if query.is_some_and(names_access_token) {
@@ -49,14 +102,15 @@ pub fn credential<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Pre
     if fields.next().is_some() {
         return Err(CredentialError::Repeated);
     }
-    bearer(field.as_bytes())
+    read(field.as_bytes(), headers)
 }
 
 /// RFC 9110 section 11.4: `auth-scheme [ 1*SP token68 ]`; the scheme in any case.
-fn bearer(field: &[u8]) -> Result<Presented<'_>, CredentialError> {
+fn read<'a>(field: &'a [u8], headers: &'a HeaderMap) -> Result<Presented<'a>, CredentialError> {
     let end = memchr::memchr(b' ', field).unwrap_or(field.len());
     let (scheme, rest) = field.split_at(end);
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer");
+    if !is_bearer && !scheme.eq_ignore_ascii_case(b"dpop") {
         let is_scheme = !scheme.is_empty() && scheme.iter().all(|byte| is_tchar(*byte));
         return if is_scheme { Ok(Presented::Nothing) } else { Err(CredentialError::Malformed) };
     }
@@ -64,7 +118,21 @@ fn bearer(field: &[u8]) -> Result<Presented<'_>, CredentialError> {
     if token.len() > LIMIT_BYTES {
         return Err(CredentialError::TooLong);
     }
-    if is_token68(token) { Ok(Presented::Bearer(Bearer(token))) } else { Err(CredentialError::Malformed) }
+    if !is_token68(token) {
+        return Err(CredentialError::Malformed);
+    }
+    let token = Bearer(token);
+    Ok(if is_bearer { Presented::Bearer(token) } else { Presented::Proved { token, proof: proof(headers) } })
+}
+
+/// The one `DPoP` field (RFC 9449 section 4.3, 1).
+fn proof(headers: &HeaderMap) -> Proof<'_> {
+    let mut fields = headers.get_all(DPOP).iter();
+    match (fields.next(), fields.next()) {
+        (None, _) => Proof::Missing,
+        (Some(proof), None) => Proof::One(proof.as_bytes()),
+        (Some(_), Some(_)) => Proof::Several,
+    }
 }
 
 /// RFC 9110 section 5.6.2.
@@ -113,7 +181,7 @@ mod tests {
         }
         Ok(match credential(&headers, query)? {
             Presented::Bearer(token) => Some(String::from_utf8(token.bytes().to_vec()).unwrap()),
-            Presented::Nothing => None,
+            Presented::Proved { .. } | Presented::Nothing => None,
         })
     }
 
@@ -127,7 +195,7 @@ mod tests {
 
     #[test]
     fn other_schemes_are_no_credentials() {
-        for field in ["Basic YTpi", "DPoP a.b.c", "Negotiate", "Bearerx a", "Digest username=\"a\", realm=\"b\""] {
+        for field in ["Basic YTpi", "DPoPx a.b.c", "Negotiate", "Bearerx a", "Digest username=\"a\", realm=\"b\""] {
             assert_eq!(read(&[field], None), Ok(None), "{field}");
         }
     }

@@ -7,29 +7,44 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
-use super::{Acceptance, Bearer, Caller, RouteKey, VerifyError, jwt};
+use super::binding::{self, Shown};
+use super::{Acceptance, Bearer, Caller, Presented, RouteKey, VerifyError, jwt};
 use crate::clock::{self, Timestamp};
 
 /// Most verdicts of the process, in units of tokens up to 1 KiB.
 const LIMIT_SHARED: u64 = 200_000;
+/// Most tokens remembered as inactive, and how long.
+const LIMIT_INACTIVE: u64 = 10_000;
+const INACTIVE_FOR: Duration = Duration::from_secs(10);
 /// Sets of a worker's memo and slots in each; one set is one cache line.
 const SETS: usize = 1024;
 const WAYS: usize = 4;
 
 /// A count that moves when verdicts reached before must no longer be used.
 #[derive(Clone, Debug, Default)]
-pub struct Epoch(Arc<AtomicU64>);
+pub struct Epoch {
+    count: Arc<AtomicU64>,
+    moved: Arc<Notify>,
+}
 
 impl Epoch {
     /// The epoch of now.
     pub fn now(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.count.load(Ordering::Acquire)
     }
 
     /// Ends the epoch; call it after the change it is for can be seen.
     pub fn advance(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.count.fetch_add(1, Ordering::AcqRel);
+        self.moved.notify_waiters();
+    }
+
+    /// Ready once the epoch has ended after this call, for what runs on without asking.
+    pub(crate) fn end(&self) -> OwnedNotified {
+        Arc::clone(&self.moved).notified_owned()
     }
 }
 
@@ -38,6 +53,8 @@ pub struct Verifier {
     epoch: Epoch,
     hasher: RandomState,
     shared: Cache<Key, Arc<Verdict>>,
+    /// Tokens their issuer has just called inactive.
+    inactive: Cache<Key, ()>,
 }
 
 impl fmt::Debug for Verifier {
@@ -62,7 +79,8 @@ impl Verifier {
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(UntilExpired)
             .build();
-        Self { epoch: Epoch::default(), hasher: RandomState::new(), shared }
+        let inactive = Cache::builder().max_capacity(LIMIT_INACTIVE).time_to_live(INACTIVE_FOR).build();
+        Self { epoch: Epoch::default(), hasher: RandomState::new(), shared, inactive }
     }
 
     /// The count shared with issuers, which move it.
@@ -80,8 +98,26 @@ impl Verifier {
         self.epoch.advance();
     }
 
-    /// The caller `bearer` stands for on a route that accepts `acceptance`. Many requests with one token make one
+    /// The caller of a request on a route that accepts `acceptance`: the token is looked up or verified, and if it is bound
+    /// to a key, or should be, the presenter must prove it anew, whatever is remembered of the token.
+    pub async fn authenticate(
+        &self,
+        memo: &Memo,
+        acceptance: &Acceptance,
+        presented: &Presented<'_>,
+        shown: &Shown<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Caller>>, VerifyError> {
+        let Some(token) = presented.token() else { return Ok(None) };
+        let caller = self.verify(memo, acceptance, token, now).await?;
+        binding::check(acceptance, &caller, presented, shown, now)?;
+        Ok(Some(caller))
+    }
+
+    /// The caller a token names on a route that accepts `acceptance`. Many requests with one token make one
     /// verification; a remembered verdict is used only for the same bytes, route and epoch, and before its token expires.
+    ///
+    /// Whoever decides by it must have asked [`Verifier::authenticate`]: a bound token alone proves nobody.
     pub async fn verify(
         &self,
         memo: &Memo,
@@ -96,26 +132,51 @@ impl Verifier {
             return result;
         }
         // Boxed, so that the path of a known token does not carry the state of a verification around.
-        let verdict = Box::pin(self.shared_verdict(epoch, print, acceptance, bearer, now, clock::monotonic())).await?;
+        let verdict = Box::pin(self.verdict(epoch, print, acceptance, bearer, now)).await?;
         memo.remember(Arc::clone(&verdict));
-        verdict.at(now)
+        verdict.at(now).unwrap_or(Err(VerifyError::Expired))
     }
 
-    async fn shared_verdict(
+    /// The shared verdict, reached anew where the one that is held says nothing any more.
+    async fn verdict(
         &self,
         epoch: u64,
         print: u64,
         acceptance: &Acceptance,
         bearer: Bearer<'_>,
         now: Timestamp,
-        monotonic: Instant,
     ) -> Result<Arc<Verdict>, VerifyError> {
+        let asked = acceptance.asked().is_some();
         let key = Key { print, epoch, realm: acceptance.realm.clone(), token: bearer.bytes().into() };
+        if asked && self.inactive.get(&key).await.is_some() {
+            return Err(VerifyError::Inactive);
+        }
+        let held = self.shared_verdict(key.clone(), acceptance, bearer, now).await;
+        let verdict = match held {
+            Ok(verdict) if verdict.at(now).is_none() => {
+                self.shared.invalidate(&key).await;
+                self.shared_verdict(key.clone(), acceptance, bearer, now).await
+            }
+            held => held,
+        };
+        if asked && verdict.as_ref().err() == Some(&VerifyError::Inactive) {
+            self.inactive.insert(key, ()).await;
+        }
+        verdict
+    }
+
+    async fn shared_verdict(
+        &self,
+        key: Key,
+        acceptance: &Acceptance,
+        bearer: Bearer<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Verdict>, VerifyError> {
         let lookup = key.clone();
         let verified = async {
-            let verified = jwt::verify(acceptance, bearer, now, monotonic).await?;
+            let verified = jwt::verify(acceptance, bearer, now, clock::monotonic()).await?;
             let left = now.until(verified.until);
-            Ok(Arc::new(Verdict { key, caller: verified.caller, until: verified.until, left }))
+            Ok(Arc::new(Verdict { key, caller: verified.caller, until: verified.until, after: verified.after, left }))
         };
         self.shared.try_get_with(lookup, verified).await.map_err(|error: Arc<VerifyError>| (*error).clone())
     }
@@ -150,13 +211,16 @@ struct Verdict {
     key: Key,
     caller: Arc<Caller>,
     until: Timestamp,
+    /// What is wrong with it from then on; `None` if that has to be found out again.
+    after: Option<VerifyError>,
     /// From verification to `until`.
     left: Duration,
 }
 
 impl Verdict {
-    fn at(&self, now: Timestamp) -> Result<Arc<Caller>, VerifyError> {
-        if now < self.until { Ok(Arc::clone(&self.caller)) } else { Err(VerifyError::Expired) }
+    /// What it says at `now`, if it says anything.
+    fn at(&self, now: Timestamp) -> Option<Result<Arc<Caller>, VerifyError>> {
+        if now < self.until { Some(Ok(Arc::clone(&self.caller))) } else { self.after.clone().map(Err) }
     }
 
     fn is_of(&self, epoch: u64, acceptance: &Acceptance, bearer: Bearer<'_>) -> bool {
@@ -231,7 +295,7 @@ impl Memo {
         let mut slots = self.slots();
         let held = slots.sets[place(print)].iter().flatten().find(|(held, _)| *held == print);
         let result =
-            held.filter(|(_, verdict)| verdict.is_of(epoch, acceptance, bearer)).map(|(_, known)| known.at(now));
+            held.filter(|(_, verdict)| verdict.is_of(epoch, acceptance, bearer)).and_then(|(_, known)| known.at(now));
         let counts = &mut slots.counts;
         *(if result.is_some() { &mut counts.hits } else { &mut counts.misses }) += 1;
         result

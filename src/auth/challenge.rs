@@ -2,57 +2,141 @@
 
 use http::HeaderValue;
 
+use super::{Scheme, VerifyError};
+use crate::config;
+
 /// Longest description that is sent.
 const LIMIT_DESCRIPTION: usize = 200;
 
-/// The Bearer challenges of one route (RFC 6750 section 3, RFC 9728 section 5.1), in the order `resource_metadata`,
-/// `error`, `scope`, `error_description`; every value quoted.
+/// The challenges of one route (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9470 section 3, RFC 9728 section 5.1), in the
+/// order `resource_metadata`, `error`, `scope`, `error_description`; every value quoted.
+///
+/// Each scheme is a field of its own, `Bearer` first: some clients read no further. An error stands only with the scheme
+/// that was used.
 #[derive(Clone, Debug)]
 pub struct Challenges {
     metadata: Box<str>,
     scopes: Box<str>,
-    missing: HeaderValue,
+    /// What `DPoP` is advertised with; `None` where it is not.
+    algorithms: Option<Box<str>>,
+    /// Whether plain tokens are refused.
+    proof_required: bool,
+    stronger: Box<[(&'static str, Box<str>)]>,
 }
+
+/// The fields of one answer.
+pub type Fields = Vec<HeaderValue>;
 
 impl Challenges {
     /// Challenges that point at `metadata_url` and ask for `scopes` first.
     pub fn new<'a>(metadata_url: &str, scopes: impl IntoIterator<Item = &'a str>) -> Self {
         let metadata: Box<str> = quotable(metadata_url).into();
         let scopes: Box<str> = joined(scopes).into();
-        let missing = challenge(&metadata, None, &scopes, None);
-        Self { metadata, scopes, missing }
+        Self { metadata, scopes, algorithms: None, proof_required: false, stronger: Box::default() }
+    }
+
+    /// The same with what the server asks of those who present tokens.
+    pub fn asking(mut self, access: &config::Access) -> Self {
+        if let Some(dpop) = &access.dpop {
+            self.algorithms = Some(dpop.algorithms.join(" ").into());
+            self.proof_required = dpop.required;
+        }
+        let authentication = &access.authentication;
+        let acr = authentication.acr_values.join(" ");
+        let age = authentication.max_age.map(|age| age.as_secs().to_string());
+        self.stronger = [("acr_values", acr), ("max_age", age.unwrap_or_default())]
+            .into_iter()
+            .map(|(name, value)| (name, value.into_boxed_str()))
+            .collect();
+        self
     }
 
     /// 401 without credentials: no error (RFC 6750 section 3.1).
-    pub const fn missing(&self) -> &HeaderValue {
-        &self.missing
+    pub fn missing(&self) -> Fields {
+        self.fields(Scheme::Bearer, None, &self.scopes, &[], None)
     }
 
     /// 401 for a token that does not hold.
-    pub fn invalid(&self, description: &str) -> HeaderValue {
-        challenge(&self.metadata, Some("invalid_token"), &self.scopes, Some(description))
+    pub fn invalid(&self, scheme: Scheme, error: &VerifyError) -> Fields {
+        let description = Some(error.description());
+        match error {
+            VerifyError::NonceWanted { .. } => self.fields(scheme, Some("use_dpop_nonce"), "", &[], description),
+            VerifyError::Proof(_) => self.fields(scheme, Some("invalid_dpop_proof"), "", &[], description),
+            VerifyError::TooWeak => {
+                let error = Some("insufficient_user_authentication");
+                self.fields(scheme, error, "", &self.stronger, description)
+            }
+            _ => self.fields(scheme, Some("invalid_token"), &self.scopes, &[], description),
+        }
     }
 
     /// 400 for a credential that cannot be read.
-    pub fn malformed(&self, description: &str) -> HeaderValue {
-        challenge(&self.metadata, Some("invalid_request"), "", Some(description))
+    pub fn malformed(&self, description: &str) -> Fields {
+        self.fields(Scheme::Bearer, Some("invalid_request"), "", &[], Some(description))
     }
 
     /// 403 when a token with all of `scopes` would do; they are all scopes of the operation (MCP 2026-07-28).
-    pub fn insufficient<'a>(&self, scopes: impl IntoIterator<Item = &'a str>, description: &str) -> HeaderValue {
-        challenge(&self.metadata, Some("insufficient_scope"), &joined(scopes), Some(description))
+    pub fn insufficient<'a>(
+        &self,
+        scheme: Scheme,
+        scopes: impl IntoIterator<Item = &'a str>,
+        description: &str,
+    ) -> Fields {
+        self.fields(scheme, Some("insufficient_scope"), &joined(scopes), &[], Some(description))
+    }
+
+    fn fields(
+        &self,
+        used: Scheme,
+        error: Option<&str>,
+        scopes: &str,
+        more: &[(&str, Box<str>)],
+        description: Option<&str>,
+    ) -> Fields {
+        let mut fields = Vec::with_capacity(2);
+        for scheme in [Scheme::Bearer, Scheme::Dpop] {
+            let algorithms = match scheme {
+                Scheme::Bearer if self.proof_required && used != scheme => continue,
+                Scheme::Bearer if self.proof_required && error.is_none() => continue,
+                Scheme::Bearer => "",
+                Scheme::Dpop => match &self.algorithms {
+                    Some(algorithms) => algorithms,
+                    None if used == scheme => "",
+                    None => continue,
+                },
+            };
+            let (error, scopes, description) =
+                if used == scheme { (error, scopes, description) } else { (None, &*self.scopes, None) };
+            let more = if used == scheme { more } else { &[] };
+            fields.push(challenge(scheme, &self.metadata, [error, Some(scopes), Some(algorithms)], more, description));
+        }
+        fields
     }
 }
 
-fn challenge(metadata: &str, error: Option<&str>, scopes: &str, description: Option<&str>) -> HeaderValue {
-    let mut text = format!("Bearer resource_metadata=\"{metadata}\"");
+fn challenge(
+    scheme: Scheme,
+    metadata: &str,
+    [error, scopes, algorithms]: [Option<&str>; 3],
+    more: &[(&str, Box<str>)],
+    description: Option<&str>,
+) -> HeaderValue {
+    let name = match scheme {
+        Scheme::Bearer => "Bearer",
+        Scheme::Dpop => "DPoP",
+    };
+    let mut text = format!("{name} resource_metadata=\"{metadata}\"");
     let mut parameter = |name: &str, value: &str| {
         if !value.is_empty() {
             text.extend([", ", name, "=\"", value, "\""]);
         }
     };
     parameter("error", error.unwrap_or_default());
-    parameter("scope", scopes);
+    parameter("scope", scopes.unwrap_or_default());
+    parameter("algs", algorithms.unwrap_or_default());
+    for (name, value) in more {
+        parameter(name, value);
+    }
     parameter("error_description", &sentence(description.unwrap_or_default()));
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
 }
@@ -93,37 +177,96 @@ fn joined<'a>(scopes: impl IntoIterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::Challenges;
+    use crate::auth::{ProofError, Scheme, VerifyError};
+    use crate::config::{Access, Authentication, Dpop};
 
     const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/crm/mcp";
+
+    fn texts(fields: &[http::HeaderValue]) -> Vec<String> {
+        fields.iter().map(|field| field.to_str().unwrap().replace(METADATA, "M")).collect()
+    }
 
     #[test]
     fn writes_each_challenge_in_the_order_clients_read() {
         let challenges = Challenges::new(METADATA, ["crm:read", "offline_access"]);
         let expected = [
-            (challenges.missing().clone(), format!("Bearer resource_metadata=\"{METADATA}\", scope=\"crm:read\"")),
+            (challenges.missing(), "Bearer resource_metadata=\"M\", scope=\"crm:read\""),
             (
-                challenges.invalid("The access token expired"),
-                format!(
-                    "Bearer resource_metadata=\"{METADATA}\", error=\"invalid_token\", scope=\"crm:read\", error_description=\"The access token expired\""
-                ),
+                challenges.invalid(Scheme::Bearer, &VerifyError::Expired),
+                "Bearer resource_metadata=\"M\", error=\"invalid_token\", scope=\"crm:read\", error_description=\"The access token expired\"",
             ),
             (
                 challenges.malformed("More than one Authorization header"),
-                format!(
-                    "Bearer resource_metadata=\"{METADATA}\", error=\"invalid_request\", error_description=\"More than one Authorization header\""
-                ),
+                "Bearer resource_metadata=\"M\", error=\"invalid_request\", error_description=\"More than one Authorization header\"",
             ),
             (
-                challenges.insufficient(["crm:read", "crm:write"], "update_contact needs crm:write"),
-                format!(
-                    "Bearer resource_metadata=\"{METADATA}\", error=\"insufficient_scope\", scope=\"crm:read crm:write\", error_description=\"update_contact needs crm:write\""
-                ),
+                challenges.insufficient(Scheme::Bearer, ["crm:read", "crm:write"], "update_contact needs crm:write"),
+                "Bearer resource_metadata=\"M\", error=\"insufficient_scope\", scope=\"crm:read crm:write\", error_description=\"update_contact needs crm:write\"",
             ),
         ];
-        for (value, text) in expected {
-            assert_eq!(value.to_str().unwrap(), text);
+        for (fields, text) in expected {
+            assert_eq!(texts(&fields), [text]);
         }
-        assert_eq!(Challenges::new(METADATA, []).missing(), &format!("Bearer resource_metadata=\"{METADATA}\""));
+        assert_eq!(texts(&Challenges::new(METADATA, []).missing()), ["Bearer resource_metadata=\"M\""]);
+    }
+
+    #[test]
+    fn an_error_stands_with_the_scheme_that_was_used() {
+        let dpop = Dpop { algorithms: vec!["ES256".into(), "EdDSA".into()], ..Dpop::default() };
+        let optional = Access { dpop: Some(dpop.clone()), ..Access::default() };
+        let challenges = Challenges::new(METADATA, ["a"]).asking(&optional);
+        let (bearer, proved) = (
+            "Bearer resource_metadata=\"M\", scope=\"a\"",
+            "DPoP resource_metadata=\"M\", scope=\"a\", algs=\"ES256 EdDSA\"",
+        );
+        assert_eq!(texts(&challenges.missing()), [bearer, proved]);
+        assert_eq!(
+            texts(&challenges.invalid(Scheme::Bearer, &VerifyError::Bound)),
+            [
+                "Bearer resource_metadata=\"M\", error=\"invalid_token\", scope=\"a\", error_description=\"The access token is not valid for this server\"",
+                proved
+            ]
+        );
+        assert_eq!(
+            texts(&challenges.invalid(Scheme::Dpop, &ProofError::Replayed.into())),
+            [
+                bearer,
+                "DPoP resource_metadata=\"M\", error=\"invalid_dpop_proof\", algs=\"ES256 EdDSA\", error_description=\"The proof of possession is not valid\""
+            ]
+        );
+        assert_eq!(
+            texts(&challenges.invalid(Scheme::Dpop, &VerifyError::NonceWanted { nonce: None })),
+            [
+                bearer,
+                "DPoP resource_metadata=\"M\", error=\"use_dpop_nonce\", algs=\"ES256 EdDSA\", error_description=\"The proof must name the nonce of this answer\""
+            ]
+        );
+        assert_eq!(
+            texts(&challenges.insufficient(Scheme::Dpop, ["a", "b"], "x needs b")),
+            [
+                bearer,
+                "DPoP resource_metadata=\"M\", error=\"insufficient_scope\", scope=\"a b\", algs=\"ES256 EdDSA\", error_description=\"x needs b\""
+            ]
+        );
+        let required = Access { dpop: Some(Dpop { required: true, ..dpop }), ..Access::default() };
+        let challenges = Challenges::new(METADATA, ["a"]).asking(&required);
+        assert_eq!(texts(&challenges.missing()), [proved], "a plain token would not do");
+        // Not advertised, but used.
+        let quiet = Challenges::new(METADATA, ["a"]);
+        assert_eq!(texts(&quiet.invalid(Scheme::Dpop, &VerifyError::Expired)).len(), 2);
+    }
+
+    #[test]
+    fn rfc_9470_names_what_would_be_strong_enough() {
+        let max_age = Some(std::time::Duration::from_mins(5));
+        let authentication = Authentication { acr_values: vec!["phr".into(), "mfa".into()], max_age };
+        let challenges = Challenges::new(METADATA, ["a"]).asking(&Access { authentication, ..Access::default() });
+        assert_eq!(
+            texts(&challenges.invalid(Scheme::Bearer, &VerifyError::TooWeak)),
+            [
+                "Bearer resource_metadata=\"M\", error=\"insufficient_user_authentication\", acr_values=\"phr mfa\", max_age=\"300\", error_description=\"A stronger or more recent authentication is needed\""
+            ]
+        );
     }
 
     #[test]
@@ -140,7 +283,7 @@ mod tests {
             "scope\u{200b}=x",
             "\t=",
         ] {
-            for value in [challenges.invalid(hostile), challenges.insufficient(["a", "b\"c", ""], hostile)] {
+            for value in challenges.insufficient(Scheme::Bearer, ["a", "b\"c", ""], hostile) {
                 let text = value.to_str().unwrap();
                 let (_, description) = text.split_once("error_description=\"").unwrap();
                 let inner = description.strip_suffix('"').unwrap();
@@ -150,13 +293,13 @@ mod tests {
                 assert_eq!(text.matches("error=").count(), 1, "{text}");
             }
         }
-        assert!(challenges.missing().to_str().unwrap().ends_with("scope=\"crm:read\""));
-        assert!(challenges.invalid(&"x".repeat(5000)).len() < 600);
+        assert!(challenges.missing()[0].to_str().unwrap().ends_with("scope=\"crm:read\""));
+        assert!(challenges.malformed(&"x".repeat(5000))[0].len() < 600);
     }
 
     #[test]
     fn an_odd_metadata_url_stays_quoted() {
-        let value = Challenges::new("https://h/a\"b\r\nc", []).missing().clone();
-        assert_eq!(value, "Bearer resource_metadata=\"https://h/abc\"");
+        let fields = Challenges::new("https://h/a\"b\r\nc", []).missing();
+        assert_eq!(fields[0], "Bearer resource_metadata=\"https://h/abc\"");
     }
 }

@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use super::issuer::Profile;
 use super::jws::Header;
-use super::{Audiences, VerifyError};
+use super::{Audiences, Confirmation, VerifyError};
 use crate::clock::Timestamp;
+use crate::config;
 use crate::json::Value;
-
-pub(super) use value::{actors, first_text, moment, principal, scopes};
-use value::{seconds, texts};
+use value::texts;
+pub(super) use value::{actors, first_text, moment, principal, scopes, seconds};
 
 /// Everything a rule may look at.
 pub(super) struct Facts<'a> {
     pub(super) profile: &'a Profile,
     pub(super) audiences: &'a Audiences,
-    pub(super) header: &'a Header,
+    pub(super) authentication: &'a config::Authentication,
+    /// `None` for what the issuer said of an opaque token: that it is an access token, and its own.
+    pub(super) header: Option<&'a Header>,
     pub(super) claims: Value<'a>,
     pub(super) now: Timestamp,
 }
@@ -144,8 +146,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "binding",
-        check: binding,
-        expected: |_| "no `cnf`: bound tokens are not supported".into(),
+        check: |facts| binding(facts).map(drop),
+        expected: |_| "no `cnf`, or one with `jkt` or `x5t#S256`; then every request must prove the key".into(),
         claims: &["cnf"],
     },
     Rule {
@@ -165,6 +167,24 @@ pub(super) const RULES: &[Rule] = &[
         check: |facts| moment(facts, "auth_time").and(first_text(facts, &["acr"])).map(drop),
         expected: |_| "`auth_time` a number and `acr` text, if present".into(),
         claims: &["auth_time", "acr", "amr"],
+    },
+    Rule {
+        name: "authentication class",
+        check: strength,
+        expected: |facts| match facts.authentication.acr_values.as_slice() {
+            [] => "any".into(),
+            values => format!("`acr` one of {}", values.join(", ")),
+        },
+        claims: &["acr"],
+    },
+    Rule {
+        name: "authentication age",
+        check: recent,
+        expected: |facts| match facts.authentication.max_age {
+            Some(age) => format!("`auth_time` at most {} s ago", age.as_secs()),
+            None => "any".into(),
+        },
+        claims: &["auth_time"],
     },
     Rule {
         name: "session",
@@ -188,7 +208,8 @@ pub(super) const RULES: &[Rule] = &[
 
 /// RFC 8725 section 3.1: the issuer's list decides, by exact name.
 fn algorithm(facts: &Facts<'_>) -> Result<(), VerifyError> {
-    match facts.header.alg {
+    let Some(header) = facts.header else { return Ok(()) };
+    match header.alg {
         Some(alg) if facts.profile.algorithms.contains(&alg) => Ok(()),
         _ => Err(VerifyError::WrongAlgorithm),
     }
@@ -203,10 +224,8 @@ fn is_at_jwt(header: &Header) -> bool {
 /// RFC 9068 section 4 and RFC 8725 section 3.11. An allow-list, so that ID-JAGs, `DPoP` proofs, logout tokens, security
 /// events and what comes next are refused by not being on it.
 fn media_type(facts: &Facts<'_>) -> Result<(), VerifyError> {
-    if is_at_jwt(facts.header) {
-        return Ok(());
-    }
-    match &facts.header.typ {
+    let Some(header) = facts.header.filter(|header| !is_at_jwt(header)) else { return Ok(()) };
+    match &header.typ {
         _ if facts.profile.tokens.strict => Err(VerifyError::WrongType("`typ` is not `at+jwt`")),
         None => Ok(()),
         Some(typ) if ["jwt", "application/jwt"].iter().any(|name| typ.eq_ignore_ascii_case(name)) => Ok(()),
@@ -216,7 +235,7 @@ fn media_type(facts: &Facts<'_>) -> Result<(), VerifyError> {
 
 /// What tells an access token from an ID token when the header does not (RFC 8725 section 3.12).
 fn access_token(facts: &Facts<'_>) -> Result<(), VerifyError> {
-    if is_at_jwt(facts.header) {
+    if facts.header.is_none_or(is_at_jwt) {
         return Ok(());
     }
     let claims = facts.claims;
@@ -248,7 +267,10 @@ fn access_token(facts: &Facts<'_>) -> Result<(), VerifyError> {
 /// RFC 9068 section 2.2 to the letter.
 fn required(facts: &Facts<'_>) -> Result<(), VerifyError> {
     const STRICT: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
-    if facts.profile.tokens.strict && STRICT.iter().any(|name| facts.claims.get(name).is_none()) {
+    if facts.profile.tokens.strict
+        && facts.header.is_some()
+        && STRICT.iter().any(|name| facts.claims.get(name).is_none())
+    {
         return Err(VerifyError::Malformed("a claim RFC 9068 requires is missing"));
     }
     if facts.profile.tokens.required_claims.iter().any(|name| facts.claims.get(name).is_none()) {
@@ -264,15 +286,21 @@ fn forbidden(facts: &Facts<'_>) -> Result<(), VerifyError> {
     Ok(())
 }
 
+/// How long an opaque token is taken whose issuer does not say when it expires.
+const UNSTATED_LIFETIME: Duration = Duration::from_hours(1);
+
 /// The second `exp` names, rounded down.
-pub(super) fn expires(claims: Value<'_>) -> Result<Timestamp, VerifyError> {
-    let exp = claims.get("exp").ok_or(VerifyError::Malformed("no `exp`"))?;
+pub(super) fn expires(facts: &Facts<'_>) -> Result<Timestamp, VerifyError> {
+    let exp = match facts.claims.get("exp") {
+        None if facts.header.is_none() => return Ok(facts.now.plus(UNSTATED_LIFETIME)),
+        exp => exp.ok_or(VerifyError::Malformed("no `exp`"))?,
+    };
     Ok(Timestamp::from_unix_seconds(seconds(exp, f64::floor)?))
 }
 
 /// RFC 7519 section 4.1.4.
 fn expiry(facts: &Facts<'_>) -> Result<(), VerifyError> {
-    if facts.now < expires(facts.claims)?.plus(facts.profile.leeway) { Ok(()) } else { Err(VerifyError::Expired) }
+    if facts.now < expires(facts)?.plus(facts.profile.leeway) { Ok(()) } else { Err(VerifyError::Expired) }
 }
 
 /// RFC 7519 sections 4.1.5 and 4.1.6.
@@ -286,7 +314,7 @@ fn past(facts: &Facts<'_>, name: &str) -> Result<(), VerifyError> {
 fn lifetime(facts: &Facts<'_>) -> Result<(), VerifyError> {
     let Some(longest) = facts.profile.tokens.max_lifetime else { return Ok(()) };
     let issued = moment(facts, "iat")?.unwrap_or(facts.now);
-    if expires(facts.claims)? <= issued.plus(longest) { Ok(()) } else { Err(VerifyError::TooLong) }
+    if expires(facts)? <= issued.plus(longest) { Ok(()) } else { Err(VerifyError::TooLong) }
 }
 
 /// Each audience of a token can replay it to the others (RFC 9700 section 2.3).
@@ -318,9 +346,35 @@ fn tenant(facts: &Facts<'_>) -> Result<(), VerifyError> {
     }
 }
 
-/// RFC 9449 section 7.2 and RFC 8705 section 3: a bound token sent as a plain one is refused.
-fn binding(facts: &Facts<'_>) -> Result<(), VerifyError> {
-    if facts.claims.get("cnf").is_some() { Err(VerifyError::Bound) } else { Ok(()) }
+/// What the token is bound to; that its presenter holds it is checked with each request ([`super::binding`]).
+pub(super) fn binding(facts: &Facts<'_>) -> Result<Option<Confirmation>, VerifyError> {
+    facts.claims.get("cnf").map(Confirmation::read).transpose()
+}
+
+/// RFC 9470 section 4: the authentication behind the token is of an accepted class. How long ago it was is a matter of
+/// when it is asked.
+fn strength(facts: &Facts<'_>) -> Result<(), VerifyError> {
+    let accepted = &facts.authentication.acr_values;
+    let acr = first_text(facts, &["acr"])?;
+    if accepted.is_empty() || acr.is_some_and(|acr| accepted.iter().any(|value| **value == *acr)) {
+        Ok(())
+    } else {
+        Err(VerifyError::TooWeak)
+    }
+}
+
+/// Until when the authentication behind the token is recent enough; for ever where nobody asks.
+pub(super) fn recent_until(facts: &Facts<'_>) -> Result<Option<Timestamp>, VerifyError> {
+    let Some(max_age) = facts.authentication.max_age else { return Ok(None) };
+    let at = moment(facts, "auth_time")?.ok_or(VerifyError::TooWeak)?;
+    Ok(Some(at.plus(max_age).plus(facts.profile.leeway)))
+}
+
+fn recent(facts: &Facts<'_>) -> Result<(), VerifyError> {
+    match recent_until(facts)? {
+        Some(until) if until <= facts.now => Err(VerifyError::TooWeak),
+        _ => Ok(()),
+    }
 }
 
 /// Leeway is never more than this, whatever is configured.

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::dpop::ProofError;
+
 /// Why no credential could be read out of a request; answered with 400 `invalid_request` (RFC 6750 section 3.1).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum CredentialError {
@@ -42,12 +44,21 @@ pub enum VerifyError {
     /// No key of the issuer made this signature.
     #[error("signature does not verify")]
     BadSignature,
-    /// `cnf`: bound to a key or certificate whose proof this version cannot check (RFC 7800, RFC 9449 section 7.1).
-    #[error("token is bound to a key, and bound tokens are not supported")]
+    /// `cnf`: bound to a key and sent as a plain token, or bound in a way that cannot be checked (RFC 9449 section 7.2).
+    #[error("token is bound to a key, and came without a proof of it")]
     Bound,
     /// `exp` and the leeway are over.
     #[error("token expired")]
     Expired,
+    /// The issuer says the token is not active (RFC 7662 section 2.2).
+    #[error("token is not active")]
+    Inactive,
+    /// The issuer could not be asked about the token.
+    #[error("issuer cannot be asked about the token")]
+    IntrospectionUnavailable {
+        /// When asking again may help.
+        retry_after: Duration,
+    },
     /// The issuer's keys cannot be had, so nothing can be said about the token.
     #[error("keys of the issuer are not available")]
     KeysUnavailable {
@@ -57,12 +68,33 @@ pub enum VerifyError {
     /// Not a JWT of the accepted shape.
     #[error("malformed token: {0}")]
     Malformed(&'static str),
+    /// Too many proofs to remember that this one was used.
+    #[error("no room to remember another proof")]
+    NoRoom,
+    /// A proof must name a nonce of ours, and this one names none, or one that is over (RFC 9449 section 9).
+    #[error("proof names no current nonce")]
+    NonceWanted {
+        /// The one to use.
+        nonce: Option<Box<str>>,
+    },
+    /// Not bound to a key where that is asked for, or came with a proof that proves nothing of it.
+    #[error("token is not bound to the key it should be")]
+    NotBound,
     /// `nbf` or `iat` lies in the future.
     #[error("token is not valid yet")]
     NotYetValid,
+    /// The proof of possession does not hold.
+    #[error("proof of possession: {0}")]
+    Proof(#[from] ProofError),
+    /// Revoked by its issuer or by the operator.
+    #[error("token is revoked")]
+    Revoked,
     /// From `iat` to `exp` it is longer than is accepted.
     #[error("token is valid for longer than is accepted")]
     TooLong,
+    /// The user has signed in too weakly or too long ago (RFC 9470).
+    #[error("authentication behind the token is too weak or too old")]
+    TooWeak,
     /// The issuer publishes no such key.
     #[error("key of the token is unknown to its issuer")]
     UnknownKey,
@@ -72,6 +104,9 @@ pub enum VerifyError {
     /// `aud` names no identifier of this server.
     #[error("token is for another audience")]
     WrongAudience,
+    /// The certificate of the connection is not the one the token is bound to (RFC 8705 section 3).
+    #[error("token is bound to another certificate")]
+    WrongCertificate,
     /// `iss` is not an accepted issuer.
     #[error("token is from an issuer this server does not accept")]
     WrongIssuer,
@@ -89,14 +124,24 @@ impl VerifyError {
         match self {
             Self::Expired => "The access token expired",
             Self::NotYetValid => "The access token is not valid yet",
-            Self::KeysUnavailable { .. } => "The access token cannot be checked at the moment",
+            Self::IntrospectionUnavailable { .. } | Self::KeysUnavailable { .. } => {
+                "The access token cannot be checked at the moment"
+            }
+            Self::NoRoom => "The proof cannot be checked at the moment",
+            Self::NonceWanted { .. } => "The proof must name the nonce of this answer",
+            Self::Proof(_) => "The proof of possession is not valid",
+            Self::TooWeak => "A stronger or more recent authentication is needed",
             Self::BadSignature
             | Self::Bound
+            | Self::Inactive
             | Self::Malformed(_)
+            | Self::NotBound
+            | Self::Revoked
             | Self::TooLong
             | Self::UnknownKey
             | Self::WrongAlgorithm
             | Self::WrongAudience
+            | Self::WrongCertificate
             | Self::WrongIssuer
             | Self::WrongTenant
             | Self::WrongType(_) => "The access token is not valid for this server",
@@ -107,8 +152,16 @@ impl VerifyError {
     pub const fn result(&self) -> &'static str {
         match self {
             Self::BadSignature | Self::WrongAlgorithm => "bad_signature",
-            Self::Bound | Self::TooLong | Self::WrongType(_) => "wrong_type",
+            Self::Bound | Self::NotBound | Self::WrongCertificate => "wrong_binding",
+            Self::NoRoom => "proofs_full",
+            Self::NonceWanted { .. } => "nonce_wanted",
+            Self::Proof(_) => "bad_proof",
+            Self::Revoked => "revoked",
+            Self::TooWeak => "too_weak",
+            Self::TooLong | Self::WrongType(_) => "wrong_type",
             Self::Expired => "expired",
+            Self::Inactive => "inactive",
+            Self::IntrospectionUnavailable { .. } => "introspection_unavailable",
             Self::KeysUnavailable { .. } => "keys_unavailable",
             Self::Malformed(_) => "malformed",
             Self::NotYetValid => "not_yet_valid",
@@ -120,13 +173,16 @@ impl VerifyError {
 
     /// Whether nothing was found wrong with the token: answered with 503, never 401.
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::KeysUnavailable { .. })
+        matches!(self, Self::IntrospectionUnavailable { .. } | Self::KeysUnavailable { .. } | Self::NoRoom)
     }
 
     /// The pause of `Retry-After`, where there is one.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::KeysUnavailable { retry_after } => Some(*retry_after),
+            Self::IntrospectionUnavailable { retry_after } | Self::KeysUnavailable { retry_after } => {
+                Some(*retry_after)
+            }
+            Self::NoRoom => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

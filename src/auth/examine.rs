@@ -47,7 +47,8 @@ pub fn examine(token: &[u8], acceptance: &Acceptance, now: Timestamp) -> Vec<Che
     let facts = Facts {
         profile: issuer.profile(),
         audiences: &acceptance.audiences,
-        header: &compact.header,
+        authentication: &acceptance.authentication,
+        header: Some(&compact.header),
         claims: document.root(),
         now,
     };

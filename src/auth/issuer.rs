@@ -2,6 +2,7 @@
 //! waits at most for one fetch that all waiting requests share.
 
 mod address;
+mod exchange;
 mod fetch;
 mod ledger;
 mod registry;
@@ -17,7 +18,9 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use super::claims::LIMIT_LEEWAY;
+use super::introspection::Introspector;
 use super::keys::{Algorithm, Key};
+use super::revocation::Revocations;
 use super::{Epoch, VerifyError};
 use crate::clock::{self, Timestamp};
 use crate::config;
@@ -25,6 +28,7 @@ use fetch::{Fetcher, Patience};
 use ledger::Timing;
 use ring::Ring;
 
+pub(super) use exchange::{Exchange, OAuthClient};
 pub use registry::Issuers;
 
 /// Why an issuer cannot be used at all: a mistake in the configuration, not an outage.
@@ -47,6 +51,20 @@ pub enum StartError {
     /// The HTTP client cannot be built.
     #[error("HTTP client cannot be built: {0}")]
     Client(#[source] reqwest::Error),
+    /// A private key is of no use.
+    #[error("`{}` holds no PEM private key for ES256, EdDSA or RS256", .path.display())]
+    KeyFile {
+        /// As configured.
+        path: PathBuf,
+    },
+    /// A private key cannot be read.
+    #[error("`{}` cannot be read: {source}", .path.display())]
+    KeyFileUnread {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// `issuer` is not usable.
     #[error("`issuer` is not a URL without query")]
     Issuer,
@@ -58,6 +76,9 @@ pub enum StartError {
         /// Why.
         reason: &'static str,
     },
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] config::secret_source::SecretError),
 }
 
 /// What an issuer's tokens must look like.
@@ -91,6 +112,8 @@ pub struct Issuer {
     digest: [u8; 32],
     profile: Profile,
     on_start: config::OnStart,
+    introspector: Option<Introspector>,
+    revocations: Arc<Revocations>,
     ring: Arc<Ring>,
     task: tokio::task::AbortHandle,
 }
@@ -99,7 +122,8 @@ impl Issuer {
     /// Starts fetching the keys of `config` on `runtime`; `epoch` moves whenever they change. It does not wait: an issuer
     /// that cannot be reached is no error.
     pub fn start(config: &config::Issuer, epoch: Epoch, runtime: &Handle) -> Result<Arc<Self>, StartError> {
-        Self::start_with(config, epoch, runtime, Patience::USUAL)
+        let revocations = Arc::new(Revocations::new(epoch.clone()));
+        Self::start_with(config, epoch, runtime, Patience::USUAL, revocations)
     }
 
     fn start_with(
@@ -107,8 +131,10 @@ impl Issuer {
         epoch: Epoch,
         runtime: &Handle,
         patience: Patience,
+        revocations: Arc<Revocations>,
     ) -> Result<Arc<Self>, StartError> {
         let ca = authorities(config)?;
+        let introspector = introspector(config, ca.as_deref(), patience)?;
         let profile = Profile::new(config)?;
         let fetcher = Fetcher::new(config, ca.as_deref(), patience)?;
         let timing = Timing {
@@ -120,7 +146,7 @@ impl Issuer {
         let task = runtime.spawn(ring::keep_fresh(Arc::clone(&ring), fetcher)).abort_handle();
         let (name, iss) = (Arc::clone(&config.name), Arc::clone(&config.issuer));
         let (digest, on_start) = (config_digest(config, ca.as_deref()), config.on_start);
-        Ok(Arc::new(Self { name, iss, digest, profile, on_start, ring, task }))
+        Ok(Arc::new(Self { name, iss, digest, profile, on_start, introspector, revocations, ring, task }))
     }
 
     /// Name in `proxy.toml`.
@@ -146,6 +172,16 @@ impl Issuer {
     /// Returns when the first attempt to fetch keys is over, well or not.
     pub async fn settled(&self) {
         self.ring.over(0).await;
+    }
+
+    /// What the issuer has revoked since the start.
+    pub const fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
+    }
+
+    /// How it is asked about tokens, if it is.
+    pub(super) const fn introspector(&self) -> Option<&Introspector> {
+        self.introspector.as_ref()
     }
 
     pub(super) const fn digest(&self) -> &[u8; 32] {
@@ -192,6 +228,23 @@ impl Profile {
     }
 }
 
+fn introspector(
+    config: &config::Issuer,
+    ca: Option<&[u8]>,
+    patience: Patience,
+) -> Result<Option<Introspector>, StartError> {
+    let Some(asked) = &config.introspection else { return Ok(None) };
+    Ok(Some(Introspector {
+        exchange: Exchange::new(config, &[&asked.endpoint], ca, patience)?,
+        endpoint: asked.endpoint.clone(),
+        client: OAuthClient::new(&asked.client, &config.issuer)?,
+        when: asked.when,
+        format: asked.format,
+        ttl: asked.cache_ttl,
+        asking: Introspector::places(),
+    }))
+}
+
 fn authorities(config: &config::Issuer) -> Result<Option<Vec<u8>>, StartError> {
     let read =
         |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::CaFileUnread { path: path.clone(), source });
@@ -202,6 +255,8 @@ fn authorities(config: &config::Issuer) -> Result<Option<Vec<u8>>, StartError> {
 fn config_digest(config: &config::Issuer, ca: Option<&[u8]>) -> [u8; 32] {
     let mut text = format!("{config:?}").into_bytes();
     text.extend_from_slice(ca.unwrap_or_default());
+    // A secret or key that changed in its file must be read again.
+    text.extend_from_slice(&exchange::secrets(config));
     digest(&SHA256, &text).as_ref().first_chunk().copied().unwrap_or_default()
 }
 

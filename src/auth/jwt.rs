@@ -7,31 +7,47 @@ use super::claims::{self, Facts, RULES};
 use super::issuer::Issuer;
 use super::jws::Compact;
 use super::keys::{Algorithm, Key};
-use super::{Acceptance, Bearer, Caller, Scopes, VerifyError};
+use super::{Acceptance, Bearer, Caller, Scopes, VerifyError, introspection};
 use crate::clock::Timestamp;
+use crate::config::When;
 use crate::json::Document;
 
 /// A caller, and the moment until which the token that names it is good.
 pub(super) struct Verified {
     pub(super) caller: Arc<Caller>,
-    /// `exp` and leeway.
+    /// `exp` and leeway, the end of a recent enough authentication, or of what the issuer said when asked.
     pub(super) until: Timestamp,
+    /// What is wrong with it from then on; `None` if that has to be found out again.
+    pub(super) after: Option<VerifyError>,
 }
 
-/// Checks a token from nothing: shape, issuer, rules, key, signature, in that order. May wait for the issuer's keys.
+impl Verified {
+    /// The same, to be asked about again after `moment`.
+    pub(super) fn again_after(self, moment: Timestamp) -> Self {
+        if moment < self.until { Self { until: moment, after: None, ..self } } else { self }
+    }
+}
+
+/// Checks a token from nothing: shape, issuer, rules, key, signature, revocation, in that order. May wait for the issuer.
 pub(super) async fn verify(
     acceptance: &Acceptance,
     bearer: Bearer<'_>,
     now: Timestamp,
     monotonic: Instant,
 ) -> Result<Verified, VerifyError> {
+    if introspection::is_opaque(bearer.bytes())
+        && let Some((issuer, asked)) = acceptance.asked()
+    {
+        return introspection::verify(acceptance, issuer, asked, bearer, now, monotonic).await;
+    }
     let compact = Compact::read(bearer.bytes())?;
     let document = compact.claims()?;
     let issuer = issuer(acceptance, &document)?;
     let facts = Facts {
         profile: issuer.profile(),
         audiences: &acceptance.audiences,
-        header: &compact.header,
+        authentication: &acceptance.authentication,
+        header: Some(&compact.header),
         claims: document.root(),
         now,
     };
@@ -41,8 +57,22 @@ pub(super) async fn verify(
     let alg = compact.header.alg.ok_or(VerifyError::WrongAlgorithm)?;
     let keys = issuer.keys(compact.header.kid.as_deref(), alg, monotonic).await?;
     signed_by_one(&compact, &keys, alg)?;
-    let caller = caller(issuer, &facts)?;
-    Ok(Verified { until: caller.until, caller: Arc::new(caller) })
+    let verified = verified(acceptance, issuer, &facts)?;
+    match issuer.introspector().filter(|asked| asked.when == When::Always) {
+        None => Ok(verified),
+        Some(asked) => Ok(verified.again_after(introspection::confirm(issuer, asked, bearer, now, monotonic).await?)),
+    }
+}
+
+/// What a token that holds makes of its facts, unless it is revoked.
+pub(super) fn verified(acceptance: &Acceptance, issuer: &Issuer, facts: &Facts<'_>) -> Result<Verified, VerifyError> {
+    let caller = caller(issuer, facts)?;
+    if acceptance.revokes(&caller) {
+        return Err(VerifyError::Revoked);
+    }
+    let expires = caller.expires.plus(facts.profile.leeway);
+    let after = if caller.until < expires { VerifyError::TooWeak } else { VerifyError::Expired };
+    Ok(Verified { until: caller.until, after: Some(after), caller: Arc::new(caller) })
 }
 
 /// The accepted issuer whose name is exactly `iss`, before any key is looked at (CVE-2024-53861).
@@ -65,7 +95,8 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
         return Err(VerifyError::Malformed("a claim is out of range"));
     };
     let all: Map<String, Value> = all;
-    let expires = claims::expires(facts.claims)?;
+    let expires = claims::expires(facts)?;
+    let until = expires.plus(facts.profile.leeway);
     Ok(Caller {
         issuer: Arc::clone(issuer.issuer()),
         issuer_name: Arc::clone(issuer.name()),
@@ -75,7 +106,8 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
         scopes: claims::scopes(facts)?.into_iter().collect::<Scopes>(),
         claims: all,
         expires,
-        until: expires.plus(facts.profile.leeway),
+        until: claims::recent_until(facts)?.map_or(until, |recent| recent.min(until)),
+        confirmation: claims::binding(facts)?.map(Box::new),
         token_id: text(claims::TOKEN_ID)?,
         session_id: text(&["sid"])?,
         actors: claims::actors(facts)?.into_iter().map(Box::from).collect(),
@@ -84,6 +116,6 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
         acr: text(&["acr"])?,
         expressed: crate::policy::Expressed::default(),
         fragment: std::sync::OnceLock::new(),
-        key_id: facts.header.kid.clone(),
+        key_id: facts.header.and_then(|header| header.kid.clone()),
     })
 }

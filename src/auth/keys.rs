@@ -111,7 +111,12 @@ impl Key {
         (&self.kid, self.family, self.alg, &self.material)
     }
 
-    fn fits(&self, alg: Algorithm) -> bool {
+    /// A key on its own, as a proof brings it.
+    pub(super) fn read(jwk: Value<'_>) -> Result<Self, Dropped> {
+        key(jwk)
+    }
+
+    pub(super) fn fits(&self, alg: Algorithm) -> bool {
         self.family == alg.family() && self.alg.is_none_or(|only| only == alg)
     }
 }

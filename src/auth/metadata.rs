@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::challenge::usable;
+use crate::config;
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
@@ -35,6 +36,20 @@ struct Document<'a> {
     bearer_methods_supported: [&'a str; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     resource_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_documentation: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_policy_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_tos_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_client_certificate_bound_access_tokens: bool,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    authorization_details_types_supported: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    dpop_signing_alg_values_supported: &'a [String],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dpop_bound_access_tokens_required: bool,
 }
 
 /// The document of `resource` (RFC 9728 section 2): the identifier exactly as clients type it, issuers byte for byte.
@@ -43,13 +58,22 @@ pub fn document<'a>(
     issuers: impl IntoIterator<Item = &'a str>,
     scopes: impl IntoIterator<Item = &'a str>,
     resource_name: Option<&str>,
+    access: &config::Access,
 ) -> Bytes {
+    let (metadata, dpop) = (&access.metadata, access.dpop.as_ref());
     let document = Document {
         resource,
         authorization_servers: issuers.into_iter().collect(),
         scopes_supported: usable(scopes).collect(),
         bearer_methods_supported: ["header"],
         resource_name,
+        resource_documentation: metadata.documentation.as_ref().map(url::Url::as_str),
+        resource_policy_uri: metadata.policy_uri.as_ref().map(url::Url::as_str),
+        resource_tos_uri: metadata.tos_uri.as_ref().map(url::Url::as_str),
+        tls_client_certificate_bound_access_tokens: access.mtls.is_some(),
+        authorization_details_types_supported: &metadata.authorization_details_types,
+        dpop_signing_alg_values_supported: dpop.map(|dpop| &*dpop.algorithms).unwrap_or_default(),
+        dpop_bound_access_tokens_required: dpop.is_some_and(|dpop| dpop.required),
     };
     // Text and lists of text always serialise.
     serde_json::to_vec(&document).unwrap_or_default().into()
@@ -58,6 +82,7 @@ pub fn document<'a>(
 #[cfg(test)]
 mod tests {
     use super::{document, location, path};
+    use crate::config::{Access, Dpop, Metadata, Mtls};
 
     #[test]
     fn inserts_the_well_known_path_before_the_path() {
@@ -83,16 +108,45 @@ mod tests {
             ["https://t.auth0.com/", "https://login.example.com/realms/acme"],
             ["crm:read", "offline_access"],
             Some("CRM \"live\""),
+            &Access::default(),
         );
         assert_eq!(
             std::str::from_utf8(&full).unwrap(),
             "{\"resource\":\"https://mcp.example.com/crm/mcp\",\"authorization_servers\":[\"https://t.auth0.com/\",\"https://login.example.com/realms/acme\"],\
              \"scopes_supported\":[\"crm:read\"],\"bearer_methods_supported\":[\"header\"],\"resource_name\":\"CRM \\\"live\\\"\"}"
         );
-        let least = document("https://h/mcp", ["https://i"], [], None);
+        let least = document("https://h/mcp", ["https://i"], [], None, &Access::default());
         assert_eq!(
             std::str::from_utf8(&least).unwrap(),
             "{\"resource\":\"https://h/mcp\",\"authorization_servers\":[\"https://i\"],\"bearer_methods_supported\":[\"header\"]}"
+        );
+    }
+    #[test]
+    fn says_everything_that_is_configured() {
+        let access = Access {
+            dpop: Some(Dpop { required: true, algorithms: vec!["ES256".into()], ..Dpop::default() }),
+            mtls: Some(Mtls::default()),
+            metadata: Metadata {
+                documentation: Some("https://docs.example.com/crm".parse().unwrap()),
+                policy_uri: Some("https://example.com/policy".parse().unwrap()),
+                tos_uri: Some("https://example.com/terms".parse().unwrap()),
+                authorization_details_types: vec!["crm_record".into()],
+            },
+            ..Access::default()
+        };
+        let full: serde_json::Value =
+            serde_json::from_slice(&document("https://h/mcp", ["https://i"], [], None, &access)).unwrap();
+        assert_eq!(
+            full,
+            serde_json::json!({
+                "resource": "https://h/mcp", "authorization_servers": ["https://i"],
+                "bearer_methods_supported": ["header"],
+                "resource_documentation": "https://docs.example.com/crm",
+                "resource_policy_uri": "https://example.com/policy", "resource_tos_uri": "https://example.com/terms",
+                "tls_client_certificate_bound_access_tokens": true,
+                "authorization_details_types_supported": ["crm_record"],
+                "dpop_signing_alg_values_supported": ["ES256"], "dpop_bound_access_tokens_required": true,
+            })
         );
     }
 }

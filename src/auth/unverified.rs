@@ -31,6 +31,7 @@ impl Caller {
             issued: time("iat"),
             authenticated: time("auth_time"),
             acr: text(&["acr"]),
+            confirmation: None,
             key_id: None,
             expressed: crate::policy::Expressed::default(),
             fragment: std::sync::OnceLock::new(),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::SecretSource;
+
 /// One issuer. What its profile says and the file does not is filled in.
 #[derive(Clone, Debug)]
 pub struct Issuer {
@@ -29,6 +31,12 @@ pub struct Issuer {
     pub deny_kids: Vec<String>,
     /// Whether the process is ready only once keys have come.
     pub on_start: OnStart,
+    /// Whether and how it is asked about tokens.
+    pub introspection: Option<Introspection>,
+    /// A list of what is revoked, one entry a line.
+    pub revocation_file: Option<PathBuf>,
+    /// What it tells of sessions and accounts.
+    pub signals: Option<Signals>,
     /// PEM authorities to trust for this issuer besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Whether plain HTTP on loopback was asked for.
@@ -70,6 +78,83 @@ pub struct Tokens {
     pub forbidden_claims: Vec<String>,
 }
 
+/// `introspection` (RFC 7662).
+#[derive(Clone, Debug)]
+pub struct Introspection {
+    /// Where to ask.
+    pub endpoint: Url,
+    /// As whom.
+    pub client: OAuthClient,
+    /// About which tokens.
+    pub when: When,
+    /// What an answer must be.
+    pub format: AnswerFormat,
+    /// How long an answer is believed.
+    pub cache_ttl: Duration,
+}
+
+/// The proxy's own identity at an authorization server.
+#[derive(Clone, Debug)]
+pub struct OAuthClient {
+    /// `client_id`.
+    pub id: String,
+    /// How it is shown.
+    pub auth: ClientAuthMethod,
+}
+
+/// `token_endpoint_auth_method` of `OpenID` Connect Registration.
+#[derive(Clone, Debug)]
+pub enum ClientAuthMethod {
+    /// `client_secret_basic`.
+    Basic(SecretSource),
+    /// `client_secret_post`.
+    Post(SecretSource),
+    /// `private_key_jwt` (RFC 7523).
+    PrivateKeyJwt {
+        /// A PEM private key.
+        file: PathBuf,
+        /// `kid` of the assertion.
+        key_id: Option<String>,
+    },
+}
+
+/// `introspection.when`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// About every token, also those that were read and verified.
+    Always,
+    /// About tokens that cannot be read.
+    Opaque,
+}
+
+/// `introspection.response`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerFormat {
+    /// RFC 7662.
+    Json,
+    /// RFC 9701, signed.
+    Jwt,
+}
+
+/// `signals` (`OpenID` Shared Signals Framework).
+#[derive(Clone, Debug)]
+pub struct Signals {
+    /// `iss` of event tokens, where it is not the issuer itself.
+    pub transmitter: Option<Arc<str>>,
+    /// JWKS location of the transmitter when discovery is not wanted.
+    pub jwks_uri: Option<Url>,
+    /// `aud` of event tokens.
+    pub audience: String,
+    /// Path of the public listener where they are pushed to, and the token they come with.
+    pub push: Option<(String, SecretSource)>,
+    /// Where they are asked for, and the token to ask with.
+    pub poll: Option<(Url, Option<SecretSource>)>,
+    /// How often to ask.
+    pub poll_interval: Duration,
+    /// How long a revocation is remembered: the longest life of a token.
+    pub keep: Duration,
+}
+
 /// `discovery`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discovery {
@@ -79,6 +164,8 @@ pub enum Discovery {
     OAuth,
     /// `OpenID` Connect Discovery only.
     OpenId,
+    /// The configuration of a transmitter of shared signals; not for the file.
+    Signals,
 }
 
 /// `jwks.on_start`.

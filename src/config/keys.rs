@@ -1,8 +1,10 @@
 //! THE table of keys of `proxy.toml`: what may be written where. Keys of later versions are listed so that
 //! they are refused as such, never read and ignored.
 
+mod access;
 mod issuer;
 
+use access::{AUTHENTICATION, DPOP, METADATA, MTLS};
 use issuer::ISSUER;
 
 /// One table of the file.
@@ -166,6 +168,10 @@ static PROTECTED: Table = Table {
         key("upstream_ca_file", Kind::Text, "\"upstream-ca.pem\""),
         key("upstream_http2", Kind::Flag, "true"),
         key("timeouts", Kind::Table(&TIMEOUTS), "{ first_byte = \"30s\" }"),
+        key("dpop", Kind::Table(&DPOP), "{ required = true }"),
+        key("mtls", Kind::Table(&MTLS), "{ required = true }"),
+        key("authentication", Kind::Table(&AUTHENTICATION), "{ max_age = \"8h\" }"),
+        key("metadata", Kind::Table(&METADATA), "{ documentation = \"https://docs.example.com/crm\" }"),
         key("upstream_auth", Kind::Table(&UPSTREAM_AUTH), "{ type = \"bearer\", token = { file = \"token\" } }"),
         key("schema", Kind::Text, "\"enforce\""),
     ],
@@ -176,7 +182,6 @@ static PROTECTED: Table = Table {
         "breaker",
         "bridge",
         "command",
-        "dpop",
         "elicitation",
         "env",
         "headers",
@@ -187,7 +192,6 @@ static PROTECTED: Table = Table {
         "lock",
         "max_concurrency",
         "mode",
-        "mtls",
         "on_drift",
         "pool",
         "protocol",

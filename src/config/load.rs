@@ -1,6 +1,8 @@
 //! From what the file says to what it means: every problem is collected before the file is refused.
 
+mod access;
 mod address;
+mod ask;
 mod audit;
 mod field;
 mod issuer;

@@ -82,7 +82,7 @@ pub(crate) const PROFILES: &[Profile] = &[
         discovery: Discovery::OpenId,
         ..GENERIC
     },
-    // Its access tokens are opaque: they are asked about, and what comes back is read by this row.
+    // Its access tokens are opaque; this row is for its ID tokens, which it refuses.
     Profile {
         name: "google",
         algorithms: &["RS256"],

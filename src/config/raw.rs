@@ -1,6 +1,7 @@
 //! What `proxy.toml` says, key by key, before anything is checked. `walk` has compared it with the table of keys, so
 //! serde finds nothing unknown or of the wrong type; should the two ever differ, serde refuses.
 
+mod access;
 mod issuer;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub(super) use issuer::{Issuer, Jwks};
+pub(super) use access::{Authentication, Dpop, Metadata, Mtls};
+pub(super) use issuer::{Introspection, Issuer, Jwks, Signals};
 
 /// The whole file.
 #[derive(Default, Deserialize)]
@@ -98,6 +100,10 @@ pub(super) struct Server {
     pub(super) upstream_ca_file: Option<Spanned<String>>,
     pub(super) upstream_http2: Option<bool>,
     pub(super) timeouts: Option<Timeouts>,
+    pub(super) dpop: Option<Dpop>,
+    pub(super) mtls: Option<Mtls>,
+    pub(super) authentication: Option<Authentication>,
+    pub(super) metadata: Option<Metadata>,
     pub(super) upstream_auth: Option<Spanned<UpstreamAuth>>,
     pub(super) schema: Option<Spanned<String>>,
 }

@@ -20,6 +20,8 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("server", &["public_url"]),
     ("server.tls", &["cert_file", "key_file"]),
     ("issuers.*", &["issuer"]),
+    ("issuers.*.introspection", &["endpoint", "client_id"]),
+    ("issuers.*.signals", &["audience"]),
     ("servers.*", &["path", "policies"]),
     ("servers.*.upstream_auth", &["type"]),
     ("audit.sinks.*", &["type"]),
@@ -34,6 +36,9 @@ const NOT_EMPTY: &[&str] = &[
     "issuers.*.scope_claim",
     "issuers.*.subject_claim",
     "issuers.*.tenants",
+    "servers.*.authentication.acr_values",
+    "servers.*.dpop.algorithms",
+    "servers.*.metadata.authorization_details_types",
     "servers.*.policies",
     "servers.*.issuers",
     "servers.*.audiences",
@@ -42,10 +47,13 @@ const NOT_EMPTY: &[&str] = &[
 
 /// Keys that are one of a few words in every version.
 const WORDS: &[(&str, &[&str])] = &[
-    ("server.tls.client_certificates", &["off", "optional", "required"]),
+    ("server.tls.client_certificates", &["any", "off", "optional", "required"]),
     ("issuers.*.profile", &["auth0", "authentik", "cognito", "entra", "google", "keycloak", "okta", "ping", "rfc9068"]),
     ("issuers.*.discovery", &["auto", "oauth", "openid"]),
     ("issuers.*.jwks.on_start", &["serve", "wait"]),
+    ("issuers.*.introspection.auth_method", &["client_secret_basic", "client_secret_post", "private_key_jwt"]),
+    ("issuers.*.introspection.when", &["always", "opaque"]),
+    ("issuers.*.introspection.response", &["json", "jwt"]),
     ("audit.on_error", &["block", "drop"]),
     ("telemetry.log_format", &["auto", "json", "pretty"]),
 ];

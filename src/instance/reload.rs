@@ -86,7 +86,7 @@ impl Reloader {
         {
             tracing::error!(%error, "certificate not reloaded, the old one stays in use");
         }
-        self.kept.issuers.retain(&snapshot.issuers());
+        self.kept.issuers.retain(&snapshot.issuers(), &snapshot.receivers());
         self.live.swap(snapshot);
         // INVARIANT: after the swap, so that no verdict of the old snapshot is found under the new epoch.
         self.verifier.advance();
@@ -114,7 +114,8 @@ impl Reloader {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let policies = running.servers.values().flat_map(|server| running.policy_files(server));
         let tls = running.server.tls.iter().flat_map(|tls| [tls.cert_file.clone(), tls.key_file.clone()]);
-        self.path.iter().cloned().chain(policies).chain(tls).collect()
+        let revoked = running.issuers.values().filter_map(|issuer| issuer.revocation_file.clone());
+        self.path.iter().cloned().chain(policies).chain(tls).chain(revoked).collect()
     }
 
     /// The name of the audit log, if it is a file.

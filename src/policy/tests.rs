@@ -41,6 +41,7 @@ fn caller_of(issuer: &str, scopes: &str) -> Caller {
         issued: None,
         authenticated: None,
         acr: None,
+        confirmation: None,
         key_id: None,
     }
 }

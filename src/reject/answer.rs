@@ -2,10 +2,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use uuid::Uuid;
 
 use super::{Answer, Asked, Reject, Shape, Status};
+use crate::auth::{Challenges, VerifyError};
 use crate::body::{Body, ReadError};
 use crate::json::quoted;
 use crate::mask::{Blocked, Cause, Direction};
@@ -16,6 +17,8 @@ use crate::policy::{Denial, OnDeny};
 use crate::reply::ReplyError;
 use crate::server::AuthorityError;
 use crate::upstream::{CatalogError, UpstreamError};
+
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Codes of our own lie outside the reserved −32768…−32000 (JSON-RPC 2.0, section 5.1).
 const UNAUTHENTICATED: i32 = -31401;
@@ -52,7 +55,7 @@ impl Reject {
             Self::Denied(denial) => denied(denial, asked),
             Self::Method { allow } => Answer { allow: Some(allow), ..empty(405) },
             Self::NoCredentials => error(401, UNAUTHENTICATED, "Authentication required")
-                .challenge(asked.challenges.map(|challenges| challenges.missing().clone())),
+                .challenge(asked.challenges.map(Challenges::missing)),
             Self::NotAcceptable => empty(406),
             Self::NotFound => empty(404),
             Self::Origin => empty(403),
@@ -62,11 +65,7 @@ impl Reject {
             }
             Self::Reply(problem) => reply(problem),
             Self::Session(_) => error(404, INVALID_REQUEST, "Session not found"),
-            Self::Token(problem) => match problem.retry_after() {
-                Some(pause) => error(503, UNAVAILABLE, "Access tokens cannot be checked at the moment").after(pause),
-                None => error(401, UNAUTHENTICATED, problem.description())
-                    .challenge(asked.challenges.map(|challenges| challenges.invalid(problem.description()))),
-            },
+            Self::Token(problem) => token(problem, asked),
             Self::Unrecorded(_) => error(503, UNAVAILABLE, "The call was made, but how it ended could not be recorded"),
             Self::Definition(refused) => definition(refused, asked),
             Self::Tools(problem) => tools(problem),
@@ -111,6 +110,19 @@ fn definition(refused: &Refused, asked: &Asked<'_>) -> Answer {
     error(200, INVALID_PARAMS, with_request(text, asked.request_id)).into_tool_error(asked)
 }
 
+fn token(problem: &VerifyError, asked: &Asked<'_>) -> Answer {
+    if let Some(pause) = problem.retry_after() {
+        return error(503, UNAVAILABLE, "Access tokens cannot be checked at the moment").after(pause);
+    }
+    let nonce = match problem {
+        VerifyError::NonceWanted { nonce: Some(nonce) } => HeaderValue::from_str(nonce).ok(),
+        _ => None,
+    };
+    let answer = error(401, UNAUTHENTICATED, problem.description())
+        .challenge(asked.challenges.map(|challenges| challenges.invalid(asked.scheme, problem)));
+    Answer { nonce, ..answer }
+}
+
 fn admission(problem: &crate::mcp::AdmitError) -> Answer {
     let http = match problem.category() {
         Category::BadRequest => 400,
@@ -153,7 +165,9 @@ fn denied(denial: &Denial, asked: &Asked<'_>) -> Answer {
             // Some clients drop the header: the text names what is missing.
             let text = format!("{name} needs {}", needs.join(" "));
             error(403, DENIED, text.clone()).challenge(
-                asked.challenges.map(|challenges| challenges.insufficient(scopes.iter().map(|scope| &**scope), &text)),
+                asked.challenges.map(|challenges| {
+                    challenges.insufficient(asked.scheme, scopes.iter().map(|scope| &**scope), &text)
+                }),
             )
         }
     }
@@ -239,7 +253,8 @@ fn error(http: u16, code: i32, text: impl Into<String>) -> Answer {
         code: Some(code),
         text: text.into(),
         data: None,
-        challenge: None,
+        challenges: Vec::new(),
+        nonce: None,
         retry_after: None,
         allow: None,
         shape: Shape::Error,
@@ -251,8 +266,8 @@ impl Answer {
         Self { retry_after: Some(pause), ..self }
     }
 
-    fn challenge(self, challenge: Option<HeaderValue>) -> Self {
-        Self { challenge, ..self }
+    fn challenge(self, challenges: Option<Vec<HeaderValue>>) -> Self {
+        Self { challenges: challenges.unwrap_or_default(), ..self }
     }
 
     /// A tool error where the message can have one, so that the model reads the text.
@@ -281,8 +296,11 @@ impl Answer {
         if self.shape != Shape::Empty {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        if let Some(challenge) = self.challenge {
-            headers.insert(WWW_AUTHENTICATE, challenge);
+        for challenge in self.challenges {
+            headers.append(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(nonce) = self.nonce {
+            headers.insert(DPOP_NONCE, nonce);
         }
         if let Some(pause) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -54,6 +55,10 @@ pub struct Stream {
     refusals: Refusals,
     tick: Pin<Box<Sleep>>,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Ready when keys, revocations or the configuration have changed.
+    changed: Pin<Box<OwnedNotified>>,
+    /// The epoch up to which revocations have been looked at.
+    checked: u64,
     /// Counts it among the open ones.
     _counted: (drain::Stream, Held),
 }
@@ -67,6 +72,7 @@ impl Stream {
         let gauge = trail.sinks.metrics.streams(&way.route.name, way.stream_kind());
         let counted = (trail.sinks.drain.stream(), Held::new(gauge));
         let drained = Box::pin(trail.sinks.drain.ending().clone().cancelled_owned());
+        let changed = Box::pin(way.worker.verifier.shared_epoch().end());
         let splitter = Splitter::new(way.snapshot.limits.event_bytes);
         Self {
             upstream: Some(upstream),
@@ -80,6 +86,8 @@ impl Stream {
             refusals: Refusals::default(),
             tick: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
             drained,
+            changed,
+            checked: u64::MAX,
             _counted: counted,
         }
     }
@@ -147,6 +155,12 @@ impl Stream {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.drained.as_mut().poll(cx).is_ready() {
             self.finish(Ending::stopped("drain"));
+            return Poll::Ready(());
+        }
+        if self.changed.as_mut().poll(cx).is_ready() {
+            // Before it is looked at what has changed, so that no change falls between.
+            self.changed.set(self.way.worker.verifier.shared_epoch().end());
+            self.still_allowed();
             return Poll::Ready(());
         }
         ready!(self.tick.as_mut().poll(cx));
@@ -230,6 +244,14 @@ impl Stream {
             self.fail(&Reject::Token(VerifyError::Expired));
             return false;
         }
+        let epoch = self.way.worker.verifier.epoch();
+        if self.checked != epoch {
+            self.checked = epoch;
+            if self.way.route.acceptance.revokes(&self.way.caller) {
+                self.fail(&Reject::Token(VerifyError::Revoked));
+                return false;
+            }
+        }
         let live = &self.way.worker.live;
         if live.generation() == self.way.snapshot.generation {
             return true;
@@ -246,6 +268,10 @@ impl Stream {
         };
         if let Err(denial) = decided {
             self.fail(&Reject::Denied(denial));
+            return false;
+        }
+        if route.acceptance.revokes(&self.way.caller) {
+            self.fail(&Reject::Token(VerifyError::Revoked));
             return false;
         }
         self.way.route = route;

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::Body;
@@ -42,12 +43,14 @@ const PROVOKED_RESETS: usize = 128;
 pub struct Peer {
     /// The other end.
     pub address: SocketAddr,
-    /// The client's verified certificate, if it showed one.
+    /// The client's certificate, if it showed one: verified, unless any is taken.
     pub certificate: Option<Arc<CertificateDer<'static>>>,
     /// Our end.
     pub local: SocketAddr,
     /// Whether TLS protects it.
     pub secure: bool,
+    /// SHA-256 of the certificate; made once.
+    certificate_digest: OnceLock<Option<[u8; 32]>>,
     /// The user agent of the first request and how the audit log names it; rendered once.
     pub(crate) client: OnceLock<(Option<HeaderValue>, Fragment)>,
 }
@@ -55,7 +58,22 @@ pub struct Peer {
 impl Peer {
     /// The other end of a connection without TLS.
     pub const fn new(address: SocketAddr, local: SocketAddr) -> Self {
-        Self { address, certificate: None, local, secure: false, client: OnceLock::new() }
+        Self {
+            address,
+            certificate: None,
+            local,
+            secure: false,
+            certificate_digest: OnceLock::new(),
+            client: OnceLock::new(),
+        }
+    }
+
+    /// The SHA-256 of the client's certificate, as tokens are bound to it (RFC 8705 section 3.1).
+    pub fn certificate_digest(&self) -> Option<[u8; 32]> {
+        *self.certificate_digest.get_or_init(|| {
+            let certificate = self.certificate.as_deref()?;
+            digest(&SHA256, certificate).as_ref().try_into().ok()
+        })
     }
 }
 

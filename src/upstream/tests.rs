@@ -37,6 +37,7 @@ fn server(url: &str) -> config::Server {
         resource_name: None,
         scopes_advertised: None,
         meta: Vec::new(),
+        access: config::Access::default(),
         timeouts: config::Timeouts {
             connect: Duration::from_secs(20),
             first_byte: Duration::from_secs(20),

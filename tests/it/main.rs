@@ -7,6 +7,7 @@
 
 mod support;
 
+mod asked;
 mod audit;
 mod browser;
 mod corpora;
@@ -17,8 +18,10 @@ mod house;
 mod http2;
 mod lists;
 mod masking;
+mod possession;
 mod pseudonyms;
 mod reload;
+mod revoked;
 mod sessions;
 mod streams;
 mod table;

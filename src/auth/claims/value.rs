@@ -12,7 +12,7 @@ const LIMIT_ACTORS: usize = 8;
 
 /// A `NumericDate` (RFC 7519 section 2): a number, not negative, within 2^53. Anything else is an error and never "absent"
 /// (CVE-2026-25537).
-pub(super) fn seconds(value: Value<'_>, round: fn(f64) -> f64) -> Result<i64, VerifyError> {
+pub(in crate::auth) fn seconds(value: Value<'_>, round: fn(f64) -> f64) -> Result<i64, VerifyError> {
     const LAST: f64 = 9_007_199_254_740_992.0;
     const MALFORMED: VerifyError = VerifyError::Malformed("a time claim is not a number in range");
     if value.kind() != Kind::Number {

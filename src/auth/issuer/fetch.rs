@@ -78,7 +78,7 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher for one issuer, with a client of its own: no redirects, no cookies, no decompression, no system proxy.
+    /// A fetcher for one issuer, with a client of its own.
     pub(super) fn new(config: &config::Issuer, ca: Option<&[u8]>, patience: Patience) -> Result<Self, StartError> {
         let base = Url::parse(&config.issuer).map_err(|_| StartError::Issuer)?;
         let plain = config.insecure_loopback;
@@ -90,26 +90,7 @@ impl Fetcher {
         }
         let hosts = [Some(&base), config.jwks_uri.as_ref()].into_iter().flatten();
         let configured = hosts.filter_map(|url| url.host_str().map(str::to_owned)).collect();
-        let mut builder = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .pool_max_idle_per_host(0)
-            .connect_timeout(patience.connect)
-            .timeout(patience.request)
-            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Guarded { configured });
-        if let Some(pem) = ca {
-            let authorities = Certificate::from_pem_bundle(pem).map_err(|_| StartError::CaFile)?;
-            if authorities.is_empty() {
-                return Err(StartError::CaFile);
-            }
-            builder = builder.tls_certs_merge(authorities);
-        } else if base.scheme() == "http" {
-            // A container without system authorities can still reach a loopback issuer.
-            builder = builder.tls_certs_only([]);
-        }
-        let client = builder.build().map_err(StartError::Client)?;
+        let client = client(configured, ca, base.scheme() == "http", patience)?;
         let (issuer, configured) = (Arc::clone(&config.issuer), config.jwks_uri.clone());
         let (discovery, denied) = (config.discovery, config.deny_kids.clone().into());
         Ok(Self { client, issuer, base, configured, discovery, denied, learned: None, plain, patience })
@@ -231,6 +212,36 @@ impl Fetcher {
     }
 }
 
+/// A client for hosts written in the configuration, and public ones: no redirects, no cookies, no decompression, no system
+/// proxy. `plain` is for issuers that are not reached by TLS.
+pub(super) fn client(
+    configured: Arc<[String]>,
+    ca: Option<&[u8]>,
+    plain: bool,
+    patience: Patience,
+) -> Result<Client, StartError> {
+    let mut builder = Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .pool_max_idle_per_host(0)
+        .connect_timeout(patience.connect)
+        .timeout(patience.request)
+        .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(Guarded { configured });
+    if let Some(pem) = ca {
+        let authorities = Certificate::from_pem_bundle(pem).map_err(|_| StartError::CaFile)?;
+        if authorities.is_empty() {
+            return Err(StartError::CaFile);
+        }
+        builder = builder.tls_certs_merge(authorities);
+    } else if plain {
+        // A container without system authorities can still reach a loopback issuer.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(StartError::Client)
+}
+
 /// The error and what caused it; the top one alone says no more than that a request failed.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
@@ -242,7 +253,7 @@ const fn is_missing(error: &FetchError) -> bool {
 }
 
 /// https, or http to a loopback host where that was asked for; nothing that carries credentials or a fragment.
-fn transport(url: &Url, plain: bool) -> Result<(), &'static str> {
+pub(super) fn transport(url: &Url, plain: bool) -> Result<(), &'static str> {
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("it has user information or a fragment");
     }
@@ -268,6 +279,12 @@ fn candidates(issuer: &Url, discovery: Discovery) -> Vec<Url> {
     const OAUTH: &str = "/.well-known/oauth-authorization-server";
     const OPENID: &str = "/.well-known/openid-configuration";
     let path = issuer.path().strip_suffix('/').unwrap_or(issuer.path());
+    if discovery == Discovery::Signals {
+        // OpenID Shared Signals Framework 1.0, "obtaining transmitter configuration metadata".
+        let mut url = issuer.clone();
+        url.set_path(&format!("/.well-known/ssf-configuration{path}"));
+        return vec![url];
+    }
     let mut paths = Vec::with_capacity(3);
     if discovery != Discovery::OpenId {
         paths.push(format!("{OAUTH}{path}"));

@@ -1,10 +1,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use tokio::runtime::Handle;
+use zeroize::Zeroizing;
 
-use super::{Issuer, StartError, authorities, config_digest};
+use super::{Exchange, Issuer, Patience, StartError, authorities, config_digest};
 use crate::auth::Epoch;
+use crate::auth::revocation::Revocations;
+use crate::auth::signals::{Poller, Receiver};
 use crate::config;
 
 /// All issuers of the process, by a digest of their configuration: a reload that does not touch an issuer keeps its keys.
@@ -13,12 +17,22 @@ pub struct Issuers {
     runtime: Handle,
     epoch: Epoch,
     started: Mutex<HashMap<[u8; 32], Arc<Issuer>>>,
+    /// By `iss`; what was revoked stays so, however the issuer is configured.
+    revocations: Mutex<HashMap<Arc<str>, Arc<Revocations>>>,
+    receivers: Mutex<HashMap<[u8; 32], Receiving>>,
+}
+
+/// A receiver of signals, and its poll if it asks for them.
+#[derive(Debug)]
+struct Receiving {
+    receiver: Arc<Receiver>,
+    _poller: Option<Poller>,
 }
 
 impl Issuers {
     /// An empty registry; issuers fetch on `runtime` and move `epoch`.
     pub fn new(runtime: Handle, epoch: Epoch) -> Self {
-        Self { runtime, epoch, started: Mutex::default() }
+        Self { runtime, epoch, started: Mutex::default(), revocations: Mutex::default(), receivers: Mutex::default() }
     }
 
     /// The running issuer of exactly this configuration, started if there is none.
@@ -28,9 +42,70 @@ impl Issuers {
         if let Some(issuer) = started.get(&digest) {
             return Ok(Arc::clone(issuer));
         }
-        let issuer = Issuer::start(config, self.epoch.clone(), &self.runtime)?;
+        let revocations = Arc::clone(
+            lock(&self.revocations)
+                .entry(Arc::clone(&config.issuer))
+                .or_insert_with(|| Arc::new(Revocations::new(self.epoch.clone()))),
+        );
+        let issuer = Issuer::start_with(config, self.epoch.clone(), &self.runtime, Patience::USUAL, revocations)?;
         started.insert(*issuer.digest(), Arc::clone(&issuer));
         Ok(issuer)
+    }
+
+    /// The receiver of what is signalled about the tokens of `issuer`, started if there is none of this configuration.
+    pub fn receiver(&self, config: &config::Issuer, issuer: &Arc<Issuer>) -> Result<Option<Arc<Receiver>>, StartError> {
+        let Some(signals) = &config.signals else { return Ok(None) };
+        let push = signals.push.as_ref().map(|(_, token)| token.resolve()).transpose()?;
+        let poll = signals.poll.as_ref().and_then(|(_, token)| token.as_ref());
+        let poll = poll.map(config::SecretSource::resolve).transpose()?;
+        let secrets = [&push, &poll].map(|secret| secret.as_ref().map(|secret| secret.expose().clone()));
+        let digest = receiver_digest(issuer, signals, &secrets);
+        if let Some(held) = lock(&self.receivers).get(&digest) {
+            return Ok(Some(Arc::clone(&held.receiver)));
+        }
+        let transmitter = self.transmitter(config, issuer, signals)?;
+        let receiver = Arc::new(Receiver::new(issuer, transmitter, &signals.audience, push, signals.keep));
+        let poller = match &signals.poll {
+            None => None,
+            Some((endpoint, _)) => {
+                let ca = authorities(config)?;
+                let exchange = Exchange::new(config, &[endpoint], ca.as_deref(), Patience::USUAL)?;
+                let (endpoint, receiver) = (endpoint.clone(), Arc::clone(&receiver));
+                Some(Poller::start(receiver, exchange, endpoint, poll, signals.poll_interval, &self.runtime))
+            }
+        };
+        lock(&self.receivers).insert(digest, Receiving { receiver: Arc::clone(&receiver), _poller: poller });
+        Ok(Some(receiver))
+    }
+
+    /// Whose keys sign event tokens: the issuer's own, unless another is named.
+    fn transmitter(
+        &self,
+        config: &config::Issuer,
+        issuer: &Arc<Issuer>,
+        signals: &config::Signals,
+    ) -> Result<Arc<Issuer>, StartError> {
+        if signals.transmitter.is_none() && signals.jwks_uri.is_none() {
+            return Ok(Arc::clone(issuer));
+        }
+        let transmitter = config::Issuer {
+            name: format!("{}.signals", config.name).into(),
+            issuer: signals.transmitter.clone().unwrap_or_else(|| Arc::clone(&config.issuer)),
+            jwks_uri: signals.jwks_uri.clone(),
+            discovery: config::Discovery::Signals,
+            // Access does not wait for signals.
+            on_start: config::OnStart::Serve,
+            introspection: None,
+            revocation_file: None,
+            signals: None,
+            ..config.clone()
+        };
+        self.get_or_start(&transmitter)
+    }
+
+    /// Every running receiver.
+    pub fn receivers(&self) -> Vec<Arc<Receiver>> {
+        lock(&self.receivers).values().map(|held| Arc::clone(&held.receiver)).collect()
     }
 
     /// Whether every issuer has had keys once, or is not waited for.
@@ -46,11 +121,21 @@ impl Issuers {
     }
 
     /// Forgets every issuer that is not among `kept`; it stops fetching when its last route is gone.
-    pub fn retain(&self, kept: &[Arc<Issuer>]) {
+    pub fn retain(&self, kept: &[Arc<Issuer>], receivers: &[Arc<Receiver>]) {
+        lock(&self.receivers).retain(|_, held| receivers.iter().any(|other| Arc::ptr_eq(&held.receiver, other)));
         self.started().retain(|_, issuer| kept.iter().any(|other| Arc::ptr_eq(issuer, other)));
     }
 
     fn started(&self) -> MutexGuard<'_, HashMap<[u8; 32], Arc<Issuer>>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.started)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn receiver_digest(issuer: &Issuer, signals: &config::Signals, secrets: &[Option<String>; 2]) -> [u8; 32] {
+    let text = Zeroizing::new(format!("{:?} {signals:?} {secrets:?}", issuer.digest()));
+    digest(&SHA256, text.as_bytes()).as_ref().first_chunk().copied().unwrap_or_default()
 }

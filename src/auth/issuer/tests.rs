@@ -26,6 +26,8 @@ impl Issuer {
             digest: config_digest(config, None),
             profile: Profile::new(config).unwrap(),
             on_start: config.on_start,
+            introspector: super::introspector(config, None, super::Patience::USUAL).unwrap(),
+            revocations: Arc::new(crate::auth::revocation::Revocations::new(epoch.clone())),
             ring,
             task: tokio::runtime::Handle::current().spawn(std::future::pending::<()>()).abort_handle(),
         })

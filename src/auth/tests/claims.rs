@@ -51,6 +51,9 @@ const NOT_YET_VALID: &str = r#"
 const BOUND: &str = r#"
 {"cnf": {"jkt": "x"}}
 {"cnf": {"x5t#S256": "x"}}
+{"cnf": {"kid": "x"}}
+{"cnf": {"jwk": {}}}
+{"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I", "x": 1}}
 {"cnf": {}}
 {"cnf": null}
 {"cnf": "x"}
@@ -130,6 +133,8 @@ const GOOD: &str = r#"
 {"scope": ["a", "b"]}
 {"nonce": "x"}
 {"act": {"sub": "agent"}}
+{"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}
+{"cnf": {"x5t#S256": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}
 {"big": 123456789012345678}
 "#;
 

@@ -157,6 +157,9 @@ pub(in crate::auth) fn issuer_config(issuer: &str) -> config::Issuer {
         max_stale: Duration::from_hours(24),
         deny_kids: Vec::new(),
         on_start: config::OnStart::Wait,
+        introspection: None,
+        revocation_file: None,
+        signals: None,
         ca_file: None,
         insecure_loopback: true,
     }
@@ -189,6 +192,7 @@ pub(in crate::auth) fn server_config(name: &str, resource: &str) -> config::Serv
         resource_name: None,
         scopes_advertised: None,
         meta: Vec::new(),
+        access: config::Access::default(),
         timeouts: config::Timeouts {
             connect: Duration::from_secs(1),
             first_byte: Duration::from_secs(1),

@@ -24,10 +24,13 @@ pub(super) static ISSUER: Table = Table {
         key("required_claims", Kind::Texts, "[\"jti\"]"),
         key("forbidden_claims", Kind::Texts, "[\"nonce\"]"),
         key("jwks", Kind::Table(&JWKS), "{ cache_ttl = \"10m\" }"),
+        key("introspection", Kind::Table(&INTROSPECTION), "{ endpoint = \"https://…\", client_id = \"portcullis\" }"),
+        key("revocation_file", Kind::Text, "\"revoked.jsonl\""),
+        key("signals", Kind::Table(&SIGNALS), "{ audience = \"https://mcp.example.com\" }"),
         key("ca_file", Kind::Text, "\"issuer-ca.pem\""),
         key("insecure_loopback", Kind::Flag, "true"),
     ],
-    later: &["dpop", "introspection", "legacy_as_metadata", "mtls", "proxy", "revocation"],
+    later: &["legacy_as_metadata", "proxy"],
     synonyms: &[
         ("allowed_algorithms", "algorithms"),
         ("audience", "audience_claim"),
@@ -35,6 +38,7 @@ pub(super) static ISSUER: Table = Table {
         ("jwks_url", "jwks_uri"),
         ("leeway", "clock_skew"),
         ("provider", "profile"),
+        ("revocation", "revocation_file"),
         ("scope_claims", "scope_claim"),
         ("scopes_claim", "scope_claim"),
         ("uri", "issuer"),
@@ -52,4 +56,36 @@ static JWKS: Table = Table {
     ],
     later: &["file"],
     synonyms: &[("denied_kids", "deny_kids"), ("ttl", "cache_ttl")],
+};
+
+static INTROSPECTION: Table = Table {
+    keys: &[
+        key("endpoint", Kind::Text, "\"https://login.example.com/introspect\""),
+        key("client_id", Kind::Text, "\"portcullis\""),
+        key("auth_method", Kind::Text, "\"client_secret_basic\""),
+        key("client_secret", Kind::Secret, "{ file = \"/run/secrets/introspection\" }"),
+        key("private_key_file", Kind::Text, "\"introspection.pem\""),
+        key("key_id", Kind::Text, "\"k1\""),
+        key("when", Kind::Text, "\"opaque\""),
+        key("response", Kind::Text, "\"json\""),
+        key("cache_ttl", Kind::Duration, "\"60s\""),
+    ],
+    later: &["client_certificate"],
+    synonyms: &[("mode", "when"), ("private_key", "private_key_file"), ("ttl", "cache_ttl"), ("url", "endpoint")],
+};
+
+static SIGNALS: Table = Table {
+    keys: &[
+        key("transmitter", Kind::Text, "\"https://ssf.example.com\""),
+        key("jwks_uri", Kind::Text, "\"https://ssf.example.com/keys\""),
+        key("audience", Kind::Text, "\"https://mcp.example.com\""),
+        key("push_path", Kind::Text, "\"/signals/corp\""),
+        key("push_token", Kind::Secret, "{ file = \"/run/secrets/signals\" }"),
+        key("poll_endpoint", Kind::Text, "\"https://ssf.example.com/poll\""),
+        key("poll_token", Kind::Secret, "{ file = \"/run/secrets/signals\" }"),
+        key("poll_interval", Kind::Duration, "\"30s\""),
+        key("keep", Kind::Duration, "\"24h\""),
+    ],
+    later: &["stream"],
+    synonyms: &[("aud", "audience"), ("issuer", "transmitter"), ("path", "push_path")],
 };

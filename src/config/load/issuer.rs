@@ -74,6 +74,9 @@ impl Loader<'_> {
                 .map(|kids| self.distinct("deny_kids", kids.get_ref()))
                 .unwrap_or_default(),
             on_start: self.choice("on_start", keys.on_start.as_ref(), &starts, &[]).unwrap_or(OnStart::Wait),
+            introspection: raw.introspection.as_ref().and_then(|written| self.introspection(written)),
+            revocation_file: raw.revocation_file.as_ref().map(|written| self.existing("revocation_file", written)),
+            signals: raw.signals.as_ref().and_then(|written| self.signals(written)),
             ca_file: raw.ca_file.as_ref().map(|written| self.certificates("ca_file", written)),
             insecure_loopback: raw.insecure_loopback.as_ref().is_some_and(|flag| *flag.get_ref()),
             name: name.into(),

@@ -34,6 +34,7 @@ impl Loader<'_> {
             all.insert(Arc::clone(&server.name), server);
         }
         self.shared_audiences(raw, &all);
+        self.one_to_ask(raw, &all, issuers);
         all
     }
 
@@ -68,6 +69,7 @@ impl Loader<'_> {
         let meta = self.meta(raw.meta.as_deref().unwrap_or_default());
         let timeouts = self.timeouts(raw.timeouts.as_ref());
         let tools = self.tools(raw);
+        let access = self.access(raw);
         let audiences = raw.audiences.as_ref().map(|written| self.texts("audiences", written));
         let path = path?;
         let origin = listener.map(|listener| listener.public_url.origin().ascii_serialization()).unwrap_or_default();
@@ -88,12 +90,32 @@ impl Loader<'_> {
             meta,
             timeouts,
             tools,
+            access,
         };
         if let Some(written) = raw.upstream.as_ref().filter(|_| server.upstream.as_str() == server.resource) {
             let problem = self.error(written.span(), "`upstream` is this proxy itself", "would call itself for ever");
             self.report(problem);
         }
         Some(server)
+    }
+
+    /// An opaque token does not say whose it is, and asking the wrong issuer would give it away.
+    fn one_to_ask(
+        &mut self,
+        raw: &BTreeMap<Spanned<String>, Spanned<raw::Server>>,
+        all: &BTreeMap<Arc<str>, Server>,
+        issuers: &BTreeMap<Arc<str>, Issuer>,
+    ) {
+        for server in all.values() {
+            let asked = server.issuers.iter().filter_map(|name| issuers.get(name));
+            let asked: Vec<_> = asked.filter(|issuer| issuer.introspection.is_some()).collect();
+            if asked.len() > 1 {
+                let span = raw.get(&*server.name).map(Spanned::span).unwrap_or_default();
+                let message = format!("the server `{}` accepts two issuers with `introspection`", server.name);
+                let problem = self.error(span, message, "which one would be asked about an opaque token?");
+                self.report(problem.help("give them a server each"));
+            }
+        }
     }
 
     /// A token for one server must not open the next.

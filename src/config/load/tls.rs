@@ -15,6 +15,7 @@ use super::Loader;
 /// `client_certificates`.
 #[derive(Clone, Copy)]
 enum Wanted {
+    Any,
     Off,
     Optional,
     Required,
@@ -103,16 +104,22 @@ impl Loader<'_> {
     }
 
     fn client_auth(&mut self, raw: &raw::Tls) -> ClientAuth {
-        let words = [("off", Wanted::Off), ("optional", Wanted::Optional), ("required", Wanted::Required)];
+        let words = [
+            ("any", Wanted::Any),
+            ("off", Wanted::Off),
+            ("optional", Wanted::Optional),
+            ("required", Wanted::Required),
+        ];
         let wanted = self.choice("client_certificates", raw.client_certificates.as_ref(), &words, &[]);
         let authorities = raw.client_ca_file.as_ref().map(|written| self.certificates("client_ca_file", written));
         match (wanted, authorities) {
             // Whoever names authorities and says no more wants certificates checked.
             (None | Some(Wanted::Required), Some(path)) => ClientAuth::Required(path),
             (Some(Wanted::Optional), Some(path)) => ClientAuth::Optional(path),
-            (Some(Wanted::Off), Some(_)) => {
+            (Some(Wanted::Any), None) => ClientAuth::Any,
+            (Some(Wanted::Any | Wanted::Off), Some(_)) => {
                 let span = raw.client_ca_file.as_ref().map(Spanned::span).unwrap_or_default();
-                let problem = self.error(span, "`client_ca_file` has no effect", "certificates are off");
+                let problem = self.error(span, "`client_ca_file` has no effect", "certificates are not checked");
                 self.report(problem.help("take it out, or write `client_certificates = \"required\"`"));
                 ClientAuth::Off
             }

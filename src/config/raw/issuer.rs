@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::Secret;
+
 type Texts = Option<Spanned<Vec<Spanned<String>>>>;
 
 /// `[issuers.NAME]`.
@@ -32,6 +34,9 @@ pub(in crate::config) struct Issuer {
     pub(in crate::config) required_claims: Texts,
     pub(in crate::config) forbidden_claims: Texts,
     pub(in crate::config) jwks: Option<Jwks>,
+    pub(in crate::config) introspection: Option<Spanned<Introspection>>,
+    pub(in crate::config) revocation_file: Option<Spanned<String>>,
+    pub(in crate::config) signals: Option<Spanned<Signals>>,
     pub(in crate::config) ca_file: Option<Spanned<String>>,
     pub(in crate::config) insecure_loopback: Option<Spanned<bool>>,
 }
@@ -45,4 +50,34 @@ pub(in crate::config) struct Jwks {
     pub(in crate::config) max_stale: Option<Spanned<String>>,
     pub(in crate::config) deny_kids: Texts,
     pub(in crate::config) on_start: Option<Spanned<String>>,
+}
+
+/// `issuers.NAME.introspection`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Introspection {
+    pub(in crate::config) endpoint: Option<Spanned<String>>,
+    pub(in crate::config) client_id: Option<Spanned<String>>,
+    pub(in crate::config) auth_method: Option<Spanned<String>>,
+    pub(in crate::config) client_secret: Option<Spanned<Secret>>,
+    pub(in crate::config) private_key_file: Option<Spanned<String>>,
+    pub(in crate::config) key_id: Option<Spanned<String>>,
+    pub(in crate::config) when: Option<Spanned<String>>,
+    pub(in crate::config) response: Option<Spanned<String>>,
+    pub(in crate::config) cache_ttl: Option<Spanned<String>>,
+}
+
+/// `issuers.NAME.signals`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Signals {
+    pub(in crate::config) transmitter: Option<Spanned<String>>,
+    pub(in crate::config) jwks_uri: Option<Spanned<String>>,
+    pub(in crate::config) audience: Option<Spanned<String>>,
+    pub(in crate::config) push_path: Option<Spanned<String>>,
+    pub(in crate::config) push_token: Option<Spanned<Secret>>,
+    pub(in crate::config) poll_endpoint: Option<Spanned<String>>,
+    pub(in crate::config) poll_token: Option<Spanned<Secret>>,
+    pub(in crate::config) poll_interval: Option<Spanned<String>>,
+    pub(in crate::config) keep: Option<Spanned<String>>,
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Answer;
 
 /// Every header an answer may have.
-const HEADERS: [&str; 19] = [
+const HEADERS: [&str; 20] = [
     "access-control-allow-headers",
     "access-control-allow-methods",
     "access-control-allow-origin",
@@ -17,6 +17,7 @@ const HEADERS: [&str; 19] = [
     "content-length",
     "content-type",
     "date",
+    "dpop-nonce",
     "mcp-session-id",
     "retry-after",
     "transfer-encoding",

@@ -21,6 +21,7 @@ pub(crate) struct Setup {
     policy: String,
     server: String,
     listener: String,
+    issuer_keys: String,
     tables: String,
     audit: String,
     drain: &'static str,
@@ -36,6 +37,7 @@ impl Setup {
             policy: CRM_POLICY.to_owned(),
             server: String::new(),
             listener: String::new(),
+            issuer_keys: String::new(),
             tables: String::new(),
             audit: "sinks = [{ type = \"file\", path = \"audit.jsonl\" }]\n".to_owned(),
             drain: "100ms",
@@ -59,6 +61,13 @@ impl Setup {
     pub(crate) fn listener(mut self, keys: &str) -> Self {
         self.listener.push_str(keys);
         self.listener.push('\n');
+        self
+    }
+
+    /// More keys of `[issuers.corp]`.
+    pub(crate) fn issuer_keys(mut self, keys: &str) -> Self {
+        self.issuer_keys.push_str(keys);
+        self.issuer_keys.push('\n');
         self
     }
 
@@ -91,12 +100,12 @@ impl Setup {
     }
 
     fn text(&self, issuer: &str, listen: &str, admin: &str) -> String {
-        let Self { upstream, server, listener, tables, audit, drain, .. } = self;
+        let Self { upstream, server, listener, issuer_keys, tables, audit, drain, .. } = self;
         format!(
             "[server]\npublic_url = \"https://gw.test\"\nlisten = [\"{listen}\"]\nworkers = 1\n{listener}\n\
              [server.drain]\ndelay = \"0s\"\ntimeout = \"{drain}\"\n\
              [admin]\nlisten = \"{admin}\"\n\
-             [issuers.corp]\nissuer = \"{issuer}\"\ninsecure_loopback = true\n\
+             [issuers.corp]\nissuer = \"{issuer}\"\ninsecure_loopback = true\n{issuer_keys}\n\
              [audit]\n{audit}\n\
              [servers.crm]\npath = \"/crm/mcp\"\nupstream = \"{upstream}\"\npolicies = [\"crm.toml\"]\nissuers = [\"corp\"]\n{server}\n\
              {tables}\n"

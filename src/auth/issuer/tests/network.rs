@@ -409,7 +409,8 @@ async fn an_issuer_that_never_answers_is_given_up_on() {
     fake.hold();
     let patience = Patience { connect: HOUR, request: HOUR, fetch: Duration::from_millis(20) };
     let config = issuer_config(&fake.url(""));
-    let issuer = Issuer::start_with(&config, Epoch::default(), &Handle::current(), patience).unwrap();
+    let revocations = std::sync::Arc::new(crate::auth::Revocations::new(Epoch::default()));
+    let issuer = Issuer::start_with(&config, Epoch::default(), &Handle::current(), patience, revocations).unwrap();
     issuer.settled().await;
     assert!(issuer.status().last_error.unwrap().contains("no answer within"));
 }
@@ -443,7 +444,7 @@ async fn the_registry_keeps_what_a_reload_does_not_touch() {
     changed.tokens.tenants = vec!["acme".into()];
     let two = issuers.get_or_start(&changed).unwrap();
     assert!(!std::sync::Arc::ptr_eq(&one, &two));
-    issuers.retain(std::slice::from_ref(&two));
+    issuers.retain(std::slice::from_ref(&two), &[]);
     assert_eq!(issuers.all().len(), 1);
 }
 

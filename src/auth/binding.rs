@@ -1,0 +1,168 @@
+//! Tokens bound to a key: who presents one must show that it holds the key, with every request anew. Nothing here is cached.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::{BASE64, BASE64URL_NOPAD};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use subtle::ConstantTimeEq as _;
+
+use super::dpop::{self, Expected, ProofError, Proved};
+use super::nonce;
+use super::{Acceptance, Caller, Presented, Proof, VerifyError};
+use crate::clock::Timestamp;
+use crate::json::{Kind, Value};
+use crate::seal::Seals;
+use crate::server::Peer;
+use crate::state::{Once, SpendError};
+
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+/// Longest certificate of a header.
+const LIMIT_CERTIFICATE: usize = 16 * 1024;
+
+/// What a token is bound to: `cnf` (RFC 7800 section 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmation {
+    /// `jkt`: the thumbprint of the key that signs `DPoP` proofs (RFC 9449 section 6.1).
+    pub key: Option<[u8; 32]>,
+    /// `x5t#S256`: the SHA-256 of the client's certificate (RFC 8705 section 3.1).
+    pub certificate: Option<[u8; 32]>,
+}
+
+impl Confirmation {
+    /// Reads `cnf`. A way of binding that is not known here would go unchecked: the token is refused.
+    pub(super) fn read(cnf: Value<'_>) -> Result<Self, VerifyError> {
+        let mut found = Self { key: None, certificate: None };
+        if cnf.kind() != Kind::Object {
+            return Err(VerifyError::Bound);
+        }
+        for member in cnf.members() {
+            let hash = || {
+                let text = member.value.as_str()?;
+                BASE64URL_NOPAD.decode(text.as_bytes()).ok()?.try_into().ok()
+            };
+            let hash: Option<[u8; 32]> = hash();
+            match &*member.name() {
+                "jkt" => found.key = Some(hash.ok_or(VerifyError::Bound)?),
+                "x5t#S256" => found.certificate = Some(hash.ok_or(VerifyError::Bound)?),
+                _ => return Err(VerifyError::Bound),
+            }
+        }
+        if found.key.is_none() && found.certificate.is_none() { Err(VerifyError::Bound) } else { Ok(found) }
+    }
+}
+
+/// What a request shows beside its token.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// The connection it came on.
+    pub peer: &'a Peer,
+    /// Its method.
+    pub method: &'a Method,
+    /// Its fields.
+    pub headers: &'a HeaderMap,
+    /// What nonces are sealed with.
+    pub seals: &'a Seals,
+    /// Proofs that were used.
+    pub proofs: &'a Once,
+}
+
+/// Whether the presenter of the token holds what it is bound to; a token that is not bound must come as a plain one.
+pub(super) fn check(
+    acceptance: &Acceptance,
+    caller: &Caller,
+    presented: &Presented<'_>,
+    shown: &Shown<'_>,
+    now: Timestamp,
+) -> Result<(), VerifyError> {
+    let bound = caller.confirmation.as_deref();
+    if let (None, Presented::Bearer(_)) = (bound, presented) {
+        // What most requests are.
+        return if acceptance.binding.proof_required || acceptance.binding.certificate_required {
+            Err(VerifyError::NotBound)
+        } else {
+            Ok(())
+        };
+    }
+    let Some(bound) = bound else { return Err(VerifyError::NotBound) };
+    if acceptance.binding.certificate_required && bound.certificate.is_none() {
+        return Err(VerifyError::NotBound);
+    }
+    if let Some(wanted) = &bound.certificate {
+        let same = certificate(acceptance, shown).is_some_and(|found| bool::from(found.ct_eq(wanted)));
+        if !same {
+            return Err(VerifyError::WrongCertificate);
+        }
+    }
+    match (&bound.key, presented) {
+        (Some(key), Presented::Proved { token, proof }) => proved(acceptance, key, token.bytes(), *proof, shown, now),
+        // RFC 9449 section 7.2: a bound token sent as a plain one, or the other way round.
+        (Some(_), _) => Err(VerifyError::Bound),
+        (None, Presented::Proved { .. }) => Err(VerifyError::NotBound),
+        (None, _) if acceptance.binding.proof_required => Err(VerifyError::NotBound),
+        (None, _) => Ok(()),
+    }
+}
+
+fn proved(
+    acceptance: &Acceptance,
+    key: &[u8; 32],
+    token: &[u8],
+    proof: Proof<'_>,
+    shown: &Shown<'_>,
+    now: Timestamp,
+) -> Result<(), VerifyError> {
+    let binding = &acceptance.binding;
+    let proof = match proof {
+        Proof::One(proof) => proof,
+        Proof::Missing => return Err(ProofError::Missing.into()),
+        Proof::Several => return Err(ProofError::Repeated.into()),
+    };
+    let expected = Expected {
+        method: shown.method,
+        target: &binding.target,
+        token,
+        thumbprint: key,
+        algorithms: &binding.algorithms,
+        age: binding.proof_age,
+        now,
+    };
+    let Proved { jti, nonce, until } = dpop::check(proof, &expected)?;
+    if binding.nonces && !nonce.is_some_and(|nonce| nonce::is_good(shown.seals, acceptance, &nonce, now)) {
+        return Err(VerifyError::NonceWanted { nonce: nonce::fresh(shown.seals, acceptance, now).map(Into::into) });
+    }
+    // The last check: a proof that fails another may be sent again, put right.
+    let owner = [&key[..], binding.target.as_bytes()].concat();
+    shown.proofs.spend(&owner, jti.as_bytes(), until, now).map_err(|error| match error {
+        SpendError::Spent => ProofError::Replayed.into(),
+        SpendError::Full => VerifyError::NoRoom,
+    })
+}
+
+/// The SHA-256 of the client's certificate: of this connection, or where that is with a trusted terminator of TLS, the one
+/// it names (RFC 9440 section 2.2). Nobody else is believed.
+fn certificate(acceptance: &Acceptance, shown: &Shown<'_>) -> Option<[u8; 32]> {
+    let is_terminator = acceptance.binding.terminators.iter().any(|network| network.contains(shown.peer.address.ip()));
+    if !is_terminator {
+        return shown.peer.certificate_digest();
+    }
+    let mut fields = shown.headers.get_all(CLIENT_CERT).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let text = field.as_bytes().strip_prefix(b":")?.strip_suffix(b":")?;
+    if text.len() > LIMIT_CERTIFICATE {
+        return None;
+    }
+    let der = BASE64.decode(text).ok()?;
+    digest(&SHA256, &der).as_ref().try_into().ok()
+}
+
+/// The nonce the next proof of this client is to name, for an answer to a request that had one (RFC 9449 section 8.2).
+pub fn next_nonce(
+    acceptance: &Acceptance,
+    presented: &Presented<'_>,
+    seals: &Seals,
+    now: Timestamp,
+) -> Option<HeaderValue> {
+    if !acceptance.binding.nonces || !matches!(presented, Presented::Proved { .. }) {
+        return None;
+    }
+    HeaderValue::try_from(nonce::fresh(seals, acceptance, now)?).ok()
+}

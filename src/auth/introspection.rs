@@ -1,0 +1,196 @@
+//! Asking the issuer about a token that cannot be read, or whether one that can is still good (RFC 7662, RFC 9701).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::claims::{Facts, RULES};
+use super::issuer::{Exchange, Issuer, OAuthClient};
+use super::jws::Compact;
+use super::{Acceptance, Bearer, VerifyError, jwt};
+use crate::clock::Timestamp;
+use crate::config::{AnswerFormat, When};
+use crate::json::{Document, Kind, Limits, Value};
+
+/// Most bytes of an answer.
+const LIMIT_BYTES: usize = 64 * 1024;
+/// What an opaque token may be as long as: nothing shorter is worth a question.
+const LENGTHS: std::ops::RangeInclusive<usize> = 16..=4096;
+/// Most questions to one issuer at a time; more are answered 503 at once.
+const LIMIT_ASKING: usize = 64;
+/// When to try again after a failure.
+const RETRY: Duration = Duration::from_secs(2);
+const SIGNED: &str = "application/token-introspection+jwt";
+
+/// Asks one issuer.
+#[derive(Debug)]
+pub(super) struct Introspector {
+    pub(super) exchange: Exchange,
+    pub(super) endpoint: Url,
+    pub(super) client: OAuthClient,
+    pub(super) when: When,
+    pub(super) format: AnswerFormat,
+    /// How long an answer is believed.
+    pub(super) ttl: Duration,
+    pub(super) asking: Semaphore,
+}
+
+impl Introspector {
+    pub(super) const fn places() -> Semaphore {
+        Semaphore::const_new(LIMIT_ASKING)
+    }
+}
+
+/// Whether these bytes could be an opaque token: nothing that was meant to be read here.
+pub(super) fn is_opaque(token: &[u8]) -> bool {
+    LENGTHS.contains(&token.len()) && !token.starts_with(b"eyJ")
+}
+
+/// The caller of an opaque token.
+pub(super) async fn verify(
+    acceptance: &Acceptance,
+    issuer: &Arc<Issuer>,
+    introspector: &Introspector,
+    bearer: Bearer<'_>,
+    now: Timestamp,
+    monotonic: Instant,
+) -> Result<jwt::Verified, VerifyError> {
+    let answer = introspector.ask(issuer, bearer, now, monotonic).await?;
+    let claims = answer.claims();
+    if claims.get("iss").is_some_and(|iss| iss.as_str().as_deref() != Some(&**issuer.issuer())) {
+        return Err(VerifyError::WrongIssuer);
+    }
+    let facts = Facts {
+        profile: issuer.profile(),
+        audiences: &acceptance.audiences,
+        authentication: &acceptance.authentication,
+        header: None,
+        claims,
+        now,
+    };
+    for rule in RULES {
+        (rule.check)(&facts)?;
+    }
+    let verified = jwt::verified(acceptance, issuer, &facts)?;
+    Ok(verified.again_after(now.plus(introspector.ttl)))
+}
+
+/// Whether a token that was read and verified is still good where it comes from.
+pub(super) async fn confirm(
+    issuer: &Arc<Issuer>,
+    introspector: &Introspector,
+    bearer: Bearer<'_>,
+    now: Timestamp,
+    monotonic: Instant,
+) -> Result<Timestamp, VerifyError> {
+    introspector.ask(issuer, bearer, now, monotonic).await?;
+    Ok(now.plus(introspector.ttl))
+}
+
+/// What the issuer says of an active token.
+struct Answer {
+    document: Document,
+    signed: bool,
+}
+
+impl Answer {
+    /// The members about the token; in a signed answer they stand inside one of its claims.
+    fn claims(&self) -> Value<'_> {
+        let root = self.document.root();
+        if self.signed { root.get("token_introspection").unwrap_or(root) } else { root }
+    }
+}
+
+impl Introspector {
+    /// RFC 7662 section 2: only `active: true` is honoured, and whatever else happens is no answer.
+    async fn ask(
+        &self,
+        issuer: &Arc<Issuer>,
+        bearer: Bearer<'_>,
+        now: Timestamp,
+        monotonic: Instant,
+    ) -> Result<Answer, VerifyError> {
+        let unavailable = |reason: &'static str| {
+            tracing::warn!(issuer = %issuer.name(), reason, "token could not be asked about");
+            VerifyError::IntrospectionUnavailable { retry_after: RETRY }
+        };
+        let Ok(_place) = self.asking.try_acquire() else { return Err(unavailable("too many questions at once")) };
+        let token = std::str::from_utf8(bearer.bytes()).map_err(|_| VerifyError::Malformed("not ASCII"))?;
+        let (form, headers) = self.question(token, now).map_err(unavailable)?;
+        let answer = self.exchange.post_form(&self.endpoint, form, headers, LIMIT_BYTES).await;
+        let answer = answer.map_err(unavailable)?;
+        let answer = match self.format {
+            AnswerFormat::Json => {
+                let document = Document::parse(answer.body, &Limits { depth: 16, members: 1024 });
+                Answer { document: document.map_err(|_| unavailable("the answer is not strict JSON"))?, signed: false }
+            }
+            AnswerFormat::Jwt => {
+                let media = answer.headers.get(CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or_default();
+                if !media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(SIGNED)) {
+                    return Err(unavailable("the answer is not signed"));
+                }
+                let document = self.signed(issuer, &answer.body, now, monotonic).await.map_err(unavailable)?;
+                Answer { document, signed: true }
+            }
+        };
+        match answer.claims().get("active").and_then(|active| active.as_bool()) {
+            Some(true) => Ok(answer),
+            Some(false) => Err(VerifyError::Inactive),
+            None => Err(unavailable("the answer does not say whether the token is active")),
+        }
+    }
+
+    /// The form about `token`, and the headers it is sent with.
+    fn question(&self, token: &str, now: Timestamp) -> Result<(String, HeaderMap), &'static str> {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("token", token).append_pair("token_type_hint", "access_token");
+        let mut headers = HeaderMap::new();
+        let media = match self.format {
+            AnswerFormat::Json => "application/json",
+            AnswerFormat::Jwt => SIGNED,
+        };
+        headers.insert(ACCEPT, HeaderValue::from_static(media));
+        self.client.sign(&mut form, &mut headers, now)?;
+        Ok((form.finish(), headers))
+    }
+
+    /// RFC 9701 section 5: typed, from the issuer, for the proxy, of now, and never an access token of its own.
+    async fn signed(
+        &self,
+        issuer: &Arc<Issuer>,
+        body: &[u8],
+        now: Timestamp,
+        monotonic: Instant,
+    ) -> Result<Document, &'static str> {
+        let compact = Compact::read(body).map_err(|_| "the answer is not a signed JWT")?;
+        if !compact.header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case("token-introspection+jwt")) {
+            return Err("the answer is another kind of JWT");
+        }
+        let document = compact.claims().map_err(|_| "the answer is not strict JSON")?;
+        let claims = document.root();
+        let text = |name| claims.get(name).and_then(|value| value.as_str());
+        if text("iss").as_deref() != Some(&**issuer.issuer()) {
+            return Err("the answer is from another issuer");
+        }
+        if text("aud").as_deref() != Some(&*self.client.id) {
+            return Err("the answer is for another client");
+        }
+        let leeway = issuer.profile().leeway;
+        let iat = claims.get("iat").and_then(|iat| iat.as_i64()).map(Timestamp::from_unix_seconds);
+        if !iat.is_some_and(|iat| iat <= now.plus(leeway) && now <= iat.plus(leeway).plus(Duration::from_mins(1))) {
+            return Err("the answer is not of now");
+        }
+        if claims.get("token_introspection").is_none_or(|inner| inner.kind() != Kind::Object) {
+            return Err("the answer has no `token_introspection`");
+        }
+        let alg = compact.header.alg.filter(|alg| issuer.profile().algorithms.contains(alg));
+        let alg = alg.ok_or("the answer is signed with an algorithm that is not accepted")?;
+        let keys = issuer.keys(compact.header.kid.as_deref(), alg, monotonic).await;
+        let keys = keys.map_err(|_| "the answer's key is not known")?;
+        jwt::signed_by_one(&compact, &keys, alg).map_err(|_| "the answer's signature does not verify")?;
+        Ok(document)
+    }
+}

@@ -1,0 +1,64 @@
+//! What is no longer accepted although it has not expired: by token, session, subject, or time of issue.
+
+mod learned;
+mod listed;
+
+use std::collections::HashMap;
+
+use crate::clock::Timestamp;
+
+use super::Caller;
+
+pub use learned::Revocations;
+pub use listed::{ListError, Listed};
+
+/// What is revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Revoked {
+    /// Whoever has this mail address, in any case.
+    Email(Box<str>),
+    /// Every token of the issuer.
+    Everyone,
+    /// Tokens of one login: `sid`.
+    Session(Box<str>),
+    /// Tokens of one subject.
+    Subject(Box<str>),
+    /// Tokens of one tenant.
+    Tenant(Box<str>),
+    /// One token: `jti`.
+    Token(Box<str>),
+}
+
+/// Revocations with the last second of issue each is about.
+#[derive(Debug, Default)]
+struct Denials(HashMap<Revoked, Timestamp>);
+
+impl Denials {
+    /// The later of two times counts.
+    fn add(&mut self, revoked: Revoked, last: Timestamp) {
+        let held = self.0.entry(revoked).or_insert(last);
+        *held = (*held).max(last);
+    }
+
+    /// Whether the caller's token is revoked. A token that does not say when it was issued is taken for old.
+    fn hit(&self, caller: &Caller) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let text = |name: &str| caller.claims.get(name).and_then(serde_json::Value::as_str);
+        let email = text("email").map(str::to_lowercase);
+        let names = [
+            Some(Revoked::Everyone),
+            caller.token_id.clone().map(Revoked::Token),
+            caller.session_id.clone().map(Revoked::Session),
+            Some(Revoked::Subject(caller.subject.clone())),
+            text("sub").map(|sub| Revoked::Subject(sub.into())),
+            caller.tenant.clone().map(Revoked::Tenant),
+            email.map(|email| Revoked::Email(email.into())),
+        ];
+        names
+            .into_iter()
+            .flatten()
+            .any(|name| self.0.get(&name).is_some_and(|last| caller.issued.is_none_or(|issued| issued <= *last)))
+    }
+}

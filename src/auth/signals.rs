@@ -1,0 +1,215 @@
+//! Shared signals: what an issuer tells of sessions and accounts between two logins, as security event tokens (RFC 8417),
+//! pushed (RFC 8935) or asked for (RFC 8936).
+
+mod event;
+mod poll;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use subtle::ConstantTimeEq as _;
+use thiserror::Error;
+
+use super::issuer::Issuer;
+use super::jws::Compact;
+use super::revocation::Revocations;
+use super::{VerifyError, jwt};
+use crate::clock::{self, Timestamp};
+use crate::json::{Document, Kind, Value};
+use crate::secret::Secret;
+use crate::state::Once;
+
+pub(super) use poll::Poller;
+
+/// Longest security event token.
+pub const LIMIT_BYTES: usize = 64 * 1024;
+/// How far in the future a transmitter's clock may be.
+const LEEWAY: Duration = Duration::from_mins(5);
+/// Most tokens whose `jti` is remembered.
+const LIMIT_SEEN: usize = 64 * 1024;
+
+/// Why a security event token is not taken (RFC 8935 section 2.4).
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum SetError {
+    /// For somebody else.
+    #[error("event token is for another audience")]
+    Audience,
+    /// From somebody else.
+    #[error("event token is from another transmitter")]
+    Issuer,
+    /// Not signed by the transmitter.
+    #[error("event token is not signed by its transmitter")]
+    Key,
+    /// Not a security event token.
+    #[error("malformed event token: {0}")]
+    Request(&'static str),
+    /// The transmitter's keys cannot be had.
+    #[error("keys of the transmitter are not available")]
+    Unavailable(Duration),
+    /// The sender is not the one that was agreed on.
+    #[error("sender is not authenticated")]
+    Unauthenticated,
+}
+
+impl SetError {
+    /// The `err` of the answer.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Audience => "invalid_audience",
+            Self::Issuer => "invalid_issuer",
+            Self::Key => "invalid_key",
+            Self::Request(_) => "invalid_request",
+            Self::Unauthenticated => "authentication_failed",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
+/// What came of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Something was revoked.
+    Acted,
+    /// It was here before.
+    Again,
+    /// About nobody or nothing that is known here: that is not said, it would tell who is.
+    Ignored,
+}
+
+impl Taken {
+    /// The `result` label of `portcullis_signals_total`.
+    pub const fn result(self) -> &'static str {
+        match self {
+            Self::Acted => "acted",
+            Self::Again => "again",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+/// Takes the events of one issuer's transmitter.
+#[derive(Debug)]
+pub struct Receiver {
+    /// The issuer's name in `proxy.toml`.
+    pub name: Arc<str>,
+    /// Whose tokens the events are about.
+    iss: Arc<str>,
+    transmitter: Arc<Issuer>,
+    audience: Box<str>,
+    token: Option<Secret<String>>,
+    keep: Duration,
+    revocations: Arc<Revocations>,
+    seen: Once,
+}
+
+impl Receiver {
+    /// A receiver of what `transmitter` says of the tokens of `issuer`.
+    pub(super) fn new(
+        issuer: &Issuer,
+        transmitter: Arc<Issuer>,
+        audience: &str,
+        token: Option<Secret<String>>,
+        keep: Duration,
+    ) -> Self {
+        Self {
+            name: Arc::clone(issuer.name()),
+            iss: Arc::clone(issuer.issuer()),
+            transmitter,
+            audience: audience.into(),
+            token,
+            keep,
+            revocations: Arc::clone(issuer.revocations()),
+            seen: Once::with_room(LIMIT_SEEN),
+        }
+    }
+
+    /// The transmitter, whose keys are kept.
+    pub const fn transmitter(&self) -> &Arc<Issuer> {
+        &self.transmitter
+    }
+
+    /// Whether a push comes from whom it should, with what it should (RFC 8935 section 2.1).
+    pub fn accepts(&self, headers: &HeaderMap) -> Result<(), SetError> {
+        let mut fields = headers.get_all(AUTHORIZATION).iter();
+        let (Some(field), None, Some(token)) = (fields.next(), fields.next(), &self.token) else {
+            return Err(SetError::Unauthenticated);
+        };
+        let (scheme, presented) = field.as_bytes().split_at(field.len().min(7));
+        if !scheme.eq_ignore_ascii_case(b"bearer ") || !bool::from(presented.ct_eq(token.expose().as_bytes())) {
+            return Err(SetError::Unauthenticated);
+        }
+        let media = headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
+        if media.as_deref() == Some(b"application/secevent+jwt") {
+            Ok(())
+        } else {
+            Err(SetError::Request("content type is not application/secevent+jwt"))
+        }
+    }
+
+    /// Takes one token: what it revokes is revoked when this returns.
+    pub async fn take(&self, token: &[u8], now: Timestamp) -> Result<Taken, SetError> {
+        let compact = Compact::read(token).map_err(|_| SetError::Request("not a signed JWT"))?;
+        if !compact.header.typ.as_deref().is_some_and(|typ| {
+            ["secevent+jwt", "application/secevent+jwt"].iter().any(|name| typ.eq_ignore_ascii_case(name))
+        }) {
+            return Err(SetError::Request("`typ` is not secevent+jwt"));
+        }
+        let claims = compact.claims().map_err(|_| SetError::Request("claims are not strict JSON"))?;
+        let jti = self.said(claims.root(), now)?;
+        let algorithms = &self.transmitter.profile().algorithms;
+        let alg = compact.header.alg.filter(|alg| algorithms.contains(alg)).ok_or(SetError::Key)?;
+        let keys = self.transmitter.keys(compact.header.kid.as_deref(), alg, clock::monotonic()).await;
+        let keys = keys.map_err(|error| match error {
+            VerifyError::KeysUnavailable { retry_after } => SetError::Unavailable(retry_after),
+            _ => SetError::Key,
+        })?;
+        jwt::signed_by_one(&compact, &keys, alg).map_err(|_| SetError::Key)?;
+        // A full memory forgets nothing of note: to revoke twice is to revoke.
+        if self.seen.spend(self.iss.as_bytes(), jti.as_bytes(), now.plus(self.keep), now)
+            == Err(crate::state::SpendError::Spent)
+        {
+            return Ok(Taken::Again);
+        }
+        Ok(self.act(&claims, now))
+    }
+
+    /// The claims of every security event token (RFC 8417 section 2.2; Shared Signals Framework, "explicit typing of SETs").
+    fn said(&self, claims: Value<'_>, now: Timestamp) -> Result<Box<str>, SetError> {
+        let text = |name| claims.get(name).and_then(|value| value.as_str());
+        if text("iss").as_deref() != Some(&**self.transmitter.issuer()) {
+            return Err(SetError::Issuer);
+        }
+        let aud = claims.get("aud").ok_or(SetError::Audience)?;
+        let is_ours = match aud.kind() {
+            Kind::Array => aud.items().any(|item| item.as_str().as_deref() == Some(&*self.audience)),
+            _ => aud.as_str().as_deref() == Some(&*self.audience),
+        };
+        if !is_ours {
+            return Err(SetError::Audience);
+        }
+        if ["sub", "exp"].iter().any(|name| claims.get(name).is_some()) {
+            return Err(SetError::Request("`sub` and `exp` are not for event tokens"));
+        }
+        if claims.get("events").is_none_or(|events| events.kind() != Kind::Object) {
+            return Err(SetError::Request("no `events`"));
+        }
+        match claims.get("iat").and_then(|iat| iat.as_i64()) {
+            Some(iat) if Timestamp::from_unix_seconds(iat) <= now.plus(LEEWAY) => {}
+            _ => return Err(SetError::Request("no usable `iat`")),
+        }
+        let jti = text("jti").filter(|jti| !jti.is_empty() && jti.len() <= 512);
+        jti.map(Into::into).ok_or(SetError::Request("no usable `jti`"))
+    }
+
+    fn act(&self, claims: &Document, now: Timestamp) -> Taken {
+        let mut taken = Taken::Ignored;
+        for (kind, revoked, last) in event::revoked(claims.root(), &self.iss, now) {
+            tracing::info!(issuer = %self.name, event = kind, "issuer revokes");
+            self.revocations.revoke(revoked, last, now, self.keep);
+            taken = Taken::Acted;
+        }
+        taken
+    }
+}

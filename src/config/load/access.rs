@@ -1,0 +1,91 @@
+//! `servers.NAME.dpop`, `mtls`, `authentication` and `metadata`.
+
+use std::time::Duration;
+
+use toml::Spanned;
+use url::Url;
+
+use super::super::{Access, Authentication, Dpop, Metadata, Mtls, Network, raw, walk};
+use super::Loader;
+
+/// Signature algorithms a proof can be made with.
+const ALGORITHMS: [&str; 9] = ["ES256", "EdDSA", "PS256", "RS256", "ES384", "RS384", "RS512", "PS384", "PS512"];
+
+impl Loader<'_> {
+    pub(super) fn access(&mut self, raw: &raw::Server) -> Access {
+        Access {
+            dpop: raw.dpop.as_ref().map(|written| self.dpop(written)),
+            mtls: raw.mtls.as_ref().map(|written| self.mtls(written)),
+            authentication: raw.authentication.as_ref().map(|written| self.authentication(written)).unwrap_or_default(),
+            metadata: raw.metadata.as_ref().map(|written| self.metadata(written)).unwrap_or_default(),
+        }
+    }
+
+    fn dpop(&mut self, raw: &raw::Dpop) -> Dpop {
+        let default = Dpop::default();
+        let second = Duration::from_secs(1);
+        let algorithms = raw.algorithms.as_ref().map(|written| {
+            for entry in written.get_ref().iter().filter(|entry| !ALGORITHMS.contains(&entry.get_ref().as_str())) {
+                let problem = self.error(entry.span(), "unknown or unsupported algorithm", "not accepted");
+                self.report(problem.help(walk::advice(entry.get_ref(), ALGORITHMS)));
+            }
+            self.texts("algorithms", written)
+        });
+        Dpop {
+            required: raw.required.unwrap_or(default.required),
+            nonces: raw.nonces.unwrap_or(default.nonces),
+            proof_age: self.duration(
+                "proof_age",
+                raw.proof_age.as_ref(),
+                default.proof_age,
+                &(second..=Duration::from_mins(5)),
+            ),
+            algorithms: algorithms.unwrap_or(default.algorithms),
+        }
+    }
+
+    fn mtls(&mut self, raw: &raw::Mtls) -> Mtls {
+        let entries = raw.terminators.as_ref().map(Spanned::get_ref).into_iter().flatten();
+        let mut terminators = Vec::new();
+        for entry in entries {
+            if let Some(network) = Network::parse(entry.get_ref()) {
+                terminators.push(network);
+            } else {
+                let problem =
+                    self.error(entry.span(), "not an address or a network", "whose header would be believed?");
+                self.report(problem.help("for example `10.0.0.5` or `10.0.0.0/8`"));
+            }
+        }
+        Mtls { required: raw.required.unwrap_or(false), terminators }
+    }
+
+    fn authentication(&mut self, raw: &raw::Authentication) -> Authentication {
+        let acr_values = raw.acr_values.as_ref().map(|written| {
+            for entry in written.get_ref() {
+                if !entry.get_ref().bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
+                    let label = "one word of printable ASCII without `\"` and `\\`";
+                    let problem = self.error(entry.span(), "not an authentication context", label);
+                    self.report(problem);
+                }
+            }
+            self.texts("acr_values", written)
+        });
+        let range = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+        let max_age = raw.max_age.as_ref();
+        Authentication {
+            acr_values: acr_values.unwrap_or_default(),
+            max_age: max_age.map(|written| self.duration("max_age", Some(written), Duration::from_hours(8), &range)),
+        }
+    }
+
+    fn metadata(&mut self, raw: &raw::Metadata) -> Metadata {
+        let mut url = |key: &str, written: Option<&Spanned<String>>| -> Option<Url> { self.url(key, written?) };
+        let documentation = url("documentation", raw.documentation.as_ref());
+        let policy_uri = url("policy_uri", raw.policy_uri.as_ref());
+        let tos_uri = url("tos_uri", raw.tos_uri.as_ref());
+        let types = raw.authorization_details_types.as_ref();
+        let authorization_details_types =
+            types.map(|written| self.texts("authorization_details_types", written)).unwrap_or_default();
+        Metadata { documentation, policy_uri, tos_uri, authorization_details_types }
+    }
+}
