@@ -61,6 +61,7 @@ impl From<Exit> for ExitCode {
   portcullis check                        is proxy.toml fine, are issuers and upstreams there?
   portcullis serve                        run the proxy
   portcullis test                         do the policies decide as their tests say?
+  portcullis mask notes.txt               what would be masked, and why the rest would not
   portcullis token verify token.txt       why is this token refused?
   portcullis healthcheck --ready          for probes",
     after_help = "Start with `portcullis demo`. Every key of proxy.toml is explained in proxy.toml.example.\n\
@@ -87,7 +88,7 @@ pub enum Command {
     Generate(generate::Generate),
     /// Ask a running proxy whether it is alive, or ready for calls.
     Healthcheck(healthcheck::Healthcheck),
-    /// See what masks do, without a proxy.
+    /// Show what masks make of a text, a message or a captured stream.
     Mask(mask::Mask),
     /// Run the proxy.
     Serve(serve::Serve),
@@ -265,7 +266,7 @@ pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
         Command::Demo(demo) => demo.run(&cli.global, streams),
         Command::Generate(generate) => generate.run(streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(&cli.global, streams),
-        Command::Mask(mask) => mask.run(streams),
+        Command::Mask(mask) => mask.run(&cli.global, streams),
         Command::Serve(serve) => serve.run(&cli.global, streams),
         Command::Test(test) => test.run(&cli.global, streams),
         Command::Token(token) => token.run(&cli.global, streams),

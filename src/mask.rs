@@ -8,6 +8,7 @@ mod actions;
 mod applied;
 mod asks;
 mod blob;
+mod doubt;
 mod engine;
 mod findings;
 mod gate;
@@ -29,6 +30,7 @@ mod shadow;
 mod spec;
 mod view;
 mod walk;
+mod witness;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -40,6 +42,7 @@ use crate::clock::Timestamp;
 use crate::json::{Span, Splice, Value};
 use applied::Applied;
 pub use asks::Asks;
+pub use doubt::{Doubt, doubts};
 use engine::{Plan, Rule, Sought, Spot, apply};
 pub use findings::{Finding, Findings};
 pub(crate) use masked::drop_foreign_meta;
@@ -58,6 +61,7 @@ pub use sanitize::sanitize;
 pub use spec::{Action, Direction, Directions, Entity, Grant, Share, Spec, SpecError, What};
 pub use view::{Applies, Except, View};
 use walk::Walk;
+pub use witness::Sighting;
 
 /// A message that must not pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -134,6 +138,23 @@ impl Masks {
     #[must_use]
     pub fn keyed(self, keys: Keyring) -> Self {
         Self { keys: Some(keys), ..self }
+    }
+
+    /// Masks nothing.
+    pub fn none() -> Self {
+        let plan = |direction| Plan::new(direction, Vec::new(), Arc::default());
+        Self { arguments: plan(Direction::Arguments), result: plan(Direction::Result), keys: None }
+    }
+
+    /// What the mask of that id does.
+    pub fn action_of(&self, id: &str) -> Option<&Action> {
+        let mut rules = self.result.rules.iter().chain(&self.arguments.rules);
+        rules.find(|rule| *rule.id == *id).map(|rule| &rule.action)
+    }
+
+    /// Whether values of that entity or label are looked for in `direction`.
+    pub fn seeks(&self, direction: Direction, name: &str) -> bool {
+        self.plan(direction).rules.iter().any(|rule| rule.names().iter().any(|known| **known == *name))
     }
 
     /// How long the caller must wait because too much of it was blocked.

@@ -8,6 +8,7 @@ mod list;
 mod message;
 mod refusal;
 mod stream;
+mod tidy;
 
 use std::net::IpAddr;
 use std::sync::Arc;

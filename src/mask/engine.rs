@@ -9,7 +9,7 @@ use super::gate::{Gate, Signal, Survey};
 use super::literals::Literal;
 use super::own::{Own, beside};
 use super::pattern::Pattern;
-use super::places::{Place, Places, Treatment};
+use super::places::{Blobs, Place, Places, Treatment};
 use super::pseudonym::MaskTag;
 use super::recognisers::{Find, NUMBERS, Text, contact, hardware, network, secret, url};
 use super::shadow::Shadow;
@@ -105,6 +105,12 @@ struct Match {
     written: String,
 }
 
+impl Match {
+    const fn span(&self) -> Span {
+        Span { start: self.start, end: self.end }
+    }
+}
+
 /// Where a text stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spot<'a> {
@@ -146,6 +152,14 @@ impl Plan {
     pub(super) fn too_deep(&self) -> Blocked {
         let mask = self.rules.first().map_or_else(|| "".into(), |rule| rule.id.clone());
         Blocked { mask, entity: "nested JSON".into(), cause: Cause::TooDeep }
+    }
+
+    /// The refusal of binary data, in the name of the first rule that wants it refused.
+    pub(super) fn binary(&self, applied: &Applied<'_>) -> Option<Blocked> {
+        let mut rules = self.rules.iter().enumerate();
+        let (_, rule) =
+            rules.find(|(index, rule)| rule.places.blobs == Blobs::Block && applied.mode(*index) == Mode::Acts)?;
+        Some(Blocked { mask: rule.id.clone(), entity: "binary data".into(), cause: Cause::Matched })
     }
 
     /// The refusal of a URI that holds a value and cannot be sealed.
@@ -334,7 +348,7 @@ impl Plan {
             let mut behind = 0;
             for found in seen {
                 if found.start >= behind {
-                    findings.add(rule, &found.name, counted, self.direction);
+                    findings.add(rule, &found.name, counted, self.direction, found.span());
                 }
                 behind = behind.max(found.end);
             }
@@ -360,7 +374,7 @@ impl Plan {
             .filter(|found| self.rules[found.rule].action == Action::Block || treatment(found) == Treatment::Refuse);
         if let Some(found) = blocking.min_by_key(|found| (found.rule, found.start)) {
             let rule = &self.rules[found.rule];
-            findings.add(rule, &found.name, Action::Block.name(), self.direction);
+            findings.add(rule, &found.name, Action::Block.name(), self.direction, found.span());
             return Err(Blocked { mask: rule.id.clone(), entity: found.name.clone(), cause: Cause::Matched });
         }
         matches.sort_by_key(|found| (found.start, found.end));
@@ -383,7 +397,7 @@ impl Plan {
     fn settle(&self, cluster: &[Match], start: usize, end: usize, findings: &mut Findings) -> Option<Edit> {
         let winner = cluster.iter().max_by_key(|found| (found.end - found.start, std::cmp::Reverse(found.rule)))?;
         let rule = &self.rules[winner.rule];
-        findings.add(rule, &winner.name, rule.action.name(), self.direction);
+        findings.add(rule, &winner.name, rule.action.name(), self.direction, Span { start, end });
         let whole = winner.start == start && winner.end == end;
         // Kept characters of a wider span could be another value's.
         let text = if whole { winner.written.clone() } else { replacement(&rule.action, &winner.name, "")? };

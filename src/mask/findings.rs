@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use super::Direction;
 use super::engine::Rule;
+use super::opaque::Step;
+use super::witness::{Sighting, Witness};
+use crate::json::Span;
 
 /// How often one mask found one kind of value in one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +27,62 @@ pub struct Finding {
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     found: Vec<Finding>,
+    /// Who is told of places too.
+    witness: Option<Box<Witness>>,
 }
 
 impl Findings {
     /// Nothing found yet.
     pub const fn new() -> Self {
-        Self { found: Vec::new() }
+        Self { found: Vec::new(), witness: None }
     }
 
-    pub(super) fn add(&mut self, rule: &Rule, entity: &Arc<str>, action: &'static str, direction: Direction) {
+    /// Nothing found yet; where something is will be written down.
+    pub fn witnessed() -> Self {
+        Self { found: Vec::new(), witness: Some(Box::default()) }
+    }
+
+    /// Where values were found, if that was written down.
+    pub fn sightings(&self) -> &[Sighting] {
+        self.witness.as_ref().map_or(&[], |witness| &witness.sightings)
+    }
+
+    /// What is found from now on is below that pointer.
+    pub fn below(&mut self, pointer: &str) {
+        if let Some(witness) = &mut self.witness {
+            witness.below(pointer);
+        }
+    }
+
+    pub(super) fn look_at(&mut self, path: &[Step<'_>]) {
+        if let Some(witness) = &mut self.witness {
+            witness.look_at(path);
+        }
+    }
+
+    pub(super) fn enter(&mut self) {
+        if let Some(witness) = &mut self.witness {
+            witness.enter();
+        }
+    }
+
+    pub(super) fn leave(&mut self) {
+        if let Some(witness) = &mut self.witness {
+            witness.leave();
+        }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        rule: &Rule,
+        entity: &Arc<str>,
+        action: &'static str,
+        direction: Direction,
+        span: Span,
+    ) {
+        if let Some(witness) = &mut self.witness {
+            witness.saw(span, entity, &rule.id, action);
+        }
         let finding = Finding { mask: rule.id.clone(), entity: entity.clone(), action, direction, count: 1 };
         self.merge_one(finding);
     }

@@ -45,7 +45,9 @@ impl<'p> Walk<'p> {
     fn tree(&mut self, value: Value<'_>, opaque: &[Opaque], level: usize) -> Result<Vec<Edit>, Blocked> {
         let start = value.span().start;
         let heat = if self.applied.looks_closer() { Heat::Everywhere } else { self.plan.gate.heat(value.raw()) };
-        let mut tree = Tree { walk: self, opaque, level, start, heat, path: Vec::new(), edits: Vec::new() };
+        let blocks_binary = self.plan.binary(self.applied);
+        let mut tree =
+            Tree { walk: self, blocks_binary, opaque, level, start, heat, path: Vec::new(), edits: Vec::new() };
         tree.value(value, "")?;
         Ok(tree.edits)
     }
@@ -56,7 +58,10 @@ impl<'p> Walk<'p> {
             if level == LEVELS {
                 return Err(self.plan.too_deep());
             }
-            return self.tree(document.root(), &[], level + 1);
+            self.findings.enter();
+            let edits = self.tree(document.root(), &[], level + 1);
+            self.findings.leave();
+            return edits;
         }
         let Some(plain) = blob::data_urls(text, |decoded| self.decoded(decoded, level))? else {
             return self.edits(text, spot);
@@ -91,6 +96,8 @@ fn embedded(text: &str) -> Option<Document> {
 /// One document on the way.
 struct Tree<'t, 'p, 'd> {
     walk: &'t mut Walk<'p>,
+    /// The refusal of binary data, where it is refused.
+    blocks_binary: Option<Blocked>,
     opaque: &'t [Opaque],
     level: usize,
     /// Where the walked value begins, and where within it something could match.
@@ -113,6 +120,7 @@ impl<'d> Tree<'_, '_, 'd> {
             }
             Kind::Number => self.number(value, label)?,
             Kind::Object => {
+                self.binary(value)?;
                 let mut names = Names::default();
                 for member in value.members() {
                     self.key(value, member, &mut names)?;
@@ -146,6 +154,7 @@ impl<'d> Tree<'_, '_, 'd> {
         if covers(self.opaque, &self.path, value) {
             return self.opaque(&text, value);
         }
+        self.walk.findings.look_at(&self.path);
         let left_alone = self.left_alone();
         let spot = Spot { label, place: Place::Text, left_alone: &left_alone };
         let edits = match in_base64.then(|| self.walk.blob(&text, self.level)).transpose()?.flatten() {
@@ -156,9 +165,27 @@ impl<'d> Tree<'_, '_, 'd> {
         Ok(())
     }
 
+    /// Refuses pictures, sound and other binary data where a mask wants that.
+    fn binary(&self, object: Value<'d>) -> Result<(), Blocked> {
+        let Some(blocked) = self.blocks_binary.clone() else { return Ok(()) };
+        let is_media =
+            object.get("type").and_then(|kind| kind.as_str()).is_some_and(|kind| matches!(&*kind, "image" | "audio"));
+        let data = object.get("blob").filter(|_| object.get("uri").is_some());
+        let data = data.or_else(|| object.get("data").filter(|_| is_media)).and_then(|data| data.as_str());
+        match data {
+            Some(data) if !data.is_empty() && blob::decode(&data).is_none() => Err(blocked),
+            _ => Ok(()),
+        }
+    }
+
     /// A URI the client may come back with is sealed as a whole, or what its masks say; other opaque places stay.
     fn opaque(&mut self, text: &str, value: Value<'d>) -> Result<(), Blocked> {
-        let is_uri = matches!(self.path.last(), Some(Step::Key(member)) if member.name_is("uri"));
+        let is_uri = match self.path.as_slice() {
+            [.., Step::Key(member)] => member.name_is("uri"),
+            // What a subscription is told it got (2026-07-28, "Subscriptions").
+            [.., Step::Key(list), Step::Item(_)] => list.name_is("resourceSubscriptions"),
+            _ => false,
+        };
         if !is_uri || self.walk.plan.direction != Direction::Result {
             return Ok(());
         }
@@ -190,6 +217,7 @@ impl<'d> Tree<'_, '_, 'd> {
             return Ok(());
         }
         let name = member.name();
+        self.walk.findings.look_at(&self.path);
         let left_alone = self.left_alone();
         let spot = Spot { label: "", place: Place::Key, left_alone: &left_alone };
         let mut edits = self.walk.edits(&name, spot)?;
@@ -211,6 +239,7 @@ impl<'d> Tree<'_, '_, 'd> {
         if covers(self.opaque, &self.path, value) {
             return Ok(());
         }
+        self.walk.findings.look_at(&self.path);
         let left_alone = self.left_alone();
         let spot = Spot { label, place: Place::Number, left_alone: &left_alone };
         if !self.walk.edits(&digits, spot)?.is_empty() {

@@ -375,3 +375,87 @@ async fn foreign_meta_is_dropped_both_ways() {
     let heard = upstream.take().pop().unwrap().json();
     assert_eq!(heard["params"]["_meta"], json!({ "com.acme/ok": 2, "progressToken": 3 }));
 }
+
+/// What stands beside the words of a result: `_meta` of items, and icons that would call elsewhere.
+#[tokio::test]
+async fn items_have_no_foreign_meta_and_no_foreign_icons() {
+    let upstream = Upstream::answering(|heard| {
+        let icons = json!([{ "src": "https://track.test/i.png" }, { "src": "data:image/png;base64,iVBORw0KGgo=" }, { "src": "javascript:x" }]);
+        let meta = json!({ "com.acme/who": "x", "progressToken": 1 });
+        let result = match heard.json()["method"].as_str().unwrap() {
+            "tools/list" => json!({ "tools": [{ "name": "x", "inputSchema": { "type": "object" }, "icons": icons, "_meta": meta }] }),
+            _ => json!({ "content": [
+                { "type": "resource_link", "uri": "crm://x", "name": "x", "icons": icons, "_meta": meta },
+                { "type": "resource", "resource": { "uri": "crm://x", "text": "t", "_meta": meta } } ],
+                "structuredContent": { "icons": icons, "_meta": meta } }),
+        };
+        json_answer(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, heard.id()))
+    })
+    .await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    let (icons, meta) = (json!([{ "src": "data:image/png;base64,iVBORw0KGgo=" }]), json!({ "progressToken": 1 }));
+    for revision in BOTH {
+        let list = proxy.ask(&Ask::of(revision, "tools/list", &json!({})).token(&token)).await.message();
+        let tool = &list["result"]["tools"][0];
+        assert_eq!((&tool["icons"], &tool["_meta"]), (&icons, &meta), "{list}");
+        let call = proxy.ask(&Ask::call(revision, "x", &json!({})).token(&token)).await.message();
+        let [link, resource] = [&call["result"]["content"][0], &call["result"]["content"][1]["resource"]];
+        assert_eq!((&link["icons"], &link["_meta"], &resource["_meta"]), (&icons, &meta, &meta), "{call}");
+        assert_eq!(call["result"]["structuredContent"]["icons"].as_array().map(Vec::len), Some(3));
+    }
+}
+
+/// `blobs`, `keys`, `numbers` and `uris` of a mask.
+#[tokio::test]
+async fn places_that_are_no_text_are_treated_as_the_mask_says() {
+    let key = r#""result":{"content":[],"structuredContent":{"op@que.example":1}}"#;
+    let number = r#""result":{"content":[],"structuredContent":{"n":4111111111111111}}"#;
+    let uri = r#""result":{"content":[{"type":"resource_link","uri":"crm://op@que.example","name":"n"}]}"#;
+    let image = r#""result":{"content":[{"type":"image","mimeType":"image/png","data":"iVBORw0KGgoAAAANSUhEUg=="}]}"#;
+    let cases = [
+        ("keys = \"pass\"", key, Some(key)),
+        ("keys = \"refuse\"", key, None),
+        ("numbers = \"pass\"", number, Some(number)),
+        ("numbers = \"refuse\"", number, None),
+        ("numbers = \"mask\"", number, Some(r#""result":{"content":[],"structuredContent":{"n":0}}"#)),
+        ("uris = \"pass\"", uri, Some(uri)),
+        ("uris = \"refuse\"", uri, None),
+        ("blobs = \"pass\"", image, Some(image)),
+        ("blobs = \"block\"", image, None),
+    ];
+    for (option, result, passed) in cases {
+        let upstream = upstream_of(vec![result.to_owned()], false).await;
+        let mask = format!(
+            "[[rule]]\nid = \"use\"\ntools = [\"*\"]\n[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\", \"CREDIT_CARD\"]\n{option}\n"
+        );
+        let proxy = Setup::new(upstream.url()).policy(mask).start().await;
+        let answer = proxy.ask(&numbered(Ask::call(OLD, "x", &json!({})), 0).token(&proxy.token("ana"))).await;
+        match passed {
+            Some(passed) => assert_eq!(answer.text(), format!(r#"{{"jsonrpc":"2.0","id":0,{passed}}}"#), "{option}"),
+            None => assert_eq!(answer.message()["result"]["isError"], true, "{option}: {answer:?}"),
+        }
+    }
+}
+
+/// A caller whose messages are blocked again and again is told to wait, and its calls are not made.
+#[tokio::test]
+async fn whoever_is_blocked_too_often_must_wait() {
+    let upstream = Upstream::plain().await;
+    let proxy = start(&upstream).await;
+    let (ana, max) = (proxy.token("ana"), proxy.token("max"));
+    let call = Ask::call(OLD, "x", &json!({ "key": "AKIAIOSFODNN7EXAMPLF" })).token(&ana);
+    let statuses: Vec<u16> = {
+        let mut statuses = Vec::new();
+        for _ in 0..40 {
+            statuses.push(proxy.ask(&call).await.status);
+        }
+        statuses
+    };
+    assert_eq!(statuses.iter().take(30).filter(|status| **status == 200).count(), 30, "{statuses:?}");
+    let answer = proxy.ask(&Ask::call(OLD, "x", &json!({})).token(&ana)).await;
+    assert_eq!((answer.status, answer.message()["error"]["code"].clone()), (429, json!(-31429)), "{answer:?}");
+    assert!(answer.header("retry-after").is_some());
+    assert!(upstream.take().is_empty());
+    assert_eq!(proxy.ask(&Ask::call(OLD, "x", &json!({})).token(&max)).await.status, 200);
+}
