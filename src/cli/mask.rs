@@ -207,18 +207,14 @@ fn mask(masks: &Masks, direction: Direction, piece: Piece) -> Done {
     let mut findings = Findings::witnessed();
     let document = Document::parse(piece.text.clone().into(), &Limits::ANSWER).ok();
     let is_structured = piece.text.trim_start().starts_with(['{', '[']);
-    match document.filter(|_| is_structured) {
-        Some(document) => {
-            let written = mask_document(masks, direction, &document, &mut findings);
-            Done { piece, written, findings, doubts: Vec::new() }
-        }
-        None => {
-            let written = masks.text(&View::default(), direction, &piece.text, &mut findings).map(Into::into);
-            let found: Vec<_> = findings.sightings().iter().map(|sighting| sighting.span).collect();
-            let doubts = if masks.seeks(direction, "CREDIT_CARD") { doubts(&piece.text, &found) } else { Vec::new() };
-            Done { piece, written, findings, doubts }
-        }
+    if let Some(document) = document.filter(|_| is_structured) {
+        let written = mask_document(masks, direction, &document, &mut findings);
+        return Done { piece, written, findings, doubts: Vec::new() };
     }
+    let written = masks.text(&View::default(), direction, &piece.text, &mut findings).map(Into::into);
+    let found: Vec<_> = findings.sightings().iter().map(|sighting| sighting.span).collect();
+    let doubts = if masks.seeks(direction, "CREDIT_CARD") { doubts(&piece.text, &found) } else { Vec::new() };
+    Done { piece, written, findings, doubts }
 }
 
 /// A JSON-RPC message as the proxy masks it, other JSON as a whole.

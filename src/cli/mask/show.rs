@@ -58,8 +58,11 @@ fn diff(done: &[Done], streams: &mut Streams<'_>) {
         let written = done.written.as_deref().unwrap_or("");
         let (before, after): (Vec<&str>, Vec<&str>) = (done.piece.text.lines().collect(), written.lines().collect());
         if before.len() != after.len() {
-            before.iter().for_each(|line| streams.print(format_args!("{RED}- {}{PLAIN}", printable(line))));
-            after.iter().for_each(|line| streams.print(format_args!("{GREEN}+ {}{PLAIN}", printable(line))));
+            let (gone, come) =
+                (before.iter().map(|line| (RED, '-', line)), after.iter().map(|line| (GREEN, '+', line)));
+            for (color, sign, line) in gone.chain(come) {
+                streams.print(format_args!("{color}{sign} {}{PLAIN}", printable(line)));
+            }
             continue;
         }
         for (before, after) in before.iter().zip(&after) {
