@@ -88,6 +88,9 @@ const MASK_ROWS: &[Row] = &[
         || json!({ "type": "string", "pattern": "^[A-Z][A-Z0-9_]{0,63}$" }),
         "What stands in place of a match of the pattern.",
     ),
+    ("near", texts, "Words one of which must stand before a match of the pattern, on the line or in the JSON key."),
+    ("validate", text, "The check digit a match of the pattern must have."),
+    ("allow", texts, "Values that are left alone."),
     (
         "action",
         || words(&["redact", "mask", "hash", "tokenize", "block", "report"], "redact"),
