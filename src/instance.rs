@@ -84,7 +84,8 @@ impl Instance {
         let verifier = Arc::new(Verifier::new());
         let issuers = Arc::new(Issuers::new(background.clone(), verifier.shared_epoch().clone()));
         let random_seals = Arc::new(Seals::random().map_err(|_| StartError::Random)?);
-        let kept = Arc::new(Kept { issuers: issuers.clone(), random_seals, pace: Arc::default() });
+        let kept =
+            Arc::new(Kept { issuers: issuers.clone(), random_seals, pace: Arc::default(), limits: Arc::default() });
         let (snapshot, warnings) = Snapshot::build(&config, &kept, 1).map_err(StartError::Config)?;
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("PORTCULLIS_COMMIT").unwrap_or("")));
         let counted = drain.clone();

@@ -13,6 +13,7 @@ mod explain;
 pub(crate) mod form;
 mod glob;
 mod index;
+mod limit;
 mod load;
 mod permit;
 mod raw;
@@ -24,8 +25,9 @@ mod table;
 pub mod tools;
 mod when;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::mcp::SubjectKind;
 
@@ -33,6 +35,7 @@ pub use self::args::{Args, Argument, Equals, Number, Scalar, Template, Word};
 pub(crate) use self::cases::Verdict;
 pub use self::context::{Annotations, Arguments, Context, Definition, Phase, Untrusted};
 pub use self::explain::{ConditionTrace, Explanation, RuleTrace};
+pub use self::limit::{Limits, Slot};
 pub use self::load::{Loaded, Summary, load};
 pub(crate) use self::permit::{Asker, Foreseen, Kept, foresee};
 pub use self::permit::{Denial, Permit, authorize};
@@ -60,6 +63,11 @@ pub struct Policy {
     has_shadow: bool,
     /// Whether everything listed passes while every rule is in shadow.
     baseline: bool,
+    /// By rule.
+    limits: HashMap<Arc<str>, limit::Limit>,
+    /// How long a call may take, by rule.
+    timeouts: HashMap<Arc<str>, Duration>,
+    counted: Arc<Limits>,
 }
 
 impl Policy {

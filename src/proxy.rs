@@ -26,7 +26,7 @@ use crate::server::{Peer, authority_of};
 use crate::snapshot::{Live, Snapshot};
 use crate::state::State;
 use crate::trail::{Sinks, Trail};
-use crate::upstream::{self, Answer, Asking, Offer, Pool};
+use crate::upstream::{self, Answer, Asking, Offer, Pool, UpstreamError};
 use crate::{audit, json, mask, policy};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -199,15 +199,22 @@ async fn call(
     let foreseen = policy::foresee(&route.policy, &opened, &context);
     let decided = policy::authorize(&route.policy, opened, &context);
     trail.shadow = foreseen.filter(|foreseen| foreseen.differs(&decided));
-    let permit = decided.map_err(|denial| mask::as_written(denial, written.as_deref()))?;
+    let permit = decided
+        .map_err(|denial| match trail.caller.as_deref() {
+            Some(caller) => route.policy.tire(denial, caller, now),
+            None => denial,
+        })
+        .map_err(|denial| mask::as_written(denial, written.as_deref()))?;
     let permit = permit.defined_by(&route.tools, tool.as_deref())?;
+    trail.slot = route.policy.enter(&permit)?;
     let masked = mask::mask(&route.masks, &route.meta, permit, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
     let spent = Spent::of(&masked, route, &worker.state.spent, now)?;
     let way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)));
+    let limit = route.policy.timeout(masked.rule());
     let recorded = audit::decided(trail, masked).await.inspect_err(|_| give_back(worker, spent.as_ref()))?;
     let outbound = upstream::outbound(route, recorded);
-    let answer = worker.pool.send(&route.upstream, outbound.into_request()).await.inspect_err(|error| {
+    let answer = send(worker, route, outbound, limit).await.inspect_err(|error| {
         if error.is_unreachable() {
             give_back(worker, spent.as_ref());
         }
@@ -219,6 +226,20 @@ async fn call(
 fn give_back(worker: &Worker, spent: Option<&Spent>) {
     if let Some(spent) = spent {
         spent.give_back(&worker.state.spent);
+    }
+}
+
+/// Sends, and waits for the answer no longer than the rule that allows the call says.
+async fn send(
+    worker: &Worker,
+    route: &Route,
+    outbound: upstream::Outbound,
+    limit: Option<Duration>,
+) -> Result<Answer, UpstreamError> {
+    let sending = worker.pool.send(&route.upstream, outbound.into_request());
+    match limit {
+        None => sending.await,
+        Some(limit) => upstream::within(limit, sending).await,
     }
 }
 

@@ -133,6 +133,7 @@ impl Reject {
             Self::Body(_) => "body_broken",
             Self::Credential(_) => "malformed",
             Self::Denied(Denial::Handle(_) | Denial::Hidden { .. }) => "unknown_name",
+            Self::Denied(Denial::Limited { .. }) => "rate_limited",
             Self::Denied(Denial::Refused { .. }) => "policy_denied",
             Self::Denied(Denial::StepUp { .. }) => "insufficient_scope",
             Self::Definition(Refused::Arguments(_)) => "arguments_refused",

@@ -46,6 +46,8 @@ pub struct Kept {
     pub random_seals: Arc<Seals>,
     /// What callers were given lately.
     pub pace: Arc<Pace>,
+    /// What rules with a limit let pass lately.
+    pub limits: Arc<policy::Limits>,
 }
 
 impl Snapshot {
@@ -224,6 +226,7 @@ fn route(
     let files = config.policy_files(server);
     let mut loaded = policy::load(&files, problems);
     loaded.check_issuers(&server.issuers, problems);
+    loaded.policy.keep_counts(&kept.limits, &server.name);
     let masks = loaded.compile_masks(problems);
     let upstream = Upstream::new(server).map_err(|error| push(problems, config, server, "upstream", &error));
     let credential = Credential::new(&server.upstream_auth, super::config::SecretSource::resolve)

@@ -96,6 +96,8 @@ pub struct Trail {
     pub(crate) rule: Option<Arc<str>>,
     /// What rules in shadow would have decided, where that is something else.
     pub(crate) shadow: Option<policy::Foreseen>,
+    /// Its place among the calls that may run at once.
+    pub(crate) slot: Option<policy::Slot>,
     pub(crate) session: Option<Session>,
     pub(crate) findings: Findings,
     sent: Option<Instant>,
@@ -189,6 +191,7 @@ impl Trail {
             call: None,
             rule: None,
             shadow: None,
+            slot: None,
             session: None,
             findings: Findings::default(),
             sent: None,

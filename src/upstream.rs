@@ -33,6 +33,7 @@ pub(crate) use catalog::Asking;
 pub use catalog::{Catalog, CatalogError, Offer};
 pub use credential::Credential;
 pub use error::{BuildError, UpstreamError};
+pub(crate) use http::within;
 pub use http::{Answer, AnswerBody};
 pub(crate) use outbound::refusal;
 pub use outbound::{Outbound, outbound};

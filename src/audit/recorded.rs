@@ -109,7 +109,7 @@ fn policy<'t>(trail: &'t Trail, reject: Option<&'t Reject>) -> Option<Policy<'t>
     let (reason, missing_scopes) = match denial {
         Some(Denial::Refused { reason, .. }) => (reason.as_deref(), &[][..]),
         Some(Denial::StepUp { needs, .. }) => (None, &needs[..]),
-        Some(Denial::Handle(_) | Denial::Hidden { .. }) | None => (None, &[][..]),
+        Some(Denial::Handle(_) | Denial::Hidden { .. } | Denial::Limited { .. }) | None => (None, &[][..]),
     };
     Some(Policy { version: &route.policy_version, rule: trail.rule.as_deref(), reason, missing_scopes })
 }

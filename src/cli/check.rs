@@ -114,7 +114,12 @@ impl Check {
         let Ok(seals) = Seals::random() else { return };
         // Issuers fetch on this runtime, so they do nothing until it is driven.
         let issuers = Arc::new(Issuers::new(runtime.handle().clone(), Verifier::new().shared_epoch().clone()));
-        let kept = Kept { issuers: Arc::clone(&issuers), random_seals: Arc::new(seals), pace: Arc::default() };
+        let kept = Kept {
+            issuers: Arc::clone(&issuers),
+            random_seals: Arc::new(seals),
+            pace: Arc::default(),
+            limits: Arc::default(),
+        };
         let built = Snapshot::build(config, &kept, 1);
         let snapshot = match built {
             Ok((snapshot, warnings)) => {

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::cases::{CALL, EXPECT, TEST};
+use super::limit::LIMIT;
 use super::raw::{EXCEPT, FILE, GRANT, MASK, POLICY, RULE};
 use super::table::Keys;
 use crate::mask::Entity;
@@ -61,9 +62,26 @@ const RULE_ROWS: &[Row] = &[
     ),
     ("when", || json!({ "type": "string", "minLength": 1, "maxLength": 4096 }), "A CEL expression that must be true."),
     (
+        "limit",
+        || table(&LIMIT, LIMIT_ROWS, &[]),
+        "How often and how many at once it lets pass; more is answered with 429.",
+    ),
+    ("timeout", text, "How long the upstream may take for a call it allows, as in \"10s\"."),
+    (
         "mode",
         || words(&["enforce", "shadow"], "enforce"),
         "Whether the rule takes effect, or only records what it would do.",
+    ),
+];
+
+const LIMIT_ROWS: &[Row] = &[
+    ("rate", text, "Calls in a time, as in \"5/min\"."),
+    ("burst", || json!({ "type": "integer", "minimum": 1 }), "How many of them may come at once; all, if not said."),
+    ("concurrency", || json!({ "type": "integer", "minimum": 1 }), "How many may run at the same time."),
+    (
+        "per",
+        || json!({ "type": ["string", "array"] }),
+        "Whose calls are counted together: `subject`, `client`, `tool`, or several of them.",
     ),
 ];
 
@@ -278,8 +296,8 @@ mod tests {
     use toml::de::DeTable;
 
     use super::{
-        CALL, CALL_ROWS, EXCEPT, EXCEPT_ROWS, EXPECT, EXPECT_ROWS, FILE, FILE_ROWS, GRANT, GRANT_ROWS, MASK, MASK_ROWS,
-        POLICY, POLICY_ROWS, RULE, RULE_ROWS, TEST, TEST_ROWS, schema,
+        CALL, CALL_ROWS, EXCEPT, EXCEPT_ROWS, EXPECT, EXPECT_ROWS, FILE, FILE_ROWS, GRANT, GRANT_ROWS, LIMIT,
+        LIMIT_ROWS, MASK, MASK_ROWS, POLICY, POLICY_ROWS, RULE, RULE_ROWS, TEST, TEST_ROWS, schema,
     };
     use crate::config::Problems;
     use crate::policy::load::from_texts;
@@ -360,6 +378,7 @@ mod tests {
             (&EXCEPT, EXCEPT_ROWS),
             (&GRANT, GRANT_ROWS),
             (&TEST, TEST_ROWS),
+            (&LIMIT, LIMIT_ROWS),
             (&CALL, CALL_ROWS),
             (&EXPECT, EXPECT_ROWS),
         ] {

@@ -1,6 +1,7 @@
 //! The decision as a value: a [`Permit`] exists only where the policy said yes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -76,6 +77,16 @@ impl Permit {
         Ok(self)
     }
 
+    /// Who asked.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.opened.caller
+    }
+
+    /// What the request is about; empty where it is about nothing.
+    pub(crate) fn subject(&self) -> &str {
+        self.opened.ask.message().and_then(Message::subject).map_or("", |(_, name)| name)
+    }
+
     /// The request, for the next stage.
     pub(crate) fn into_parts(self) -> (Opened, Option<Arc<str>>) {
         (self.opened, self.rule)
@@ -95,6 +106,14 @@ pub enum Denial {
         name: Box<str>,
         /// The rule that denied, if one did; for the record, never for the caller.
         rule: Option<Arc<str>>,
+    },
+    /// Its rule lets no more pass for now.
+    #[error("limited by {rule}")]
+    Limited {
+        /// The rule that allows it, and limits it.
+        rule: Arc<str>,
+        /// When to try again.
+        retry_after: Duration,
     },
     /// No scope would help.
     #[error("denied by {}", rule.as_deref().unwrap_or("default"))]
@@ -128,7 +147,7 @@ impl Denial {
         match self {
             Self::Handle(_) => None,
             Self::Hidden { rule, .. } | Self::Refused { rule, .. } => rule.as_ref(),
-            Self::StepUp { rule, .. } => Some(rule),
+            Self::Limited { rule, .. } | Self::StepUp { rule, .. } => Some(rule),
         }
     }
 }
@@ -181,7 +200,9 @@ impl Foreseen {
         let decided = match decided {
             Ok(_) => Verdict::Allow,
             Err(Denial::StepUp { .. }) => Verdict::StepUp,
-            Err(Denial::Handle(_) | Denial::Hidden { .. } | Denial::Refused { .. }) => Verdict::Deny,
+            Err(Denial::Handle(_) | Denial::Hidden { .. } | Denial::Limited { .. } | Denial::Refused { .. }) => {
+                Verdict::Deny
+            }
         };
         self.verdict != decided
     }

@@ -4,12 +4,14 @@ mod mask;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeTable;
 
 use super::args::{self, Args};
 use super::cases::Case;
+use super::limit;
 use super::rule::Effect;
 use super::table::{Keys, Report, Table, Text, Words};
 use super::{ListMode, OnDeny};
@@ -49,19 +51,10 @@ pub(super) const RULE: Keys = Keys {
         "mode",
         "args",
         "when",
-    ],
-    later: &[
-        "anonymous",
-        "audit",
-        "describe",
         "limit",
-        "lint",
-        "on_drift",
-        "schema",
-        "shadow_until",
         "timeout",
-        "unmask",
     ],
+    later: &["anonymous", "audit", "describe", "lint", "on_drift", "schema", "shadow_until", "unmask"],
 };
 
 const MODE: Words<Mode> = Words { known: &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)], later: &[] };
@@ -128,6 +121,9 @@ pub(super) struct Rule {
     pub(super) reason: Option<Text>,
     pub(super) args: Option<Arc<Args>>,
     pub(super) when: Option<Text>,
+    pub(super) limit: Option<limit::Spec>,
+    /// How long a call may take.
+    pub(super) timeout: Option<Duration>,
     pub(super) mode: Option<Mode>,
     /// Where the table and what in it stand.
     pub(super) place: Place,
@@ -209,6 +205,8 @@ impl Rule {
         let on_deny = table.word("on_deny", &ON_DENY, report);
         let reason = table.text("reason", report);
         let when = table.text("when", report);
+        let limit = table.table("limit", report).and_then(|limit| limit::read(&limit, report));
+        let timeout = limit::timeout(table, report);
         let args = table.table("args", report).map(|args| args::read(&args, effect.unwrap_or(Effect::Allow), report));
         if !["tools", "resources", "resource_templates", "prompts", "methods"].iter().any(|key| table.has(key)) {
             let problem = table.problem("a rule must say what it is about", "lists nothing");
@@ -231,6 +229,8 @@ impl Rule {
             on_deny,
             reason,
             mode,
+            limit,
+            timeout,
             when,
             args: match args {
                 Some(args) => Some(Arc::new(args?)),
@@ -259,6 +259,15 @@ fn without_arguments(table: &Table<'_>, subjects: &[(SubjectKind, Vec<Text>)], r
 
 /// Keys that mean nothing with the rule's effect.
 fn misplaced(table: &Table<'_>, effect: Effect, step_up: Option<&Spanned<bool>>, report: &mut Report<'_>) {
+    if effect == Effect::Deny {
+        for key in ["limit", "timeout"] {
+            if let Some(span) = table.key_span(key) {
+                let message = format!("`{key}` means nothing in a deny rule");
+                let problem = Problem::error(table.source, span, message, "nothing passes by it");
+                report.error(problem.help("write it in the rule that allows"));
+            }
+        }
+    }
     match (effect, step_up) {
         (Effect::Deny, Some(flag)) => {
             let problem = Problem::error(table.source, flag.span(), "a deny rule never asks for wider scopes", "");

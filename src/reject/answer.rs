@@ -141,6 +141,11 @@ fn denied(denial: &Denial, asked: &Asked<'_>) -> Answer {
     match denial {
         Denial::Handle(handle) => unknown_handle(*handle).unless_unanswerable(asked),
         Denial::Hidden { name, .. } => hidden(name, asked),
+        Denial::Limited { rule, retry_after } => {
+            let text = with_request(format!("Too many calls (rule {rule})"), asked.request_id);
+            let data = format!(r#"{{"rule":{},"request_id":"{}"}}"#, quoted(rule), asked.request_id);
+            Answer { data: Some(data), ..error(429, LIMITED, text) }.after(*retry_after)
+        }
         Denial::Refused { rule, reason, on_deny, argument } => {
             let rule = rule.as_ref().or(argument.as_ref().map(|argument| &argument.rule));
             let mut text = "Denied by policy".to_owned();
@@ -243,6 +248,12 @@ fn with_request(mut text: String, request_id: Uuid) -> String {
     text
 }
 
+/// Seconds to wait (RFC 9110 section 10.2.3), rounded up: who comes back too early is refused again.
+const fn whole_seconds(pause: Duration) -> u64 {
+    let whole = pause.as_secs().saturating_add((pause.subsec_nanos() > 0) as u64);
+    if whole == 0 { 1 } else { whole }
+}
+
 fn empty(http: u16) -> Answer {
     Answer { shape: Shape::Empty, code: None, ..error(http, 0, "") }
 }
@@ -303,7 +314,7 @@ impl Answer {
             headers.insert(DPOP_NONCE, nonce);
         }
         if let Some(pause) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(pause)));
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));

@@ -59,6 +59,12 @@ struct DecisionLabels {
     decision: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabels {
+    server: Arc<str>,
+    rule: Arc<str>,
+}
+
 /// Labels of `portcullis_mask_matches_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 #[allow(missing_docs)]
@@ -151,6 +157,7 @@ pub struct Metrics {
     streams: Family<StreamLabels, Gauge>,
     upstream_up: Family<ServerLabels, Gauge>,
     upstream_errors: Family<UpstreamErrorLabels, Counter>,
+    rate_limited: Family<RuleLabels, Counter>,
     audit_events: Family<AuditLabels, Counter>,
     audit_dropped: Family<SinkLabels, Counter>,
     audit_queue: Family<SinkLabels, Gauge>,
@@ -215,6 +222,7 @@ impl Metrics {
             },
             streams: families.add("portcullis_streams", "Open streams toward clients"),
             upstream_up: families.add("portcullis_upstream_up", "Whether the upstream answered last"),
+            rate_limited: families.add("portcullis_rate_limited", "Calls a rule's limit refused"),
             upstream_errors: families.add("portcullis_upstream_errors", "Calls the upstream failed"),
             audit_events: families.add("portcullis_audit_events", "Audit lines"),
             audit_dropped: families.add("portcullis_audit_dropped", "Audit lines that were not written"),
@@ -288,6 +296,12 @@ impl Metrics {
     /// The gauge that says whether a server's upstream answered last.
     pub fn upstream_up(&self, server: &Arc<str>) -> Gauge {
         self.upstream_up.get_or_create_owned(&ServerLabels { server: Arc::clone(server) })
+    }
+
+    /// A call the limit of a rule refused.
+    pub fn count_rate_limited(&self, server: &Arc<str>, rule: &Arc<str>) {
+        let labels = RuleLabels { server: Arc::clone(server), rule: Arc::clone(rule) };
+        self.rate_limited.get_or_create(&labels).inc();
     }
 
     /// A call the upstream failed, by a fixed `kind`.

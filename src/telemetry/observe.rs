@@ -39,6 +39,9 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
     if let Some(decided) = decided(trail, reject) {
         recorder.decision(trail.rule.as_ref(), decided);
     }
+    if let (Some(Reject::Denied(Denial::Limited { rule, .. })), Some(route)) = (reject, &trail.route) {
+        trail.sinks.metrics.count_rate_limited(&route.name, rule);
+    }
     if let Some(shadow) = &trail.shadow {
         let decided = match shadow.verdict {
             Verdict::Allow => None,

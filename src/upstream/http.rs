@@ -140,6 +140,16 @@ pub struct AnswerBody {
     total: Duration,
 }
 
+/// An answer that begins within `limit` of now, and ends within it where it is one message.
+pub(crate) async fn within(
+    limit: Duration,
+    sending: impl Future<Output = Result<Answer, UpstreamError>>,
+) -> Result<Answer, UpstreamError> {
+    let mut answer = timeout(limit, sending).await.map_err(|_| UpstreamError::FirstByte(limit))??;
+    answer.body.total = answer.body.total.min(limit);
+    Ok(answer)
+}
+
 /// What a body holds of its connection.
 #[derive(Debug)]
 enum Lease {

@@ -22,6 +22,7 @@ mod possession;
 mod pseudonyms;
 mod reload;
 mod revoked;
+mod rules;
 mod sessions;
 mod streams;
 mod table;

@@ -1,12 +1,14 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::Policy;
 use super::super::candidates::RuleIndex;
 use super::super::decide::{TableBuilder, Tables};
 use super::super::explain::Written;
 use super::super::glob::{Pattern, Separator};
+use super::super::limit::Limit;
 use super::super::raw::{self, File, Mode};
 use super::super::rule::{Conditions, Effect, Methods, Rule};
 use super::super::scopes::{Demand, Hierarchy, OFFLINE_ACCESS, Required};
@@ -58,6 +60,9 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<I
         asks_untrusted,
         has_shadow: compiler.rules.iter().any(|rule| rule.shadow.is_some()),
         baseline: baseline(files, &compiler.rules, report),
+        limits: compiler.limits,
+        timeouts: compiler.timeouts,
+        counted: Arc::default(),
         rules: compiler.rules.into(),
         written: compiler.written.into(),
         tables,
@@ -114,6 +119,8 @@ struct Compiler {
     hierarchy: Hierarchy,
     rules: Vec<Rule>,
     written: Vec<Written>,
+    limits: HashMap<Arc<str>, Limit>,
+    timeouts: HashMap<Arc<str>, Duration>,
     tables: Tables<TableBuilder>,
     methods: HashSet<Box<str>>,
     ids: HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
@@ -161,6 +168,12 @@ impl Compiler {
             on_deny: raw.on_deny.or(file.settings.on_deny).unwrap_or_default(),
             reason: reason(raw, source, report),
         };
+        if let Some(spec) = &raw.limit {
+            self.limits.insert(Arc::clone(&rule.id), Limit::new(spec.clone()));
+        }
+        if let Some(timeout) = raw.timeout {
+            self.timeouts.insert(Arc::clone(&rule.id), timeout);
+        }
         self.rules.push(rule);
     }
 

@@ -58,6 +58,23 @@ const REFUSED: &[(&str, &[&str])] = &[
         &["0.toml:5:6", "the rule `a` is there twice", "the first is at 0.toml:2"],
     ),
     ("[policy]\nmode = \"shadows\"", &["0.toml:2:8", "did you mean `shadow`?"]),
+    (
+        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\nlimit = { rate = \"5 a minute\" }",
+        &["0.toml:4:18", "this is not a rate", "\"5/min\""],
+    ),
+    ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\nlimit = { rate = \"0/min\" }", &["this is not a rate"]),
+    ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\nlimit = { per = \"subject\" }", &["a limit must say of what"]),
+    (
+        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\nlimit = { concurrency = 0, per = [\"subjects\"] }",
+        &["`concurrency` must be a whole number from 1", "did you mean `subject`?"],
+    ),
+    ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\nlimit = { concurrency = 1, burst = 1 }", &["`burst` belongs to a `rate`"]),
+    (
+        "[[rule]]\nid = \"a\"\neffect = \"deny\"\ntools = [\"x\"]\nlimit = { concurrency = 1 }\ntimeout = \"5s\"",
+        &["`limit` means nothing in a deny rule", "`timeout` means nothing in a deny rule"],
+    ),
+    ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\ntimeout = \"5\"", &["0.toml:4:11", "the number has no unit"]),
+    ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\ntimeout = \"2h\"", &["between 1 ms and 1 h"]),
     ("[policy]\nshadow_until = \"tomorrow\"", &["0.toml:2:16", "not a date and time in UTC"]),
     ("[policy]\nbaseline = \"allow_all\"", &["0.toml:2:12", "known are `allow_listed`"]),
     (

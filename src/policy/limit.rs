@@ -1,0 +1,241 @@
+//! `limit`: how often, and how many at once, a rule lets pass; and how often a caller is asked for the same scopes.
+//!
+//! In memory, of this process, bounded. What is counted outlives a reload.
+
+mod challenge;
+mod rate;
+mod read;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::clock::DefaultClock;
+
+use self::challenge::Challenges;
+use self::rate::Rate;
+pub(super) use self::read::{LIMIT, read, timeout};
+use super::permit::{Denial, Permit};
+use super::{OnDeny, Policy};
+use crate::auth::Caller;
+use crate::clock::Timestamp;
+
+/// What callers are told to wait where calls at once are limited; nobody knows when one ends.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// A rule's `limit` as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Spec {
+    /// So many in that time, and how many of them at once.
+    pub(super) rate: Option<(u32, Duration, u32)>,
+    pub(super) concurrency: Option<u32>,
+    pub(super) per: Per,
+}
+
+/// Whose calls are counted together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Per {
+    pub(super) client: bool,
+    pub(super) subject: bool,
+    pub(super) tool: bool,
+}
+
+/// Parts that name whose count it is, each with its length, so that no two lists read alike.
+type Key = Box<[u8]>;
+
+/// Everything that is counted in this process.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// By server, rule and what is written in it.
+    counts: Mutex<HashMap<String, Arc<Count>>>,
+    challenges: Challenges,
+}
+
+impl Limits {
+    fn count(&self, server: &str, rule: &str, spec: &Spec) -> Arc<Count> {
+        let mut counts = lock(&self.counts);
+        let made = || Arc::new(Count::new(spec));
+        Arc::clone(counts.entry(format!("{server}/{rule}/{spec:?}")).or_insert_with(made))
+    }
+}
+
+/// The count of one rule.
+#[derive(Debug)]
+struct Count {
+    rate: Option<Rate<DefaultClock>>,
+    busy: Mutex<HashMap<Key, u32>>,
+}
+
+impl Count {
+    fn new(spec: &Spec) -> Self {
+        let rate = spec.rate.and_then(|(calls, time, burst)| Rate::new(calls, time, burst, DefaultClock::default()));
+        Self { rate, busy: Mutex::default() }
+    }
+
+    /// One more at once, if that is not too many.
+    fn occupy(self: &Arc<Self>, key: Key, most: u32) -> Option<Slot> {
+        let mut busy = lock(&self.busy);
+        let count = busy.entry(key.clone()).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Slot { count: Arc::clone(self), key })
+    }
+}
+
+/// One of the calls that run at once; free again when this is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    count: Arc<Count>,
+    key: Key,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut busy = lock(&self.count.busy);
+        if let Some(count) = busy.get_mut(&self.key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                busy.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// A rule's limit with what is counted of it.
+#[derive(Debug)]
+pub(super) struct Limit {
+    pub(super) spec: Spec,
+    count: Arc<Count>,
+}
+
+impl Limit {
+    /// Counted anew, until [`Policy::keep_counts`] finds what was counted before.
+    pub(super) fn new(spec: Spec) -> Self {
+        let count = Arc::new(Count::new(&spec));
+        Self { spec, count }
+    }
+
+    /// Counts one call; the error says how long to wait.
+    fn enter(&self, caller: &Caller, tool: &str) -> Result<Option<Slot>, Duration> {
+        let key = key(caller, tool, self.spec.per);
+        // Before the rate: a call that is refused for being one too many at once is not counted.
+        let slot = match self.spec.concurrency {
+            Some(most) => Some(self.count.occupy(key.clone(), most).ok_or(BUSY)?),
+            None => None,
+        };
+        self.count.rate.as_ref().map_or(Ok(()), |rate| rate.check(&key))?;
+        Ok(slot)
+    }
+}
+
+fn key(caller: &Caller, tool: &str, per: Per) -> Key {
+    let mut key = Vec::new();
+    let mut part = |text: Option<&str>| {
+        key.extend_from_slice(&text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
+        key.extend_from_slice(text.unwrap_or_default().as_bytes());
+    };
+    if per.subject {
+        for text in [Some(&*caller.issuer), caller.tenant.as_deref(), Some(&*caller.subject)] {
+            part(text);
+        }
+    }
+    if per.client {
+        part(Some(&caller.issuer));
+        part(caller.client_id.as_deref());
+    }
+    if per.tool {
+        part(Some(tool));
+    }
+    key.into()
+}
+
+impl Policy {
+    /// Goes on with what was counted of this server's rules before, such as before a reload.
+    pub fn keep_counts(&mut self, limits: &Arc<Limits>, server: &str) {
+        self.counted = Arc::clone(limits);
+        for (rule, limit) in &mut self.limits {
+            limit.count = limits.count(server, rule, &limit.spec);
+        }
+    }
+
+    /// Counts a permitted call where its rule has a limit. What comes back is held while the call runs.
+    pub(crate) fn enter(&self, permit: &Permit) -> Result<Option<Slot>, Denial> {
+        let limited = permit.rule().and_then(|rule| Some((rule, self.limits.get(rule)?)));
+        let Some((rule, limit)) = limited else { return Ok(None) };
+        limit
+            .enter(permit.caller(), permit.subject())
+            .map_err(|retry_after| Denial::Limited { rule: Arc::clone(rule), retry_after })
+    }
+
+    /// How long a call the rule allows may take, where it says so.
+    pub(crate) fn timeout(&self, rule: Option<&Arc<str>>) -> Option<Duration> {
+        self.timeouts.get(rule?).copied()
+    }
+
+    /// A denial as it is answered: who was asked for the same scopes twice, each time with a newer token, and still lacks
+    /// them, is told no instead of being asked for ever.
+    pub(crate) fn tire(&self, denial: Denial, caller: &Caller, now: Timestamp) -> Denial {
+        match &denial {
+            Denial::StepUp { name, rule, scopes, .. }
+                if self.counted.challenges.is_tired(caller, name, scopes, now) =>
+            {
+                Denial::Refused {
+                    rule: Some(Arc::clone(rule)),
+                    reason: None,
+                    on_deny: OnDeny::default(),
+                    argument: None,
+                }
+            }
+            _ => denial,
+        }
+    }
+}
+
+/// A lock of what is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Limit, Per, Spec};
+    use crate::policy::tests::caller;
+
+    #[test]
+    fn calls_at_once_are_counted_until_they_end() {
+        let per = Per { subject: true, ..Per::default() };
+        let limit = Limit::new(Spec { rate: None, concurrency: Some(2), per });
+        let (ana, mut kim) = (caller(""), caller(""));
+        kim.subject = "kim".into();
+        let first = limit.enter(&ana, "x").unwrap();
+        let second = limit.enter(&ana, "y").unwrap();
+        assert!(limit.enter(&ana, "x").is_err());
+        assert!(limit.enter(&kim, "x").is_ok());
+        drop(second);
+        assert!(limit.enter(&ana, "x").is_ok(), "and given back at once");
+        drop(first);
+        assert!(super::lock(&limit.count.busy).is_empty());
+    }
+
+    #[test]
+    fn counts_are_of_whom_the_rule_says() {
+        let limit = |per| Limit::new(Spec { rate: Some((1, Duration::from_hours(1), 1)), concurrency: None, per });
+        let (ana, mut kim) = (caller(""), caller(""));
+        kim.subject = "kim".into();
+        let (all, subject) = (limit(Per::default()), limit(Per { subject: true, ..Per::default() }));
+        let tool = limit(Per { tool: true, subject: true, ..Per::default() });
+        for limit in [&all, &subject, &tool] {
+            assert!(limit.enter(&ana, "x").is_ok());
+            let wait = limit.enter(&ana, "x").unwrap_err();
+            assert!(wait > Duration::from_mins(59) && wait <= Duration::from_hours(1), "{wait:?}");
+        }
+        assert!(all.enter(&kim, "x").is_err());
+        assert!(subject.enter(&kim, "x").is_ok());
+        assert!(subject.enter(&ana, "y").is_err());
+        assert!(tool.enter(&ana, "y").is_ok());
+    }
+}
