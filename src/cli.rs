@@ -11,6 +11,7 @@ pub mod mask;
 pub mod serve;
 pub mod test;
 pub mod token;
+pub mod tools;
 pub mod version;
 
 use std::ffi::OsString;
@@ -96,6 +97,8 @@ pub enum Command {
     Test(test::Test),
     /// Look into an access token, or get one from the demo.
     Token(token::Token),
+    /// See what a server offers; lock, verify and approve its tool definitions; begin a policy.
+    Tools(tools::Tools),
     /// Show the version and what it was built with.
     Version(version::Version),
 }
@@ -270,6 +273,7 @@ pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
         Command::Serve(serve) => serve.run(&cli.global, streams),
         Command::Test(test) => test.run(&cli.global, streams),
         Command::Token(token) => token.run(&cli.global, streams),
+        Command::Tools(tools) => tools.run(&cli.global, streams),
         Command::Version(version) => version.run(streams),
     }
 }

@@ -209,6 +209,36 @@ pub struct Server {
 pub struct Tools {
     /// Whether arguments must fit the upstream's input schemas.
     pub schema: SchemaMode,
+    /// The approved definitions, from the folder of `proxy.toml`.
+    pub lock: Option<PathBuf>,
+    /// What becomes of a tool whose definition is not the approved one.
+    pub on_drift: OnDrift,
+    /// What becomes of suspicious text.
+    pub lint: LintMode,
+}
+
+/// `servers.NAME.on_drift`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDrift {
+    /// It is not listed, and calls are told why they are refused.
+    #[default]
+    Block,
+    /// It does not exist.
+    Hide,
+    /// The log says so.
+    Warn,
+}
+
+/// `servers.NAME.lint`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LintMode {
+    /// A definition with suspicious text does not exist.
+    Hide,
+    /// Suspicious text is taken out; where it cannot be, the definition does not exist.
+    Strip,
+    /// The log says so.
+    #[default]
+    Warn,
 }
 
 /// `servers.NAME.schema`.

@@ -298,7 +298,7 @@ async fn defined(
         Ok(Offer::Tool(tool)) => Ok(Some(tool)),
         Ok(Offer::Ambiguous) if route.tools.insists() => Err(Refused::Definition.into()),
         // The proxy answers only for what policy hides: the upstream's own answer comes back.
-        Ok(Offer::Ambiguous | Offer::Unlisted) => Ok(None),
+        Ok(Offer::Ambiguous | Offer::Unlisted) => Ok(route.tools.unlisted().map(|()| None)?),
         // Headers are passed on as an intermediary passes those it does not recognise (2026-07-28, "Intermediaries").
         Err(_) if !route.tools.insists() => Ok(None),
         Err(error) => Err(error.into()),

@@ -137,6 +137,7 @@ impl Reject {
             Self::Denied(Denial::Refused { .. }) => "policy_denied",
             Self::Denied(Denial::StepUp { .. }) => "insufficient_scope",
             Self::Definition(Refused::Arguments(_)) => "arguments_refused",
+            Self::Definition(Refused::Changed) => "definition_changed",
             Self::Definition(Refused::Definition) => "definition_refused",
             Self::Handle(NoHandle::Spent) => "used_before",
             Self::Handle(_) => "unknown_handle",

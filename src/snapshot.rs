@@ -13,6 +13,7 @@ use crate::config::{Config, Limits, Listener, Problem, Problems, Server};
 use crate::cors::Origins;
 use crate::mask::{Keyring, Pace};
 use crate::policy;
+use crate::policy::lock::Lock;
 use crate::policy::tools::Tools;
 use crate::route::{Found, Route};
 use crate::seal::Seals;
@@ -244,6 +245,7 @@ fn route(
     };
     let upstream = upstream.ok()?;
     let keys = Keyring::new(seals.clone(), server.name.clone(), upstream.origin(), kept.pace.clone());
+    let tools = tools(server, &loaded.policy, problems);
     Some(Route {
         name: server.name.clone(),
         path: server.path.as_str().into(),
@@ -254,13 +256,23 @@ fn route(
         policy: loaded.policy,
         policy_files: loaded.files.into(),
         policy_version: loaded.version.into(),
-        tools: Tools::new(&server.tools),
+        tools: tools?,
         catalog: Catalog::default(),
         masks: masks?.keyed(keys),
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
         upstream,
         credential: credential.ok()?,
     })
+}
+
+/// What the server's tools must be; `None` if its lock file is not one.
+fn tools(server: &Server, policy: &policy::Policy, problems: &mut Problems) -> Option<Tools> {
+    let lock = match &server.tools.lock {
+        Some(path) => Some(Lock::load(path, &server.name).map_err(|found| problems.append(found)).ok()?),
+        None => None,
+    };
+    let host = server.upstream.host_str().unwrap_or_default();
+    Some(Tools::new(&server.tools, lock, host, policy.minds_arguments()))
 }
 
 fn push(problems: &mut Problems, config: &Config, server: &Server, key: &str, error: &dyn std::error::Error) {

@@ -13,6 +13,7 @@ mod http;
 mod listing;
 mod outbound;
 mod pool;
+mod survey;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -38,6 +39,7 @@ pub use http::{Answer, AnswerBody};
 pub(crate) use outbound::refusal;
 pub use outbound::{Outbound, outbound};
 pub use pool::Pool;
+pub(crate) use survey::survey;
 
 /// One configured upstream: its origin, its TLS, its timeouts. Immutable and shared by all workers.
 #[derive(Debug)]

@@ -106,6 +106,9 @@ pub(super) struct Server {
     pub(super) metadata: Option<Metadata>,
     pub(super) upstream_auth: Option<Spanned<UpstreamAuth>>,
     pub(super) schema: Option<Spanned<String>>,
+    pub(super) lock: Option<Spanned<String>>,
+    pub(super) on_drift: Option<Spanned<String>>,
+    pub(super) lint: Option<Spanned<String>>,
 }
 
 /// `servers.NAME.timeouts`.

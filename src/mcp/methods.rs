@@ -257,6 +257,12 @@ pub const RESOURCES_READ: &str = "resources/read";
 /// What asks after a task, and what news of one is decided like.
 pub const TASKS_GET: &str = "tasks/get";
 
+/// What opens a session (2025-11-25 "Lifecycle").
+pub const INITIALIZE: &str = "initialize";
+
+/// What tells the server that the session is open.
+pub const INITIALIZED: &str = "notifications/initialized";
+
 /// What lists an upstream's tools.
 pub const TOOLS_LIST: &str = "tools/list";
 
@@ -275,6 +281,11 @@ pub const ERROR_PLACES: &[&str] = &["/code"];
 /// Whether the message takes a request of its sender back.
 pub fn is_cancelled(method: &Method) -> bool {
     method.name == "notifications/cancelled"
+}
+
+/// Whether the answer may tell a model about the server.
+pub fn has_instructions(method: &Method) -> bool {
+    is_initialize(method) || method.name == "server/discover"
 }
 
 /// Whether the message says that the server's tools are others now.

@@ -51,6 +51,12 @@ impl Args {
         &self.arguments
     }
 
+    /// Whether it depends on who calls.
+    pub(crate) fn has_template(&self) -> bool {
+        let is_template = |word: &Word| matches!(word, Word::Equals(Equals::Template(_)));
+        self.arguments.iter().any(|argument| argument.words().any(is_template))
+    }
+
     /// Whether arguments pass that neither the rule nor the tool's schema names.
     pub const fn additional(&self) -> bool {
         self.additional

@@ -85,7 +85,8 @@ pub struct Definition<'a> {
 impl<'a> Definition<'a> {
     /// Of a tool as its upstream defines it; nothing of one that is not known.
     pub(crate) fn of(tool: Option<&'a Tool>) -> Self {
-        Self { schema: tool.and_then(Tool::schema_value), annotations: Annotations::WORST }
+        let annotations = tool.map_or(Annotations::WORST, Tool::annotations);
+        Self { schema: tool.and_then(Tool::schema_value), annotations }
     }
 }
 

@@ -7,7 +7,7 @@ use super::candidates::{Candidates, RuleIndex};
 use super::context::{Context, Phase};
 use super::glob::Room;
 use super::index::{Index, IndexBuilder};
-use super::rule::Rule;
+use super::rule::{Effect, Rule};
 use super::scopes::{self, Demand};
 use super::{Decision, ListMode, Operation, Policy, RefusedArgument};
 use crate::auth::{Caller, Scopes};
@@ -204,6 +204,43 @@ impl Policy {
         let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name: tool };
         let ask = Ask { caller, operation: &operation, context: &context.listing(), enforced: false };
         matches!(self.outcome(&ask), Outcome::Allowed(_) | Outcome::Baseline)
+    }
+
+    /// What the rules that would let the caller call the tool ask of the arguments, each by itself; nothing where one of
+    /// them asks nothing. Rules that need wider scopes are among them where the caller may ask for those.
+    pub(crate) fn narrowing(&self, caller: &Caller, tool: &str, context: &Context<'_>) -> Vec<&Arc<Args>> {
+        let kind = SubjectKind::Tool;
+        let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name: tool };
+        let ask = Ask { caller, operation: &operation, context: &context.listing(), enforced: false };
+        let mut asked: Vec<&Arc<Args>> = Vec::new();
+        for at in self.listing(&operation).flat_map(Candidates::all) {
+            let rule = self.rule(*at);
+            if !rule.matches(&ask) && !(rule.step_up && rule.lacks_scopes(&ask)) {
+                continue;
+            }
+            let Some(args) = rule.args() else { return Vec::new() };
+            if !asked.iter().any(|known| Arc::ptr_eq(known, args)) {
+                asked.push(args);
+            }
+        }
+        asked
+    }
+
+    /// Every set of scopes an allow rule asks for, and none, each once.
+    pub(crate) fn roles(&self) -> Vec<Vec<Box<str>>> {
+        let mut roles = vec![Vec::new()];
+        for rule in self.rules.iter().filter(|rule| rule.effect == Effect::Allow) {
+            let scopes = rule.demand.advertised();
+            if !roles.contains(&scopes) {
+                roles.push(scopes);
+            }
+        }
+        roles
+    }
+
+    /// Whether any rule minds arguments.
+    pub(crate) fn minds_arguments(&self) -> bool {
+        self.rules.iter().any(|rule| rule.args().is_some())
     }
 
     fn outcome(&self, ask: &Ask<'_>) -> Outcome<'_> {

@@ -95,6 +95,11 @@ impl Rule {
         self.conditions.as_ref().is_none_or(|conditions| conditions.hold(ask, self.effect))
     }
 
+    /// What it asks of arguments.
+    pub(super) fn args(&self) -> Option<&Arc<Args>> {
+        self.conditions.as_ref()?.args.as_ref()
+    }
+
     pub(super) fn is_of_issuer(&self, caller: &Caller) -> bool {
         self.issuers.is_empty() || self.issuers.iter().any(|issuer| **issuer == *caller.issuer_name)
     }

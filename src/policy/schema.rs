@@ -4,6 +4,7 @@
 //! run on an engine that takes linear time.
 
 mod bounds;
+pub(super) mod narrow;
 
 use std::fmt;
 

@@ -1,14 +1,21 @@
 //! What a server's tools must be to be shown and called, and what is known of each definition it was seen with.
 
+mod tool;
+
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use serde_json::{Map, Value as Json};
 
-use super::schema::{Schema, SchemaError, Violation};
-use crate::config::{self, SchemaMode};
+pub use self::tool::Tool;
+use super::args::Args;
+use super::lint::Setting;
+use super::lint::definition::{Findings, look};
+use super::lock::Lock;
+use super::schema::Violation;
+use crate::config::{self, LintMode, OnDrift, SchemaMode};
 use crate::json::{Document, Limits, Value};
-use crate::mcp::mirror::{InvalidMirror, Mirror, mirrors};
 
 /// Most definitions remembered of one server; with more the least is lost that is known of them.
 const MOST: usize = 4_096;
@@ -20,6 +27,13 @@ const MOST_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub struct Tools {
     schema: SchemaMode,
+    on_drift: OnDrift,
+    lint: LintMode,
+    lock: Option<Lock>,
+    /// The upstream's host: links there are its own.
+    host: Box<str>,
+    /// Whether a rule minds arguments.
+    narrows: bool,
     known: Mutex<Known>,
 }
 
@@ -27,41 +41,50 @@ pub struct Tools {
 struct Known {
     /// By name the definitions seen, each text once.
     tools: HashMap<Box<str>, Vec<Arc<Tool>>>,
+    /// The definition a caller's list showed last.
+    listed: HashMap<Box<str>, Arc<Tool>>,
     count: usize,
     bytes: usize,
 }
 
-/// One definition of a tool, exactly as an upstream wrote it.
-#[derive(Debug)]
-pub struct Tool {
-    /// Its name.
-    pub name: Box<str>,
-    /// The item of `tools/list`, in memory of its own.
-    document: Document,
-    mirrors: Result<Arc<[Mirror]>, InvalidMirror>,
-    schema: OnceLock<Result<Schema, SchemaError>>,
-    value: OnceLock<Option<serde_json::Value>>,
+/// Why a call is refused on account of the tool's definition.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refused {
+    /// The arguments do not fit.
+    #[error("{0}")]
+    Arguments(Violation),
+    /// The definition is not the approved one.
+    #[error("its definition is not the approved one")]
+    Changed,
+    /// The definition cannot be used; the tool is not listed either.
+    #[error("its definition cannot be used")]
+    Definition,
 }
 
 impl Tools {
-    /// As `[servers.NAME]` says.
-    pub fn new(config: &config::Tools) -> Self {
-        Self { schema: config.schema, known: Mutex::default() }
-    }
-
-    /// How arguments are held against input schemas.
-    pub const fn schema(&self) -> SchemaMode {
-        self.schema
+    /// As `[servers.NAME]` says, with the definitions of its lock file.
+    pub fn new(config: &config::Tools, lock: Option<Lock>, host: &str, narrows: bool) -> Self {
+        let config::Tools { schema, on_drift, lint, .. } = *config;
+        Self { schema, on_drift, lint, lock, host: host.into(), narrows, known: Mutex::default() }
     }
 
     /// Whether calls depend on what the upstream says of its tools.
     pub fn minds(&self) -> bool {
-        self.schema != SchemaMode::Off
+        self.schema != SchemaMode::Off || self.lock.is_some() || self.lint != LintMode::Warn || self.narrows
     }
 
     /// Whether a call is refused where that is not known.
     pub fn insists(&self) -> bool {
-        self.schema == SchemaMode::Enforce
+        self.schema == SchemaMode::Enforce || self.quarantines() || self.lint == LintMode::Hide
+    }
+
+    /// Whether rules look at arguments, so that what they ask is shown in lists.
+    pub const fn narrows(&self) -> bool {
+        self.narrows
+    }
+
+    fn quarantines(&self) -> bool {
+        self.lock.is_some() && self.on_drift != OnDrift::Warn
     }
 
     /// What is known of an item of `tools/list`; `None` for one without a name.
@@ -74,18 +97,80 @@ impl Tools {
                 return Some(tool.clone());
             }
         }
-        let tool = Arc::new(Tool::read(&name, item)?);
+        let setting = Setting { host: &self.host, others: &[] };
+        let tool = Arc::new(Tool::read(&name, item, self.lock.as_ref(), &setting)?);
+        self.tell(&tool);
         lock(&self.known).keep(&tool);
         Some(tool)
     }
 
-    /// Whether clients may see the tool and call it, by its definition alone.
-    pub fn shows(&self, tool: &Tool) -> bool {
-        tool.mirrors.is_ok() && (self.schema != SchemaMode::Enforce || tool.schema().is_ok())
+    /// Logs what somebody should look at, once for each definition.
+    fn tell(&self, tool: &Tool) {
+        let name = crate::mask::sanitize(&tool.name);
+        if let Some(drift) = tool.drift() {
+            tracing::warn!(tool = %name, drift = drift.as_str(), "tool definition is not the approved one");
+        }
+        if tool.findings().is_suspicious() {
+            tracing::warn!(tool = %name, found = %tool.findings().told(), "suspicious text in a tool definition");
+        }
     }
 
-    /// Holds the arguments of a call against the tool's input schema.
+    /// Notes that a caller's list shows this definition.
+    pub(crate) fn listed(&self, tool: &Arc<Tool>) {
+        let mut known = lock(&self.known);
+        if known.listed.get(&tool.name).is_none_or(|last| !Arc::ptr_eq(last, tool)) {
+            known.listed.insert(tool.name.clone(), tool.clone());
+        }
+    }
+
+    /// Whether a list of some caller showed another definition last: one of the two is old, or the upstream tells callers
+    /// different things.
+    pub(crate) fn is_doubtful(&self, tool: &Arc<Tool>) -> bool {
+        lock(&self.known).listed.get(&tool.name).is_some_and(|last| !Arc::ptr_eq(last, tool))
+    }
+
+    /// Whether clients may see the tool and call it, by its definition alone.
+    pub fn shows(&self, tool: &Tool) -> bool {
+        let usable = self.schema != SchemaMode::Enforce || tool.schema().is_ok();
+        let approved = tool.drift().is_none() || !self.quarantines();
+        tool.can_be_called() && usable && approved && self.passes(tool.findings())
+    }
+
+    fn passes(&self, findings: &Findings) -> bool {
+        match self.lint {
+            LintMode::Hide => !findings.is_suspicious(),
+            LintMode::Strip => !findings.stuck,
+            LintMode::Warn => true,
+        }
+    }
+
+    /// What lists show in place of the definition; `None` where it is shown as it is.
+    pub(crate) fn shown(&self, tool: &Tool, rules: &[&Arc<Args>], claims: &Map<String, Json>) -> Option<Bytes> {
+        let stripped = if self.lint == LintMode::Strip { tool.findings().stripped.clone() } else { None };
+        if rules.is_empty() { stripped } else { tool.narrowed(stripped, rules, claims) }
+    }
+
+    /// A prompt, or the text under a name, as it may be shown: `None` if not at all, the same bytes if as it is.
+    pub(crate) fn text(&self, raw: Bytes) -> Option<Bytes> {
+        let document = Document::parse(raw, &Limits::ANSWER).ok()?;
+        let findings = look(&document, &Setting { host: &self.host, others: &[] });
+        if findings.is_suspicious() {
+            tracing::warn!(found = %findings.told(), "suspicious text for a model");
+        }
+        match self.lint {
+            LintMode::Strip => self.passes(&findings).then(|| findings.stripped.unwrap_or(document.bytes().clone())),
+            LintMode::Hide | LintMode::Warn => self.passes(&findings).then(|| document.bytes().clone()),
+        }
+    }
+
+    /// Holds a call against the tool's definition.
     pub fn check(&self, tool: &Tool, arguments: Option<Value<'_>>) -> Result<(), Refused> {
+        if tool.drift().is_some() && self.quarantines() {
+            return Err(self.unapproved());
+        }
+        if !self.passes(tool.findings()) {
+            return Err(Refused::Definition);
+        }
         if self.schema == SchemaMode::Off {
             return Ok(());
         }
@@ -95,23 +180,22 @@ impl Tools {
         };
         match (checked, self.schema) {
             (Err(refused), SchemaMode::Report) => {
-                tracing::warn!(tool = %crate::mask::sanitize(&tool.name), %refused, "call does not fit the input schema");
+                let (tool, refused) = (crate::mask::sanitize(&tool.name), refused.to_string());
+                tracing::warn!(%tool, refused = %crate::mask::sanitize(&refused), "call does not fit the input schema");
                 Ok(())
             }
             (checked, _) => checked,
         }
     }
-}
 
-/// Why a call is refused on account of the tool's definition.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Refused {
-    /// The arguments do not fit.
-    #[error("{0}")]
-    Arguments(Violation),
-    /// The definition cannot be used; the tool is not listed either.
-    #[error("its input schema cannot be used")]
-    Definition,
+    /// What a call of a tool comes to that the upstream does not list: with a lock, such a tool is not the approved one.
+    pub fn unlisted(&self) -> Result<(), Refused> {
+        if self.quarantines() { Err(self.unapproved()) } else { Ok(()) }
+    }
+
+    fn unapproved(&self) -> Refused {
+        if self.on_drift == OnDrift::Hide { Refused::Definition } else { Refused::Changed }
+    }
 }
 
 impl Known {
@@ -122,40 +206,6 @@ impl Known {
         self.count += 1;
         self.bytes += tool.raw().len();
         self.tools.entry(tool.name.clone()).or_default().push(tool.clone());
-    }
-}
-
-impl Tool {
-    fn read(name: &str, item: Value<'_>) -> Option<Self> {
-        let document = Document::parse(Bytes::copy_from_slice(item.raw()), &Limits::ANSWER).ok()?;
-        let mirrors = document.root().get("inputSchema").map_or(Ok(Vec::new()), mirrors).map(Into::into);
-        Some(Self { name: name.into(), document, mirrors, schema: OnceLock::new(), value: OnceLock::new() })
-    }
-
-    /// The definition as it was written.
-    pub fn raw(&self) -> &[u8] {
-        self.document.bytes()
-    }
-
-    /// The arguments that headers must repeat, if there are any (2026-07-28, "Custom Parameter Headers").
-    pub fn mirrors(&self) -> Option<&Arc<[Mirror]>> {
-        self.mirrors.as_ref().ok().filter(|mirrors| !mirrors.is_empty())
-    }
-
-    /// The input schema as it was written; `None` where there is none that can be read.
-    pub fn schema_value(&self) -> Option<&serde_json::Value> {
-        let value = self.value.get_or_init(|| {
-            self.document.root().get("inputSchema").and_then(|schema| serde_json::from_slice(schema.raw()).ok())
-        });
-        value.as_ref()
-    }
-
-    /// The compiled input schema; compiled at the first call of this.
-    pub fn schema(&self) -> Result<&Schema, &SchemaError> {
-        let schema = self
-            .schema
-            .get_or_init(|| self.document.root().get("inputSchema").map_or_else(Schema::any, Schema::compile));
-        schema.as_ref()
     }
 }
 

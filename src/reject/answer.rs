@@ -102,12 +102,16 @@ fn tools(problem: &CatalogError) -> Answer {
 fn definition(refused: &Refused, asked: &Asked<'_>) -> Answer {
     let text = match refused {
         Refused::Arguments(violation) => format!("Invalid arguments: {violation}"),
+        Refused::Changed => {
+            "The tool's definition is not the one that was approved; an administrator must look at it".to_owned()
+        }
         Refused::Definition => {
             let name = asked.subject.map(|(_, name)| name).unwrap_or_default();
             return hidden(name, asked);
         }
     };
-    error(200, INVALID_PARAMS, with_request(text, asked.request_id)).into_tool_error(asked)
+    let code = if matches!(refused, Refused::Changed) { DENIED } else { INVALID_PARAMS };
+    error(200, code, with_request(text, asked.request_id)).into_tool_error(asked)
 }
 
 fn token(problem: &VerifyError, asked: &Asked<'_>) -> Answer {

@@ -99,9 +99,12 @@ pub(crate) fn rewrite_result(
     splice: &mut Splice,
     findings: &mut Findings,
 ) -> Result<(), Reject> {
-    let Rules { tools, masks, meta, .. } = rules;
-    if let Some(list) = method.and_then(|method| method.list.as_ref()) {
-        list::filter(asker, tools, list, result, splice);
+    let Rules { masks, meta, .. } = rules;
+    if let Some(method) = method {
+        list::instructions(&rules, view, method, result, splice)?;
+        if let Some(list) = &method.list {
+            list::filter(asker, &rules, view, method, list, result, splice)?;
+        }
     }
     asker.may_ask(result)?;
     drop_foreign_meta(result, meta, splice);

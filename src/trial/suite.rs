@@ -58,7 +58,7 @@ impl Suite {
         let suite = Self::new(loaded, problems)?;
         Some(Self {
             server: Some(Arc::clone(&server.name)),
-            tools: Tools::new(&server.tools),
+            tools: Tools::new(&server.tools, None, server.upstream.host_str().unwrap_or_default(), false),
             meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
             issuers: issuers.map(|issuer| (Arc::clone(&issuer.name), issuer.tokens.scope_claims.clone())).collect(),
             ..suite

@@ -97,6 +97,25 @@ impl Catalog {
         revision: Revision,
         tool: &str,
     ) -> Result<Offer, CatalogError> {
+        let offer = self.said(pool, route, asking, revision, tool).await?;
+        match &offer {
+            // A definition changed between a list and this call, or callers are told different things: ask again.
+            Offer::Tool(known) if route.tools.is_doubtful(known) => {
+                self.outdate(asking);
+                self.said(pool, route, asking, revision, tool).await
+            }
+            _ => Ok(offer),
+        }
+    }
+
+    async fn said(
+        &self,
+        pool: &Pool,
+        route: &Route,
+        asking: &Asking,
+        revision: Revision,
+        tool: &str,
+    ) -> Result<Offer, CatalogError> {
         let listed = self.listed(asking);
         // Every call of the tool waits for it: a listing that trickles is none.
         let limit = route.upstream.timeouts().first_byte;
@@ -109,6 +128,13 @@ impl Catalog {
             Some(None) => Offer::Ambiguous,
             Some(Some(tool)) => Offer::Tool(tool.clone()),
         })
+    }
+
+    /// Forgets a listing, unless it was asked for just now.
+    fn outdate(&self, asking: &Asking) {
+        let now = clock::monotonic();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|key, listed| key != asking || now.duration_since(listed.since) < FAILED);
     }
 
     /// Forgets every listing: the upstream says that it offers something else now.
@@ -150,7 +176,7 @@ async fn ask(pool: &Pool, route: &Route, asking: &Asking, revision: Revision) ->
     let mut listing = Listing { tools: HashMap::new(), lifetime: LONGEST };
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES {
-        let message = match page(pool, route, asking, revision, cursor.as_deref()).await? {
+        let message = match page(pool, &route.upstream, &route.credential, asking, revision, cursor.as_deref()).await? {
             Page::Result(message) => message,
             Page::NoTools => return Ok(listing),
         };

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body_util::BodyExt as _;
 
 use super::catalog::{Asking, CatalogError};
 use super::outbound::listing;
-use super::{AnswerBody, Pool};
+use super::{AnswerBody, Credential, Pool, Upstream};
 use crate::mcp::sse::Splitter;
 use crate::mcp::{Inbound, Revision, RpcId, admit_streamed};
-use crate::route::Route;
 
 /// Most bytes of one page.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
@@ -28,26 +28,37 @@ pub(super) enum Page {
 /// Asks for the page at `cursor`.
 pub(super) async fn page(
     pool: &Pool,
-    route: &Route,
+    upstream: &Arc<Upstream>,
+    credential: &Credential,
     asking: &Asking,
     revision: Revision,
     cursor: Option<&str>,
 ) -> Result<Page, CatalogError> {
-    let (request, id) = listing(route, asking.session.as_deref(), revision, cursor);
-    let answer = pool.send(&route.upstream, request.into_request()).await.map_err(Arc::new)?;
+    let (request, id) = listing(credential, asking.session.as_deref(), revision, cursor);
+    let answer = pool.send(upstream, request.into_request()).await.map_err(Arc::new)?;
     if !answer.status.is_success() {
         return Err(CatalogError::Status { status: answer.status.as_u16() });
     }
-    let media = answer.headers.get(http::header::CONTENT_TYPE).map(|media| media.as_bytes().to_ascii_lowercase());
-    let message = match media {
-        Some(media) if media.starts_with(b"text/event-stream") => streamed(answer.body, &id, revision).await?,
-        Some(media) if media.starts_with(b"application/json") => whole(answer.body, &id, revision).await?,
-        _ => return Err(CatalogError::Unusable("it is neither JSON nor an event stream")),
-    };
+    let media = answer.headers.get(http::header::CONTENT_TYPE).cloned();
+    let message = whole_or_streamed(media.as_ref(), answer.body, &id, revision).await?;
     match message.error() {
         None => Ok(Page::Result(message)),
         Some(error) if error.get("code").and_then(|code| code.as_i64()) == Some(METHOD_NOT_FOUND) => Ok(Page::NoTools),
         Some(_) => Err(CatalogError::Unusable("it is an error")),
+    }
+}
+
+/// The answer to `id`, whichever way it comes.
+pub(super) async fn whole_or_streamed(
+    media: Option<&HeaderValue>,
+    body: AnswerBody,
+    id: &RpcId,
+    revision: Revision,
+) -> Result<Inbound, CatalogError> {
+    match media.map(|media| media.as_bytes().to_ascii_lowercase()) {
+        Some(media) if media.starts_with(b"text/event-stream") => streamed(body, id, revision).await,
+        Some(media) if media.starts_with(b"application/json") => whole(body, id, revision).await,
+        _ => Err(CatalogError::Unusable("it is neither JSON nor an event stream")),
     }
 }
 

@@ -5,12 +5,13 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 
+use super::Credential;
 use crate::audit::Recorded;
 use crate::json::quoted;
 use crate::mask::Masked;
 use crate::mcp::admit::{META_CAPABILITIES, META_VERSION};
 use crate::mcp::headers::encode_value;
-use crate::mcp::methods::{TOOLS_LIST, is_initialize};
+use crate::mcp::methods::{INITIALIZE, INITIALIZED, TOOLS_LIST, is_initialize};
 use crate::mcp::session::Session;
 use crate::mcp::{Era, Message, Revision, RpcId};
 use crate::opened::Ask;
@@ -81,12 +82,12 @@ pub fn outbound(route: &Route, recorded: Recorded) -> Outbound {
 /// Writes the answer to a server's request that the policy refused. It is the proxy's own message and holds nothing of the
 /// client's.
 pub(crate) fn refusal(route: &Route, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
-    own_message(route, session, revision, message)
+    own_message(&route.credential, session, revision, message)
 }
 
-fn own_message(route: &Route, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
+fn own_message(credential: &Credential, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
     let mut headers = HeaderMap::with_capacity(8);
-    route.credential.apply(&mut headers);
+    credential.apply(&mut headers);
     headers.insert(ACCEPT_ENCODING, IDENTITY);
     headers.insert(ACCEPT, BOTH_TYPES);
     headers.insert(CONTENT_TYPE, JSON);
@@ -102,7 +103,7 @@ fn own_message(route: &Route, session: Option<&Session>, revision: Revision, mes
 
 /// Asks the upstream for a page of its tools, for the proxy's own use; in a session of the older era, or in none.
 pub(super) fn listing(
-    route: &Route,
+    credential: &Credential,
     session: Option<&str>,
     revision: Revision,
     cursor: Option<&str>,
@@ -114,17 +115,47 @@ pub(super) fn listing(
     let meta = modern.then(|| format!(r#""_meta":{{"{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{}}}}"#));
     let params = cursor.into_iter().chain(meta).collect::<Vec<_>>().join(",");
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{TOOLS_LIST}","params":{{{params}}}}}"#);
-    let Outbound(mut request) = own_message(route, None, revision, message.into());
+    let Outbound(mut request) = own_message(credential, None, revision, message.into());
     let headers = request.headers_mut();
     if modern {
         headers.insert(MCP_METHOD, HeaderValue::from_static(TOOLS_LIST));
     } else if revision == Revision::UNSTATED {
         headers.remove(MCP_PROTOCOL_VERSION);
     }
+    (in_session(Outbound(request), session), id)
+}
+
+/// Opens a session of the proxy's own: the request, and what is to be sent when it is answered.
+pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Option<&str>, Revision) -> Outbound) {
+    let id = RpcId::own();
+    let (raw_id, version) = (String::from_utf8_lossy(id.raw()).into_owned(), env!("CARGO_PKG_VERSION"));
+    let revision = Revision::V2025_11_25;
+    let params = format!(
+        r#"{{"protocolVersion":"{revision}","capabilities":{{}},"clientInfo":{{"name":"portcullis","version":"{version}"}}}}"#
+    );
+    let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{INITIALIZE}","params":{params}}}"#);
+    let Outbound(mut request) = own_message(credential, None, revision, message.into());
+    request.headers_mut().remove(MCP_PROTOCOL_VERSION);
+    let credential = credential.clone();
+    let opened = move |session: Option<&str>, revision| {
+        let message = format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#);
+        in_session(own_message(&credential, None, revision, message.into()), session)
+    };
+    ((Outbound(request), id), opened)
+}
+
+/// Ends a session of the proxy's own.
+pub(super) fn ending(credential: &Credential, session: &str, revision: Revision) -> Outbound {
+    let Outbound(mut request) = in_session(own_message(credential, None, revision, Bytes::new()), Some(session));
+    *request.method_mut() = Method::DELETE;
+    Outbound(request)
+}
+
+fn in_session(Outbound(mut request): Outbound, session: Option<&str>) -> Outbound {
     if let Some(id) = session.and_then(|id| HeaderValue::from_str(id).ok()) {
-        headers.insert(MCP_SESSION_ID, id);
+        request.headers_mut().insert(MCP_SESSION_ID, id);
     }
-    (Outbound(request), id)
+    Outbound(request)
 }
 
 fn upstream_id(session: &Session) -> Option<HeaderValue> {

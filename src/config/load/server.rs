@@ -9,7 +9,7 @@ use toml::Spanned;
 use url::Url;
 
 use super::super::suggest::list;
-use super::super::{Issuer, Listener, SchemaMode, Server, Timeouts, Tools, UpstreamAuth, raw, walk};
+use super::super::{Issuer, LintMode, Listener, OnDrift, SchemaMode, Server, Timeouts, Tools, UpstreamAuth, raw, walk};
 use super::Loader;
 
 impl Loader<'_> {
@@ -219,7 +219,19 @@ impl Loader<'_> {
 
     fn tools(&mut self, raw: &raw::Server) -> Tools {
         let modes = [("enforce", SchemaMode::Enforce), ("report", SchemaMode::Report), ("off", SchemaMode::Off)];
-        Tools { schema: self.choice("schema", raw.schema.as_ref(), &modes, &[]).unwrap_or_default() }
+        let drift = [("warn", OnDrift::Warn), ("hide", OnDrift::Hide), ("block", OnDrift::Block)];
+        let lint = [("warn", LintMode::Warn), ("strip", LintMode::Strip), ("hide", LintMode::Hide)];
+        if let (Some(written), None) = (&raw.on_drift, &raw.lock) {
+            let problem =
+                self.error(written.span(), "`on_drift` has no effect without `lock`", "no definitions to compare with");
+            self.report(problem.help("write them down with `portcullis tools SERVER --lock` and name the file: `lock = \"policies/SERVER.lock\"`"));
+        }
+        Tools {
+            schema: self.choice("schema", raw.schema.as_ref(), &modes, &[]).unwrap_or_default(),
+            lock: raw.lock.as_ref().map(|written| self.path("lock", written)),
+            on_drift: self.choice("on_drift", raw.on_drift.as_ref(), &drift, &[]).unwrap_or_default(),
+            lint: self.choice("lint", raw.lint.as_ref(), &lint, &[]).unwrap_or_default(),
+        }
     }
 
     fn timeouts(&mut self, raw: Option<&raw::Timeouts>) -> Timeouts {

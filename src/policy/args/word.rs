@@ -139,7 +139,7 @@ enum Part {
 impl Template {
     /// What the claims make of it: a template that is one claim and nothing else has the claim's type. `None` if a claim is
     /// missing or has no such value; nothing equals that.
-    pub(super) fn fill(&self, claims: &Map<String, Json>) -> Option<Scalar> {
+    pub(in crate::policy) fn fill(&self, claims: &Map<String, Json>) -> Option<Scalar> {
         if let [Part::Claim(path)] = &*self.parts {
             return match claim(claims, path)? {
                 Json::Bool(flag) => Some(Scalar::Bool(*flag)),

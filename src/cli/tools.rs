@@ -1,0 +1,294 @@
+//! `portcullis tools`: what a server offers, what of it was approved, and a policy to begin with.
+
+mod cost;
+mod diff;
+mod scaffold;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use tokio::runtime::Builder;
+
+use super::{Exit, Global, Streams, chain};
+use crate::config::{self, Config, SecretSource, Server, UpstreamAuth};
+use crate::json::{Document, Limits};
+use crate::policy::lint::Setting;
+use crate::policy::lint::definition::{Findings, look};
+use crate::policy::lock::{Lock, canonical, visible};
+use crate::policy::schema::Schema;
+use crate::server::tls;
+use crate::upstream::{Credential, Upstream, survey};
+
+/// Arguments of `tools`.
+#[derive(Args, Debug)]
+#[command(
+    before_long_help = "Examples:
+  portcullis tools crm                          what it offers, and what is odd about it
+  portcullis tools crm --scaffold > crm.toml    a policy to begin with
+  portcullis tools crm --lock                   write down every definition as approved
+  portcullis tools crm --verify                 what changed since? exit code 1 if anything did
+  portcullis tools crm --approve get_contact    approve the definition of now
+  portcullis tools http://127.0.0.1:3001/mcp --token token.txt",
+    after_help = "The upstream is asked with the proxy's own credential, or with the token in --token.\n\
+                  Exit codes: 0 done, 1 something drifted, 69 the upstream cannot be asked, 78 proxy.toml is refused"
+)]
+pub struct Tools {
+    /// A server of proxy.toml, or the URL of an MCP endpoint.
+    #[arg(value_name = "SERVER|URL")]
+    server: String,
+    #[command(flatten)]
+    act: Act,
+    /// A file with a bearer token for the upstream, in place of the configured credential.
+    #[arg(long, value_name = "FILE")]
+    token: Option<PathBuf>,
+    /// How to print what was found.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+/// What to do.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+struct Act {
+    /// Write the lock file: every definition of now is approved.
+    #[arg(long)]
+    lock: bool,
+    /// Compare with the lock file.
+    #[arg(long)]
+    verify: bool,
+    /// Approve the definition this tool has now.
+    #[arg(long, value_name = "TOOL")]
+    approve: Option<String>,
+    /// Print a policy file that lets nobody in by mistake.
+    #[arg(long)]
+    scaffold: bool,
+    /// Estimate what the list costs a model, for each set of scopes the policy knows.
+    #[arg(long)]
+    tokens: bool,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// One definition as it was listed.
+struct Listed {
+    name: String,
+    document: Document,
+}
+
+impl Listed {
+    fn canonical(&self) -> String {
+        canonical(self.document.root())
+    }
+}
+
+/// Whose tools they are.
+struct Asked {
+    config: Option<Config>,
+    server: Server,
+}
+
+impl Tools {
+    /// Asks, and does what was said.
+    pub fn run(&self, global: &Global, streams: &mut Streams<'_>) -> Exit {
+        match self.done(global, streams) {
+            Ok(exit) | Err(exit) => exit,
+        }
+    }
+
+    fn done(&self, global: &Global, streams: &mut Streams<'_>) -> Result<Exit, Exit> {
+        let asked = self.asked(global, streams)?;
+        let tools = ask(&asked.server, streams)?;
+        if self.act.lock || self.act.verify || self.act.approve.is_some() {
+            return self.locked(&asked, &tools, streams);
+        }
+        if self.act.scaffold {
+            let (text, left_out) = scaffold::policy(&asked.server.name, tools.iter().map(|tool| tool.name.as_str()));
+            streams.print(text.trim_end());
+            for name in left_out {
+                streams.message(format_args!("left out, as its name could be misread: {}", visible(&name)));
+            }
+            return Ok(Exit::Done);
+        }
+        if self.act.tokens {
+            let Some(config) = &asked.config else {
+                streams.message("error: --tokens needs a server of proxy.toml, whose policy says who sees what");
+                return Err(Exit::Usage);
+            };
+            return cost::print(config, &asked.server, &tools, self.format == Format::Json, streams);
+        }
+        self.overview(&asked.server, &tools, streams);
+        Ok(Exit::Done)
+    }
+
+    /// The server by its name, or one made of a URL.
+    fn asked(&self, global: &Global, streams: &mut Streams<'_>) -> Result<Asked, Exit> {
+        let is_url = self.server.starts_with("http://") || self.server.starts_with("https://");
+        let refused = |problems: &config::Problems, streams: &mut Streams<'_>| {
+            streams.problems(problems);
+            Exit::Config
+        };
+        let (config, name) = if is_url {
+            let text = format!(
+                "[server]\npublic_url = \"http://127.0.0.1\"\n[issuers.none]\nissuer = \"https://issuer.invalid\"\n\
+                 [servers.upstream]\npath = \"/mcp\"\nupstream = {}\npolicies = [\"none\"]\n",
+                toml::Value::String(self.server.clone())
+            );
+            let (config, _) = config::parse(&text, &PathBuf::from("URL")).map_err(|found| refused(&found, streams))?;
+            (config, "upstream")
+        } else {
+            let (config, _) = config::load(&global.config).map_err(|found| refused(&found, streams))?;
+            (config, self.server.as_str())
+        };
+        let Some(server) = config.servers.get(name) else {
+            let known: Vec<&str> = config.servers.keys().map(AsRef::as_ref).collect();
+            streams.message(format_args!(
+                "error: there is no server `{name}` in {}; configured: {}",
+                config.path.display(),
+                known.join(", ")
+            ));
+            return Err(Exit::Usage);
+        };
+        let mut server = server.clone();
+        if let Some(file) = &self.token {
+            server.upstream_auth = UpstreamAuth::Bearer(SecretSource::File(file.clone()));
+        }
+        Ok(Asked { config: (!is_url).then_some(config), server })
+    }
+
+    fn locked(&self, asked: &Asked, tools: &[Listed], streams: &mut Streams<'_>) -> Result<Exit, Exit> {
+        let path = asked.lock_file().ok_or_else(|| {
+            streams.message("error: a lock file belongs to a server of proxy.toml; give its name");
+            Exit::Usage
+        })?;
+        let server = &asked.server.name;
+        if self.act.lock {
+            let mut lock = Lock::default();
+            tools.iter().for_each(|tool| lock.approve(&tool.name, tool.canonical()));
+            write(&path, &lock, server, streams)?;
+            streams.print(format_args!("wrote {}: {} definitions approved", path.display(), lock.len()));
+            if asked.server.tools.lock.is_none() {
+                streams.message(format_args!("add `lock = \"{}\"` to [servers.{server}]", asked.written(&path)));
+            }
+            return Ok(Exit::Done);
+        }
+        let mut lock = Lock::load(&path, server).map_err(|found| {
+            streams.problems(&found);
+            Exit::Config
+        })?;
+        let Some(name) = &self.act.approve else {
+            let drift = diff::compare(&lock, tools);
+            diff::print(&drift, self.format == Format::Json, streams);
+            return Ok(if drift.is_empty() { Exit::Done } else { Exit::No });
+        };
+        match tools.iter().find(|tool| tool.name == *name) {
+            Some(tool) => lock.approve(name, tool.canonical()),
+            None if lock.remove(name) => {}
+            None => {
+                streams.message(format_args!("error: the server offers no tool {}, and none is locked", visible(name)));
+                return Err(Exit::No);
+            }
+        }
+        write(&path, &lock, server, streams)?;
+        streams.print(format_args!("approved {} in {}", visible(name), path.display()));
+        Ok(Exit::Done)
+    }
+
+    fn overview(&self, server: &Server, tools: &[Listed], streams: &mut Streams<'_>) {
+        let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+        let host = server.upstream.host_str().unwrap_or_default();
+        let mut lines = Vec::new();
+        for tool in tools {
+            let others: Vec<&str> = names.iter().copied().filter(|name| *name != tool.name).collect();
+            let findings = look(&tool.document, &Setting { host, others: &others });
+            let schema = tool.document.root().get("inputSchema").map_or_else(Schema::any, Schema::compile);
+            lines.push((tool, findings, schema.err().map(|error| error.to_string())));
+        }
+        if self.format == Format::Json {
+            let tools: Vec<Value> =
+                lines.iter().map(|(tool, findings, schema)| described(tool, findings, schema.as_deref())).collect();
+            streams.print(json!({ "schema_version": 1, "server": server.name, "tools": tools }));
+            return;
+        }
+        for (tool, findings, schema) in &lines {
+            streams.print(visible(&tool.name).trim_matches('"'));
+            if let Some(schema) = schema {
+                streams.print(format_args!("  ✗ input schema: {}", visible(schema).trim_matches('"')));
+            }
+            if !findings.found.is_empty() {
+                let mark = if findings.is_suspicious() { "✗" } else { "!" };
+                streams.print(format_args!("  {mark} {}", visible(&findings.told()).trim_matches('"')));
+            }
+        }
+    }
+}
+
+fn described(tool: &Listed, findings: &Findings, schema: Option<&str>) -> Value {
+    let found: Vec<Value> = findings
+        .found
+        .iter()
+        .map(|(place, kind)| json!({ "at": place, "what": kind.to_string(), "suspicious": kind.is_suspicious() }))
+        .collect();
+    json!({ "name": tool.name, "schema_error": schema, "findings": found })
+}
+
+impl Asked {
+    /// `lock` of the server, else `NAME.lock` beside its first policy file.
+    fn lock_file(&self) -> Option<PathBuf> {
+        let config = self.config.as_ref()?;
+        let beside = config.policy_files(&self.server).into_iter().next()?;
+        let default = || beside.with_file_name(format!("{}.lock", self.server.name));
+        Some(self.server.tools.lock.clone().unwrap_or_else(default))
+    }
+
+    /// A path as proxy.toml would name it.
+    fn written(&self, path: &std::path::Path) -> String {
+        let directory = self.config.as_ref().map(|config| config.directory.clone()).unwrap_or_default();
+        path.strip_prefix(&directory).unwrap_or(path).display().to_string()
+    }
+}
+
+fn ask(server: &Server, streams: &mut Streams<'_>) -> Result<Vec<Listed>, Exit> {
+    tls::install_default();
+    let said = |error: &dyn std::error::Error, exit, streams: &mut Streams<'_>| {
+        streams.message(format_args!("error: {}", visible(&chain(error)).trim_matches('"')));
+        exit
+    };
+    let upstream = Upstream::new(server).map_err(|error| said(&error, Exit::Config, streams))?;
+    let credential = Credential::new(&server.upstream_auth, SecretSource::resolve)
+        .map_err(|error| said(&error, Exit::Config, streams))?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|_| Exit::Internal)?;
+    let items = runtime
+        .block_on(async {
+            let limit = upstream.timeouts().total;
+            let late = || Err(crate::upstream::CatalogError::Slow(limit));
+            tokio::time::timeout(limit, survey(&upstream, &credential)).await.unwrap_or_else(|_| late())
+        })
+        .map_err(|error| said(&error, Exit::Unavailable, streams))?;
+    Ok(items.into_iter().filter_map(listed).collect())
+}
+
+fn listed(item: Bytes) -> Option<Listed> {
+    let document = Document::parse(item, &Limits::ANSWER).ok()?;
+    let name = document.root().get("name")?.as_str()?.into_owned();
+    Some(Listed { name, document })
+}
+
+/// Writes the whole file beside its place and moves it there, so that a reload never reads half of it.
+fn write(path: &std::path::Path, lock: &Lock, server: &Arc<str>, streams: &mut Streams<'_>) -> Result<(), Exit> {
+    let beside = path.with_extension("lock.new");
+    let written = std::fs::write(&beside, lock.write(server)).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|error| {
+        streams.message(format_args!("error: cannot write `{}`: {error}", path.display()));
+        Exit::Unavailable
+    })
+}

@@ -1,0 +1,158 @@
+//! One definition of a tool, exactly as an upstream wrote it, and what was found out about it.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use serde_json::{Map, Value as Json};
+
+use crate::json::{Document, Limits, Splice, Value};
+use crate::mcp::mirror::{InvalidMirror, Mirror, mirrors};
+use crate::policy::Annotations;
+use crate::policy::args::Args;
+use crate::policy::lint::Setting;
+use crate::policy::lint::definition::{Findings, look};
+use crate::policy::lock::{Drift, Lock, canonical};
+use crate::policy::schema::narrow::narrowed;
+use crate::policy::schema::{Schema, SchemaError};
+
+/// Most narrowed forms kept of one definition.
+const FORMS: usize = 64;
+
+/// One definition.
+#[derive(Debug)]
+pub struct Tool {
+    /// Its name.
+    pub name: Box<str>,
+    /// The item of `tools/list`, in memory of its own.
+    document: Document,
+    drift: Option<Drift>,
+    annotations: Annotations,
+    findings: Findings,
+    mirrors: Result<Arc<[Mirror]>, InvalidMirror>,
+    schema: OnceLock<Result<Schema, SchemaError>>,
+    value: OnceLock<Option<Json>>,
+    /// By the rules that narrow it; rules whose words depend on the caller are not among them.
+    forms: Mutex<Vec<(Vec<Arc<Args>>, Option<Bytes>)>>,
+}
+
+impl Tool {
+    /// Reads an item of `tools/list`.
+    pub(super) fn read(name: &str, item: Value<'_>, lock: Option<&Lock>, setting: &Setting<'_>) -> Option<Self> {
+        let document = Document::parse(Bytes::copy_from_slice(item.raw()), &Limits::ANSWER).ok()?;
+        let root = document.root();
+        let mirrors = root.get("inputSchema").map_or(Ok(Vec::new()), mirrors).map(Into::into);
+        let drift = lock.and_then(|lock| lock.drift(name, &canonical(root)));
+        let pinned = lock.is_some() && drift.is_none();
+        let annotations = if pinned { annotations(root) } else { Annotations::WORST };
+        let findings = look(&document, setting);
+        Some(Self {
+            name: name.into(),
+            drift,
+            annotations,
+            findings,
+            mirrors,
+            schema: OnceLock::new(),
+            value: OnceLock::new(),
+            forms: Mutex::default(),
+            document,
+        })
+    }
+
+    /// The definition as it was written.
+    pub fn raw(&self) -> &[u8] {
+        self.document.bytes()
+    }
+
+    /// How it differs from the approved one, where there is a lock.
+    pub const fn drift(&self) -> Option<Drift> {
+        self.drift
+    }
+
+    /// What its texts hold that they should not.
+    pub const fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// What the approved definition says the tool does; the worst where none is approved.
+    pub const fn annotations(&self) -> Annotations {
+        self.annotations
+    }
+
+    /// Whether a client can follow what the schema says of headers; others must not be listed (2026-07-28, "Custom
+    /// Parameter Headers").
+    pub const fn can_be_called(&self) -> bool {
+        self.mirrors.is_ok()
+    }
+
+    /// The arguments that headers must repeat, if there are any.
+    pub fn mirrors(&self) -> Option<&Arc<[Mirror]>> {
+        self.mirrors.as_ref().ok().filter(|mirrors| !mirrors.is_empty())
+    }
+
+    /// The input schema as it was written; `None` where there is none that can be read.
+    pub fn schema_value(&self) -> Option<&Json> {
+        let value = self.value.get_or_init(|| {
+            self.document.root().get("inputSchema").and_then(|schema| serde_json::from_slice(schema.raw()).ok())
+        });
+        value.as_ref()
+    }
+
+    /// The compiled input schema; compiled at the first call of this.
+    pub fn schema(&self) -> Result<&Schema, &SchemaError> {
+        let compile = || self.document.root().get("inputSchema").map_or_else(Schema::any, Schema::compile);
+        self.schema.get_or_init(compile).as_ref()
+    }
+
+    /// The definition, or `stripped` in its place, with the input schema as narrow as `rules` make it.
+    pub(super) fn narrowed(
+        &self,
+        stripped: Option<Bytes>,
+        rules: &[&Arc<Args>],
+        claims: &Map<String, Json>,
+    ) -> Option<Bytes> {
+        let of_caller = rules.iter().any(|args| args.has_template());
+        let same = |known: &[Arc<Args>]| {
+            known.len() == rules.len() && known.iter().zip(rules).all(|(one, other)| Arc::ptr_eq(one, other))
+        };
+        if !of_caller {
+            let forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, form)) = forms.iter().find(|(known, _)| same(known)) {
+                return form.clone();
+            }
+        }
+        let form = self.form(stripped.clone(), rules, claims).or(stripped);
+        if !of_caller {
+            let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+            if forms.len() < FORMS {
+                forms.push((rules.iter().map(|args| Arc::clone(args)).collect(), form.clone()));
+            }
+        }
+        form
+    }
+
+    fn form(&self, stripped: Option<Bytes>, rules: &[&Arc<Args>], claims: &Map<String, Json>) -> Option<Bytes> {
+        let base = match stripped {
+            Some(stripped) => Document::parse(stripped, &Limits::ANSWER).ok()?,
+            None => self.document.clone(),
+        };
+        let schema = base.root().get("inputSchema")?;
+        let rules: Vec<&Args> = rules.iter().map(|args| &***args).collect();
+        let narrowed = narrowed(&serde_json::from_slice(schema.raw()).ok()?, &rules, claims)?;
+        let mut splice = Splice::new();
+        splice.replace(schema.span(), narrowed.to_string());
+        Some(splice.apply(base.bytes()))
+    }
+}
+
+/// MCP 2025-11-25, `ToolAnnotations`: what is not said is the worst.
+fn annotations(definition: Value<'_>) -> Annotations {
+    let said = definition.get("annotations");
+    let hint = |name: &str, worst: bool| said.and_then(|said| said.get(name)?.as_bool()).unwrap_or(worst);
+    let worst = Annotations::WORST;
+    Annotations {
+        destructive: hint("destructiveHint", worst.destructive),
+        idempotent: hint("idempotentHint", worst.idempotent),
+        open_world: hint("openWorldHint", worst.open_world),
+        read_only: hint("readOnlyHint", worst.read_only),
+    }
+}

@@ -1,0 +1,82 @@
+//! Every definition an upstream lists, asked from the command line: in the newer era, else in a short session of its own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+
+use super::catalog::{Asking, CatalogError};
+use super::listing::{Page, page, whole_or_streamed};
+use super::outbound::{ending, opening};
+use super::{Credential, Pool, Upstream};
+use crate::mcp::{Era, Revision};
+
+/// Most pages.
+const PAGES: usize = 200;
+
+/// The items of `tools/list`, page by page, as the upstream wrote them.
+pub(crate) async fn survey(upstream: &Arc<Upstream>, credential: &Credential) -> Result<Vec<Bytes>, CatalogError> {
+    let pool = Pool::new();
+    let newer = Asking { era: Era::Modern, session: None };
+    let failed = match all(&pool, upstream, credential, &newer, Revision::V2026_07_28).await {
+        Ok(items) => return Ok(items),
+        // Who is not there is not asked again.
+        Err(CatalogError::Upstream(error)) => return Err(CatalogError::Upstream(error)),
+        Err(failed) => failed,
+    };
+    let Ok((session, revision)) = open(&pool, upstream, credential).await else { return Err(failed) };
+    let older = Asking { era: Era::Legacy, session };
+    let items = all(&pool, upstream, credential, &older, revision).await;
+    if let Some(session) = &older.session {
+        // The session is the proxy's own: it is ended, whether the upstream lets it be or not.
+        let _ = pool.send(upstream, ending(credential, session, revision).into_request()).await;
+    }
+    items
+}
+
+async fn all(
+    pool: &Pool,
+    upstream: &Arc<Upstream>,
+    credential: &Credential,
+    asking: &Asking,
+    revision: Revision,
+) -> Result<Vec<Bytes>, CatalogError> {
+    let mut items = Vec::new();
+    let mut cursor: Option<String> = None;
+    for _ in 0..PAGES {
+        let Page::Result(message) = page(pool, upstream, credential, asking, revision, cursor.as_deref()).await? else {
+            return Ok(items);
+        };
+        let result = message.result().ok_or(CatalogError::Unusable("no result"))?;
+        let tools = result.get("tools").ok_or(CatalogError::Unusable("it has no list of tools"))?;
+        items.extend(tools.items().map(|item| item.raw_bytes()));
+        match result.get("nextCursor").and_then(|cursor| cursor.as_str()) {
+            Some(next) => cursor = Some(next.into_owned()),
+            None => return Ok(items),
+        }
+    }
+    Err(CatalogError::Unusable("it has too many pages"))
+}
+
+/// `initialize` and `notifications/initialized` (2025-11-25, "Lifecycle").
+async fn open(
+    pool: &Pool,
+    upstream: &Arc<Upstream>,
+    credential: &Credential,
+) -> Result<(Option<Box<str>>, Revision), CatalogError> {
+    let (first, second) = opening(credential);
+    let (request, id) = first;
+    let answer = pool.send(upstream, request.into_request()).await.map_err(Arc::new)?;
+    if !answer.status.is_success() {
+        return Err(CatalogError::Status { status: answer.status.as_u16() });
+    }
+    let session = answer.headers.get("mcp-session-id").and_then(|id| id.to_str().ok()).map(Box::from);
+    let media = answer.headers.get(CONTENT_TYPE).cloned();
+    let message = whole_or_streamed(media.as_ref(), answer.body, &id, Revision::V2025_11_25).await?;
+    let version = message.result().and_then(|result| Revision::parse(&result.get("protocolVersion")?.as_str()?));
+    let revision = version.filter(|revision| revision.era() == Era::Legacy);
+    let revision = revision.ok_or(CatalogError::Unusable("it speaks no revision known here"))?;
+    let told = pool.send(upstream, second(session.as_deref(), revision).into_request()).await.map_err(Arc::new)?;
+    drop(told);
+    Ok((session, revision))
+}
