@@ -52,6 +52,7 @@ pub struct Tools {
 /// What to do.
 #[derive(Args, Debug)]
 #[group(multiple = false)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line, one at most")]
 struct Act {
     /// Write the lock file: every definition of now is approved.
     #[arg(long)]
@@ -173,7 +174,9 @@ impl Tools {
         let server = &asked.server.name;
         if self.act.lock {
             let mut lock = Lock::default();
-            tools.iter().for_each(|tool| lock.approve(&tool.name, tool.canonical()));
+            for tool in tools {
+                lock.approve(&tool.name, tool.canonical());
+            }
             write(&path, &lock, server, streams)?;
             streams.print(format_args!("wrote {}: {} definitions approved", path.display(), lock.len()));
             if asked.server.tools.lock.is_none() {

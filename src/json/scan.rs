@@ -136,11 +136,11 @@ impl Scan<'_> {
         self.innermost = std::mem::replace(&mut node.next, next);
         self.inside = self.nodes[self.innermost as usize].kind;
         self.depth -= 1;
-        if kind == Kind::Object {
-            if let Some(key) = self.duplicate(index) {
-                self.at = key;
-                return Err(ErrorKind::DuplicateKey);
-            }
+        if kind == Kind::Object
+            && let Some(key) = self.duplicate(index)
+        {
+            self.at = key;
+            return Err(ErrorKind::DuplicateKey);
         }
         Ok(Expect::More)
     }

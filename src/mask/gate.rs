@@ -71,6 +71,7 @@ enum Sight<'s> {
 
 /// Which signals matter for the entities of one plan.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "signals that matter independently")]
 pub(super) struct Gate {
     mails: bool,
     secrets: bool,
@@ -194,7 +195,9 @@ impl Gate {
         }
         // Words bring digits of their own: those of wallets, accounts and codes.
         if self.words && !words.is_empty() {
-            words.iter().for_each(|word| numbers::runs_in(text, *word, runs));
+            for word in words.iter() {
+                numbers::runs_in(text, *word, runs);
+            }
             runs.sort_unstable();
             runs.dedup();
         }

@@ -167,7 +167,9 @@ mod tests {
             row("ana@example.com and more of it", &[(12, 30, mail)]),
         ];
         let (masks, mut quality) = (masks(), Quality::default());
-        rows.iter().for_each(|row| quality.take(&masks, row));
+        for row in &rows {
+            quality.take(&masks, row);
+        }
         assert_eq!(quality.entities["EMAIL_ADDRESS"], Counts { found: 2, wrong: 2, missed: 2 });
         assert_eq!(quality.entities["CREDIT_CARD"], Counts { found: 1, wrong: 0, missed: 0 });
         assert_eq!((quality.clean, quality.touched), (2, 1));

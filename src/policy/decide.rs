@@ -215,7 +215,8 @@ impl Policy {
         let mut asked: Vec<&Arc<Args>> = Vec::new();
         for at in self.listing(&operation).flat_map(Candidates::all) {
             let rule = self.rule(*at);
-            if !rule.matches(&ask) && !(rule.step_up && rule.lacks_scopes(&ask)) {
+            let acquirable = rule.step_up && rule.lacks_scopes(&ask);
+            if !(acquirable || rule.matches(&ask)) {
                 continue;
             }
             let Some(args) = rule.args() else { return Vec::new() };

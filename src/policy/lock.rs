@@ -4,7 +4,7 @@
 //! definition stands in the file so that a change can be read, in a review of the file and in `tools --verify`.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -147,7 +147,7 @@ pub fn visible(text: &str) -> String {
         } else {
             let mut units = [0; 2];
             for unit in char.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(out, "\\u{unit:04x}");
             }
         }
     }
@@ -241,7 +241,7 @@ impl Lock {
         for (tool, pinned) in &self.tools {
             let hash = HEXLOWER.encode(&pinned.fingerprint.0);
             let (tool, definition) = (visible(tool), &pinned.canonical);
-            out.push_str(&format!("{{\"tool\":{tool},\"sha256\":\"{hash}\",\"definition\":{definition}}}\n"));
+            let _ = writeln!(out, "{{\"tool\":{tool},\"sha256\":\"{hash}\",\"definition\":{definition}}}");
         }
         out
     }

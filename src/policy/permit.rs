@@ -156,15 +156,15 @@ impl Denial {
 ///
 /// `context` says what is known beside the request; its arguments are taken from the request itself.
 pub fn authorize(policy: &Policy, mut opened: Opened, context: &Context<'_>) -> Result<Permit, Denial> {
-    let asker = Asker { policy, caller: &opened.caller, context, enforced: false };
+    let rules = Asker { policy, caller: &opened.caller, context, enforced: false };
     let rule = match &opened.ask {
         // A session of its own is all a stream or an ending needs: what flows on the stream is decided message by message.
         Ask::Close => None,
-        Ask::Listen => opened.resumed.as_ref().map_or(Ok(None), |event| asker.resumed(event))?,
+        Ask::Listen => opened.resumed.as_ref().map_or(Ok(None), |event| rules.resumed(event))?,
         Ask::Message(message) => match (message.shape(), &opened.answers) {
-            (MessageShape::Response { .. }, Some(asked)) => asker.answer(asked, message)?,
+            (MessageShape::Response { .. }, Some(asked)) => rules.answer(asked, message)?,
             (MessageShape::Response { .. }, None) => return Err(Denial::Hidden { name: "".into(), rule: None }),
-            (MessageShape::Request { .. } | MessageShape::Notification, _) => asker.message(message, &opened)?,
+            (MessageShape::Request { .. } | MessageShape::Notification, _) => rules.message(message, &opened)?,
         },
     };
     keep_subscriptions(policy, context, &mut opened);

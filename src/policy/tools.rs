@@ -99,20 +99,9 @@ impl Tools {
         }
         let setting = Setting { host: &self.host, others: &[] };
         let tool = Arc::new(Tool::read(&name, item, self.lock.as_ref(), &setting)?);
-        self.tell(&tool);
+        tell(&tool);
         lock(&self.known).keep(&tool);
         Some(tool)
-    }
-
-    /// Logs what somebody should look at, once for each definition.
-    fn tell(&self, tool: &Tool) {
-        let name = crate::mask::sanitize(&tool.name);
-        if let Some(drift) = tool.drift() {
-            tracing::warn!(tool = %name, drift = drift.as_str(), "tool definition is not the approved one");
-        }
-        if tool.findings().is_suspicious() {
-            tracing::warn!(tool = %name, found = %tool.findings().told(), "suspicious text in a tool definition");
-        }
     }
 
     /// Notes that a caller's list shows this definition.
@@ -212,4 +201,15 @@ impl Known {
 /// What is locked is whole even after a panic: entries are only ever added whole.
 fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Logs what somebody should look at, once for each definition.
+fn tell(tool: &Tool) {
+    let name = crate::mask::sanitize(&tool.name);
+    if let Some(drift) = tool.drift() {
+        tracing::warn!(tool = %name, drift = drift.as_str(), "tool definition is not the approved one");
+    }
+    if tool.findings().is_suspicious() {
+        tracing::warn!(tool = %name, found = %tool.findings().told(), "suspicious text in a tool definition");
+    }
 }

@@ -44,7 +44,7 @@ pub(super) fn filter(
             SubjectKind::Resource | SubjectKind::ResourceTemplate => Some(Shown::AsItIs),
         };
         if let Some(Shown::Instead(text)) = &shown {
-            let text = masked(rules, view, method, format!("\"{}\":[", list.items), text, "]")?;
+            let text = masked(rules, view, method, &format!("\"{}\":[", list.items), text, "]")?;
             splice.replace(item.span(), text);
         }
         kept.push((item, shown.is_some()));
@@ -90,7 +90,7 @@ pub(super) fn instructions(
     let shown = rules.tools.text(wrapped.clone().into()).unwrap_or_else(|| b"{\"description\":\"\"}"[..].into());
     if *shown != *wrapped {
         let inner = shown.slice(15..shown.len() - 1);
-        splice.replace(text.span(), masked(rules, view, method, "\"instructions\":".to_owned(), &inner, "")?);
+        splice.replace(text.span(), masked(rules, view, method, "\"instructions\":", &inner, "")?);
     }
     Ok(())
 }
@@ -100,7 +100,7 @@ fn masked(
     rules: &Rules<'_>,
     view: &View<'_>,
     method: &Method,
-    member: String,
+    member: &str,
     text: &Bytes,
     end: &str,
 ) -> Result<Bytes, Reject> {

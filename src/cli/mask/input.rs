@@ -101,9 +101,12 @@ fn events(input: &str, lines: &[(usize, Span)]) -> Vec<Piece> {
 mod tests {
     use super::pieces;
 
+    /// A line's number where there are several, and its text.
+    type Piece = (Option<usize>, &'static str);
+
     #[test]
     fn knows_text_json_lines_and_events() {
-        let cases: &[(&str, &[(Option<usize>, &str)])] = &[
+        let cases: &[(&str, &[Piece])] = &[
             ("plain\ntext\n", &[(None, "plain\ntext")]),
             ("{\"a\":\n1}\n", &[(None, "{\"a\":\n1}")]),
             ("{\"a\":1}\n\n[2]\r\n", &[(Some(1), "{\"a\":1}"), (Some(3), "[2]")]),

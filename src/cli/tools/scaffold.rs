@@ -51,7 +51,7 @@ pub(super) fn policy<'a>(server: &'a str, names: impl Iterator<Item = &'a str>) 
             ("expect".to_owned(), expect.into()),
         ])
     };
-    let test = tools.first().map_or_else(Vec::new, |tool| {
+    let cases = tools.first().map_or_else(Vec::new, |tool| {
         vec![
             case("who has the scope may call", &scope, tool, "allow"),
             case("who has none is asked for it", "", tool, "step_up"),
@@ -59,7 +59,7 @@ pub(super) fn policy<'a>(server: &'a str, names: impl Iterator<Item = &'a str>) 
     });
     let rule = Rule { id: format!("{server}-use"), tools, scopes: vec![scope] };
     let rules = if rule.tools.is_empty() { Vec::new() } else { vec![rule] };
-    let file = File { policy: Head { name: server, list: "acquirable" }, rule: rules, test };
+    let file = File { policy: Head { name: server, list: "acquirable" }, rule: rules, test: cases };
     let text = toml::to_string_pretty(&file).unwrap_or_default();
     (
         format!(

@@ -9,6 +9,7 @@ const LANES: usize = 16;
 
 /// What one block holds.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "signals that are seen independently")]
 pub(super) struct Seen {
     /// An `@`.
     pub(super) at: bool,

@@ -8,6 +8,7 @@ use crate::mask::recognisers::{end_of, speaks_of_birth};
 
 /// Which numbers matter.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "entities that are wanted independently")]
 pub(super) struct Wanted {
     /// Fewest digits of a wanted number; `None` if there is none.
     digits: Option<usize>,

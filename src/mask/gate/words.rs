@@ -50,7 +50,7 @@ pub(super) fn is_shaped(text: &[u8], word: Span, wanted: &Wanted) -> bool {
         let rest = &bytes[at..];
         let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
         let letters = rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-        wanted.wallets && length >= 14 && matches!(rest, [b'1' | b'3', ..] | [b'0' | b'b' | b'B' | b't' | b'T', ..])
+        wanted.wallets && length >= 14 && matches!(rest, [b'0' | b'1' | b'3' | b'b' | b'B' | b't' | b'T', ..])
             || wanted.ibans && letters == 2 && length >= 15
             || wanted.codes && letters == 6 && length >= 16
     })

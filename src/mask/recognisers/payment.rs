@@ -128,8 +128,8 @@ fn has_issuer(digits: &[u8]) -> bool {
 pub(in crate::mask) fn iban(text: &Text<'_>, first: usize) -> Option<Hit> {
     let run = text.runs.get(first)?;
     // `DE89`, and as some print it `DE 89`.
-    let starts = [2, 3].into_iter().filter_map(|back| run.start.checked_sub(back));
-    let (start, end) = starts.filter_map(|start| Some((start, iban_from(text, start)?))).next()?;
+    let mut starts = [2, 3].into_iter().filter_map(|back| run.start.checked_sub(back));
+    let (start, end) = starts.find_map(|start| Some((start, iban_from(text, start)?)))?;
     Some(Hit { start, end, last: text.last_run(first, end) })
 }
 

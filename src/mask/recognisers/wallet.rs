@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{Hit, Text};
 
-/// Bitcoin addresses (Base58Check, and Bech32 of BIP 173 and BIP 350) and Ethereum addresses (EIP-55), by their checksums.
+/// Bitcoin addresses (`Base58Check`, and Bech32 of BIP 173 and BIP 350) and Ethereum addresses (EIP-55), by their checksums.
 pub(in crate::mask) fn wallet(text: &Text<'_>, first: usize) -> Option<Hit> {
     let run = *text.runs.get(first)?;
     let digits = text.digits(run);

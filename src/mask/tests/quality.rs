@@ -188,7 +188,7 @@ fn stdnum(sets: &mut Sets) {
     for (file, entity, before, least) in lists {
         let Some(text) = read(&format!("python-stdnum/tests/test_{file}.doctest")) else { continue };
         for number in text.lines().filter_map(|line| line.strip_prefix("... ")).map(str::trim) {
-            let plain = number.chars().filter(|c| c.is_ascii_alphanumeric()).count();
+            let plain = number.chars().filter(char::is_ascii_alphanumeric).count();
             if plain >= least && number.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ') {
                 sets.gated.push(within(before, number, ".", Some(entity)));
             }
@@ -255,7 +255,7 @@ fn holds_the_gates_of_quality() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/quality");
     std::fs::create_dir_all(&folder).unwrap();
     for (name, rows) in [("labelled", &sets.gated), ("bare", &sets.bare), ("national", &sets.national)] {
-        let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        let text = rows.iter().fold(String::new(), |text, row| text + &row.to_string() + "\n");
         std::fs::write(folder.join(format!("{name}.jsonl")), text).unwrap();
     }
     show("bare", &evaluate(&masks, &sets.bare));

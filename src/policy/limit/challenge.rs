@@ -48,7 +48,7 @@ impl Challenges {
             .entry(key)
             .and_modify(|known| {
                 if known.until <= now {
-                    *known = fresh
+                    *known = fresh;
                 }
             })
             .or_insert(fresh);

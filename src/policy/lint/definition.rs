@@ -1,5 +1,7 @@
 //! A whole definition under the lint: every text of a tool or prompt, wherever in its schemas it stands.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 
 use super::{Kind, Setting, find, strip};
@@ -62,7 +64,7 @@ fn visit(
                     continue;
                 }
                 place.push('/');
-                place.push_str(&name.chars().filter(|char| char.is_ascii_graphic()).take(64).collect::<String>());
+                place.extend(name.chars().filter(char::is_ascii_graphic).take(64));
                 // A name is taken literally by programs: it cannot be changed.
                 note(&name, place, setting, findings, &mut |findings| findings.stuck = true);
                 // The texts of a property called `title` are not prose because of that.
@@ -73,7 +75,7 @@ fn visit(
         }
         Json::Array => {
             for (at, item) in value.items().enumerate() {
-                place.push_str(&format!("/{at}"));
+                let _ = write!(place, "/{at}");
                 visit(item, place, prose, setting, findings, splice);
                 place.truncate(length);
             }

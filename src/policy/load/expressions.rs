@@ -9,7 +9,10 @@ use super::super::when::{Flaw, When, compile};
 use crate::config::{Problem, Source};
 
 /// The `when` of all rules, each text compiled once.
-pub(super) struct Expressions<'a>(HashMap<(&'a str, Effect), Result<Arc<When>, Vec<Flaw>>>);
+pub(super) struct Expressions<'a>(HashMap<(&'a str, Effect), Compiled>);
+
+/// One expression, or what is wrong with it.
+type Compiled = Result<Arc<When>, Vec<Flaw>>;
 
 impl<'a> Expressions<'a> {
     pub(super) fn compile(files: &'a [File]) -> Self {

@@ -93,33 +93,33 @@ impl Level {
 
 /// The words of one argument as keywords, and whether it must be there: where absence would not meet the rule.
 fn words(argument: &Argument, default: Option<&Value>, claims: &Map<String, Value>) -> (Value, bool) {
-    let mut keywords = Map::new();
+    let mut written = Map::new();
     let mut must = argument.is_required();
     for word in argument.words() {
         match word {
             Word::Forbidden => return (Value::Bool(false), false),
             Word::Required => {}
-            Word::Equals(Equals::Value(value)) => put(&mut keywords, "const", scalar(value)),
+            Word::Equals(Equals::Value(value)) => put(&mut written, "const", scalar(value)),
             Word::Equals(Equals::Template(template)) => match template.fill(claims) {
-                Some(value) => put(&mut keywords, "const", scalar(&value)),
+                Some(value) => put(&mut written, "const", scalar(&value)),
                 // Nothing equals a claim that is not there.
                 None => return (Value::Bool(false), true),
             },
-            Word::Enum(values) => put(&mut keywords, "enum", values.iter().map(scalar).collect()),
-            Word::Maximum(bound) => put(&mut keywords, "maximum", number(*bound)),
-            Word::Minimum(bound) => put(&mut keywords, "minimum", number(*bound)),
-            Word::MaxLength(most) => put(&mut keywords, "maxLength", json!(most)),
-            Word::MinLength(least) => put(&mut keywords, "minLength", json!(least)),
-            Word::Pattern(pattern) => put(&mut keywords, "pattern", json!(pattern.as_str())),
+            Word::Enum(values) => put(&mut written, "enum", values.iter().map(scalar).collect()),
+            Word::Maximum(bound) => put(&mut written, "maximum", number(*bound)),
+            Word::Minimum(bound) => put(&mut written, "minimum", number(*bound)),
+            Word::MaxLength(bound) => put(&mut written, "maxLength", json!(bound)),
+            Word::MinLength(least) => put(&mut written, "minLength", json!(least)),
+            Word::Pattern(pattern) => put(&mut written, "pattern", json!(pattern.as_str())),
         }
     }
-    let keywords = Value::Object(keywords);
+    let written = Value::Object(written);
     if let Some(default) = default {
-        let broken = super::Schema::of_value(&json!({ "type": "object", "properties": { "d": keywords } }))
+        let broken = super::Schema::of_value(&json!({ "type": "object", "properties": { "d": written } }))
             .is_ok_and(|schema| schema.check_value(&json!({ "d": default })).is_err());
         must |= broken;
     }
-    (keywords, must)
+    (written, must)
 }
 
 fn put(keywords: &mut Map<String, Value>, key: &str, value: Value) {

@@ -32,8 +32,11 @@ pub struct Tool {
     schema: OnceLock<Result<Schema, SchemaError>>,
     value: OnceLock<Option<Json>>,
     /// By the rules that narrow it; rules whose words depend on the caller are not among them.
-    forms: Mutex<Vec<(Vec<Arc<Args>>, Option<Bytes>)>>,
+    forms: Mutex<Vec<Form>>,
 }
+
+/// The rules that narrow a schema, and the narrowed one; none where it is the upstream's own.
+type Form = (Vec<Arc<Args>>, Option<Bytes>);
 
 impl Tool {
     /// Reads an item of `tools/list`.

@@ -85,7 +85,6 @@ fn outside_bounds(source: &str) -> Option<Flaw> {
                 continue;
             }
             (Some(open), byte) if open == byte && !escaped => quote = None,
-            (Some(_), _) => {}
             (None, b'\'' | b'"') => quote = Some(byte),
             (None, b'(' | b'[' | b'{') => {
                 depth += 1;
@@ -94,13 +93,12 @@ fn outside_bounds(source: &str) -> Option<Flaw> {
                 }
             }
             (None, b')' | b']' | b'}') => depth = depth.saturating_sub(1),
-            (None, _) => {}
+            _ => {}
         }
         escaped = false;
         match byte {
             b'!' | b'-' | b'?' if quote.is_none() => signs += 1,
-            b' ' | b'\t' | b'\n' => {}
-            b'(' => {}
+            b' ' | b'\t' | b'\n' | b'(' => {}
             _ => signs = 0,
         }
         if signs > SIGNS {

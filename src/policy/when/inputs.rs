@@ -163,6 +163,7 @@ pub(super) fn signature() -> Vec<Type> {
     vec![STRING_TYPE, PATTERN.to_owned()]
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature `cel` calls functions by")]
 pub(super) fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let text = args.first().and_then(|text| text.downcast_ref::<CelString<'v>>());
     let pattern = args.get(1).and_then(|pattern| pattern.downcast_ref::<Pattern>());

@@ -98,9 +98,12 @@ pub(in crate::mask) fn pl_pesel(text: &Text<'_>, first: usize) -> Option<Hit> {
 pub(in crate::mask) fn de_tax_id(text: &Text<'_>, first: usize) -> Option<Hit> {
     let number = Number::<11>::read(text, first, |gap| matches!(gap, b" " | b"/"))?;
     let digits = &number.digits;
-    let count = |digit: u8| digits[..10].iter().filter(|known| **known == digit).count();
-    let repeated = (b'0'..=b'9').filter(|digit| count(*digit) > 1);
-    let distinct = repeated.clone().count() <= 1 && repeated.into_iter().all(|digit| count(digit) <= 3);
+    let mut counts = [0_u8; 10];
+    for digit in &digits[..10] {
+        counts[usize::from(digit - b'0')] += 1;
+    }
+    let mut repeated = counts.iter().filter(|count| **count > 1);
+    let distinct = repeated.next().is_none_or(|count| *count <= 3) && repeated.next().is_none();
     if digits[0] == b'0' || !distinct || !mod11_10(digits) {
         return None;
     }

@@ -95,7 +95,9 @@ fn is_secret(name: &[u8]) -> bool {
 fn is_random(value: &[u8]) -> bool {
     const LEAST_BITS: f64 = 3.2;
     let mut counts = [0_u32; 256];
-    value.iter().for_each(|b| counts[usize::from(*b)] += 1);
+    for b in value {
+        counts[usize::from(*b)] += 1;
+    }
     let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
     let letters = value.iter().filter(|b| b.is_ascii_alphabetic()).count();
     let length = u32::try_from(value.len()).map_or(f64::MAX, f64::from);
