@@ -315,7 +315,8 @@ async fn listing(offered: Value, streamed: bool) -> Upstream {
 
 fn names(answer: &crate::support::Answer) -> Vec<String> {
     let message = answer.message();
-    assert_eq!(message["result"]["nextCursor"], "2");
+    // What a client brings back is behind a name of our own.
+    assert!(message["result"]["nextCursor"].as_str().is_some_and(|cursor| cursor.len() > 32), "{message}");
     message["result"]["tools"]
         .as_array()
         .unwrap()
