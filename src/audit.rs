@@ -6,6 +6,7 @@
 
 mod escape;
 mod failures;
+pub(crate) mod history;
 mod lane;
 mod record;
 mod recorded;

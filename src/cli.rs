@@ -5,9 +5,13 @@
 
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod generate;
 pub mod healthcheck;
+mod history;
+pub mod learn;
 pub mod mask;
+pub mod replay;
 pub mod serve;
 pub mod test;
 pub mod token;
@@ -62,6 +66,7 @@ impl From<Exit> for ExitCode {
   portcullis check                        is proxy.toml fine, are issuers and upstreams there?
   portcullis serve                        run the proxy
   portcullis test                         do the policies decide as their tests say?
+  portcullis explain --help               why is this call denied?
   portcullis mask notes.txt               what would be masked, and why the rest would not
   portcullis token verify token.txt       why is this token refused?
   portcullis healthcheck --ready          for probes",
@@ -85,12 +90,18 @@ pub enum Command {
     Check(check::Check),
     /// Try everything: an issuer, a sample MCP server and the proxy, all in one process on loopback.
     Demo(demo::Demo),
+    /// Say why one call is decided as it is, and what its client gets to see.
+    Explain(explain::Explain),
     /// Print files that fit this version, such as the schemas editors check by.
     Generate(generate::Generate),
     /// Ask a running proxy whether it is alive, or ready for calls.
     Healthcheck(healthcheck::Healthcheck),
+    /// Write the least policy that allows what an audit file says was used.
+    Learn(learn::Learn),
     /// Show what masks make of a text, a message or a captured stream.
     Mask(mask::Mask),
+    /// Say what other policies would have made of the decisions in an audit file.
+    Replay(replay::Replay),
     /// Run the proxy.
     Serve(serve::Serve),
     /// Run the tests that policy files hold.
@@ -267,9 +278,12 @@ pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
     match &cli.command {
         Command::Check(check) => check.run(&cli.global, streams),
         Command::Demo(demo) => demo.run(&cli.global, streams),
+        Command::Explain(explain) => explain.run(&cli.global, streams),
         Command::Generate(generate) => generate.run(streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(&cli.global, streams),
+        Command::Learn(learn) => learn.run(&cli.global, streams),
         Command::Mask(mask) => mask.run(&cli.global, streams),
+        Command::Replay(replay) => replay.run(&cli.global, streams),
         Command::Serve(serve) => serve.run(&cli.global, streams),
         Command::Test(test) => test.run(&cli.global, streams),
         Command::Token(token) => token.run(&cli.global, streams),

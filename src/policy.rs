@@ -19,6 +19,7 @@ mod load;
 pub mod lock;
 mod permit;
 mod raw;
+mod review;
 mod rule;
 pub mod schema;
 mod scopes;

@@ -1,6 +1,7 @@
 //! One call decided without a network, by the stages every request goes through: what policy tests, explanations and
 //! replays ask.
 
+mod again;
 mod caller;
 mod case;
 mod suite;
@@ -8,18 +9,22 @@ mod suite;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Challenges, Scheme};
+use crate::body::Body;
 use crate::json::{self, Document, Splice};
 use crate::mask::{self, Direction, Findings, Masks, View};
-use crate::mcp::{self, Access, Head, Known, Message, Method, Revision, SubjectKind, compose, methods};
+use crate::mcp::{self, Access, Head, Known, Message, Method, Revision, RpcId, SubjectKind, compose, methods};
 use crate::opened::{Ask, Opened};
 use crate::policy::tools::Tools;
-use crate::policy::{self, Asker, Context, Denial, Policy};
-use crate::reject::Reject;
+use crate::policy::{self, Asker, Context, Decision, Denial, Explanation, Operation, Policy};
+use crate::reject::{Asked, Reject};
 use crate::reply::{self, ReplyError};
 
+pub(crate) use self::again::{Told, again};
 pub(crate) use self::caller::caller;
 pub(crate) use self::case::{Mismatch, Outcome};
 pub(crate) use self::suite::{Place, Suite};
@@ -148,6 +153,59 @@ pub(crate) fn answer(
     let view = View { caller: Some(asker.caller), subject: call.subject(), now: asker.context.now, said: None };
     reply::rewrite_result(asker, rules, &view, call.method(), document.root(), &mut splice, findings)?;
     serde_json::from_slice(&splice.apply(document.bytes())).map_err(|_| unusable())
+}
+
+/// Asks the policy itself about `call`, with its arguments; a list is asked about no name in particular.
+fn ask<T>(call: &Call, context: &Context<'_>, question: impl FnOnce(&Operation<'_>, &Context<'_>) -> T) -> T {
+    let method = call.method().map(|method| method.name);
+    let arguments = match call {
+        Call::Use { args: Some(args), .. } => Some(Value::Object(args.clone()).to_string()),
+        _ => None,
+    };
+    let document = arguments.and_then(|text| Document::parse(text.into(), &json::Limits::REQUEST).ok());
+    let known = context.with_arguments(document.as_ref().map(Document::root));
+    let (operation, context) = match call {
+        Call::Use { kind, name, .. } => {
+            (Operation { method: method.unwrap_or_default(), kind: Some(*kind), name }, known)
+        }
+        Call::Method(name) => (Operation { method: name, kind: None, name: "" }, known),
+        Call::List(kind) => {
+            (Operation { method: methods::use_of(*kind), kind: Some(*kind), name: "" }, context.listing())
+        }
+    };
+    question(&operation, &context)
+}
+
+/// Why the rules decide about `call` as they do.
+pub(crate) fn explain(rules: Rules<'_>, caller: &Caller, call: &Call, context: &Context<'_>) -> Explanation {
+    ask(call, context, |operation, context| rules.policy.explain(caller, operation, context))
+}
+
+/// What would be decided about `call` if every rule in shadow were enforced.
+pub(crate) fn enforced(rules: Rules<'_>, caller: &Caller, call: &Call, context: &Context<'_>) -> Decision {
+    ask(call, context, |operation, context| rules.policy.decide_enforced(caller, operation, context))
+}
+
+/// The very answer a client of `revision` gets when `call` is refused.
+pub(crate) fn refusal(
+    reject: &Reject,
+    call: &Call,
+    revision: Revision,
+    challenges: &Challenges,
+    request_id: Uuid,
+) -> Response<Body> {
+    let id = RpcId::from_raw(&compose::ID.to_string());
+    let subject = call.subject();
+    let asked = Asked {
+        challenges: Some(challenges),
+        scheme: Scheme::Bearer,
+        era: Some(revision.era()),
+        id: id.as_ref().map(RpcId::raw),
+        request_id,
+        subject,
+        tool_call: subject.is_some_and(|(kind, _)| kind == SubjectKind::Tool),
+    };
+    reject.respond(&asked).0
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod registry;
 mod ring;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -24,7 +24,7 @@ use super::revocation::Revocations;
 use super::{Epoch, VerifyError};
 use crate::clock::{self, Timestamp};
 use crate::config;
-use fetch::{Fetcher, Patience};
+use fetch::{Fetcher, Patience, ScopesSupported};
 use ledger::Timing;
 use ring::Ring;
 
@@ -115,6 +115,7 @@ pub struct Issuer {
     introspector: Option<Introspector>,
     revocations: Arc<Revocations>,
     ring: Arc<Ring>,
+    scopes_supported: Arc<OnceLock<ScopesSupported>>,
     task: tokio::task::AbortHandle,
 }
 
@@ -142,11 +143,23 @@ impl Issuer {
             min_refresh_interval: config.min_refresh_interval,
             max_stale: config.max_stale,
         };
+        let scopes_supported = fetcher.scopes();
         let ring = Arc::new(Ring::new(Arc::clone(&config.name), timing, epoch, clock::monotonic()));
         let task = runtime.spawn(ring::keep_fresh(Arc::clone(&ring), fetcher)).abort_handle();
         let (name, iss) = (Arc::clone(&config.name), Arc::clone(&config.issuer));
         let (digest, on_start) = (config_digest(config, ca.as_deref()), config.on_start);
-        Ok(Arc::new(Self { name, iss, digest, profile, on_start, introspector, revocations, ring, task }))
+        Ok(Arc::new(Self {
+            name,
+            iss,
+            digest,
+            profile,
+            on_start,
+            introspector,
+            revocations,
+            ring,
+            scopes_supported,
+            task,
+        }))
     }
 
     /// Name in `proxy.toml`.
@@ -157,6 +170,11 @@ impl Issuer {
     /// Exact `iss`.
     pub const fn issuer(&self) -> &Arc<str> {
         &self.iss
+    }
+
+    /// The scopes its metadata says it knows (RFC 8414 section 2); `None` where it does not say, or was not asked.
+    pub fn scopes_supported(&self) -> Option<&[Box<str>]> {
+        self.scopes_supported.get().map(|scopes| &**scopes)
     }
 
     /// Number and age of keys, for readiness and metrics.

@@ -1,7 +1,9 @@
 //! `portcullis check`: everything `serve` would refuse, and what somebody should look at, before it starts.
 
+mod policies;
 mod remote;
 mod report;
+mod sarif;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +28,8 @@ use crate::snapshot::{Kept, Snapshot};
   portcullis check                                  proxy.toml here, everything it names, issuers and upstreams
   portcullis check --offline -D --format github     in CI, without a network
   portcullis check staging.toml production.toml     several files at once",
-    after_help = "Exit codes: 0 serve would start, 1 warnings with --deny-warnings, 78 serve would refuse"
+    after_help = "Exit codes: 0 serve would start, 1 a test of a policy fails, or warnings with --deny-warnings,\n\
+                  78 serve would refuse"
 )]
 pub struct Check {
     /// Configuration files to check instead of the one of --config.
@@ -53,6 +56,8 @@ enum Format {
     Json,
     /// Workflow commands that GitHub shows on the diff.
     Github,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
 }
 
 /// What was done so far, and what was found.
@@ -60,6 +65,8 @@ enum Format {
 struct Findings {
     steps: Vec<Step>,
     problems: Problems,
+    /// Tests of policies that fail: nothing `serve` would mind.
+    failures: Problems,
 }
 
 impl Check {
@@ -75,16 +82,20 @@ impl Check {
         for file in files {
             self.file(file, &runtime, &mut findings);
         }
-        let Findings { steps, problems } = findings;
+        let Findings { steps, problems: mut all, failures } = findings;
+        let (refused, failed) = (all.has_errors(), !failures.is_empty());
+        all.append(failures);
+        let problems = all;
         match self.format {
             Format::Text => report::text(global, &steps, &problems, streams),
             Format::Json => streams.print(report::json(&steps, &problems)),
             Format::Github if problems.is_empty() => {}
             Format::Github => streams.print(problems.to_github()),
+            Format::Sarif => streams.print(sarif::render(&problems)),
         }
-        if problems.has_errors() {
+        if refused {
             Exit::Config
-        } else if self.deny_warnings && !problems.is_empty() {
+        } else if failed || self.deny_warnings && !problems.is_empty() {
             Exit::No
         } else {
             Exit::Done
@@ -123,11 +134,11 @@ impl Check {
         let built = Snapshot::build(config, &kept, 1);
         let snapshot = match built {
             Ok((snapshot, warnings)) => {
-                policies(config, Some(&snapshot), &warnings, findings);
+                policies::review(config, Some(&snapshot), &warnings, findings);
                 Some(snapshot)
             }
             Err(problems) => {
-                policies(config, None, &problems, findings);
+                policies::review(config, None, &problems, findings);
                 None
             }
         };
@@ -136,27 +147,6 @@ impl Check {
             runtime.block_on(remote::ask(config, &issuers, &snapshot, findings));
         }
     }
-}
-
-/// One line for each policy file; with an error somewhere there is no snapshot to count from.
-fn policies(config: &Config, snapshot: Option<&Snapshot>, found: &Problems, findings: &mut Findings) {
-    for server in config.servers.values() {
-        let route = snapshot.and_then(|snapshot| snapshot.route(&server.path));
-        for (written, file) in server.policies.iter().zip(config.policy_files(server)) {
-            let own: Problems = found.iter().filter(|problem| problem.file.path == file).cloned().collect();
-            let summary = route.as_ref().and_then(|route| route.policy_files.iter().find(|known| *known.path == file));
-            let text = match summary {
-                Some(file) => format!("{}, {}", counted(file.rules, "rule"), counted(file.masks, "mask")),
-                None if own.is_empty() => "nothing wrong in it".to_owned(),
-                None => tally(&own),
-            };
-            let step = Step { worst: worst(&own), ..Step::new(written.display().to_string(), text) };
-            if !findings.steps.contains(&step) {
-                findings.steps.push(step);
-            }
-        }
-    }
-    findings.problems.append(found.clone());
 }
 
 /// The certificate as `serve` reads it, and for how long it is good.

@@ -16,7 +16,7 @@ use crate::config::Problems;
 use crate::policy::cases::Case;
 use crate::trial::{Outcome, Suite};
 
-pub(super) use self::select::suites_of;
+pub(super) use self::select::{files_in, suites_of};
 
 /// Arguments of `test`.
 #[derive(Args, Clone, Debug)]

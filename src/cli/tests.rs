@@ -1,7 +1,9 @@
 //! Every command's output with its exit code, as one text.
 
 mod check;
+mod explain;
 mod mask;
+mod replay;
 mod test;
 mod token;
 
@@ -47,7 +49,7 @@ impl Folder {
     /// As [`Self::run`], with text on standard input.
     fn run_with(&self, arguments: &str, input: &str) -> String {
         let folder = self.0.display().to_string();
-        let arguments = arguments.split(' ').map(|word| word.replace('@', &folder));
+        let arguments = arguments.split(' ').map(|word| word.replace("@/", &format!("{folder}/")));
         let cli = Cli::parse_from(std::iter::once("portcullis".to_owned()).chain(arguments));
         let (mut input, mut out, mut err) = (input.as_bytes(), Vec::new(), Vec::new());
         let color = cli.global.color.wanted(false, &|_| None);

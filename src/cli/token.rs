@@ -2,7 +2,7 @@
 
 mod decode;
 mod mint;
-mod verify;
+pub(super) mod verify;
 
 use std::fs::File;
 use std::io::Read;
@@ -64,15 +64,20 @@ impl Token {
 
 /// Where a token is read from. It is never an argument itself: arguments are seen by every user of the machine.
 #[derive(Args, Debug)]
-struct Presented {
+pub(super) struct Presented {
     /// A file with nothing but the token, or `-` for standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
 impl Presented {
+    /// The token in `file`.
+    pub(super) const fn new(file: PathBuf) -> Self {
+        Self { file }
+    }
+
     /// The token, without what surrounds it; what is wrong is said, and nothing of the token with it.
-    fn read(&self, streams: &mut Streams<'_>) -> Result<Secret<String>, Exit> {
+    pub(super) fn read(&self, streams: &mut Streams<'_>) -> Result<Secret<String>, Exit> {
         let mut bytes = Vec::new();
         let shown = self.file.display();
         let name = self.file.to_string_lossy();

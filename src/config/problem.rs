@@ -64,6 +64,8 @@ impl Severity {
 pub struct Problem {
     /// Whether the file can be used.
     pub severity: Severity,
+    /// A fixed word for the kind of problem, where it has one.
+    pub code: Option<&'static str>,
     /// The file it is about.
     pub file: Arc<Source>,
     /// The bytes it is about.
@@ -106,7 +108,14 @@ impl Problem {
     }
 
     fn new(severity: Severity, file: &Arc<Source>, span: Range<usize>, message: String, label: String) -> Self {
-        Self { severity, file: Arc::clone(file), span, message, label, help: Vec::new(), suggestion: None }
+        Self { severity, code: None, file: Arc::clone(file), span, message, label, help: Vec::new(), suggestion: None }
+    }
+
+    /// Gives it a fixed word for its kind.
+    #[must_use]
+    pub const fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
     }
 
     /// Adds a line of advice.
@@ -160,7 +169,7 @@ impl Problem {
     fn to_json(&self) -> Value {
         let (line, column) = self.file.position(self.span.start);
         let (end_line, end_column) = self.file.position(self.span.end);
-        json!({
+        let mut problem = json!({
             "severity": self.severity.as_str(),
             "file": self.file.path.to_string_lossy(),
             "line": line, "column": column, "end_line": end_line, "end_column": end_column,
@@ -172,7 +181,11 @@ impl Problem {
                 "start": suggestion.span.start, "end": suggestion.span.end,
                 "replacement": suggestion.replacement, "title": suggestion.title,
             })),
-        })
+        });
+        if let Some(code) = self.code {
+            problem["code"] = code.into();
+        }
+        problem
     }
 
     /// One workflow command that GitHub turns into an annotation on the diff.

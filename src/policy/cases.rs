@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub(super) use self::read::{CALL, EXPECT, TEST};
+pub(super) use self::read::{CALL, EXPECT, TEST, WOULD};
 
 use crate::clock::Timestamp;
 use crate::config::Source;
@@ -55,8 +55,17 @@ pub(crate) struct Expect {
     pub(crate) arguments: Option<At<Value>>,
     /// The result as the caller gets it: a text, or all of it.
     pub(crate) result: Option<At<Value>>,
+    /// What would be decided if rules in shadow were enforced.
+    pub(crate) would: Option<Would>,
     /// The names a list shows, in order.
     pub(crate) listed: Option<At<Vec<Box<str>>>>,
+}
+
+/// `expect.would`.
+#[derive(Clone, Debug)]
+pub(crate) struct Would {
+    pub(crate) decision: At<Verdict>,
+    pub(crate) rule: Option<At<Box<str>>>,
 }
 
 /// `expect.decision`, in the words of the audit.

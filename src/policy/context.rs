@@ -62,6 +62,8 @@ pub enum Phase {
     /// It could be met by some call: it satisfies an allow rule and no deny rule. Arguments and the time of the call are
     /// not known.
     List,
+    /// As for a list, but the time is known: a call of the past of which not everything was kept.
+    Past,
 }
 
 /// The arguments a rule may ask about.

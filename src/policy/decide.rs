@@ -306,7 +306,7 @@ impl Policy {
     /// The answer where no rule allows: to the caller, what is not in its list does not exist.
     fn unlisted(&self, ask: &Ask<'_>) -> Decision {
         let hidden = ask.operation.kind.is_none_or(|kind| !self.shows(ask, kind));
-        let argument = if hidden || ask.context.phase == Phase::List { None } else { self.refused_argument(ask) };
+        let argument = if hidden || ask.context.phase != Phase::Call { None } else { self.refused_argument(ask) };
         Decision::Deny { rule: None, reason: None, hidden, on_deny: self.on_deny, argument }
     }
 

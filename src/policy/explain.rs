@@ -77,7 +77,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    fn span(&self, key: &str) -> Range<usize> {
+    pub(super) fn span(&self, key: &str) -> Range<usize> {
         let found = self.place.keys.iter().find(|(name, _)| **name == *key);
         found.map_or_else(|| self.place.span.clone(), |(_, span)| span.clone())
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::cases::{CALL, EXPECT, TEST};
+use super::cases::{CALL, EXPECT, TEST, WOULD};
 use super::limit::LIMIT;
 use super::raw::{EXCEPT, FILE, GRANT, MASK, POLICY, RULE};
 use super::table::Keys;
@@ -193,6 +193,12 @@ const EXPECT_ROWS: &[Row] = &[
     ("arguments", any_object, "The arguments as the upstream gets them."),
     ("result", || json!({ "type": ["string", "object"] }), "The result as the caller gets it."),
     ("listed", any_texts, "The names a list shows."),
+    ("would", || table(&WOULD, WOULD_ROWS, &["decision"]), "What is decided once rules in shadow are enforced."),
+];
+
+const WOULD_ROWS: &[Row] = &[
+    ("decision", || json!({ "enum": ["allow", "deny", "step_up"] }), "What would be decided."),
+    ("rule", text, "The rule that would decide."),
 ];
 
 /// The schema.
@@ -297,7 +303,7 @@ mod tests {
 
     use super::{
         CALL, CALL_ROWS, EXCEPT, EXCEPT_ROWS, EXPECT, EXPECT_ROWS, FILE, FILE_ROWS, GRANT, GRANT_ROWS, LIMIT,
-        LIMIT_ROWS, MASK, MASK_ROWS, POLICY, POLICY_ROWS, RULE, RULE_ROWS, TEST, TEST_ROWS, schema,
+        LIMIT_ROWS, MASK, MASK_ROWS, POLICY, POLICY_ROWS, RULE, RULE_ROWS, TEST, TEST_ROWS, WOULD, WOULD_ROWS, schema,
     };
     use crate::config::Problems;
     use crate::policy::load::from_texts;
@@ -381,6 +387,7 @@ mod tests {
             (&LIMIT, LIMIT_ROWS),
             (&CALL, CALL_ROWS),
             (&EXPECT, EXPECT_ROWS),
+            (&WOULD, WOULD_ROWS),
         ] {
             for key in keys.known {
                 assert!(rows.iter().any(|(name, ..)| name == key), "{}: `{key}`", keys.table);

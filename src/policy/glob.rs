@@ -3,9 +3,11 @@
 //! `/` separates in URIs only: there `*` and `?` stop at it and `/**/` also stands for a single `/`; in names nothing
 //! separates. Matching simulates all possibilities at once, so its time is bounded by the product of both lengths.
 
+mod cover;
 mod parse;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::json::fold;
 
@@ -116,6 +118,23 @@ impl Pattern {
             Self::Exact(exact) => **exact == *name,
             Self::Wild(wild) => wild.matches(name),
         }
+    }
+}
+
+/// One word of a glob over names, as it could be written.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wild = match self {
+            Self::Exact(name) => return f.write_str(name),
+            Self::Wild(wild) => wild,
+        };
+        f.write_str(&wild.prefix)?;
+        wild.rest.0.iter().try_for_each(|token| match token {
+            Token::Char(char) => write!(f, "{char}"),
+            Token::Many | Token::ManyInSegment => f.write_str("*"),
+            Token::One | Token::OneInSegment => f.write_str("?"),
+            Token::OptionalTwo => Ok(()),
+        })
     }
 }
 

@@ -142,11 +142,14 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// The rule that decided, if one did.
-    pub const fn rule(&self) -> Option<&Arc<str>> {
+    /// The rule that decided, if one did; where arguments are all that is wrong, the one that asks for others.
+    pub fn rule(&self) -> Option<&Arc<str>> {
         match self {
             Self::Handle(_) => None,
-            Self::Hidden { rule, .. } | Self::Refused { rule, .. } => rule.as_ref(),
+            Self::Hidden { rule, .. } => rule.as_ref(),
+            Self::Refused { rule, argument, .. } => {
+                rule.as_ref().or_else(|| argument.as_ref().map(|argument| &argument.rule))
+            }
             Self::Limited { rule, .. } | Self::StepUp { rule, .. } => Some(rule),
         }
     }

@@ -34,11 +34,11 @@ pub enum Holds {
 
 impl Holds {
     /// Whether a rule with that effect goes on as if it were met.
-    pub(super) fn satisfies(self, effect: Effect, phase: Phase) -> bool {
+    pub(crate) fn satisfies(self, effect: Effect, phase: Phase) -> bool {
         match (self, effect, phase) {
             (Self::Yes, _, _) => true,
             (Self::No, _, _) => false,
-            (Self::Unknown, Effect::Allow, phase) => phase == Phase::List,
+            (Self::Unknown, Effect::Allow, phase) => phase != Phase::Call,
             (Self::Unknown, Effect::Deny, phase) => phase == Phase::Call,
         }
     }

@@ -107,6 +107,17 @@ impl Demand {
             && (self.any.is_empty() || self.any.iter().any(|scope| scope.is_held(scopes)))
     }
 
+    /// Whether whoever meets `other` meets it too.
+    pub(super) fn is_met_with(&self, other: &Self) -> bool {
+        let is_held = |scope: &Required| other.all.iter().any(|held| scope.is_implied_by(held));
+        let all = self.all.iter().all(is_held);
+        let any = self.any.is_empty()
+            || self.any.iter().any(is_held)
+            || !other.any.is_empty()
+                && other.any.iter().all(|held| self.any.iter().any(|scope| scope.is_implied_by(held)));
+        all && any
+    }
+
     /// Scopes of which a caller must hold one to meet it; none if it asks for nothing.
     pub(super) fn keys(&self) -> BTreeSet<&str> {
         let required = if self.all.is_empty() { &*self.any } else { &self.all[..1] };

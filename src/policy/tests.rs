@@ -1,6 +1,7 @@
 mod args;
 mod explain;
 mod properties;
+mod review;
 mod shadow;
 mod stages;
 mod when;

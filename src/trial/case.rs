@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Call, Passed, Place, Suite, answer, caller, decide};
+use super::{Call, Passed, Place, Suite, again, answer, caller, decide, enforced};
 use crate::auth::Caller;
 use crate::mask::{Direction, Findings, View};
 use crate::mcp::{Revision, compose};
@@ -23,6 +23,8 @@ pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
     /// The rule that decided, or the mask that blocked.
     pub(crate) rule: Option<Arc<str>>,
+    /// The rule that would decide if rules in shadow were enforced, where a case asks.
+    pub(crate) would: Option<Arc<str>>,
     /// Every scope a step-up names.
     pub(crate) scopes: Arc<[Box<str>]>,
     /// Masks that found something.
@@ -65,16 +67,40 @@ impl Suite {
         let seen = self.look(case, &caller);
         let mut mismatches = Vec::new();
         compare(&mut mismatches, case, &seen);
+        let would = self.would(&mut mismatches, case, &caller);
         for mismatch in &mut mismatches {
             mismatch.blame = self.blame(case, mismatch);
         }
         let Seen { verdict, rule, scopes, masks, .. } = seen;
-        Outcome { verdict, rule, scopes, masks, mismatches }
+        Outcome { verdict, rule, would, scopes, masks, mismatches }
+    }
+
+    /// Compares with what enforced shadow rules would decide; their rule.
+    fn would(&self, mismatches: &mut Vec<Mismatch>, case: &Case, caller: &Caller) -> Option<Arc<str>> {
+        let would = case.expect.would.as_ref()?;
+        let context = self.context(case);
+        let (verdict, rule) = again::verdict(enforced(self.decides(), caller, &case.call, &context));
+        let got = rule.as_deref().unwrap_or("no rule");
+        let expected = would.rule.as_ref().map_or(got, |rule| &*rule.value);
+        for (expected, got, span) in [
+            (would.decision.value.as_str(), verdict.as_str(), &would.decision.span),
+            (expected, got, would.rule.as_ref().map_or(&would.decision.span, |rule| &rule.span)),
+        ] {
+            if expected != got {
+                let (expected, got) = (expected.to_owned(), got.to_owned());
+                mismatches.push(Mismatch { what: "would", expected, got, span: span.clone(), blame: None });
+            }
+        }
+        rule
+    }
+
+    fn context(&self, case: &Case) -> Context<'_> {
+        Context { server: self.server.as_deref().unwrap_or_default(), ..Context::at(case.now) }
     }
 
     fn look(&self, case: &Case, caller: &Arc<Caller>) -> Seen {
         let rules = self.decides();
-        let context = Context { server: self.server.as_deref().unwrap_or_default(), ..Context::at(case.now) };
+        let context = self.context(case);
         let passed = match decide(rules, caller, &case.call, REVISION, &context) {
             Ok(passed) => passed,
             Err(reject) => return refused(&reject, &Findings::default()),
@@ -136,6 +162,7 @@ fn unusable(case: &Case, message: String) -> Outcome {
     Outcome {
         verdict: Verdict::Deny,
         rule: None,
+        would: None,
         scopes: Arc::default(),
         masks: BTreeSet::new(),
         mismatches: vec![mismatch],

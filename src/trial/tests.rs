@@ -302,6 +302,33 @@ fn cases_see_what_clients_and_upstreams_see() {
 }
 
 #[test]
+fn a_case_looks_behind_the_shadow() {
+    let rules = r#"
+[policy]
+shadow_until = 2026-02-01T00:00:00Z
+[[rule]]
+id = "all"
+tools = ["*"]
+[[rule]]
+id = "no-drop"
+effect = "deny"
+mode = "shadow"
+tools = ["drop_*"]
+"#;
+    let case = |expect: &str| {
+        format!("{rules}[[test]]\nname = \"t\"\nscopes = []\ncall = {{ tool = \"drop_a\" }}\nexpect = {expect}")
+    };
+    for (expect, expected) in [
+        (r#"{ decision = "allow", rule = "all", would = { decision = "deny", rule = "no-drop" } }"#, ""),
+        (r#"{ decision = "allow", would = { decision = "allow" } }"#, "would: allow | deny"),
+        (r#"{ decision = "allow", would = { decision = "deny", rule = "all" } }"#, "would: all | no-drop"),
+        (r#"{ decision = "deny" }"#, "decision: deny | allow"),
+    ] {
+        assert_eq!(differences(&case(expect)), [expected], "{expect}");
+    }
+}
+
+#[test]
 fn a_case_tells_which_masks_found_something() {
     let text =
         case("call = { tool = \"get_a\", args = { q = \"AKIAIOSFODNN7EXAMPLE\" } }\nexpect = { decision = \"deny\" }");

@@ -1,6 +1,6 @@
 //! Where an issuer's keys are and how they are brought here: discovery, transport rules, size and time bounds.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -56,6 +56,9 @@ pub(super) enum FetchError {
     TooLong { url: Url },
 }
 
+/// `scopes_supported` (RFC 8414 section 2).
+pub(super) type ScopesSupported = Box<[Box<str>]>;
+
 /// A key set as it came.
 pub(super) struct Fetched {
     pub(super) set: KeySet,
@@ -73,6 +76,8 @@ pub(super) struct Fetcher {
     denied: Arc<[String]>,
     /// `jwks_uri` out of the issuer's metadata, and when it was read.
     learned: Option<(Url, Instant)>,
+    /// `scopes_supported` of the metadata, once it was read.
+    scopes: Arc<OnceLock<ScopesSupported>>,
     plain: bool,
     patience: Patience,
 }
@@ -93,7 +98,23 @@ impl Fetcher {
         let client = client(configured, ca, base.scheme() == "http", patience)?;
         let (issuer, configured) = (Arc::clone(&config.issuer), config.jwks_uri.clone());
         let (discovery, denied) = (config.discovery, config.deny_kids.clone().into());
-        Ok(Self { client, issuer, base, configured, discovery, denied, learned: None, plain, patience })
+        Ok(Self {
+            client,
+            issuer,
+            base,
+            configured,
+            discovery,
+            denied,
+            learned: None,
+            scopes: Arc::default(),
+            plain,
+            patience,
+        })
+    }
+
+    /// Where the scopes the issuer says it knows will be.
+    pub(super) fn scopes(&self) -> Arc<OnceLock<ScopesSupported>> {
+        Arc::clone(&self.scopes)
     }
 
     /// The issuer's key set as of now.
@@ -164,6 +185,10 @@ impl Fetcher {
         if *issuer != *self.issuer {
             let found = issuer.chars().take(200).flat_map(char::escape_debug).collect();
             return Err(FetchError::Issuer { url: url.clone(), expected: Arc::clone(&self.issuer), found });
+        }
+        if let Some(known) = document.root().get("scopes_supported") {
+            let known = known.items().filter_map(|scope| scope.as_str()).map(|scope| scope.as_ref().into());
+            let _ = self.scopes.set(known.collect());
         }
         let refused = |reason| FetchError::Location { url: url.clone(), reason };
         let jwks_uri = text("jwks_uri").ok_or_else(|| refused("it is missing"))?;

@@ -29,6 +29,7 @@ impl Issuer {
             introspector: super::introspector(config, None, super::Patience::USUAL).unwrap(),
             revocations: Arc::new(crate::auth::revocation::Revocations::new(epoch.clone())),
             ring,
+            scopes_supported: Arc::default(),
             task: tokio::runtime::Handle::current().spawn(std::future::pending::<()>()).abort_handle(),
         })
     }

@@ -19,6 +19,14 @@ pub(super) async fn ask(config: &Config, issuers: &Issuers, snapshot: &Snapshot,
     let routes: Vec<_> = config.servers.values().filter_map(|server| snapshot.route(&server.path)).collect();
     let reached = join_all(routes.iter().map(|route| reach(&route.name, &route.upstream, started)));
     let (keys, reached) = join(keys, reached).await;
+    for route in &routes {
+        for issuer in &route.acceptance.issuers {
+            if let Some(known) = issuer.scopes_supported() {
+                let known: Vec<&str> = known.iter().map(|scope| &**scope).collect();
+                findings.problems.append(route.policy.unknown_scopes(issuer.name(), &known));
+            }
+        }
+    }
     for (subject, outcome) in keys.into_iter().chain(reached) {
         let step = match outcome {
             Ok(text) => Step::new(subject, text),

@@ -42,7 +42,7 @@ impl Coverage {
     pub(super) fn add<'a>(&mut self, suite: &Suite, outcomes: impl Iterator<Item = &'a Outcome>) {
         let (mut rules, mut masks) = (BTreeSet::new(), BTreeSet::new());
         for outcome in outcomes {
-            rules.extend(outcome.rule.clone());
+            rules.extend(outcome.rule.clone().into_iter().chain(outcome.would.clone()));
             masks.extend(outcome.masks.iter().cloned());
         }
         self.rules.add(&suite.rules, &rules);

@@ -124,17 +124,78 @@ fn the_examples_of_the_readme_are_fine() {
     let readme = include_str!("../../../README.md");
     let blocks: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
     let (proxy, policies) = blocks.split_first().unwrap();
-    assert_eq!((proxy.lines().count(), policies.len()), (9, 9));
+    assert_eq!((proxy.lines().count(), policies.len()), (9, 10));
     let folder = Folder::new("readme");
     folder.file("proxy.toml", proxy);
     // The first stands alone, the rules and the masks shown later belong together.
     for policy in [policies[0].to_owned(), policies[1..].concat()] {
         folder.file("policies/crm.toml", &policy);
-        let said = folder.run("check -D --offline @/proxy.toml");
+        let said = folder.run("check --offline @/proxy.toml");
         assert!(said.starts_with("exit 0\n"), "{said}");
+        // Rules shown on different pages list the same tools; nothing else may be wrong with them together.
+        assert_eq!(said.matches("warning: ").count(), said.matches(" never decides\n").count(), "{said}");
     }
     for command in Cli::command().get_subcommands() {
         let name = command.get_name();
         assert!(readme.contains(&format!("`portcullis {name}")), "the README does not tell of `{name}`");
     }
+}
+
+#[test]
+fn tests_that_fail_are_no_reason_not_to_start() {
+    let folder = Folder::new("check-tests");
+    let case = "\n[[test]]\nname = \"reader reads\"\nscopes = [\"crm:read\"]\ncall = { tool = \"get_a\" }\nexpect = { decision = \"allow\" }\n";
+    folder.file("policies/crm.toml", &format!("{POLICY}{case}"));
+    let said = squeezed(&folder.run("check --offline -D @/proxy.toml"));
+    assert!(
+        said.starts_with("exit 0\n") && said.contains("✓ policies/crm.toml  1 rule, 1 mask, 1 test passed\n"),
+        "{said}"
+    );
+    folder.file("policies/crm.toml", &format!("{POLICY}{case}{}", case.replace("\"allow\"", "\"deny\"")));
+    let said = squeezed(&folder.run("check --offline @/proxy.toml"));
+    assert!(said.starts_with("exit 1\n"), "{said}");
+    assert!(said.contains("✗ policies/crm.toml  1 rule, 1 mask, 1 of 2 tests failed\n"), "{said}");
+    assert!(said.contains("error: the test \"reader reads\" fails\n"), "{said}");
+    assert!(said.contains("^^^^^^ decision is allow\n"), "{said}");
+    assert!(folder.run("-c @/proxy.toml serve --check").starts_with("exit 1\n"));
+}
+
+#[test]
+fn rules_that_are_not_meant_are_warned_of() {
+    let folder = Folder::new("check-review");
+    let rules = "[[rule]]\nid = \"narrow\"\ntools = [\"get_a\"]\nscopes = [\"crm:read\"]\n\
+                 [[rule]]\nid = \"no-get\"\neffect = \"deny\"\ntools = [\"get_*\"]\n";
+    folder.file("policies/crm.toml", &format!("{POLICY}{rules}"));
+    let said = squeezed(&folder.run("check --offline @/proxy.toml"));
+    assert!(said.starts_with("exit 0\n") && said.contains("! policies/crm.toml  3 rules, 1 mask\n"), "{said}");
+    for id in ["crm-read", "narrow"] {
+        assert!(said.contains(&format!("warning: the rule `{id}` can never allow anything\n")), "{said}");
+    }
+    assert!(folder.run("check --offline -D @/proxy.toml").starts_with("exit 1\n"));
+    let said = folder.run("check --offline @/proxy.toml --format sarif");
+    let out = said.strip_prefix("exit 0\n--- out\n").and_then(|said| said.strip_suffix("\n--- err\n")).unwrap();
+    let sarif: serde_json::Value = serde_json::from_str(out).unwrap();
+    assert_eq!(
+        (&sarif["version"], &sarif["runs"][0]["tool"]["driver"]["name"]),
+        (&"2.1.0".into(), &"portcullis".into())
+    );
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!((&result["ruleId"], &result["level"]), (&"dead-rule".into(), &"warning".into()));
+    assert_eq!(result["locations"][0]["physicalLocation"]["region"]["startLine"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scopes_the_issuer_does_not_know_are_warned_of() {
+    let folder = Folder::new("check-scopes");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = Issuer::start(listener, Settings::default()).unwrap();
+    folder.file("policies/crm.toml", &POLICY.replace("crm:read", "crm:raed"));
+    folder.file("proxy.toml", &local(issuer.url(), &format!("http://{}/mcp", upstream.local_addr().unwrap())));
+    let said = tokio::task::block_in_place(|| folder.run("check @/proxy.toml"));
+    assert!(
+        said.contains("warning: the issuer `corp` does not say that it knows the scopes of the rule `crm-read`"),
+        "{said}"
+    );
+    assert!(said.contains("did you mean `crm:read`?"), "{said}");
 }

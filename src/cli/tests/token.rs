@@ -167,7 +167,7 @@ async fn mint_prints_the_token_alone() {
         folder.file("demo.json", &json!({ "issuer": issuer, "mint_secret": secret }).to_string());
     };
     let mint = |more: &str| {
-        let arguments = format!("token mint --directory @ --user {more}");
+        let arguments = format!("token mint --directory @/ --user {more}");
         tokio::task::block_in_place(|| folder.run(&arguments))
     };
     assert_eq!(

@@ -66,7 +66,7 @@ impl Verify {
             streams.problems(&problems);
             Exit::Config
         })?;
-        let server = self.server(&config).map_err(|message| {
+        let server = server_of(&config, self.server.as_deref()).map_err(|message| {
             streams.message(format_args!("error: {message}"));
             Exit::Usage
         })?;
@@ -78,19 +78,29 @@ impl Verify {
             Exit::Config
         })
     }
+}
 
-    /// The server of `--server`, or the only one.
-    fn server<'c>(&self, config: &'c Config) -> Result<&'c Server, String> {
-        let names = || config.servers.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let mut servers = config.servers.values();
-        match (&self.server, servers.next(), servers.next()) {
-            (Some(name), ..) => config.servers.get(name.as_str()).ok_or_else(|| {
-                format!("there is no server `{name}` in {}; configured: {}", config.path.display(), names())
-            }),
-            (None, Some(only), None) => Ok(only),
-            (None, ..) => Err(format!("which server is it for? choose one with --server: {}", names())),
-        }
+/// The server of that name, or the only one.
+pub(in crate::cli) fn server_of<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Server, String> {
+    let names = || config.servers.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut servers = config.servers.values();
+    match (name, servers.next(), servers.next()) {
+        (Some(name), ..) => config.servers.get(name).ok_or_else(|| {
+            format!("there is no server `{name}` in {}; configured: {}", config.path.display(), names())
+        }),
+        (None, Some(only), None) => Ok(only),
+        (None, ..) => Err(format!("which server is it for? choose one with --server: {}", names())),
     }
+}
+
+/// The caller a token makes on `server`, or why it is refused.
+pub(in crate::cli) async fn accepted(
+    config: &Config,
+    server: &Server,
+    token: &Secret<String>,
+    runtime: &Handle,
+) -> Result<Result<Arc<Caller>, VerifyError>, StartError> {
+    Ok(check(config, server, token, runtime).await?.verdict)
 }
 
 async fn check(

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::super::table::{Keys, Report, Table, Text, Words, json_of};
-use super::{At, Case, Expect, NOON, Verdict};
+use super::{At, Case, Expect, NOON, Verdict, Would};
 use crate::config::Problem;
 use crate::mcp::{Access, SubjectKind, compose, methods};
 use crate::trial::Call;
@@ -24,8 +24,13 @@ pub(in crate::policy) const CALL: Keys = Keys {
     later: &[],
 };
 
-pub(in crate::policy) const EXPECT: Keys =
-    Keys { table: "`expect`", known: &["decision", "rule", "scopes", "arguments", "result", "listed"], later: &[] };
+pub(in crate::policy) const EXPECT: Keys = Keys {
+    table: "`expect`",
+    known: &["decision", "rule", "scopes", "arguments", "result", "listed", "would"],
+    later: &[],
+};
+
+pub(in crate::policy) const WOULD: Keys = Keys { table: "`would`", known: &["decision", "rule"], later: &[] };
 
 const DECISION: Words<Verdict> =
     Words { known: &[("allow", Verdict::Allow), ("deny", Verdict::Deny), ("step_up", Verdict::StepUp)], later: &[] };
@@ -234,9 +239,22 @@ fn expect(table: &Table<'_>, call: Option<&Call>, report: &mut Report<'_>) -> Op
         Some(At { span: value.span(), value: found? })
     };
     let (arguments, result) = (values("arguments", report), values("result", report));
+    let would = would(&expect, report);
     let decision = decision?;
     unanswerable(table, &expect, decision.value, lists, report);
-    Some(Expect { decision, rule, scopes, arguments, result, listed })
+    Some(Expect { decision, rule, scopes, arguments, result, would, listed })
+}
+
+fn would(expect: &Table<'_>, report: &mut Report<'_>) -> Option<Would> {
+    let would = expect.table("would", report)?;
+    would.check(&WOULD, report);
+    if !would.has("decision") {
+        let problem = would.problem("`would` must say the `decision`", "");
+        report.error(problem.help("what is decided once rules in shadow are enforced: `{ decision = \"deny\" }`"));
+    }
+    let rule = would.text("rule", report).map(|text| At { span: text.span(), value: plain(text) });
+    let decision = would.word("decision", &DECISION, report)?;
+    Some(Would { decision: At { span: span(&would, "decision"), value: decision }, rule })
 }
 
 /// Expectations nothing could meet.

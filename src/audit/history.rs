@@ -1,0 +1,276 @@
+//! The audit read again: one line at a time, whatever its size, and what is not one of ours is said and skipped.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead, Read};
+
+use serde::Deserialize;
+
+use crate::clock::Timestamp;
+use crate::mcp::SubjectKind;
+use crate::policy::cases::Verdict;
+
+/// Longest line; ours are far below.
+const LINE: usize = 64 * 1024;
+/// What stands at the end of a text that was cut.
+const CUT: char = '…';
+
+/// One decision of the past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Decided {
+    pub(crate) time: Timestamp,
+    pub(crate) server: Box<str>,
+    pub(crate) verdict: Verdict,
+    /// The rule that decided, or the mask that blocked.
+    pub(crate) rule: Option<Box<str>>,
+    /// Whether a mask refused it, which the rules had allowed.
+    pub(crate) blocked: bool,
+    /// Whether it did not take effect.
+    pub(crate) shadow: bool,
+    pub(crate) method: Box<str>,
+    /// What the method was about.
+    pub(crate) subject: Option<(SubjectKind, Box<str>)>,
+    pub(crate) caller: Who,
+}
+
+/// Who called, as far as the audit tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) issuer: Box<str>,
+    pub(crate) sub: Box<str>,
+    pub(crate) client_id: Option<Box<str>>,
+    pub(crate) scopes: Vec<Box<str>>,
+}
+
+/// What a line is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Not a line of ours, and why.
+    Bad(Cow<'static, str>),
+    /// A decision.
+    Decided(Box<Decided>),
+    /// A line that tells of something else: an ending, a start, a request that never reached the rules.
+    Other,
+}
+
+/// The lines of an audit file.
+#[derive(Debug)]
+pub(crate) struct History<R> {
+    input: R,
+    buffer: Vec<u8>,
+    number: u64,
+    bytes: u64,
+}
+
+impl<R: BufRead> History<R> {
+    pub(crate) const fn new(input: R) -> Self {
+        Self { input, buffer: Vec::new(), number: 0, bytes: 0 }
+    }
+
+    /// Bytes read so far.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next line that is not empty, by its number; `None` at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(u64, Entry)>> {
+        loop {
+            self.buffer.clear();
+            let limit = LINE as u64 + 1;
+            let read = self.input.by_ref().take(limit).read_until(b'\n', &mut self.buffer)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            self.bytes += read as u64;
+            if self.buffer.last() != Some(&b'\n') && self.buffer.len() > LINE {
+                self.skip_line()?;
+                return Ok(Some((self.number, Entry::Bad("longer than 64 KiB".into()))));
+            }
+            let line = self.buffer.trim_ascii();
+            if !line.is_empty() {
+                return Ok(Some((self.number, entry(line))));
+            }
+        }
+    }
+
+    fn skip_line(&mut self) -> io::Result<()> {
+        loop {
+            let available = self.input.fill_buf()?;
+            if available.is_empty() {
+                return Ok(());
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let used = end.map_or(available.len(), |at| at + 1);
+            self.input.consume(used);
+            self.bytes += used as u64;
+            if end.is_some() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// As far as a record is read again; keys of other versions are no concern of ours.
+#[derive(Deserialize)]
+struct Line {
+    v: u32,
+    time: String,
+    event: String,
+    decision: Option<String>,
+    #[serde(default)]
+    shadow: bool,
+    server: Option<Box<str>>,
+    method: Option<Box<str>>,
+    tool: Option<Box<str>>,
+    prompt: Option<Box<str>>,
+    resource: Option<Box<str>>,
+    resource_template: Option<Box<str>>,
+    subject: Option<LineSubject>,
+    policy: Option<LinePolicy>,
+    error: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct LineSubject {
+    iss: Box<str>,
+    sub: Box<str>,
+    client_id: Option<Box<str>>,
+    #[serde(default)]
+    scopes: Vec<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct LinePolicy {
+    rule: Option<Box<str>>,
+}
+
+fn entry(line: &[u8]) -> Entry {
+    let line: Line = match serde_json::from_slice(line) {
+        Ok(line) => line,
+        Err(error) if error.is_data() => {
+            return Entry::Bad(format!("not a record of Portcullis: {}", why(&error)).into());
+        }
+        Err(_) => return Entry::Bad("not JSON".into()),
+    };
+    if line.v != 1 {
+        return Entry::Bad(format!("a record of version {}, which this program does not read", line.v).into());
+    }
+    let verdict = match (line.event.as_str(), line.decision.as_deref()) {
+        ("call", Some("allow")) => Verdict::Allow,
+        ("call", Some("deny")) => Verdict::Deny,
+        ("call", Some("step_up")) => Verdict::StepUp,
+        _ => return Entry::Other,
+    };
+    let time = humantime::parse_rfc3339(&line.time).ok();
+    let time = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let (Some(time), Some(server), Some(method), Some(subject)) = (time, line.server, line.method, line.subject) else {
+        return Entry::Bad("a decision without time, server, method or subject".into());
+    };
+    let LineSubject { iss, sub, client_id, scopes } = subject;
+    let about = [
+        (SubjectKind::Tool, line.tool),
+        (SubjectKind::Prompt, line.prompt),
+        (SubjectKind::Resource, line.resource),
+        (SubjectKind::ResourceTemplate, line.resource_template),
+    ];
+    Entry::Decided(Box::new(Decided {
+        time: Timestamp::from_unix_seconds(0).plus(time),
+        server,
+        verdict,
+        rule: line.policy.and_then(|policy| policy.rule),
+        blocked: line.error.as_ref().and_then(serde_json::Value::as_str) == Some("blocked"),
+        shadow: line.shadow,
+        method,
+        subject: about.into_iter().find_map(|(kind, name)| Some((kind, name?))),
+        caller: Who { issuer: iss, sub, client_id, scopes },
+    }))
+}
+
+/// What serde says, without the place in the line.
+fn why(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().chars().filter(|char| !char.is_control()).take(120).collect()
+}
+
+impl Decided {
+    /// Whether the name is the caller's own: the audit cuts long texts, and masks what looks like personal data.
+    pub(crate) fn name_is_whole(&self) -> bool {
+        self.subject.as_ref().is_none_or(|(_, name)| !name.ends_with(CUT) && !name.contains(['[', ']']))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Decided, Entry, History, Verdict, Who};
+    use crate::clock::Timestamp;
+    use crate::mcp::SubjectKind;
+
+    fn read(text: &[u8]) -> Vec<(u64, Entry)> {
+        let mut history = History::new(text);
+        let mut all = Vec::new();
+        while let Some(entry) = history.next().unwrap() {
+            all.push(entry);
+        }
+        assert_eq!(history.bytes(), text.len() as u64);
+        all
+    }
+
+    const CALL: &str = r#"{"v":1,"time":"2026-01-05T12:00:00.000Z","event":"call","id":"a","request_id":"b","decision":"allow","shadow":false,"server":"crm","method":"tools/call","tool":"get_contact","protocol":"2026-07-28","rpc_id":1,"subject":{"iss":"https://i","sub":"ana","client_id":"cli","scopes":["crm:read"],"kid":"k"},"client":{"ip":"10.0.0.1"},"policy":{"version":"sha256:0","rule":"crm-read","reason":null,"missing_scopes":[]},"instance":"i"}"#;
+
+    #[test]
+    fn reads_its_own_lines_again() {
+        let expected = Decided {
+            time: Timestamp::from_unix_seconds(1_767_614_400),
+            server: "crm".into(),
+            verdict: Verdict::Allow,
+            rule: Some("crm-read".into()),
+            blocked: false,
+            shadow: false,
+            method: "tools/call".into(),
+            subject: Some((SubjectKind::Tool, "get_contact".into())),
+            caller: Who {
+                issuer: "https://i".into(),
+                sub: "ana".into(),
+                client_id: Some("cli".into()),
+                scopes: vec!["crm:read".into()],
+            },
+        };
+        assert_eq!(read(CALL.as_bytes()), [(1, Entry::Decided(Box::new(expected)))]);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_line_and_goes_on() {
+        let long = format!("{{\"v\":1,\"x\":\"{}\"}}", "x".repeat(70_000));
+        for (line, expected) in [
+            ("not json", Some("not JSON")),
+            ("{\"v\":1", Some("not JSON")),
+            ("[]", Some("not a record of Portcullis: invalid length 0, expected struct Line with 14 elements")),
+            ("{\"class_uid\":6003}", Some("not a record of Portcullis: missing field `v`")),
+            (&CALL.replace("\"v\":1", "\"v\":2"), Some("a record of version 2, which this program does not read")),
+            (&CALL.replace("\"server\":\"crm\",", ""), Some("a decision without time, server, method or subject")),
+            (&CALL.replace("2026-01-05T12", "noon"), Some("a decision without time, server, method or subject")),
+            (&long, Some("longer than 64 KiB")),
+            (&CALL.replace("\"call\"", "\"end\""), None),
+            (&CALL.replace("\"allow\"", "\"refused\""), None),
+        ] {
+            let text = format!("\n{line}\r\n\n{CALL}");
+            let entries = read(text.as_bytes());
+            assert_eq!(entries.len(), 2, "{line}");
+            let expected = expected.map_or(Entry::Other, |reason| Entry::Bad(reason.into()));
+            assert_eq!(entries[0], (2, expected), "{line}");
+            assert!(matches!(entries[1], (4, Entry::Decided(_))), "{line}");
+        }
+        let mut bytes = vec![0xff, 0xfe, b'\n'];
+        bytes.extend_from_slice(CALL.as_bytes());
+        assert_eq!(read(&bytes)[0], (1, Entry::Bad("not JSON".into())));
+    }
+
+    #[test]
+    fn knows_names_that_were_cut_or_masked() {
+        for (name, whole) in [("get_contact", true), ("crm://a…", false), ("[EMAIL_ADDRESS]", false)] {
+            let line = CALL.replace("get_contact", name);
+            let [(_, Entry::Decided(decided))] = &read(line.as_bytes())[..] else { panic!() };
+            assert_eq!(decided.name_is_whole(), whole, "{name}");
+        }
+    }
+}

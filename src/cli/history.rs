@@ -1,0 +1,110 @@
+//! What `replay` and `learn` have in common: an audit file read through, with what was skipped.
+
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal as _, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Exit, Streams};
+use crate::audit::history::{Decided, Entry, History};
+use crate::clock;
+
+/// How many bad lines are named one by one.
+const NAMED: usize = 5;
+/// How often the progress is written.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// What was read and what was not.
+#[derive(Debug, Default)]
+pub(super) struct Skipped {
+    /// Lines that could not be read.
+    pub(super) bad: u64,
+    /// The first of them, with the reason.
+    pub(super) first: Vec<(u64, String)>,
+}
+
+/// Hands every decision of the file at `path`, or of standard input for `-`, to `take`.
+pub(super) fn read(path: &Path, streams: &mut Streams<'_>, take: &mut dyn FnMut(Decided)) -> Result<Skipped, Exit> {
+    let (input, err) = (&mut *streams.input, &mut *streams.err);
+    let read = if path.as_os_str() == "-" {
+        through(input, 0, err, take)
+    } else {
+        File::open(path).and_then(|file| {
+            let size = file.metadata().map_or(0, |meta| meta.len());
+            through(file, size, err, take)
+        })
+    };
+    read.map_err(|error| {
+        streams.message(format_args!("error: cannot read {}: {error}", path.display()));
+        Exit::Usage
+    })
+}
+
+fn through(input: impl Read, size: u64, err: &mut dyn Write, take: &mut dyn FnMut(Decided)) -> io::Result<Skipped> {
+    let mut history = History::new(BufReader::with_capacity(1 << 18, input));
+    let mut skipped = Skipped::default();
+    let mut progress = Progress::new();
+    while let Some((number, entry)) = history.next()? {
+        match entry {
+            Entry::Decided(decided) => take(*decided),
+            Entry::Other => {}
+            Entry::Bad(reason) => {
+                skipped.bad += 1;
+                if skipped.first.len() < NAMED {
+                    skipped.first.push((number, reason.into_owned()));
+                }
+            }
+        }
+        progress.show(number, history.bytes(), size, err);
+    }
+    progress.clear(err);
+    Ok(skipped)
+}
+
+impl Skipped {
+    /// Says so on standard error.
+    pub(super) fn tell(&self, path: &Path, streams: &mut Streams<'_>) {
+        for (number, reason) in &self.first {
+            streams.message(format_args!("warning: {}:{number}: {reason}", path.display()));
+        }
+        let more = self.bad - self.first.len() as u64;
+        if more > 0 {
+            streams.message(format_args!("warning: and {more} more lines that could not be read"));
+        }
+        streams
+            .message("note: the file was taken as it is: whether it was changed since it was written was not verified");
+    }
+}
+
+/// A line on the terminal that is written over and over; nothing anywhere else.
+struct Progress {
+    next: Option<Instant>,
+    shown: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let next = std::io::stderr().is_terminal().then(|| clock::monotonic() + EVERY);
+        Self { next, shown: false }
+    }
+
+    fn show(&mut self, lines: u64, bytes: u64, size: u64, err: &mut dyn Write) {
+        // A look at the clock for every line would cost more than the line.
+        let Some(next) = self.next.filter(|_| lines.is_multiple_of(1024)) else { return };
+        let now = clock::monotonic();
+        if now < next {
+            return;
+        }
+        self.next = Some(now + EVERY);
+        self.shown = true;
+        let part = (bytes * 100).checked_div(size).map_or_else(String::new, |percent| format!("{percent} %, "));
+        let _ = write!(err, "\r\x1b[K{part}{lines} lines");
+        let _ = err.flush();
+    }
+
+    fn clear(&self, err: &mut dyn Write) {
+        if self.shown {
+            let _ = write!(err, "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `portcullis learn`: the least policy that allows what an audit file says was used.
+
+mod draft;
+mod used;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use self::used::Used;
+use super::{Exit, Global, Streams, history};
+use crate::config;
+
+/// Arguments of `learn`.
+#[derive(Args, Debug)]
+#[command(
+    before_long_help = "Examples:
+  portcullis learn audit.jsonl --server crm > policies/crm.learned.toml
+  portcullis replay audit.jsonl --policies policies/crm.learned.toml     would anything be refused by it?",
+    after_help = "Only calls that were allowed and took effect count. Every name is written out; scopes are those every\n\
+                  caller of it had. Read it before you use it: what was used is not always what should be.\n\
+                  Exit codes: 0 a policy was written, 1 there is nothing to learn from, 2 wrong arguments"
+)]
+pub struct Learn {
+    /// The audit file, or `-` for standard input.
+    #[arg(value_name = "AUDIT")]
+    audit: PathBuf,
+    /// The server to learn for; needed where the file has several.
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+}
+
+impl Learn {
+    /// Learns and prints.
+    pub fn run(&self, global: &Global, streams: &mut Streams<'_>) -> Exit {
+        let issuers = config::load(&global.config).map(|(config, _)| {
+            config.issuers.values().map(|issuer| (issuer.issuer.clone(), issuer.name.clone())).collect()
+        });
+        let mut used = Used::new(self.server.as_deref(), issuers.unwrap_or_default());
+        let skipped = match history::read(&self.audit, streams, &mut |decided| used.add(&decided)) {
+            Ok(skipped) => skipped,
+            Err(exit) => return exit,
+        };
+        if let Some(servers) = used.undecided() {
+            streams.message(format_args!("error: which server is it for? choose one with --server: {servers}"));
+            return Exit::Usage;
+        }
+        skipped.tell(&self.audit, streams);
+        used.tell(streams);
+        let Some(text) = draft::write(&used) else {
+            streams.message("error: no call was allowed that a policy could be learnt from");
+            return Exit::No;
+        };
+        let _ = streams.out.write_all(text.as_bytes());
+        Exit::Done
+    }
+}
