@@ -23,8 +23,8 @@ use crate::clock::Timestamp;
 use crate::config::{self, OnAuditError};
 
 pub use lane::{Lane, Ticket};
-pub(crate) use record::render_subject;
 pub use record::{Client, Decision, ErrorCode, Event, Fragment, Masked, Policy, Record, Session, Subject, Target};
+pub(crate) use record::{render_anonymous, render_subject};
 pub use recorded::{Recorded, decided};
 pub(crate) use recorded::{ended, failed_login};
 

@@ -4,6 +4,7 @@
 //! ([`Acceptance`]) with the keys of the [`Issuer`] it names, and [`examine`] explains the same checks one by one. What
 //! the client is told is made by [`challenge::Challenges`] and [`metadata`].
 
+mod anonymous;
 mod audience;
 mod bearer;
 mod binding;
@@ -82,6 +83,8 @@ pub struct Caller {
     pub confirmation: Option<Box<Confirmation>>,
     /// `kid` of the key that verified the token.
     pub key_id: Option<Box<str>>,
+    /// Whether there is no token: then all above is empty, but for the address in the place of the subject.
+    pub anonymous: bool,
     /// The claims as expressions see them; converted once.
     pub(crate) expressed: crate::policy::Expressed,
     /// How the audit log names this caller; rendered once.

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::access::{Access, Authentication, Dpop, Metadata, Mtls, Network};
+pub use self::access::{Access, Anonymous, Authentication, Dpop, Metadata, Mtls, Network};
 pub use self::issuer::{
     AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,
 };

@@ -164,6 +164,11 @@ pub fn session_of(
     sealed.map(|sealed| Session::open(sealed, seals, binding, now)).transpose()
 }
 
+/// Whether a request names a session or a place in a stream, whoever's they are.
+pub fn names_session(headers: &HeaderMap) -> bool {
+    headers.contains_key(&SESSION_ID) || headers.contains_key(&LAST_EVENT_ID)
+}
+
 /// What ties event and request ids to a session; requests without one share the empty one.
 pub fn session_key(session: Option<&Session>) -> SessionKey {
     session.map_or_else(SessionKey::default, Session::key)

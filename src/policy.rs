@@ -32,6 +32,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::mcp::SubjectKind;
 
 pub use self::args::{Args, Argument, Equals, Number, Scalar, Template, Word};
@@ -62,6 +63,10 @@ pub struct Policy {
     advertised: Box<[Box<str>]>,
     /// Whether a rule looks at what clients say of themselves.
     asks_untrusted: bool,
+    /// From when on a rule lets pass who has no token, if one does.
+    anonymous: Option<Timestamp>,
+    /// How often each of them may ask.
+    anonymous_limit: Option<limit::Limit>,
     /// Whether a rule is in shadow.
     has_shadow: bool,
     /// Whether everything listed passes while every rule is in shadow.

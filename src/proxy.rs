@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::auth::signals::{self, Receiver, SetError};
-use crate::auth::{self, Memo, Shown, Verifier};
+use crate::auth::{self, Caller, Memo, Shown, Verifier};
 use crate::body::{self, Body};
 use crate::clock::Timestamp;
 use crate::cors::{self, Origin};
@@ -30,6 +30,8 @@ use crate::upstream::{self, Answer, Asking, Offer, Pool, UpstreamError};
 use crate::{audit, json, mask, policy};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+/// Most bytes that are read of who shows nothing.
+const ANONYMOUS_BYTES: usize = 64 * 1024;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What one worker thread works with. Nothing in it is shared with another thread but what is behind an `Arc`.
@@ -176,7 +178,7 @@ async fn call(
     let (seals, proofs) = (&*snapshot.seals, &worker.state.proofs);
     let shown = Shown { peer: &peer, method: &head.method, headers: &head.headers, seals, proofs };
     let caller = worker.verifier.authenticate(&worker.memo, &route.acceptance, &presented, &shown, now).await?;
-    let caller = caller.ok_or(Reject::NoCredentials)?;
+    let caller = caller.map_or_else(|| anonymous(route, head, &peer, now), Ok)?;
     trail.identified(&caller);
     let session = opened::session_of(&snapshot.seals, &opened::binding(route, &caller), &head.headers, now);
     let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));
@@ -222,6 +224,23 @@ async fn call(
     Ok((way, answer))
 }
 
+/// Who shows nothing, where a rule lets such callers do something: with single messages, and so often an address.
+fn anonymous(route: &Route, head: &Parts, peer: &Peer, now: Timestamp) -> Result<Arc<Caller>, Reject> {
+    // What is presented and cannot be a token fails like one that is none.
+    if !route.policy.serves_anonymous(now) || head.headers.contains_key(AUTHORIZATION) {
+        return Err(Reject::NoCredentials);
+    }
+    let caller = Caller::anonymous(peer.address.ip());
+    route.policy.enter_anonymous(&caller)?;
+    match head.method {
+        Method::POST => Ok(Arc::new(caller)),
+        // Clients ask for a stream once a server is initialized, and go on without where there is none (2025-11-25,
+        // "Listening for Messages from the Server").
+        Method::GET if !opened::names_session(&head.headers) => Err(Reject::Method { allow: "POST, OPTIONS" }),
+        _ => Err(Reject::NoCredentials),
+    }
+}
+
 /// A call that was certainly not made has used up nothing.
 fn give_back(worker: &Worker, spent: Option<&Spent>) {
     if let Some(spent) = spent {
@@ -255,9 +274,11 @@ async fn ask(
     match head.method {
         Method::POST => {
             let limits = &snapshot.limits;
-            let bytes = body::read(incoming, limits.request_bytes, limits.body_timeout).await?;
+            let anonymous = trail.caller.as_deref().is_some_and(|caller| caller.anonymous);
+            let most = limits.request_bytes.min(if anonymous { ANONYMOUS_BYTES } else { usize::MAX });
+            let bytes = body::read(incoming, most, limits.body_timeout).await?;
             let known = Known {
-                bytes: limits.request_bytes,
+                bytes: most,
                 limits: json::Limits::REQUEST,
                 names_method: &|name| route.policy.names_method(name),
                 supported: &Revision::SERVED,

@@ -116,6 +116,28 @@ impl From<OpenError> for Reject {
 }
 
 impl Reject {
+    /// Whether the policy said no, rather than that it never came so far.
+    pub(crate) const fn is_decided(&self) -> bool {
+        matches!(self, Self::Blocked { .. } | Self::Definition(_) | Self::Denied(_))
+    }
+
+    /// Whether a caller without a token is asked for one instead of being told this: what is not for anyone may be for
+    /// somebody, and looks the same whether it is there or not.
+    pub(crate) const fn asks_for_a_token(&self) -> bool {
+        matches!(
+            self,
+            Self::Denied(
+                Denial::Handle(_)
+                    | Denial::Hidden { .. }
+                    | Denial::Refused { rule: None, argument: None, .. }
+                    | Denial::StepUp { .. }
+            ) | Self::Body(ReadError::TooLarge { .. })
+                | Self::Handle(_)
+                | Self::NoCredentials
+                | Self::Reply(ReplyError::Handle)
+                | Self::Session(_)
+        )
+    }
     /// The one answer to this situation (README, "What the client receives"), with what audit and metrics record of it.
     pub fn respond(&self, asked: &Asked<'_>) -> (Response<Body>, Status) {
         self.answer(asked).into_response(asked)

@@ -198,7 +198,7 @@ impl Way {
     /// For whom and for which call the answer is masked.
     fn view(&self) -> View<'_> {
         View {
-            caller: Some(&self.caller),
+            caller: self.caller.principal(),
             subject: self.subject.as_ref().map(|(kind, name)| (*kind, &**name)),
             now: Timestamp::now(),
             said: self.said.as_deref(),
@@ -225,6 +225,10 @@ pub async fn rewrite(
             Ok(session) => session,
             Err(error) => return Err(Box::new((error.into(), trail))),
         };
+        if way.caller.anonymous && way.session.is_some() {
+            refusal::end_session(&way);
+            return Err(Box::new((Reject::NoCredentials, trail)));
+        }
     }
     let response = match media_type(&answer.headers) {
         Media::EventStream if answer.status.is_success() => Box::pin(stream(way, answer, trail)).await,

@@ -83,6 +83,17 @@ impl Purpose {
         }
     }
 
+    /// Whether it may belong to nobody in particular. A page of a list gives nobody more than its first page does, and a
+    /// nonce is asked for before anyone is known; whoever held anything else of an anonymous caller would be that caller.
+    const fn may_be_nobodys(self) -> bool {
+        match self {
+            Self::Cursor | Self::ProofNonce => true,
+            Self::EventId | Self::Pseudonym | Self::RequestId | Self::RequestState | Self::Session | Self::TaskId => {
+                false
+            }
+        }
+    }
+
     /// Whether equal payloads must give equal texts: sealed with a zero nonce and without times, under keys of its own.
     const fn is_deterministic(self) -> bool {
         match self {
@@ -137,6 +148,11 @@ impl Binding<'_> {
         self.associated_data(Purpose::TaskId)
     }
 
+    /// Errs where nothing of that purpose may belong to it: no token names an empty issuer.
+    const fn serves(&self, purpose: Purpose) -> Result<(), SealError> {
+        if self.issuer.is_empty() && !purpose.may_be_nobodys() { Err(SealError::Nobody) } else { Ok(()) }
+    }
+
     /// All of it and what it is for in bytes; no two bindings give the same.
     pub(crate) fn associated_data(&self, purpose: Purpose) -> Vec<u8> {
         let fields = [
@@ -171,6 +187,9 @@ pub enum SealError {
     /// Not base64url, too short, or of another version.
     #[error("not a sealed value")]
     Malformed,
+    /// It would be everybody's: there is no principal to seal to.
+    #[error("nobody to seal for")]
+    Nobody,
     /// No key may seal now.
     #[error("no key to seal with")]
     NoKey,
@@ -248,6 +267,7 @@ impl Seals {
         sealed: &str,
         now: Timestamp,
     ) -> Result<Vec<u8>, SealError> {
+        binding.serves(purpose)?;
         let longest = HEAD_LEN + TIMES_LEN + purpose.longest() + TAG_LEN;
         if sealed.len() > longest.div_ceil(3) * 4 {
             return Err(SealError::Malformed);
@@ -290,6 +310,7 @@ impl Seals {
         payload: &[u8],
         now: Timestamp,
     ) -> Result<String, SealError> {
+        binding.serves(purpose)?;
         if payload.len() > purpose.longest() {
             return Err(SealError::TooLong);
         }

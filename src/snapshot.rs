@@ -228,6 +228,7 @@ fn route(
     let mut loaded = policy::load(&files, problems);
     loaded.check_issuers(&server.issuers, problems);
     loaded.policy.keep_counts(&kept.limits, &server.name);
+    loaded.policy.limit_anonymous(server.access.anonymous.rate, &kept.limits, &server.name);
     let masks = loaded.compile_masks(problems);
     let upstream = Upstream::new(server).map_err(|error| push(problems, config, server, "upstream", &error));
     let credential = Credential::new(&server.upstream_auth, super::config::SecretSource::resolve)

@@ -345,9 +345,15 @@ impl Trail {
         }
     }
 
+    /// A refusal as it is told to who has no token.
+    fn told<'r>(&self, reject: &'r Reject) -> &'r Reject {
+        let anonymous = self.caller.as_deref().is_some_and(|caller| caller.anonymous);
+        if anonymous && reject.asks_for_a_token() { &Reject::NoCredentials } else { reject }
+    }
+
     /// The JSON-RPC message that tells a waiting client of a refusal inside a stream.
     pub(crate) fn event_for(&self, reject: &Reject) -> (Bytes, Status) {
-        let (response, status) = reject.respond(&self.asked());
+        let (response, status) = self.told(reject).respond(&self.asked());
         match response.into_body() {
             Body::Full(Some(bytes)) => (bytes, status),
             _ => (Bytes::new(), status),
@@ -362,12 +368,14 @@ impl Trail {
 
     /// Ends the request with a refusal: recorded first, then answered.
     pub(crate) async fn refuse(mut self: Box<Self>, reject: &Reject) -> Response<Body> {
+        let reject = self.told(reject);
         let (response, status) = reject.respond(&self.asked());
         let ending = Ending { http: status.http, code: status.code, tool_error: false, error: Some(reject.kind()) };
         if let Some(rule) = reject.rule() {
             self.rule = Some(rule.clone());
         }
-        if self.stage == Stage::Begun && self.caller.is_none() {
+        let nobody = self.caller.as_deref().is_none_or(|caller| caller.anonymous && !reject.is_decided());
+        if self.stage == Stage::Begun && nobody {
             crate::telemetry::observe(&self, &ending, Some(reject));
             self.stage = Stage::Ended;
             // The caller is refused either way; such failures must not be able to stop the log for others.

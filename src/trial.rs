@@ -150,7 +150,7 @@ pub(crate) fn answer(
     let unusable = || Reject::Reply(ReplyError::Missing);
     let document = Document::parse(Bytes::from(result.to_string()), &json::Limits::ANSWER).map_err(|_| unusable())?;
     let mut splice = Splice::new();
-    let view = View { caller: Some(asker.caller), subject: call.subject(), now: asker.context.now, said: None };
+    let view = View { caller: asker.caller.principal(), subject: call.subject(), now: asker.context.now, said: None };
     reply::rewrite_result(asker, rules, &view, call.method(), document.root(), &mut splice, findings)?;
     serde_json::from_slice(&splice.apply(document.bytes())).map_err(|_| unusable())
 }

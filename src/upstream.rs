@@ -36,8 +36,8 @@ pub use credential::Credential;
 pub use error::{BuildError, UpstreamError};
 pub(crate) use http::within;
 pub use http::{Answer, AnswerBody};
-pub(crate) use outbound::refusal;
 pub use outbound::{Outbound, outbound};
+pub(crate) use outbound::{ending, refusal};
 pub use pool::Pool;
 pub(crate) use survey::survey;
 

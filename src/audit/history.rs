@@ -35,6 +35,8 @@ pub(crate) struct Decided {
 /// Who called, as far as the audit tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Who {
+    /// Whether it had no token.
+    pub(crate) anonymous: bool,
     pub(crate) issuer: Box<str>,
     pub(crate) sub: Box<str>,
     pub(crate) client_id: Option<Box<str>>,
@@ -132,7 +134,11 @@ struct Line {
 
 #[derive(Deserialize)]
 struct LineSubject {
+    #[serde(default)]
+    anonymous: bool,
+    #[serde(default)]
     iss: Box<str>,
+    #[serde(default)]
     sub: Box<str>,
     client_id: Option<Box<str>>,
     #[serde(default)]
@@ -166,7 +172,10 @@ fn entry(line: &[u8]) -> Entry {
     let (Some(time), Some(server), Some(method), Some(subject)) = (time, line.server, line.method, line.subject) else {
         return Entry::Bad("a decision without time, server, method or subject".into());
     };
-    let LineSubject { iss, sub, client_id, scopes } = subject;
+    let LineSubject { anonymous, iss, sub, client_id, scopes } = subject;
+    if !anonymous && (iss.is_empty() || sub.is_empty()) {
+        return Entry::Bad("a decision about nobody".into());
+    }
     let about = [
         (SubjectKind::Tool, line.tool),
         (SubjectKind::Prompt, line.prompt),
@@ -182,7 +191,7 @@ fn entry(line: &[u8]) -> Entry {
         shadow: line.shadow,
         method,
         subject: about.into_iter().find_map(|(kind, name)| Some((kind, name?))),
-        caller: Who { issuer: iss, sub, client_id, scopes },
+        caller: Who { anonymous, issuer: iss, sub, client_id, scopes },
     }))
 }
 
@@ -229,6 +238,7 @@ mod tests {
             method: "tools/call".into(),
             subject: Some((SubjectKind::Tool, "get_contact".into())),
             caller: Who {
+                anonymous: false,
                 issuer: "https://i".into(),
                 sub: "ana".into(),
                 client_id: Some("cli".into()),

@@ -307,6 +307,11 @@ pub(crate) fn render_subject(subject: &Subject<'_>) -> Fragment {
     Fragment(out.into())
 }
 
+/// Who has no token is nobody; the address is told as the client's.
+pub(crate) fn render_anonymous() -> Fragment {
+    Fragment(Bytes::from_static(b",\"subject\":{\"anonymous\":true}"))
+}
+
 pub(super) fn render_client(client: &Client<'_>, sanitize: Sanitize) -> Fragment {
     let mut out = Vec::with_capacity(128);
     let mut line = Line { out: &mut out, sanitize };

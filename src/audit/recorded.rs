@@ -128,6 +128,9 @@ fn findings(findings: &Findings) -> Vec<super::Masked<'_>> {
 }
 
 fn subject(caller: &Caller) -> Fragment {
+    if caller.anonymous {
+        return super::render_anonymous();
+    }
     let scopes: Vec<&str> = caller.scopes.iter().collect();
     let actors: Vec<&str> = caller.actors.iter().map(AsRef::as_ref).collect();
     super::render_subject(&Subject {

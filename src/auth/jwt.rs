@@ -117,5 +117,6 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
         expressed: crate::policy::Expressed::default(),
         fragment: std::sync::OnceLock::new(),
         key_id: facts.header.and_then(|header| header.kid.clone()),
+        anonymous: false,
     })
 }

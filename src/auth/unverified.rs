@@ -33,6 +33,7 @@ impl Caller {
             acr: text(&["acr"]),
             confirmation: None,
             key_id: None,
+            anonymous: false,
             expressed: crate::policy::Expressed::default(),
             fragment: std::sync::OnceLock::new(),
             claims,

@@ -16,6 +16,21 @@ pub struct Access {
     pub authentication: Authentication,
     /// `metadata`: more members of the metadata document.
     pub metadata: Metadata,
+    /// `anonymous`: how often callers without a token may ask, where a rule lets them.
+    pub anonymous: Anonymous,
+}
+
+/// `servers.NAME.anonymous`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anonymous {
+    /// So many requests of one address in that time.
+    pub rate: (u32, Duration),
+}
+
+impl Default for Anonymous {
+    fn default() -> Self {
+        Self { rate: (120, Duration::from_mins(1)) }
+    }
 }
 
 /// `servers.NAME.dpop` (RFC 9449).

@@ -4,7 +4,7 @@
 mod access;
 mod issuer;
 
-use access::{AUTHENTICATION, DPOP, METADATA, MTLS};
+use access::{ANONYMOUS, AUTHENTICATION, DPOP, METADATA, MTLS};
 use issuer::ISSUER;
 
 /// One table of the file.
@@ -171,6 +171,7 @@ static PROTECTED: Table = Table {
         key("dpop", Kind::Table(&DPOP), "{ required = true }"),
         key("mtls", Kind::Table(&MTLS), "{ required = true }"),
         key("authentication", Kind::Table(&AUTHENTICATION), "{ max_age = \"8h\" }"),
+        key("anonymous", Kind::Table(&ANONYMOUS), "{ rate = \"120/min\" }"),
         key("metadata", Kind::Table(&METADATA), "{ documentation = \"https://docs.example.com/crm\" }"),
         key("upstream_auth", Kind::Table(&UPSTREAM_AUTH), "{ type = \"bearer\", token = { file = \"token\" } }"),
         key("schema", Kind::Text, "\"enforce\""),
@@ -179,7 +180,6 @@ static PROTECTED: Table = Table {
         key("lint", Kind::Text, "\"warn\""),
     ],
     later: &[
-        "anonymous",
         "args",
         "baseline",
         "breaker",

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub(super) use access::{Authentication, Dpop, Metadata, Mtls};
+pub(super) use access::{Anonymous, Authentication, Dpop, Metadata, Mtls};
 pub(super) use issuer::{Introspection, Issuer, Jwks, Signals};
 
 /// The whole file.
@@ -103,6 +103,7 @@ pub(super) struct Server {
     pub(super) dpop: Option<Dpop>,
     pub(super) mtls: Option<Mtls>,
     pub(super) authentication: Option<Authentication>,
+    pub(super) anonymous: Option<Anonymous>,
     pub(super) metadata: Option<Metadata>,
     pub(super) upstream_auth: Option<Spanned<UpstreamAuth>>,
     pub(super) schema: Option<Spanned<String>>,

@@ -9,6 +9,8 @@ pub(crate) enum UnitError {
     Duration,
     #[error("the number has no unit")]
     DurationWithoutUnit,
+    #[error("this is not a rate")]
+    Rate,
     #[error("not a size")]
     Size,
 }
@@ -20,6 +22,7 @@ impl UnitError {
             Self::Duration | Self::DurationWithoutUnit => {
                 "write a number and a unit, for example \"250ms\", \"30s\", \"5m\", \"1h 30m\" or \"7d\""
             }
+            Self::Rate => "write calls and a unit, as in \"5/min\"; units are `s`, `min`, `h` and `day`",
             Self::Size => "write a whole number and a unit, for example \"512 B\", \"64 KiB\", \"1 MiB\" or \"1 GiB\"",
         }
     }
@@ -32,6 +35,25 @@ pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
         return Err(UnitError::DurationWithoutUnit);
     }
     humantime::parse_duration(text).map_err(|_| UnitError::Duration)
+}
+
+/// Largest number of calls of a rate.
+pub(crate) const MOST_CALLS: u32 = 1_000_000;
+
+/// Reads `"5/min"`: so many calls in that time.
+pub(crate) fn rate(text: &str) -> Result<(u32, Duration), UnitError> {
+    let (calls, unit) = text.split_once('/').ok_or(UnitError::Rate)?;
+    let time = match unit.trim() {
+        "s" | "sec" | "second" => Duration::from_secs(1),
+        "m" | "min" | "minute" => Duration::from_mins(1),
+        "h" | "hour" => Duration::from_hours(1),
+        "d" | "day" => Duration::from_hours(24),
+        _ => return Err(UnitError::Rate),
+    };
+    match calls.trim().parse() {
+        Ok(calls) if (1..=MOST_CALLS).contains(&calls) => Ok((calls, time)),
+        _ => Err(UnitError::Rate),
+    }
 }
 
 /// Reads `"1 MiB"` or `"1048576"` as bytes.
@@ -70,7 +92,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, UnitError, duration, show_size, size};
+    use super::{Duration, UnitError, duration, rate, show_size, size};
 
     #[test]
     fn reads_durations() {
@@ -80,6 +102,18 @@ mod tests {
         assert_eq!(duration("30"), Err(UnitError::DurationWithoutUnit));
         for text in ["", "s", "-1s", "1.5x", "30 bananas", "٣s", "99999999999999999999s"] {
             assert_eq!(duration(text), Err(UnitError::Duration), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_rates() {
+        for (text, read) in
+            [("5/min", (5, 60)), ("1 / s", (1, 1)), ("1000000/day", (1_000_000, 86_400)), ("2/h", (2, 3600))]
+        {
+            assert_eq!(rate(text), Ok((read.0, Duration::from_secs(read.1))), "{text}");
+        }
+        for text in ["", "5", "5/", "/min", "0/min", "-1/min", "1.5/min", "1000001/s", "5/week", "5/min/min"] {
+            assert_eq!(rate(text), Err(UnitError::Rate), "{text}");
         }
     }
 

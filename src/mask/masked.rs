@@ -102,7 +102,8 @@ pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit, now: Timestamp) ->
     let (bytes, params) = match &opened.ask {
         Ask::Close | Ask::Listen => (Bytes::new(), Vec::new()),
         Ask::Message(message) => {
-            let view = View { caller: Some(&opened.caller), subject: message.subject(), now, said: said.as_deref() };
+            let view =
+                View { caller: opened.caller.principal(), subject: message.subject(), now, said: said.as_deref() };
             if let Some(pause) = masks.pause(&opened.caller, now) {
                 return Err(Blocked { mask: "".into(), entity: "".into(), cause: Cause::Often(pause) });
             }

@@ -26,8 +26,11 @@ pub struct RestoreError {
 
 /// The request with its pseudonyms opened where a grant names tool, argument and entity, and with its sealed URIs opened.
 pub fn restore(masks: &Masks, opened: Opened, now: Timestamp) -> Result<Opened, RestoreError> {
-    let (Some(keys), Ask::Message(message)) = (&masks.keys, &opened.ask) else { return Ok(opened) };
-    let mut opening = Opening { keys, caller: &opened.caller, now, restored: Vec::new() };
+    let (Some(keys), Some(caller), Ask::Message(message)) = (&masks.keys, opened.caller.principal(), &opened.ask)
+    else {
+        return Ok(opened);
+    };
+    let mut opening = Opening { keys, caller, now, restored: Vec::new() };
     opening.uris(message);
     opening.arguments(&masks.result.rules, message)?;
     let restored = opening.restored;

@@ -302,6 +302,13 @@ pub fn news_of(notice: &Method) -> Option<&'static str> {
 pub const ASKED_OF_CLIENTS: [(&str, &[&str]); 3] =
     [("elicitation/create", &["action"]), ("roots/list", &["roots"]), ("sampling/createMessage", &["model", "role"])];
 
+/// Whether a caller without a token may send it, where a rule lets such callers do something: what finds out about a
+/// server, and what uses a thing without keeping anything.
+pub fn is_for_anyone(method: &Method) -> bool {
+    let uses = matches!(method.name, "completion/complete" | "prompts/get" | RESOURCES_READ | "tools/call");
+    uses || method.list.is_some() || matches!(method.name, INITIALIZE | INITIALIZED | "ping" | "server/discover")
+}
+
 /// Whether the answer tells how a task stands and not what came of it.
 pub fn is_status(method: &Method) -> bool {
     matches!(method.name, "tasks/cancel" | TASKS_GET)

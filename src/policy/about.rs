@@ -21,6 +21,9 @@ impl Asker<'_> {
         subject: Option<(SubjectKind, &str)>,
         arguments: Arguments<'_>,
     ) -> Decided {
+        if self.caller.anonymous && !self.is_for_anyone(method) {
+            return Err(Denial::Hidden { name: "".into(), rule: None });
+        }
         let alone = Operation { method: method.name, kind: None, name: "" };
         let (kind, name) = match (method.access, subject) {
             (Access::Free | Access::Subscriptions, _) => return self.unless_denied(alone),
@@ -40,6 +43,11 @@ impl Asker<'_> {
                 self.later(|asker| asker.decide(used, Arguments::Unknown)).map(|_| rule)
             }
         }
+    }
+
+    /// Whether a caller without a token may ask for it at all.
+    fn is_for_anyone(&self, method: &Method) -> bool {
+        self.policy.serves_anonymous(self.context.now) && methods::is_for_anyone(method)
     }
 
     /// A task is there while its tool may be called. Rules for the tool cover its tasks, and so do rules that list the methods

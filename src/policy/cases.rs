@@ -26,6 +26,8 @@ pub(crate) struct Case {
     pub(crate) name: Box<str>,
     /// The claims of the caller's token.
     pub(crate) claims: Map<String, Value>,
+    /// Whether the caller has no token.
+    pub(crate) anonymous: bool,
     /// The caller's issuer by its name in `proxy.toml`; the only one where there is one.
     pub(crate) issuer: Option<Box<str>>,
     pub(crate) call: Call,

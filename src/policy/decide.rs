@@ -170,7 +170,9 @@ impl Policy {
     fn shows(&self, ask: &Ask<'_>, kind: SubjectKind) -> bool {
         let operation = Operation { method: methods::use_of(kind), ..*ask.operation };
         let outcome = self.outcome(&Ask { operation: &operation, context: &ask.context.listing(), ..*ask });
-        match self.list {
+        // What a token would open is not told to who has none.
+        let list = if ask.caller.anonymous { ListMode::Allowed } else { self.list };
+        match list {
             ListMode::Acquirable => {
                 matches!(outcome, Outcome::Acquirable | Outcome::Allowed(_) | Outcome::Baseline)
             }
@@ -264,6 +266,7 @@ impl Policy {
     /// Whether no rule is in force yet and what the upstream lists passes until then; methods are those of the table.
     fn is_baseline(&self, ask: &Ask<'_>) -> bool {
         self.baseline
+            && !ask.caller.anonymous
             && (ask.operation.kind.is_some() || methods::find(ask.operation.method).is_some())
             && self.rules.iter().all(|rule| rule.is_suspended(ask))
     }
@@ -301,6 +304,11 @@ impl Policy {
             }
             None => self.unlisted(ask),
         }
+    }
+
+    /// Whether a token could let a caller pass who has none, by some rule that lists what it asks for.
+    pub(crate) fn would_a_token_help(&self, operation: &Operation<'_>) -> bool {
+        self.baseline || self.listing(operation).flat_map(Candidates::all).any(|at| !self.rule(*at).anonymous)
     }
 
     /// The answer where no rule allows: to the caller, what is not in its list does not exist.

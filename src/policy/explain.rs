@@ -107,6 +107,7 @@ impl Trace<'_> {
     fn run(&self) -> RuleTrace {
         let mut conditions = vec![self.subject()];
         conditions.extend(self.methods());
+        conditions.extend(self.anonymous());
         conditions.extend(self.issuer());
         conditions.extend(self.scopes());
         conditions.extend(self.args());
@@ -168,6 +169,15 @@ impl Trace<'_> {
         let holds = self.rule.methods.hold(self.operation.method);
         let verb = if holds { "lists" } else { "does not list" };
         Some(self.condition("methods", holds, format!("{verb} `{}`", self.operation.method.escape_debug())))
+    }
+
+    fn anonymous(&self) -> Option<ConditionTrace> {
+        if !self.caller.anonymous || self.rule.effect == Effect::Deny {
+            return None;
+        }
+        let holds = self.rule.is_for(self.caller);
+        let detail = if holds { "lets pass who has no token" } else { "asks for a token" };
+        Some(self.condition("anonymous", holds, detail.into()))
     }
 
     fn issuer(&self) -> Option<ConditionTrace> {

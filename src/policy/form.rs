@@ -67,6 +67,7 @@ const RULE_ROWS: &[Row] = &[
         "How often and how many at once it lets pass; more is answered with 429.",
     ),
     ("timeout", text, "How long the upstream may take for a call it allows, as in \"10s\"."),
+    ("anonymous", || flag(false), "Whether it also lets pass who has no token."),
     (
         "mode",
         || words(&["enforce", "shadow"], "enforce"),
@@ -165,6 +166,7 @@ const TEST_ROWS: &[Row] = &[
     ("claims", any_object, "The claims of the caller's token, `sub` and `scope` among them."),
     ("issuer", text, "The caller's issuer by its name in proxy.toml; needed where a server has several."),
     ("scopes", any_texts, "The caller's scopes, instead of `claims.scope`."),
+    ("anonymous", || flag(false), "Whether the caller has no token, instead of `claims` and `scopes`."),
     ("now", || json!({ "type": "string", "default": "2026-01-05T12:00:00Z" }), "When the call happens."),
     ("call", || one_of_call(table(&CALL, CALL_ROWS, &[])), "What is asked for."),
     (

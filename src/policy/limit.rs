@@ -2,6 +2,7 @@
 //!
 //! In memory, of this process, bounded. What is counted outlives a reload.
 
+mod anonymous;
 mod challenge;
 mod rate;
 mod read;

@@ -11,7 +11,7 @@ use super::tools::{Tool, Tools};
 use super::{Arguments, Context, Decision, OnDeny, Operation, Policy, RefusedArgument};
 use crate::auth::Caller;
 use crate::json::{Document, Kind, Limits, Value, quoted};
-use crate::mcp::handle::{NoHandle, Origin};
+use crate::mcp::handle::{NoHandle, Origin, TASKS_EXTENSION};
 use crate::mcp::methods::{self, RESOURCES_READ, Sender};
 use crate::mcp::{Access, Era, Message, MessageShape, Method, SubjectKind, names};
 use crate::opened::{Ask, Opened};
@@ -161,6 +161,8 @@ impl Denial {
 pub fn authorize(policy: &Policy, mut opened: Opened, context: &Context<'_>) -> Result<Permit, Denial> {
     let rules = Asker { policy, caller: &opened.caller, context, enforced: false };
     let rule = match &opened.ask {
+        // Nothing is kept for who is nobody.
+        Ask::Close | Ask::Listen if opened.caller.anonymous => return Err(nothing_kept()),
         // A session of its own is all a stream or an ending needs: what flows on the stream is decided message by message.
         Ask::Close => None,
         Ask::Listen => opened.resumed.as_ref().map_or(Ok(None), |event| rules.resumed(event))?,
@@ -171,7 +173,24 @@ pub fn authorize(policy: &Policy, mut opened: Opened, context: &Context<'_>) -> 
         },
     };
     keep_subscriptions(policy, context, &mut opened);
+    if opened.caller.anonymous {
+        without_tasks(&mut opened);
+    }
     Ok(Permit { opened, rule })
+}
+
+/// A server may not begin a task for a client that does not declare them (2026-07-28, the tasks extension): that of nobody
+/// could never be asked after.
+fn without_tasks(opened: &mut Opened) {
+    let Opened { ask: Ask::Message(message), splice, .. } = opened else { return };
+    let extensions = message.extensions().into_iter().flat_map(|extensions| extensions.members());
+    let kept: Vec<_> = extensions.map(|member| (member, !member.name_is(TASKS_EXTENSION))).collect();
+    splice.remove_members(&kept);
+}
+
+/// What needs somebody it can belong to is hidden from who is nobody.
+fn nothing_kept() -> Denial {
+    Denial::Hidden { name: "".into(), rule: None }
 }
 
 /// What would be decided of a message if every rule in shadow were enforced; `None` where no rule is in shadow.
@@ -256,6 +275,9 @@ impl Asker<'_> {
             let name = message.subject().map(|(_, name)| name).unwrap_or_default();
             return Err(Denial::Hidden { name: name.into(), rule: None });
         }
+        if self.caller.anonymous && message.needs_somebody() {
+            return Err(nothing_kept());
+        }
         let arguments = match method.access {
             // A completion has none of the arguments the call will have.
             Access::Completion => Arguments::Unknown,
@@ -277,6 +299,10 @@ impl Asker<'_> {
         match self.decision(operation, arguments) {
             Decision::Allow { rule } => Ok(Some(rule)),
             Decision::Deny { hidden: true, rule, .. } => Err(Denial::Hidden { name: shown.into(), rule }),
+            // Somebody might be let pass: who is nobody is asked for a token.
+            Decision::Deny { rule, .. } if self.caller.anonymous && self.policy.would_a_token_help(&operation) => {
+                Err(Denial::Hidden { name: shown.into(), rule })
+            }
             Decision::Deny { rule, reason, on_deny, argument, .. } => {
                 Err(Denial::Refused { rule, reason, on_deny, argument })
             }
@@ -341,6 +367,9 @@ impl Asker<'_> {
     /// requests older servers send: each needs a rule that names its method.
     pub(crate) fn may_ask(&self, holder: Value<'_>) -> Result<(), Denial> {
         let Some(requests) = holder.get("inputRequests") else { return Ok(()) };
+        if self.caller.anonymous {
+            return Err(nothing_kept());
+        }
         let asks = |request: Value<'_>| {
             let method = methods::find(&request.get("method")?.as_str()?)?;
             Some(method.sender == Sender::Server && self.allows(method.name))

@@ -53,8 +53,9 @@ pub(super) const RULE: Keys = Keys {
         "when",
         "limit",
         "timeout",
+        "anonymous",
     ],
-    later: &["anonymous", "audit", "describe", "lint", "on_drift", "schema", "shadow_until", "unmask"],
+    later: &["audit", "describe", "lint", "on_drift", "schema", "shadow_until", "unmask"],
 };
 
 const MODE: Words<Mode> = Words { known: &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)], later: &[] };
@@ -125,6 +126,8 @@ pub(super) struct Rule {
     /// How long a call may take.
     pub(super) timeout: Option<Duration>,
     pub(super) mode: Option<Mode>,
+    /// Whether it also lets pass who has no token.
+    pub(super) anonymous: bool,
     /// Where the table and what in it stand.
     pub(super) place: Place,
 }
@@ -216,6 +219,10 @@ impl Rule {
             );
         }
         without_arguments(table, &subjects, report);
+        let anonymous = table.flag("anonymous", report).is_some_and(Spanned::into_inner);
+        if anonymous {
+            without_token(table, args.as_ref().and_then(Option::as_ref), report);
+        }
         let (id, effect) = (id?, effect?);
         misplaced(table, effect, step_up.as_ref(), report);
         Some(Self {
@@ -236,6 +243,7 @@ impl Rule {
                 Some(args) => Some(Arc::new(args?)),
                 None => None,
             },
+            anonymous,
             place: place(table),
             step_up: step_up.is_none_or(Spanned::into_inner),
         })
@@ -257,10 +265,25 @@ fn without_arguments(table: &Table<'_>, subjects: &[(SubjectKind, Vec<Text>)], r
     }
 }
 
+/// Refuses what somebody without a token cannot have in a rule that lets such callers pass: it never would.
+fn without_token(table: &Table<'_>, args: Option<&Args>, report: &mut Report<'_>) {
+    for key in ["scopes", "scopes_any", "issuer"] {
+        if let Some(span) = table.key_span(key) {
+            let message = format!("`{key}` means nothing in a rule for callers without a token");
+            let problem = Problem::error(table.source, span, message, "they have none");
+            report.error(problem.help("take it out, or give callers with a token a rule of their own"));
+        }
+    }
+    if let Some(span) = table.key_span("args").filter(|_| args.is_some_and(Args::has_template)) {
+        let problem = Problem::error(table.source, span, "a caller without a token has no claims", "");
+        report.error(problem.help("write values out, or give callers with a token a rule of their own"));
+    }
+}
+
 /// Keys that mean nothing with the rule's effect.
 fn misplaced(table: &Table<'_>, effect: Effect, step_up: Option<&Spanned<bool>>, report: &mut Report<'_>) {
     if effect == Effect::Deny {
-        for key in ["limit", "timeout"] {
+        for key in ["limit", "timeout", "anonymous"] {
             if let Some(span) = table.key_span(key) {
                 let message = format!("`{key}` means nothing in a deny rule");
                 let problem = Problem::error(table.source, span, message, "nothing passes by it");

@@ -58,6 +58,8 @@ pub(super) struct Rule {
     pub(super) demand: Demand,
     /// What else it asks; most rules ask nothing else.
     pub(super) conditions: Option<Box<Conditions>>,
+    /// Whether it also lets pass who has no token.
+    pub(super) anonymous: bool,
     /// Whether a caller may be asked for wider scopes on its account.
     pub(super) step_up: bool,
     pub(super) on_deny: OnDeny,
@@ -83,7 +85,16 @@ impl Rule {
     }
 
     fn is_about(&self, ask: &Ask<'_>) -> bool {
-        !self.is_suspended(ask) && self.is_of_issuer(ask.caller) && self.methods.hold(ask.operation.method)
+        !self.is_suspended(ask)
+            && self.is_for(ask.caller)
+            && self.is_of_issuer(ask.caller)
+            && self.methods.hold(ask.operation.method)
+    }
+
+    /// Whether it speaks of callers like that one: who has no token is let pass only where a rule says so, and refused by
+    /// every rule that refuses everybody.
+    pub(super) fn is_for(&self, caller: &Caller) -> bool {
+        !caller.anonymous || self.anonymous || self.effect == Effect::Deny
     }
 
     /// Whether it has no effect on this question.

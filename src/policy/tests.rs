@@ -44,6 +44,7 @@ fn caller_of(issuer: &str, scopes: &str) -> Caller {
         acr: None,
         confirmation: None,
         key_id: None,
+        anonymous: false,
     }
 }
 

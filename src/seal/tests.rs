@@ -27,6 +27,24 @@ fn seal(seals: &Seals, purpose: Purpose, binding: &Binding<'_>, payload: &[u8]) 
     sealed.unwrap()
 }
 
+/// What belonged to one anonymous caller would belong to all of them.
+#[test]
+fn nothing_is_sealed_to_nobody_but_pages_and_nonces() {
+    let (seals, nobody) = (Seals::random().unwrap(), Binding { issuer: "", tenant: None, client: None, ..BINDING });
+    for purpose in Purpose::ALL {
+        let sealed = if purpose.is_deterministic() {
+            seals.seal_deterministic(purpose, &nobody, b"x", NOW)
+        } else {
+            seals.seal(purpose, &nobody, b"x", NOW, HOUR)
+        };
+        let is_nobodys = matches!(purpose, Purpose::Cursor | Purpose::ProofNonce);
+        assert_eq!(sealed.is_ok(), is_nobodys, "{purpose:?}");
+        let known = seal(&seals, purpose, &BINDING, b"x");
+        let expected = if is_nobodys { SealError::Forged } else { SealError::Nobody };
+        assert_eq!(seals.open(purpose, &nobody, &known, NOW), Err(expected), "{purpose:?}");
+    }
+}
+
 #[test]
 fn opens_under_the_same_binding_and_no_other() {
     let seals = Seals::random().unwrap();

@@ -30,10 +30,11 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
     let Some(recorder) = trail.recorder() else { return };
     recorder.request(&trail.http_method, ending.http, took);
     match (&trail.caller, reject) {
-        (Some(caller), _) => recorder.auth(Some(&caller.issuer_name), "ok"),
-        (None, Some(reject @ (Reject::Credential(_) | Reject::NoCredentials | Reject::Token(_)))) => {
+        (Some(caller), _) if !caller.anonymous => recorder.auth(Some(&caller.issuer_name), "ok"),
+        (_, Some(reject @ (Reject::Credential(_) | Reject::NoCredentials | Reject::Token(_)))) => {
             recorder.auth(None, reject.kind());
         }
+        (Some(_), _) => recorder.auth(None, "anonymous"),
         (None, _) => {}
     }
     if let Some(decided) = decided(trail, reject) {

@@ -1,5 +1,6 @@
 //! A decision of the past, made once more from what the audit kept of it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -10,6 +11,9 @@ use crate::auth::Caller;
 use crate::mcp::{Access, methods, names};
 use crate::policy::cases::Verdict;
 use crate::policy::{Context, Decision, Operation, Phase};
+
+/// Where callers of whom nothing is known call from.
+pub(super) const UNSPECIFIED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What the rules say now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,9 +29,17 @@ pub(crate) enum Told {
 ///
 /// With `enforced` rules in shadow count as if they were not.
 pub(crate) fn again(suite: &Suite, decided: &Decided, issuer_name: &str, enforced: bool) -> Told {
-    let caller = Caller::unverified(issuer_name, claims(&decided.caller));
+    let caller = if decided.caller.anonymous {
+        Caller::anonymous(UNSPECIFIED)
+    } else {
+        Caller::unverified(issuer_name, claims(&decided.caller))
+    };
+    let policy = &suite.policy;
     let listed = methods::find(&decided.method);
     let operation = match (listed.map(|method| method.access), &decided.subject) {
+        (Some(_), _) if caller.anonymous && !policy.serves_anonymous(decided.time) => {
+            return Told::Decided { verdict: Verdict::Deny, rule: None };
+        }
         (Some(Access::Free | Access::Subscriptions), _) => return free(),
         // A task is decided as the tool it is of, which its line may not name.
         (Some(Access::Task), None) => return Told::Open,
@@ -42,7 +54,6 @@ pub(crate) fn again(suite: &Suite, decided: &Decided, issuer_name: &str, enforce
     let server = suite.server.as_deref().unwrap_or(&decided.server);
     let strict = Context { server, ..Context::at(decided.time) };
     let lenient = Context { phase: Phase::Past, ..strict };
-    let policy = &suite.policy;
     let [strict, lenient] = [strict, lenient].map(|context| {
         verdict(if enforced {
             policy.decide_enforced(&caller, &operation, &context)

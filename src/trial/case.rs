@@ -60,7 +60,12 @@ impl Suite {
     /// Runs one case.
     pub(crate) fn run(&self, case: &Case) -> Outcome {
         let (issuer, scope_claims) = self.issuer(case.issuer.as_deref());
-        let caller = match caller(case.claims.clone(), issuer, scope_claims) {
+        let made = if case.anonymous {
+            Ok(Caller::anonymous(again::UNSPECIFIED))
+        } else {
+            caller(case.claims.clone(), issuer, scope_claims)
+        };
+        let caller = match made {
             Ok(caller) => Arc::new(caller),
             Err(message) => return unusable(case, message),
         };

@@ -69,6 +69,83 @@ fn shipped() -> Vec<PathBuf> {
     files
 }
 
+/// Only what a rule opens is for who has no token, in lists and in calls; a deny holds for everybody.
+#[test]
+fn cases_tell_what_is_for_callers_without_a_token() {
+    let policy = r#"
+        [policy]
+        list = "all"
+        [[rule]]
+        id = "public"
+        tools = ["see_*"]
+        anonymous = true
+        [[rule]]
+        id = "open"
+        tools = ["*"]
+        when = "!has(claims.sub)"
+        [[rule]]
+        id = "office"
+        tools = ["near"]
+        when = "client.ip.startsWith('10.')"
+        anonymous = true
+        [[rule]]
+        id = "no"
+        effect = "deny"
+        tools = ["see_secret"]
+        when = "claims.department == 'sales'"
+        [[test]]
+        name = "anybody sees"
+        anonymous = true
+        call = { tool = "see_all" }
+        expect = { decision = "allow", rule = "public" }
+        [[test]]
+        name = "an expression that errs denies everybody"
+        anonymous = true
+        call = { tool = "see_secret" }
+        expect = { decision = "deny", rule = "no" }
+        [[test]]
+        name = "a rule for every caller is for callers with a token"
+        anonymous = true
+        call = { tool = "put" }
+        expect = { decision = "deny" }
+        [[test]]
+        name = "a condition holds for anybody too"
+        anonymous = true
+        call = { tool = "near" }
+        expect = { decision = "deny" }
+        [[test]]
+        name = "lists show no more than that"
+        anonymous = true
+        call = { list = "tools" }
+        definitions = ["see_all", "see_secret", "put"]
+        expect = { listed = ["see_all", "see_secret"] }
+        [[test]]
+        name = "nothing is kept for anybody"
+        anonymous = true
+        call = { method = "subscriptions/listen" }
+        expect = { decision = "deny" }
+        [[test]]
+        name = "anybody says hello"
+        anonymous = true
+        call = { method = "server/discover" }
+        expect = { decision = "allow" }
+        [[test]]
+        name = "who has a token is let pass by it too"
+        claims = { sub = "ana" }
+        call = { tool = "see_all" }
+        expect = { decision = "allow", rule = "public" }
+    "#;
+    assert_eq!(differences(policy), vec![String::new(); 8]);
+    assert_ne!(differences(&policy.replacen("anonymous = true", "", 1)), vec![String::new(); 8]);
+    for wrong in ["claims = {}", "scopes = []", "issuer = \"corp\""] {
+        let case = format!(
+            "[[test]]\nname = \"t\"\nanonymous = true\n{wrong}\ncall = {{ tool = \"a\" }}\nexpect = {{ decision = \"deny\" }}"
+        );
+        let (_, problems) = read(&format!("[[rule]]\nid = \"a\"\ntools = [\"b\"]\n{case}"));
+        assert!(problems.render(false).contains("has no meaning beside `anonymous`"), "{wrong}");
+    }
+}
+
 #[test]
 fn shipped_policies_pass_their_own_tests_and_cover_themselves() {
     let names: BTreeSet<String> =
@@ -397,7 +474,7 @@ fn a_wrong_test_is_shown_where_it_is_wrong() {
             "a number no JSON message can carry",
         ),
         (
-            "[[test]]\nname = \"t\"\nanonymous = true\ncall = { tool = \"a\" }\nexpect = { decision = \"deny\" }",
+            "[[test]]\nname = \"t\"\nclient = \"c\"\ncall = { tool = \"a\" }\nexpect = { decision = \"deny\" }",
             "is not supported by this version",
         ),
     ] {

@@ -145,7 +145,7 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
 }
 
 /// Ends a session of the proxy's own.
-pub(super) fn ending(credential: &Credential, session: &str, revision: Revision) -> Outbound {
+pub(crate) fn ending(credential: &Credential, session: &str, revision: Revision) -> Outbound {
     let Outbound(mut request) = in_session(own_message(credential, None, revision, Bytes::new()), Some(session));
     *request.method_mut() = Method::DELETE;
     Outbound(request)

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod anonymous;
 mod asked;
 mod audit;
 mod browser;

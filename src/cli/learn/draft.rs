@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::used::{Name, Sets, Used};
+use super::used::{ANONYMOUS, Name, Sets, Used};
 use crate::mcp::SubjectKind;
 
 const HEAD: &str = "\
@@ -47,12 +47,22 @@ struct Rule {
     scopes_any: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     issuer: Vec<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    anonymous: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[derive(Serialize)]
 struct Test {
     name: String,
-    scopes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "is_false")]
+    anonymous: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<String>,
     call: BTreeMap<&'static str, String>,
@@ -74,6 +84,8 @@ struct Demand {
     scopes: Vec<Box<str>>,
     any: Vec<Box<str>>,
     issuer: Option<Box<str>>,
+    /// Whether they need no token.
+    anonymous: bool,
 }
 
 /// The file; `None` if nothing was used.
@@ -83,9 +95,10 @@ pub(super) fn write(used: &Used) -> Option<String> {
     for (name, issuers) in &used.names {
         for (issuer, sets) in issuers {
             let (scopes, any) = demand(sets);
-            let issuer = (used.known_issuers() > 1).then(|| issuer.clone());
+            let anonymous = **issuer == *ANONYMOUS;
+            let issuer = (used.known_issuers() > 1 && !anonymous).then(|| issuer.clone());
             let of_methods = matches!(name, Name::Method(_));
-            let names = rules.entry((of_methods, Demand { scopes, any, issuer })).or_default();
+            let names = rules.entry((of_methods, Demand { scopes, any, issuer, anonymous })).or_default();
             if names.last() != Some(&name) {
                 names.push(name);
             }
@@ -132,7 +145,13 @@ fn demand(sets: &Sets) -> (Vec<Box<str>>, Vec<Box<str>>) {
 /// A name for the rule from what it asks for: `crm-read`.
 fn id(server: &str, demand: &Demand, ids: &mut BTreeSet<String>) -> String {
     let scopes: Vec<&str> = demand.scopes.iter().chain(&demand.any).map(|scope| &**scope).collect();
-    let words = if scopes.is_empty() { format!("{server}-anybody") } else { scopes.join("-") };
+    let words = if demand.anonymous {
+        format!("{server}-anonymous")
+    } else if scopes.is_empty() {
+        format!("{server}-anybody")
+    } else {
+        scopes.join("-")
+    };
     let issuer = demand.issuer.as_deref().map(|issuer| format!("-{issuer}")).unwrap_or_default();
     let plain = |char: char| if char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.') { char } else { '-' };
     let base: String = format!("{words}{issuer}").chars().map(plain).take(ID - 5).collect();
@@ -152,6 +171,7 @@ fn rule(id: String, demand: &Demand, names: &[&Name]) -> Rule {
         scopes: texts(&demand.scopes),
         scopes_any: texts(&demand.any),
         issuer: demand.issuer.iter().map(ToString::to_string).collect(),
+        anonymous: demand.anonymous,
         ..Rule::default()
     };
     for name in names {
@@ -197,14 +217,16 @@ fn tests(id: &str, demand: &Demand, names: &[&Name]) -> Vec<Test> {
     let held: Vec<String> = demand.scopes.iter().chain(demand.any.first()).map(ToString::to_string).collect();
     let allowed = Test {
         name: format!("{id} allows what was used"),
-        scopes: held.clone(),
+        scopes: (!demand.anonymous).then(|| held.clone()),
+        anonymous: demand.anonymous,
         issuer: issuer.clone(),
         call: call(name),
         expect: Expect { decision: "allow", rule: Some(id.to_owned()), scopes: Vec::new() },
     };
     let asked = Test {
         name: format!("{id} asks for its scopes"),
-        scopes: Vec::new(),
+        scopes: Some(Vec::new()),
+        anonymous: false,
         issuer,
         call: call(name),
         expect: Expect { decision: "step_up", rule: None, scopes: Vec::new() },
@@ -222,7 +244,8 @@ fn unused(file: &File, used: &Used) -> Test {
         file.rule.iter().flat_map(|rule| rule.scopes.iter().chain(&rule.scopes_any)).collect();
     Test {
         name: "what was never used stays closed".to_owned(),
-        scopes: scopes.into_iter().cloned().collect(),
+        scopes: Some(scopes.into_iter().cloned().collect()),
+        anonymous: false,
         issuer: None,
         call: BTreeMap::from([("tool", name)]),
         expect: Expect { decision: "deny", rule: None, scopes: Vec::new() },

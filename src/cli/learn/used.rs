@@ -15,6 +15,9 @@ const SETS: usize = 256;
 /// What an issuer's clients ask for themselves (`OpenID` Connect Core section 5.4, RFC 6749 section 6); no permission here.
 const NO_PERMISSION: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
 
+/// What stands for the issuer where there was no token.
+pub(super) const ANONYMOUS: &str = "";
+
 /// What one name was used with.
 pub(super) type Sets = BTreeSet<Vec<Box<str>>>;
 
@@ -83,6 +86,8 @@ impl Used {
             return;
         }
         let issuer = match self.issuers.get(&*decided.caller.issuer) {
+            // No issuer is called so.
+            _ if decided.caller.anonymous => ANONYMOUS.into(),
             Some(name) => name.as_ref().into(),
             None if self.issuers.is_empty() => decided.caller.issuer.clone(),
             None => {

@@ -25,6 +25,9 @@ pub(super) static AUTHENTICATION: Table = Table {
     synonyms: &[("acr", "acr_values")],
 };
 
+pub(super) static ANONYMOUS: Table =
+    Table { keys: &[key("rate", Kind::Text, "\"120/min\"")], later: &["bytes"], synonyms: &[("limit", "rate")] };
+
 pub(super) static METADATA: Table = table(&[
     key("documentation", Kind::Text, "\"https://docs.example.com/crm\""),
     key("policy_uri", Kind::Text, "\"https://example.com/policy\""),

@@ -1,11 +1,11 @@
-//! `servers.NAME.dpop`, `mtls`, `authentication` and `metadata`.
+//! `servers.NAME.dpop`, `mtls`, `authentication`, `anonymous` and `metadata`.
 
 use std::time::Duration;
 
 use toml::Spanned;
 use url::Url;
 
-use super::super::{Access, Authentication, Dpop, Metadata, Mtls, Network, raw, walk};
+use super::super::{Access, Anonymous, Authentication, Dpop, Metadata, Mtls, Network, raw, units, walk};
 use super::Loader;
 
 /// Signature algorithms a proof can be made with.
@@ -17,7 +17,21 @@ impl Loader<'_> {
             dpop: raw.dpop.as_ref().map(|written| self.dpop(written)),
             mtls: raw.mtls.as_ref().map(|written| self.mtls(written)),
             authentication: raw.authentication.as_ref().map(|written| self.authentication(written)).unwrap_or_default(),
+            anonymous: raw.anonymous.as_ref().map(|written| self.anonymous(written)).unwrap_or_default(),
             metadata: raw.metadata.as_ref().map(|written| self.metadata(written)).unwrap_or_default(),
+        }
+    }
+
+    fn anonymous(&mut self, raw: &raw::Anonymous) -> Anonymous {
+        let default = Anonymous::default();
+        let Some(written) = &raw.rate else { return default };
+        match units::rate(written.get_ref()) {
+            Ok(rate) => Anonymous { rate },
+            Err(error) => {
+                let problem = self.error(written.span(), error.to_string(), "");
+                self.report(problem.help(error.help()));
+                default
+            }
         }
     }
 

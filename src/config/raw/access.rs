@@ -1,4 +1,4 @@
-//! `servers.NAME.dpop`, `mtls`, `authentication` and `metadata`, as written.
+//! `servers.NAME.dpop`, `mtls`, `authentication`, `anonymous` and `metadata`, as written.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -29,6 +29,13 @@ pub(in crate::config) struct Mtls {
 pub(in crate::config) struct Authentication {
     pub(in crate::config) acr_values: Texts,
     pub(in crate::config) max_age: Option<Spanned<String>>,
+}
+
+/// `servers.NAME.anonymous`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Anonymous {
+    pub(in crate::config) rate: Option<Spanned<String>>,
 }
 
 /// `servers.NAME.metadata`.

@@ -127,6 +127,17 @@ impl Message {
         self.params()?.get("inputResponses")
     }
 
+    /// Whether it begins or goes on with what belongs to its caller: a task, or a call the server asked something in.
+    pub fn needs_somebody(&self) -> bool {
+        let holds = |name| self.params().is_some_and(|params| params.get(name).is_some());
+        ["inputResponses", "requestState", "task"].into_iter().any(holds)
+    }
+
+    /// The extensions a client of 2026-07-28 declares.
+    pub fn extensions(&self) -> Option<Value<'_>> {
+        self.meta()?.get(META_CAPABILITIES)?.get("extensions")
+    }
+
     /// The version an `initialize` asks for.
     pub fn requested_version(&self) -> Option<Cow<'_, str>> {
         self.params()?.get("protocolVersion")?.as_str()
@@ -147,7 +158,7 @@ impl Message {
 
     /// Whether the client declares an extension, as 2026-07-28 has it.
     pub fn declares_extension(&self, name: &str) -> bool {
-        let stated = self.meta().and_then(|meta| meta.get(META_CAPABILITIES)?.get("extensions")?.get(name));
+        let stated = self.extensions().and_then(|extensions| extensions.get(name));
         stated.is_some_and(|settings| settings.kind() == Kind::Object)
     }
 

@@ -14,8 +14,8 @@ use crate::trial::Call;
 
 pub(in crate::policy) const TEST: Keys = Keys {
     table: "`[[test]]`",
-    known: &["name", "claims", "issuer", "scopes", "now", "call", "definitions", "result", "expect"],
-    later: &["anonymous", "client", "untrusted"],
+    known: &["name", "claims", "issuer", "scopes", "anonymous", "now", "call", "definitions", "result", "expect"],
+    later: &["client", "untrusted"],
 };
 
 pub(in crate::policy) const CALL: Keys = Keys {
@@ -60,7 +60,8 @@ impl Case {
             report.error(table.problem("a test needs a `name`", "").help("a sentence: `name = \"reader may search\"`"));
         }
         let name = table.text("name", report);
-        let claims = claims(table, report);
+        let anonymous = table.flag("anonymous", report).is_some_and(Spanned::into_inner);
+        let claims = if anonymous { no_claims(table, report) } else { claims(table, report) };
         let issuer = table.text("issuer", report).map(plain);
         let now = if table.has("now") { table.moment("now", report) } else { Some(NOON) };
         let call = call(table, report);
@@ -71,6 +72,7 @@ impl Case {
             span: table.span.clone(),
             name: plain(name?),
             claims: claims?,
+            anonymous,
             issuer,
             call: call?,
             now: now?,
@@ -84,6 +86,18 @@ fn plain(text: Text) -> Box<str> {
     text.into_inner().into()
 }
 
+/// Who has no token has nothing a token says.
+fn no_claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Map<String, Value>> {
+    let written = ["claims", "scopes", "issuer"].into_iter().filter_map(|key| Some((key, table.key_span(key)?)));
+    let mut sound = true;
+    for (key, span) in written {
+        let message = format!("`{key}` has no meaning beside `anonymous`");
+        report.error(Problem::error(table.source, span, message, "a caller without a token has none"));
+        sound = false;
+    }
+    sound.then(Map::new)
+}
+
 fn claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Map<String, Value>> {
     let mut claims = match table.value("claims") {
         None => Map::new(),
@@ -91,9 +105,9 @@ fn claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Map<String, Valu
     };
     if !table.has("claims") && !table.has("scopes") {
         let problem = table.problem("a test must say who calls", "");
-        report.error(
-            problem.help("add `claims = { sub = \"ana\", scope = \"crm:read\" }`, or `scopes = [\"crm:read\"]`"),
-        );
+        report.error(problem.help(
+            "add `claims = { sub = \"ana\", scope = \"crm:read\" }`, `scopes = [\"crm:read\"]`, or `anonymous = true`",
+        ));
         return None;
     }
     if let Some(scopes) = table.value("scopes") {

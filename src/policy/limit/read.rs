@@ -19,7 +19,7 @@ const PER: Words<Whose> =
     Words { known: &[("subject", Whose::Subject), ("client", Whose::Client), ("tool", Whose::Tool)], later: &[] };
 
 /// Largest count, and longest time a rule may give a call.
-const MOST: u32 = 1_000_000;
+const MOST: u32 = units::MOST_CALLS;
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// Reads a rule's `limit`; `None` if something in it is wrong.
@@ -66,23 +66,11 @@ pub(in crate::policy) fn timeout(table: &Table<'_>, report: &mut Report<'_>) -> 
 
 /// `"5/min"`.
 fn rate(text: &Text, table: &Table<'_>, report: &mut Report<'_>) -> Option<(u32, Duration)> {
-    let parts = text.get_ref().split_once('/');
-    let read = parts.and_then(|(calls, unit)| {
-        let time = match unit.trim() {
-            "s" | "sec" | "second" => Duration::from_secs(1),
-            "m" | "min" | "minute" => Duration::from_mins(1),
-            "h" | "hour" => Duration::from_hours(1),
-            "d" | "day" => Duration::from_hours(24),
-            _ => return None,
-        };
-        let calls: u32 = calls.trim().parse().ok()?;
-        (1..=MOST).contains(&calls).then_some((calls, time))
-    });
-    if read.is_none() {
-        let problem = Problem::error(table.source, text.span(), "this is not a rate", "");
-        report.error(problem.help("write calls and a unit, as in \"5/min\"; units are `s`, `min`, `h` and `day`"));
-    }
-    read
+    units::rate(text.get_ref())
+        .map_err(|error| {
+            report.error(Problem::error(table.source, text.span(), error.to_string(), "").help(error.help()));
+        })
+        .ok()
 }
 
 fn number(table: &Table<'_>, key: &'static str, report: &mut Report<'_>) -> Option<u32> {

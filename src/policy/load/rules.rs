@@ -18,7 +18,7 @@ use super::expressions::Expressions;
 use super::{Loaded, unique};
 use crate::clock::Timestamp;
 use crate::config::{Problem, Source};
-use crate::mcp::SubjectKind;
+use crate::mcp::{SubjectKind, methods};
 
 /// Longest `reason`, in bytes.
 const REASON: usize = 500;
@@ -58,6 +58,8 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<I
     let asks_untrusted = compiler.rules.iter().any(untrusted);
     let policy = Policy {
         asks_untrusted,
+        anonymous: compiler.rules.iter().filter(|rule| rule.anonymous).map(in_force).min(),
+        anonymous_limit: None,
         has_shadow: compiler.rules.iter().any(|rule| rule.shadow.is_some()),
         baseline: baseline(files, &compiler.rules, report),
         limits: compiler.limits,
@@ -132,6 +134,9 @@ impl Compiler {
         let source = &file.source;
         let id = unique(&mut self.ids, &raw.id, "rule", source, report);
         let methods = patterns(&raw.methods, Separator::None, source, report);
+        if raw.anonymous {
+            for_anyone(&raw.methods, source, report);
+        }
         let at = RuleIndex::try_from(self.rules.len()).unwrap_or(RuleIndex::MAX);
         let mut subjects = Vec::with_capacity(raw.subjects.len());
         for (kind, globs) in &raw.subjects {
@@ -153,7 +158,8 @@ impl Compiler {
             source: Arc::clone(source),
             span: raw.id.span(),
             id: Arc::clone(&id),
-            allows: raw.effect == Effect::Allow,
+            // A public operation is nobody's in particular.
+            allows: raw.effect == Effect::Allow && !raw.anonymous,
             issuers: raw.issuers.clone(),
         });
         let rule = Rule {
@@ -164,6 +170,7 @@ impl Compiler {
             methods: Methods { exact: methods.into(), folded },
             issuers: raw.issuers.iter().map(|name| name.get_ref().as_str().into()).collect(),
             demand: self.demand(raw, source, report),
+            anonymous: raw.anonymous,
             step_up: raw.step_up,
             on_deny: raw.on_deny.or(file.settings.on_deny).unwrap_or_default(),
             reason: reason(raw, source, report),
@@ -205,6 +212,23 @@ impl Compiler {
 fn shadow(raw: &raw::Rule, file: &File) -> Option<Timestamp> {
     let mode = raw.mode.or(file.settings.mode).unwrap_or(Mode::Enforce);
     (mode == Mode::Shadow).then(|| file.settings.shadow_until.unwrap_or(Timestamp::NEVER))
+}
+
+/// Refuses methods nobody without a token can use, whatever a rule says: what they begin would belong to nobody.
+fn for_anyone(methods: &[Text], source: &Arc<Source>, report: &mut Report<'_>) {
+    for method in methods {
+        let Some(listed) = methods::find(method.get_ref()).filter(|listed| !methods::is_for_anyone(listed)) else {
+            continue;
+        };
+        let message = format!("`{}` is not for callers without a token", listed.name);
+        let problem = Problem::error(source, method.span(), message, "what comes of it would be nobody's");
+        report.error(problem.help("give callers with a token a rule of their own for it"));
+    }
+}
+
+/// From when on the rule takes effect.
+fn in_force(rule: &Rule) -> Timestamp {
+    rule.shadow.unwrap_or(Timestamp::from_unix_seconds(0))
 }
 
 /// Whether everything listed passes while every rule is in shadow. Without rules in force everything would be denied, which

@@ -75,6 +75,19 @@ const REFUSED: &[(&str, &[&str])] = &[
     ),
     ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\ntimeout = \"5\"", &["0.toml:4:11", "the number has no unit"]),
     ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\ntimeout = \"2h\"", &["between 1 ms and 1 h"]),
+    (
+        "[[rule]]\nid = \"a\"\ntools = [\"x\"]\nanonymous = true\nscopes = [\"s\"]\nissuer = [\"i\"]\n[rule.args]\no = { equals = \"${claims.sub}\" }",
+        &["`scopes` means nothing in a rule for callers without a token", "`issuer` means nothing", "has no claims"],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\nmethods = [\"tasks/list\", \"prompts/get\", \"x/y\"]\nanonymous = true",
+        &["0.toml:3:12", "`tasks/list` is not for callers without a token"],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\neffect = \"deny\"\ntools = [\"x\"]\nanonymous = true",
+        &["0.toml:5:1", "`anonymous` means nothing in a deny rule"],
+    ),
+    ("[[rule]]\nid = \"a\"\ntools = [\"x\"]\nanonymous = \"yes\"", &["`anonymous` must be `true` or `false`"]),
     ("[policy]\nshadow_until = \"tomorrow\"", &["0.toml:2:16", "not a date and time in UTC"]),
     ("[policy]\nbaseline = \"allow_all\"", &["0.toml:2:12", "known are `allow_listed`"]),
     (

@@ -1,0 +1,34 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Limit, Limits, Per, Spec};
+use crate::auth::Caller;
+use crate::clock::Timestamp;
+use crate::policy::{Denial, Policy};
+
+/// What stands for a rule where callers without a token ask too often.
+const ANONYMOUS: &str = "anonymous";
+
+impl Policy {
+    /// Lets callers without a token ask so often, each address by itself, wherever a rule lets them do something.
+    pub fn limit_anonymous(&mut self, rate: (u32, Duration), limits: &Arc<Limits>, server: &str) {
+        let spec = Spec {
+            rate: Some((rate.0, rate.1, rate.0)),
+            concurrency: None,
+            per: Per { subject: true, ..Per::default() },
+        };
+        let count = limits.count(server, "", &spec);
+        self.anonymous_limit = Some(Limit { spec, count });
+    }
+
+    /// Whether a caller without a token may do anything at all.
+    pub(crate) fn serves_anonymous(&self, now: Timestamp) -> bool {
+        self.anonymous.is_some_and(|from| from <= now)
+    }
+
+    /// Counts one request of a caller without a token.
+    pub(crate) fn enter_anonymous(&self, caller: &Caller) -> Result<(), Denial> {
+        let entered = self.anonymous_limit.as_ref().map_or(Ok(None), |limit| limit.enter(caller, ""));
+        entered.map(drop).map_err(|retry_after| Denial::Limited { rule: ANONYMOUS.into(), retry_after })
+    }
+}
