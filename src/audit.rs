@@ -26,7 +26,7 @@ pub use lane::{Lane, Ticket};
 pub use record::{Client, Decision, ErrorCode, Event, Fragment, Masked, Policy, Record, Session, Subject, Target};
 pub(crate) use record::{render_anonymous, render_subject};
 pub use recorded::{Recorded, decided};
-pub(crate) use recorded::{ended, failed_login};
+pub(crate) use recorded::{drifted, ended, failed_login};
 
 use failures::Failures;
 use writer::Writer;

@@ -194,10 +194,12 @@ async fn call(
         ip: Some(ip),
         server: &route.name,
         untrusted: untrusted.as_deref(),
+        approved: route.tools.lock(),
         ..policy::Context::at(now)
     };
     let tool = defined(worker, route, &opened, &context).await?;
-    let context = policy::Context { definition: policy::Definition::of(tool.as_deref()), ..context };
+    let definition = opened.tool_call().map(|_| policy::Definition::of(tool.as_deref()));
+    let context = policy::Context { definition: definition.unwrap_or(context.definition), ..context };
     let foreseen = policy::foresee(&route.policy, &opened, &context);
     let decided = policy::authorize(&route.policy, opened, &context);
     trail.shadow = foreseen.filter(|foreseen| foreseen.differs(&decided));
@@ -211,7 +213,8 @@ async fn call(
     trail.slot = route.policy.enter(&permit)?;
     let masked = mask::mask(&route.masks, &route.meta, permit, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
-    let spent = Spent::of(&masked, route, &worker.state.spent, now)?;
+    policy::still_fits(&route.policy, &route.tools, tool.as_deref(), &masked, &context)?;
+    let spent = Spent::of(&masked, route, context.definition.annotations, &worker.state.spent, now)?;
     let way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)));
     let limit = route.policy.timeout(masked.rule());
     let recorded = audit::decided(trail, masked).await.inspect_err(|_| give_back(worker, spent.as_ref()))?;

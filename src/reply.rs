@@ -172,6 +172,7 @@ impl Way {
             ip: Some(self.ip),
             server: &self.route.name,
             untrusted: self.untrusted.as_deref(),
+            approved: self.route.tools.lock(),
             ..Context::at(now)
         }
     }

@@ -246,7 +246,7 @@ fn route(
     };
     let upstream = upstream.ok()?;
     let keys = Keyring::new(seals.clone(), server.name.clone(), upstream.origin(), kept.pace.clone());
-    let tools = tools(server, &loaded.policy, problems);
+    let tools = tools(server, &mut loaded, problems);
     Some(Route {
         name: server.name.clone(),
         path: server.path.as_str().into(),
@@ -267,13 +267,17 @@ fn route(
 }
 
 /// What the server's tools must be; `None` if its lock file is not one.
-fn tools(server: &Server, policy: &policy::Policy, problems: &mut Problems) -> Option<Tools> {
+fn tools(server: &Server, loaded: &mut policy::Loaded, problems: &mut Problems) -> Option<Tools> {
     let lock = match &server.tools.lock {
         Some(path) => Some(Lock::load(path, &server.name).map_err(|found| problems.append(found)).ok()?),
         None => None,
     };
+    if let Some(lock) = &lock {
+        loaded.check_lock(lock, problems);
+    }
     let host = server.upstream.host_str().unwrap_or_default();
-    Some(Tools::new(&server.tools, lock, host, policy.minds_arguments()))
+    let descriptions = std::mem::take(&mut loaded.descriptions);
+    Some(Tools::new(&server.tools, lock, host, loaded.policy.minds_arguments()).describing(descriptions))
 }
 
 fn push(problems: &mut Problems, config: &Config, server: &Server, key: &str, error: &dyn std::error::Error) {

@@ -414,8 +414,19 @@ impl Trail {
         let called = self.stage == Stage::Called;
         self.stage = Stage::Ended;
         self.ended = Some(self.started.elapsed());
+        self.tell_drifts();
         crate::telemetry::observe(self, ending, reject);
         crate::audit::ended(self, ending, reject, called)
+    }
+
+    /// Tells of tool definitions that were found to be other ones since somebody last did.
+    fn tell_drifts(&self) {
+        let Some(route) = &self.route else { return };
+        let Some((count, found)) = route.tools.take_drifts() else { return };
+        self.sinks.metrics.tool_drift(&route.name).set(i64::try_from(count).unwrap_or(i64::MAX));
+        for (tool, drift) in found {
+            crate::audit::drifted(self, &tool, drift);
+        }
     }
 
     /// The handles on the metrics of the server asked for.

@@ -19,8 +19,8 @@ use crate::json::{self, Document, Splice};
 use crate::mask::{self, Direction, Findings, Masks, View};
 use crate::mcp::{self, Access, Head, Known, Message, Method, Revision, RpcId, SubjectKind, compose, methods};
 use crate::opened::{Ask, Opened};
-use crate::policy::tools::Tools;
-use crate::policy::{self, Asker, Context, Decision, Denial, Explanation, Operation, Policy};
+use crate::policy::tools::{Tool, Tools};
+use crate::policy::{self, Asker, Context, Decision, Definition, Denial, Explanation, Operation, Policy};
 use crate::reject::{Asked, Reject};
 use crate::reply::{self, ReplyError};
 
@@ -85,6 +85,25 @@ impl<'a> Rules<'a> {
     pub(crate) const fn asked_by(self, caller: &'a Caller, context: &'a Context<'a>) -> Asker<'a> {
         Asker { policy: self.policy, caller, context, enforced: false }
     }
+
+    /// What a tool that is called is known to be: without an upstream, what was approved of it.
+    fn approved(self, call: &Call) -> Option<Arc<Tool>> {
+        match call.subject() {
+            Some((SubjectKind::Tool, name)) => self.tools.approved(name),
+            _ => None,
+        }
+    }
+
+    fn context<'c>(self, call: &Call, tool: Option<&'c Tool>, context: &Context<'c>) -> Context<'c>
+    where
+        'a: 'c,
+    {
+        let definition = match call.subject() {
+            Some((SubjectKind::Tool, _)) => Definition::of(tool),
+            _ => context.definition,
+        };
+        Context { definition, approved: self.tools.lock(), ..*context }
+    }
 }
 
 /// Decides `call` of `caller` as a request of `revision`.
@@ -101,10 +120,18 @@ pub(crate) fn decide(
     let Some(method) = call.method() else { return Ok(Passed::default()) };
     let args = if let Call::Use { args, .. } = call { args.as_ref() } else { None };
     let message = message(rules.policy, revision, method, call.subject(), args)?;
+    let tool = rules.approved(call);
+    let context = &rules.context(call, tool.as_deref(), context);
     let opened = Opened::without_handles(Arc::clone(caller), Ask::Message(message));
     let permit = policy::authorize(rules.policy, opened, context)?;
+    match (&tool, call) {
+        (Some(tool), _) => permit.fits(rules.tools, tool)?,
+        (None, Call::Use { kind: SubjectKind::Tool, .. }) => rules.tools.unlisted()?,
+        (None, _) => {}
+    }
     let masked = mask::mask(rules.masks, rules.meta, permit, context.now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
+    policy::still_fits(rules.policy, rules.tools, tool.as_deref(), &masked, context)?;
     let arguments = Document::parse(masked.bytes().clone(), &json::Limits::ANSWER)
         .ok()
         .and_then(|document| Some(document.pointer("/params/arguments")?.to_value()));
@@ -178,11 +205,15 @@ fn ask<T>(call: &Call, context: &Context<'_>, question: impl FnOnce(&Operation<'
 
 /// Why the rules decide about `call` as they do.
 pub(crate) fn explain(rules: Rules<'_>, caller: &Caller, call: &Call, context: &Context<'_>) -> Explanation {
+    let tool = rules.approved(call);
+    let context = &rules.context(call, tool.as_deref(), context);
     ask(call, context, |operation, context| rules.policy.explain(caller, operation, context))
 }
 
 /// What would be decided about `call` if every rule in shadow were enforced.
 pub(crate) fn enforced(rules: Rules<'_>, caller: &Caller, call: &Call, context: &Context<'_>) -> Decision {
+    let tool = rules.approved(call);
+    let context = &rules.context(call, tool.as_deref(), context);
     ask(call, context, |operation, context| rules.policy.decide_enforced(caller, operation, context))
 }
 

@@ -37,6 +37,8 @@ pub struct Record<'a> {
     /// From [`Audit::client`](super::Audit::client).
     pub client: Option<&'a Fragment>,
     pub policy: Option<Policy<'a>>,
+    /// How a tool's definition differs from the approved one.
+    pub drift: Option<&'static str>,
     pub masked: &'a [Masked<'a>],
     /// HTTP status of the answer.
     pub status: Option<u16>,
@@ -65,6 +67,7 @@ impl Record<'_> {
             subject: None,
             client: None,
             policy: None,
+            drift: None,
             masked: &[],
             status: None,
             error: None,
@@ -89,6 +92,8 @@ pub enum Event {
     Start,
     /// The process ends.
     Stop,
+    /// A tool's definition is not the approved one.
+    ToolDrift,
 }
 
 impl Event {
@@ -100,6 +105,7 @@ impl Event {
             Self::End => "end",
             Self::Start => "start",
             Self::Stop => "stop",
+            Self::ToolDrift => "tool_drift",
         }
     }
 
@@ -107,7 +113,7 @@ impl Event {
     const fn id_bit(self) -> u8 {
         match self {
             Self::End => 1,
-            Self::AuthFailed | Self::Call | Self::ConfigReload | Self::Start | Self::Stop => 0,
+            Self::AuthFailed | Self::Call | Self::ConfigReload | Self::Start | Self::Stop | Self::ToolDrift => 0,
         }
     }
 }
@@ -264,6 +270,9 @@ pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize)
     }
     if let Some(policy) = &record.policy {
         line.policy(policy);
+    }
+    if let Some(drift) = record.drift {
+        line.word(",\"drift\":\"", drift);
     }
     line.masked(record.masked);
     line.number(",\"http\":", record.status);

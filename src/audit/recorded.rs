@@ -5,6 +5,7 @@ use crate::auth::Caller;
 use crate::mask::{Findings, Masked};
 use crate::mcp::{Revision, RpcId, SubjectKind};
 use crate::policy::Denial;
+use crate::policy::lock::Drift;
 use crate::reject::Reject;
 use crate::trail::{Ending, Trail};
 
@@ -56,6 +57,16 @@ pub(crate) async fn failed_login(trail: &Trail, ending: &Ending) {
     record.error = ending.error.map(ErrorCode::Name);
     record.duration = Some(trail.took());
     trail.sinks.lane.record_failure(&record).await;
+}
+
+/// Writes that a tool's definition was found not to be the approved one.
+pub(crate) fn drifted(trail: &Trail, tool: &str, drift: Drift) {
+    let mut record = Record::new(Event::ToolDrift, trail.received, uuid::Uuid::now_v7());
+    record.server = trail.route.as_deref().map(|route| &*route.name);
+    record.target = Some(Target::Tool(tool));
+    record.drift = Some(drift.as_str());
+    // Nothing depends on the line: what is called is decided whether it could be written or not.
+    let _ = trail.sinks.lane.record(&record).settle();
 }
 
 fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>, reject: Option<&Reject>) -> Ticket {

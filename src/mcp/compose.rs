@@ -68,6 +68,11 @@ fn params(kind: SubjectKind, name: &str, args: Option<&Map<String, Value>>) -> M
     params
 }
 
+/// A tool of which nothing is said but its name.
+pub(crate) fn named(tool: &str) -> Value {
+    json!({ "name": tool, "inputSchema": { "type": "object" } })
+}
+
 /// A result that holds nothing but `text`.
 pub(crate) fn text_result(kind: SubjectKind, name: &str, text: &str) -> Value {
     match kind {

@@ -4,6 +4,7 @@ use crate::mask::Masked;
 use crate::mcp::handle::{NoHandle, RequestState, StateNonce};
 use crate::mcp::{SubjectKind, methods};
 use crate::opened::Ask;
+use crate::policy::Annotations;
 use crate::route::Route;
 use crate::state::{Once, SpendError};
 
@@ -17,9 +18,18 @@ pub struct Spent {
 impl Spent {
     /// Uses up the state a request brings back, if its call may have effects: a second one with it is refused.
     ///
-    /// Prompts and resources are only read. Of tools nothing vouches that they are.
-    pub fn of(masked: &Masked, route: &Route, spent: &Once, now: Timestamp) -> Result<Option<Self>, NoHandle> {
+    /// Prompts and resources are only read. Of tools only an approved definition says that they are.
+    pub fn of(
+        masked: &Masked,
+        route: &Route,
+        annotations: Option<Annotations>,
+        spent: &Once,
+        now: Timestamp,
+    ) -> Result<Option<Self>, NoHandle> {
         let (Some(nonce), Ask::Message(message)) = (masked.handles().state, masked.ask()) else { return Ok(None) };
+        if annotations.is_some_and(|annotations| annotations.read_only) {
+            return Ok(None);
+        }
         if message.listed().is_none_or(|method| method.name != methods::use_of(SubjectKind::Tool)) {
             return Ok(None);
         }

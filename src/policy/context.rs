@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 
+use super::lock::Lock;
 use super::tools::Tool;
 use crate::clock::Timestamp;
 use crate::json::Value;
@@ -19,6 +20,8 @@ pub struct Context<'a> {
     pub arguments: Arguments<'a>,
     /// What is known of the tool that is asked about.
     pub definition: Definition<'a>,
+    /// The approved definitions, for tools whose own is not at hand.
+    pub approved: Option<&'a Lock>,
     /// The caller's address, where it is known.
     pub ip: Option<IpAddr>,
     /// The moment of the decision.
@@ -35,7 +38,8 @@ impl<'a> Context<'a> {
         Self {
             phase: Phase::Call,
             arguments: Arguments::Unknown,
-            definition: Definition { schema: None, annotations: Annotations::WORST },
+            definition: Definition { schema: None, annotations: None },
+            approved: None,
             ip: None,
             now,
             server: "",
@@ -46,6 +50,12 @@ impl<'a> Context<'a> {
     /// The same for a call with these arguments; `None` is a call without any.
     pub const fn with_arguments(self, arguments: Option<Value<'a>>) -> Self {
         Self { arguments: Arguments::Known(arguments), ..self }
+    }
+
+    /// What the tool of that name does, as far as anybody vouches for it: by its definition, else by the approved one.
+    pub(crate) fn annotations(&self, tool: &str) -> Annotations {
+        let approved = || self.approved.and_then(|lock| lock.annotations(tool));
+        self.definition.annotations.or_else(approved).unwrap_or(Annotations::WORST)
     }
 
     /// The same for a list: what depends on the call is not known yet.
@@ -80,15 +90,15 @@ pub enum Arguments<'a> {
 pub struct Definition<'a> {
     /// Its `inputSchema`, where the proxy has it.
     pub schema: Option<&'a serde_json::Value>,
-    /// What the locked definition says it does.
-    pub annotations: Annotations,
+    /// What it says it does, if it is the approved one, else the worst; `None` where it is not at hand.
+    pub annotations: Option<Annotations>,
 }
 
 impl<'a> Definition<'a> {
-    /// Of a tool as its upstream defines it; nothing of one that is not known.
+    /// Of a tool as its upstream defines it; the worst of one it does not.
     pub(crate) fn of(tool: Option<&'a Tool>) -> Self {
         let annotations = tool.map_or(Annotations::WORST, Tool::annotations);
-        Self { schema: tool.and_then(Tool::schema_value), annotations }
+        Self { schema: tool.and_then(Tool::schema_value), annotations: Some(annotations) }
     }
 }
 
@@ -108,6 +118,19 @@ pub struct Annotations {
 }
 
 impl Annotations {
+    /// Those a definition states (MCP 2025-11-25, `ToolAnnotations`): what is not said is the worst.
+    pub(super) fn stated(definition: Value<'_>) -> Self {
+        let said = definition.get("annotations");
+        let hint = |name: &str, worst: bool| said.and_then(|said| said.get(name)?.as_bool()).unwrap_or(worst);
+        let worst = Self::WORST;
+        Self {
+            destructive: hint("destructiveHint", worst.destructive),
+            idempotent: hint("idempotentHint", worst.idempotent),
+            open_world: hint("openWorldHint", worst.open_world),
+            read_only: hint("readOnlyHint", worst.read_only),
+        }
+    }
+
     /// The specification's defaults, which are the worst case of each.
     pub const WORST: Self = Self { destructive: true, idempotent: false, open_world: true, read_only: false };
 }

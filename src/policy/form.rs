@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::cases::{CALL, EXPECT, TEST, WOULD};
+use super::describe::DESCRIBE;
 use super::limit::LIMIT;
 use super::raw::{EXCEPT, FILE, GRANT, MASK, POLICY, RULE};
 use super::table::Keys;
@@ -21,6 +22,11 @@ const FILE_ROWS: &[Row] = &[
     ),
     ("rule", || list(&rule()), "Who may do what. What no rule allows is denied, and a deny wins over every allow."),
     ("mask", || list(&mask()), "What is taken out of arguments and results."),
+    (
+        "describe",
+        || list(&table(&DESCRIBE, DESCRIBE_ROWS, &["tool"])),
+        "Words of your own in place of what the upstream says of a tool.",
+    ),
     ("test", || list(&table(&TEST, TEST_ROWS, &["name", "call", "expect"])), "A call, and what is to become of it."),
 ];
 
@@ -83,6 +89,16 @@ const LIMIT_ROWS: &[Row] = &[
         "per",
         || json!({ "type": ["string", "array"] }),
         "Whose calls are counted together: `subject`, `client`, `tool`, or several of them.",
+    ),
+];
+
+const DESCRIBE_ROWS: &[Row] = &[
+    ("tool", text, "The tool's exact name."),
+    ("title", || json!({ "type": "string", "minLength": 1, "maxLength": 200 }), "What is shown as its title."),
+    (
+        "description",
+        || json!({ "type": "string", "minLength": 1, "maxLength": 8192 }),
+        "What is shown as its description.",
     ),
 ];
 
@@ -304,8 +320,9 @@ mod tests {
     use toml::de::DeTable;
 
     use super::{
-        CALL, CALL_ROWS, EXCEPT, EXCEPT_ROWS, EXPECT, EXPECT_ROWS, FILE, FILE_ROWS, GRANT, GRANT_ROWS, LIMIT,
-        LIMIT_ROWS, MASK, MASK_ROWS, POLICY, POLICY_ROWS, RULE, RULE_ROWS, TEST, TEST_ROWS, WOULD, WOULD_ROWS, schema,
+        CALL, CALL_ROWS, DESCRIBE, DESCRIBE_ROWS, EXCEPT, EXCEPT_ROWS, EXPECT, EXPECT_ROWS, FILE, FILE_ROWS, GRANT,
+        GRANT_ROWS, LIMIT, LIMIT_ROWS, MASK, MASK_ROWS, POLICY, POLICY_ROWS, RULE, RULE_ROWS, TEST, TEST_ROWS, WOULD,
+        WOULD_ROWS, schema,
     };
     use crate::config::Problems;
     use crate::policy::load::from_texts;
@@ -383,6 +400,7 @@ mod tests {
             (&POLICY, POLICY_ROWS),
             (&RULE, RULE_ROWS),
             (&MASK, MASK_ROWS),
+            (&DESCRIBE, DESCRIBE_ROWS),
             (&EXCEPT, EXCEPT_ROWS),
             (&GRANT, GRANT_ROWS),
             (&TEST, TEST_ROWS),

@@ -15,6 +15,8 @@ use data_encoding::HEXLOWER;
 use self::rules::Issued;
 use super::Policy;
 use super::cases::Case;
+use super::describe::{self, Descriptions};
+use super::lock::Lock;
 use super::raw::File;
 use super::table::{Report, Text};
 use crate::config::{Problem, Problems, Source};
@@ -31,6 +33,10 @@ pub struct Loaded {
     pub files: Vec<Summary>,
     /// `sha256:` and the digest over path, length and bytes of each file.
     pub version: String,
+    /// What is said of tools in place of the upstream's words.
+    pub descriptions: Descriptions,
+    /// Where each of those stands.
+    described: describe::Places,
     /// The `[[test]]` tables in file order.
     pub(crate) tests: Vec<Case>,
     /// Where each mask's `id` stands.
@@ -70,6 +76,11 @@ impl Loaded {
     /// The `id` of each rule and where it stands, in file order.
     pub(crate) fn rule_places(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Source>, Range<usize>)> {
         self.issued.iter().map(Issued::place)
+    }
+
+    /// Compares what is said of tools with those that were approved.
+    pub(crate) fn check_lock(&self, lock: &Lock, problems: &mut Problems) {
+        describe::check_lock(&self.described, lock, problems);
     }
 
     /// The same of each mask, in no order.
@@ -128,15 +139,27 @@ fn compile(sources: &[Arc<Source>], version: String, mut report: Report<'_>) -> 
     let files: Vec<File> = sources.iter().filter_map(|source| File::read(source, &mut report)).collect();
     let (policy, issued) = rules::compile(&files, &mut report);
     let (masks, mask_places) = masks::compile(&files, &mut report);
+    let written = files.iter().map(|file| (&file.source, &*file.described));
+    let (descriptions, described) = describe::compile(written, &mut report);
     let summary =
         |file: &File| Summary { path: file.source.path.clone(), rules: file.rules.len(), masks: file.masks.len() };
     let summaries = files.iter().map(summary).collect();
     let tests = files.into_iter().flat_map(|file| file.tests).collect();
     if report.failed() {
         let (policy, masks) = (Policy::default(), Vec::new());
-        return Loaded { policy, masks, files: summaries, version, tests, mask_places, issued };
+        return Loaded {
+            policy,
+            masks,
+            files: summaries,
+            version,
+            descriptions,
+            described,
+            tests,
+            mask_places,
+            issued,
+        };
     }
-    Loaded { policy, masks, files: summaries, version, tests, mask_places, issued }
+    Loaded { policy, masks, files: summaries, version, descriptions, described, tests, mask_places, issued }
 }
 
 /// Refuses the second of two equal ids; the first keeps it.

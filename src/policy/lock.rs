@@ -12,6 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 
+use super::Annotations;
 use crate::config::{Problem, Problems, Source};
 use crate::json::{Document, Kind, Limits, Value, quoted};
 
@@ -46,6 +47,15 @@ pub struct Lock {
 struct Pinned {
     fingerprint: Fingerprint,
     canonical: Box<str>,
+    annotations: Annotations,
+}
+
+impl Pinned {
+    fn of(canonical: String) -> Self {
+        let stated = Document::parse(Bytes::copy_from_slice(canonical.as_bytes()), &Limits::ANSWER);
+        let annotations = stated.map_or(Annotations::WORST, |document| Annotations::stated(document.root()));
+        Self { fingerprint: fingerprint(&canonical), canonical: canonical.into(), annotations }
+    }
 }
 
 /// How a definition differs from the approved ones.
@@ -221,11 +231,10 @@ impl Lock {
             return Err("`tool` and the definition's `name` are not the same");
         }
         let canonical = canonical(definition);
-        let fingerprint = fingerprint(&canonical);
-        if fingerprint.to_string() != format!("sha256:{hash}") {
+        let pinned = Pinned::of(canonical);
+        if pinned.fingerprint.to_string() != format!("sha256:{hash}") {
             return Err("`sha256` is not the hash of the definition: one of them was changed by hand");
         }
-        let pinned = Pinned { fingerprint, canonical: canonical.into() };
         match self.tools.insert(tool.into(), pinned) {
             None => Ok(()),
             Some(_) => Err("this tool is there twice"),
@@ -248,8 +257,7 @@ impl Lock {
 
     /// Approves a definition, in place of any other of its name.
     pub fn approve(&mut self, name: &str, canonical: String) {
-        let pinned = Pinned { fingerprint: fingerprint(&canonical), canonical: canonical.into() };
-        self.tools.insert(name.into(), pinned);
+        self.tools.insert(name.into(), Pinned::of(canonical));
     }
 
     /// Takes the approval of a name back; says whether there was one.
@@ -258,8 +266,18 @@ impl Lock {
     }
 
     /// Every approved name.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.tools.keys().map(|name| &**name)
+    }
+
+    /// What the approved definition of that name says the tool does.
+    pub fn annotations(&self, name: &str) -> Option<Annotations> {
+        self.tools.get(name).map(|pinned| pinned.annotations)
+    }
+
+    /// The approved definition of that name, in canonical form.
+    pub fn definition(&self, name: &str) -> Option<&str> {
+        self.tools.get(name).map(|pinned| &*pinned.canonical)
     }
 
     /// How many definitions are approved.

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::cases::Verdict;
-use super::tools::{Tool, Tools};
+use super::tools::{Refused, Tool, Tools};
 use super::{Arguments, Context, Decision, OnDeny, Operation, Policy, RefusedArgument};
 use crate::auth::Caller;
 use crate::json::{Document, Kind, Limits, Value, quoted};
 use crate::mcp::handle::{NoHandle, Origin, TASKS_EXTENSION};
 use crate::mcp::methods::{self, RESOURCES_READ, Sender};
-use crate::mcp::{Access, Era, Message, MessageShape, Method, SubjectKind, names};
+use crate::mcp::{Access, Era, Message, MessageShape, Method, MethodRef, SubjectKind, names};
 use crate::opened::{Ask, Opened};
 use crate::reject::Reject;
 use crate::reply::Way;
@@ -64,17 +64,20 @@ impl Permit {
     /// repeat what it wants repeated.
     pub(crate) fn defined_by(mut self, tools: &Tools, tool: Option<&Tool>) -> Result<Self, Reject> {
         let Some(tool) = tool else { return Ok(self) };
+        self.fits(tools, tool)?;
         self.opened.ask = match self.opened.ask {
-            Ask::Message(message) => {
-                tools.check(tool, message.arguments())?;
-                Ask::Message(match tool.mirrors().filter(|_| message.era() == Era::Modern) {
-                    Some(mirrors) => message.mirrored_by(mirrors.clone())?,
-                    None => message,
-                })
-            }
+            Ask::Message(message) => Ask::Message(match tool.mirrors().filter(|_| message.era() == Era::Modern) {
+                Some(mirrors) => message.mirrored_by(mirrors.clone())?,
+                None => message,
+            }),
             other @ (Ask::Close | Ask::Listen) => other,
         };
         Ok(self)
+    }
+
+    /// Whether the arguments fit the tool's input schema, and its definition is one that may be called.
+    pub(crate) fn fits(&self, tools: &Tools, tool: &Tool) -> Result<(), Refused> {
+        self.opened.ask.message().map_or(Ok(()), |message| tools.check(tool, message.arguments()))
     }
 
     /// Who asked.
@@ -288,6 +291,20 @@ impl Asker<'_> {
         let responses = message.input_responses().into_iter().flat_map(|responses| responses.members());
         responses.map(|member| member.value).try_for_each(|response| self.may_answer(response))?;
         Ok(rule)
+    }
+
+    /// Decides a method again, with other arguments. A completion has none, and neither has a task.
+    pub(super) fn with_arguments(
+        &self,
+        method: MethodRef<'_>,
+        subject: Option<(SubjectKind, &str)>,
+        arguments: Arguments<'_>,
+    ) -> Result<Option<Arc<str>>, Denial> {
+        match method.listed() {
+            Some(method) if matches!(method.access, Access::Completion | Access::Task) => Ok(None),
+            Some(method) => self.about(method, subject, arguments),
+            None => self.decide(Operation { method: method.name(), kind: None, name: "" }, arguments),
+        }
     }
 
     pub(super) fn decide(

@@ -11,6 +11,7 @@ use toml::de::DeTable;
 
 use super::args::{self, Args};
 use super::cases::Case;
+use super::describe::Describe;
 use super::limit;
 use super::rule::Effect;
 use super::table::{Keys, Report, Table, Text, Words};
@@ -22,8 +23,8 @@ pub(super) use mask::{Action, EXCEPT, GRANT, MASK, Mask};
 
 pub(super) const FILE: Keys = Keys {
     table: "a policy file",
-    known: &["policy", "scopes", "rule", "mask", "test"],
-    later: &["describe", "lint", "on_drift", "schema", "limit"],
+    known: &["policy", "scopes", "rule", "mask", "describe", "test"],
+    later: &["lint", "on_drift", "schema", "limit"],
 };
 
 pub(super) const POLICY: Keys = Keys {
@@ -103,6 +104,7 @@ pub(super) struct File {
     pub(super) scopes: Vec<(Text, Vec<Text>)>,
     pub(super) rules: Vec<Rule>,
     pub(super) masks: Vec<Mask>,
+    pub(super) described: Vec<Describe>,
     pub(super) tests: Vec<Case>,
 }
 
@@ -156,8 +158,17 @@ impl File {
         let settings = settings(&root, report);
         let rules = root.tables("rule", report).iter().filter_map(|table| Rule::read(table, report)).collect();
         let masks = root.tables("mask", report).iter().filter_map(|table| Mask::read(table, report)).collect();
+        let described = root.tables("describe", report).iter().filter_map(|one| Describe::read(one, report)).collect();
         let tests = root.tables("test", report).iter().filter_map(|table| Case::read(table, report)).collect();
-        Some(Self { source: Arc::clone(source), settings, scopes: scopes(&root, report), rules, masks, tests })
+        Some(Self {
+            source: Arc::clone(source),
+            settings,
+            scopes: scopes(&root, report),
+            rules,
+            masks,
+            described,
+            tests,
+        })
     }
 }
 

@@ -1,19 +1,24 @@
 //! What a server's tools must be to be shown and called, and what is known of each definition it was seen with.
 
+mod drift;
 mod tool;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
+use self::drift::Drifts;
 pub use self::tool::Tool;
+use super::Descriptions;
 use super::args::Args;
 use super::lint::Setting;
 use super::lint::definition::{Findings, look};
-use super::lock::Lock;
+use super::lock::{Drift, Lock};
 use super::schema::Violation;
+use crate::clock::monotonic;
 use crate::config::{self, LintMode, OnDrift, SchemaMode};
 use crate::json::{Document, Limits, Value};
 
@@ -34,15 +39,18 @@ pub struct Tools {
     host: Box<str>,
     /// Whether a rule minds arguments.
     narrows: bool,
+    /// What the policy says of tools itself.
+    descriptions: Descriptions,
     known: Mutex<Known>,
+    drifts: Drifts,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     /// By name the definitions seen, each text once.
     tools: HashMap<Box<str>, Vec<Arc<Tool>>>,
-    /// The definition a caller's list showed last.
-    listed: HashMap<Box<str>, Arc<Tool>>,
+    /// The definition a caller's list showed last, and since when lists show it.
+    listed: HashMap<Box<str>, (Arc<Tool>, Instant)>,
     count: usize,
     bytes: usize,
 }
@@ -65,7 +73,12 @@ impl Tools {
     /// As `[servers.NAME]` says, with the definitions of its lock file.
     pub fn new(config: &config::Tools, lock: Option<Lock>, host: &str, narrows: bool) -> Self {
         let config::Tools { schema, on_drift, lint, .. } = *config;
-        Self { schema, on_drift, lint, lock, host: host.into(), narrows, known: Mutex::default() }
+        Self { schema, on_drift, lint, lock, host: host.into(), narrows, ..Self::default() }
+    }
+
+    /// The same with words of the policy in place of the upstream's.
+    pub fn describing(self, descriptions: Descriptions) -> Self {
+        Self { descriptions, ..self }
     }
 
     /// Whether calls depend on what the upstream says of its tools.
@@ -83,8 +96,26 @@ impl Tools {
         self.narrows
     }
 
+    /// The approved definitions, where there are any.
+    pub const fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
+    }
+
+    /// The approved definition of that name as a tool: what stands in for the upstream's where there is no upstream.
+    pub(crate) fn approved(&self, name: &str) -> Option<Arc<Tool>> {
+        let canonical = self.lock.as_ref()?.definition(name)?;
+        let document = Document::parse(Bytes::copy_from_slice(canonical.as_bytes()), &Limits::ANSWER).ok()?;
+        self.tool(document.root())
+    }
+
     fn quarantines(&self) -> bool {
         self.lock.is_some() && self.on_drift != OnDrift::Warn
+    }
+
+    /// How many tools were last seen with a definition that is not the approved one, and which of those definitions are
+    /// new since this was asked; `None` where nothing is.
+    pub(crate) fn take_drifts(&self) -> Option<(usize, BTreeMap<Box<str>, Drift>)> {
+        self.drifts.take()
     }
 
     /// What is known of an item of `tools/list`; `None` for one without a name.
@@ -94,12 +125,18 @@ impl Tools {
             let known = lock(&self.known);
             let seen = known.tools.get(&*name).and_then(|seen| seen.iter().find(|tool| tool.raw() == item.raw()));
             if let Some(tool) = seen {
+                if self.lock.is_some() {
+                    self.drifts.note(tool, false);
+                }
                 return Some(tool.clone());
             }
         }
         let setting = Setting { host: &self.host, others: &[] };
-        let tool = Arc::new(Tool::read(&name, item, self.lock.as_ref(), &setting)?);
+        let tool = Arc::new(Tool::read(&name, item, self.lock.as_ref(), &self.descriptions, &setting)?);
         tell(&tool);
+        if self.lock.is_some() {
+            self.drifts.note(&tool, true);
+        }
         lock(&self.known).keep(&tool);
         Some(tool)
     }
@@ -107,15 +144,16 @@ impl Tools {
     /// Notes that a caller's list shows this definition.
     pub(crate) fn listed(&self, tool: &Arc<Tool>) {
         let mut known = lock(&self.known);
-        if known.listed.get(&tool.name).is_none_or(|last| !Arc::ptr_eq(last, tool)) {
-            known.listed.insert(tool.name.clone(), tool.clone());
+        if known.listed.get(&tool.name).is_none_or(|(last, _)| !Arc::ptr_eq(last, tool)) {
+            known.listed.insert(tool.name.clone(), (tool.clone(), monotonic()));
         }
     }
 
-    /// Whether a list of some caller showed another definition last: one of the two is old, or the upstream tells callers
-    /// different things.
-    pub(crate) fn is_doubtful(&self, tool: &Arc<Tool>) -> bool {
-        lock(&self.known).listed.get(&tool.name).is_some_and(|last| !Arc::ptr_eq(last, tool))
+    /// Since when lists of callers show another definition: one of the two is old, or the upstream tells callers different
+    /// things.
+    pub(crate) fn doubted_since(&self, tool: &Arc<Tool>) -> Option<Instant> {
+        let known = lock(&self.known);
+        known.listed.get(&tool.name).filter(|(last, _)| !Arc::ptr_eq(last, tool)).map(|(_, since)| *since)
     }
 
     /// Whether clients may see the tool and call it, by its definition alone.
@@ -136,6 +174,7 @@ impl Tools {
     /// What lists show in place of the definition; `None` where it is shown as it is.
     pub(crate) fn shown(&self, tool: &Tool, rules: &[&Arc<Args>], claims: &Map<String, Json>) -> Option<Bytes> {
         let stripped = if self.lint == LintMode::Strip { tool.findings().stripped.clone() } else { None };
+        let stripped = stripped.or_else(|| tool.described().cloned());
         if rules.is_empty() { stripped } else { tool.narrowed(stripped, rules, claims) }
     }
 

@@ -157,6 +157,7 @@ pub struct Metrics {
     streams: Family<StreamLabels, Gauge>,
     upstream_up: Family<ServerLabels, Gauge>,
     upstream_errors: Family<UpstreamErrorLabels, Counter>,
+    tool_drift: Family<ServerLabels, Gauge>,
     rate_limited: Family<RuleLabels, Counter>,
     audit_events: Family<AuditLabels, Counter>,
     audit_dropped: Family<SinkLabels, Counter>,
@@ -222,6 +223,7 @@ impl Metrics {
             },
             streams: families.add("portcullis_streams", "Open streams toward clients"),
             upstream_up: families.add("portcullis_upstream_up", "Whether the upstream answered last"),
+            tool_drift: families.add("portcullis_tool_drift", "Tools whose definition is not the approved one"),
             rate_limited: families.add("portcullis_rate_limited", "Calls a rule's limit refused"),
             upstream_errors: families.add("portcullis_upstream_errors", "Calls the upstream failed"),
             audit_events: families.add("portcullis_audit_events", "Audit lines"),
@@ -296,6 +298,11 @@ impl Metrics {
     /// The gauge that says whether a server's upstream answered last.
     pub fn upstream_up(&self, server: &Arc<str>) -> Gauge {
         self.upstream_up.get_or_create_owned(&ServerLabels { server: Arc::clone(server) })
+    }
+
+    /// The gauge of tools whose definition is not the approved one.
+    pub fn tool_drift(&self, server: &Arc<str>) -> Gauge {
+        self.tool_drift.get_or_create_owned(&ServerLabels { server: Arc::clone(server) })
     }
 
     /// A call the limit of a rule refused.

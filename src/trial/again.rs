@@ -52,7 +52,7 @@ pub(crate) fn again(suite: &Suite, decided: &Decided, issuer_name: &str, enforce
         (_, None) => Operation { method: &decided.method, kind: None, name: "" },
     };
     let server = suite.server.as_deref().unwrap_or(&decided.server);
-    let strict = Context { server, ..Context::at(decided.time) };
+    let strict = Context { server, approved: suite.tools.lock(), ..Context::at(decided.time) };
     let lenient = Context { phase: Phase::Past, ..strict };
     let [strict, lenient] = [strict, lenient].map(|context| {
         verdict(if enforced {

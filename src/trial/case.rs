@@ -1,5 +1,6 @@
 //! A case run: what was decided, and in what it differs from what was expected.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use super::{Call, Passed, Place, Suite, again, answer, caller, decide, enforced};
 use crate::auth::Caller;
 use crate::mask::{Direction, Findings, View};
-use crate::mcp::{Revision, compose};
+use crate::mcp::{Revision, SubjectKind, compose};
 use crate::policy::cases::{Case, Verdict};
 use crate::policy::{Context, Denial};
 use crate::reject::Reject;
@@ -100,7 +101,24 @@ impl Suite {
     }
 
     fn context(&self, case: &Case) -> Context<'_> {
-        Context { server: self.server.as_deref().unwrap_or_default(), ..Context::at(case.now) }
+        let server = self.server.as_deref().unwrap_or_default();
+        Context { server, approved: self.tools.lock(), ..Context::at(case.now) }
+    }
+
+    /// What the upstream answers, with tools a case only names as they were approved.
+    fn as_approved<'c>(&self, case: &Case, result: &'c Value) -> Cow<'c, Value> {
+        let (Some(lock), Call::List(SubjectKind::Tool)) = (self.tools.lock(), &case.call) else {
+            return Cow::Borrowed(result);
+        };
+        let mut result = result.clone();
+        for item in result.get_mut("tools").and_then(Value::as_array_mut).into_iter().flatten() {
+            let name = item.get("name").and_then(Value::as_str).unwrap_or_default();
+            let named = lock.definition(name).filter(|_| *item == compose::named(name));
+            if let Some(approved) = named.and_then(|canonical| serde_json::from_str(canonical).ok()) {
+                *item = approved;
+            }
+        }
+        Cow::Owned(result)
     }
 
     fn look(&self, case: &Case, caller: &Arc<Caller>) -> Seen {
@@ -113,7 +131,13 @@ impl Suite {
         let Passed { rule, arguments, mut findings } = passed;
         let result = match &case.result {
             None => None,
-            Some(result) => match answer(rules, &rules.asked_by(caller, &context), &case.call, result, &mut findings) {
+            Some(result) => match answer(
+                rules,
+                &rules.asked_by(caller, &context),
+                &case.call,
+                &self.as_approved(case, result),
+                &mut findings,
+            ) {
                 Ok(result) => Some(result),
                 Err(reject) => return refused(&reject, &findings),
             },

@@ -8,6 +8,7 @@ use super::Rules;
 use crate::config::{Config, Problem, Problems, Server, Source};
 use crate::mask::Masks;
 use crate::policy::cases::Case;
+use crate::policy::lock::Lock;
 use crate::policy::tools::Tools;
 use crate::policy::{self, Policy, Summary};
 
@@ -55,10 +56,21 @@ impl Suite {
         let mut loaded = policy::load(files, problems);
         loaded.check_issuers(&server.issuers, problems);
         let issuers = server.issuers.iter().filter_map(|name| config.issuers.get(name));
+        let lock = match &server.tools.lock {
+            Some(path) => Some(Lock::load(path, &server.name).map_err(|found| problems.append(found)).ok()?),
+            None => None,
+        };
+        let descriptions = std::mem::take(&mut loaded.descriptions);
         let suite = Self::new(loaded, problems)?;
         Some(Self {
             server: Some(Arc::clone(&server.name)),
-            tools: Tools::new(&server.tools, None, server.upstream.host_str().unwrap_or_default(), false),
+            tools: Tools::new(
+                &server.tools,
+                lock,
+                server.upstream.host_str().unwrap_or_default(),
+                suite.policy.minds_arguments(),
+            )
+            .describing(descriptions),
             meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
             issuers: issuers.map(|issuer| (Arc::clone(&issuer.name), issuer.tokens.scope_claims.clone())).collect(),
             ..suite
@@ -88,7 +100,7 @@ impl Suite {
         mask_places.sort_by_key(order);
         Some(Self {
             server: None,
-            tools: Tools::default(),
+            tools: Tools::default().describing(std::mem::take(&mut loaded.descriptions)),
             masks: masks?,
             meta: Box::default(),
             rules,

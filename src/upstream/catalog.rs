@@ -100,11 +100,11 @@ impl Catalog {
         let offer = self.said(pool, route, asking, revision, tool).await?;
         match &offer {
             // A definition changed between a list and this call, or callers are told different things: ask again.
-            Offer::Tool(known) if route.tools.is_doubtful(known) => {
-                self.outdate(asking);
-                self.said(pool, route, asking, revision, tool).await
-            }
-            _ => Ok(offer),
+            Offer::Tool(known) => match route.tools.doubted_since(known) {
+                Some(since) if self.outdate(asking, since) => self.said(pool, route, asking, revision, tool).await,
+                _ => Ok(offer),
+            },
+            Offer::Ambiguous | Offer::Unlisted => Ok(offer),
         }
     }
 
@@ -130,11 +130,14 @@ impl Catalog {
         })
     }
 
-    /// Forgets a listing, unless it was asked for just now.
-    fn outdate(&self, asking: &Asking) {
-        let now = clock::monotonic();
+    /// Forgets a listing that was asked for before that; says whether it was.
+    fn outdate(&self, asking: &Asking, before: Instant) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|key, listed| key != asking || now.duration_since(listed.since) < FAILED);
+        let is_old = known.get(asking).is_none_or(|listed| listed.since <= before);
+        if is_old {
+            known.remove(asking);
+        }
+        is_old
     }
 
     /// Forgets every listing: the upstream says that it offers something else now.

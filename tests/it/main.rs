@@ -8,6 +8,7 @@
 mod support;
 
 mod anonymous;
+mod approved;
 mod asked;
 mod audit;
 mod browser;

@@ -124,7 +124,7 @@ fn the_examples_of_the_readme_are_fine() {
     let readme = include_str!("../../../README.md");
     let blocks: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
     let (proxy, policies) = blocks.split_first().unwrap();
-    assert_eq!((proxy.lines().count(), policies.len()), (9, 11));
+    assert_eq!((proxy.lines().count(), policies.len()), (9, 12));
     let folder = Folder::new("readme");
     folder.file("proxy.toml", proxy);
     // The first stands alone, the rules and the masks shown later belong together.

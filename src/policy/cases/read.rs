@@ -204,9 +204,7 @@ fn definitions(table: &Table<'_>, value: &Spanned<DeValue<'_>>, call: &Call, rep
     let mut all = Vec::with_capacity(items.len());
     for item in items {
         let definition = match json_of(item.get_ref()) {
-            Some(Value::String(name)) if list.kind == SubjectKind::Tool => {
-                json!({ list.key: name, "inputSchema": { "type": "object" } })
-            }
+            Some(Value::String(name)) if list.kind == SubjectKind::Tool => compose::named(&name),
             Some(Value::String(name)) => json!({ list.key: name }),
             Some(definition @ Value::Object(_)) => definition,
             _ => {

@@ -20,7 +20,7 @@ fn ana(scopes: &str) -> Caller {
 fn decide(policy: &Policy, caller: &Caller, arguments: &str, schema: Option<&Json>) -> Decision {
     let document = (arguments != "-").then(|| Document::parse(arguments.to_owned().into(), &Limits::REQUEST).unwrap());
     let context = Context {
-        definition: Definition { schema, annotations: Annotations::WORST },
+        definition: Definition { schema, annotations: Some(Annotations::WORST) },
         ..AT.with_arguments(document.as_ref().map(Document::root))
     };
     policy.decide(caller, &CALL, &context)

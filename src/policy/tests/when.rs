@@ -128,7 +128,7 @@ fn values_beyond_the_caps_are_unknown() {
 #[test]
 fn annotations_are_the_worst_case_until_a_lock_says_otherwise() {
     let locked = Annotations { destructive: false, read_only: true, ..Annotations::WORST };
-    let known = Context { definition: Definition { schema: None, annotations: locked }, ..AT };
+    let known = Context { definition: Definition { schema: None, annotations: Some(locked) }, ..AT };
     let (policy, _) = rules("tool.annotations.readOnlyHint");
     let caller = ana();
     for (context, allowed) in [(&AT, false), (&known, true)] {

@@ -7,13 +7,13 @@ use serde_json::{Map, Value as Json};
 
 use crate::json::{Document, Limits, Splice, Value};
 use crate::mcp::mirror::{InvalidMirror, Mirror, mirrors};
-use crate::policy::Annotations;
 use crate::policy::args::Args;
 use crate::policy::lint::Setting;
 use crate::policy::lint::definition::{Findings, look};
 use crate::policy::lock::{Drift, Lock, canonical};
 use crate::policy::schema::narrow::narrowed;
 use crate::policy::schema::{Schema, SchemaError};
+use crate::policy::{Annotations, Descriptions};
 
 /// Most narrowed forms kept of one definition.
 const FORMS: usize = 64;
@@ -25,6 +25,8 @@ pub struct Tool {
     pub name: Box<str>,
     /// The item of `tools/list`, in memory of its own.
     document: Document,
+    /// The same with words of the policy in it, if there are any.
+    described: Option<Bytes>,
     drift: Option<Drift>,
     annotations: Annotations,
     findings: Findings,
@@ -40,16 +42,28 @@ type Form = (Vec<Arc<Args>>, Option<Bytes>);
 
 impl Tool {
     /// Reads an item of `tools/list`.
-    pub(super) fn read(name: &str, item: Value<'_>, lock: Option<&Lock>, setting: &Setting<'_>) -> Option<Self> {
+    pub(super) fn read(
+        name: &str,
+        item: Value<'_>,
+        lock: Option<&Lock>,
+        descriptions: &Descriptions,
+        setting: &Setting<'_>,
+    ) -> Option<Self> {
         let document = Document::parse(Bytes::copy_from_slice(item.raw()), &Limits::ANSWER).ok()?;
         let root = document.root();
         let mirrors = root.get("inputSchema").map_or(Ok(Vec::new()), mirrors).map(Into::into);
         let drift = lock.and_then(|lock| lock.drift(name, &canonical(root)));
         let pinned = lock.is_some() && drift.is_none();
-        let annotations = if pinned { annotations(root) } else { Annotations::WORST };
-        let findings = look(&document, setting);
+        let annotations = if pinned { Annotations::stated(root) } else { Annotations::WORST };
+        let described = descriptions.over(name, &document);
+        // What nobody is shown need not be looked at.
+        let findings = match &described {
+            Some(shown) => look(&Document::parse(shown.clone(), &Limits::ANSWER).ok()?, setting),
+            None => look(&document, setting),
+        };
         Some(Self {
             name: name.into(),
+            described,
             drift,
             annotations,
             findings,
@@ -64,6 +78,11 @@ impl Tool {
     /// The definition as it was written.
     pub fn raw(&self) -> &[u8] {
         self.document.bytes()
+    }
+
+    /// What is shown in its place, where the policy has words of its own for it.
+    pub(super) const fn described(&self) -> Option<&Bytes> {
+        self.described.as_ref()
     }
 
     /// How it differs from the approved one, where there is a lock.
@@ -144,18 +163,5 @@ impl Tool {
         let mut splice = Splice::new();
         splice.replace(schema.span(), narrowed.to_string());
         Some(splice.apply(base.bytes()))
-    }
-}
-
-/// MCP 2025-11-25, `ToolAnnotations`: what is not said is the worst.
-fn annotations(definition: Value<'_>) -> Annotations {
-    let said = definition.get("annotations");
-    let hint = |name: &str, worst: bool| said.and_then(|said| said.get(name)?.as_bool()).unwrap_or(worst);
-    let worst = Annotations::WORST;
-    Annotations {
-        destructive: hint("destructiveHint", worst.destructive),
-        idempotent: hint("idempotentHint", worst.idempotent),
-        open_world: hint("openWorldHint", worst.open_world),
-        read_only: hint("readOnlyHint", worst.read_only),
     }
 }

@@ -67,7 +67,7 @@ impl<'a> Inputs<'a> {
 
     fn tool(&self) -> Option<Box<dyn Val>> {
         let Some(SubjectKind::Tool) = self.operation.kind else { return None };
-        let hints = self.context.definition.annotations;
+        let hints = self.context.annotations(self.operation.name);
         let hint = |flag: bool| Box::new(CelBool::from(flag)) as Box<dyn Val>;
         let annotations = map([
             ("readOnlyHint", hint(hints.read_only)),

@@ -184,6 +184,8 @@ impl Recorder {
     /// For the server of that name, reached under the path `route`.
     pub fn new(metrics: Arc<Metrics>, server: Arc<str>, route: Arc<str>) -> Self {
         let up = metrics.upstream_up(&server);
+        // There from the start: an alert must be able to tell none from nobody looking.
+        drop(metrics.tool_drift(&server));
         Self { metrics, server, route, up, known: Mutex::default() }
     }
 

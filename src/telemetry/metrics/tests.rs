@@ -93,6 +93,7 @@ fn shows_every_family_under_its_name() {
     metrics.token_cache().hit.inc();
     let held = Held::new(metrics.streams(&name, "call"));
     metrics.upstream_up(&name).set(1);
+    metrics.tool_drift(&name).set(2);
     metrics.count_upstream_error(&name, "timeout");
     metrics.audit_events("file", "ok").inc();
     metrics.audit_dropped("file").inc();
@@ -118,6 +119,7 @@ fn shows_every_family_under_its_name() {
         ("portcullis_token_cache_requests_total{result=\"hit\"}", "1"),
         ("portcullis_streams{", "1"),
         ("portcullis_upstream_up{", "1"),
+        ("portcullis_tool_drift{", "2"),
         ("portcullis_upstream_errors_total{", "1"),
         ("portcullis_audit_events_total{", "1"),
         ("portcullis_audit_dropped_total{", "1"),

@@ -127,7 +127,7 @@ proptest! {
         let (wide, narrow) = (Schema::of_value(&schema).unwrap(), Schema::of_value(&shown).unwrap());
         let policy = policy(&rules(&args));
         let document = Document::parse(arguments.to_string().into(), &Limits::REQUEST).unwrap();
-        let definition = Definition { schema: Some(&schema), annotations: Annotations::WORST };
+        let definition = Definition { schema: Some(&schema), annotations: Some(Annotations::WORST) };
         let context = Context { definition, ..AT }.with_arguments(Some(document.root()));
         let mut caller = caller("");
         caller.claims = claims();
