@@ -1,6 +1,7 @@
 //! What a server's tools must be to be shown and called, and what is known of each definition it was seen with.
 
 mod drift;
+mod texts;
 mod tool;
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
 use self::drift::Drifts;
+use self::texts::{Suspicion, Texts};
 pub use self::tool::Tool;
 use super::Descriptions;
 use super::args::Args;
@@ -43,6 +45,7 @@ pub struct Tools {
     descriptions: Descriptions,
     known: Mutex<Known>,
     drifts: Drifts,
+    texts: Texts,
 }
 
 #[derive(Debug, Default)]
@@ -180,9 +183,16 @@ impl Tools {
 
     /// A prompt, or the text under a name, as it may be shown: `None` if not at all, the same bytes if as it is.
     pub(crate) fn text(&self, raw: Bytes) -> Option<Bytes> {
+        let known = self.texts.known(&raw);
+        if known == Some(Suspicion::None) {
+            return Some(raw);
+        }
         let document = Document::parse(raw, &Limits::ANSWER).ok()?;
         let findings = look(&document, &Setting { host: &self.host, others: &[] });
-        if findings.is_suspicious() {
+        if known.is_none() {
+            self.texts.note(document.bytes(), findings.is_suspicious());
+        }
+        if findings.is_suspicious() && known.is_none() {
             tracing::warn!(found = %findings.told(), "suspicious text for a model");
         }
         match self.lint {

@@ -40,8 +40,9 @@ pub(super) fn filter(
         };
         let shown = match list.kind {
             SubjectKind::Tool => tool(asker, rules.tools, &name, item),
-            SubjectKind::Prompt => rules.tools.text(item.raw_bytes()).map(Shown::of(item)),
-            SubjectKind::Resource | SubjectKind::ResourceTemplate => Some(Shown::AsItIs),
+            SubjectKind::Prompt | SubjectKind::Resource | SubjectKind::ResourceTemplate => {
+                rules.tools.text(item.raw_bytes()).map(Shown::of(item))
+            }
         };
         if let Some(Shown::Instead(text)) = &shown {
             let text = masked(rules, view, method, &format!("\"{}\":[", list.items), text, "]")?;

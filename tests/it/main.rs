@@ -10,6 +10,7 @@ mod support;
 mod anonymous;
 mod approved;
 mod asked;
+mod asks_back;
 mod audit;
 mod browser;
 mod corpora;

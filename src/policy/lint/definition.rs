@@ -9,8 +9,10 @@ use crate::json::{Document, Kind as Json, Splice, Value, quoted};
 
 /// Members whose text a model reads and a program does not: what is suspicious there can be taken out.
 const PROSE: [&str; 4] = ["$comment", "description", "examples", "title"];
-/// Members that are not text, or whose links belong there.
-const OPAQUE: [&str; 5] = ["$id", "$ref", "$schema", "_meta", "icons"];
+/// Members of a definition itself that are not text, or whose links belong there; below it they are names like others.
+const OF_DEFINITION: [&str; 4] = ["_meta", "icons", "uri", "uriTemplate"];
+/// Names of schemas, where they are no more than that.
+const REFERENCES: [&str; 3] = ["$id", "$ref", "$schema"];
 
 /// What was found in a definition.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +62,8 @@ fn visit(
         Json::Object => {
             for member in value.members() {
                 let name = member.name();
-                if OPAQUE.contains(&&*name) {
+                let reference = REFERENCES.contains(&&*name) && member.value.kind() == Json::String;
+                if reference || length == 0 && OF_DEFINITION.contains(&&*name) {
                     continue;
                 }
                 place.push('/');
