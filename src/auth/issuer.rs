@@ -5,6 +5,7 @@ mod address;
 mod exchange;
 mod fetch;
 mod ledger;
+mod reader;
 mod registry;
 mod ring;
 
@@ -24,8 +25,9 @@ use super::revocation::Revocations;
 use super::{Epoch, VerifyError};
 use crate::clock::{self, Timestamp};
 use crate::config;
-use fetch::{Fetcher, Patience, ScopesSupported};
+use fetch::{Fetcher, ScopesSupported};
 use ledger::Timing;
+use reader::Patience;
 use ring::Ring;
 
 pub(super) use exchange::{Exchange, OAuthClient};

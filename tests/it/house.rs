@@ -112,7 +112,7 @@ fn statuses_are_known_where_answers_are_made() {
         ("upstream/", "what an upstream answered"),
         ("demo", "servers of their own"),
         ("auth/issuer/exchange.rs", "what an issuer answered"),
-        ("auth/issuer/fetch.rs", "what an issuer answered"),
+        ("auth/issuer/reader.rs", "what an issuer answered"),
         ("cors.rs", "a preflight has no content"),
         ("reply.rs", "an upstream's own status that is passed on"),
     ];

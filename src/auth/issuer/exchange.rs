@@ -12,7 +12,7 @@ use serde_json::json;
 use url::Url;
 
 use super::StartError;
-use super::fetch::{self, Patience};
+use super::reader::{self, Patience};
 use crate::auth::keys::Algorithm;
 use crate::clock::Timestamp;
 use crate::config;
@@ -42,12 +42,12 @@ impl Exchange {
         patience: Patience,
     ) -> Result<Self, StartError> {
         for url in endpoints {
-            fetch::transport(url, config.insecure_loopback)
+            reader::transport(url, config.insecure_loopback)
                 .map_err(|reason| StartError::Location { url: (*url).clone(), reason })?;
         }
         let hosts = endpoints.iter().filter_map(|url| url.host_str().map(str::to_owned)).collect();
         let plain = endpoints.iter().all(|url| url.scheme() == "http");
-        Ok(Self { client: fetch::client(hosts, ca, plain, patience)?, patience })
+        Ok(Self { client: reader::client(hosts, ca, None, plain, patience)?, patience })
     }
 
     /// Posts a form; `None` accepts anything but says why not in a fixed word.

@@ -1,60 +1,18 @@
-//! Where an issuer's keys are and how they are brought here: discovery, transport rules, size and time bounds.
+//! Where an issuer's keys are and how they are brought here.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, HeaderMap};
-use reqwest::{Certificate, Client, StatusCode};
-use thiserror::Error;
-use url::{Host, Url};
+use reqwest::header::{CACHE_CONTROL, HeaderMap};
+use url::Url;
 
 use super::StartError;
-use super::address::{Guarded, is_public};
-use crate::auth::keys::{KeySet, KeySetError, LIMIT_BYTES};
-use crate::config::{self, Discovery};
-use crate::json::{self, Document};
-
-/// How long one request may take, and a whole fetch with its discovery.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    pub(super) connect: Duration,
-    pub(super) request: Duration,
-    pub(super) fetch: Duration,
-}
-
-impl Patience {
-    pub(super) const USUAL: Self =
-        Self { connect: Duration::from_secs(2), request: Duration::from_secs(5), fetch: Duration::from_secs(10) };
-}
+use super::reader::{Discovered, FetchError, Patience, Reader};
+use crate::auth::keys::KeySet;
+use crate::config;
 
 /// A discovered key location is looked up again after this, so that a moved one is found.
 const LEARNED_FOR: Duration = Duration::from_hours(1);
-
-/// Why no key set came.
-#[derive(Debug, Error)]
-pub(super) enum FetchError {
-    #[error("{url} answers in a content coding nobody asked for")]
-    Coding { url: Url },
-    #[error("{url} names another `jwks_uri` than the issuer's other metadata document")]
-    Disagree { url: Url },
-    #[error("{url} cannot be fetched: {reason}")]
-    Http { url: Url, reason: String },
-    #[error("{url} names issuer `{found}`, not `{expected}`")]
-    Issuer { url: Url, expected: Arc<str>, found: String },
-    #[error("{url} is not strict JSON: {source}")]
-    Json { url: Url, source: json::Error },
-    #[error("{url}: {source}")]
-    KeySet { url: Url, source: KeySetError },
-    #[error("`jwks_uri` of {url} is refused: {reason}")]
-    Location { url: Url, reason: &'static str },
-    #[error("no answer within {} s", .0.as_secs())]
-    Slow(Duration),
-    #[error("{url} answers {status}")]
-    Status { url: Url, status: StatusCode },
-    #[error("{url} answers with more than 256 KiB")]
-    TooLong { url: Url },
-}
 
 /// `scopes_supported` (RFC 8414 section 2).
 pub(super) type ScopesSupported = Box<[Box<str>]>;
@@ -68,48 +26,24 @@ pub(super) struct Fetched {
 
 /// Fetches the keys of one issuer.
 pub(super) struct Fetcher {
-    client: Client,
-    issuer: Arc<str>,
-    base: Url,
+    reader: Reader,
     configured: Option<Url>,
-    discovery: Discovery,
     denied: Arc<[String]>,
     /// `jwks_uri` out of the issuer's metadata, and when it was read.
     learned: Option<(Url, Instant)>,
     /// `scopes_supported` of the metadata, once it was read.
     scopes: Arc<OnceLock<ScopesSupported>>,
-    plain: bool,
     patience: Patience,
 }
 
 impl Fetcher {
     /// A fetcher for one issuer, with a client of its own.
     pub(super) fn new(config: &config::Issuer, ca: Option<&[u8]>, patience: Patience) -> Result<Self, StartError> {
-        let base = Url::parse(&config.issuer).map_err(|_| StartError::Issuer)?;
+        let configured = config.jwks_uri.clone();
         let plain = config.insecure_loopback;
-        if base.query().is_some() {
-            return Err(StartError::Issuer);
-        }
-        for url in [Some(&base), config.jwks_uri.as_ref()].into_iter().flatten() {
-            transport(url, plain).map_err(|reason| StartError::Location { url: url.clone(), reason })?;
-        }
-        let hosts = [Some(&base), config.jwks_uri.as_ref()].into_iter().flatten();
-        let configured = hosts.filter_map(|url| url.host_str().map(str::to_owned)).collect();
-        let client = client(configured, ca, base.scheme() == "http", patience)?;
-        let (issuer, configured) = (Arc::clone(&config.issuer), config.jwks_uri.clone());
-        let (discovery, denied) = (config.discovery, config.deny_kids.clone().into());
-        Ok(Self {
-            client,
-            issuer,
-            base,
-            configured,
-            discovery,
-            denied,
-            learned: None,
-            scopes: Arc::default(),
-            plain,
-            patience,
-        })
+        let reader = Reader::new(&config.issuer, config.discovery, plain, configured.as_ref(), ca, patience)?;
+        let denied = config.deny_kids.clone().into();
+        Ok(Self { reader, configured, denied, learned: None, scopes: Arc::default(), patience })
     }
 
     /// Where the scopes the issuer says it knows will be.
@@ -142,10 +76,14 @@ impl Fetcher {
         {
             return Ok(url.clone());
         }
-        match (self.discover().await, &self.learned) {
-            (Ok(url), _) => {
-                self.learned = Some((url.clone(), now));
-                Ok(url)
+        match (self.reader.discover("jwks_uri").await, &self.learned) {
+            (Ok(Discovered { location, document }), _) => {
+                if let Some(known) = document.root().get("scopes_supported") {
+                    let known = known.items().filter_map(|scope| scope.as_str()).map(|scope| scope.as_ref().into());
+                    let _ = self.scopes.set(known.collect());
+                }
+                self.learned = Some((location.clone(), now));
+                Ok(location)
             }
             (Err(_), Some((url, _))) => Ok(url.clone()),
             (Err(error), None) => Err(error),
@@ -153,181 +91,10 @@ impl Fetcher {
     }
 
     async fn key_set(&self, url: &Url) -> Result<Fetched, FetchError> {
-        let (headers, body) = self.get(url).await?;
+        let (headers, body) = self.reader.get(url).await?;
         let set = KeySet::parse(body).map_err(|source| FetchError::KeySet { url: url.clone(), source })?;
         Ok(Fetched { set: set.without(&self.denied), max_age: max_age(&headers) })
     }
-
-    /// The first of the issuer's metadata documents that is there and names the issuer, in the order of MCP 2026-07-28
-    /// (authorization, "authorization server metadata discovery"). Another that is there must agree with it.
-    async fn discover(&self) -> Result<Url, FetchError> {
-        let (mut first_error, mut found) = (None, None);
-        for url in candidates(&self.base, self.discovery) {
-            match (self.metadata(&url).await, &found) {
-                (Ok(jwks_uri), None) => found = Some(jwks_uri),
-                (Ok(jwks_uri), Some(other)) if jwks_uri != *other => return Err(FetchError::Disagree { url }),
-                // A document that is there and wrong says more than one that is missing.
-                (Err(error), None) if first_error.as_ref().is_none_or(is_missing) => first_error = Some(error),
-                (Ok(_) | Err(_), _) => {}
-            }
-        }
-        let nowhere = || FetchError::Location { url: self.base.clone(), reason: "no metadata location" };
-        found.ok_or_else(|| first_error.unwrap_or_else(nowhere))
-    }
-
-    async fn metadata(&self, url: &Url) -> Result<Url, FetchError> {
-        let (_, body) = self.get(url).await?;
-        let document = Document::parse(body, &json::Limits { depth: 16, members: 4096 })
-            .map_err(|source| FetchError::Json { url: url.clone(), source })?;
-        let text = |name| document.root().get(name).and_then(|value| value.as_str());
-        // RFC 8414 section 3.3: identical, or the document must not be used.
-        let issuer = text("issuer").unwrap_or_default();
-        if *issuer != *self.issuer {
-            let found = issuer.chars().take(200).flat_map(char::escape_debug).collect();
-            return Err(FetchError::Issuer { url: url.clone(), expected: Arc::clone(&self.issuer), found });
-        }
-        if let Some(known) = document.root().get("scopes_supported") {
-            let known = known.items().filter_map(|scope| scope.as_str()).map(|scope| scope.as_ref().into());
-            let _ = self.scopes.set(known.collect());
-        }
-        let refused = |reason| FetchError::Location { url: url.clone(), reason };
-        let jwks_uri = text("jwks_uri").ok_or_else(|| refused("it is missing"))?;
-        let jwks_uri = Url::parse(&jwks_uri).map_err(|_| refused("it is not a URL"))?;
-        self.learnable(&jwks_uri).map_err(refused)?;
-        Ok(jwks_uri)
-    }
-
-    /// A location out of a document: on the issuer's host, or on port 443 of a host that, when connecting, turns out to
-    /// be public. Names are checked by [`Guarded`]; addresses, which are never resolved, here.
-    fn learnable(&self, url: &Url) -> Result<(), &'static str> {
-        transport(url, self.plain)?;
-        if url.host() == self.base.host() {
-            return Ok(());
-        }
-        if url.scheme() != "https" || url.port_or_known_default() != Some(443) {
-            return Err("it is on another host than the issuer and not on its https port");
-        }
-        match url.host() {
-            Some(Host::Domain(_)) => Ok(()),
-            Some(Host::Ipv4(address)) if is_public(address.into()) => Ok(()),
-            Some(Host::Ipv6(address)) if is_public(address.into()) => Ok(()),
-            _ => Err("it is not on the issuer's host and not a public address"),
-        }
-    }
-
-    /// The body of a 200, within bounds while it streams in.
-    async fn get(&self, url: &Url) -> Result<(HeaderMap, Bytes), FetchError> {
-        let failed = |error: reqwest::Error| FetchError::Http { url: url.clone(), reason: chain(&error.without_url()) };
-        let mut response =
-            self.client.get(url.clone()).header(ACCEPT, "application/json").send().await.map_err(failed)?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status { url: url.clone(), status: response.status() });
-        }
-        if response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            return Err(FetchError::Coding { url: url.clone() });
-        }
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > LIMIT_BYTES {
-                return Err(FetchError::TooLong { url: url.clone() });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((std::mem::take(response.headers_mut()), body.freeze()))
-    }
-}
-
-/// A client for hosts written in the configuration, and public ones: no redirects, no cookies, no decompression, no system
-/// proxy. `plain` is for issuers that are not reached by TLS.
-pub(super) fn client(
-    configured: Arc<[String]>,
-    ca: Option<&[u8]>,
-    plain: bool,
-    patience: Patience,
-) -> Result<Client, StartError> {
-    let mut builder = Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .referer(false)
-        .pool_max_idle_per_host(0)
-        .connect_timeout(patience.connect)
-        .timeout(patience.request)
-        .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(Guarded { configured });
-    if let Some(pem) = ca {
-        let authorities = Certificate::from_pem_bundle(pem).map_err(|_| StartError::CaFile)?;
-        if authorities.is_empty() {
-            return Err(StartError::CaFile);
-        }
-        builder = builder.tls_certs_merge(authorities);
-    } else if plain {
-        // A container without system authorities can still reach a loopback issuer.
-        builder = builder.tls_certs_only([]);
-    }
-    builder.build().map_err(StartError::Client)
-}
-
-/// The error and what caused it; the top one alone says no more than that a request failed.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-const fn is_missing(error: &FetchError) -> bool {
-    matches!(error, FetchError::Status { status: StatusCode::NOT_FOUND, .. })
-}
-
-/// https, or http to a loopback host where that was asked for; nothing that carries credentials or a fragment.
-pub(super) fn transport(url: &Url, plain: bool) -> Result<(), &'static str> {
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err("it has user information or a fragment");
-    }
-    match url.scheme() {
-        "https" => Ok(()),
-        "http" if plain && is_loopback(url) => Ok(()),
-        "http" => Err("plain http is only for loopback hosts, with `insecure_loopback = true`"),
-        _ => Err("it is not https"),
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
-/// RFC 8414 section 3.1 (inserted before the path), `OpenID` Connect Discovery inserted likewise, and appended.
-fn candidates(issuer: &Url, discovery: Discovery) -> Vec<Url> {
-    const OAUTH: &str = "/.well-known/oauth-authorization-server";
-    const OPENID: &str = "/.well-known/openid-configuration";
-    let path = issuer.path().strip_suffix('/').unwrap_or(issuer.path());
-    if discovery == Discovery::Signals {
-        // OpenID Shared Signals Framework 1.0, "obtaining transmitter configuration metadata".
-        let mut url = issuer.clone();
-        url.set_path(&format!("/.well-known/ssf-configuration{path}"));
-        return vec![url];
-    }
-    let mut paths = Vec::with_capacity(3);
-    if discovery != Discovery::OpenId {
-        paths.push(format!("{OAUTH}{path}"));
-    }
-    if discovery != Discovery::OAuth {
-        paths.push(format!("{OPENID}{path}"));
-        if !path.is_empty() {
-            paths.push(format!("{path}{OPENID}"));
-        }
-    }
-    paths
-        .into_iter()
-        .map(|path| {
-            let mut url = issuer.clone();
-            url.set_path(&path);
-            url
-        })
-        .collect()
 }
 
 /// RFC 9111 section 5.2.2: the smallest `max-age`; zero for an answer that must not be stored.
@@ -348,94 +115,8 @@ mod tests {
     use std::time::Duration;
 
     use reqwest::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
-    use url::Url;
 
-    use super::{candidates, max_age, transport};
-    use crate::auth::tests::support::issuer_config;
-    use crate::config::Discovery;
-
-    #[test]
-    fn discovers_in_the_order_clients_do() {
-        for (issuer, expected) in [
-            (
-                "https://h",
-                &["https://h/.well-known/oauth-authorization-server", "https://h/.well-known/openid-configuration"][..],
-            ),
-            (
-                "https://h/",
-                &["https://h/.well-known/oauth-authorization-server", "https://h/.well-known/openid-configuration"],
-            ),
-            (
-                "https://h:8443/realms/acme",
-                &[
-                    "https://h:8443/.well-known/oauth-authorization-server/realms/acme",
-                    "https://h:8443/.well-known/openid-configuration/realms/acme",
-                    "https://h:8443/realms/acme/.well-known/openid-configuration",
-                ],
-            ),
-            (
-                "https://h/t/v2.0/",
-                &[
-                    "https://h/.well-known/oauth-authorization-server/t/v2.0",
-                    "https://h/.well-known/openid-configuration/t/v2.0",
-                    "https://h/t/v2.0/.well-known/openid-configuration",
-                ],
-            ),
-        ] {
-            let found: Vec<_> =
-                candidates(&Url::parse(issuer).unwrap(), Discovery::Auto).into_iter().map(String::from).collect();
-            assert_eq!(found, expected, "{issuer}");
-        }
-    }
-
-    #[test]
-    fn plain_http_needs_loopback_and_consent() {
-        for (url, plain, ok) in [
-            ("https://h/keys", false, true),
-            ("http://127.0.0.1:9/keys", true, true),
-            ("http://[::1]:9/keys", true, true),
-            ("http://localhost:9/keys", true, true),
-            ("http://localhost:9/keys", false, false),
-            ("http://h/keys", true, false),
-            ("http://10.0.0.1/keys", true, false),
-            ("http://127.0.0.1.nip.io/keys", true, false),
-            ("ftp://h/keys", true, false),
-            ("file:///etc/passwd", true, false),
-            ("https://user@h/keys", true, false),
-            ("https://h/keys#x", true, false),
-        ] {
-            assert_eq!(transport(&Url::parse(url).unwrap(), plain).is_ok(), ok, "{url}");
-        }
-    }
-
-    #[test]
-    fn a_learned_location_is_on_the_issuers_host_or_public() {
-        let mut config = issuer_config("https://login.example.com/realms/acme");
-        config.insecure_loopback = false;
-        let fetcher =
-            super::Fetcher::new(&config, Some(crate::auth::tests::support::CA.as_bytes()), super::Patience::USUAL)
-                .unwrap();
-        for (url, ok) in [
-            ("https://login.example.com/keys", true),
-            ("https://login.example.com:8443/keys", true),
-            ("https://www.googleapis.com/oauth2/v3/certs", true),
-            ("https://8.8.8.8/keys", true),
-            ("https://www.googleapis.com:8443/keys", false),
-            ("http://login.example.com/keys", false),
-            ("http://127.0.0.1/keys", false),
-            ("https://127.0.0.1/keys", false),
-            ("https://169.254.169.254/latest/meta-data", false),
-            ("https://2130706433/keys", false),
-            ("https://0x7f.1/keys", false),
-            ("https://[::1]/keys", false),
-            ("https://[::ffff:127.0.0.1]/keys", false),
-            ("https://[64:ff9b::7f00:1]/keys", false),
-            ("https://[fd00::1]/keys", false),
-            ("file:///etc/passwd", false),
-        ] {
-            assert_eq!(fetcher.learnable(&Url::parse(url).unwrap()).is_ok(), ok, "{url}");
-        }
-    }
+    use super::max_age;
 
     #[test]
     fn reads_max_age() {

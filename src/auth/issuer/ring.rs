@@ -7,8 +7,9 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::Status;
-use super::fetch::{FetchError, Fetched, Fetcher};
+use super::fetch::{Fetched, Fetcher};
 use super::ledger::{Answer, Ledger, Timing};
+use super::reader::FetchError;
 use crate::auth::keys::{Algorithm, Key, KeySet, Selected};
 use crate::auth::{Epoch, VerifyError};
 use crate::clock::{self, Timestamp};

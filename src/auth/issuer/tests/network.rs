@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::auth::VerifyError;
-use crate::auth::issuer::fetch::Patience;
+use crate::auth::issuer::reader::Patience;
 use crate::auth::issuer::{Epoch, Issuer, Issuers, StartError};
 use crate::auth::keys::Algorithm;
 use crate::auth::tests::support::{Answer, Fake, Signer, issuer_config, jwks};
