@@ -3,6 +3,7 @@
 mod access;
 pub mod certificate;
 mod expand;
+mod grant;
 mod hide;
 mod issuer;
 pub(crate) mod keys;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::access::{Access, Anonymous, Authentication, Dpop, Metadata, Mtls, Network};
+pub use self::grant::{AuthorizationServer, Grant, GrantKind, KeyPair, UpstreamAuth};
 pub use self::issuer::{
     AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,
 };
@@ -61,6 +63,18 @@ impl Config {
     /// The file, without its text, for a problem of the whole.
     pub fn source(&self) -> Arc<Source> {
         Arc::new(Source { path: self.path.clone(), text: String::new() })
+    }
+
+    /// The files that what the proxy shows itself with is read from.
+    pub fn credential_files(&self) -> Vec<PathBuf> {
+        let servers = self.servers.values().flat_map(|server| {
+            let auth = std::iter::once(&server.upstream_auth).chain(server.tool_auth.values());
+            let pair = server.upstream_client_certificate.iter();
+            let own = pair.flat_map(|pair| [pair.cert_file.clone(), pair.key_file.clone()]);
+            auth.flat_map(UpstreamAuth::files).chain(own).chain(server.upstream_ca_file.clone())
+        });
+        let issuers = self.issuers.values().flat_map(Issuer::credential_files);
+        servers.chain(issuers).collect()
     }
 
     /// The policy files of a server, to be opened.
@@ -184,6 +198,10 @@ pub struct Server {
     pub upstream_http2: bool,
     /// How the proxy shows itself to the upstream.
     pub upstream_auth: UpstreamAuth,
+    /// The same for single tools, by exact name.
+    pub tool_auth: BTreeMap<String, UpstreamAuth>,
+    /// The certificate of the proxy's connections to the upstream.
+    pub upstream_client_certificate: Option<KeyPair>,
     /// Names of accepted issuers.
     pub issuers: Vec<Arc<str>>,
     /// Accepted `aud` values.
@@ -251,29 +269,6 @@ pub enum SchemaMode {
     Off,
     /// Arguments that do not fit are logged and pass.
     Report,
-}
-
-/// `upstream_auth`: the caller's own token is never sent.
-#[derive(Clone, Debug)]
-pub enum UpstreamAuth {
-    /// `Authorization: Basic`.
-    Basic {
-        /// User name.
-        username: String,
-        /// Password.
-        password: SecretSource,
-    },
-    /// `Authorization: Bearer`.
-    Bearer(SecretSource),
-    /// A header of the upstream's choosing.
-    Header {
-        /// Field name.
-        name: http::HeaderName,
-        /// Field value.
-        value: SecretSource,
-    },
-    /// Nothing.
-    None,
 }
 
 /// Where a secret is read from, again at each reload.

@@ -29,7 +29,7 @@ use crate::snapshot::{Kept, Live, Snapshot};
 use crate::state::State;
 use crate::telemetry::metrics::Metrics;
 use crate::trail::Sinks;
-use crate::upstream::Pool;
+use crate::upstream::{Grants, Pool};
 
 use reload::Reloader;
 
@@ -84,10 +84,16 @@ impl Instance {
         let verifier = Arc::new(Verifier::new());
         let issuers = Arc::new(Issuers::new(background.clone(), verifier.shared_epoch().clone()));
         let random_seals = Arc::new(Seals::random().map_err(|_| StartError::Random)?);
-        let kept =
-            Arc::new(Kept { issuers: issuers.clone(), random_seals, pace: Arc::default(), limits: Arc::default() });
-        let (snapshot, warnings) = Snapshot::build(&config, &kept, 1).map_err(StartError::Config)?;
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("PORTCULLIS_COMMIT").unwrap_or("")));
+        let grants = Arc::new(Grants::new(background.clone(), metrics.clone()));
+        let kept = Arc::new(Kept {
+            issuers: issuers.clone(),
+            grants,
+            random_seals,
+            pace: Arc::default(),
+            limits: Arc::default(),
+        });
+        let (snapshot, warnings) = Snapshot::build(&config, &kept, 1).map_err(StartError::Config)?;
         let counted = drain.clone();
         metrics.set_active_requests(move || counted.active());
         let audit = Audit::open(&config.audit, &instance_name(), |text| mask::sanitize(text).into())
@@ -145,6 +151,7 @@ impl Instance {
         let summary = tokio::select! {
             summary = supervised => summary,
             () = watch::watch(&self.reloader) => unreachable_end(),
+            () = self.reloader.forget_revoked() => unreachable_end(),
             () = gauges::keep(&self.reloader, &self.issuers, &self.audit) => unreachable_end(),
         };
         record(&self.audit, Event::Stop);

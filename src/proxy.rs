@@ -26,7 +26,7 @@ use crate::server::{Peer, authority_of};
 use crate::snapshot::{Live, Snapshot};
 use crate::state::State;
 use crate::trail::{Sinks, Trail};
-use crate::upstream::{self, Answer, Asking, Offer, Pool, UpstreamError};
+use crate::upstream::{self, Answer, Asking, Calling, Offer, Pool};
 use crate::{audit, json, mask, policy};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -197,7 +197,9 @@ async fn call(
         approved: route.tools.lock(),
         ..policy::Context::at(now)
     };
-    let tool = defined(worker, route, &opened, &context).await?;
+    let who = opened.caller.clone();
+    let calling = Calling { caller: &who, token: presented.token(), now };
+    let tool = defined(worker, route, &opened, &context, calling).await?;
     let definition = opened.tool_call().map(|_| policy::Definition::of(tool.as_deref()));
     let context = policy::Context { definition: definition.unwrap_or(context.definition), ..context };
     let foreseen = policy::foresee(&route.policy, &opened, &context);
@@ -209,17 +211,22 @@ async fn call(
             None => denial,
         })
         .map_err(|denial| mask::as_written(denial, written.as_deref()))?;
+    let harmless = tool.as_ref().is_some_and(|tool| tool.annotations().read_only);
     let permit = permit.defined_by(&route.tools, tool.as_deref())?;
     trail.slot = route.policy.enter(&permit)?;
     let masked = mask::mask(&route.masks, &route.meta, permit, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
     policy::still_fits(&route.policy, &route.tools, tool.as_deref(), &masked, &context)?;
     let spent = Spent::of(&masked, route, context.definition.annotations, &worker.state.spent, now)?;
-    let way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)));
+    let mut way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)));
     let limit = route.policy.timeout(masked.rule());
     let recorded = audit::decided(trail, masked).await.inspect_err(|_| give_back(worker, spent.as_ref()))?;
-    let outbound = upstream::outbound(route, recorded);
-    let answer = send(worker, route, outbound, limit).await.inspect_err(|error| {
+    let shown = route.credentials.shown(way.tool(), calling).await;
+    let shown = shown.inspect_err(|_| give_back(worker, spent.as_ref()))?;
+    way.credential = shown.credential().clone();
+    let outbound = upstream::outbound(shown.credential(), recorded).harmless(harmless);
+    let sending = upstream::send(&worker.pool, route, &shown, (way.tool(), calling), outbound, limit);
+    let answer = sending.await.inspect_err(|error| {
         if error.is_unreachable() {
             give_back(worker, spent.as_ref());
         }
@@ -248,20 +255,6 @@ fn anonymous(route: &Route, head: &Parts, peer: &Peer, now: Timestamp) -> Result
 fn give_back(worker: &Worker, spent: Option<&Spent>) {
     if let Some(spent) = spent {
         spent.give_back(&worker.state.spent);
-    }
-}
-
-/// Sends, and waits for the answer no longer than the rule that allows the call says.
-async fn send(
-    worker: &Worker,
-    route: &Route,
-    outbound: upstream::Outbound,
-    limit: Option<Duration>,
-) -> Result<Answer, UpstreamError> {
-    let sending = worker.pool.send(&route.upstream, outbound.into_request());
-    match limit {
-        None => sending.await,
-        Some(limit) => upstream::within(limit, sending).await,
     }
 }
 
@@ -310,6 +303,7 @@ async fn defined(
     route: &Route,
     opened: &Opened,
     context: &policy::Context<'_>,
+    calling: Calling<'_>,
 ) -> Result<Option<Arc<Tool>>, Reject> {
     let Some((message, tool)) = opened.tool_call() else { return Ok(None) };
     let asks = message.era() == Era::Modern || route.tools.minds();
@@ -317,8 +311,10 @@ async fn defined(
         return Ok(None);
     }
     let session = opened.session.as_ref().and_then(|session| session.upstream_id.clone());
-    let asking = Asking { era: message.era(), session };
-    match Box::pin(route.catalog.offer(&worker.pool, route, &asking, message.revision(), tool)).await {
+    let shown = route.credentials.shown(None, calling).await?;
+    let asking = Asking { era: message.era(), session, holder: shown.holder() };
+    let from = (route, shown.credential());
+    match Box::pin(route.catalog.offer(&worker.pool, from, &asking, message.revision(), tool)).await {
         Ok(Offer::Tool(tool)) => Ok(Some(tool)),
         Ok(Offer::Ambiguous) if route.tools.insists() => Err(Refused::Definition.into()),
         // The proxy answers only for what policy hides: the upstream's own answer comes back.

@@ -23,7 +23,7 @@ use crate::policy::Denial;
 use crate::policy::tools::Refused;
 use crate::reply::ReplyError;
 use crate::server::AuthorityError;
-use crate::upstream::{CatalogError, UpstreamError};
+use crate::upstream::{CatalogError, GrantError, UpstreamError};
 
 pub use answer::tool_error;
 pub use signal::signal;
@@ -46,6 +46,8 @@ pub enum Reject {
     Credential(#[from] CredentialError),
     #[error("{0}")]
     Denied(#[from] Denial),
+    #[error("{0}")]
+    Grant(#[from] GrantError),
     #[error("{0}")]
     Handle(#[from] NoHandle),
     #[error("host is not served here")]
@@ -161,6 +163,7 @@ impl Reject {
             Self::Definition(Refused::Arguments(_)) => "arguments_refused",
             Self::Definition(Refused::Changed) => "definition_changed",
             Self::Definition(Refused::Definition) => "definition_refused",
+            Self::Grant(error) => error.kind(),
             Self::Handle(NoHandle::Spent) => "used_before",
             Self::Handle(_) => "unknown_handle",
             Self::Method { .. } => "method_not_allowed",

@@ -34,7 +34,7 @@ use crate::reject::Reject;
 use crate::route::Route;
 use crate::snapshot::Snapshot;
 use crate::trail::{Ending, Trail};
-use crate::upstream::Answer;
+use crate::upstream::{Answer, Credential};
 
 pub(crate) use message::rewrite_result;
 pub use stream::Stream;
@@ -105,6 +105,8 @@ pub struct Way {
     listened: Vec<OwnTask>,
     /// The task that was asked about.
     task: Option<OwnTask>,
+    /// What the call was shown with.
+    pub(crate) credential: Credential,
     /// The thread the request runs on.
     pub worker: Arc<Worker>,
 }
@@ -136,6 +138,7 @@ impl Way {
             digest: masked.handles().digest,
             listened: masked.handles().listened.clone(),
             task: masked.handles().task.clone(),
+            credential: Credential::NONE,
             worker: worker.clone(),
         };
         match (masked.ask(), masked.resumed()) {
@@ -185,6 +188,11 @@ impl Way {
     /// The call that is answered; `None` for a stream that answers nothing, and for methods only a rule knows.
     fn origin(&self) -> Option<Origin> {
         Some(Origin { method: self.method?, subject: self.subject.clone() })
+    }
+
+    /// The tool the call is about, by the name it is known by upstream.
+    pub(crate) fn tool(&self) -> Option<&str> {
+        self.subject.as_ref().filter(|(kind, _)| *kind == SubjectKind::Tool).map(|(_, name)| &**name)
     }
 
     /// `portcullis_streams` counts by this.

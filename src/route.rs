@@ -9,7 +9,7 @@ use crate::auth::{Acceptance, Challenges};
 use crate::mask::Masks;
 use crate::policy::tools::Tools;
 use crate::policy::{self, Policy};
-use crate::upstream::{Catalog, Credential, Upstream};
+use crate::upstream::{Catalog, Credentials, Upstream};
 
 /// A configured server with everything compiled: an OAuth resource of its own, with its own issuers, audiences,
 /// challenges, policy, masks, upstream and credential.
@@ -42,7 +42,7 @@ pub struct Route {
     /// Where it lives.
     pub upstream: Arc<Upstream>,
     /// How the proxy shows itself there.
-    pub credential: Credential,
+    pub credentials: Credentials,
 }
 
 /// What a path on the public listener means.

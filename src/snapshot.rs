@@ -17,7 +17,7 @@ use crate::policy::lock::Lock;
 use crate::policy::tools::Tools;
 use crate::route::{Found, Route};
 use crate::seal::Seals;
-use crate::upstream::{Catalog, Credential, Upstream};
+use crate::upstream::{Broker, Catalog, Credentials, Grants, Upstream};
 
 /// Everything a request is decided by; read once per request and held to its end.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub struct Snapshot {
 pub struct Kept {
     /// Running issuers by their configuration.
     pub issuers: Arc<Issuers>,
+    /// Tokens for upstreams.
+    pub grants: Arc<Grants>,
     /// Sealing keys when none are configured.
     pub random_seals: Arc<Seals>,
     /// What callers were given lately.
@@ -107,6 +109,20 @@ impl Snapshot {
     /// Every upstream, for pools to know which connections may stay.
     pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
         self.routes.values().map(|route| route.upstream.clone()).collect()
+    }
+
+    /// Everybody who is asked for tokens for an upstream.
+    pub fn brokers(&self) -> Vec<Arc<Broker>> {
+        self.routes.values().flat_map(|route| route.credentials.brokers()).cloned().collect()
+    }
+
+    /// Forgets the tokens that were exchanged for what is revoked by now.
+    pub async fn forget_revoked(&self) {
+        for route in self.routes.values() {
+            for broker in route.credentials.brokers() {
+                broker.forget(|caller| route.acceptance.revokes(caller)).await;
+            }
+        }
     }
 
     /// Every issuer a server accepts.
@@ -231,8 +247,8 @@ fn route(
     loaded.policy.limit_anonymous(server.access.anonymous.rate, &kept.limits, &server.name);
     let masks = loaded.compile_masks(problems);
     let upstream = Upstream::new(server).map_err(|error| push(problems, config, server, "upstream", &error));
-    let credential = Credential::new(&server.upstream_auth, super::config::SecretSource::resolve)
-        .map_err(|error| push(problems, config, server, "upstream_auth", &error));
+    let credentials =
+        Credentials::new(server, &kept.grants).map_err(|error| push(problems, config, server, "upstream_auth", &error));
     let issuers = server
         .issuers
         .iter()
@@ -262,7 +278,7 @@ fn route(
         masks: masks?.keyed(keys),
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
         upstream,
-        credential: credential.ok()?,
+        credentials: credentials.ok()?,
     })
 }
 

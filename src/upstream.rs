@@ -7,12 +7,15 @@
 mod catalog;
 mod connect;
 pub mod credential;
+mod credentials;
 mod deadline;
 mod error;
+mod grant;
 mod http;
 mod listing;
 mod outbound;
 mod pool;
+mod send;
 mod survey;
 
 use std::net::IpAddr;
@@ -24,7 +27,7 @@ use aws_lc_rs::digest;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
@@ -33,12 +36,15 @@ use crate::config;
 pub(crate) use catalog::Asking;
 pub use catalog::{Catalog, CatalogError, Offer};
 pub use credential::Credential;
+pub(crate) use credentials::Calling;
+pub use credentials::{Credentials, CredentialsError};
 pub use error::{BuildError, UpstreamError};
-pub(crate) use http::within;
+pub use grant::{Broker, GrantError, Grants};
 pub use http::{Answer, AnswerBody};
 pub use outbound::{Outbound, outbound};
 pub(crate) use outbound::{ending, refusal};
 pub use pool::Pool;
+pub(crate) use send::send;
 pub(crate) use survey::survey;
 
 /// One configured upstream: its origin, its TLS, its timeouts. Immutable and shared by all workers.
@@ -92,9 +98,13 @@ impl Upstream {
         let authority = authority(url).ok_or(BuildError::Authority)?;
         let protocol = if server.upstream_http2 { Protocol::Http2 } else { Protocol::Http1 };
         let authorities = server.upstream_ca_file.as_deref().map(read_authorities).transpose()?;
+        let own = server.upstream_client_certificate.as_ref().map(certificate).transpose()?;
         let tls = if encrypted {
             let name = server_name(&host).ok_or(BuildError::Authority)?;
-            Some(Tls { connector: tls_connector(authorities.as_deref(), protocol)?, name })
+            Some(Tls {
+                connector: tls_connector(authorities.as_deref(), own.as_deref().map(Vec::as_slice), protocol)?,
+                name,
+            })
         } else {
             None
         };
@@ -103,7 +113,7 @@ impl Upstream {
             authority,
             origin: url.origin().ascii_serialization().into(),
             host: lookup_name(&host),
-            id: UpstreamId::of(server, authorities.as_deref().unwrap_or_default()),
+            id: UpstreamId::of(server, authorities.as_deref().unwrap_or_default(), own.as_deref().map(Vec::as_slice)),
             port,
             protocol,
             timeouts: server.timeouts.clone(),
@@ -154,7 +164,7 @@ impl Upstream {
 }
 
 impl UpstreamId {
-    fn of(server: &config::Server, authorities: &[u8]) -> Self {
+    fn of(server: &config::Server, authorities: &[u8], own: Option<&[u8]>) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         let mut part = |bytes: &[u8]| {
             hash.update(&(bytes.len() as u64).to_be_bytes());
@@ -163,6 +173,8 @@ impl UpstreamId {
         part(server.name.as_bytes());
         part(server.upstream.as_str().as_bytes());
         part(authorities);
+        // A certificate that was replaced is shown on new connections.
+        part(own.unwrap_or_default());
         part(&[u8::from(server.upstream_ca_file.is_some()), u8::from(server.upstream_http2)]);
         // Secrets print masked here; the server's name tells two of them apart.
         part(format!("{:?}", server.upstream_auth).as_bytes());
@@ -212,18 +224,35 @@ fn server_name(host: &Host<&str>) -> Option<ServerName<'static>> {
     }
 }
 
+fn certificate(files: &config::KeyPair) -> Result<zeroize::Zeroizing<Vec<u8>>, BuildError> {
+    crate::auth::certificate(files).map_err(|_| BuildError::ClientCertificate)
+}
+
 fn read_authorities(path: &Path) -> Result<Vec<u8>, BuildError> {
     std::fs::read(path).map_err(|source| BuildError::CaFile { path: path.to_owned(), source })
 }
 
-/// TLS that trusts the system's authorities and those of the PEM text `authorities`.
-fn tls_connector(authorities: Option<&[u8]>, protocol: Protocol) -> Result<TlsConnector, BuildError> {
+/// TLS that trusts the system's authorities and those of the PEM text `authorities`, and shows the certificate of `own`,
+/// a chain and its key, if it is asked for one.
+fn tls_connector(
+    authorities: Option<&[u8]>,
+    own: Option<&[u8]>,
+    protocol: Protocol,
+) -> Result<TlsConnector, BuildError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier(authorities, provider)?)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier(authorities, provider)?);
+    let mut config = match own {
+        None => config.with_no_client_auth(),
+        Some(pem) => {
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+            let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| BuildError::ClientCertificate)?;
+            let chain = chain.map_err(|_| BuildError::ClientCertificate)?;
+            config.with_client_auth_cert(chain, key).map_err(|_| BuildError::ClientCertificate)?
+        }
+    };
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -4,6 +4,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use super::CredentialError;
+use crate::secret::Secret;
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// Longest token that is looked at.
@@ -19,8 +20,13 @@ impl<'a> Bearer<'a> {
         Self(token)
     }
 
-    pub(super) const fn bytes(self) -> &'a [u8] {
+    pub(crate) const fn bytes(self) -> &'a [u8] {
         self.0
+    }
+
+    /// The token in memory of its own, wiped when it is no longer needed. Presented tokens are ASCII.
+    pub(crate) fn secret(self) -> Secret<String> {
+        Secret::new(String::from_utf8_lossy(self.0).into_owned())
     }
 }
 

@@ -70,6 +70,16 @@ impl Challenges {
         }
     }
 
+    /// 401 where an authorization server the proxy asks wants the user first; with `claims`, base64url, what it wants the
+    /// next token to say (Microsoft identity platform, "Claims challenge").
+    pub fn sign_in(&self, scheme: Scheme, claims: Option<&str>) -> Fields {
+        let description = Some(VerifyError::TooWeak.description());
+        let Some(claims) = claims else {
+            return self.fields(scheme, Some("insufficient_user_authentication"), "", &self.stronger, description);
+        };
+        self.fields(scheme, Some("insufficient_claims"), "", &[("claims", claims.into())], description)
+    }
+
     /// 400 for a credential that cannot be read.
     pub fn malformed(&self, description: &str) -> Fields {
         self.fields(Scheme::Bearer, Some("invalid_request"), "", &[], Some(description))

@@ -2,12 +2,14 @@
 //! waits at most for one fetch that all waiting requests share.
 
 mod address;
-mod exchange;
+mod client;
+pub(crate) mod exchange;
 mod fetch;
 mod ledger;
 mod reader;
 mod registry;
 mod ring;
+mod token_endpoint;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -30,8 +32,11 @@ use ledger::Timing;
 use reader::Patience;
 use ring::Ring;
 
-pub(super) use exchange::{Exchange, OAuthClient};
+pub(super) use client::OAuthClient;
+pub(crate) use client::{certificate, secrets as client_secrets};
+pub(super) use exchange::Exchange;
 pub use registry::Issuers;
+pub(crate) use token_endpoint::{Asked, TokenEndpoint};
 
 /// Why an issuer cannot be used at all: a mistake in the configuration, not an outage.
 #[derive(Debug, Error)]
@@ -66,6 +71,12 @@ pub enum StartError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A client certificate is of no use.
+    #[error("`{}` and its key are no PEM certificate a client can show", .path.display())]
+    KeyPair {
+        /// As configured.
+        path: PathBuf,
     },
     /// `issuer` is not usable.
     #[error("`issuer` is not a URL without query")]
@@ -255,7 +266,13 @@ fn introspector(
 ) -> Result<Option<Introspector>, StartError> {
     let Some(asked) = &config.introspection else { return Ok(None) };
     Ok(Some(Introspector {
-        exchange: Exchange::new(config, &[&asked.endpoint], ca, patience)?,
+        exchange: Exchange::new(
+            config.insecure_loopback,
+            &[&asked.endpoint],
+            ca,
+            client::identity(&asked.client.auth)?,
+            patience,
+        )?,
         endpoint: asked.endpoint.clone(),
         client: OAuthClient::new(&asked.client, &config.issuer)?,
         when: asked.when,
@@ -266,9 +283,13 @@ fn introspector(
 }
 
 fn authorities(config: &config::Issuer) -> Result<Option<Vec<u8>>, StartError> {
+    authorities_in(config.ca_file.as_ref())
+}
+
+fn authorities_in(file: Option<&PathBuf>) -> Result<Option<Vec<u8>>, StartError> {
     let read =
         |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::CaFileUnread { path: path.clone(), source });
-    config.ca_file.as_ref().map(read).transpose()
+    file.map(read).transpose()
 }
 
 /// A digest of everything the issuer was started with: `Debug` of the configuration names every field it has.
@@ -276,7 +297,7 @@ fn config_digest(config: &config::Issuer, ca: Option<&[u8]>) -> [u8; 32] {
     let mut text = format!("{config:?}").into_bytes();
     text.extend_from_slice(ca.unwrap_or_default());
     // A secret or key that changed in its file must be read again.
-    text.extend_from_slice(&exchange::secrets(config));
+    text.extend(config.introspection.iter().flat_map(|asked| client::secrets(&asked.client.auth)));
     digest(&SHA256, &text).as_ref().first_chunk().copied().unwrap_or_default()
 }
 

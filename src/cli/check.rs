@@ -20,6 +20,8 @@ use crate::config::{self, Config, Problem, Problems, Severity};
 use crate::seal::Seals;
 use crate::server::tls::{self, Tls};
 use crate::snapshot::{Kept, Snapshot};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::Grants;
 
 /// Arguments of `check`.
 #[derive(Args, Debug, Default)]
@@ -125,8 +127,10 @@ impl Check {
         let Ok(seals) = Seals::random() else { return };
         // Issuers fetch on this runtime, so they do nothing until it is driven.
         let issuers = Arc::new(Issuers::new(runtime.handle().clone(), Verifier::new().shared_epoch().clone()));
+        let grants = Arc::new(Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", ""))));
         let kept = Kept {
             issuers: Arc::clone(&issuers),
+            grants,
             random_seals: Arc::new(seals),
             pace: Arc::default(),
             limits: Arc::default(),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use super::{Exit, Global, Streams, chain};
+use crate::clock::Timestamp;
 use crate::config::{self, Config, SecretSource, Server, UpstreamAuth};
 use crate::json::{Document, Limits};
 use crate::policy::lint::Setting;
@@ -20,7 +21,8 @@ use crate::policy::lint::definition::{Findings, look};
 use crate::policy::lock::{Lock, canonical, visible};
 use crate::policy::schema::Schema;
 use crate::server::tls;
-use crate::upstream::{Credential, Upstream, survey};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{Credentials, Grants, Upstream, survey};
 
 /// Arguments of `tools`.
 #[derive(Args, Debug)]
@@ -267,9 +269,17 @@ fn ask(server: &Server, streams: &mut Streams<'_>) -> Result<Vec<Listed>, Exit> 
         exit
     };
     let upstream = Upstream::new(server).map_err(|error| said(&error, Exit::Config, streams))?;
-    let credential = Credential::new(&server.upstream_auth, SecretSource::resolve)
-        .map_err(|error| said(&error, Exit::Config, streams))?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|_| Exit::Internal)?;
+    let grants = Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", "")));
+    let credentials = Credentials::new(server, &grants).map_err(|error| said(&error, Exit::Config, streams))?;
+    let Some(credential) = runtime.block_on(credentials.own(Timestamp::now())) else {
+        streams.message(format_args!(
+            "error: `type = \"{}\"` needs a caller's token; show the upstream one of its own with --token FILE",
+            server.upstream_auth.name()
+        ));
+        return Err(Exit::Usage);
+    };
+    let credential = credential.map_err(|error| said(&error, Exit::Unavailable, streams))?;
     let items = runtime
         .block_on(async {
             let limit = upstream.timeouts().total;

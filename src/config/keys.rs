@@ -2,10 +2,14 @@
 //! they are refused as such, never read and ignored.
 
 mod access;
+mod grant;
 mod issuer;
 
 use access::{ANONYMOUS, AUTHENTICATION, DPOP, METADATA, MTLS};
+use grant::KEY_PAIR;
 use issuer::ISSUER;
+
+pub(crate) use grant::UPSTREAM_AUTH;
 
 /// One table of the file.
 pub(crate) struct Table {
@@ -174,6 +178,12 @@ static PROTECTED: Table = Table {
         key("anonymous", Kind::Table(&ANONYMOUS), "{ rate = \"120/min\" }"),
         key("metadata", Kind::Table(&METADATA), "{ documentation = \"https://docs.example.com/crm\" }"),
         key("upstream_auth", Kind::Table(&UPSTREAM_AUTH), "{ type = \"bearer\", token = { file = \"token\" } }"),
+        key("tool_auth", Kind::Named(&UPSTREAM_AUTH), "[servers.crm.tool_auth.send_mail]"),
+        key(
+            "upstream_client_certificate",
+            Kind::Table(&KEY_PAIR),
+            "{ cert_file = \"proxy.crt\", key_file = \"proxy.key\" }",
+        ),
         key("schema", Kind::Text, "\"enforce\""),
         key("lock", Kind::Text, "\"policies/crm.lock\""),
         key("on_drift", Kind::Text, "\"block\""),
@@ -205,7 +215,6 @@ static PROTECTED: Table = Table {
         "shadow_until",
         "stdio",
         "transport",
-        "upstream_client_certificate",
         "upstreams",
     ],
     synonyms: &[
@@ -225,33 +234,6 @@ static TIMEOUTS: Table = table(&[
     key("idle", Kind::Duration, "\"5m\""),
     key("total", Kind::Duration, "\"10m\""),
 ]);
-
-static UPSTREAM_AUTH: Table = Table {
-    keys: &[
-        key("type", Kind::Text, "\"bearer\""),
-        key("username", Kind::Text, "\"portcullis\""),
-        key("password", Kind::Secret, "{ file = \"/run/secrets/crm-password\" }"),
-        key("token", Kind::Secret, "{ file = \"/run/secrets/crm-token\" }"),
-        key("name", Kind::Text, "\"X-Api-Key\""),
-        key("value", Kind::Secret, "{ file = \"/run/secrets/crm-key\" }"),
-    ],
-    // What the types of later versions are written with.
-    later: &[
-        "assertion",
-        "audience",
-        "client_id",
-        "client_secret",
-        "private_key",
-        "region",
-        "resource",
-        "scope",
-        "scopes",
-        "service",
-        "subject_token_type",
-        "token_endpoint",
-    ],
-    synonyms: &[("header", "name"), ("kind", "type"), ("user", "username")],
-};
 
 /// Where a secret is read from.
 pub(crate) static SECRET: Table = Table {

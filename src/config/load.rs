@@ -5,6 +5,7 @@ mod address;
 mod ask;
 mod audit;
 mod field;
+mod grant;
 mod issuer;
 mod listener;
 mod sealing;

@@ -2,6 +2,7 @@
 //! serde finds nothing unknown or of the wrong type; should the two ever differ, serde refuses.
 
 mod access;
+mod grant;
 mod issuer;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub(super) use access::{Anonymous, Authentication, Dpop, Metadata, Mtls};
+pub(super) use grant::{KeyPair, ServerKeys, UpstreamAuth};
 pub(super) use issuer::{Introspection, Issuer, Jwks, Signals};
 
 /// The whole file.
@@ -106,6 +108,8 @@ pub(super) struct Server {
     pub(super) anonymous: Option<Anonymous>,
     pub(super) metadata: Option<Metadata>,
     pub(super) upstream_auth: Option<Spanned<UpstreamAuth>>,
+    pub(super) tool_auth: Option<BTreeMap<Spanned<String>, Spanned<UpstreamAuth>>>,
+    pub(super) upstream_client_certificate: Option<Spanned<KeyPair>>,
     pub(super) schema: Option<Spanned<String>>,
     pub(super) lock: Option<Spanned<String>>,
     pub(super) on_drift: Option<Spanned<String>>,
@@ -120,18 +124,6 @@ pub(super) struct Timeouts {
     pub(super) first_byte: Option<Spanned<String>>,
     pub(super) idle: Option<Spanned<String>>,
     pub(super) total: Option<Spanned<String>>,
-}
-
-/// `servers.NAME.upstream_auth`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct UpstreamAuth {
-    pub(super) r#type: Option<Spanned<String>>,
-    pub(super) username: Option<Spanned<String>>,
-    pub(super) password: Option<Spanned<Secret>>,
-    pub(super) token: Option<Spanned<Secret>>,
-    pub(super) name: Option<Spanned<String>>,
-    pub(super) value: Option<Spanned<Secret>>,
 }
 
 /// Where a secret is read from.

@@ -6,13 +6,16 @@ mod notes;
 use serde_json::{Map, Value, json};
 
 use self::notes::Notes;
-use super::keys::{Kind, PROXY, SECRET, Table};
+use super::keys::{Kind, PROXY, SECRET, Table, UPSTREAM_AUTH};
 
 /// A number and a unit, once or several times; `${NAME}` may stand for any of it.
 const DURATION: &str = r"^\s*([0-9]+\s*[a-zµ]+\s*)+$|\$\{";
 const SIZE: &str = r"^\s*[0-9]+\s*([kmgKMG]?[iI]?[bB])?\s*$|\$\{";
 /// What people call issuers and servers.
 const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
+
+/// What servers call tools.
+const TOOL: &str = "^[A-Za-z0-9_./-]{1,128}$";
 
 /// Keys a table cannot be without, by the table's path.
 const REQUIRED: &[(&str, &[&str])] = &[
@@ -23,7 +26,11 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("issuers.*.introspection", &["endpoint", "client_id"]),
     ("issuers.*.signals", &["audience"]),
     ("servers.*", &["path", "policies"]),
-    ("servers.*.upstream_auth", &["type"]),
+    ("UPSTREAM_AUTH", &["type"]),
+    ("UPSTREAM_AUTH.authorization_server", &["client_id"]),
+    ("UPSTREAM_AUTH.client_certificate", &["cert_file", "key_file"]),
+    ("UPSTREAM_AUTH.authorization_server.client_certificate", &["cert_file", "key_file"]),
+    ("servers.*.upstream_client_certificate", &["cert_file", "key_file"]),
     ("audit.sinks.*", &["type"]),
     ("sealing.keys.*", &["id", "file"]),
 ];
@@ -52,11 +59,19 @@ const WORDS: &[(&str, &[&str])] = &[
     ("issuers.*.discovery", &["auto", "oauth", "openid"]),
     ("issuers.*.jwks.on_start", &["serve", "wait"]),
     ("issuers.*.introspection.auth_method", &["client_secret_basic", "client_secret_post", "private_key_jwt"]),
+    ("UPSTREAM_AUTH.type", &UPSTREAM_TYPES),
+    ("UPSTREAM_AUTH.auth_method", &AUTH_METHODS),
+    ("UPSTREAM_AUTH.authorization_server.auth_method", &AUTH_METHODS),
     ("issuers.*.introspection.when", &["always", "opaque"]),
     ("issuers.*.introspection.response", &["json", "jwt"]),
     ("audit.on_error", &["block", "drop"]),
     ("telemetry.log_format", &["auto", "json", "pretty"]),
 ];
+
+const UPSTREAM_TYPES: [&str; 9] =
+    ["basic", "bearer", "client_credentials", "header", "id_jag", "mtls", "none", "on_behalf_of", "token_exchange"];
+const AUTH_METHODS: [&str; 5] =
+    ["client_secret_basic", "client_secret_post", "private_key_jwt", "self_signed_tls_client_auth", "tls_client_auth"];
 
 /// The schema.
 pub(crate) fn schema() -> Value {
@@ -100,6 +115,12 @@ fn value(kind: Kind, path: &str, notes: &Notes) -> Value {
             Some((_, words)) => json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": r"\$\{" }] }),
             None => json!({ "type": "string" }),
         },
+        // What one tool is shown with is what its server is shown with, under the tool's own name.
+        Kind::Named(tables) if std::ptr::eq(tables, &raw const UPSTREAM_AUTH) => json!({
+            "type": "object", "additionalProperties": false,
+            "patternProperties": { TOOL: table(tables, "UPSTREAM_AUTH", notes) },
+        }),
+        Kind::Table(schema) if std::ptr::eq(schema, &raw const UPSTREAM_AUTH) => table(schema, "UPSTREAM_AUTH", notes),
         Kind::Named(tables) => json!({
             "type": "object", "minProperties": 1, "additionalProperties": false,
             "patternProperties": { NAME: table(tables, &below, notes) },

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroize as _;
@@ -57,6 +57,15 @@ impl fmt::Display for SecretSource {
 }
 
 impl SecretSource {
+    /// The file it is in, if it is in one.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Credential(name) => std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(name)),
+            Self::File(path) => Some(path.clone()),
+            Self::Env(_) | Self::Value(_) => None,
+        }
+    }
+
     /// Reads the secret as it is now: text without control characters, one trailing line break of a file cut.
     pub fn resolve(&self) -> Result<Secret<String>, SecretError> {
         self.resolve_with(&|name| std::env::var_os(name))

@@ -87,11 +87,21 @@ impl Reloader {
             tracing::error!(%error, "certificate not reloaded, the old one stays in use");
         }
         self.kept.issuers.retain(&snapshot.issuers(), &snapshot.receivers());
+        self.kept.grants.retain(&snapshot.brokers());
         self.live.swap(snapshot);
         // INVARIANT: after the swap, so that no verdict of the old snapshot is found under the new epoch.
         self.verifier.advance();
         *running = config;
         Ok(warnings)
+    }
+
+    /// Forgets what was exchanged for tokens whenever some may have been revoked; never returns.
+    pub(super) async fn forget_revoked(&self) {
+        loop {
+            let moved = self.verifier.shared_epoch().end();
+            self.live.current().forget_revoked().await;
+            moved.await;
+        }
     }
 
     fn succeeded(&self) {
@@ -115,7 +125,7 @@ impl Reloader {
         let policies = running.servers.values().flat_map(|server| running.policy_files(server));
         let tls = running.server.tls.iter().flat_map(|tls| [tls.cert_file.clone(), tls.key_file.clone()]);
         let revoked = running.issuers.values().filter_map(|issuer| issuer.revocation_file.clone());
-        self.path.iter().cloned().chain(policies).chain(tls).chain(revoked).collect()
+        self.path.iter().cloned().chain(policies).chain(tls).chain(revoked).chain(running.credential_files()).collect()
     }
 
     /// The name of the audit log, if it is a file.

@@ -41,11 +41,12 @@ use crate::reply::Way;
 /// use portcullis::{audit, mask, opened::Opened, policy, route::Route, trail::Trail, upstream};
 ///
 /// async fn keep(route: &Route, trail: &mut Trail, opened: Opened) -> Option<upstream::Outbound> {
+///     let credential = upstream::Credential::NONE;
 ///     let context = policy::Context::at(portcullis::clock::Timestamp::now());
 ///     let permit = policy::authorize(&route.policy, opened, &context).ok()?;
 ///     let masked = mask::mask(&route.masks, &route.meta, permit, Default::default()).ok()?;
 ///     let recorded = audit::decided(trail, masked).await.ok()?;
-///     Some(upstream::outbound(route, recorded))
+///     Some(upstream::outbound(&credential, recorded))
 /// }
 /// ```
 #[derive(Debug)]

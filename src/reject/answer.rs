@@ -16,7 +16,7 @@ use crate::policy::tools::Refused;
 use crate::policy::{Denial, OnDeny};
 use crate::reply::ReplyError;
 use crate::server::AuthorityError;
-use crate::upstream::{CatalogError, UpstreamError};
+use crate::upstream::{CatalogError, GrantError, UpstreamError};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
@@ -42,6 +42,7 @@ impl Reject {
             Self::Authority(AuthorityError::Mismatch | AuthorityError::Missing | AuthorityError::Malformed) => {
                 empty(400)
             }
+            Self::Grant(problem) => grant(problem, asked),
             Self::Handle(handle) => unknown_handle(*handle).unless_unanswerable(asked),
             Self::Host => empty(421),
             Self::Blocked { blocked, direction } => block(blocked, *direction, asked),
@@ -112,6 +113,28 @@ fn definition(refused: &Refused, asked: &Asked<'_>) -> Answer {
     };
     let code = if matches!(refused, Refused::Changed) { DENIED } else { INVALID_PARAMS };
     error(200, code, with_request(text, asked.request_id)).into_tool_error(asked)
+}
+
+/// What came of asking an authorization server for the upstream's token (RFC 6749 section 5.2, RFC 8693 section 2.2.2): the
+/// caller is told to show a better token only where its own is the matter, and never what that server wrote.
+fn grant(problem: &GrantError, asked: &Asked<'_>) -> Answer {
+    let challenges = asked.challenges;
+    match problem {
+        GrantError::Forbidden { .. } => {
+            let text = "The identity provider does not let this caller use the upstream server".to_owned();
+            error(200, DENIED, with_request(text, asked.request_id)).into_tool_error(asked)
+        }
+        GrantError::Interaction { claims, .. } => error(401, UNAUTHENTICATED, VerifyError::TooWeak.description())
+            .challenge(challenges.map(|challenges| challenges.sign_in(asked.scheme, claims.as_deref()))),
+        GrantError::Nobody => Reject::NoCredentials.answer(asked),
+        GrantError::Token => token(&VerifyError::Inactive, asked),
+        GrantError::Unavailable { retry_after, .. } => {
+            error(503, UNAVAILABLE, "There is no credential for the upstream server at the moment").after(*retry_after)
+        }
+        GrantError::Unusable { .. } => {
+            error(502, UPSTREAM_BROKE, "There is no credential for the upstream server; the call was not made")
+        }
+    }
 }
 
 fn token(problem: &VerifyError, asked: &Asked<'_>) -> Answer {

@@ -25,7 +25,7 @@ impl Refusals {
             tracing::debug!(server = %way.route.name, "too many refused server requests, one is not answered");
             return;
         };
-        let outbound = upstream::refusal(&way.route, way.session.as_ref(), way.revision, message);
+        let outbound = upstream::refusal(&way.credential, way.session.as_ref(), way.revision, message);
         send(way, outbound, Some(under_way));
     }
 
@@ -40,7 +40,7 @@ impl Refusals {
 pub(super) fn end_session(way: &Way) {
     let session = way.session.as_ref().and_then(|session| session.upstream_id.as_deref());
     if let Some(session) = session {
-        send(way, upstream::ending(&way.route.credential, session, Revision::V2025_11_25), None);
+        send(way, upstream::ending(&way.credential, session, Revision::V2025_11_25), None);
     }
 }
 

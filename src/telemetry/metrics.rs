@@ -99,6 +99,13 @@ struct UpstreamErrorLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GrantLabels {
+    server: Arc<str>,
+    grant: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
 }
@@ -158,6 +165,7 @@ pub struct Metrics {
     upstream_up: Family<ServerLabels, Gauge>,
     upstream_errors: Family<UpstreamErrorLabels, Counter>,
     tool_drift: Family<ServerLabels, Gauge>,
+    token_requests: Family<GrantLabels, Counter>,
     rate_limited: Family<RuleLabels, Counter>,
     audit_events: Family<AuditLabels, Counter>,
     audit_dropped: Family<SinkLabels, Counter>,
@@ -226,6 +234,10 @@ impl Metrics {
             tool_drift: families.add("portcullis_tool_drift", "Tools whose definition is not the approved one"),
             rate_limited: families.add("portcullis_rate_limited", "Calls a rule's limit refused"),
             upstream_errors: families.add("portcullis_upstream_errors", "Calls the upstream failed"),
+            token_requests: families.add(
+                "portcullis_upstream_token_requests",
+                "Tokens for upstreams that were asked for, by what came of it",
+            ),
             audit_events: families.add("portcullis_audit_events", "Audit lines"),
             audit_dropped: families.add("portcullis_audit_dropped", "Audit lines that were not written"),
             audit_queue: families.add("portcullis_audit_queue", "Audit lines waiting to be written"),
@@ -314,6 +326,11 @@ impl Metrics {
     /// A call the upstream failed, by a fixed `kind`.
     pub fn count_upstream_error(&self, server: &Arc<str>, kind: &'static str) {
         self.upstream_errors.get_or_create(&UpstreamErrorLabels { server: Arc::clone(server), kind }).inc();
+    }
+
+    /// A token for an upstream that was asked for, by what came of it in a fixed word.
+    pub fn count_token_request(&self, server: &Arc<str>, grant: &'static str, result: &'static str) {
+        self.token_requests.get_or_create(&GrantLabels { server: Arc::clone(server), grant, result }).inc();
     }
 
     /// The counter of audit lines; `result` is `ok` or `error`.

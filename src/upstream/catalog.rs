@@ -8,8 +8,9 @@ use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use super::grant::Holder;
 use super::listing::{Page, page};
-use super::{Pool, UpstreamError};
+use super::{Credential, Pool, UpstreamError};
 use crate::clock;
 use crate::json::Value;
 use crate::mcp::{Era, Revision};
@@ -40,6 +41,8 @@ pub(crate) struct Asking {
     pub(crate) era: Era,
     /// The upstream's own name of the session.
     pub(crate) session: Option<Box<str>>,
+    /// Whose token it is asked with, where callers have tokens of their own.
+    pub(crate) holder: Option<Holder>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,16 +95,18 @@ impl Catalog {
     pub(crate) async fn offer(
         &self,
         pool: &Pool,
-        route: &Route,
+        (route, credential): (&Route, &Credential),
         asking: &Asking,
         revision: Revision,
         tool: &str,
     ) -> Result<Offer, CatalogError> {
-        let offer = self.said(pool, route, asking, revision, tool).await?;
+        let offer = self.said(pool, (route, credential), asking, revision, tool).await?;
         match &offer {
             // A definition changed between a list and this call, or callers are told different things: ask again.
             Offer::Tool(known) => match route.tools.doubted_since(known) {
-                Some(since) if self.outdate(asking, since) => self.said(pool, route, asking, revision, tool).await,
+                Some(since) if self.outdate(asking, since) => {
+                    self.said(pool, (route, credential), asking, revision, tool).await
+                }
                 _ => Ok(offer),
             },
             Offer::Ambiguous | Offer::Unlisted => Ok(offer),
@@ -111,7 +116,7 @@ impl Catalog {
     async fn said(
         &self,
         pool: &Pool,
-        route: &Route,
+        (route, credential): (&Route, &Credential),
         asking: &Asking,
         revision: Revision,
         tool: &str,
@@ -120,7 +125,9 @@ impl Catalog {
         // Every call of the tool waits for it: a listing that trickles is none.
         let limit = route.upstream.timeouts().first_byte;
         let asked = || async {
-            timeout(limit, ask(pool, route, asking, revision)).await.unwrap_or(Err(CatalogError::Slow(limit)))
+            timeout(limit, ask(pool, (route, credential), asking, revision))
+                .await
+                .unwrap_or(Err(CatalogError::Slow(limit)))
         };
         let listing = listed.get_or_init(asked).await.as_ref().map_err(Clone::clone)?;
         Ok(match listing.tools.get(tool) {
@@ -175,11 +182,16 @@ impl Listed {
 }
 
 /// Every page of `tools/list`, asked with the proxy's own credential.
-async fn ask(pool: &Pool, route: &Route, asking: &Asking, revision: Revision) -> Result<Listing, CatalogError> {
+async fn ask(
+    pool: &Pool,
+    (route, credential): (&Route, &Credential),
+    asking: &Asking,
+    revision: Revision,
+) -> Result<Listing, CatalogError> {
     let mut listing = Listing { tools: HashMap::new(), lifetime: LONGEST };
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES {
-        let message = match page(pool, &route.upstream, &route.credential, asking, revision, cursor.as_deref()).await? {
+        let message = match page(pool, &route.upstream, credential, asking, revision, cursor.as_deref()).await? {
             Page::Result(message) => message,
             Page::NoTools => return Ok(listing),
         };

@@ -24,7 +24,8 @@ impl Credential {
     ) -> Result<Self, CredentialError<E>> {
         let secret = |source: &SecretSource| resolve(source).map_err(CredentialError::Unavailable);
         let (name, value) = match auth {
-            UpstreamAuth::None => return Ok(Self::NONE),
+            // What an authorization server gives out is not here yet, and differs from caller to caller.
+            UpstreamAuth::Granted(_) | UpstreamAuth::None => return Ok(Self::NONE),
             UpstreamAuth::Basic { username, password } => (header::AUTHORIZATION, basic(username, &secret(password)?)),
             UpstreamAuth::Bearer(token) => (header::AUTHORIZATION, bearer(&secret(token)?)),
             UpstreamAuth::Header { name, value } => {
@@ -41,6 +42,13 @@ impl Credential {
         let mut value = HeaderValue::from_str(text.expose()).map_err(|_| CredentialError::Unusable)?;
         value.set_sensitive(true);
         Ok(Self { field: Some((name, value)) })
+    }
+
+    /// `Authorization: Bearer` with a token out of an authorization server; `None` if no header can carry it.
+    pub(super) fn granted(token: &Secret<String>) -> Option<Self> {
+        let mut value = HeaderValue::from_str(bearer(token)?.expose()).ok()?;
+        value.set_sensitive(true);
+        Some(Self { field: Some((header::AUTHORIZATION, value)) })
     }
 
     /// Writes the field into `headers`, in place of any of that name.

@@ -11,6 +11,8 @@ pub enum BuildError {
     Authority,
     #[error("cannot read upstream_ca_file `{}`", path.display())]
     CaFile { path: PathBuf, source: std::io::Error },
+    #[error("upstream_client_certificate: no PEM certificate with its key")]
+    ClientCertificate,
     #[error("upstream_ca_file holds no PEM certificate, or one that is damaged")]
     NoCertificate,
     #[error("the upstream URL's scheme is `{0}`, not http or https")]

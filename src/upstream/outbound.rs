@@ -13,9 +13,8 @@ use crate::mcp::admit::{META_CAPABILITIES, META_VERSION};
 use crate::mcp::headers::encode_value;
 use crate::mcp::methods::{INITIALIZE, INITIALIZED, TOOLS_LIST, is_initialize};
 use crate::mcp::session::Session;
-use crate::mcp::{Era, Message, Revision, RpcId};
+use crate::mcp::{Access, Era, Message, Revision, RpcId, SubjectKind};
 use crate::opened::Ask;
-use crate::route::Route;
 
 const BOTH_TYPES: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -30,26 +29,46 @@ const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// A request to an upstream. Only [`outbound`] makes one, and only out of what the audit log has.
 ///
 /// ```compile_fail,E0308
-/// fn skip(route: &portcullis::route::Route, masked: portcullis::mask::Masked) {
-///     let _ = portcullis::upstream::outbound(route, masked);
+/// fn skip(credential: &portcullis::upstream::Credential, masked: portcullis::mask::Masked) {
+///     let _ = portcullis::upstream::outbound(credential, masked);
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Outbound(Request<Full<Bytes>>);
+pub struct Outbound {
+    request: Request<Full<Bytes>>,
+    /// Whether it changes nothing upstream, and may be sent once more should its credential be refused.
+    repeatable: bool,
+}
 
 impl Outbound {
     /// The HTTP request.
     pub(crate) fn into_request(self) -> Request<Full<Bytes>> {
-        self.0
+        self.request
+    }
+
+    /// The same once more, if sending it twice is no more than sending it once.
+    pub(super) fn again(&self) -> Option<Self> {
+        self.repeatable.then(|| Self { request: self.request.clone(), repeatable: false })
+    }
+
+    /// The same with that credential.
+    pub(super) fn shown(mut self, credential: &Credential) -> Self {
+        credential.apply(self.request.headers_mut());
+        self
+    }
+
+    /// The same, of a tool that says of itself in its approved definition that it may be called twice.
+    pub(crate) fn harmless(self, harmless: bool) -> Self {
+        Self { repeatable: self.repeatable || harmless, ..self }
     }
 }
 
-/// Writes the upstream request for a recorded decision.
-pub fn outbound(route: &Route, recorded: Recorded) -> Outbound {
+/// Writes the upstream request for a recorded decision, shown with `credential`.
+pub fn outbound(credential: &Credential, recorded: Recorded) -> Outbound {
     let masked = recorded.into_masked();
     let mut headers = HeaderMap::with_capacity(12);
     headers.insert(ACCEPT_ENCODING, IDENTITY);
-    route.credential.apply(&mut headers);
+    credential.apply(&mut headers);
     if let Some(id) = masked.session().and_then(upstream_id) {
         headers.insert(MCP_SESSION_ID, id);
     }
@@ -76,13 +95,31 @@ pub fn outbound(route: &Route, recorded: Recorded) -> Outbound {
     let mut request = Request::new(Full::new(masked.bytes().clone()));
     *request.method_mut() = method;
     *request.headers_mut() = headers;
-    Outbound(request)
+    Outbound { request, repeatable: is_repeatable(masked.ask()) }
+}
+
+/// Lists, reads and streams; what a tool does is not known here.
+fn is_repeatable(ask: &Ask) -> bool {
+    match ask {
+        Ask::Close => false,
+        Ask::Listen => true,
+        Ask::Message(message) => message.listed().is_some_and(|method| match method.access {
+            Access::Completion | Access::Free | Access::Subscriptions => true,
+            Access::Named | Access::Task => false,
+            Access::Subject { kind, .. } => kind != SubjectKind::Tool,
+        }),
+    }
 }
 
 /// Writes the answer to a server's request that the policy refused. It is the proxy's own message and holds nothing of the
 /// client's.
-pub(crate) fn refusal(route: &Route, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
-    own_message(&route.credential, session, revision, message)
+pub(crate) fn refusal(
+    credential: &Credential,
+    session: Option<&Session>,
+    revision: Revision,
+    message: Bytes,
+) -> Outbound {
+    own_message(credential, session, revision, message)
 }
 
 fn own_message(credential: &Credential, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
@@ -98,7 +135,7 @@ fn own_message(credential: &Credential, session: Option<&Session>, revision: Rev
     let mut request = Request::new(Full::new(message));
     *request.method_mut() = Method::POST;
     *request.headers_mut() = headers;
-    Outbound(request)
+    Outbound { request, repeatable: false }
 }
 
 /// Asks the upstream for a page of its tools, for the proxy's own use; in a session of the older era, or in none.
@@ -115,14 +152,14 @@ pub(super) fn listing(
     let meta = modern.then(|| format!(r#""_meta":{{"{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{}}}}"#));
     let params = cursor.into_iter().chain(meta).collect::<Vec<_>>().join(",");
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{TOOLS_LIST}","params":{{{params}}}}}"#);
-    let Outbound(mut request) = own_message(credential, None, revision, message.into());
+    let Outbound { mut request, .. } = own_message(credential, None, revision, message.into());
     let headers = request.headers_mut();
     if modern {
         headers.insert(MCP_METHOD, HeaderValue::from_static(TOOLS_LIST));
     } else if revision == Revision::UNSTATED {
         headers.remove(MCP_PROTOCOL_VERSION);
     }
-    (in_session(Outbound(request), session), id)
+    (in_session(Outbound { request, repeatable: false }, session), id)
 }
 
 /// Opens a session of the proxy's own: the request, and what is to be sent when it is answered.
@@ -134,28 +171,28 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
         r#"{{"protocolVersion":"{revision}","capabilities":{{}},"clientInfo":{{"name":"portcullis","version":"{version}"}}}}"#
     );
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{INITIALIZE}","params":{params}}}"#);
-    let Outbound(mut request) = own_message(credential, None, revision, message.into());
+    let Outbound { mut request, .. } = own_message(credential, None, revision, message.into());
     request.headers_mut().remove(MCP_PROTOCOL_VERSION);
     let credential = credential.clone();
     let opened = move |session: Option<&str>, revision| {
         let message = format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#);
         in_session(own_message(&credential, None, revision, message.into()), session)
     };
-    ((Outbound(request), id), opened)
+    ((Outbound { request, repeatable: false }, id), opened)
 }
 
 /// Ends a session of the proxy's own.
 pub(crate) fn ending(credential: &Credential, session: &str, revision: Revision) -> Outbound {
-    let Outbound(mut request) = in_session(own_message(credential, None, revision, Bytes::new()), Some(session));
+    let Outbound { mut request, .. } = in_session(own_message(credential, None, revision, Bytes::new()), Some(session));
     *request.method_mut() = Method::DELETE;
-    Outbound(request)
+    Outbound { request, repeatable: false }
 }
 
-fn in_session(Outbound(mut request): Outbound, session: Option<&str>) -> Outbound {
+fn in_session(Outbound { mut request, .. }: Outbound, session: Option<&str>) -> Outbound {
     if let Some(id) = session.and_then(|id| HeaderValue::from_str(id).ok()) {
         request.headers_mut().insert(MCP_SESSION_ID, id);
     }
-    Outbound(request)
+    Outbound { request, repeatable: false }
 }
 
 fn upstream_id(session: &Session) -> Option<HeaderValue> {

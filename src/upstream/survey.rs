@@ -17,7 +17,7 @@ const PAGES: usize = 200;
 /// The items of `tools/list`, page by page, as the upstream wrote them.
 pub(crate) async fn survey(upstream: &Arc<Upstream>, credential: &Credential) -> Result<Vec<Bytes>, CatalogError> {
     let pool = Pool::new();
-    let newer = Asking { era: Era::Modern, session: None };
+    let newer = Asking { era: Era::Modern, session: None, holder: None };
     let failed = match all(&pool, upstream, credential, &newer, Revision::V2026_07_28).await {
         Ok(items) => return Ok(items),
         // Who is not there is not asked again.
@@ -25,7 +25,7 @@ pub(crate) async fn survey(upstream: &Arc<Upstream>, credential: &Credential) ->
         Err(failed) => failed,
     };
     let Ok((session, revision)) = open(&pool, upstream, credential).await else { return Err(failed) };
-    let older = Asking { era: Era::Legacy, session };
+    let older = Asking { era: Era::Legacy, session, holder: None };
     let items = all(&pool, upstream, credential, &older, revision).await;
     if let Some(session) = &older.session {
         // The session is the proxy's own: it is ended, whether the upstream lets it be or not.

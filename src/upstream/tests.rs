@@ -31,6 +31,8 @@ fn server(url: &str) -> config::Server {
         upstream_ca_file: None,
         upstream_http2: false,
         upstream_auth: config::UpstreamAuth::None,
+        tool_auth: std::collections::BTreeMap::new(),
+        upstream_client_certificate: None,
         issuers: Vec::new(),
         audiences: Vec::new(),
         policies: Vec::new(),

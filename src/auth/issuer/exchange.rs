@@ -1,56 +1,46 @@
-//! What the proxy asks of an issuer besides its keys: requests under the same rules, and the proxy's own credential there.
-
-use std::path::Path;
-use std::time::Duration;
+//! What the proxy asks of an issuer besides its keys, under the same rules.
 
 use bytes::{Bytes, BytesMut};
-use data_encoding::BASE64;
-use jsonwebtoken::{EncodingKey, Header};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, StatusCode};
-use serde_json::json;
+use reqwest::{Client, Identity, StatusCode};
 use url::Url;
 
 use super::StartError;
 use super::reader::{self, Patience};
-use crate::auth::keys::Algorithm;
-use crate::clock::Timestamp;
-use crate::config;
 use crate::secret::Secret;
 
-/// How long a client assertion is good for (RFC 7523 section 3; at most 5 minutes).
-const ASSERTION_LIFETIME: Duration = Duration::from_mins(1);
-
-/// An HTTP client for one issuer's endpoints, all of them written in `proxy.toml`.
+/// An HTTP client for the endpoints of one issuer: those written in `proxy.toml`, and those its metadata names.
 #[derive(Clone, Debug)]
 pub(in crate::auth) struct Exchange {
     client: Client,
     patience: Patience,
 }
 
-/// An answer of 200.
-pub(in crate::auth) struct Answer {
-    pub(in crate::auth) headers: HeaderMap,
-    pub(in crate::auth) body: Bytes,
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Exchange {
+    /// A client that reaches the hosts of `endpoints` wherever they lead, and others where they are public; `plain` allows
+    /// http on loopback.
     pub(super) fn new(
-        config: &config::Issuer,
+        plain: bool,
         endpoints: &[&Url],
         ca: Option<&[u8]>,
+        identity: Option<Identity>,
         patience: Patience,
     ) -> Result<Self, StartError> {
         for url in endpoints {
-            reader::transport(url, config.insecure_loopback)
-                .map_err(|reason| StartError::Location { url: (*url).clone(), reason })?;
+            reader::transport(url, plain).map_err(|reason| StartError::Location { url: (*url).clone(), reason })?;
         }
         let hosts = endpoints.iter().filter_map(|url| url.host_str().map(str::to_owned)).collect();
         let plain = endpoints.iter().all(|url| url.scheme() == "http");
-        Ok(Self { client: reader::client(hosts, ca, None, plain, patience)?, patience })
+        Ok(Self { client: reader::client(hosts, ca, identity, plain, patience)?, patience })
     }
 
-    /// Posts a form; `None` accepts anything but says why not in a fixed word.
+    /// Posts a form; says why not in a fixed word.
     pub(in crate::auth) async fn post_form(
         &self,
         url: &Url,
@@ -79,134 +69,64 @@ impl Exchange {
         Ok(self.send(request, limit).await?.body)
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder, limit: usize) -> Result<Answer, &'static str> {
-        let asked = async {
-            let mut response = request
-                .send()
-                .await
-                .map_err(|error| if error.is_timeout() { "no answer in time" } else { "cannot be reached" })?;
-            match response.status() {
-                StatusCode::OK => {}
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                    return Err("the proxy's own credential is refused");
-                }
-                _ => return Err("another status than 200"),
-            }
-            if response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-                return Err("a content coding nobody asked for");
-            }
-            let mut body = BytesMut::new();
-            while let Some(chunk) = response.chunk().await.map_err(|_| "the answer broke off")? {
-                if body.len() + chunk.len() > limit {
-                    return Err("the answer is too long");
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok(Answer { headers: std::mem::take(response.headers_mut()), body: body.freeze() })
-        };
-        tokio::time::timeout(self.patience.fetch, asked).await.unwrap_or(Err("no answer in time"))
-    }
-}
-
-/// How the proxy shows itself to an authorization server (RFC 6749 section 2.3.1, RFC 7523 section 2.2).
-pub(in crate::auth) enum ClientAuth {
-    Basic(Secret<String>),
-    PrivateKeyJwt { key: EncodingKey, algorithm: Algorithm, key_id: Option<String>, audience: String },
-    Post(Secret<String>),
-}
-
-/// An identity at the authorization server.
-pub(in crate::auth) struct OAuthClient {
-    pub(in crate::auth) id: String,
-    pub(in crate::auth) auth: ClientAuth,
-}
-
-impl std::fmt::Debug for OAuthClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OAuthClient").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl OAuthClient {
-    /// Reads secret or key of `config`; `audience` is what assertions are for.
-    pub(super) fn new(config: &config::OAuthClient, audience: &str) -> Result<Self, StartError> {
-        let auth = match &config.auth {
-            config::ClientAuthMethod::Basic(secret) => ClientAuth::Basic(secret.resolve()?),
-            config::ClientAuthMethod::Post(secret) => ClientAuth::Post(secret.resolve()?),
-            config::ClientAuthMethod::PrivateKeyJwt { file, key_id } => {
-                let (key, algorithm) = private_key(file)?;
-                ClientAuth::PrivateKeyJwt { key, algorithm, key_id: key_id.clone(), audience: audience.to_owned() }
-            }
-        };
-        Ok(Self { id: config.id.clone(), auth })
-    }
-
-    /// Adds the proxy's own credential to a form or to the headers.
-    pub(in crate::auth) fn sign(
+    /// Posts a form, and takes an answer of any status: what is refused is said in its body (RFC 6749 section 5.2).
+    pub(super) async fn post_for_any(
         &self,
-        form: &mut url::form_urlencoded::Serializer<'_, String>,
-        headers: &mut HeaderMap,
-        now: Timestamp,
-    ) -> Result<(), &'static str> {
-        const UNUSABLE: &str = "the proxy's own credential cannot be written";
-        match &self.auth {
-            ClientAuth::Basic(secret) => {
-                // Both are form-encoded before they are joined (RFC 6749 section 2.3.1).
-                let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-                let pair = Secret::new(format!("{}:{}", encoded(&self.id), encoded(secret.expose())));
-                let value = format!("Basic {}", BASE64.encode(pair.expose().as_bytes()));
-                let mut value = reqwest::header::HeaderValue::try_from(value).map_err(|_| UNUSABLE)?;
-                value.set_sensitive(true);
-                headers.insert(AUTHORIZATION, value);
+        url: &Url,
+        form: String,
+        headers: HeaderMap,
+        limit: usize,
+    ) -> Result<(u16, Answer), &'static str> {
+        let request = self.client.post(url.clone()).headers(headers);
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        self.in_time(async {
+            let response = answered(request).await?;
+            Ok((response.status().as_u16(), bounded(response, limit).await?))
+        })
+        .await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, limit: usize) -> Result<Answer, &'static str> {
+        self.in_time(async {
+            let response = answered(request).await?;
+            match response.status() {
+                StatusCode::OK => bounded(response, limit).await,
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err("the proxy's own credential is refused"),
+                _ => Err("another status than 200"),
             }
-            ClientAuth::Post(secret) => {
-                form.append_pair("client_id", &self.id).append_pair("client_secret", secret.expose());
-            }
-            ClientAuth::PrivateKeyJwt { key, algorithm, key_id, audience } => {
-                let mut header = Header::new(algorithm.jose());
-                header.kid.clone_from(key_id);
-                let claims = json!({
-                    "iss": self.id, "sub": self.id, "aud": audience, "jti": uuid::Uuid::new_v4().to_string(),
-                    "iat": now.unix_seconds(), "exp": now.plus(ASSERTION_LIFETIME).unix_seconds(),
-                });
-                let assertion = jsonwebtoken::encode(&header, &claims, key).map_err(|_| UNUSABLE)?;
-                form.append_pair("client_id", &self.id)
-                    .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-                    .append_pair("client_assertion", &assertion);
-            }
-        }
-        Ok(())
+        })
+        .await
+    }
+
+    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, &'static str>>) -> Result<T, &'static str> {
+        tokio::time::timeout(self.patience.fetch, asked).await.unwrap_or(Err(SLOW))
     }
 }
 
-/// A PEM private key and the algorithm it signs with.
-fn private_key(file: &Path) -> Result<(EncodingKey, Algorithm), StartError> {
-    let pem = std::fs::read(file).map_err(|source| StartError::KeyFileUnread { path: file.to_owned(), source })?;
-    let kinds = [
-        (EncodingKey::from_ec_pem(&pem), Algorithm::Es256),
-        (EncodingKey::from_ed_pem(&pem), Algorithm::EdDsa),
-        (EncodingKey::from_rsa_pem(&pem), Algorithm::Rs256),
-    ];
-    let usable = kinds.into_iter().find_map(|(key, algorithm)| {
-        let key = key.ok()?;
-        // A key of another curve is noticed now, not when it is needed.
-        jsonwebtoken::encode(&Header::new(algorithm.jose()), &json!({}), &key).ok()?;
-        Some((key, algorithm))
-    });
-    usable.ok_or_else(|| StartError::KeyFile { path: file.to_owned() })
+/// Why an answer did not come, or not whole: fixed words, which metrics count by.
+pub(crate) const SLOW: &str = "no answer in time";
+pub(crate) const UNREACHABLE: &str = "cannot be reached";
+pub(crate) const BROKEN: &str = "the answer broke off";
+pub(crate) const CODED: &str = "a content coding nobody asked for";
+pub(crate) const TOO_LONG: &str = "the answer is too long";
+/// The metadata names no token endpoint, or cannot be had.
+pub(crate) const UNDISCOVERED: &str = "no token endpoint in the issuer's metadata";
+
+async fn answered(request: reqwest::RequestBuilder) -> Result<reqwest::Response, &'static str> {
+    request.send().await.map_err(|error| if error.is_timeout() { SLOW } else { UNREACHABLE })
 }
 
-/// A digest of the secrets and keys an issuer is asked with, as they are now; empty where they cannot be read.
-pub(super) fn secrets(config: &config::Issuer) -> Vec<u8> {
-    use aws_lc_rs::digest::{SHA256, digest};
-    let bytes = match config.introspection.as_ref().map(|asked| &asked.client.auth) {
-        Some(config::ClientAuthMethod::Basic(secret) | config::ClientAuthMethod::Post(secret)) => {
-            secret.resolve().map(|secret| digest(&SHA256, secret.expose().as_bytes())).ok()
+/// The whole answer, uncoded and within `limit`.
+async fn bounded(mut response: reqwest::Response, limit: usize) -> Result<Answer, &'static str> {
+    if response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(CODED);
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| BROKEN)? {
+        if body.len() + chunk.len() > limit {
+            return Err(TOO_LONG);
         }
-        Some(config::ClientAuthMethod::PrivateKeyJwt { file, .. }) => {
-            std::fs::read(file).map(|bytes| digest(&SHA256, &bytes)).ok()
-        }
-        None => None,
-    };
-    bytes.map(|digest| digest.as_ref().to_vec()).unwrap_or_default()
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { headers: std::mem::take(response.headers_mut()), body: body.freeze() })
 }

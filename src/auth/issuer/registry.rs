@@ -69,7 +69,8 @@ impl Issuers {
             None => None,
             Some((endpoint, _)) => {
                 let ca = authorities(config)?;
-                let exchange = Exchange::new(config, &[endpoint], ca.as_deref(), Patience::USUAL)?;
+                let exchange =
+                    Exchange::new(config.insecure_loopback, &[endpoint], ca.as_deref(), None, Patience::USUAL)?;
                 let (endpoint, receiver) = (endpoint.clone(), Arc::clone(&receiver));
                 Some(Poller::start(receiver, exchange, endpoint, poll, signals.poll_interval, &self.runtime))
             }

@@ -186,6 +186,8 @@ pub(in crate::auth) fn server_config(name: &str, resource: &str) -> config::Serv
         upstream_ca_file: None,
         upstream_http2: false,
         upstream_auth: config::UpstreamAuth::None,
+        tool_auth: std::collections::BTreeMap::new(),
+        upstream_client_certificate: None,
         issuers: vec!["corp".into()],
         audiences: Vec::new(),
         policies: Vec::new(),

@@ -19,7 +19,9 @@ use crate::route::Route;
 use crate::seal::Seals;
 use crate::server::tls;
 use crate::snapshot::{Kept, Snapshot};
+use crate::telemetry::metrics::Metrics;
 use crate::trial::{Call, caller};
+use crate::upstream::Grants;
 
 /// One call of one caller on one server.
 pub(super) struct Question {
@@ -81,7 +83,8 @@ fn route(config: &Config, server: &Server, streams: &mut Streams<'_>) -> Result<
     let runtime = Builder::new_current_thread().build().map_err(|_| Exit::Internal)?;
     let issuers = Arc::new(Issuers::new(runtime.handle().clone(), Verifier::new().shared_epoch().clone()));
     let random_seals = Arc::new(Seals::random().map_err(|_| Exit::Internal)?);
-    let kept = Kept { issuers, random_seals, pace: Arc::default(), limits: Arc::default() };
+    let grants = Arc::new(Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", ""))));
+    let kept = Kept { issuers, grants, random_seals, pace: Arc::default(), limits: Arc::default() };
     let (snapshot, _) = Snapshot::build(config, &kept, 1).map_err(|problems| refused(&problems, streams))?;
     snapshot.route(&server.path).ok_or(Exit::Internal)
 }

@@ -103,7 +103,7 @@ impl Loader<'_> {
         })
     }
 
-    fn there<'v, T>(
+    pub(super) fn there<'v, T>(
         &mut self,
         table: &str,
         span: &Range<usize>,
@@ -119,7 +119,7 @@ impl Loader<'_> {
     }
 
     /// An endpoint that secrets are sent to.
-    fn endpoint(&mut self, key: &str, written: &Spanned<String>) -> Option<Url> {
+    pub(super) fn endpoint(&mut self, key: &str, written: &Spanned<String>) -> Option<Url> {
         let url = self.url(key, written)?;
         if url.scheme() == "http" && !is_loopback(&url) {
             self.plain(key, written.span(), "tokens could be read on the way", "http is for loopback only");

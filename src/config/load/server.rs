@@ -9,7 +9,9 @@ use toml::Spanned;
 use url::Url;
 
 use super::super::suggest::list;
-use super::super::{Issuer, LintMode, Listener, OnDrift, SchemaMode, Server, Timeouts, Tools, UpstreamAuth, raw, walk};
+use super::super::{
+    Issuer, KeyPair, LintMode, Listener, OnDrift, SchemaMode, Server, Timeouts, Tools, UpstreamAuth, raw, walk,
+};
 use super::Loader;
 
 impl Loader<'_> {
@@ -60,12 +62,9 @@ impl Loader<'_> {
         let policies = self.policies(table, &header);
         let accepted = self.accepted(table, issuers);
         let upstream_ca_file = self.upstream_ca(raw, upstream.as_ref());
-        let upstream_auth = match &raw.upstream_auth {
-            Some(auth) => self.upstream_auth(auth),
-            None => Some(UpstreamAuth::None),
-        };
+        let (upstream_client_certificate, upstream_auth, tool_auth) = self.shown(raw, upstream.as_ref());
         let resource_name = raw.resource_name.as_ref().map(|written| self.text("resource_name", written, 200));
-        let scopes_advertised = raw.scopes_advertised.as_ref().map(|scopes| self.scopes(scopes));
+        let scopes_advertised = raw.scopes_advertised.as_ref().map(|scopes| self.scopes("scopes_advertised", scopes));
         let meta = self.meta(raw.meta.as_deref().unwrap_or_default());
         let timeouts = self.timeouts(raw.timeouts.as_ref());
         let tools = self.tools(raw);
@@ -83,6 +82,8 @@ impl Loader<'_> {
             upstream_ca_file,
             upstream_http2: raw.upstream_http2.unwrap_or(false),
             upstream_auth: upstream_auth?,
+            tool_auth,
+            upstream_client_certificate,
             issuers: accepted,
             policies,
             resource_name,
@@ -191,8 +192,30 @@ impl Loader<'_> {
         Some(self.certificates("upstream_ca_file", written))
     }
 
+    /// What the proxy shows to the upstream: the certificate of its connections, and a credential, for single tools another.
+    fn shown(
+        &mut self,
+        raw: &raw::Server,
+        upstream: Option<&Url>,
+    ) -> (Option<KeyPair>, Option<UpstreamAuth>, BTreeMap<String, UpstreamAuth>) {
+        let certificate = raw.upstream_client_certificate.as_ref().and_then(|pair| {
+            if upstream.is_some_and(|url| url.scheme() == "http") {
+                let message = "`upstream_client_certificate` has no effect";
+                let problem = self.error(pair.span(), message, "the upstream is not https");
+                self.report(problem);
+            }
+            self.key_pair("upstream_client_certificate", pair)
+        });
+        let certified = raw.upstream_client_certificate.is_some();
+        let auth = match &raw.upstream_auth {
+            Some(auth) => self.upstream_auth(auth, certified),
+            None => Some(UpstreamAuth::None),
+        };
+        (certificate, auth, self.tool_auth(raw, certified))
+    }
+
     /// Scope tokens (RFC 6749 section 3.3).
-    fn scopes(&mut self, written: &[Spanned<String>]) -> Vec<String> {
+    pub(super) fn scopes(&mut self, key: &str, written: &[Spanned<String>]) -> Vec<String> {
         for scope in written {
             let fits = scope.get_ref().bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
             if !fits {
@@ -201,7 +224,7 @@ impl Loader<'_> {
                 self.report(problem);
             }
         }
-        self.distinct("scopes_advertised", written)
+        self.distinct(key, written)
     }
 
     /// Names of `_meta` members (MCP 2025-06-18, basic, `_meta`).

@@ -31,14 +31,14 @@ impl Loader<'_> {
             }
         }
         let cert_file = raw.cert_file.as_ref().map(|written| self.chain(written));
-        let key_file = raw.key_file.as_ref().map(|written| self.private_key(written));
+        let key_file = raw.key_file.as_ref().map(|written| self.key_file("key_file", written));
         if let (Some(chain), Some(key), Some(written)) = (&cert_file, &key_file, &raw.key_file) {
             self.pair(written, chain, key);
         }
         Some(Tls { cert_file: cert_file?, key_file: key_file?, client_auth })
     }
 
-    fn chain(&mut self, written: &Spanned<String>) -> std::path::PathBuf {
+    pub(super) fn chain(&mut self, written: &Spanned<String>) -> std::path::PathBuf {
         let path = self.certificates("cert_file", written);
         if let (Some(now), Ok(leaf)) = (self.disk, Certificate::read(&path)) {
             let label = match leaf.days_left(now) {
@@ -69,20 +69,22 @@ impl Loader<'_> {
         path
     }
 
-    fn private_key(&mut self, written: &Spanned<String>) -> std::path::PathBuf {
-        let path = self.existing("key_file", written);
+    /// A PEM file with a private key.
+    pub(super) fn key_file(&mut self, key: &str, written: &Spanned<String>) -> std::path::PathBuf {
+        let path = self.existing(key, written);
         if self.disk.is_some() && path.is_file() {
             if PrivateKeyDer::from_pem_file(&path).is_err() {
-                let problem = self.error(written.span(), "`key_file`: no private key to use", "not a PEM private key");
+                let message = format!("`{key}`: no private key to use");
+                let problem = self.error(written.span(), message, "not a PEM private key");
                 self.report(problem.help("it must be PEM text with `-----BEGIN PRIVATE KEY-----`"));
             }
-            self.exposed("key_file", written.span(), &path);
+            self.exposed(key, written.span(), &path);
         }
         path
     }
 
     /// The key must be the one the certificate was made for. Files that cannot be read have been reported.
-    fn pair(&mut self, written: &Spanned<String>, chain: &Path, key: &Path) {
+    pub(super) fn pair(&mut self, written: &Spanned<String>, chain: &Path, key: &Path) {
         if self.disk.is_none() {
             return;
         }

@@ -18,8 +18,8 @@ const NO_DEFAULT: &[&str] = &[
     "servers.*.policies",
     "servers.*.issuers",
     "servers.*.audiences",
-    "servers.*.upstream_auth.type",
-    "servers.*.upstream_auth.token",
+    "UPSTREAM_AUTH.type",
+    "UPSTREAM_AUTH.token",
 ];
 
 /// Sentences and defaults by dotted path, with `*` for names of the user's choosing.
@@ -66,7 +66,9 @@ impl Notes {
     }
 
     pub(super) fn sentence(&self, path: &str) -> Option<&str> {
-        self.sentences.get(path).map(String::as_str)
+        // The keys of the upstream's own authorization server are those of the one that is asked first.
+        let sentence = self.sentences.get(path);
+        sentence.or_else(|| self.sentences.get(&path.replace(".authorization_server", ""))).map(String::as_str)
     }
 
     pub(super) fn default_of(&self, path: &str) -> Option<&Value> {
@@ -90,7 +92,12 @@ fn header(line: &str) -> Option<String> {
     if repeated {
         parts.push("*");
     }
-    Some(parts.join("."))
+    match parts.as_slice() {
+        ["servers", "*", "upstream_auth", rest @ ..] | ["servers", "*", "tool_auth", _, rest @ ..] => {
+            Some([&["UPSTREAM_AUTH"], rest].concat().join("."))
+        }
+        parts => Some(parts.join(".")),
+    }
 }
 
 /// Key and value of a line that sets something, commented or not.

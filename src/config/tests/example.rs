@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use toml::de::{DeTable, DeValue};
 
-use super::super::keys::{Kind, PROXY, SECRET, Table};
+use super::super::keys::{Kind, PROXY, SECRET, Table, UPSTREAM_AUTH};
 use super::{Config, OnAuditError, SMALLEST, checked, loads};
 
 const EXAMPLE: &str = include_str!("../../../proxy.toml.example");
@@ -28,7 +28,7 @@ fn in_full() -> String {
 fn loads_as_it_is_and_in_full() {
     loads(EXAMPLE);
     let config = loads(&in_full());
-    assert_eq!(config.servers.len(), 3);
+    assert_eq!(config.servers.len(), 7);
     assert_eq!(config.sealing.keys.len(), 1);
 }
 
@@ -56,6 +56,13 @@ fn allowed(table: &Table, path: &str, all: &mut BTreeSet<String>) {
     for key in table.keys {
         let here = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
         match key.kind {
+            // The keys of the one are those of the other.
+            Kind::Named(below) | Kind::Table(below) if std::ptr::eq(below, &raw const UPSTREAM_AUTH) => {
+                allowed(below, "UPSTREAM_AUTH", all);
+            }
+            Kind::Table(_) if key.name == "authorization_server" => {
+                all.insert(here);
+            }
             Kind::Named(below) | Kind::Tables(below) => allowed(below, &format!("{here}.*"), all),
             Kind::Table(below) => allowed(below, &here, all),
             Kind::Secret => allowed(&SECRET, "SECRET", all),
@@ -71,6 +78,17 @@ fn written(table: &DeTable<'_>, schema: &Table, path: &str, all: &mut BTreeSet<S
         let key = schema.find(name.get_ref()).unwrap();
         let here = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
         match (key.kind, value.get_ref()) {
+            (Kind::Named(below), DeValue::Table(tables)) if std::ptr::eq(below, &raw const UPSTREAM_AUTH) => {
+                for one in tables.values() {
+                    written(one.get_ref().as_table().unwrap(), below, "UPSTREAM_AUTH", all);
+                }
+            }
+            (Kind::Table(below), DeValue::Table(table)) if std::ptr::eq(below, &raw const UPSTREAM_AUTH) => {
+                written(table, below, "UPSTREAM_AUTH", all);
+            }
+            (Kind::Table(_), DeValue::Table(_)) if key.name == "authorization_server" => {
+                all.insert(here);
+            }
             (Kind::Named(below), DeValue::Table(tables)) => {
                 for one in tables.values() {
                     written(one.get_ref().as_table().unwrap(), below, &format!("{here}.*"), all);

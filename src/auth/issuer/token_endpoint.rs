@@ -1,0 +1,137 @@
+//! An authorization server's token endpoint (RFC 6749 section 3.2), where the proxy is a client.
+
+use std::time::{Duration, Instant};
+
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::client::{self, OAuthClient};
+use super::exchange::{Answer, Exchange, UNDISCOVERED};
+use super::reader::{Discovered, Patience, Reader};
+use super::{StartError, authorities_in};
+use crate::clock::Timestamp;
+use crate::config::{self, Discovery};
+
+/// Most bytes of an answer; a token may have 16 KiB.
+const LIMIT_BYTES: usize = 64 * 1024;
+/// A discovered endpoint is looked up again after this, so that a moved one is found.
+const LEARNED_FOR: Duration = Duration::from_hours(1);
+/// How long the known one serves after its metadata could not be had.
+const ASK_AGAIN: Duration = Duration::from_mins(1);
+
+/// A token endpoint and the proxy's identity there.
+pub(crate) struct TokenEndpoint {
+    exchange: Exchange,
+    client: OAuthClient,
+    place: Place,
+}
+
+/// An answer of any status.
+pub(crate) struct Asked {
+    pub(crate) status: u16,
+    pub(crate) answer: Answer,
+}
+
+enum Place {
+    Configured(Url),
+    /// What was learned, and until when it is not asked for again.
+    Discovered {
+        reader: Reader,
+        patience: Duration,
+        learned: Mutex<Option<(Url, Instant)>>,
+    },
+}
+
+impl std::fmt::Debug for TokenEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenEndpoint").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+impl TokenEndpoint {
+    /// Reads the proxy's secret or key there; nothing is fetched yet.
+    pub(crate) fn new(config: &config::AuthorizationServer) -> Result<Self, StartError> {
+        let patience = Patience::USUAL;
+        let ca = authorities_in(config.ca_file.as_ref())?;
+        let issuer = config.issuer.as_deref().map(Url::parse).transpose().map_err(|_| StartError::Issuer)?;
+        // http is for loopback only, which `transport` looks at.
+        let plain = [issuer.as_ref(), config.token_endpoint.as_ref()].into_iter().flatten();
+        let plain = plain.clone().any(|url| url.scheme() == "http");
+        let known: Vec<&Url> = [issuer.as_ref(), config.token_endpoint.as_ref()].into_iter().flatten().collect();
+        let identity = client::identity(&config.client.auth)?;
+        let exchange = Exchange::new(plain, &known, ca.as_deref(), identity, patience)?;
+        let place = match (&config.token_endpoint, &config.issuer) {
+            (Some(url), _) => Place::Configured(url.clone()),
+            (None, Some(issuer)) => Place::Discovered {
+                reader: Reader::new(issuer, Discovery::Auto, plain, None, ca.as_deref(), patience)?,
+                patience: patience.fetch,
+                learned: Mutex::default(),
+            },
+            (None, None) => return Err(StartError::Issuer),
+        };
+        // The issuer is what assertions are for; servers of before took the URL of the endpoint (RFC 7523 section 3).
+        let audience = config.assertion_audience.as_deref().or(config.issuer.as_deref());
+        let audience = audience.or(config.token_endpoint.as_ref().map(Url::as_str)).unwrap_or_default();
+        Ok(Self { client: OAuthClient::new(&config.client, audience)?, exchange, place })
+    }
+
+    /// The proxy's `client_id` there.
+    pub(crate) fn client_id(&self) -> &str {
+        &self.client.id
+    }
+
+    /// Posts these parameters with the proxy's own credential; a fixed word says why nothing came back.
+    pub(crate) async fn ask(
+        &self,
+        parameters: &[(&str, &str)],
+        now: Timestamp,
+        monotonic: Instant,
+    ) -> Result<Asked, &'static str> {
+        let url = self.place.url(monotonic).await?;
+        let (form, headers) = self.request(parameters, now)?;
+        let (status, answer) = self.exchange.post_for_any(&url, form, headers, LIMIT_BYTES).await?;
+        Ok(Asked { status, answer })
+    }
+
+    fn request(&self, parameters: &[(&str, &str)], now: Timestamp) -> Result<(String, HeaderMap), &'static str> {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(parameters);
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        self.client.sign(&mut form, &mut headers, now)?;
+        Ok((form.finish(), headers))
+    }
+}
+
+impl Place {
+    /// Where it is: one request at a time looks for it, and what is known serves while the metadata cannot be had.
+    async fn url(&self, now: Instant) -> Result<Url, &'static str> {
+        let (reader, patience, learned) = match self {
+            Self::Configured(url) => return Ok(url.clone()),
+            Self::Discovered { reader, patience, learned } => (reader, *patience, learned),
+        };
+        let mut learned = learned.lock().await;
+        if let Some((url, until)) = &*learned
+            && now < *until
+        {
+            return Ok(url.clone());
+        }
+        let found = tokio::time::timeout(patience, reader.discover("token_endpoint")).await;
+        match (found, &mut *learned) {
+            (Ok(Ok(Discovered { location, .. })), learned) => {
+                *learned = Some((location.clone(), now + LEARNED_FOR));
+                Ok(location)
+            }
+            (_, Some((url, until))) => {
+                *until = now + ASK_AGAIN;
+                Ok(url.clone())
+            }
+            (Ok(Err(error)), None) => {
+                tracing::warn!(%error, "token endpoint cannot be discovered");
+                Err(UNDISCOVERED)
+            }
+            (Err(_), None) => Err(UNDISCOVERED),
+        }
+    }
+}

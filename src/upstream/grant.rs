@@ -1,0 +1,374 @@
+//! Tokens for an upstream that an authorization server gives out: asked for once however many calls need them, held until
+//! shortly before they expire, and never used for anybody but the caller they were asked for.
+
+mod answer;
+mod ask;
+mod error;
+mod pause;
+mod registry;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest;
+use moka::Expiry;
+use moka::future::Cache;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::Credential;
+use crate::auth::{Bearer, Caller, StartError, TokenEndpoint};
+use crate::clock::{self, Timestamp};
+use crate::config::{Grant, GrantKind};
+use crate::secret::Secret;
+use crate::telemetry::metrics::Metrics;
+use answer::Token;
+use ask::{Endpoints, Moment, ask};
+use pause::Pause;
+
+pub use error::GrantError;
+pub use registry::Grants;
+
+/// Most tokens held for one server, in units of tokens up to 1 KiB.
+const LIMIT_HELD: u64 = 20_000;
+/// Most refusals held, and how long: a caller that is refused is not asked about again with every call.
+const LIMIT_REFUSED: u64 = 10_000;
+const REFUSED_FOR: Duration = Duration::from_secs(10);
+/// Most requests to one authorization server at a time; more are answered 503 at once.
+const LIMIT_ASKING: usize = 64;
+/// Longest time for all requests of one token.
+const LIMIT_TIME: Duration = Duration::from_secs(20);
+/// A token the upstream never took, and that was asked for this short a while ago, is not asked for again.
+const YOUNG: Duration = Duration::from_secs(5);
+/// Failures in a row that may be due to one caller's token.
+const PATIENCE: u32 = 2;
+/// How often the proxy may already stand among those who act for the caller.
+const LIMIT_LOOPS: usize = 3;
+
+/// Whose token is exchanged.
+#[derive(Clone)]
+pub(crate) struct Subject {
+    caller: Arc<Caller>,
+    token: Arc<Secret<String>>,
+}
+
+impl Subject {
+    /// The caller, and the token that showed who it is.
+    pub(crate) fn new(caller: &Arc<Caller>, token: Bearer<'_>) -> Self {
+        Self { caller: caller.clone(), token: Arc::new(token.secret()) }
+    }
+}
+
+/// Whom a token was given for: a digest over the caller's whole token, never its name alone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Holder([u8; 32]);
+
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Holder(***)")
+    }
+}
+
+impl Holder {
+    /// The proxy itself.
+    const PROXY: Self = Self([0; 32]);
+
+    /// Issuer and subject stand beside the token: one that cannot be read says nothing of either.
+    pub(crate) fn of(caller: &Caller, token: Bearer<'_>) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        for part in [caller.issuer.as_bytes(), caller.subject.as_bytes(), token.bytes()] {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finish().as_ref().first_chunk().copied().unwrap_or_default())
+    }
+}
+
+/// A token that is held.
+struct Held {
+    credential: Credential,
+    /// Whose token it was exchanged for.
+    caller: Option<Arc<Caller>>,
+    bytes: usize,
+    asked: Instant,
+    /// From when on another one is asked for while this one serves.
+    refresh: Instant,
+    /// Until when it serves.
+    until: Instant,
+    refreshing: AtomicBool,
+    /// Whether the upstream ever took it.
+    taken: AtomicBool,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
+/// A credential that was asked for, and what is needed to take it back should the upstream refuse it.
+#[derive(Clone, Debug)]
+pub(crate) struct Granted {
+    pub(crate) credential: Credential,
+    broker: Arc<Broker>,
+    holder: Holder,
+    held: Arc<Held>,
+}
+
+impl Granted {
+    /// The upstream took the token, or had another reason to refuse.
+    pub(crate) fn taken(&self) {
+        self.held.taken.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets the token, which the upstream does not take; false where another one would be no better.
+    pub(crate) async fn refused(&self) -> bool {
+        let age = clock::monotonic().saturating_duration_since(self.held.asked);
+        if age < YOUNG && !self.held.taken.load(Ordering::Relaxed) {
+            return false;
+        }
+        // Another request may have replaced it already.
+        if let Some(held) = self.broker.held.get(&self.holder).await
+            && Arc::ptr_eq(&held, &self.held)
+        {
+            self.broker.held.invalidate(&self.holder).await;
+        }
+        true
+    }
+
+    /// Whom it was given for.
+    pub(crate) const fn holder(&self) -> Holder {
+        self.holder
+    }
+}
+
+/// Asks one authorization server for one server of the proxy, or one of its tools.
+pub struct Broker {
+    server: Arc<str>,
+    digest: [u8; 32],
+    grant: Grant,
+    endpoints: Endpoints,
+    held: Cache<Holder, Arc<Held>>,
+    refused: Cache<Holder, GrantError>,
+    pause: Mutex<Pause>,
+    asking: Semaphore,
+    runtime: Handle,
+    metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+/// Until it no longer serves.
+struct UntilOver;
+
+impl Expiry<Holder, Arc<Held>> for UntilOver {
+    fn expire_after_create(&self, _: &Holder, held: &Arc<Held>, now: Instant) -> Option<Duration> {
+        Some(held.until.saturating_duration_since(now))
+    }
+
+    fn expire_after_update(&self, _: &Holder, held: &Arc<Held>, now: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(held.until.saturating_duration_since(now))
+    }
+}
+
+impl Broker {
+    fn new(
+        server: &Arc<str>,
+        grant: &Grant,
+        digest: [u8; 32],
+        runtime: &Handle,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, StartError> {
+        let second = match &grant.kind {
+            GrantKind::IdJag { server, .. } => Some(TokenEndpoint::new(server)?),
+            GrantKind::ClientCredentials | GrantKind::OnBehalfOf | GrantKind::TokenExchange { .. } => None,
+        };
+        let weigh = |_: &Holder, held: &Arc<Held>| 1 + u32::try_from(held.bytes / 1024).unwrap_or(u32::MAX);
+        Ok(Self {
+            server: server.clone(),
+            digest,
+            grant: grant.clone(),
+            endpoints: Endpoints { first: TokenEndpoint::new(&grant.server)?, second },
+            held: Cache::builder().max_capacity(LIMIT_HELD).weigher(weigh).expire_after(UntilOver).build(),
+            refused: Cache::builder().max_capacity(LIMIT_REFUSED).time_to_live(REFUSED_FOR).build(),
+            pause: Mutex::default(),
+            asking: Semaphore::new(LIMIT_ASKING),
+            runtime: runtime.clone(),
+            metrics: metrics.clone(),
+        })
+    }
+
+    /// Whether tokens are the proxy's own, the same for every caller.
+    pub(crate) const fn is_own(&self) -> bool {
+        matches!(self.grant.kind, GrantKind::ClientCredentials)
+    }
+
+    /// The credential for a call of `caller`, which showed `token`; held, or asked for now.
+    pub(crate) async fn credential(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        token: Option<Bearer<'_>>,
+        now: Timestamp,
+    ) -> Result<Granted, GrantError> {
+        let whose = if self.is_own() { None } else { Some(token.ok_or(GrantError::Nobody)?) };
+        let holder = whose.map_or(Holder::PROXY, |token| Holder::of(caller, token));
+        let subject = || whose.map(|token| Subject::new(caller, token));
+        let moment = Moment { wall: now, monotonic: clock::monotonic() };
+        if let Some(held) = self.held.get(&holder).await.filter(|held| moment.monotonic < held.until) {
+            if moment.monotonic >= held.refresh && !held.refreshing.swap(true, Ordering::AcqRel) {
+                self.refresh(holder, subject(), held.clone());
+            }
+            return Ok(self.granted(holder, held));
+        }
+        if let Some(error) = self.refused.get(&holder).await {
+            return Err(error);
+        }
+        self.looped(caller)?;
+        let subject = subject();
+        let asking = || async { self.fetch(holder, subject.as_ref(), moment).await };
+        let held = self.held.try_get_with(holder, asking()).await.map_err(|error| (*error).clone())?;
+        if moment.monotonic < held.until {
+            return Ok(self.granted(holder, held));
+        }
+        // What was still held has just expired.
+        self.held.invalidate(&holder).await;
+        let held = self.held.try_get_with(holder, asking()).await.map_err(|error| (*error).clone())?;
+        Ok(self.granted(holder, held))
+    }
+
+    /// The same for the proxy itself.
+    pub(crate) async fn own_credential(&self, now: Timestamp) -> Result<Credential, GrantError> {
+        let moment = Moment { wall: now, monotonic: clock::monotonic() };
+        Ok(self.fetch(Holder::PROXY, None, moment).await?.credential.clone())
+    }
+
+    fn granted(self: &Arc<Self>, holder: Holder, held: Arc<Held>) -> Granted {
+        Granted { credential: held.credential.clone(), broker: self.clone(), holder, held }
+    }
+
+    /// A token that came through here often enough goes round in a circle (RFC 8693 section 4.1, nested `act`).
+    fn looped(&self, caller: &Caller) -> Result<(), GrantError> {
+        let own = self.endpoints.first.client_id();
+        if self.is_own() || caller.actors.iter().filter(|actor| ***actor == *own).count() < LIMIT_LOOPS {
+            return Ok(());
+        }
+        self.count("delegation_loop");
+        Err(GrantError::Forbidden { reason: "delegation_loop" })
+    }
+
+    /// Asks for a token that is to take the place of `held`, while that serves.
+    fn refresh(self: &Arc<Self>, holder: Holder, subject: Option<Subject>, held: Arc<Held>) {
+        let broker = self.clone();
+        self.runtime.spawn(async move {
+            let moment = Moment { wall: Timestamp::now(), monotonic: clock::monotonic() };
+            match broker.fetch(holder, subject.as_ref(), moment).await {
+                Ok(fresh) => broker.held.insert(holder, fresh).await,
+                // The next call tries again; what failed is left alone for as long as its pause says.
+                Err(_) => held.refreshing.store(false, Ordering::Release),
+            }
+        });
+    }
+
+    /// One request, or why there is none; whoever waits for the same token waits for this.
+    async fn fetch(&self, holder: Holder, subject: Option<&Subject>, now: Moment) -> Result<Arc<Held>, GrantError> {
+        if let Some(resting) = self.pause().resting(now.monotonic) {
+            return Err(resting);
+        }
+        let Ok(_place) = self.asking.try_acquire() else {
+            self.count("busy");
+            return Err(GrantError::Unavailable { reason: "busy", retry_after: Duration::from_secs(1) });
+        };
+        let asked = tokio::time::timeout(LIMIT_TIME, ask(&self.grant, &self.endpoints, subject, now)).await;
+        let late = GrantError::Unavailable { reason: "timeout", retry_after: Duration::from_secs(1) };
+        match asked.unwrap_or(Err(late)).and_then(|token| self.hold(&token, subject, now)) {
+            Ok(held) => {
+                self.pause().worked();
+                Ok(Arc::new(held))
+            }
+            Err(error) => Err(self.failed(holder, error, now).await),
+        }
+    }
+
+    fn hold(&self, token: &Token, subject: Option<&Subject>, now: Moment) -> Result<Held, GrantError> {
+        let unusable = GrantError::Unusable { reason: "access_token" };
+        let credential = Credential::granted(&token.value).ok_or(unusable)?;
+        self.count(if token.narrowed { "narrowed" } else { "ok" });
+        let caller = subject.map(|subject| subject.caller.clone());
+        // A clock that runs a little fast elsewhere, and the way there, must not make a good token a refused one.
+        let margin = (token.lifetime / 10).min(Duration::from_secs(10));
+        let mut until = now.monotonic + token.lifetime.saturating_sub(margin);
+        if let Some(caller) = &caller {
+            // INVARIANT: no token is held longer than the one it was exchanged for is good, but for the second in which many
+            // calls of one caller make one request.
+            let rest = now.wall.until(caller.expires).max(Duration::from_secs(1));
+            until = until.min(now.monotonic + rest);
+        }
+        let early = token.lifetime.mul_f64(0.75 + 0.1 * jitter());
+        let (refresh, bytes) = (now.monotonic + early, token.value.expose().len());
+        Ok(Held {
+            credential,
+            caller,
+            bytes,
+            asked: now.monotonic,
+            refresh,
+            until,
+            refreshing: AtomicBool::new(false),
+            taken: AtomicBool::new(false),
+        })
+    }
+
+    async fn failed(&self, holder: Holder, error: GrantError, now: Moment) -> GrantError {
+        self.count(error.reason());
+        // Of the proxy's own token nothing is any caller's doing.
+        let error = match error {
+            GrantError::Forbidden { reason } | GrantError::Interaction { reason, .. } if self.is_own() => {
+                GrantError::Unusable { reason }
+            }
+            GrantError::Token if self.is_own() => GrantError::Unusable { reason: "invalid_grant" },
+            other => other,
+        };
+        tracing::warn!(server = %self.server, grant = self.grant.kind.name(), %error, "no token for the upstream");
+        if self.is_own() || error.is_of_the_server() {
+            let patience = if self.is_own() { 0 } else { PATIENCE };
+            self.pause().failed(&error, patience, jitter(), now.monotonic);
+        } else {
+            self.pause().worked();
+        }
+        if !self.is_own() && !matches!(error, GrantError::Unavailable { .. }) {
+            self.refused.insert(holder, error.clone()).await;
+        }
+        error
+    }
+
+    /// Forgets what was exchanged for callers that `gone` names.
+    pub(crate) async fn forget(&self, gone: impl Fn(&Caller) -> bool) {
+        for (holder, held) in &self.held {
+            if held.caller.as_ref().is_some_and(|caller| gone(caller)) {
+                self.held.invalidate(&*holder).await;
+                self.count("revoked");
+            }
+        }
+    }
+
+    fn count(&self, result: &'static str) {
+        self.metrics.count_token_request(&self.server, self.grant.kind.name(), result);
+    }
+
+    fn pause(&self) -> std::sync::MutexGuard<'_, Pause> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A number from zero up to one, so that many proxies do not ask in step.
+fn jitter() -> f64 {
+    let mut byte = [0; 1];
+    // Without random bytes they ask in step, no more.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    f64::from(byte[0]) / 256.0
+}
