@@ -93,11 +93,20 @@ impl Document {
         Value { document: self, index: 0 }
     }
 
+    /// The value at a place this document gave.
+    pub(crate) fn at(&self, place: Place) -> Value<'_> {
+        Value { document: self, index: place.0 }
+    }
+
     /// The value at an RFC 6901 pointer, if there is one.
     pub fn pointer(&self, pointer: &str) -> Option<Value<'_>> {
         self.root().pointer(pointer)
     }
 }
+
+/// Where a value is in its document, for who comes back to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place(usize);
 
 /// A value inside a [`Document`].
 #[derive(Clone, Copy)]
@@ -122,6 +131,11 @@ impl<'a> Value<'a> {
         self.node().kind
     }
 
+    /// The way back to it, in this document alone.
+    pub(crate) const fn place(&self) -> Place {
+        Place(self.index)
+    }
+
     /// Where it stands in the document, quotes and brackets included.
     pub fn span(&self) -> Span {
         let node = self.node();
@@ -143,6 +157,13 @@ impl<'a> Value<'a> {
     /// The decoded string, borrowed where it holds no escapes; `None` for anything else.
     pub fn as_str(&self) -> Option<Cow<'a, str>> {
         (self.kind() == Kind::String).then(|| self.document.text_at(self.index))
+    }
+
+    /// What is between the quotes of a string that was written without escapes; `None` for anything else.
+    pub(crate) fn plain_text(&self) -> Option<&'a [u8]> {
+        let node = self.node();
+        let inner = || &self.document.bytes[node.start as usize + 1..node.end as usize - 1];
+        (node.kind == Kind::String && !node.escaped).then(inner)
     }
 
     /// The value as an integer written without fraction or exponent; `None` for anything else or out of range.
@@ -226,12 +247,12 @@ impl<'a> Member<'a> {
         /// Bytes of the longest escape that stands for one byte.
         const ESCAPE: usize = 6;
         let node = &self.value.document.nodes[self.key];
-        let inner = &self.value.document.bytes[node.start as usize + 1..node.end as usize - 1];
+        let length = (node.end - node.start) as usize - 2;
         if node.escaped {
             // A key that is asked for many names is decoded for those alone that it could be.
-            return inner.len() <= name.len() * ESCAPE && self.name() == name;
+            return length <= name.len() * ESCAPE && self.name() == name;
         }
-        inner == name.as_bytes()
+        length == name.len() && self.value.document.bytes[node.start as usize + 1..][..length] == *name.as_bytes()
     }
 
     /// The key as written, which is also what it says; `None` where it was written with escapes.
