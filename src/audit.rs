@@ -111,6 +111,11 @@ impl Audit {
         record::render_client(client, self.sanitize)
     }
 
+    /// The part of a record that all lines of one call share, rendered once and kept with the call.
+    pub fn about(&self, record: &Record<'_>) -> Fragment {
+        record::render_about(record, self.sanitize)
+    }
+
     /// How many lines were written and not.
     pub fn counts(&self) -> Counts {
         let Counters { dropped, suppressed, unwritten, written } = &self.counts;

@@ -24,6 +24,7 @@ pub use spend::Spent;
 
 /// What a client asks for on an MCP endpoint.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every request is a message, and goes on in the box of `Opened`")]
 pub enum Ask {
     /// DELETE: the end of a session (2025-11-25, "Session Management").
     Close,
@@ -43,7 +44,7 @@ impl Ask {
     }
 }
 
-/// A request whose handles are the caller's own. Only [`open`] makes one.
+/// A request whose handles are the caller's own. Only [`open`] makes one. It goes from stage to stage in its box.
 #[derive(Debug)]
 pub struct Opened {
     pub(crate) caller: Arc<Caller>,
@@ -57,8 +58,8 @@ pub struct Opened {
 
 impl Opened {
     /// A request that carries nothing to be opened, such as a composed one.
-    pub(crate) fn without_handles(caller: Arc<Caller>, ask: Ask) -> Self {
-        Self {
+    pub(crate) fn without_handles(caller: Arc<Caller>, ask: Ask) -> Box<Self> {
+        Box::new(Self {
             caller,
             ask,
             session: None,
@@ -66,7 +67,7 @@ impl Opened {
             answers: None,
             handles: Handles::default(),
             splice: Splice::new(),
-        }
+        })
     }
 
     /// The call of a tool this is, and of which; of one whose name is odd there is nothing to ask.
@@ -125,7 +126,7 @@ pub fn open(
     session: Result<Option<Session>, NoSession>,
     ask: Ask,
     now: Timestamp,
-) -> Result<Opened, OpenError> {
+) -> Result<Box<Opened>, OpenError> {
     let sealing = Sealing { seals, binding: binding(route, &caller), now };
     let legacy = !matches!(&ask, Ask::Message(message) if message.era() == Era::Modern);
     // 2026-07-28: a session id that is sent all the same is ignored.
@@ -150,7 +151,7 @@ pub fn open(
         }
         handles = Handles::open(message, &sealing)?;
     }
-    Ok(Opened { caller, ask, session, resumed, answers, handles, splice })
+    Ok(Box::new(Opened { caller, ask, session, resumed, answers, handles, splice }))
 }
 
 /// The session a request of the old eras names, if it names one: the caller's own, or an error.

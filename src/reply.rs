@@ -88,7 +88,7 @@ pub struct Way {
     /// The generation the request was decided by.
     pub snapshot: Arc<Snapshot>,
     /// The name asked for.
-    pub subject: Option<(SubjectKind, Box<str>)>,
+    pub subject: Option<(SubjectKind, Arc<str>)>,
     /// The arguments asked with.
     pub(crate) arguments: Kept,
     /// The caller's address.
@@ -152,7 +152,7 @@ impl Way {
                 if way.opens_session() {
                     way.capabilities = message.client_capabilities();
                 }
-                way.subject = message.subject().map(|(kind, name)| (kind, name.into()));
+                way.subject = message.kept_subject();
                 way.arguments = Kept::of(message);
                 if let Some(own) = &way.task {
                     way.subject.clone_from(&own.task.origin.subject);

@@ -1,11 +1,12 @@
 //! What runs: one immutable [`Snapshot`] per loaded configuration, swapped whole.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::auth::signals::Receiver;
 use crate::auth::{Acceptance, Challenges, Issuer, Issuers, Listed, metadata};

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use uuid::Uuid;
 
-use crate::audit::{AuditError, Lane, Ticket};
+use crate::audit::{AuditError, Fragment, Lane, Ticket};
 use crate::auth::{Caller, Scheme};
 use crate::body::Body;
 use crate::clock::{Timestamp, monotonic};
@@ -100,6 +100,8 @@ pub struct Trail {
     pub(crate) slot: Option<policy::Slot>,
     pub(crate) session: Option<Session>,
     pub(crate) findings: Findings,
+    /// What the lines of the call have in common, once its decision is written.
+    pub(crate) about: Option<Fragment>,
     sent: Option<Instant>,
     upstream_took: Option<Duration>,
     /// How long it all took, once it has ended.
@@ -119,7 +121,7 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) method: CalledMethod,
-    pub(crate) subject: Option<(SubjectKind, Bytes)>,
+    pub(crate) subject: Option<(SubjectKind, Arc<str>)>,
     pub(crate) id: Option<RpcId>,
     pub(crate) era: Era,
     pub(crate) revision: Option<Revision>,
@@ -194,6 +196,7 @@ impl Trail {
             slot: None,
             session: None,
             findings: Findings::default(),
+            about: None,
             sent: None,
             upstream_took: None,
             ended: None,
@@ -204,9 +207,9 @@ impl Trail {
     /// Lets go of the buffer the request was read into, for what is kept longer than it takes to answer.
     pub(crate) fn detach(&mut self) {
         self.user_agent = self.own_user_agent();
+        self.about = None;
         if let Some(call) = &mut self.call {
             call.id = call.id.as_ref().map(RpcId::detached);
-            call.subject = call.subject.take().map(|(kind, name)| (kind, Bytes::copy_from_slice(&name)));
         }
     }
 
@@ -255,7 +258,7 @@ impl Trail {
             MessageShape::Request { id } => Some(id.clone()),
             MessageShape::Notification | MessageShape::Response { .. } => None,
         };
-        let (subject, era, revision) = (message.subject_bytes(), message.era(), Some(message.revision()));
+        let (subject, era, revision) = (message.kept_subject(), message.era(), Some(message.revision()));
         self.call = Some(Call { method, subject, id, era, revision });
     }
 
@@ -264,15 +267,14 @@ impl Trail {
         if let (Ask::Message(message), Some(call)) = (&opened.ask, &mut self.call)
             && message.written_subject().is_some()
         {
-            call.subject = message.subject_bytes();
+            call.subject = message.kept_subject();
         }
     }
 
     /// What the message's handles belong to is known.
     pub fn opened(&mut self, opened: &Opened) {
         if let (Some(call), Some(own)) = (&mut self.call, &opened.handles.task) {
-            let subject = own.task.origin.subject();
-            call.subject = subject.map(|(kind, name)| (kind, Bytes::copy_from_slice(name.as_bytes())));
+            call.subject.clone_from(&own.task.origin.subject);
         }
     }
 
@@ -340,7 +342,7 @@ impl Trail {
             era: call.map(|call| call.era),
             id: call.and_then(|call| call.id.as_ref()).map(RpcId::raw),
             request_id: self.request_id,
-            subject: subject.and_then(|(kind, name)| Some((*kind, std::str::from_utf8(name).ok()?))),
+            subject: subject.map(|(kind, name)| (*kind, &**name)),
             tool_call: call.is_some_and(Call::is_of_a_tool),
         }
     }

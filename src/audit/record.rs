@@ -22,6 +22,8 @@ pub struct Record<'a> {
     pub decision: Option<Decision>,
     /// Whether rules in shadow would have decided something else.
     pub shadow: bool,
+    /// From [`Audit::about`](super::Audit::about): what `server` to `policy` would say, which are then not looked at.
+    pub about: Option<&'a Fragment>,
     /// Name in the configuration.
     pub server: Option<&'a str>,
     pub method: Option<&'a str>,
@@ -58,6 +60,7 @@ impl Record<'_> {
             request_id,
             decision: None,
             shadow: false,
+            about: None,
             server: None,
             method: None,
             target: None,
@@ -245,31 +248,9 @@ pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize)
         line.word(",\"decision\":\"", decision.name());
         line.raw(if record.shadow { ",\"shadow\":true" } else { ",\"shadow\":false" });
     }
-    line.own(",\"server\":", record.server);
-    line.foreign(",\"method\":", record.method);
-    match record.target {
-        None => {}
-        Some(Target::Prompt(name)) => line.foreign(",\"prompt\":", Some(name)),
-        Some(Target::Resource(uri)) => line.foreign(",\"resource\":", Some(uri)),
-        Some(Target::ResourceTemplate(uri)) => line.foreign(",\"resource_template\":", Some(uri)),
-        Some(Target::Tool(name)) => line.foreign(",\"tool\":", Some(name)),
-    }
-    if let Some(protocol) = record.protocol {
-        line.word(",\"protocol\":\"", protocol);
-    }
-    if let Some(id) = record.rpc_id {
-        line.rpc_id(id);
-    }
-    if let Some(Session(prefix)) = record.session {
-        line.raw(",\"session\":\"sha256:");
-        line.out.extend_from_slice(&prefix);
-        line.raw("\"");
-    }
-    for Fragment(bytes) in [record.subject, record.client].into_iter().flatten() {
-        line.out.extend_from_slice(bytes);
-    }
-    if let Some(policy) = &record.policy {
-        line.policy(policy);
+    match record.about {
+        None => line.about(record),
+        Some(Fragment(bytes)) => line.out.extend_from_slice(bytes),
     }
     if let Some(drift) = record.drift {
         line.word(",\"drift\":\"", drift);
@@ -293,6 +274,13 @@ pub(super) fn render_summary(out: &mut Vec<u8>, summary: &Summary, now: Timestam
     line.raw(",\"since\":\"");
     line.out.extend_from_slice(&summary.since.rfc3339());
     line.raw("\"");
+}
+
+/// What the lines of one call have in common.
+pub(super) fn render_about(record: &Record<'_>, sanitize: Sanitize) -> Fragment {
+    let mut out = Vec::with_capacity(640);
+    Line { out: &mut out, sanitize }.about(record);
+    Fragment(out.into())
 }
 
 /// An issuer's words are signed, not the caller's own: they are escaped and capped, not masked, or no one could tell
@@ -339,6 +327,36 @@ struct Line<'o> {
 }
 
 impl Line<'_> {
+    /// What was asked, by whom, and by which rules.
+    fn about(&mut self, record: &Record<'_>) {
+        self.own(",\"server\":", record.server);
+        self.foreign(",\"method\":", record.method);
+        match record.target {
+            None => {}
+            Some(Target::Prompt(name)) => self.foreign(",\"prompt\":", Some(name)),
+            Some(Target::Resource(uri)) => self.foreign(",\"resource\":", Some(uri)),
+            Some(Target::ResourceTemplate(uri)) => self.foreign(",\"resource_template\":", Some(uri)),
+            Some(Target::Tool(name)) => self.foreign(",\"tool\":", Some(name)),
+        }
+        if let Some(protocol) = record.protocol {
+            self.word(",\"protocol\":\"", protocol);
+        }
+        if let Some(id) = record.rpc_id {
+            self.rpc_id(id);
+        }
+        if let Some(Session(prefix)) = record.session {
+            self.raw(",\"session\":\"sha256:");
+            self.out.extend_from_slice(&prefix);
+            self.raw("\"");
+        }
+        for Fragment(bytes) in [record.subject, record.client].into_iter().flatten() {
+            self.out.extend_from_slice(bytes);
+        }
+        if let Some(policy) = &record.policy {
+            self.policy(policy);
+        }
+    }
+
     fn raw(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }

@@ -23,6 +23,7 @@ impl Recorded {
 /// Writes the decision; nothing goes upstream before this returns, and nothing if it fails.
 pub async fn decided(trail: &mut Trail, masked: Masked) -> Result<Recorded, AuditError> {
     trail.decided(&masked);
+    trail.about = Some(about(trail, None));
     let written = line(trail, Event::Call, Decision::Allow, None, None);
     // Before the wait: the line is written also where the client hangs up during it, and then needs its end.
     trail.recording();
@@ -70,21 +71,14 @@ pub(crate) fn drifted(trail: &Trail, tool: &str, drift: Drift) {
 }
 
 fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>, reject: Option<&Reject>) -> Ticket {
-    let call = trail.call.as_ref();
-    let client = client(trail);
+    // A refusal by a rule has more to tell than the call it ends.
+    let told = trail.about.as_ref().filter(|_| reject.is_none_or(|reject| reject.rule().is_none()));
+    let about = told.cloned().unwrap_or_else(|| about(trail, reject));
     let masked = findings(&trail.findings);
     let mut record = Record::new(event, trail.received, trail.request_id);
     record.decision = Some(decision);
     record.shadow = trail.shadow.is_some();
-    record.server = trail.route.as_deref().map(|route| &*route.name);
-    record.method = call.and_then(|call| call.method.name());
-    record.target = call.and_then(|call| call.subject.as_ref()).and_then(|(kind, name)| target(*kind, name));
-    record.protocol = call.and_then(|call| call.revision).map(Revision::as_str);
-    record.rpc_id = call.and_then(|call| call.id.as_ref()).map(|id| RpcId::raw(id).as_ref());
-    record.session = trail.session.as_ref().and_then(|session| session.upstream_id.as_deref()).map(super::Session::of);
-    record.subject = trail.caller.as_deref().map(|caller| caller.fragment.get_or_init(|| subject(caller)));
-    record.client = Some(&client);
-    record.policy = policy(trail, reject);
+    record.about = Some(&about);
     record.masked = &masked;
     if let Some(ending) = ending {
         record.time = trail.received.plus(trail.took());
@@ -101,14 +95,30 @@ fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>
     trail.sinks.lane.record(&record)
 }
 
-fn target(kind: SubjectKind, name: &[u8]) -> Option<Target<'_>> {
-    let name = std::str::from_utf8(name).ok()?;
-    Some(match kind {
+/// What was asked, by whom, and by which rules.
+fn about(trail: &Trail, reject: Option<&Reject>) -> Fragment {
+    let call = trail.call.as_ref();
+    let client = client(trail);
+    let mut record = Record::new(Event::Call, trail.received, trail.request_id);
+    record.server = trail.route.as_deref().map(|route| &*route.name);
+    record.method = call.and_then(|call| call.method.name());
+    record.target = call.and_then(|call| call.subject.as_ref()).map(|(kind, name)| target(*kind, name));
+    record.protocol = call.and_then(|call| call.revision).map(Revision::as_str);
+    record.rpc_id = call.and_then(|call| call.id.as_ref()).map(|id| RpcId::raw(id).as_ref());
+    record.session = trail.session.as_ref().and_then(|session| session.upstream_id.as_deref()).map(super::Session::of);
+    record.subject = trail.caller.as_deref().map(|caller| caller.fragment.get_or_init(|| subject(caller)));
+    record.client = Some(&client);
+    record.policy = policy(trail, reject);
+    trail.sinks.lane.audit().about(&record)
+}
+
+const fn target(kind: SubjectKind, name: &str) -> Target<'_> {
+    match kind {
         SubjectKind::Prompt => Target::Prompt(name),
         SubjectKind::Resource => Target::Resource(name),
         SubjectKind::ResourceTemplate => Target::ResourceTemplate(name),
         SubjectKind::Tool => Target::Tool(name),
-    })
+    }
 }
 
 fn policy<'t>(trail: &'t Trail, reject: Option<&'t Reject>) -> Option<Policy<'t>> {

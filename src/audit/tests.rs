@@ -497,15 +497,7 @@ fn masked(fake: &Arc<Mutex<Fake>>) -> (Box<crate::trail::Trail>, crate::mask::Ma
     let mut trail = trail::Trail::begin(&sinks, peer, &head);
     let caller = Arc::new(policy::tests::caller(""));
     trail.identified(&caller);
-    let opened = opened::Opened {
-        caller,
-        ask: opened::Ask::Listen,
-        session: None,
-        resumed: None,
-        answers: None,
-        handles: opened::Handles::default(),
-        splice: json::Splice::new(),
-    };
+    let opened = opened::Opened::without_handles(caller, opened::Ask::Listen);
     let permit = policy::authorize(&policy::Policy::default(), opened, &policy::tests::AT).unwrap();
     (trail, mask::mask(&mask::Masks::compile(Vec::new()).unwrap(), &[], permit, Timestamp::default()).unwrap())
 }

@@ -154,7 +154,7 @@ const fn is_tchar(byte: u8) -> bool {
 fn is_token68(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &token[..token.len() - padding];
-    !body.is_empty() && body.iter().fold(true, |fits, byte| fits & is_token68_byte(*byte))
+    !body.is_empty() && body.iter().fold(0, |odd, byte| odd | u8::from(!is_token68_byte(*byte))) == 0
 }
 
 /// Letters, digits, `-`, `.`, `_`, `~`, `+` and `/`.

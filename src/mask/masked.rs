@@ -13,7 +13,7 @@ use crate::mcp::headers::{encode_value, mirrored};
 use crate::mcp::methods::{ERROR_PLACES, Method, is_reserved_meta};
 use crate::mcp::session::{EventId, Session};
 use crate::mcp::{Message, MessageShape};
-use crate::opened::{Ask, Handles};
+use crate::opened::{Ask, Handles, Opened};
 use crate::policy::Permit;
 
 /// A permitted request without what its masks hide. Only [`mask`] makes one.
@@ -27,14 +27,10 @@ use crate::policy::Permit;
 /// ```
 #[derive(Debug)]
 pub struct Masked {
-    caller: Arc<Caller>,
-    ask: Ask,
-    session: Option<Session>,
-    resumed: Option<EventId>,
+    opened: Box<Opened>,
     bytes: Bytes,
     params: Vec<(HeaderName, HeaderValue)>,
     findings: Findings,
-    handles: Handles,
     rule: Option<Arc<str>>,
     said: Option<Arc<Said>>,
 }
@@ -42,7 +38,7 @@ pub struct Masked {
 impl Masked {
     /// What was asked for, as it was decided.
     pub const fn ask(&self) -> &Ask {
-        &self.ask
+        &self.opened.ask
     }
 
     /// The message as it will be sent; empty where there is none.
@@ -52,7 +48,7 @@ impl Masked {
 
     /// Who asked.
     pub const fn caller(&self) -> &Arc<Caller> {
-        &self.caller
+        &self.opened.caller
     }
 
     /// What the masks found.
@@ -62,7 +58,7 @@ impl Masked {
 
     /// What the message's handles stand for.
     pub const fn handles(&self) -> &Handles {
-        &self.handles
+        &self.opened.handles
     }
 
     /// Every `Mcp-Param-*` header, masked as the argument it mirrors.
@@ -72,7 +68,7 @@ impl Masked {
 
     /// Where a broken stream is to go on.
     pub const fn resumed(&self) -> Option<&EventId> {
-        self.resumed.as_ref()
+        self.opened.resumed.as_ref()
     }
 
     /// The rule that allowed it.
@@ -87,14 +83,14 @@ impl Masked {
 
     /// The caller's own session.
     pub const fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
+        self.opened.session.as_ref()
     }
 }
 
 /// Masks arguments and answers on their way up, and drops the `_meta` keys that are neither reserved nor in `meta`.
 pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit, now: Timestamp) -> Result<Masked, Blocked> {
-    let (opened, rule) = permit.into_parts();
-    let (mut splice, mut findings) = (opened.splice, Findings::default());
+    let (mut opened, rule) = permit.into_parts();
+    let (mut splice, mut findings) = (std::mem::take(&mut opened.splice), Findings::default());
     let said = match &opened.ask {
         Ask::Close | Ask::Listen => None,
         Ask::Message(message) => masks.listen(message).map(Arc::new),
@@ -115,18 +111,7 @@ pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit, now: Timestamp) ->
             (bytes, params)
         }
     };
-    Ok(Masked {
-        caller: opened.caller,
-        ask: opened.ask,
-        session: opened.session,
-        resumed: opened.resumed,
-        bytes,
-        params,
-        findings,
-        handles: opened.handles,
-        rule,
-        said,
-    })
+    Ok(Masked { opened, bytes, params, findings, rule, said })
 }
 
 fn mask_message(
@@ -138,8 +123,8 @@ fn mask_message(
     splice: &mut Splice,
     findings: &mut Findings,
 ) -> Result<(), Blocked> {
-    let root = message.document().root();
     if let MessageShape::Response { .. } = message.shape() {
+        let root = message.document().root();
         let places = answers.map_or(ERROR_PLACES, |method| method.opaque_result);
         for (name, opaque) in [("result", places), ("error", ERROR_PLACES)] {
             if let Some(value) = root.get(name) {
@@ -149,7 +134,7 @@ fn mask_message(
         }
         return Ok(());
     }
-    let Some(params) = root.get("params") else { return Ok(()) };
+    let Some(params) = message.params() else { return Ok(()) };
     drop_foreign_meta(params, meta, splice);
     let places = message.listed().map_or(&[][..], |method| method.opaque_params);
     masks.rewrite(view, Direction::Arguments, params, places, splice, findings)

@@ -76,6 +76,9 @@ impl Pace {
     /// How long the caller must wait because too much of it was blocked.
     pub(super) fn pause(&self, caller: &Caller, now: Timestamp) -> Option<Duration> {
         let known = self.lock();
+        if known.principals.is_empty() {
+            return None;
+        }
         let full = known.principals.get(&self.key(caller))?.blocks;
         let wait = full + BLOCKS.each_millis - now.unix_millis() - BLOCKS.burst * BLOCKS.each_millis;
         u64::try_from(wait).ok().filter(|wait| *wait > 0).map(Duration::from_millis)

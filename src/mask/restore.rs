@@ -25,7 +25,7 @@ pub struct RestoreError {
 }
 
 /// The request with its pseudonyms opened where a grant names tool, argument and entity, and with its sealed URIs opened.
-pub fn restore(masks: &Masks, opened: Opened, now: Timestamp) -> Result<Opened, RestoreError> {
+pub fn restore(masks: &Masks, opened: Box<Opened>, now: Timestamp) -> Result<Box<Opened>, RestoreError> {
     let (Some(keys), Some(caller), Ask::Message(message)) = (&masks.keys, opened.caller.principal(), &opened.ask)
     else {
         return Ok(opened);
@@ -37,10 +37,12 @@ pub fn restore(masks: &Masks, opened: Opened, now: Timestamp) -> Result<Opened, 
     if restored.is_empty() {
         return Ok(opened);
     }
-    let Opened { ask: Ask::Message(message), .. } = opened else { return Ok(opened) };
-    // INVARIANT: one string in place of another leaves a message a message.
-    let message = message.restore(restored).map_err(|_| RestoreError { mask: "".into(), place: "".into() })?;
-    Ok(Opened { ask: Ask::Message(message), ..opened })
+    let mut opened = opened;
+    if let Ask::Message(message) = &mut opened.ask {
+        // INVARIANT: one string in place of another leaves a message a message.
+        message.restore(restored).map_err(|_| RestoreError { mask: "".into(), place: "".into() })?;
+    }
+    Ok(opened)
 }
 
 /// A denial in the caller's own words: a URI it has sealed is not told to it.

@@ -15,8 +15,8 @@ use super::error::{AdmitError, HeaderFlaw, HeaderKind, Refusal};
 use super::headers::{self, ParamHeader};
 use super::methods::{self, Access, Method, Shape, SubjectKind};
 use super::mirror::Mirror;
-use super::{Era, Revision};
-use crate::json::{self, Document, Kind, Span, Value};
+use super::{Era, Revision, names};
+use crate::json::{self, Document, Kind, Place, Value};
 
 pub use restored::Restored;
 
@@ -54,7 +54,10 @@ pub struct Message {
     revision: Revision,
     shape: MessageShape,
     method: Named,
-    subject: Option<(SubjectKind, Text)>,
+    subject: Option<(SubjectKind, Arc<str>)>,
+    /// Whether the subject may only be compared with a listed one.
+    odd: bool,
+    places: Places,
     params: Box<[ParamHeader]>,
     mirrors: Option<Arc<[Mirror]>>,
     /// What stood sealed in it and was put back.
@@ -66,14 +69,31 @@ pub struct Message {
 enum Named {
     Listed(&'static Method),
     None,
-    Unlisted(Text),
+    Unlisted(Box<str>),
 }
 
-/// A string of the document: where it stands, or decoded where it was escaped.
-#[derive(Debug)]
-enum Text {
-    Decoded(Box<str>),
-    Plain(Span),
+/// Where the members stand that stage after stage asks for.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    params: Option<Place>,
+    arguments: Option<Place>,
+    meta: Option<Place>,
+}
+
+impl Places {
+    fn of(document: &Document) -> Self {
+        let mut places = Self { params: None, arguments: None, meta: None };
+        let Some(params) = document.root().get("params") else { return places };
+        places.params = Some(params.place());
+        for member in params.members() {
+            if member.name_is("arguments") {
+                places.arguments = Some(member.value.place());
+            } else if member.name_is("_meta") {
+                places.meta = Some(member.value.place());
+            }
+        }
+        places
+    }
 }
 
 /// Reads `body` as one JSON-RPC message that may go on, in the order of checks protocol.md prescribes: media type, size,
@@ -104,14 +124,17 @@ struct Admitted {
     revision: Revision,
     shape: MessageShape,
     method: Named,
-    subject: Option<(SubjectKind, Text)>,
+    subject: Option<(SubjectKind, Arc<str>)>,
     params: Vec<ParamHeader>,
 }
 
 impl Admitted {
     fn into_message(self, document: Document) -> Message {
         let Self { revision, shape, method, subject, params } = self;
-        Message { document, revision, shape, method, subject, params: params.into(), mirrors: None, put_back: None }
+        let odd = is_odd(subject.as_ref());
+        let places = Places::of(&document);
+        let params = params.into();
+        Message { document, revision, shape, method, subject, odd, places, params, mirrors: None, put_back: None }
     }
 }
 
@@ -271,10 +294,10 @@ impl<'a> Reading<'a> {
     }
 
     fn unlisted(&self) -> Named {
-        self.envelope.method.and_then(Text::of).map_or(Named::None, Named::Unlisted)
+        text(self.envelope.method).map_or(Named::None, |name| Named::Unlisted(name.into()))
     }
 
-    fn subject(&self, access: Access) -> Result<Option<(SubjectKind, Text)>, Refusal> {
+    fn subject(&self, access: Access) -> Result<Option<(SubjectKind, Arc<str>)>, Refusal> {
         let (kind, pointer) = match access {
             Access::Subject { kind, pointer } => (kind, pointer),
             Access::Completion => return self.completed().map(Some),
@@ -282,24 +305,24 @@ impl<'a> Reading<'a> {
             Access::Free | Access::Named | Access::Task => return Ok(None),
         };
         let value = self.envelope.params.and_then(|params| params.pointer(pointer));
-        let text = value.and_then(Text::of).ok_or(Refusal::Subject(pointer))?;
-        Ok(Some((kind, text)))
+        let text = text(value).ok_or(Refusal::Subject(pointer))?;
+        Ok(Some((kind, text.into())))
     }
 
     /// `params.ref` of a completion: a prompt by name, or a resource or template by URI.
-    fn completed(&self) -> Result<(SubjectKind, Text), Refusal> {
+    fn completed(&self) -> Result<(SubjectKind, Arc<str>), Refusal> {
         let missing = || Refusal::Subject("/ref");
         let reference = self.envelope.params.and_then(|params| params.get("ref")).ok_or_else(missing)?;
         let value = |name| reference.get(name);
         match value("type").and_then(|value| value.as_str()).as_deref() {
             Some("ref/prompt") if value("uri").is_none() => {
-                value("name").and_then(Text::of).map(|text| (SubjectKind::Prompt, text)).ok_or_else(missing)
+                text(value("name")).map(|name| (SubjectKind::Prompt, name.into())).ok_or_else(missing)
             }
             Some("ref/resource") if value("name").is_none() => {
                 let uri = value("uri").ok_or_else(missing)?;
                 let is_template = uri.as_str().is_some_and(|uri| uri.contains('{'));
                 let kind = if is_template { SubjectKind::ResourceTemplate } else { SubjectKind::Resource };
-                Text::of(uri).map(|text| (kind, text)).ok_or_else(missing)
+                text(Some(uri)).map(|uri| (kind, uri.into())).ok_or_else(missing)
             }
             _ => Err(missing()),
         }
@@ -347,23 +370,8 @@ fn text(value: Option<Value<'_>>) -> Option<Cow<'_, str>> {
     value.and_then(|value| value.as_str())
 }
 
-fn inside_quotes(value: Value<'_>) -> Span {
-    let Span { start, end } = value.span();
-    Span { start: start + 1, end: end - 1 }
-}
-
-impl Text {
-    fn of(value: Value<'_>) -> Option<Self> {
-        match value.as_str()? {
-            Cow::Borrowed(_) => Some(Self::Plain(inside_quotes(value))),
-            Cow::Owned(text) => Some(Self::Decoded(text.into())),
-        }
-    }
-}
-
-/// The text of a span that was taken from a string without escapes.
-fn slice(document: &Document, span: Span) -> &str {
-    document.bytes().get(span.start..span.end).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+fn is_odd(subject: Option<&(SubjectKind, Arc<str>)>) -> bool {
+    subject.is_some_and(|(kind, name)| names::is_odd(*kind, name))
 }
 
 #[cfg(test)]

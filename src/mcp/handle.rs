@@ -2,6 +2,7 @@
 //!
 //! A handle of a call is decided like the call: it holds the method and what that was about, sealed to whom it was given.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
@@ -56,7 +57,7 @@ pub struct Origin {
     /// As called.
     pub method: &'static Method,
     /// As decided.
-    pub subject: Option<(SubjectKind, Box<str>)>,
+    pub subject: Option<(SubjectKind, Arc<str>)>,
 }
 
 impl Origin {

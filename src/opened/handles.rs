@@ -40,7 +40,7 @@ impl Handles {
     /// Opens what a message holds.
     pub(super) fn open(message: &Message, sealing: &Sealing<'_>) -> Result<Self, NoHandle> {
         let mut handles = Self::default();
-        let Some(holder) = holder(message.document()) else { return Ok(handles) };
+        let Some(holder) = message.params().or_else(|| message.result()) else { return Ok(handles) };
         if let Some(id) = related_task(message, holder, sealing)? {
             handles.real.push((RELATED, id));
         }
@@ -112,9 +112,8 @@ fn related_task(message: &Message, holder: Value<'_>, sealing: &Sealing<'_>) -> 
 }
 
 fn cursor(method: &Method, params: Value<'_>, sealing: &Sealing<'_>) -> Result<Option<Box<str>>, NoHandle> {
-    let Some(cursor) = params.get("cursor").filter(|cursor| method.pages && cursor.kind() != Kind::Null) else {
-        return Ok(None);
-    };
+    let cursor = if method.pages { params.get("cursor") } else { None };
+    let Some(cursor) = cursor.filter(|cursor| cursor.kind() != Kind::Null) else { return Ok(None) };
     let text = cursor.as_str().ok_or(NoHandle::Cursor)?;
     Cursor::open(&text, method, sealing.seals, &sealing.binding, sealing.now).map(Some)
 }

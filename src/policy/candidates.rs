@@ -1,7 +1,8 @@
 //! The rules one name leads to, found again by the scopes a caller holds where there are many.
 
-use std::collections::HashMap;
 use std::iter;
+
+use foldhash::HashMap;
 
 use super::scopes::Demand;
 use crate::auth::Scopes;

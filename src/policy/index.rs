@@ -1,8 +1,10 @@
 //! From a name to the rules that list it, in a time that does not grow with the number of rules.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::iter;
+
+use foldhash::HashMap;
 
 use super::candidates::{Candidates, RuleIndex};
 use super::glob::{Pattern, Wild};

@@ -23,13 +23,13 @@ use crate::reply::Way;
 /// A stage that skips the decision does not compile:
 ///
 /// ```compile_fail,E0451
-/// fn skip(opened: portcullis::opened::Opened) -> portcullis::policy::Permit {
+/// fn skip(opened: Box<portcullis::opened::Opened>) -> portcullis::policy::Permit {
 ///     portcullis::policy::Permit { opened, rule: None }
 /// }
 /// ```
 ///
 /// ```compile_fail,E0308
-/// fn skip(masks: &portcullis::mask::Masks, opened: portcullis::opened::Opened) {
+/// fn skip(masks: &portcullis::mask::Masks, opened: Box<portcullis::opened::Opened>) {
 ///     let _ = portcullis::mask::mask(masks, &[], opened, Default::default());
 /// }
 /// ```
@@ -40,7 +40,7 @@ use crate::reply::Way;
 /// ```
 /// use portcullis::{audit, mask, opened::Opened, policy, route::Route, trail::Trail, upstream};
 ///
-/// async fn keep(route: &Route, trail: &mut Trail, opened: Opened) -> Option<upstream::Outbound> {
+/// async fn keep(route: &Route, trail: &mut Trail, opened: Box<Opened>) -> Option<upstream::Outbound> {
 ///     let credential = upstream::Credential::NONE;
 ///     let context = policy::Context::at(portcullis::clock::Timestamp::now());
 ///     let permit = policy::authorize(&route.policy, opened, &context).ok()?;
@@ -51,7 +51,7 @@ use crate::reply::Way;
 /// ```
 #[derive(Debug)]
 pub struct Permit {
-    opened: Opened,
+    opened: Box<Opened>,
     rule: Option<Arc<str>>,
 }
 
@@ -66,13 +66,11 @@ impl Permit {
     pub(crate) fn defined_by(mut self, tools: &Tools, tool: Option<&Tool>) -> Result<Self, Reject> {
         let Some(tool) = tool else { return Ok(self) };
         self.fits(tools, tool)?;
-        self.opened.ask = match self.opened.ask {
-            Ask::Message(message) => Ask::Message(match tool.mirrors().filter(|_| message.era() == Era::Modern) {
-                Some(mirrors) => message.mirrored_by(mirrors.clone())?,
-                None => message,
-            }),
-            other @ (Ask::Close | Ask::Listen) => other,
-        };
+        if let Ask::Message(message) = &mut self.opened.ask
+            && let Some(mirrors) = tool.mirrors().filter(|_| message.era() == Era::Modern)
+        {
+            message.mirrored_by(mirrors.clone())?;
+        }
         Ok(self)
     }
 
@@ -92,7 +90,7 @@ impl Permit {
     }
 
     /// The request, for the next stage.
-    pub(crate) fn into_parts(self) -> (Opened, Option<Arc<str>>) {
+    pub(crate) fn into_parts(self) -> (Box<Opened>, Option<Arc<str>>) {
         (self.opened, self.rule)
     }
 }
@@ -162,7 +160,7 @@ impl Denial {
 /// Decides a request; a subscription to several resources keeps those the caller may read and loses the others.
 ///
 /// `context` says what is known beside the request; its arguments are taken from the request itself.
-pub fn authorize(policy: &Policy, mut opened: Opened, context: &Context<'_>) -> Result<Permit, Denial> {
+pub fn authorize(policy: &Policy, mut opened: Box<Opened>, context: &Context<'_>) -> Result<Permit, Denial> {
     let rules = Asker { policy, caller: &opened.caller, context, enforced: false };
     let rule = match &opened.ask {
         // Nothing is kept for who is nobody.

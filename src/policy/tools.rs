@@ -4,11 +4,12 @@ mod drift;
 mod texts;
 mod tool;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use serde_json::{Map, Value as Json};
 
 use self::drift::Drifts;

@@ -1,5 +1,9 @@
 //! What stands in an answer beside its words: `_meta` of items, and icons, each let through by a list.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::json::{Kind, Member, Splice, Value};
 use crate::mask::drop_foreign_meta;
 use crate::upstream::Upstream;
@@ -8,13 +12,15 @@ use crate::upstream::Upstream;
 const HOLDERS: [&str; 9] =
     ["content", "contents", "messages", "prompts", "resource", "resourceTemplates", "resources", "serverInfo", "tools"];
 
+/// What none of it can be without: the names, as written or escaped.
+static SIGNS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| ["_meta\"", "icons\"", "\\u00"].map(Finder::new));
+
 /// Takes out of what is below `value` the `_meta` keys no list allows, and the icons a client should not load: from elsewhere
 /// than the upstream's own origin over https, or not in the message itself (RFC 2397).
 ///
 /// What a tool made of its own data, `structuredContent` and arguments, is none of the protocol's and is only masked.
 pub(super) fn items(value: Value<'_>, meta: &[Box<str>], upstream: &Upstream, splice: &mut Splice) {
-    let holds = |name: &[u8]| memchr::memmem::find(value.raw(), name).is_some();
-    if !holds(b"_meta\"") && !holds(b"icons\"") && !holds(b"\\u00") {
+    if !SIGNS.iter().any(|sign| sign.find(value.raw()).is_some()) {
         return;
     }
     icons(value, upstream, splice);

@@ -58,7 +58,7 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
     {
         // A name becomes a label only where the upstream took it for its own.
         let vouched = reject.is_none() && ending.code.is_none();
-        let name = call.subject.as_ref().and_then(|(kind, name)| Some((*kind, std::str::from_utf8(name).ok()?)));
+        let name = call.subject.as_ref().map(|(kind, name)| (*kind, &**name));
         let target = match name {
             Some((SubjectKind::Tool, name)) if vouched => Target::Tool(name),
             Some((SubjectKind::Prompt, name)) if vouched => Target::Prompt(name),

@@ -1,9 +1,9 @@
 //! What an upstream says of its own tools, asked by the proxy itself where a call depends on it.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::{HashMap, HashMapExt as _};
 use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;

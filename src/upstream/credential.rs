@@ -51,6 +51,11 @@ impl Credential {
         Some(Self { field: Some((header::AUTHORIZATION, value)) })
     }
 
+    /// Whether there is nothing to show.
+    pub const fn is_none(&self) -> bool {
+        self.field.is_none()
+    }
+
     /// Writes the field into `headers`, in place of any of that name.
     pub fn apply(&self, headers: &mut HeaderMap) {
         if let Some((name, value)) = &self.field {

@@ -1,8 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{META_CAPABILITIES, META_CLIENT, Message, Named, Text, slice};
-use bytes::Bytes;
+use super::{META_CAPABILITIES, META_CLIENT, Message, Named};
 
 use crate::json::{Document, Kind, Value};
 use crate::mcp::envelope::{MessageShape, RpcId};
@@ -11,7 +10,7 @@ use crate::mcp::headers::{self, ParamHeader};
 use crate::mcp::methods::{Method, MethodRef, SubjectKind};
 use crate::mcp::mirror::Mirror;
 use crate::mcp::session::Capabilities;
-use crate::mcp::{Era, Revision, names};
+use crate::mcp::{Era, Revision};
 
 impl Message {
     /// The message as it arrived.
@@ -39,7 +38,7 @@ impl Message {
         match &self.method {
             Named::Listed(method) => Some(MethodRef::Listed(method)),
             Named::None => None,
-            Named::Unlisted(text) => Some(MethodRef::Unlisted(text.get(&self.document))),
+            Named::Unlisted(name) => Some(MethodRef::Unlisted(name)),
         }
     }
 
@@ -50,17 +49,12 @@ impl Message {
 
     /// What a rule is asked about, decoded.
     pub fn subject(&self) -> Option<(SubjectKind, &str)> {
-        self.subject.as_ref().map(|(kind, text)| (*kind, text.get(&self.document)))
+        self.subject.as_ref().map(|(kind, name)| (*kind, &**name))
     }
 
-    /// The subject, sharing the message's memory where it was written without escapes.
-    pub fn subject_bytes(&self) -> Option<(SubjectKind, Bytes)> {
-        let (kind, text) = self.subject.as_ref()?;
-        let bytes = match text {
-            Text::Decoded(text) => Bytes::copy_from_slice(text.as_bytes()),
-            Text::Plain(span) => self.document.bytes().slice(span.start..span.end),
-        };
-        Some((*kind, bytes))
+    /// The subject, for who keeps it longer than the message.
+    pub(crate) fn kept_subject(&self) -> Option<(SubjectKind, Arc<str>)> {
+        self.subject.clone()
     }
 
     /// What `Mcp-Name` must say (2026-07-28, "Request metadata headers").
@@ -71,7 +65,7 @@ impl Message {
 
     /// Whether the subject may only be compared with a listed one, byte by byte.
     pub fn subject_is_odd(&self) -> bool {
-        self.subject().is_some_and(|(kind, name)| names::is_odd(kind, name))
+        self.odd
     }
 
     /// The id of a request or response.
@@ -89,17 +83,17 @@ impl Message {
 
     /// `params`.
     pub fn params(&self) -> Option<Value<'_>> {
-        self.document.root().get("params")
+        self.places.params.map(|place| self.document.at(place))
     }
 
     /// `params.arguments`.
     pub fn arguments(&self) -> Option<Value<'_>> {
-        self.params()?.get("arguments")
+        self.places.arguments.map(|place| self.document.at(place))
     }
 
     /// `params._meta`.
     pub fn meta(&self) -> Option<Value<'_>> {
-        self.params()?.get("_meta")
+        self.places.meta.map(|place| self.document.at(place))
     }
 
     /// `result` of a response.
@@ -183,15 +177,15 @@ impl Message {
         &self.params
     }
 
-    /// The message, if the headers repeat the arguments its tool's schema wants repeated (2026-07-28 "Custom Parameter
+    /// Checks that the headers repeat the arguments its tool's schema wants repeated (2026-07-28 "Custom Parameter
     /// Headers"). Where the argument is absent or null no header is expected, and one that is there lies.
-    pub fn mirrored_by(mut self, mirrors: Arc<[Mirror]>) -> Result<Self, AdmitError> {
+    pub fn mirrored_by(&mut self, mirrors: Arc<[Mirror]>) -> Result<(), AdmitError> {
         mirrors
             .iter()
             .try_for_each(|mirror| self.check_param(&mirror.header, &mirror.pointer))
             .map_err(|flaw| AdmitError::new(Refusal::Header(flaw), self.id().cloned()))?;
         self.mirrors = Some(mirrors);
-        Ok(self)
+        Ok(())
     }
 
     /// Where the argument stands that this header repeats, if the tool's schema says so.
@@ -224,15 +218,6 @@ impl Message {
             (Some(param), Some(value)) if headers::mirrors(&param.value, value) => Ok(()),
             (Some(param), Some(value)) if self.stood_for(&param.value, value) => Ok(()),
             (Some(_), _) => Err(HeaderFlaw::Differs(HeaderKind::Param)),
-        }
-    }
-}
-
-impl Text {
-    pub(super) fn get<'a>(&'a self, document: &'a Document) -> &'a str {
-        match self {
-            Self::Decoded(text) => text,
-            Self::Plain(span) => slice(document, *span),
         }
     }
 }

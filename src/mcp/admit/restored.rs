@@ -1,8 +1,10 @@
 //! A message with what stood in it sealed or as a pseudonym put back, before anything is decided about it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{Message, Named, Text};
+use super::{Message, Places, is_odd};
 use crate::json::{self, Document, Span, Splice, quoted};
 
 /// A value put back into a message.
@@ -35,8 +37,8 @@ impl Message {
         self.put_back.as_ref()?.subject.as_deref()
     }
 
-    /// The message with `values` where their spans in the present document are; the error says why that is no message.
-    pub(crate) fn restore(mut self, mut values: Vec<Restored>) -> Result<Self, json::Error> {
+    /// Puts `values` where their spans in the present document are; the error says why that is no message.
+    pub(crate) fn restore(&mut self, mut values: Vec<Restored>) -> Result<(), json::Error> {
         values.sort_by_key(|restored| restored.span);
         let mut splice = Splice::new();
         let mut grown = 0_usize;
@@ -51,27 +53,17 @@ impl Message {
             shrunk += before.end - before.start;
         }
         let mut written_subject = None;
-        // Where other things stood they stand no longer.
-        if let Named::Unlisted(text) = &mut self.method {
-            text.detach(&self.document);
+        if let Some((_, name)) = &mut self.subject
+            && let Some(restored) = values.iter().find(|restored| *restored.pseudonym == **name)
+        {
+            written_subject = Some(Box::from(&**name));
+            *name = Arc::from(&*restored.value);
         }
-        if let Some((_, text)) = &mut self.subject {
-            text.detach(&self.document);
-            if let Text::Decoded(name) = text
-                && let Some(restored) = values.iter().find(|restored| *restored.pseudonym == **name)
-            {
-                written_subject = Some(std::mem::replace(name, restored.value.clone()));
-            }
-        }
+        self.odd = is_odd(self.subject.as_ref());
         let bytes: Bytes = splice.apply(self.document.bytes());
         self.document = Document::parse(bytes, &json::Limits::REQUEST)?;
+        self.places = Places::of(&self.document);
         self.put_back = Some(Box::new(PutBack { values: values.into(), subject: written_subject }));
-        Ok(self)
-    }
-}
-
-impl Text {
-    fn detach(&mut self, document: &Document) {
-        *self = Self::Decoded(self.get(document).into());
+        Ok(())
     }
 }

@@ -27,10 +27,10 @@ const RULES: &str = r#"
     scopes = ["t"]
 "#;
 
-fn opened(scopes: &str, ask: Ask, resumed: Option<EventId>) -> Opened {
+fn opened(scopes: &str, ask: Ask, resumed: Option<EventId>) -> Box<Opened> {
     let caller = Arc::new(caller(scopes));
     let handles = Handles::default();
-    Opened { caller, ask, session: None, resumed, answers: None, handles, splice: Splice::new() }
+    Box::new(Opened { caller, ask, session: None, resumed, answers: None, handles, splice: Splice::new() })
 }
 
 fn call(tool: &str) -> Origin {
