@@ -46,6 +46,7 @@ pub use self::limit::{Limits, Slot};
 pub use self::load::{Loaded, Summary, load};
 pub(crate) use self::permit::{Asker, Foreseen, Kept, foresee};
 pub use self::permit::{Denial, Permit, authorize};
+pub(crate) use self::review::{Offer, Offered};
 pub(crate) use self::rewritten::still_fits;
 pub use self::rule::{Effect, Holds};
 pub use self::selector::Selector;

@@ -64,6 +64,12 @@ impl Args {
 }
 
 impl Argument {
+    /// One of the outermost, of which nothing is asked.
+    pub(in crate::policy) fn bare(name: &str) -> Self {
+        let pointer = format!("/{}", read::token(name));
+        Self { path: [name.into()].into(), pointer: pointer.into(), words: Box::default() }
+    }
+
     /// Where it is, as names from the outside in.
     pub fn path(&self) -> &[Box<str>] {
         &self.path

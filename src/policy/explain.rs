@@ -238,7 +238,7 @@ impl Trace<'_> {
     }
 }
 
-const fn key_of(kind: SubjectKind) -> &'static str {
+pub(super) const fn key_of(kind: SubjectKind) -> &'static str {
     match kind {
         SubjectKind::Prompt => "prompts",
         SubjectKind::Resource => "resources",

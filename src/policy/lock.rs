@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 
-use super::Annotations;
+use super::{Annotations, Offered};
 use crate::config::{Problem, Problems, Source};
 use crate::json::{Document, Kind, Limits, Value, quoted};
 
@@ -278,6 +278,15 @@ impl Lock {
     /// The approved definition of that name, in canonical form.
     pub fn definition(&self, name: &str) -> Option<&str> {
         self.tools.get(name).map(|pinned| &*pinned.canonical)
+    }
+
+    /// The approved tools, as a policy is compared with them.
+    pub(crate) fn offered(&self) -> Vec<Offered> {
+        let schema = |canonical: &str| {
+            serde_json::from_str::<serde_json::Value>(canonical).ok()?.as_object_mut()?.remove("inputSchema")
+        };
+        let tools = self.tools.iter();
+        tools.map(|(name, pinned)| Offered { name: name.to_string(), schema: schema(&pinned.canonical) }).collect()
     }
 
     /// How many definitions are approved.

@@ -1,7 +1,13 @@
 //! What is right as it stands and still not meant: rules that never decide, and words nobody uses.
 
+mod clash;
+mod disjoint;
+mod offer;
+mod unmeant;
+
 use std::sync::Arc;
 
+pub(crate) use self::offer::{Offer, Offered};
 use super::Policy;
 use super::explain::Written;
 use super::glob::Pattern;
@@ -24,6 +30,7 @@ impl Policy {
         review.denies = (0..self.rules.len()).filter(denies).collect();
         for at in 0..self.rules.len() {
             review.methods(at);
+            review.problems.append(unmeant::find(&self.rules[at], &self.written[at]));
             if !review.dead(at) {
                 review.shadowed(at);
             }

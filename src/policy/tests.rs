@@ -1,5 +1,6 @@
 mod args;
 mod explain;
+mod offer;
 mod properties;
 mod review;
 mod shadow;

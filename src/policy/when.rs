@@ -97,6 +97,20 @@ impl When {
         self.needs.variables.iter().any(|name| **name == *variable)
     }
 
+    /// The outermost arguments it looks at; none where it looks at all of them.
+    pub(super) fn arguments(&self) -> impl Iterator<Item = &str> {
+        let names = match &self.needs.args {
+            ArgsNeed::Members(names) => names.as_slice(),
+            ArgsNeed::All | ArgsNeed::None => &[],
+        };
+        names.iter().map(|name| &**name)
+    }
+
+    /// Patterns of `matches` that the empty text fits.
+    pub(super) fn empty_patterns(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(|pattern| &pattern.0).filter(|regex| regex.is_match("")).map(regex::Regex::as_str)
+    }
+
     fn evaluate(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Result<bool, Error> {
         let inputs = Inputs::new(self, caller, operation, context);
         let mut scope = cel::Context::with_env(Arc::clone(&self.env));

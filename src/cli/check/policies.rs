@@ -4,6 +4,9 @@ use std::path::Path;
 
 use super::report::{Step, counted, tally, worst};
 use super::{Config, Findings, Problem, Problems, Severity, Snapshot};
+use crate::config::Server;
+use crate::policy::lock::Lock;
+use crate::policy::{self, Offer, Offered, Policy};
 use crate::trial::Suite;
 
 /// Tests of one file.
@@ -24,6 +27,7 @@ pub(super) fn review(config: &Config, snapshot: Option<&Snapshot>, found: &Probl
             let review = route.policy.review();
             of_server.append(review.clone());
             findings.problems.append(review);
+            of_server.append(with_lock(config, server, &route.policy, findings));
             suite = Suite::of_server(config, server, &mut Problems::new());
         }
         if let Some(suite) = &suite {
@@ -42,12 +46,49 @@ pub(super) fn review(config: &Config, snapshot: Option<&Snapshot>, found: &Probl
                 None => tally(&own),
             };
             let worst = if tests.failed > 0 { Some(Severity::Error) } else { worst(&own) };
-            let step = Step { worst, ..Step::new(written.display().to_string(), text) };
+            let notes = summary.and(route.as_ref()).map_or_else(Vec::new, |route| notes(&route.policy, &file));
+            let step = Step { worst, notes, ..Step::new(written.display().to_string(), text) };
             if !findings.steps.contains(&step) {
                 findings.steps.push(step);
             }
         }
     }
+}
+
+/// What the rules of a file depend on that a list does not know.
+fn notes(policy: &Policy, file: &Path) -> Vec<String> {
+    let untold: Vec<String> =
+        policy.untold_in_lists(file).into_iter().map(|(id, looks)| format!("`{id}` ({})", looks.join(", "))).collect();
+    if untold.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("in lists these count as if they could match: {}", untold.join(", "))]
+}
+
+/// Compares the policy of a server with the definitions in its lock file.
+fn with_lock(config: &Config, server: &Server, policy: &Policy, findings: &mut Findings) -> Problems {
+    let lock = server.tools.lock.as_ref().and_then(|path| Lock::load(path, &server.name).ok());
+    let Some(lock) = lock else { return Problems::new() };
+    compare(config, server, policy, &lock.offered(), &format!("the lock file of `{}`", server.name), findings)
+}
+
+/// Compares a policy with tools there are. `serve` would start all the same, so that no finding is a reason to refuse.
+pub(super) fn compare(
+    config: &Config,
+    server: &Server,
+    policy: &Policy,
+    tools: &[Offered],
+    whose: &str,
+    findings: &mut Findings,
+) -> Problems {
+    let offer = Offer { tools, whose };
+    let mut found = policy.compare(offer);
+    found.append(policy::load(&config.policy_files(server), &mut Problems::new()).compare_masks(offer));
+    for problem in found.iter() {
+        let of = if problem.severity == Severity::Error { &mut findings.failures } else { &mut findings.problems };
+        of.push(problem.clone());
+    }
+    found
 }
 
 /// Runs the tests of one file under the rules of all files of its server.

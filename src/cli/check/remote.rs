@@ -1,25 +1,36 @@
 //! What only the network can tell: whether issuers hand out keys and upstreams can be reached.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::{join, join_all};
 
-use super::report::{Step, counted};
-use super::{Config, Findings, Issuers, Problem, Severity, Snapshot};
+use super::report::{Step, counted, worst};
+use super::{Config, Findings, Issuers, Problem, Severity, Snapshot, policies};
 use crate::auth::Issuer;
 use crate::cli::chain;
-use crate::clock;
-use crate::upstream::Upstream;
+use crate::clock::{self, Timestamp};
+use crate::json::{Document, Limits};
+use crate::policy::Offered;
+use crate::policy::lock::visible;
+use crate::route::Route;
+use crate::upstream::survey;
+
+/// How long an upstream may take to list its tools.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Most names of tools that are told.
+const TOLD: usize = 4;
 
 /// Asks all at once. Who does not answer is a warning: `serve` would start, and go on asking.
 pub(super) async fn ask(config: &Config, issuers: &Issuers, snapshot: &Snapshot, findings: &mut Findings) {
     let started = clock::monotonic();
     let issuers = issuers.all();
     let keys = join_all(issuers.iter().map(|issuer| keys(issuer, started)));
-    let routes: Vec<_> = config.servers.values().filter_map(|server| snapshot.route(&server.path)).collect();
-    let reached = join_all(routes.iter().map(|route| reach(&route.name, &route.upstream, started)));
+    let routes: Vec<_> =
+        config.servers.values().filter_map(|server| Some((server, snapshot.route(&server.path)?))).collect();
+    let reached = join_all(routes.iter().map(|(_, route)| reach(route, started)));
     let (keys, reached) = join(keys, reached).await;
-    for route in &routes {
+    for (_, route) in &routes {
         for issuer in &route.acceptance.issuers {
             if let Some(known) = issuer.scopes_supported() {
                 let known: Vec<&str> = known.iter().map(|scope| &**scope).collect();
@@ -27,16 +38,50 @@ pub(super) async fn ask(config: &Config, issuers: &Issuers, snapshot: &Snapshot,
             }
         }
     }
-    for (subject, outcome) in keys.into_iter().chain(reached) {
-        let step = match outcome {
-            Ok(text) => Step::new(subject, text),
-            Err(Missed { text, message, help }) => {
-                let problem = Problem::warning(&config.source(), 0..0, message, "").help(help);
-                findings.problems.push(problem);
-                Step { worst: Some(Severity::Warning), ..Step::new(subject, text) }
-            }
-        };
-        findings.steps.push(step);
+    for (subject, outcome) in keys {
+        tell(config, subject, outcome.map(|text| (text, None)), findings);
+    }
+    for ((server, route), outcome) in routes.iter().zip(reached) {
+        let compared = outcome.map(|reached| {
+            let Reached::Tools(tools) = reached else {
+                return ("reached, and asked for callers only".to_owned(), None);
+            };
+            let whose = format!("the upstream of `{}`", server.name);
+            let found = policies::compare(config, server, &route.policy, &tools, &whose, findings);
+            (covered(&tools, &route.policy.uncovered(&tools)), worst(&found))
+        });
+        tell(config, format!("upstream {}", server.name), compared, findings);
+    }
+}
+
+/// One line, and a warning where something is missed.
+fn tell(
+    config: &Config,
+    subject: String,
+    outcome: Result<(String, Option<Severity>), Missed>,
+    findings: &mut Findings,
+) {
+    let step = match outcome {
+        Ok((text, worst)) => Step { worst, ..Step::new(subject, text) },
+        Err(Missed { text, message, help }) => {
+            findings.problems.push(Problem::warning(&config.source(), 0..0, message, "").help(help));
+            Step { worst: Some(Severity::Warning), ..Step::new(subject, text) }
+        }
+    };
+    findings.steps.push(step);
+}
+
+/// `14 tools, all listed by an allow rule`.
+fn covered(tools: &[Offered], uncovered: &[&str]) -> String {
+    let count = counted(tools.len(), "tool");
+    match uncovered.len() {
+        _ if tools.is_empty() => count,
+        0 => format!("{count}, all listed by an allow rule"),
+        most if most > TOLD => format!("{count}, {most} of them listed by no allow rule"),
+        _ => {
+            let names: Vec<String> = uncovered.iter().map(|name| visible(name).replace('"', "`")).collect();
+            format!("{count}, no allow rule lists {}", names.join(", "))
+        }
     }
 }
 
@@ -64,16 +109,41 @@ async fn keys(issuer: &Issuer, started: Instant) -> (String, Result<String, Miss
     (format!("issuer {}", issuer.name()), outcome)
 }
 
-async fn reach(server: &str, upstream: &Upstream, started: Instant) -> (String, Result<String, Missed>) {
-    let outcome = match upstream.reach().await {
-        Ok(()) => Ok(format!("reached in {} ms", milliseconds(started))),
-        Err(error) => Err(Missed {
-            text: "not reached",
-            message: format!("the upstream of `{server}`, {}, is not reached: {}", upstream.origin(), chain(&error)),
-            help: "until it answers every call is answered with 502",
-        }),
+/// What an upstream that can be reached tells the proxy itself.
+enum Reached {
+    /// Nothing: it is only asked with what its callers bring.
+    Silent,
+    Tools(Vec<Offered>),
+}
+
+/// The tools of an upstream that answers.
+async fn reach(route: &Route, started: Instant) -> Result<Reached, Missed> {
+    let (server, upstream) = (&route.name, &route.upstream);
+    upstream.reach().await.map_err(|error| Missed {
+        text: "not reached",
+        message: format!("the upstream of `{server}`, {}, is not reached: {}", upstream.origin(), chain(&error)),
+        help: "until it answers every call is answered with 502",
+    })?;
+    let missed = |why: String| Missed {
+        text: "its tools are not known",
+        message: format!(
+            "the upstream of `{server}` was reached in {} ms and does not list its tools: {}",
+            milliseconds(started),
+            visible(&why).trim_matches('"')
+        ),
+        help: "names and arguments in its policy could not be compared with its tools",
     };
-    (format!("upstream {server}"), outcome)
+    let Some(credential) = route.credentials.own(Timestamp::now()).await else { return Ok(Reached::Silent) };
+    let credential = credential.map_err(|error| missed(chain(&error)))?;
+    let listed = tokio::time::timeout(PATIENCE, survey(upstream, &credential)).await;
+    let items = listed.map_err(|_| missed("no answer in time".into()))?.map_err(|error| missed(chain(&error)))?;
+    Ok(Reached::Tools(items.into_iter().filter_map(offered).collect()))
+}
+
+fn offered(item: Bytes) -> Option<Offered> {
+    let document = Document::parse(item, &Limits::ANSWER).ok()?;
+    let schema = document.root().get("inputSchema").and_then(|schema| serde_json::from_slice(schema.raw()).ok());
+    Some(Offered { name: document.root().get("name")?.as_str()?.into_owned(), schema })
 }
 
 fn milliseconds(since: Instant) -> u128 {

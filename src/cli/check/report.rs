@@ -12,11 +12,13 @@ pub(super) struct Step {
     pub(super) text: String,
     /// The worst that was found there.
     pub(super) worst: Option<Severity>,
+    /// What else is to be known, a line each.
+    pub(super) notes: Vec<String>,
 }
 
 impl Step {
     pub(super) fn new(subject: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { subject: subject.into(), text: text.into(), worst: None }
+        Self { subject: subject.into(), text: text.into(), worst: None, notes: Vec::new() }
     }
 
     const fn mark(&self) -> &'static str {
@@ -54,6 +56,9 @@ pub(super) fn text(global: &Global, steps: &[Step], problems: &Problems, streams
     for step in steps {
         let (start, end) = if streams.out_color { (step.colour(), "\x1b[0m") } else { ("", "") };
         streams.print(format_args!("{start}{}{end} {:width$}  {}", step.mark(), step.subject, step.text));
+        for note in &step.notes {
+            streams.print(format_args!("  {:width$}  {note}", ""));
+        }
     }
 }
 
@@ -62,7 +67,13 @@ pub(super) fn json(steps: &[Step], problems: &Problems) -> Value {
     let mut report = problems.to_json();
     let steps: Vec<Value> = steps
         .iter()
-        .map(|step| json!({ "subject": step.subject, "status": step.status(), "text": step.text }))
+        .map(|step| {
+            let mut told = json!({ "subject": step.subject, "status": step.status(), "text": step.text });
+            if !step.notes.is_empty() {
+                told["notes"] = json!(step.notes);
+            }
+            told
+        })
         .collect();
     if let Value::Object(report) = &mut report {
         report.insert("ok".to_owned(), Value::Bool(!problems.has_errors()));

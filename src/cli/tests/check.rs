@@ -4,6 +4,7 @@ use clap::CommandFactory as _;
 use tokio::net::TcpListener;
 
 use super::{Cli, Folder, GOOD, POLICY, squeezed};
+use crate::demo::crm;
 use crate::demo::issuer::{Issuer, Settings};
 
 #[test]
@@ -79,13 +80,18 @@ fn local(issuer: &str, upstream: &str) -> String {
     )
 }
 
+/// The sample server.
+async fn crm() -> crm::Crm {
+    crm::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), crm::Settings::default()).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn asks_issuers_and_upstreams_unless_offline() {
     let folder = Folder::new("online");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = crm().await;
     let issuer = Issuer::start(listener, Settings::default()).unwrap();
-    folder.file("proxy.toml", &local(issuer.url(), &format!("http://{}/mcp", upstream.local_addr().unwrap())));
+    folder.file("proxy.toml", &local(issuer.url(), upstream.url()));
     let run = |arguments: &str| tokio::task::block_in_place(|| squeezed(&folder.run(arguments)));
     let took = regex::Regex::new("[0-9]+ ms").unwrap();
     let expected = "\
@@ -94,11 +100,12 @@ exit 0
 ✓ @/proxy.toml  1 server, 1 issuer
 ✓ policies/crm.toml  1 rule, 1 mask
 ✓ issuer corp  1 key fetched in N ms
-✓ upstream crm  reached in N ms
+✓ upstream crm  8 tools, 7 of them listed by no allow rule
 --- err
 ";
     assert_eq!(took.replace_all(&run("check @/proxy.toml"), "N ms"), expected);
-    drop(upstream);
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    folder.file("proxy.toml", &local(issuer.url(), &format!("http://{gone}/mcp")));
     let fetched = issuer.key_fetches();
     assert!(run("check -D --offline @/proxy.toml").starts_with("exit 0\n"));
     assert_eq!(issuer.key_fetches(), fetched);
@@ -188,14 +195,69 @@ fn rules_that_are_not_meant_are_warned_of() {
 async fn scopes_the_issuer_does_not_know_are_warned_of() {
     let folder = Folder::new("check-scopes");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = crm().await;
     let issuer = Issuer::start(listener, Settings::default()).unwrap();
     folder.file("policies/crm.toml", &POLICY.replace("crm:read", "crm:raed"));
-    folder.file("proxy.toml", &local(issuer.url(), &format!("http://{}/mcp", upstream.local_addr().unwrap())));
+    folder.file("proxy.toml", &local(issuer.url(), upstream.url()));
     let said = tokio::task::block_in_place(|| folder.run("check @/proxy.toml"));
     assert!(
         said.contains("warning: the issuer `corp` does not say that it knows the scopes of the rule `crm-read`"),
         "{said}"
     );
     assert!(said.contains("did you mean `crm:read`?"), "{said}");
+}
+
+/// A rule that is right by itself and wrong for the sample server.
+const MISFIT: &str = r#"
+[[rule]]
+id     = "misfit"
+tools  = ["update_contact", "archive_*"]
+scopes = ["crm:write"]
+
+[rule.args]
+notes = { min_length = 2001 }
+ammount = { maximum = 5 }
+"#;
+
+/// What is said of it, wherever the tools come from.
+fn misfit(whose: &str) -> [String; 3] {
+    [
+        format!(
+            "warning: {whose} has no tool that `archive_*` lists\n  --> @/policies/crm.toml:15:29\n   |\n15 | tools  = [\"update_contact\", \"archive_*\"]\n   |                             ^^^^^^^^^^^ lists nothing\n"
+        ),
+        "error: `min_length` of /notes in the rule `misfit` contradicts the input schema of `update_contact`\n  --> @/policies/crm.toml:19:11\n   |\n19 | notes = { min_length = 2001 }\n   |           ^^^^^^^^^^^^^^^^^ the schema has `maxLength` 2000\n".to_owned(),
+        "error: the tool `update_contact` has no argument /ammount, which the rule `misfit` is about\n  --> @/policies/crm.toml:20:13\n   |\n20 | ammount = { maximum = 5 }\n   |             ^^^^^^^^^^^ there is no such argument\n   |\n   = help: did you mean `amount`?\n".to_owned(),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_held_against_the_tools_there_are() {
+    let folder = Folder::new("check-tools");
+    let issuer = Issuer::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), Settings::default()).unwrap();
+    let upstream = crm().await;
+    folder.file("proxy.toml", &local(issuer.url(), upstream.url()));
+    folder.file("policies/crm.toml", &format!("{POLICY}{MISFIT}"));
+    let run = |arguments: &str| tokio::task::block_in_place(|| squeezed(&folder.run(arguments)));
+    // Offline and without a lock there is nothing to compare with.
+    let said = run("check --offline @/proxy.toml");
+    assert!(said.starts_with("exit 0\n") && !said.contains("misfit` contradicts"), "{said}");
+    // A contradiction is no reason for `serve` not to start.
+    let said = run("check @/proxy.toml");
+    assert!(said.starts_with("exit 1\n") && said.contains("✗ upstream crm  8 tools, 6 of them listed by"), "{said}");
+    for part in misfit("the upstream of `crm`") {
+        assert!(said.contains(&part), "{part}: {said}");
+    }
+    let locked = run("-c @/proxy.toml tools crm --lock");
+    assert!(locked.starts_with("exit 0\n"), "{locked}");
+    folder.file("proxy.toml", &format!("{}lock = \"policies/crm.lock\"\n", local(issuer.url(), upstream.url())));
+    let said = run("check --offline @/proxy.toml");
+    assert!(said.starts_with("exit 1\n") && said.contains("✗ policies/crm.toml  2 rules, 1 mask\n"), "{said}");
+    assert!(said.contains("in lists these count as if they could match: `misfit` (args)\n"), "{said}");
+    for part in misfit("the lock file of `crm`") {
+        assert!(said.contains(&part), "{part}: {said}");
+    }
+    // A server that answers nothing useful is told of, and nothing is held against it.
+    upstream.set_fault(crate::demo::Fault::Garbage);
+    let said = run("check @/proxy.toml");
+    assert!(said.contains("! upstream crm  its tools are not known\n"), "{said}");
 }

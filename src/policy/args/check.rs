@@ -116,7 +116,7 @@ impl Argument {
         match schema.and_then(|schema| default(schema, &self.path)) {
             _ if is_equals => (Holds::Unknown, "it is absent, and the tool may have a default"),
             None => (Holds::Yes, "it is absent"),
-            Some(default) if default_meets(word, default) => (Holds::Yes, "it is absent, and the default is as asked"),
+            Some(default) if word.may_be(default) => (Holds::Yes, "it is absent, and the default is as asked"),
             Some(_) => (Holds::Unknown, "it is absent, and the schema's default is not as asked"),
         }
     }
@@ -146,11 +146,18 @@ fn length(value: Value<'_>) -> Option<u64> {
     value.as_str().map(|text| text.chars().count() as u64)
 }
 
-fn default_meets(word: &Word, default: &Json) -> bool {
-    let Ok(document) = crate::json::Document::parse(default.to_string().into(), &crate::json::Limits::REQUEST) else {
-        return false;
-    };
-    is_met(word, None, document.root()).0 == Holds::Yes
+impl Word {
+    /// Whether an argument of that value can meet it; of what depends on the caller, whether some caller's could.
+    pub(in crate::policy) fn may_be(&self, value: &Json) -> bool {
+        let wanted = match self {
+            Self::Equals(Equals::Template(_)) => return !(value.is_array() || value.is_null() || value.is_object()),
+            Self::Equals(Equals::Value(wanted)) => Some(wanted),
+            Self::Required => return true,
+            _ => None,
+        };
+        let document = crate::json::Document::parse(value.to_string().into(), &crate::json::Limits::REQUEST);
+        document.is_ok_and(|document| is_met(self, wanted, document.root()).0 == Holds::Yes)
+    }
 }
 
 /// Follows names into objects. Anything else on the way may hide what is asked for: text that is JSON to the tool, a list

@@ -72,6 +72,17 @@ pub enum Scalar {
     Text(Box<str>),
 }
 
+impl Scalar {
+    /// The same in JSON.
+    pub(in crate::policy) fn to_json(&self) -> Json {
+        match self {
+            Self::Bool(flag) => Json::from(*flag),
+            Self::Number(number) => number.to_json(),
+            Self::Text(text) => Json::from(&**text),
+        }
+    }
+}
+
 /// A finite number within +-2^53.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Number(f64);
@@ -85,6 +96,12 @@ impl Number {
     /// The value.
     pub const fn value(self) -> f64 {
         self.0
+    }
+
+    /// The same in JSON, without a fraction where it has none.
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53, as checked")]
+    pub(in crate::policy) fn to_json(self) -> Json {
+        if self.0.fract() == 0.0 { Json::from(self.0 as i64) } else { Json::from(self.0) }
     }
 
     /// Reads a number as written in JSON; `None` if two parsers could take it for different ones.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::policy::args::{Args, Argument, Equals, Number, Scalar, Word};
+use crate::policy::args::{Args, Argument, Equals, Scalar, Word};
 
 /// The upstream's `schema` with what `rules` ask of arguments; each of them alone would allow the call.
 pub(in crate::policy) fn narrowed(schema: &Value, rules: &[&Args], claims: &Map<String, Value>) -> Option<Value> {
@@ -99,15 +99,15 @@ fn words(argument: &Argument, default: Option<&Value>, claims: &Map<String, Valu
         match word {
             Word::Forbidden => return (Value::Bool(false), false),
             Word::Required => {}
-            Word::Equals(Equals::Value(value)) => put(&mut written, "const", scalar(value)),
+            Word::Equals(Equals::Value(value)) => put(&mut written, "const", value.to_json()),
             Word::Equals(Equals::Template(template)) => match template.fill(claims) {
-                Some(value) => put(&mut written, "const", scalar(&value)),
+                Some(value) => put(&mut written, "const", value.to_json()),
                 // Nothing equals a claim that is not there.
                 None => return (Value::Bool(false), true),
             },
-            Word::Enum(values) => put(&mut written, "enum", values.iter().map(scalar).collect()),
-            Word::Maximum(bound) => put(&mut written, "maximum", number(*bound)),
-            Word::Minimum(bound) => put(&mut written, "minimum", number(*bound)),
+            Word::Enum(values) => put(&mut written, "enum", values.iter().map(Scalar::to_json).collect()),
+            Word::Maximum(bound) => put(&mut written, "maximum", bound.to_json()),
+            Word::Minimum(bound) => put(&mut written, "minimum", bound.to_json()),
             Word::MaxLength(bound) => put(&mut written, "maxLength", json!(bound)),
             Word::MinLength(least) => put(&mut written, "minLength", json!(least)),
             Word::Pattern(pattern) => put(&mut written, "pattern", json!(pattern.as_str())),
@@ -124,20 +124,6 @@ fn words(argument: &Argument, default: Option<&Value>, claims: &Map<String, Valu
 
 fn put(keywords: &mut Map<String, Value>, key: &str, value: Value) {
     keywords.insert(key.into(), value);
-}
-
-fn scalar(scalar: &Scalar) -> Value {
-    match scalar {
-        Scalar::Bool(flag) => json!(flag),
-        Scalar::Number(value) => number(*value),
-        Scalar::Text(text) => json!(text),
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53, as checked")]
-fn number(number: Number) -> Value {
-    let value = number.value();
-    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
 }
 
 fn default<'a>(schema: &'a Value, path: &[Box<str>]) -> Option<&'a Value> {

@@ -125,3 +125,63 @@ fn compares_with_what_upstream_and_issuer_say() {
     );
     assert!(policy.unknown_scopes("corp", &["crm:raed"]).is_empty());
 }
+
+#[test]
+fn finds_conditions_that_mean_less_than_they_seem() {
+    for (text, expected) in [
+        (rule("a", "tools = [\"x\"]\nwhen = \"tool.annotations.readOnlyHint && args.n < 5\""), &[][..]),
+        (
+            rule("a", "resources = [\"a:b\"]\nwhen = \"tool.name == 'x'\""),
+            &[
+                "absent-variable: `tool` is never there for the `resources` of the rule `a` (unknown, so nothing is allowed)",
+            ],
+        ),
+        (
+            rule("a", "tools = [\"x\"]\nprompts = [\"p\"]\nwhen = \"tool.name == 'x'\""),
+            &[
+                "absent-variable: `tool` is never there for the `prompts` of the rule `a` (unknown, so nothing is allowed)",
+            ],
+        ),
+        (
+            rule("a", "effect = \"deny\"\nmethods = [\"tasks/list\"]\nwhen = \"tool.name == 'x'\""),
+            &["absent-variable: `tool` is never there for the `methods` of the rule `a` (unknown, so all are denied)"],
+        ),
+        (
+            rule("a", "resources = [\"a:b\"]\nwhen = \"args.n < 5\""),
+            &[
+                "absent-variable: `args` is never there for the `resources` of the rule `a` (unknown, so nothing is allowed)",
+            ],
+        ),
+        (rule("a", "prompts = [\"p\"]\nwhen = \"args.n == 'x'\""), &[]),
+        (rule("a", "tools = [\"x\"]\nargs = { n = { pattern = '^[a-z]+$' } }"), &[]),
+        (
+            rule("a", "tools = [\"x\"]\nargs = { n = { pattern = '^[a-z]*$' } }"),
+            &["empty-match: this pattern matches the empty text (anything or nothing fits)"],
+        ),
+        (
+            rule("a", "tools = [\"x\"]\nwhen = \"args.n.matches('x|')\""),
+            &["empty-match: this pattern matches the empty text (anything or nothing fits)"],
+        ),
+    ] {
+        assert_eq!(found(&text), expected, "{text}");
+    }
+    let text = rule("a", "tools = [\"x\"]\nwhen = \"args.n.matches('^a*$')\"");
+    let problems = policy(&text).review();
+    let places: Vec<_> = problems.iter().map(|problem| problem.file.text.get(problem.span.clone()).unwrap()).collect();
+    assert_eq!(places, ["^a*$"]);
+}
+
+#[test]
+fn says_which_rules_a_list_cannot_tell() {
+    let text = rule("a", "tools = [\"x\"]\nscopes = [\"s\"]")
+        + &rule("b", "tools = [\"x\"]\nargs = { n = { maximum = 1 } }")
+        + &rule("c", "tools = [\"x\"]\nwhen = \"now.hour < 8 && args.n < 1\"")
+        + &rule("d", "tools = [\"x\"]\nwhen = \"claims.x == 1\"");
+    let told: Vec<String> = policy(&text)
+        .untold_in_lists("0.toml".as_ref())
+        .into_iter()
+        .map(|(id, looks)| format!("{id} {}", looks.join(" ")))
+        .collect();
+    assert_eq!(told, ["b args", "c args now"]);
+    assert!(policy(&text).untold_in_lists("1.toml".as_ref()).is_empty());
+}
