@@ -5,6 +5,7 @@ mod properties;
 mod review;
 mod shadow;
 mod stages;
+mod truth;
 mod when;
 
 use std::fmt::Write as _;
