@@ -1,5 +1,7 @@
 //! Lists show what a caller may use: the same code decides here and at the call (decisions: "One evaluation").
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::ReplyError;
@@ -7,8 +9,8 @@ use crate::json::{Document, Kind, Limits, Splice, Value};
 use crate::mask::{Direction, Findings, View};
 use crate::mcp::SubjectKind;
 use crate::mcp::methods::{self, List, Method};
-use crate::policy::Asker;
-use crate::policy::tools::Tools;
+use crate::policy::tools::{Tool, Tools};
+use crate::policy::{Asker, Context, Definition};
 use crate::reject::Reject;
 use crate::trial::Rules;
 
@@ -34,12 +36,16 @@ pub(super) fn filter(
     let mut kept = Vec::new();
     for item in items.items() {
         let name = item.get(list.key).and_then(|name| name.as_str());
-        let Some(name) = name.filter(|name| asker.policy.lists(asker.caller, list.kind, name, asker.context)) else {
+        let tool = if list.kind == SubjectKind::Tool { rules.tools.tool(item) } else { None };
+        // What a call will be decided with is known of it here too.
+        let context = Context { definition: Definition::of(tool.as_deref()), ..*asker.context };
+        let asker = &Asker { context: &context, ..*asker };
+        if !name.is_some_and(|name| asker.policy.lists(asker.caller, list.kind, &name, &context)) {
             kept.push((item, false));
             continue;
-        };
+        }
         let shown = match list.kind {
-            SubjectKind::Tool => tool(asker, rules.tools, &name, item),
+            SubjectKind::Tool => tool.as_ref().and_then(|tool| shown(asker, rules.tools, tool)),
             SubjectKind::Prompt | SubjectKind::Resource | SubjectKind::ResourceTemplate => {
                 rules.tools.text(item.raw_bytes()).map(Shown::of(item))
             }
@@ -66,15 +72,14 @@ impl Shown {
     }
 }
 
-fn tool(asker: &Asker<'_>, tools: &Tools, name: &str, item: Value<'_>) -> Option<Shown> {
-    let tool = tools.tool(item)?;
-    tools.listed(&tool);
-    if !tools.shows(&tool) {
+fn shown(asker: &Asker<'_>, tools: &Tools, tool: &Arc<Tool>) -> Option<Shown> {
+    tools.listed(tool);
+    if !tools.shows(tool) {
         return None;
     }
     let narrowing =
-        if tools.narrows() { asker.policy.narrowing(asker.caller, name, asker.context) } else { Vec::new() };
-    Some(tools.shown(&tool, &narrowing, &asker.caller.claims).map_or(Shown::AsItIs, Shown::Instead))
+        if tools.narrows() { asker.policy.narrowing(asker.caller, &tool.name, asker.context) } else { Vec::new() };
+    Some(tools.shown(tool, &narrowing, &asker.caller.claims).map_or(Shown::AsItIs, Shown::Instead))
 }
 
 /// What the server tells the model of itself (2025-11-25 and 2026-07-28, `instructions`), as far as it may be shown.

@@ -26,6 +26,7 @@ mod masking;
 mod possession;
 mod pseudonyms;
 mod reload;
+mod reported;
 mod revoked;
 mod rules;
 mod sessions;
