@@ -37,6 +37,7 @@ use crate::trail::{Ending, Trail};
 use crate::upstream::{Answer, Credential};
 
 pub(crate) use message::rewrite_result;
+pub use message::shown_list;
 pub use stream::Stream;
 
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");

@@ -3,14 +3,16 @@
 use bytes::Bytes;
 
 use super::{ReplyError, Way, handles, list, tidy};
+use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::json::{Document, Splice, Value, quoted};
-use crate::mask::{Direction, Findings, View, drop_foreign_meta};
+use crate::mask::{Direction, Findings, Masks, View, drop_foreign_meta};
 use crate::mcp::methods::{self, ERROR_PLACES, Method};
 use crate::mcp::session::ServerRequest;
 use crate::mcp::{Access, Era, Inbound, Revision, admit_streamed};
 use crate::opened::{binding, session_key};
-use crate::policy::Asker;
+use crate::policy::tools::Tools;
+use crate::policy::{Asker, Context, Policy};
 use crate::reject::Reject;
 use crate::seal::looks_sealed;
 use crate::trial::Rules;
@@ -113,6 +115,22 @@ pub(crate) fn rewrite_result(
     masks
         .rewrite(view, Direction::Result, result, places, splice, findings)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Result })
+}
+
+/// The result of a list as `caller` gets it; the benches time it. Nothing where it could not be shown.
+pub fn shown_list(
+    (policy, tools, masks): (&Policy, &Tools, &Masks),
+    caller: &Caller,
+    context: &Context<'_>,
+    method: &Method,
+    result: &Document,
+) -> Option<Bytes> {
+    let asker = Asker { policy, caller, context, enforced: false };
+    let view = View { caller: Some(caller), now: context.now, ..View::default() };
+    let rules = Rules { policy, tools, masks, meta: &[] };
+    let (mut splice, mut findings) = (Splice::new(), Findings::default());
+    rewrite_result(&asker, rules, &view, Some(method), result.root(), &mut splice, &mut findings).ok()?;
+    Some(splice.apply(result.bytes()))
 }
 
 /// What is filtered or masked for one caller is no other's (2026-07-28, caching: `cacheScope`).
