@@ -60,6 +60,8 @@ struct Replayed {
     changes: Changes,
     /// Decisions that depend on what the audit does not have, by the server.
     open: u64,
+    /// Of those, decisions beside which the audit noted that rules in shadow would have made another.
+    shadowed: u64,
     /// Decisions whose name was cut or masked.
     unnamed: u64,
     /// Decisions of masks, which depend on what was sent.
@@ -114,7 +116,10 @@ impl Replayed {
             self.unnamed += 1;
         } else {
             match trial::again(suite, decided, policies.issuer_name(&decided.caller.issuer), enforced) {
-                Told::Open => self.open += 1,
+                Told::Open => {
+                    self.open += 1;
+                    self.shadowed += u64::from(decided.shadow);
+                }
                 Told::Decided { verdict, rule } => {
                     self.decisions += 1;
                     if verdict != decided.verdict {
@@ -136,6 +141,12 @@ impl Replayed {
                 streams.message(format_args!("note: {} decisions {what}", grouped(count)));
             }
         }
+        if self.shadowed > 0 {
+            let count = grouped(self.shadowed);
+            streams.message(format_args!(
+                "note: {count} of those were marked when they were made: rules in shadow would have decided otherwise"
+            ));
+        }
         for (server, count) in &self.elsewhere {
             let count = grouped(*count);
             streams
@@ -151,6 +162,7 @@ impl Replayed {
             "changes": self.changes.json(),
             "not_replayed": {
                 "unknown_arguments_or_claims": self.open,
+                "of_those_marked_in_shadow": self.shadowed,
                 "names_cut_or_masked": self.unnamed,
                 "masks": self.blocked,
                 "servers_without_policy": self.elsewhere,

@@ -119,6 +119,18 @@ fn what_depends_on_arguments_is_not_guessed() {
     let said = folder.run("-c @/proxy.toml replay @/audit.jsonl --policies @/next");
     assert!(said.starts_with("exit 0\n--- out\n1 006 decisions, none would change\n"), "{said}");
     assert!(said.contains("note: 4 decisions depend on arguments or claims the audit does not have\n"), "{said}");
+    assert!(!said.contains("in shadow"), "{said}");
+    // What the audit noted of one of them is told.
+    let marked = audit().replacen(
+        &line("max", &["crm:read", "crm:write"], "tool update_contact", "allow", Some("crm-write")),
+        &line("max", &["crm:read", "crm:write"], "tool update_contact", "allow", Some("crm-write"))
+            .replace("\"shadow\":false", "\"shadow\":true"),
+        1,
+    );
+    folder.file("audit.jsonl", &marked);
+    let said = folder.run("-c @/proxy.toml replay @/audit.jsonl --policies @/next");
+    let note = "note: 1 of those were marked when they were made: rules in shadow would have decided otherwise\n";
+    assert!(said.contains(note), "{said}");
 }
 
 #[test]
