@@ -164,13 +164,17 @@ pub(super) fn listing(
     (in_session(Outbound { request, repeatable: false }, session), id)
 }
 
+/// What the proxy says it can do where it only lists: servers show some tools only to clients that can answer what those
+/// ask, and what is not listed is not approved.
+const CAPABILITIES: &str = r#"{"elicitation":{},"roots":{},"sampling":{}}"#;
+
 /// Opens a session of the proxy's own: the request, and what is to be sent when it is answered.
 pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Option<&str>, Revision) -> Outbound) {
     let id = RpcId::own();
     let (raw_id, version) = (String::from_utf8_lossy(id.raw()).into_owned(), env!("CARGO_PKG_VERSION"));
     let revision = Revision::V2025_11_25;
     let params = format!(
-        r#"{{"protocolVersion":"{revision}","capabilities":{{}},"clientInfo":{{"name":"portcullis","version":"{version}"}}}}"#
+        r#"{{"protocolVersion":"{revision}","capabilities":{CAPABILITIES},"clientInfo":{{"name":"portcullis","version":"{version}"}}}}"#
     );
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{INITIALIZE}","params":{params}}}"#);
     let Outbound { mut request, .. } = own_message(credential, None, revision, message.into());
