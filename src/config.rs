@@ -26,7 +26,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::access::{Access, Anonymous, Authentication, Dpop, Metadata, Mtls, Network};
-pub use self::grant::{AuthorizationServer, Grant, GrantKind, KeyPair, UpstreamAuth};
+pub use self::grant::{AuthorizationServer, Grant, GrantKind, Identity, IdentityJwt, KeyPair, UpstreamAuth};
 pub use self::issuer::{
     AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,
 };
@@ -71,7 +71,10 @@ impl Config {
             let auth = std::iter::once(&server.upstream_auth).chain(server.tool_auth.values());
             let pair = server.upstream_client_certificate.iter();
             let own = pair.flat_map(|pair| [pair.cert_file.clone(), pair.key_file.clone()]);
-            auth.flat_map(UpstreamAuth::files).chain(own).chain(server.upstream_ca_file.clone())
+            auth.flat_map(UpstreamAuth::files)
+                .chain(own)
+                .chain(server.upstream_ca_file.clone())
+                .chain(server.identity.jwt.iter().map(|jwt| jwt.key_file.clone()))
         });
         let issuers = self.issuers.values().flat_map(Issuer::credential_files);
         servers.chain(issuers).collect()
@@ -202,6 +205,8 @@ pub struct Server {
     pub tool_auth: BTreeMap<String, UpstreamAuth>,
     /// The certificate of the proxy's connections to the upstream.
     pub upstream_client_certificate: Option<KeyPair>,
+    /// What the upstream is told of the caller.
+    pub identity: Identity,
     /// Names of accepted issuers.
     pub issuers: Vec<Arc<str>>,
     /// Accepted `aud` values.

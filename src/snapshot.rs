@@ -248,8 +248,9 @@ fn route(
     loaded.policy.limit_anonymous(server.access.anonymous.rate, &kept.limits, &server.name);
     let masks = loaded.compile_masks(problems);
     let upstream = Upstream::new(server).map_err(|error| push(problems, config, server, "upstream", &error));
-    let credentials =
-        Credentials::new(server, &kept.grants).map_err(|error| push(problems, config, server, "upstream_auth", &error));
+    let origin = config.server.public_url.origin().ascii_serialization();
+    let credentials = Credentials::new(server, &kept.grants, &origin)
+        .map_err(|error| push(problems, config, server, "upstream_auth", &error));
     let issuers = server
         .issuers
         .iter()
@@ -306,6 +307,9 @@ fn general(config: &Config, message: String) -> Problem {
     Problem::error(&config.source(), 0..0, message, "")
 }
 
+/// Where the keys are that upstreams check identities by (RFC 7517 section 5).
+const IDENTITY_KEYS: &str = "/.well-known/portcullis/jwks.json";
+
 /// Path form for every server, root form only where there is exactly one (RFC 9728 section 3.1; two resources on one
 /// origin cannot both match the root form).
 fn documents(config: &Config, routes: &HashMap<Box<str>, Arc<Route>>) -> HashMap<Box<str>, Bytes> {
@@ -324,6 +328,10 @@ fn documents(config: &Config, routes: &HashMap<Box<str>, Arc<Route>>) -> HashMap
             documents.insert(metadata::path("").into(), document.clone());
         }
         documents.insert(metadata::path(&server.resource).into(), document);
+    }
+    let keys: Vec<_> = routes.values().filter_map(|route| route.credentials.identity_key()).collect();
+    if !keys.is_empty() {
+        documents.insert(IDENTITY_KEYS.into(), serde_json::json!({ "keys": keys }).to_string().into());
     }
     documents
 }

@@ -33,7 +33,7 @@ use reader::Patience;
 use ring::Ring;
 
 pub(super) use client::OAuthClient;
-pub(crate) use client::{certificate, secrets as client_secrets};
+pub(crate) use client::{certificate, secrets as client_secrets, signing_key};
 pub(super) use exchange::Exchange;
 pub use registry::Issuers;
 pub(crate) use token_endpoint::{Asked, TokenEndpoint};

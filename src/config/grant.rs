@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
@@ -143,4 +144,28 @@ pub struct KeyPair {
     pub cert_file: PathBuf,
     /// PEM private key.
     pub key_file: PathBuf,
+}
+
+/// `identity`: what the upstream is told of the caller, in headers the proxy alone writes.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Field name and the claim it carries.
+    pub headers: Vec<(http::HeaderName, String)>,
+    /// A signed statement.
+    pub jwt: Option<IdentityJwt>,
+}
+
+/// `identity.jwt`.
+#[derive(Clone, Debug)]
+pub struct IdentityJwt {
+    /// Field name.
+    pub header: http::HeaderName,
+    /// PEM private key it is signed with.
+    pub key_file: PathBuf,
+    /// `aud`.
+    pub audience: String,
+    /// From `iat` to `exp`.
+    pub lifetime: Duration,
+    /// Claims of the caller's token that are repeated.
+    pub claims: Vec<String>,
 }

@@ -6,7 +6,7 @@ mod grant;
 mod issuer;
 
 use access::{ANONYMOUS, AUTHENTICATION, DPOP, METADATA, MTLS};
-use grant::KEY_PAIR;
+use grant::{IDENTITY, KEY_PAIR};
 use issuer::ISSUER;
 
 pub(crate) use grant::UPSTREAM_AUTH;
@@ -184,6 +184,7 @@ static PROTECTED: Table = Table {
             Kind::Table(&KEY_PAIR),
             "{ cert_file = \"proxy.crt\", key_file = \"proxy.key\" }",
         ),
+        key("identity", Kind::Table(&IDENTITY), "{ headers = { X-Forwarded-User = \"sub\" } }"),
         key("schema", Kind::Text, "\"enforce\""),
         key("lock", Kind::Text, "\"policies/crm.lock\""),
         key("on_drift", Kind::Text, "\"block\""),
@@ -198,7 +199,6 @@ static PROTECTED: Table = Table {
         "elicitation",
         "env",
         "headers",
-        "identity",
         "legacy",
         "limits",
         "max_concurrency",

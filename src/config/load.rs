@@ -6,6 +6,7 @@ mod ask;
 mod audit;
 mod field;
 mod grant;
+mod identity;
 mod issuer;
 mod listener;
 mod sealing;

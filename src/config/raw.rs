@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub(super) use access::{Anonymous, Authentication, Dpop, Metadata, Mtls};
-pub(super) use grant::{KeyPair, ServerKeys, UpstreamAuth};
+pub(super) use grant::{Identity, KeyPair, ServerKeys, UpstreamAuth};
 pub(super) use issuer::{Introspection, Issuer, Jwks, Signals};
 
 /// The whole file.
@@ -110,6 +110,7 @@ pub(super) struct Server {
     pub(super) upstream_auth: Option<Spanned<UpstreamAuth>>,
     pub(super) tool_auth: Option<BTreeMap<Spanned<String>, Spanned<UpstreamAuth>>>,
     pub(super) upstream_client_certificate: Option<Spanned<KeyPair>>,
+    pub(super) identity: Option<Spanned<Identity>>,
     pub(super) schema: Option<Spanned<String>>,
     pub(super) lock: Option<Spanned<String>>,
     pub(super) on_drift: Option<Spanned<String>>,

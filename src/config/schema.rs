@@ -31,6 +31,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("UPSTREAM_AUTH.client_certificate", &["cert_file", "key_file"]),
     ("UPSTREAM_AUTH.authorization_server.client_certificate", &["cert_file", "key_file"]),
     ("servers.*.upstream_client_certificate", &["cert_file", "key_file"]),
+    ("servers.*.identity.jwt", &["audience", "key_file"]),
     ("audit.sinks.*", &["type"]),
     ("sealing.keys.*", &["id", "file"]),
 ];

@@ -4,6 +4,7 @@ use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use thiserror::Error;
 
+use super::identity::Told;
 use crate::config::{SecretSource, UpstreamAuth};
 use crate::secret::Secret;
 
@@ -11,11 +12,13 @@ use crate::secret::Secret;
 #[derive(Clone, Debug)]
 pub struct Credential {
     field: Option<(HeaderName, HeaderValue)>,
+    /// What the upstream is told of the caller beside it.
+    told: Option<Told>,
 }
 
 impl Credential {
     /// Nothing to show.
-    pub const NONE: Self = Self { field: None };
+    pub const NONE: Self = Self { field: None, told: None };
 
     /// Builds what `auth` asks for; `resolve` reads the secret it names.
     pub fn new<E>(
@@ -41,14 +44,14 @@ impl Credential {
         }
         let mut value = HeaderValue::from_str(text.expose()).map_err(|_| CredentialError::Unusable)?;
         value.set_sensitive(true);
-        Ok(Self { field: Some((name, value)) })
+        Ok(Self { field: Some((name, value)), told: None })
     }
 
     /// `Authorization: Bearer` with a token out of an authorization server; `None` if no header can carry it.
     pub(super) fn granted(token: &Secret<String>) -> Option<Self> {
         let mut value = HeaderValue::from_str(bearer(token)?.expose()).ok()?;
         value.set_sensitive(true);
-        Some(Self { field: Some((header::AUTHORIZATION, value)) })
+        Some(Self { field: Some((header::AUTHORIZATION, value)), told: None })
     }
 
     /// Whether there is nothing to show.
@@ -61,6 +64,14 @@ impl Credential {
         if let Some((name, value)) = &self.field {
             headers.insert(name.clone(), value.clone());
         }
+        for (name, value) in self.told.iter().flat_map(|told| told.iter()) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+
+    /// The same with what is told of one caller.
+    pub(super) fn telling(&self, told: Told) -> Self {
+        Self { field: self.field.clone(), told: Some(told) }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Which credential a call is shown with: the server's, or that of the tool it is about; fixed, or asked for.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::grant::{Broker, Granted, Holder};
-use super::{Credential, GrantError, Grants};
+use super::{Credential, GrantError, Grants, Identity};
 use crate::auth::{Bearer, Caller, StartError};
 use crate::clock::Timestamp;
 use crate::config::secret_source::SecretError;
@@ -20,6 +21,8 @@ pub struct Credentials {
     usual: Source,
     /// By the exact name of the tool.
     tools: HashMap<Box<str>, Source>,
+    /// What is told of the caller besides.
+    identity: Option<Identity>,
 }
 
 #[derive(Debug)]
@@ -48,31 +51,27 @@ pub(crate) struct Calling<'a> {
 
 /// The credential of one call.
 #[derive(Clone, Debug)]
-pub(crate) enum Shown<'a> {
-    Fixed(&'a Credential),
-    Granted(Granted),
+pub(crate) struct Shown<'a> {
+    credential: Cow<'a, Credential>,
+    /// What was asked for, if it was.
+    pub(crate) granted: Option<Granted>,
+    holder: Option<Holder>,
 }
 
 impl Shown<'_> {
-    pub(crate) const fn credential(&self) -> &Credential {
-        match self {
-            Self::Fixed(credential) => credential,
-            Self::Granted(granted) => &granted.credential,
-        }
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
     }
 
-    /// Whom it was given for; `None` for what is the same for every caller.
+    /// Whom it is of; `None` for what is the same for every caller.
     pub(crate) const fn holder(&self) -> Option<Holder> {
-        match self {
-            Self::Fixed(_) => None,
-            Self::Granted(granted) => Some(granted.holder()),
-        }
+        self.holder
     }
 }
 
 impl Credentials {
-    /// Reads the secrets of `server`; nothing is asked for yet.
-    pub fn new(server: &config::Server, grants: &Grants) -> Result<Self, CredentialsError> {
+    /// Reads the secrets of `server`; nothing is asked for yet. `origin` is the proxy's public one.
+    pub fn new(server: &config::Server, grants: &Grants, origin: &str) -> Result<Self, CredentialsError> {
         let source = |tool: Option<&str>, auth: &UpstreamAuth| match auth {
             UpstreamAuth::Granted(grant) => {
                 Ok::<_, CredentialsError>(Source::Granted(grants.get_or_start(&server.name, tool, grant)?))
@@ -81,20 +80,31 @@ impl Credentials {
         };
         let tools = server.tool_auth.iter().map(|(tool, auth)| Ok((tool.as_str().into(), source(Some(tool), auth)?)));
         let tools = tools.collect::<Result<_, CredentialsError>>()?;
-        Ok(Self { usual: source(None, &server.upstream_auth)?, tools })
+        let identity = Identity::new(&server.identity, origin)?;
+        Ok(Self { usual: source(None, &server.upstream_auth)?, tools, identity })
     }
 
     /// The credential for a call, of that tool if it is about one.
     pub(crate) async fn shown(&self, tool: Option<&str>, calling: Calling<'_>) -> Result<Shown<'_>, GrantError> {
         let own = tool.filter(|_| !self.tools.is_empty()).and_then(|tool| self.tools.get(tool));
-        match own.unwrap_or(&self.usual) {
-            Source::Fixed(credential) => Ok(Shown::Fixed(credential)),
+        let shown = match own.unwrap_or(&self.usual) {
+            Source::Fixed(credential) => Shown { credential: Cow::Borrowed(credential), granted: None, holder: None },
             // In a box, as most servers have a fixed one.
             Source::Granted(broker) => {
-                let Calling { caller, token, now } = calling;
-                Ok(Shown::Granted(Box::pin(broker.credential(caller, token, now)).await?))
+                let granted = Box::pin(broker.credential(calling.caller, calling.token, calling.now)).await?;
+                let (credential, holder) = (Cow::Owned(granted.credential.clone()), Some(granted.holder()));
+                Shown { credential, granted: Some(granted), holder }
             }
+        };
+        match &self.identity {
+            None => Ok(shown),
+            Some(identity) => told(shown, identity, calling),
         }
+    }
+
+    /// The public key of what upstreams are told, if it is signed.
+    pub(crate) fn identity_key(&self) -> Option<&serde_json::Value> {
+        self.identity.as_ref()?.key()
     }
 
     /// What the proxy shows where nobody calls; `None` where only callers have credentials.
@@ -113,4 +123,11 @@ impl Credentials {
             Source::Granted(broker) => Some(broker),
         })
     }
+}
+
+/// An upstream that knows who calls may answer each caller differently.
+fn told<'a>(shown: Shown<'a>, identity: &Identity, calling: Calling<'_>) -> Result<Shown<'a>, GrantError> {
+    let told = identity.told(calling.caller, calling.now)?;
+    let holder = calling.token.map(|token| Holder::of(calling.caller, token));
+    Ok(Shown { credential: Cow::Owned(shown.credential.telling(told)), holder, ..shown })
 }

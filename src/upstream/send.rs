@@ -21,7 +21,7 @@ pub(crate) async fn send(
     outbound: Outbound,
     limit: Option<Duration>,
 ) -> Result<Answer, UpstreamError> {
-    let Shown::Granted(granted) = shown else { return once(pool, route, outbound, limit).await };
+    let Some(granted) = &shown.granted else { return once(pool, route, outbound, limit).await };
     let again = outbound.again();
     let answer = once(pool, route, outbound, limit).await?;
     if answer.status != StatusCode::UNAUTHORIZED {
@@ -36,7 +36,7 @@ pub(crate) async fn send(
     // The first answer is as good as any that says that there is no token.
     let Ok(other) = other else { return Ok(answer) };
     let answer = once(pool, route, again.shown(other.credential()), limit).await?;
-    if let Shown::Granted(granted) = &other
+    if let Some(granted) = &other.granted
         && answer.status != StatusCode::UNAUTHORIZED
     {
         granted.taken();

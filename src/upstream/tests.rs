@@ -33,6 +33,7 @@ fn server(url: &str) -> config::Server {
         upstream_auth: config::UpstreamAuth::None,
         tool_auth: std::collections::BTreeMap::new(),
         upstream_client_certificate: None,
+        identity: config::Identity::default(),
         issuers: Vec::new(),
         audiences: Vec::new(),
         policies: Vec::new(),

@@ -21,6 +21,7 @@ mod exchange;
 mod handles;
 mod house;
 mod http2;
+mod identity;
 mod lists;
 mod masking;
 mod possession;

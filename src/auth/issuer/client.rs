@@ -102,6 +102,11 @@ impl OAuthClient {
     }
 }
 
+/// The same for what is not signed for an authorization server.
+pub(crate) fn signing_key(file: &Path) -> Result<(EncodingKey, jsonwebtoken::Algorithm), StartError> {
+    private_key(file).map(|(key, algorithm)| (key, algorithm.jose()))
+}
+
 /// A PEM private key and the algorithm it signs with.
 fn private_key(file: &Path) -> Result<(EncodingKey, Algorithm), StartError> {
     let pem = std::fs::read(file).map_err(|source| StartError::KeyFileUnread { path: file.to_owned(), source })?;

@@ -188,6 +188,7 @@ pub(in crate::auth) fn server_config(name: &str, resource: &str) -> config::Serv
         upstream_auth: config::UpstreamAuth::None,
         tool_auth: std::collections::BTreeMap::new(),
         upstream_client_certificate: None,
+        identity: config::Identity::default(),
         issuers: vec!["corp".into()],
         audiences: Vec::new(),
         policies: Vec::new(),

@@ -1,6 +1,6 @@
 //! Keys of `upstream_auth`, and of what goes with it.
 
-use super::{Kind, Table, key};
+use super::{Kind, Table, key, table};
 
 pub(crate) static UPSTREAM_AUTH: Table = Table {
     keys: &[
@@ -69,3 +69,20 @@ pub(super) static KEY_PAIR: Table = Table {
     later: &[],
     synonyms: &[("cert", "cert_file"), ("certificate", "cert_file"), ("key", "key_file")],
 };
+
+pub(super) static IDENTITY: Table = Table {
+    keys: &[
+        key("headers", Kind::Map, "{ X-Forwarded-User = \"sub\" }"),
+        key("jwt", Kind::Table(&IDENTITY_JWT), "{ key_file = \"identity.pem\" }"),
+    ],
+    later: &[],
+    synonyms: &[],
+};
+
+static IDENTITY_JWT: Table = table(&[
+    key("header", Kind::Text, "\"X-Portcullis-Identity\""),
+    key("key_file", Kind::Text, "\"identity.pem\""),
+    key("audience", Kind::Text, "\"https://crm.internal\""),
+    key("lifetime", Kind::Duration, "\"60s\""),
+    key("claims", Kind::Texts, "[\"email\"]"),
+]);

@@ -63,6 +63,7 @@ impl Loader<'_> {
         let accepted = self.accepted(table, issuers);
         let upstream_ca_file = self.upstream_ca(raw, upstream.as_ref());
         let (upstream_client_certificate, upstream_auth, tool_auth) = self.shown(raw, upstream.as_ref());
+        let identity = self.identity(raw);
         let resource_name = raw.resource_name.as_ref().map(|written| self.text("resource_name", written, 200));
         let scopes_advertised = raw.scopes_advertised.as_ref().map(|scopes| self.scopes("scopes_advertised", scopes));
         let meta = self.meta(raw.meta.as_deref().unwrap_or_default());
@@ -84,6 +85,7 @@ impl Loader<'_> {
             upstream_auth: upstream_auth?,
             tool_auth,
             upstream_client_certificate,
+            identity,
             issuers: accepted,
             policies,
             resource_name,

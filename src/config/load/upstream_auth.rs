@@ -225,7 +225,7 @@ impl Loader<'_> {
     }
 
     fn header_name(&mut self, written: &Spanned<String>) -> Option<HeaderName> {
-        let name = self.field_name("name", written, "\"X-Api-Key\"")?;
+        let name = self.field_name("name", written, "`name = \"X-Api-Key\"`")?;
         let text = name.as_str();
         if is_reserved(text) || text.starts_with("x-forwarded-") {
             let message = format!("`{text}` cannot carry a credential");
@@ -241,7 +241,7 @@ impl Loader<'_> {
         }
         let message = format!("`{key}` must be the name of a header field");
         let problem = self.error(written.span(), message, "not a field name");
-        self.report(problem.help(format!("for example `{key} = {example}`")));
+        self.report(problem.help(format!("for example {example}")));
         None
     }
 

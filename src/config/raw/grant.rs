@@ -1,5 +1,7 @@
 //! `[servers.NAME.upstream_auth]` and what goes with it, as written.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -107,4 +109,23 @@ impl AuthorizationServer {
 pub(in crate::config) struct KeyPair {
     pub(in crate::config) cert_file: Option<Spanned<String>>,
     pub(in crate::config) key_file: Option<Spanned<String>>,
+}
+
+/// `servers.NAME.identity`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Identity {
+    pub(in crate::config) headers: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
+    pub(in crate::config) jwt: Option<Spanned<IdentityJwt>>,
+}
+
+/// `servers.NAME.identity.jwt`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct IdentityJwt {
+    pub(in crate::config) header: Option<Spanned<String>>,
+    pub(in crate::config) key_file: Option<Spanned<String>>,
+    pub(in crate::config) audience: Option<Spanned<String>>,
+    pub(in crate::config) lifetime: Option<Spanned<String>>,
+    pub(in crate::config) claims: Texts,
 }

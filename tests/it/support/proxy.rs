@@ -237,6 +237,15 @@ impl Proxy {
         answer.header("mcp-session-id").expect("no session").to_owned()
     }
 
+    /// A public document.
+    pub(crate) async fn ask_raw(&self, target: &str) -> Value {
+        let mut client = self.client().await;
+        client.send(&Ask::new("GET").target(target).bytes()).await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+        answer.json()
+    }
+
     /// The audit log so far, line by line, without what the process says of itself.
     pub(crate) fn audit(&self) -> Vec<Value> {
         decisions(&self.folder.read("audit.jsonl"))
