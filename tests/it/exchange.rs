@@ -695,3 +695,39 @@ async fn who_shows_no_token_has_none_to_exchange() {
     assert!(!answer.header("www-authenticate").unwrap().contains("error="), "nothing was presented");
     assert!(upstream.take().is_empty() && server.server.take().is_empty());
 }
+
+#[tokio::test]
+async fn the_same_name_at_two_issuers_and_one_caller_on_two_servers_share_nothing() {
+    let (crm, wiki) = (Upstream::plain().await, Upstream::plain().await);
+    let server = TokenServer::exchanging().await;
+    let other = Setup::new_issuer().await;
+    let auth = granted("token_exchange", &server, &format!("{SECRET}, audience = \"api\""));
+    let setup = Setup::new(crm.url()).file("client-secret", "s").server(&auth);
+    let setup = setup
+        .file("wiki.toml", "[[rule]]\nid = \"all\"\ntools = [\"**\"]\nissuer = [\"corp\", \"other\"]\n")
+        .tables(&format!(
+            "[issuers.other]\nissuer = \"{}\"\ninsecure_loopback = true\n[servers.wiki]\npath = \"/wiki/mcp\"\n\
+             upstream = \"{}\"\npolicies = [\"wiki.toml\"]\nissuers = [\"corp\", \"other\"]\n{auth}\n",
+            other.url(),
+            wiki.url()
+        ));
+    let proxy = setup.start().await;
+    let mut claims = token_of(&proxy.issuer, "ana");
+    claims.insert("aud".into(), json!(["https://gw.test/crm/mcp", "https://gw.test/wiki/mcp"]));
+    let here = proxy.mint(&claims);
+    claims.insert("iss".into(), json!(other.url()));
+    let there = proxy.keep_secret(other.mint_claims(&claims).unwrap());
+    for _ in 0..2 {
+        for (target, token, upstream, expected) in [
+            ("/crm/mcp", &here, &crm, "Bearer issued-1"),
+            ("/wiki/mcp", &here, &wiki, "Bearer issued-2"),
+            ("/wiki/mcp", &there, &wiki, "Bearer issued-3"),
+        ] {
+            assert_eq!(proxy.ask(&listing(token).target(target)).await.status, 200, "{target}");
+            assert_eq!(shown(upstream), [Some(expected.to_owned())], "{target}");
+        }
+        assert_eq!(proxy.ask(&listing(&there)).await.status, 401, "an issuer this server does not accept");
+    }
+    let subjects: Vec<_> = server.forms().into_iter().map(|form| form["subject_token"].clone()).collect();
+    assert_eq!(subjects, [here.clone(), here, there]);
+}
