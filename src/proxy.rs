@@ -199,9 +199,9 @@ async fn call(
     };
     let who = opened.caller.clone();
     let calling = Calling { caller: &who, token: presented.token(), now };
-    let tool = defined(worker, route, &opened, &context, calling).await?;
-    let definition = opened.tool_call().map(|_| policy::Definition::of(tool.as_deref()));
-    let context = policy::Context { definition: definition.unwrap_or(context.definition), ..context };
+    let defined = defined(worker, route, &opened, &context, calling).await?;
+    let context = policy::Context { definition: defined.definition().unwrap_or(context.definition), ..context };
+    let tool = defined.tool();
     let foreseen = policy::foresee(&route.policy, &opened, &context);
     let decided = policy::authorize(&route.policy, opened, &context);
     trail.shadow = foreseen.filter(|foreseen| foreseen.differs(&decided));
@@ -211,12 +211,12 @@ async fn call(
             None => denial,
         })
         .map_err(|denial| mask::as_written(denial, written.as_deref()))?;
-    let harmless = tool.as_ref().is_some_and(|tool| tool.annotations().read_only);
-    let permit = permit.defined_by(&route.tools, tool.as_deref())?;
+    let harmless = tool.is_some_and(|tool| tool.annotations().read_only);
+    let permit = permit.defined_by(&route.tools, tool)?;
     trail.slot = route.policy.enter(&permit)?;
     let masked = mask::mask(&route.masks, &route.meta, permit, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
-    policy::still_fits(&route.policy, &route.tools, tool.as_deref(), &masked, &context)?;
+    policy::still_fits(&route.policy, &route.tools, tool, &masked, &context)?;
     let spent = Spent::of(&masked, route, context.definition.annotations, &worker.state.spent, now)?;
     let mut way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)));
     let limit = route.policy.timeout(masked.rule());
@@ -297,6 +297,32 @@ async fn ask(
     }
 }
 
+/// What is known of the tool a call is about.
+enum Defined {
+    /// The upstream lists it so.
+    As(Arc<Tool>),
+    /// The upstream was asked, or need not be, and nobody vouches for anything.
+    Unknown,
+    /// It is no call of a tool, or one that could not be made whatever the definition says: what was approved stands.
+    Unasked,
+}
+
+impl Defined {
+    fn tool(&self) -> Option<&Tool> {
+        match self {
+            Self::As(tool) => Some(tool),
+            Self::Unasked | Self::Unknown => None,
+        }
+    }
+
+    fn definition(&self) -> Option<policy::Definition<'_>> {
+        match self {
+            Self::As(_) | Self::Unknown => Some(policy::Definition::of(self.tool())),
+            Self::Unasked => None,
+        }
+    }
+}
+
 /// The definition of the tool a call is about, which only the upstream has; it is asked for calls that may be made.
 async fn defined(
     worker: &Worker,
@@ -304,23 +330,25 @@ async fn defined(
     opened: &Opened,
     context: &policy::Context<'_>,
     calling: Calling<'_>,
-) -> Result<Option<Arc<Tool>>, Reject> {
-    let Some((message, tool)) = opened.tool_call() else { return Ok(None) };
-    let asks = message.era() == Era::Modern || route.tools.minds();
-    if !asks || !route.policy.could_call(&opened.caller, tool, context) {
-        return Ok(None);
+) -> Result<Defined, Reject> {
+    let Some((message, tool)) = opened.tool_call() else { return Ok(Defined::Unasked) };
+    if !(message.era() == Era::Modern || route.tools.minds()) {
+        return Ok(Defined::Unknown);
+    }
+    if !route.policy.could_call(&opened.caller, tool, context) {
+        return Ok(Defined::Unasked);
     }
     let session = opened.session.as_ref().and_then(|session| session.upstream_id.clone());
     let shown = route.credentials.shown(None, calling).await?;
     let asking = Asking { era: message.era(), session, holder: shown.holder() };
     let from = (route, shown.credential());
     match Box::pin(route.catalog.offer(&worker.pool, from, &asking, message.revision(), tool)).await {
-        Ok(Offer::Tool(tool)) => Ok(Some(tool)),
+        Ok(Offer::Tool(tool)) => Ok(Defined::As(tool)),
         Ok(Offer::Ambiguous) if route.tools.insists() => Err(Refused::Definition.into()),
         // The proxy answers only for what policy hides: the upstream's own answer comes back.
-        Ok(Offer::Ambiguous | Offer::Unlisted) => Ok(route.tools.unlisted().map(|()| None)?),
+        Ok(Offer::Ambiguous | Offer::Unlisted) => Ok(route.tools.unlisted().map(|()| Defined::Unknown)?),
         // Headers are passed on as an intermediary passes those it does not recognise (2026-07-28, "Intermediaries").
-        Err(_) if !route.tools.insists() => Ok(None),
+        Err(_) if !route.tools.insists() => Ok(Defined::Unknown),
         Err(error) => Err(error.into()),
     }
 }

@@ -230,6 +230,28 @@ async fn annotations_count_where_they_are_approved() {
     }
 }
 
+/// A rule that denies for what a tool is approved as denies the call too, and not only its place in lists.
+#[tokio::test]
+async fn a_hint_that_denies_in_lists_denies_calls() {
+    for hint in ["tool.annotations.readOnlyHint", "!tool.annotations.destructiveHint"] {
+        let policy = format!("{POLICY}[[rule]]\nid = \"no\"\neffect = \"deny\"\ntools = [\"*\"]\nwhen = \"{hint}\"\n");
+        let tools = [annotated("see", true), annotated("put", false)];
+        let upstream = showing(&Arc::new(Mutex::new(json!(tools))), false).await;
+        upstream.offer(&json!(tools));
+        let proxy = start(&upstream, &policy, Some(&tools[..]), "").await;
+        let token = proxy.token("ana");
+        for revision in [OLD, NEW] {
+            let listed = proxy.ask(&Ask::of(revision, "tools/list", &json!({})).token(&token)).await;
+            assert_eq!(names(&listed), ["put"]);
+            upstream.take();
+            for (name, passes) in [("see", false), ("put", true)] {
+                let answer = proxy.ask(&Ask::call(revision, name, &json!({})).token(&token)).await;
+                assert_eq!(upstream.take().len(), usize::from(passes), "{name} {revision}: {answer:?}");
+            }
+        }
+    }
+}
+
 /// A state brings a call to its end once, unless the tool is approved as one that only reads.
 #[tokio::test]
 async fn a_state_of_a_tool_that_only_reads_may_come_back_again() {

@@ -93,7 +93,9 @@ pub(super) fn write(used: &Used) -> Option<String> {
     // A list of methods beside subjects would narrow them, so methods have rules of their own.
     let mut rules: BTreeMap<(bool, Demand), Vec<&Name>> = BTreeMap::new();
     for (name, issuers) in &used.names {
-        for (issuer, sets) in issuers {
+        // What is open to anybody is open to all of them.
+        let anybody = issuers.contains_key(ANONYMOUS);
+        for (issuer, sets) in issuers.iter().filter(|(issuer, _)| !anybody || ***issuer == *ANONYMOUS) {
             let (scopes, any) = demand(sets);
             let anonymous = **issuer == *ANONYMOUS;
             let issuer = (used.known_issuers() > 1 && !anonymous).then(|| issuer.clone());

@@ -12,6 +12,8 @@ use crate::audit::history::Decided;
 use crate::policy::cases::Verdict;
 
 /// How many subjects are kept by name, and how many are shown.
+/// What stands for a subject where there was no token.
+const NOBODY: &str = "(without a token)";
 const NAMED: usize = 1000;
 const SHOWN: usize = 5;
 /// How many names of tools and the like are kept.
@@ -51,7 +53,8 @@ impl Changes {
         let key = Key { server: decided.server.clone(), from: decided.verdict, to, rule, was: decided.rule.clone() };
         let group = self.groups.entry(key).or_default();
         group.count += 1;
-        let who = (decided.caller.issuer.clone(), decided.caller.sub.clone());
+        let sub = if decided.caller.anonymous { NOBODY.into() } else { decided.caller.sub.clone() };
+        let who = (decided.caller.issuer.clone(), sub);
         group.seen.insert(self.hasher.hash_one(&who));
         if group.subjects.len() < NAMED || group.subjects.contains_key(&who) {
             *group.subjects.entry(who).or_default() += 1;

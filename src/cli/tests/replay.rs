@@ -178,6 +178,36 @@ fn learns_the_least_that_was_used() {
     assert!(replayed.contains("none would change"), "{replayed}");
 }
 
+/// What was used without a token is learnt as such, and asked again as such.
+#[test]
+fn callers_without_a_token_are_told_from_others() {
+    let folder = folder("learn-anonymous", POLICY);
+    let nobody = |about: &str| {
+        let line = line("", &[], about, "allow", Some("public"));
+        let (before, rest) = line.split_once("\"subject\":").unwrap();
+        format!("{before}\"subject\":{{\"anonymous\":true}}{}", rest.split_once('}').unwrap().1)
+    };
+    let known = line("ana", &["crm:read"], "tool get_contact", "allow", Some("crm-read"));
+    let known = format!("{known}{}", known.replace("get_contact", "get_note"));
+    folder.file("audit.jsonl", &format!("{}{}{known}", nobody("tool get_contact"), nobody("tool search_docs")));
+    let said = folder.run("-c @/proxy.toml replay @/audit.jsonl --policies @/next");
+    assert!(said.contains("4 decisions, 2 would change\n"), "{said}");
+    assert!(said.contains("1 subject: (without a token)"), "{said}");
+    let said = folder.run("-c @/proxy.toml learn @/audit.jsonl");
+    let (out, err) = said.strip_prefix("exit 0\n--- out\n").unwrap().split_once("--- err\n").unwrap();
+    assert!(!err.contains("warning"), "{err}");
+    let learnt: toml::Table = out.parse().unwrap();
+    let rules = learnt["rule"].as_array().unwrap();
+    let public = rules.iter().find(|rule| rule["id"].as_str() == Some("crm-anonymous")).unwrap();
+    assert_eq!(public["tools"].as_array().unwrap(), &["get_contact".into(), "search_docs".into()]);
+    assert_eq!((public["anonymous"].as_bool(), public.get("scopes"), rules.len()), (Some(true), None, 2), "{out}");
+    folder.file("next/crm.toml", out);
+    let tested = folder.run("test @/next --min 100");
+    assert!(tested.starts_with("exit 0\n"), "{tested}");
+    let replayed = folder.run("-c @/proxy.toml replay @/audit.jsonl --policies @/next");
+    assert!(replayed.contains("none would change"), "{replayed}");
+}
+
 #[test]
 fn learns_nothing_from_what_took_no_effect() {
     let folder = folder("learn-less", POLICY);
