@@ -124,8 +124,10 @@ impl Reloader {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let policies = running.servers.values().flat_map(|server| running.policy_files(server));
         let tls = running.server.tls.iter().flat_map(|tls| [tls.cert_file.clone(), tls.key_file.clone()]);
+        let locks = running.servers.values().filter_map(|server| server.tools.lock.clone());
         let revoked = running.issuers.values().filter_map(|issuer| issuer.revocation_file.clone());
-        self.path.iter().cloned().chain(policies).chain(tls).chain(revoked).chain(running.credential_files()).collect()
+        let beside = policies.chain(locks).chain(tls).chain(revoked).chain(running.credential_files());
+        self.path.iter().cloned().chain(beside).collect()
     }
 
     /// The name of the audit log, if it is a file.

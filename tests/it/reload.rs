@@ -85,6 +85,33 @@ async fn a_changed_file_is_noticed() {
     .await;
 }
 
+/// What `tools --approve` writes is in force without a word to the proxy.
+#[tokio::test]
+async fn a_changed_lock_file_is_noticed() {
+    let upstream = Upstream::plain().await;
+    upstream.offer(&json!([{ "name": "search_contacts", "inputSchema": { "type": "object" } }]));
+    let lock = "{\"tool\":\"search_contacts\",\"sha256\":\"HASH\",\"definition\":{\"inputSchema\":{\"type\":\"object\"},\"name\":\"search_contacts\"}}\n";
+    let definition = "{\"inputSchema\":{\"type\":\"object\"},\"name\":\"search_contacts\"}";
+    let hash = portcullis::policy::lock::fingerprint(definition).to_string();
+    let lock = lock.replace("HASH", hash.strip_prefix("sha256:").unwrap());
+    let proxy = Setup::new(upstream.url()).file("crm.lock", "").server("lock = \"crm.lock\"").start().await;
+    let token = proxy.token("ana");
+    let passes = async || {
+        let answer = proxy.ask(&search(&token)).await;
+        answer.json()["result"]["isError"] != true
+    };
+    assert!(!passes().await, "it is not approved");
+    let mut round = 0;
+    until("the approval", async || {
+        round += 1;
+        if round % 100 == 1 {
+            proxy.folder.write("crm.lock", format!("{lock}# {round}\n"));
+        }
+        passes().await.then_some(())
+    })
+    .await;
+}
+
 /// No request sees half of one configuration and half of another (threats O1).
 #[tokio::test]
 async fn each_request_is_decided_by_one_generation() {

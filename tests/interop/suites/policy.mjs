@@ -155,6 +155,8 @@ policies = ["${POLICY}"]
   const writer = await token('writer', 'everything:read everything:write');
 
   await check('a policy to begin with, made of what the server offers', async () => {
+    // As a shell does for `> policies/everything.toml`.
+    fs.writeFileSync(at(POLICY), '');
     const { stdout } = await portcullis(0, 'tools', 'everything', '--scaffold');
     assert.match(stdout, /"get-sum"/);
     fs.writeFileSync(at(POLICY), stdout);
@@ -190,7 +192,7 @@ policies = ["${POLICY}"]
     const { stdout } = await portcullis(0, 'test', '--min', '100');
     assert.match(stdout, /coverage 100 % {3}6 of 6 rules, 1 of 1 masks/);
     assert.match(stdout, /7 passed/);
-    fs.writeFileSync(at(POLICY), shadowed.replace('maximum = 100', 'maximum = 10'));
+    fs.writeFileSync(at(POLICY), shadowed.replaceAll('maximum = 100', 'maximum = 10'));
     const failed = await portcullis(1, 'test');
     assert.match(failed.stdout, /FAIL +a reader adds small numbers/);
     fs.writeFileSync(at(POLICY), shadowed);
@@ -205,9 +207,9 @@ policies = ["${POLICY}"]
   const call = (name, args = {}) => client.callTool({ name, arguments: args });
   await check('in shadow a rule is noted and denies nothing', async () => {
     assert.match(words(await call('get-sum', { a: 2, b: 40 })), /42/);
-    const denied = words(await call('get-sum', { a: 2, b: 400 }));
+    const denied = words(await call('get-sum', { a: 2, b: 87654321 }));
     assert.match(denied, /rule sums\): argument \/b does not meet maximum/);
-    assert.doesNotMatch(denied, /400/);
+    assert.doesNotMatch(denied, /87654321/);
     assert.doesNotMatch(words(await call('gzip-file-as-resource', fetched)), /[Dd]enied/);
     await call('toggle-simulated-logging');
     const calls = records(at('log/audit.jsonl')).filter((line) => line.event === 'call' && line.method === 'tools/call');
