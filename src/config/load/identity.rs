@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 use toml::Spanned;
 
-use super::super::{Identity, IdentityJwt, raw};
+use super::super::{Identity, IdentityJwt, UpstreamAuth, raw};
 use super::Loader;
 use super::upstream_auth::is_reserved;
 
@@ -40,6 +40,26 @@ impl Loader<'_> {
             Some(IdentityJwt { header: header?, key_file: key_file?, audience: audience?, lifetime, claims })
         });
         Identity { headers, jwt }
+    }
+
+    /// A claim must not stand where the upstream looks for the proxy's credential.
+    pub(super) fn one_meaning<'a>(
+        &mut self,
+        raw: &raw::Server,
+        identity: &Identity,
+        shown: impl Iterator<Item = &'a UpstreamAuth>,
+    ) {
+        let told: Vec<_> = identity.headers.iter().map(|(name, _)| name).collect();
+        let signed = identity.jwt.as_ref().map(|jwt| &jwt.header);
+        for auth in shown {
+            let UpstreamAuth::Header { name, .. } = auth else { continue };
+            if told.contains(&name) || signed == Some(name) {
+                let span = raw.identity.as_ref().map(Spanned::span).unwrap_or_default();
+                let message = format!("`{name}` would carry both a credential and an identity");
+                let problem = self.error(span, message, "`upstream_auth` writes this field too");
+                self.report(problem.help("give one of them another field"));
+            }
+        }
     }
 
     /// A field the proxy does not write for another reason.

@@ -64,6 +64,7 @@ impl Loader<'_> {
         let upstream_ca_file = self.upstream_ca(raw, upstream.as_ref());
         let (upstream_client_certificate, upstream_auth, tool_auth) = self.shown(raw, upstream.as_ref());
         let identity = self.identity(raw);
+        self.one_meaning(raw, &identity, upstream_auth.iter().chain(tool_auth.values()));
         let resource_name = raw.resource_name.as_ref().map(|written| self.text("resource_name", written, 200));
         let scopes_advertised = raw.scopes_advertised.as_ref().map(|scopes| self.scopes("scopes_advertised", scopes));
         let meta = self.meta(raw.meta.as_deref().unwrap_or_default());
