@@ -11,6 +11,7 @@ mod blob;
 mod doubt;
 mod engine;
 mod findings;
+mod fit;
 mod gate;
 mod heat;
 mod literals;
@@ -43,8 +44,10 @@ use crate::json::{Span, Splice, Value};
 use applied::Applied;
 pub use asks::Asks;
 pub use doubt::{Doubt, doubts};
-use engine::{Plan, Rule, Sought, Spot, apply};
+use engine::{Edit, Plan, Rule, Sought, Spot, apply};
 pub use findings::{Finding, Findings};
+pub use fit::Shape;
+use fit::{Outcome, fit, part};
 pub(crate) use masked::drop_foreign_meta;
 pub use masked::{Masked, mask};
 pub use opaque::Opaque;
@@ -217,7 +220,10 @@ impl Masks {
             return Ok(());
         }
         let applied = Applied::new(plan, view, self.keys.as_ref());
-        let edits = Walk::new(plan, &applied, findings).value(value, opaque());
+        let edits = match part(direction, value) {
+            Some(part) if view.tool.is_some() => fitting(plan, applied, (value, part), opaque(), findings),
+            _ => Walk::new(plan, &applied, findings).value(value, opaque()),
+        };
         for edit in edits.inspect_err(|_| self.note_blocked(view))? {
             splice.replace(Span { start: edit.start, end: edit.end }, edit.text);
         }
@@ -252,6 +258,29 @@ impl Masks {
         let mut edits = edits.inspect_err(|_| self.note_blocked(view))?;
         edits.sort_by_key(|edit| edit.start);
         Ok(if edits.is_empty() { text.into() } else { apply(text, &edits).into() })
+    }
+}
+
+/// The edits that mask `value` and leave the `part` of it, if a schema is about that, what the schema says it is.
+fn fitting(
+    plan: &Plan,
+    applied: Applied<'_>,
+    (value, part): (Value<'_>, Value<'_>),
+    opaque: &[Opaque],
+    findings: &mut Findings,
+) -> Result<Vec<Edit>, Blocked> {
+    let mut seen = findings.clone();
+    let edits = Walk::new(plan, &applied, &mut seen).value(value, opaque);
+    let before = std::mem::replace(findings, seen);
+    let edits = edits?;
+    let Some(shape) = applied.shape(plan.direction).filter(|_| !edits.is_empty()) else { return Ok(edits) };
+    match fit(shape, part, &edits) {
+        Outcome::Fits => Ok(edits),
+        Outcome::Instead(fitted) => {
+            *findings = before;
+            Walk::new(plan, &applied.fitted(fitted), findings).value(value, opaque)
+        }
+        Outcome::Nothing => Err(plan.unfit()),
     }
 }
 

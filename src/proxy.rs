@@ -214,11 +214,11 @@ async fn call(
     let harmless = tool.is_some_and(|tool| tool.annotations().read_only);
     let permit = permit.defined_by(&route.tools, tool)?;
     trail.slot = route.policy.enter(&permit)?;
-    let masked = mask::mask(&route.masks, &route.meta, permit, now)
+    let masked = mask::mask(&route.masks, &route.meta, permit, tool, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
     policy::still_fits(&route.policy, &route.tools, tool, &masked, &context)?;
     let spent = Spent::of(&masked, route, context.definition.annotations, &worker.state.spent, now)?;
-    let mut way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)));
+    let mut way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)).about(defined.shared()));
     let limit = route.policy.timeout(masked.rule());
     let recorded = audit::decided(trail, masked).await.inspect_err(|_| give_back(worker, spent.as_ref()))?;
     let shown = route.credentials.shown(way.tool(), calling).await;
@@ -311,6 +311,13 @@ impl Defined {
     fn tool(&self) -> Option<&Tool> {
         match self {
             Self::As(tool) => Some(tool),
+            Self::Unasked | Self::Unknown => None,
+        }
+    }
+
+    fn shared(&self) -> Option<Arc<Tool>> {
+        match self {
+            Self::As(tool) => Some(tool.clone()),
             Self::Unasked | Self::Unknown => None,
         }
     }

@@ -21,13 +21,14 @@ use thiserror::Error;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::clock::Timestamp;
-use crate::mask::{Masked, Said, View};
+use crate::mask::{Direction, Masked, Said, View};
 use crate::mcp::handle::{Origin, is_plain_id};
 use crate::mcp::inbound::InboundError;
 use crate::mcp::methods;
 use crate::mcp::session::{Capabilities, Session};
 use crate::mcp::{Access, Era, MessageShape, Revision, RpcId, SubjectKind};
 use crate::opened::{Ask, OwnTask, binding};
+use crate::policy::tools::Tool;
 use crate::policy::{Asker, Context, Kept, Untrusted};
 use crate::proxy::Worker;
 use crate::reject::Reject;
@@ -106,6 +107,8 @@ pub struct Way {
     listened: Vec<OwnTask>,
     /// The task that was asked about.
     task: Option<OwnTask>,
+    /// The tool that was called, if its definition is known.
+    definition: Option<Arc<Tool>>,
     /// What the call was shown with.
     pub(crate) credential: Credential,
     /// The thread the request runs on.
@@ -139,6 +142,7 @@ impl Way {
             digest: masked.handles().digest,
             listened: masked.handles().listened.clone(),
             task: masked.handles().task.clone(),
+            definition: None,
             credential: Credential::NONE,
             worker: worker.clone(),
         };
@@ -168,6 +172,18 @@ impl Way {
             (Ask::Close | Ask::Listen, _) => {}
         }
         way
+    }
+
+    /// The same, of a call of `tool`; of a task, the tool it came from is known if it was listed.
+    pub(crate) fn about(self, tool: Option<Arc<Tool>>) -> Self {
+        let seen = || match &self.subject {
+            Some((SubjectKind::Tool, name)) if !self.route.masks.is_empty_for(Direction::Result) => {
+                self.route.tools.seen(name)
+            }
+            _ => None,
+        };
+        let definition = tool.or_else(seen);
+        Self { definition, ..self }
     }
 
     /// The circumstances of a decision about what flows back now; of a call there are none.
@@ -212,6 +228,7 @@ impl Way {
             subject: self.subject.as_ref().map(|(kind, name)| (*kind, &**name)),
             now: Timestamp::now(),
             said: self.said.as_deref(),
+            tool: self.definition.as_deref(),
         }
     }
 

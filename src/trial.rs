@@ -129,7 +129,7 @@ pub(crate) fn decide(
         (None, Call::Use { kind: SubjectKind::Tool, .. }) => rules.tools.unlisted()?,
         (None, _) => {}
     }
-    let masked = mask::mask(rules.masks, rules.meta, permit, context.now)
+    let masked = mask::mask(rules.masks, rules.meta, permit, tool.as_deref(), context.now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
     policy::still_fits(rules.policy, rules.tools, tool.as_deref(), &masked, context)?;
     let arguments = Document::parse(masked.bytes().clone(), &json::Limits::ANSWER)
@@ -177,7 +177,14 @@ pub(crate) fn answer(
     let unusable = || Reject::Reply(ReplyError::Missing);
     let document = Document::parse(Bytes::from(result.to_string()), &json::Limits::ANSWER).map_err(|_| unusable())?;
     let mut splice = Splice::new();
-    let view = View { caller: asker.caller.principal(), subject: call.subject(), now: asker.context.now, said: None };
+    let tool = rules.approved(call);
+    let view = View {
+        caller: asker.caller.principal(),
+        subject: call.subject(),
+        now: asker.context.now,
+        said: None,
+        tool: tool.as_deref(),
+    };
     reply::rewrite_result(asker, rules, &view, call.method(), document.root(), &mut splice, findings)?;
     serde_json::from_slice(&splice.apply(document.bytes())).map_err(|_| unusable())
 }

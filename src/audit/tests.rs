@@ -499,7 +499,7 @@ fn masked(fake: &Arc<Mutex<Fake>>) -> (Box<crate::trail::Trail>, crate::mask::Ma
     trail.identified(&caller);
     let opened = opened::Opened::without_handles(caller, opened::Ask::Listen);
     let permit = policy::authorize(&policy::Policy::default(), opened, &policy::tests::AT).unwrap();
-    (trail, mask::mask(&mask::Masks::compile(Vec::new()).unwrap(), &[], permit, Timestamp::default()).unwrap())
+    (trail, mask::mask(&mask::Masks::compile(Vec::new()).unwrap(), &[], permit, None, Timestamp::default()).unwrap())
 }
 
 fn events(fake: &Mutex<Fake>) -> Vec<String> {

@@ -9,7 +9,7 @@ pub(super) const WIDTH: usize = 12;
 /// write nothing.
 pub(super) fn replacement(action: &Action, name: &str, value: &str) -> Option<String> {
     match action {
-        Action::Hash { .. } | Action::Redact | Action::Tokenize => Some(format!("[{name}]")),
+        Action::Hash { .. } | Action::Redact | Action::Tokenize => Some(["[", name, "]"].concat()),
         Action::Mask { keep_first, keep_last, char } => Some(masked(value, *keep_first, *keep_last, *char)),
         Action::Block | Action::Report => None,
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::actions::replacement;
 use super::engine::{Plan, Rule};
+use super::fit::{Fitted, Shape};
 use super::opaque::{Opaque, Step};
 use super::places::Uris;
 use super::pseudonym::{Keyed, Keyring, Read};
@@ -29,6 +30,8 @@ pub(super) struct Applied<'v> {
     fields: Vec<(usize, &'v Opaque)>,
     /// What was put back into the request, with the rule it is masked by in the answer.
     restored: Vec<(usize, Arc<str>, &'v Restored)>,
+    /// What is written where the usual replacements do not fit a schema.
+    fitted: Fitted,
 }
 
 impl<'v> Applied<'v> {
@@ -45,6 +48,26 @@ impl<'v> Applied<'v> {
             applied.restored = restored.filter_map(|restored| applied.rule_of(plan, restored)).collect();
         }
         applied
+    }
+
+    /// The same, with replacements that fit a schema.
+    pub(super) fn fitted(self, fitted: Fitted) -> Self {
+        Self { fitted, ..self }
+    }
+
+    /// What the data in messages of `direction` must be.
+    pub(super) fn shape(&self, direction: Direction) -> Option<&'v Shape> {
+        self.view.tool?.shape(direction)
+    }
+
+    /// Whether the schema of the data names such a member.
+    pub(super) fn names_key(&self, direction: Direction, name: &str) -> bool {
+        self.shape(direction).is_some_and(|shape| shape.names(name))
+    }
+
+    /// The literal that stands for a value which fills that of `span`, if the usual replacement does not fit.
+    pub(super) fn literal(&self, span: Span, text: &str, outermost: bool) -> Option<&str> {
+        self.fitted.literal(span, text, outermost)
     }
 
     /// The rule in whose name a restored value is masked.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::actions::{is_masked, replacement};
 use super::applied::Applied;
 use super::asks::Asked;
+use super::fit::is_stand_in;
 use super::gate::{Gate, Signal, Survey};
 use super::literals::Literal;
 use super::own::{Own, beside};
 use super::pattern::Pattern;
 use super::places::{Blobs, Place, Places, Treatment};
 use super::pseudonym::MaskTag;
-use super::recognisers::{Find, NUMBERS, Text, contact, hardware, network, secret, url};
+use super::recognisers::{self, Find, NUMBERS, Text, contact, hardware, network, secret, url};
 use super::shadow::Shadow;
 use super::spec::Grant;
 use super::view::{Applies, Mode};
@@ -140,6 +141,9 @@ impl Plan {
         let sought = entities.iter().map(|(entity, _, _)| *entity);
         let gate = Gate::new(sought, secret::literals(), &literals, open);
         let numbers = numbers(&entities);
+        if !entities.is_empty() {
+            recognisers::prepare();
+        }
         let conditional = rules.iter().any(|rule| !rule.applies.is_unconditional());
         Self { direction, rules, conditional, entities, numbers, own, gate }
     }
@@ -165,6 +169,15 @@ impl Plan {
     /// The refusal of a URI that holds a value and cannot be sealed.
     pub(super) fn unsealed_uri(&self) -> Blocked {
         Blocked { entity: "a URI with personal data".into(), cause: Cause::Matched, ..self.too_deep() }
+    }
+
+    /// The refusal of data that would not be what its schema says, whatever was written.
+    pub(super) fn unfit(&self) -> Blocked {
+        Blocked {
+            entity: "a value in place of which nothing fits its schema".into(),
+            cause: Cause::Matched,
+            ..self.too_deep()
+        }
     }
 
     /// The edits that mask `text`; none if nothing is found.
@@ -204,14 +217,21 @@ impl Plan {
             return Vec::new();
         }
         let mut matches = self.matches(text, Spot::default(), applied, &mut Scratch::default());
-        matches.sort_by_key(|found| (std::cmp::Reverse(found.end - found.start), found.rule, found.start));
-        let mut located: Vec<(Span, Arc<str>)> = Vec::new();
-        for Match { start, end, name, .. } in matches {
-            if located.iter().all(|(span, _)| span.end <= start || end <= span.start) {
-                located.push((Span { start, end }, name));
+        matches.sort_by_key(|found| (found.start, found.end));
+        let mut located = Vec::with_capacity(matches.len());
+        let mut rest = matches.as_mut_slice();
+        while let Some((cluster, behind)) = first_cluster(rest) {
+            let from = located.len();
+            cluster.sort_by_key(|found| (std::cmp::Reverse(found.end - found.start), found.rule, found.start));
+            for Match { start, end, name, .. } in &*cluster {
+                let is_free = |(span, _): &(Span, Arc<str>)| span.end <= *start || *end <= span.start;
+                if located[from..].iter().all(is_free) {
+                    located.push((Span { start: *start, end: *end }, name.clone()));
+                }
             }
+            located[from..].sort_by_key(|(span, _)| span.start);
+            rest = behind;
         }
-        located.sort_by_key(|(span, _)| span.start);
         located
     }
 
@@ -314,7 +334,7 @@ impl Plan {
         }
         let Some(span) = self.beside_keyed(shown, span, applied) else { return };
         let value = text.get(span.start..span.end).unwrap_or_default();
-        if self.rules[rule].asks.lets_pass(value) {
+        if self.rules[rule].asks.lets_pass(value) || is_stand_in(value) {
             return;
         }
         let written = match applied.mode(rule) {
@@ -379,22 +399,18 @@ impl Plan {
         }
         matches.sort_by_key(|found| (found.start, found.end));
         let mut edits = Vec::new();
-        let mut rest = matches.as_slice();
-        while let Some(first) = rest.first() {
-            let (mut end, mut count) = (first.end, 1);
-            while let Some(next) = rest.get(count).filter(|next| next.start < end) {
-                end = end.max(next.end);
-                count += 1;
-            }
-            let (cluster, behind) = rest.split_at(count);
+        let mut rest = matches.as_mut_slice();
+        while let Some((cluster, behind)) = first_cluster(rest) {
+            edits.extend(self.settle(cluster, findings));
             rest = behind;
-            edits.extend(self.settle(cluster, first.start, end, findings));
         }
         Ok(edits)
     }
 
-    /// The one edit for overlapping matches that together cover `start..end`.
-    fn settle(&self, cluster: &[Match], start: usize, end: usize, findings: &mut Findings) -> Option<Edit> {
+    /// The one edit for overlapping matches.
+    fn settle(&self, cluster: &[Match], findings: &mut Findings) -> Option<Edit> {
+        let start = cluster.first()?.start;
+        let end = cluster.iter().map(|found| found.end).max()?;
         let winner = cluster.iter().max_by_key(|found| (found.end - found.start, std::cmp::Reverse(found.rule)))?;
         let rule = &self.rules[winner.rule];
         findings.add(rule, &winner.name, rule.action.name(), self.direction, Span { start, end });
@@ -403,6 +419,17 @@ impl Plan {
         let text = if whole { winner.written.clone() } else { replacement(&rule.action, &winner.name, "")? };
         Some(Edit { start, end, text })
     }
+}
+
+/// The first of `matches`, which are in order, with all that overlap it or each other, and the rest.
+fn first_cluster(matches: &mut [Match]) -> Option<(&mut [Match], &mut [Match])> {
+    let mut end = matches.first()?.end;
+    let mut count = 1;
+    while let Some(next) = matches.get(count).filter(|next| next.start < end) {
+        end = end.max(next.end);
+        count += 1;
+    }
+    Some(matches.split_at_mut(count))
 }
 
 /// What was found in a text, and how it is looked at.

@@ -14,7 +14,7 @@ use super::Entity;
 use super::heat::Heat;
 use super::literals::{Literal, Presence};
 use crate::json::Span;
-use coarse::{BLOCK, Seen};
+use coarse::{Seen, Visit};
 use numbers::{Clusters, Wanted};
 
 /// Something a recogniser could start from.
@@ -195,11 +195,11 @@ impl Gate {
         }
         // Words bring digits of their own: those of wallets, accounts and codes.
         if self.words && !words.is_empty() {
+            let mut own = Vec::new();
             for word in words.iter() {
-                numbers::runs_in(text, *word, runs);
+                numbers::runs_in(text, *word, &mut own);
             }
-            runs.sort_unstable();
-            runs.dedup();
+            numbers::merge(runs, &own);
         }
     }
 
@@ -211,71 +211,9 @@ impl Gate {
 
     /// Calls `visit` with what stands in `text` until it returns false, which this then returns.
     fn each(&self, label: &str, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        let mut clusters = Clusters::new(label, text, &self.wanted);
-        let mut behind = 0;
-        for at in (0..text.len()).step_by(BLOCK) {
-            let seen = coarse::look(text, at);
-            if seen.is_nothing() {
-                continue;
-            }
-            if !self.closer(text, at, seen, &mut clusters, visit) {
-                return false;
-            }
-            if seen.long && self.words && !self.words_from(label, text, at, &mut behind, visit) {
-                return false;
-            }
-        }
-        clusters.finish(visit) && self.patterns(text, visit)
-    }
-
-    /// What a block holds that its classes of bytes tell.
-    fn closer(
-        &self,
-        text: &[u8],
-        at: usize,
-        seen: Seen,
-        clusters: &mut Clusters<'_>,
-        visit: &mut dyn FnMut(Sight<'_>) -> bool,
-    ) -> bool {
-        if seen.at && self.mails && !visit(Sight::At(Signal::At, at)) {
-            return false;
-        }
-        if (seen.marks || seen.digits)
-            && let Some(place) = coarse::disguise(text, at, seen)
-            && !visit(Sight::At(Signal::Disguise, place))
-        {
-            return false;
-        }
-        !seen.digits || self.wanted.is_nothing() || clusters.block(at, visit)
-    }
-
-    /// Words that begin in the block at `at`, or begin before and go on into it.
-    fn words_from(
-        &self,
-        label: &str,
-        text: &[u8],
-        at: usize,
-        behind: &mut usize,
-        visit: &mut dyn FnMut(Sight<'_>) -> bool,
-    ) -> bool {
-        let mut from = at.max(*behind);
-        while let Some(word) = words::long(text, from, at + BLOCK, *behind) {
-            (from, *behind) = (word.end, word.end);
-            if coarse::has_percent(&text[word.start..word.end]) && !visit(Sight::At(Signal::Disguise, word.start)) {
-                return false;
-            }
-            if self.macs && words::has_mac(text, word) && !visit(Sight::At(Signal::Mac, word.start)) {
-                return false;
-            }
-            if self.wanted.addresses && words::has_colons(text, word) && !visit(Sight::At(Signal::Colons, word.start)) {
-                return false;
-            }
-            let secret = self.secrets && words::has_secret(label, text, word, &self.secret_literals);
-            if (secret || words::is_shaped(text, word, &self.wanted)) && !visit(Sight::Word(word)) {
-                return false;
-            }
-        }
-        true
+        let clusters = Clusters::new(label, text, &self.wanted);
+        let mut look = Look { gate: self, label, text, clusters, dashes: None, visit };
+        coarse::look(text, &mut look) && look.clusters.finish(look.visit) && self.patterns(text, look.visit)
     }
 
     fn patterns(&self, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
@@ -283,6 +221,51 @@ impl Gate {
             return literals.find_iter(text).all(|found| visit(Sight::At(Signal::Literal, found.start())));
         }
         self.many_literals.each_in(text, |at| visit(Sight::At(Signal::Literal, at)))
+    }
+}
+
+/// One pass over a text.
+struct Look<'l> {
+    gate: &'l Gate,
+    label: &'l str,
+    text: &'l [u8],
+    clusters: Clusters<'l>,
+    /// Whether the text has five dashes in a row; asked for at the first long word.
+    dashes: Option<bool>,
+    visit: &'l mut dyn FnMut(Sight<'_>) -> bool,
+}
+
+impl Visit for Look<'_> {
+    fn block(&mut self, seen: &Seen) -> bool {
+        let Self { gate, text, clusters, visit, .. } = self;
+        if seen.ats != 0 && gate.mails && !visit(Sight::At(Signal::At, seen.at + seen.ats.trailing_zeros() as usize)) {
+            return false;
+        }
+        if let Some(place) = coarse::disguise(text, seen)
+            && !visit(Sight::At(Signal::Disguise, place))
+        {
+            return false;
+        }
+        seen.digits == 0 || gate.wanted.is_nothing() || clusters.block(seen, *visit)
+    }
+
+    fn word(&mut self, word: Span) -> bool {
+        let Self { gate, label, text, dashes, visit, .. } = self;
+        if !gate.words {
+            return true;
+        }
+        if coarse::has_percent(&text[word.start..word.end]) && !visit(Sight::At(Signal::Disguise, word.start))
+            || gate.macs && words::has_mac(text, word) && !visit(Sight::At(Signal::Mac, word.start))
+            || gate.wanted.addresses && words::has_colons(text, word) && !visit(Sight::At(Signal::Colons, word.start))
+        {
+            return false;
+        }
+        let mut has_secret = || {
+            let dashes = *dashes.get_or_insert_with(|| memchr::memmem::find(text, words::DASHES).is_some());
+            words::has_secret(label, text, word, &gate.secret_literals, dashes)
+        };
+        let told = gate.secrets && has_secret() || words::is_shaped(text, word, &gate.wanted);
+        !told || visit(Sight::Word(word))
     }
 }
 

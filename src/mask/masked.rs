@@ -15,6 +15,7 @@ use crate::mcp::session::{EventId, Session};
 use crate::mcp::{Message, MessageShape};
 use crate::opened::{Ask, Handles, Opened};
 use crate::policy::Permit;
+use crate::policy::tools::Tool;
 
 /// A permitted request without what its masks hide. Only [`mask`] makes one.
 ///
@@ -88,7 +89,15 @@ impl Masked {
 }
 
 /// Masks arguments and answers on their way up, and drops the `_meta` keys that are neither reserved nor in `meta`.
-pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit, now: Timestamp) -> Result<Masked, Blocked> {
+///
+/// Arguments still fit the input schema of `tool` where they did.
+pub fn mask(
+    masks: &Masks,
+    meta: &[Box<str>],
+    permit: Permit,
+    tool: Option<&Tool>,
+    now: Timestamp,
+) -> Result<Masked, Blocked> {
     let (mut opened, rule) = permit.into_parts();
     let (mut splice, mut findings) = (std::mem::take(&mut opened.splice), Findings::default());
     let said = match &opened.ask {
@@ -98,8 +107,13 @@ pub fn mask(masks: &Masks, meta: &[Box<str>], permit: Permit, now: Timestamp) ->
     let (bytes, params) = match &opened.ask {
         Ask::Close | Ask::Listen => (Bytes::new(), Vec::new()),
         Ask::Message(message) => {
-            let view =
-                View { caller: opened.caller.principal(), subject: message.subject(), now, said: said.as_deref() };
+            let view = View {
+                caller: opened.caller.principal(),
+                subject: message.subject(),
+                now,
+                said: said.as_deref(),
+                tool,
+            };
             if let Some(pause) = masks.pause(&opened.caller, now) {
                 return Err(Blocked { mask: "".into(), entity: "".into(), cause: Cause::Often(pause) });
             }

@@ -67,6 +67,11 @@ const fn of(lengths: &[u32]) -> u32 {
     set
 }
 
+/// Makes what all recognisers share, so that no message has to wait for it.
+pub(super) fn prepare() {
+    context::prepare();
+}
+
 /// A text with what all recognisers of numbers start from.
 #[derive(Debug)]
 pub(super) struct Text<'a> {

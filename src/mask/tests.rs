@@ -7,7 +7,9 @@ use super::{
 use crate::json::{Document, Limits, Splice};
 
 mod corpora;
+mod disguises;
 mod keyed;
+mod map;
 mod quality;
 
 const BOTH: Directions = Directions { arguments: true, result: true };
@@ -16,7 +18,7 @@ fn spec(id: &str, what: What, action: Action) -> Spec {
     Spec::new(id, BOTH, what, action)
 }
 
-fn entities(id: &str, entities: &[Entity], action: Action) -> Spec {
+pub(super) fn entities(id: &str, entities: &[Entity], action: Action) -> Spec {
     spec(id, What::Entities(entities.to_vec()), action)
 }
 
@@ -39,7 +41,7 @@ fn masks() -> Masks {
     .unwrap()
 }
 
-fn document(text: &str) -> Document {
+pub(super) fn document(text: &str) -> Document {
     Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::ANSWER).unwrap()
 }
 

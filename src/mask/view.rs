@@ -8,6 +8,7 @@ use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::mcp::SubjectKind;
 use crate::policy::Selector;
+use crate::policy::tools::Tool;
 
 /// For whom and for which call a message is masked. The default is nobody and no call: every mask applies, without
 /// exceptions, and what is keyed by a principal is redacted.
@@ -21,6 +22,8 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// What the caller said in the call, where that matters for its answer.
     pub said: Option<&'a Said>,
+    /// The tool that is called, whose schemas masked data must still fit; `None` where it is not known.
+    pub tool: Option<&'a Tool>,
 }
 
 /// When a mask applies, and to whom its values show all the same.

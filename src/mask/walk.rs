@@ -161,7 +161,10 @@ impl<'d> Tree<'_, '_, 'd> {
             Some(edits) => edits,
             None => self.walk.text(&text, spot, self.level)?,
         };
-        self.splice(raw, value.span().start, edits);
+        match self.walk.applied.literal(value.span(), &text, self.level == 0).filter(|_| !edits.is_empty()) {
+            Some(literal) => self.replace(value, literal.to_owned()),
+            None => self.splice(raw, value.span().start, edits),
+        }
         Ok(())
     }
 
@@ -181,9 +184,9 @@ impl<'d> Tree<'_, '_, 'd> {
     /// A URI the client may come back with is sealed as a whole, or what its masks say; other opaque places stay.
     fn opaque(&mut self, text: &str, value: Value<'d>) -> Result<(), Blocked> {
         let is_uri = match self.path.as_slice() {
-            [.., Step::Key(member)] => member.name_is("uri"),
             // What a subscription is told it got (2026-07-28, "Subscriptions").
-            [.., Step::Key(list), Step::Item(_)] => list.name_is("resourceSubscriptions"),
+            [.., Step::Key(list), _] if list.name_is("resourceSubscriptions") => true,
+            [.., Step::Key(member)] => member.name_is("uri"),
             _ => false,
         };
         if !is_uri || self.walk.plan.direction != Direction::Result {
@@ -194,8 +197,7 @@ impl<'d> Tree<'_, '_, 'd> {
             return Ok(());
         }
         let sealed = self.walk.applied.sealed_uri(text).ok_or_else(|| self.walk.plan.unsealed_uri())?;
-        let span = value.span();
-        self.edits.push(Edit { start: span.start, end: span.end, text: quoted(&sealed) });
+        self.replace(value, quoted(&sealed));
         Ok(())
     }
 
@@ -217,6 +219,9 @@ impl<'d> Tree<'_, '_, 'd> {
             return Ok(());
         }
         let name = member.name();
+        if self.walk.applied.names_key(self.walk.plan.direction, &name) {
+            return Ok(());
+        }
         self.walk.findings.look_at(&self.path);
         let left_alone = self.left_alone();
         let spot = Spot { label: "", place: Place::Key, left_alone: &left_alone };
@@ -243,10 +248,16 @@ impl<'d> Tree<'_, '_, 'd> {
         let left_alone = self.left_alone();
         let spot = Spot { label, place: Place::Number, left_alone: &left_alone };
         if !self.walk.edits(&digits, spot)?.is_empty() {
-            let span = value.span();
-            self.edits.push(Edit { start: span.start, end: span.end, text: "0".into() });
+            let written = std::str::from_utf8(value.raw()).unwrap_or_default();
+            let literal = self.walk.applied.literal(value.span(), written, self.level == 0).unwrap_or("0").to_owned();
+            self.replace(value, literal);
         }
         Ok(())
+    }
+
+    fn replace(&mut self, value: Value<'_>, literal: String) {
+        let Span { start, end } = value.span();
+        self.edits.push(Edit { start, end, text: literal });
     }
 
     /// Takes edits of the text that the literal `raw` at `start` of the source stands for as edits of the source.

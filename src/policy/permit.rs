@@ -30,7 +30,7 @@ use crate::reply::Way;
 ///
 /// ```compile_fail,E0308
 /// fn skip(masks: &portcullis::mask::Masks, opened: Box<portcullis::opened::Opened>) {
-///     let _ = portcullis::mask::mask(masks, &[], opened, Default::default());
+///     let _ = portcullis::mask::mask(masks, &[], opened, None, Default::default());
 /// }
 /// ```
 ///
@@ -44,7 +44,7 @@ use crate::reply::Way;
 ///     let credential = upstream::Credential::NONE;
 ///     let context = policy::Context::at(portcullis::clock::Timestamp::now());
 ///     let permit = policy::authorize(&route.policy, opened, &context).ok()?;
-///     let masked = mask::mask(&route.masks, &route.meta, permit, Default::default()).ok()?;
+///     let masked = mask::mask(&route.masks, &route.meta, permit, None, Default::default()).ok()?;
 ///     let recorded = audit::decided(trail, masked).await.ok()?;
 ///     Some(upstream::outbound(&credential, recorded))
 /// }

@@ -18,7 +18,7 @@ use crate::json::Value;
 use plain::Plain;
 
 /// Most bytes of one schema.
-const MOST_BYTES: usize = 256 * 1024;
+pub(super) const MOST_BYTES: usize = 256 * 1024;
 /// Most memory one compiled pattern may take, and its cache at run time.
 const PATTERN_BYTES: usize = 1024 * 1024;
 /// Longest pointer that is told; the rest is cut.
@@ -95,9 +95,18 @@ impl Schema {
         if !schema.as_object().is_some_and(|object| object.get("type").is_none_or(is_object_type)) {
             return Err(SchemaError::Object);
         }
+        Self::build(schema, false)
+    }
+
+    /// The same of any value, by all that a client may check: formats too (MCP 2026-07-28, "Output Schema").
+    pub(crate) fn strict(schema: &serde_json::Value) -> Result<Self, SchemaError> {
+        Self::build(schema, true)
+    }
+
+    fn build(schema: &serde_json::Value, formats: bool) -> Result<Self, SchemaError> {
         let depth = bounds::depth(schema)?;
         let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
-        let options = jsonschema::options().offline().should_validate_formats(false).with_pattern_options(patterns);
+        let options = jsonschema::options().offline().should_validate_formats(formats).with_pattern_options(patterns);
         let validator = options.build(schema).map_err(|error| SchemaError::Invalid(told(&error)))?;
         let plain = Plain::of(schema).filter(|_| depth > 0);
         Ok(Self { validator, plain, depth })

@@ -145,6 +145,13 @@ impl Tools {
         Some(tool)
     }
 
+    /// The definition of that name seen last, in a caller's list or in one the proxy asked for.
+    pub(crate) fn seen(&self, name: &str) -> Option<Arc<Tool>> {
+        let known = lock(&self.known);
+        let listed = known.listed.get(name).map(|(tool, _)| tool);
+        listed.or_else(|| known.tools.get(name)?.last()).cloned()
+    }
+
     /// Notes that a caller's list shows this definition.
     pub(crate) fn listed(&self, tool: &Arc<Tool>) {
         let mut known = lock(&self.known);

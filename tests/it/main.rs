@@ -18,6 +18,7 @@ mod corpora;
 mod crm;
 mod definitions;
 mod exchange;
+mod fitting;
 mod handles;
 mod house;
 mod http2;

@@ -1,6 +1,6 @@
 //! Runs of digits, and which of them could belong to a number somebody looks for.
 
-use super::coarse::BLOCK;
+use super::coarse::{BLOCK, Seen};
 use super::{Sight, Signal};
 use crate::json::Span;
 use crate::mask::Entity;
@@ -70,87 +70,180 @@ pub(super) struct Clusters<'t> {
     hot: bool,
     /// Where the last run ended.
     behind: usize,
-    /// Whether the text has a word for birth; asked for at the first date.
-    births: Option<bool>,
+    births: Births,
+    /// A number of one or two digits that stood alone last, which may be the day of a date.
+    day: Option<Span>,
+}
+
+/// Whether numbers may be dates of birth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Births {
+    /// What the text stands under says so, or some key in it may.
+    All,
+    /// Those behind a word for birth.
+    Near,
+    /// None.
+    No,
+    /// The text has keys, and was not asked yet for words for birth.
+    Unknown,
 }
 
 /// Bytes of `2026-01-05`.
 const DATE: usize = 10;
 const LONGEST_GAP: usize = 6;
 
+/// Bytes that may stand between the digits of one number.
+const GAPS: [bool; 256] = {
+    let mut gaps = [false; 256];
+    let among = b" -./()\\t:";
+    let mut at = 0;
+    while at < among.len() {
+        gaps[among[at] as usize] = true;
+        at += 1;
+    }
+    gaps
+};
+
 impl<'t> Clusters<'t> {
     pub(super) fn new(label: &str, text: &'t [u8], wanted: &'t Wanted) -> Self {
         let births = match wanted.births {
-            true if speaks_of_birth(end_of(label)) => Some(true),
-            true => None,
-            false => Some(false),
+            false => Births::No,
+            true if speaks_of_birth(end_of(label)) => Births::All,
+            // A key speaks for all numbers below it, however far away.
+            true if memchr::memchr(b'"', text).is_some() => Births::Unknown,
+            true => Births::Near,
         };
         let least = wanted.digits.unwrap_or(usize::MAX);
-        Self { text, wanted, least, runs: Vec::new(), digits: 0, dots: 0, hot: false, behind: 0, births }
+        Self { text, wanted, least, runs: Vec::new(), digits: 0, dots: 0, hot: false, behind: 0, births, day: None }
     }
 
-    /// Takes in the runs that begin in the block at `at`; false if `visit` was.
-    pub(super) fn block(&mut self, at: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        let end = self.text.len().min(at + BLOCK);
-        let mut from = at.max(self.behind);
-        while let Some(run) = next_digits(self.text, from, end) {
-            if !self.run(run, visit) {
+    /// Takes in the runs that begin in a block; false if `visit` was.
+    pub(super) fn block(&mut self, seen: &Seen, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        let mut digits = seen.digits;
+        loop {
+            // Of a run that began before, or a date, nothing is left.
+            let over = self.behind.saturating_sub(seen.at);
+            digits = if over < BLOCK { digits & u64::MAX << over } else { 0 };
+            if digits == 0 {
+                return true;
+            }
+            let start = digits.trailing_zeros() as usize;
+            let mut end = seen.at + start + (digits >> start).trailing_ones() as usize;
+            if end == seen.at + BLOCK {
+                end += self.text[end..].iter().take_while(|byte| is_digit(**byte)).count();
+            }
+            if !self.run(Span { start: seen.at + start, end }, visit) {
                 return false;
             }
-            from = self.behind;
         }
-        true
     }
 
     fn run(&mut self, run: Span, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let text = self.text;
         let gap = &text[self.behind..run.start];
-        let joined = !self.runs.is_empty() && gap.len() <= LONGEST_GAP && gap.iter().all(|b| b" -./()\\t:".contains(b));
+        let joined =
+            !self.runs.is_empty() && gap.len() <= LONGEST_GAP && gap.iter().all(|byte| GAPS[usize::from(*byte)]);
         if !joined && !self.flush(visit) {
             return false;
         }
-        if !joined && is_date(&text[run.start..]) && !next_joins(text, run.start + DATE) {
+        if !joined && run.end - run.start == 4 && is_date(&text[run.start..]) && !next_joins(text, run.start + DATE) {
             self.behind = run.start + DATE;
-            if self.tells_births() {
-                let dates =
-                    [(0, 4), (5, 7), (8, 10)].map(|(from, to)| Span { start: run.start + from, end: run.start + to });
-                return visit(Sight::Number(&dates));
-            }
-            return true;
+            let dates =
+                [(0, 4), (5, 7), (8, 10)].map(|(from, to)| Span { start: run.start + from, end: run.start + to });
+            self.day = None;
+            return !(self.births != Births::No && self.is_birth(&dates)) || visit(Sight::Number(&dates));
         }
         self.behind = run.end;
         self.digits += run.end - run.start;
         self.dots += usize::from(joined && gap == b".");
-        if self.wanted.addresses && has_double_colon(text, run) && !visit(Sight::At(Signal::Colons, run.start)) {
+        let before = run.start.checked_sub(1).map_or(b' ', |at| text[at]);
+        if (is_hardware(before) || text.get(run.end).is_some_and(|byte| is_hardware(*byte)))
+            && (self.wanted.addresses && has_double_colon(text, run) && !visit(Sight::At(Signal::Colons, run.start))
+                || self.wanted.macs && is_dotted(text, run) && !visit(Sight::At(Signal::Mac, run.start)))
+        {
             return false;
         }
-        if self.wanted.macs && is_dotted(text, run) && !visit(Sight::At(Signal::Mac, run.start)) {
-            return false;
-        }
-        self.hot |= self.wanted.lettered && begins_lettered(text, run);
+        self.hot |= self.wanted.lettered && run.end - run.start >= 2 && begins_lettered(text, run);
         self.runs.push(run);
         true
     }
 
     /// Hands the cluster on, if it could be something.
     fn flush(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        if self.runs.is_empty() {
+            return true;
+        }
         let corsica = self.wanted.corsica && self.digits == 6 && is_corsican(self.text, self.behind);
         let number = self.digits >= self.least || self.hot || corsica || self.wanted.addresses && self.dots >= 3;
-        let go_on = self.runs.is_empty() || !(number || self.tells_births()) || visit(Sight::Number(&self.runs));
+        let mut runs = std::mem::take(&mut self.runs);
+        let day = self.day.take();
+        let told = number || self.births != Births::No && self.tells_birth(day, &mut runs);
+        if !told && let [run] = *runs {
+            self.day = Some(run).filter(|run| run.end - run.start <= 2);
+        }
+        let go_on = !told || visit(Sight::Number(&runs));
+        self.runs = runs;
         self.runs.clear();
         (self.digits, self.dots, self.hot) = (0, 0, false);
         go_on
     }
 
-    fn tells_births(&mut self) -> bool {
-        let text = self.text;
-        *self.births.get_or_insert_with(|| speaks_of_birth(text))
+    /// Whether `runs` could be a date of birth, or the year of one; `day` is put before it.
+    fn tells_birth(&mut self, day: Option<Span>, runs: &mut Vec<Span>) -> bool {
+        /// What can stand between a day and its year: the name of a month.
+        const BETWEEN: usize = 24;
+        if self.births != Births::Near {
+            return self.is_birth(runs);
+        }
+        match (day, runs.as_slice()) {
+            (Some(day), [year]) if is_year(self.text, *year) && year.start - day.end <= BETWEEN => {
+                runs.insert(0, day);
+                self.is_birth(runs)
+            }
+            (_, [_, _, _, ..]) => runs.windows(3).any(is_dated) && self.is_birth(runs),
+            _ => false,
+        }
+    }
+
+    /// Whether a word for birth speaks for `runs`.
+    fn is_birth(&mut self, runs: &[Span]) -> bool {
+        /// How far before a number a word for birth can stand.
+        const REACH: usize = 64;
+        if self.births == Births::Unknown {
+            self.births = if speaks_of_birth(self.text) { Births::All } else { Births::No };
+        }
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return false };
+        match self.births {
+            Births::All => true,
+            Births::No | Births::Unknown => false,
+            Births::Near => speaks_of_birth(&self.text[first.start.saturating_sub(REACH)..last.start]),
+        }
     }
 
     /// Hands the last cluster on.
     pub(super) fn finish(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         self.flush(visit)
     }
+}
+
+/// Puts the runs of `others` among `runs`, both in order, each once.
+pub(super) fn merge(runs: &mut Vec<Span>, others: &[Span]) {
+    if others.is_empty() {
+        return;
+    }
+    let mut merged = Vec::with_capacity(runs.len() + others.len());
+    let mut rest = others;
+    for run in runs.iter() {
+        while let Some((other, behind)) = rest.split_first().filter(|(other, _)| *other <= run) {
+            if other != run {
+                merged.push(*other);
+            }
+            rest = behind;
+        }
+        merged.push(*run);
+    }
+    merged.extend_from_slice(rest);
+    *runs = merged;
 }
 
 /// Adds the runs of digits in `word` to `runs`.
@@ -177,6 +270,18 @@ fn next_digits(text: &[u8], from: usize, end: usize) -> Option<Span> {
     Some(Span { start, end: start + length })
 }
 
+/// Whether `run` has the digits of a year of the last century or this.
+fn is_year(text: &[u8], run: Span) -> bool {
+    run.end - run.start == 4 && (text[run.start..].starts_with(b"19") || text[run.start..].starts_with(b"20"))
+}
+
+/// Whether three runs have as many digits as year, month and day have.
+fn is_dated(runs: &[Span]) -> bool {
+    let [one, two, three] = runs else { return false };
+    let [one, two, three] = [one, two, three].map(|run| run.end - run.start);
+    two <= 2 && (one == 4 && three <= 2 || one <= 2 && matches!(three, 2 | 4))
+}
+
 fn is_date(text: &[u8]) -> bool {
     let shape = text.get(..DATE).is_some_and(|date| {
         let (mut digits, mut marks) = (0, 0);
@@ -196,10 +301,10 @@ fn next_joins(text: &[u8], at: usize) -> bool {
 
 /// Whether two letters that begin a word stand before `run`, or two capitals and a blank or dash.
 fn begins_lettered(text: &[u8], run: Span) -> bool {
-    if run.end - run.start < 2 {
+    let head = &text[..run.start];
+    if !head.last().is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b' ' | b'-')) {
         return false;
     }
-    let head = &text[..run.start];
     let parted = head.strip_suffix(b" ").or_else(|| head.strip_suffix(b"-"));
     let Some((rest, letters)) = parted.unwrap_or(head).split_last_chunk::<2>() else { return false };
     // Blanks part most words from most numbers: then only capitals count, or that the number goes on in pairs.
@@ -214,6 +319,11 @@ fn is_corsican(text: &[u8], end: usize) -> bool {
     text[..end].ends_with(b"2")
         && matches!(text.get(end), Some(b'A' | b'B' | b'a' | b'b'))
         && text[end + 1..].iter().find(|byte| **byte != b' ').is_some_and(u8::is_ascii_digit)
+}
+
+/// What stands beside digits within addresses of hosts and of hardware.
+const fn is_hardware(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'f' | b'A'..=b'F' | b':' | b'.')
 }
 
 /// Whether `run` stands in a word of hexadecimal digits, colons and dots that has two colons in a row.

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
 use crate::json::{Document, Limits, Splice, Value};
+use crate::mask::{Direction, Shape};
 use crate::mcp::mirror::{InvalidMirror, Mirror, mirrors};
 use crate::policy::args::Args;
 use crate::policy::lint::Setting;
 use crate::policy::lint::definition::{Findings, look};
 use crate::policy::lock::{Drift, Lock, canonical};
 use crate::policy::schema::narrow::narrowed;
-use crate::policy::schema::{Schema, SchemaError};
+use crate::policy::schema::{MOST_BYTES, Schema, SchemaError};
 use crate::policy::{Annotations, Descriptions};
 
 /// Most narrowed forms kept of one definition.
@@ -33,6 +34,8 @@ pub struct Tool {
     mirrors: Result<Arc<[Mirror]>, InvalidMirror>,
     schema: OnceLock<Result<Schema, SchemaError>>,
     value: OnceLock<Option<Json>>,
+    /// What masked arguments and masked results must still be.
+    shapes: [OnceLock<Option<Shape>>; 2],
     /// By the rules that narrow it; rules whose words depend on the caller are not among them.
     forms: Mutex<Vec<Form>>,
 }
@@ -70,6 +73,7 @@ impl Tool {
             mirrors,
             schema: OnceLock::new(),
             value: OnceLock::new(),
+            shapes: [OnceLock::new(), OnceLock::new()],
             forms: Mutex::default(),
             document,
         })
@@ -123,6 +127,20 @@ impl Tool {
     pub fn schema(&self) -> Result<&Schema, &SchemaError> {
         let compile = || self.document.root().get("inputSchema").map_or_else(Schema::any, Schema::compile);
         self.schema.get_or_init(compile).as_ref()
+    }
+
+    /// What the arguments or the structured content must be; `None` where no schema that can be used says so.
+    pub(crate) fn shape(&self, direction: Direction) -> Option<&Shape> {
+        let [arguments, result] = &self.shapes;
+        let (known, name) = match direction {
+            Direction::Arguments => (arguments, "inputSchema"),
+            Direction::Result => (result, "outputSchema"),
+        };
+        let read = || {
+            let schema = self.document.root().get(name).filter(|schema| schema.raw().len() <= MOST_BYTES)?;
+            Shape::new(serde_json::from_slice(schema.raw()).ok()?)
+        };
+        known.get_or_init(read).as_ref()
     }
 
     /// The definition, or `stripped` in its place, with the input schema as narrow as `rules` make it.

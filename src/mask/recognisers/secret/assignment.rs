@@ -59,15 +59,14 @@ pub(super) fn value(label: &str, text: &[u8], word: Span) -> Option<Span> {
     let length = core[..core.len() - padding].iter().rev().take_while(part).count();
     let start = end - padding - length;
     let value = &text[start..end];
-    if !(SHORTEST..=LONGEST).contains(&value.len()) || !is_random(value) {
+    if !(SHORTEST..=LONGEST).contains(&value.len()) {
         return None;
     }
-    let name = name_before(text, start);
-    let named = match name {
+    let named = match name_before(text, start) {
         Some(name) => is_secret(name),
         None => start <= 1 && is_secret(end_of(label)),
     };
-    named.then_some(Span { start, end })
+    (named && is_random(value)).then_some(Span { start, end })
 }
 
 /// The name that `=`, `:` or `=>` assigns what begins at `start` to.
@@ -86,6 +85,9 @@ fn name_before(text: &[u8], start: usize) -> Option<&[u8]> {
 }
 
 fn is_secret(name: &[u8]) -> bool {
+    if name.len() < 5 {
+        return false;
+    }
     let plain: Vec<u8> = name.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect();
     let holds = |word: &[u8]| plain.windows(word.len()).any(|part| part == word);
     NAMES.iter().any(|word| holds(word)) && !OTHERS.iter().any(|word| holds(word)) && !plain.ends_with(b"id")

@@ -1,0 +1,50 @@
+//! Values that are somebody's in form alone.
+
+/// The domain of stand-ins for addresses, which no name server knows (RFC 6761 section 6.4).
+const DOMAIN: &str = "@redacted.invalid";
+
+/// A value of a format (JSON Schema 2020-12, validation, section 7.3) that tells nothing.
+pub(super) fn of_format(format: &str) -> Option<&'static str> {
+    Some(match format {
+        "date" => "1900-01-01",
+        "date-time" => "1900-01-01T00:00:00Z",
+        "duration" => "P0D",
+        "email" | "idn-email" => "redacted@redacted.invalid",
+        "hostname" | "idn-hostname" => "redacted.invalid",
+        "ipv4" => "192.0.2.0",
+        "ipv6" => "2001:db8:0:0:0:0:0:0",
+        "iri" | "uri" => "urn:redacted",
+        "iri-reference" | "uri-reference" | "uri-template" | "regex" => "redacted",
+        "json-pointer" => "/redacted",
+        "relative-json-pointer" => "0/redacted",
+        "time" => "00:00:00Z",
+        "uuid" => "00000000-0000-0000-0000-000000000000",
+        _ => return None,
+    })
+}
+
+/// Whether masks write this where a schema asks for a form: it is nobody's.
+pub(in crate::mask) fn is_stand_in(value: &str) -> bool {
+    matches!(value, "1900-01-01" | "192.0.2.0" | "2001:db8:0:0:0:0:0:0")
+        || value.starts_with("redacted") && value.ends_with(DOMAIN)
+}
+
+/// `text` cut or filled up to so many characters; `None` if there are no such lengths.
+pub(super) fn of_length(text: &str, least: usize, most: usize) -> Option<String> {
+    /// A schema that asks for more is not filled up.
+    const LONGEST: usize = 4096;
+    if least > most || least > LONGEST {
+        return None;
+    }
+    let length = text.chars().count();
+    let filled = text.chars().chain(std::iter::repeat_n('*', least.saturating_sub(length)));
+    Some(filled.take(most).collect())
+}
+
+/// `text` with a number that tells it from others.
+pub(super) fn numbered(text: &str, number: usize) -> String {
+    match text.split_once('@') {
+        Some((local, domain)) => format!("{local}-{number}@{domain}"),
+        None => format!("{text}_{number}"),
+    }
+}
