@@ -181,7 +181,7 @@ impl Listed {
     }
 }
 
-/// Every page of `tools/list`, asked with the proxy's own credential.
+/// Every page of `tools/list`, asked with `credential`.
 async fn ask(
     pool: &Pool,
     (route, credential): (&Route, &Credential),

@@ -328,6 +328,7 @@ async fn rules_and_schema_are_asked_again_about_what_a_mask_has_written() {
     let schema =
         |to: Value| json!([{ "name": "pay", "inputSchema": { "type": "object", "properties": { "to": to } } }]);
     let text = || json!({ "type": "string" });
+    let both = json!({ "allOf": [{ "pattern": "^ana" }, { "pattern": "@example[.]com$" }] });
     for (policy, schema, mailed, plain) in [
         (format!("{all}{mask}"), schema(text()), true, true),
         // What is written is what a deny rule speaks of.
@@ -336,8 +337,8 @@ async fn rules_and_schema_are_asked_again_about_what_a_mask_has_written() {
         // What was allowed is not what would be sent.
         (allow("{ pattern = '^[a-z]+@example[.]com$|^bob$' }"), schema(text()), false, true),
         (allow("{ max_length = 20 }"), schema(text()), true, true),
-        // What would be sent does not fit the tool.
-        (format!("{all}{mask}"), schema(json!({ "type": "string", "pattern": "^[a-z@.]+$" })), false, true),
+        // Nothing that could be sent fits the tool.
+        (format!("{all}{mask}"), schema(json!({ "anyOf": [{ "const": "bob" }, both] })), false, true),
     ] {
         let upstream = Upstream::plain().await;
         upstream.offer(&schema);
