@@ -1,5 +1,6 @@
 //! `[[test]]`: what a policy says of itself, to be held against what it does.
 
+mod client;
 mod read;
 
 use std::ops::Range;
@@ -7,6 +8,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub(crate) use self::client::Client;
+pub(super) use self::client::{CLIENT, HEADERS, UNTRUSTED};
 pub(super) use self::read::{CALL, EXPECT, TEST, WOULD};
 
 use crate::clock::Timestamp;
@@ -30,6 +33,7 @@ pub(crate) struct Case {
     pub(crate) anonymous: bool,
     /// The caller's issuer by its name in `proxy.toml`; the only one where there is one.
     pub(crate) issuer: Option<Box<str>>,
+    pub(crate) client: Client,
     pub(crate) call: Call,
     /// When the call happens.
     pub(crate) now: Timestamp,

@@ -148,10 +148,10 @@ pub struct Untrusted {
     pub headers: Vec<(Box<str>, Box<str>)>,
 }
 
-/// Headers that say something of a client and are no credential.
-const HEADERS: [&str; 4] = ["accept-language", "origin", "referer", "user-agent"];
-
 impl Untrusted {
+    /// Headers that say something of a client and are no credential.
+    pub(crate) const HEADERS: [&str; 4] = ["accept-language", "origin", "referer", "user-agent"];
+
     /// What a request says of its client.
     pub(crate) fn of(headers: &HeaderMap, message: Option<&Message>) -> Self {
         let info = message.and_then(Message::client_info);
@@ -161,7 +161,7 @@ impl Untrusted {
             name,
             version,
             protocol_version: message.map(|message| message.revision().as_str().into()),
-            headers: HEADERS.iter().filter_map(|name| header(name)).collect(),
+            headers: Self::HEADERS.iter().filter_map(|name| header(name)).collect(),
         }
     }
 }

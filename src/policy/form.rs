@@ -3,12 +3,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::cases::{CALL, EXPECT, TEST, WOULD};
+use super::cases::{CALL, CLIENT, EXPECT, HEADERS, TEST, UNTRUSTED, WOULD};
 use super::describe::DESCRIBE;
 use super::limit::LIMIT;
 use super::raw::{EXCEPT, FILE, GRANT, MASK, POLICY, RULE};
 use super::table::Keys;
 use crate::mask::Entity;
+use crate::mcp::Revision;
 
 /// A key of a table: what its value looks like, and what it is for.
 type Row = (&'static str, fn() -> Value, &'static str);
@@ -183,6 +184,8 @@ const TEST_ROWS: &[Row] = &[
     ("issuer", text, "The caller's issuer by its name in proxy.toml; needed where a server has several."),
     ("scopes", any_texts, "The caller's scopes, instead of `claims.scope`."),
     ("anonymous", || flag(false), "Whether the caller has no token, instead of `claims` and `scopes`."),
+    ("client", || table(&CLIENT, CLIENT_ROWS, &["ip"]), "The client that connects."),
+    ("untrusted", untrusted, "What the client says of itself; nothing but the protocol revision if it is not here."),
     ("now", || json!({ "type": "string", "default": "2026-01-05T12:00:00Z" }), "When the call happens."),
     ("call", || one_of_call(table(&CALL, CALL_ROWS, &[])), "What is asked for."),
     (
@@ -192,6 +195,22 @@ const TEST_ROWS: &[Row] = &[
     ),
     ("result", || json!({ "type": ["string", "object"] }), "What the upstream answers: a text, or the whole result."),
     ("expect", || table(&EXPECT, EXPECT_ROWS, &[]), "What is to become of it."),
+];
+
+const CLIENT_ROWS: &[Row] = &[("ip", text, "Its address.")];
+
+const UNTRUSTED_ROWS: &[Row] = &[
+    ("name", text, "The name in its `clientInfo`."),
+    ("version", text, "The version in its `clientInfo`."),
+    ("protocol_version", revision, "The protocol revision of its request."),
+    ("headers", || table(&HEADERS, HEADER_ROWS, &[]), "The headers of its request that rules see."),
+];
+
+const HEADER_ROWS: &[Row] = &[
+    ("accept-language", text, "`Accept-Language`."),
+    ("origin", text, "`Origin`."),
+    ("referer", text, "`Referer`."),
+    ("user-agent", text, "`User-Agent`."),
 ];
 
 const CALL_ROWS: &[Row] = &[
@@ -267,6 +286,18 @@ fn one_of_call(mut schema: Value) -> Value {
     schema
 }
 
+/// A client names itself with its version, or not at all.
+fn untrusted() -> Value {
+    let mut schema = table(&UNTRUSTED, UNTRUSTED_ROWS, &[]);
+    schema["dependentRequired"] = json!({ "name": ["version"], "version": ["name"] });
+    schema
+}
+
+fn revision() -> Value {
+    let [.., newest] = Revision::SERVED;
+    words(&Revision::SERVED.map(Revision::as_str), newest.as_str())
+}
+
 fn list(items: &Value) -> Value {
     json!({ "type": "array", "items": items })
 }
@@ -320,9 +351,9 @@ mod tests {
     use toml::de::DeTable;
 
     use super::{
-        CALL, CALL_ROWS, DESCRIBE, DESCRIBE_ROWS, EXCEPT, EXCEPT_ROWS, EXPECT, EXPECT_ROWS, FILE, FILE_ROWS, GRANT,
-        GRANT_ROWS, LIMIT, LIMIT_ROWS, MASK, MASK_ROWS, POLICY, POLICY_ROWS, RULE, RULE_ROWS, TEST, TEST_ROWS, WOULD,
-        WOULD_ROWS, schema,
+        CALL, CALL_ROWS, CLIENT, CLIENT_ROWS, DESCRIBE, DESCRIBE_ROWS, EXCEPT, EXCEPT_ROWS, EXPECT, EXPECT_ROWS, FILE,
+        FILE_ROWS, GRANT, GRANT_ROWS, HEADER_ROWS, HEADERS, LIMIT, LIMIT_ROWS, MASK, MASK_ROWS, POLICY, POLICY_ROWS,
+        RULE, RULE_ROWS, TEST, TEST_ROWS, UNTRUSTED, UNTRUSTED_ROWS, WOULD, WOULD_ROWS, schema,
     };
     use crate::config::Problems;
     use crate::policy::load::from_texts;
@@ -384,6 +415,11 @@ mod tests {
             "[[test]]\nname = \"a\"\nscopes = []\ncall = { tool = \"a\", prompt = \"b\" }\nexpect = { decision = \"deny\" }",
             "[[test]]\nname = \"a\"\nscopes = []\ncall = { list = \"tool\" }\nexpect = { decision = \"deny\" }",
             "[[test]]\nname = \"a\"\nscopes = []\ncall = { tool = \"a\" }\nexpect = { decision = \"denied\" }",
+            "[[test]]\nname = \"a\"\nscopes = []\nclient = \"10.2.3.4\"\ncall = { tool = \"a\" }\nexpect = { decision = \"deny\" }",
+            "[[test]]\nname = \"a\"\nscopes = []\nclient = {}\ncall = { tool = \"a\" }\nexpect = { decision = \"deny\" }",
+            "[[test]]\nname = \"a\"\nscopes = []\nuntrusted = { name = \"b\" }\ncall = { tool = \"a\" }\nexpect = { decision = \"deny\" }",
+            "[[test]]\nname = \"a\"\nscopes = []\nuntrusted = { protocol_version = \"2024-11-05\" }\ncall = { tool = \"a\" }\nexpect = { decision = \"deny\" }",
+            "[[test]]\nname = \"a\"\nscopes = []\nuntrusted = { headers = { cookie = \"a\" } }\ncall = { tool = \"a\" }\nexpect = { decision = \"deny\" }",
         ] {
             assert!(!validator.is_valid(&json(wrong)), "{wrong}");
             let mut problems = Problems::new();
@@ -405,6 +441,9 @@ mod tests {
             (&GRANT, GRANT_ROWS),
             (&TEST, TEST_ROWS),
             (&LIMIT, LIMIT_ROWS),
+            (&CLIENT, CLIENT_ROWS),
+            (&UNTRUSTED, UNTRUSTED_ROWS),
+            (&HEADERS, HEADER_ROWS),
             (&CALL, CALL_ROWS),
             (&EXPECT, EXPECT_ROWS),
             (&WOULD, WOULD_ROWS),

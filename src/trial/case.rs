@@ -10,13 +10,10 @@ use serde_json::Value;
 use super::{Call, Passed, Place, Suite, again, answer, caller, decide, enforced};
 use crate::auth::Caller;
 use crate::mask::{Direction, Findings, View};
-use crate::mcp::{Revision, SubjectKind, compose};
+use crate::mcp::{SubjectKind, compose};
 use crate::policy::cases::{Case, Verdict};
 use crate::policy::{Context, Denial};
 use crate::reject::Reject;
-
-/// The revision cases are run in; a policy decides alike in all of them.
-const REVISION: Revision = Revision::V2026_07_28;
 
 /// How a case came out.
 #[derive(Debug)]
@@ -100,9 +97,14 @@ impl Suite {
         rule
     }
 
-    fn context(&self, case: &Case) -> Context<'_> {
-        let server = self.server.as_deref().unwrap_or_default();
-        Context { server, approved: self.tools.lock(), ..Context::at(case.now) }
+    fn context<'a>(&'a self, case: &'a Case) -> Context<'a> {
+        Context {
+            server: self.server.as_deref().unwrap_or_default(),
+            approved: self.tools.lock(),
+            ip: case.client.ip,
+            untrusted: Some(&case.client.untrusted),
+            ..Context::at(case.now)
+        }
     }
 
     /// What the upstream answers, with tools a case only names as they were approved.
@@ -124,7 +126,7 @@ impl Suite {
     fn look(&self, case: &Case, caller: &Arc<Caller>) -> Seen {
         let rules = self.decides();
         let context = self.context(case);
-        let passed = match decide(rules, caller, &case.call, REVISION, &context) {
+        let passed = match decide(rules, caller, &case.call, case.client.revision, &context) {
             Ok(passed) => passed,
             Err(reject) => return refused(&reject, &Findings::default()),
         };

@@ -378,6 +378,115 @@ fn cases_see_what_clients_and_upstreams_see() {
     }
 }
 
+/// From where a client calls and what it says of itself are told in the file; what is not told is not known.
+#[test]
+fn cases_tell_of_the_client() {
+    let rules = r#"
+[[rule]]
+id = "all"
+tools = ["*"]
+[[rule]]
+id = "office"
+tools = ["near"]
+prompts = ["near"]
+when = "client.ip.startsWith('10.')"
+[[rule]]
+id = "no-app"
+effect = "deny"
+tools = ["by_app"]
+when = "client.id == 'app'"
+[[rule]]
+id = "no-bot"
+effect = "deny"
+tools = ["chat"]
+when = "has(untrusted.name) && untrusted.name == 'bot' && untrusted.version == '1'"
+[[rule]]
+id = "no-curl"
+effect = "deny"
+tools = ["fetch"]
+when = "'user-agent' in untrusted.headers && untrusted.headers['user-agent'].startsWith('curl/')"
+[[rule]]
+id = "no-old"
+effect = "deny"
+tools = ["new"]
+when = "untrusted.protocol_version != '2026-07-28'"
+[[rule]]
+id = "careless"
+effect = "deny"
+tools = ["careless"]
+when = "untrusted.name == 'bot'"
+"#;
+    for (call, client, decision, rule) in [
+        ("prompt = \"near\"", "client = { ip = \"10.2.3.4\" }", "allow", "office"),
+        ("prompt = \"near\"", "client = { ip = \"::ffff:10.2.3.4\" }", "allow", "office"),
+        ("prompt = \"near\"", "client = { ip = \"192.0.2.1\" }", "deny", "no rule"),
+        ("prompt = \"near\"", "client = { ip = \"2001:db8::1\" }", "deny", "no rule"),
+        ("prompt = \"near\"", "", "deny", "no rule"),
+        ("tool = \"by_app\"", "claims = { client_id = \"app\" }", "deny", "no-app"),
+        ("tool = \"by_app\"", "claims = { client_id = \"other\" }", "allow", "all"),
+        ("tool = \"chat\"", "", "allow", "all"),
+        ("tool = \"chat\"", "untrusted = {}", "allow", "all"),
+        ("tool = \"chat\"", "untrusted = { name = \"bot\", version = \"1\" }", "deny", "no-bot"),
+        ("tool = \"chat\"", "untrusted = { name = \"bot\", version = \"2\" }", "allow", "all"),
+        ("tool = \"fetch\"", "", "allow", "all"),
+        ("tool = \"fetch\"", "untrusted = { headers = { user-agent = \"curl/8\" } }", "deny", "no-curl"),
+        ("tool = \"fetch\"", "untrusted = { headers = { user-agent = \"Mozilla\" } }", "allow", "all"),
+        ("tool = \"fetch\"", "untrusted = { headers = { referer = \"curl/8\" } }", "allow", "all"),
+        ("tool = \"new\"", "", "allow", "all"),
+        ("tool = \"new\"", "untrusted = { protocol_version = \"2025-03-26\" }", "deny", "no-old"),
+        ("tool = \"new\"", "untrusted = { protocol_version = \"2026-07-28\" }", "allow", "all"),
+        // Who does not say its name makes the condition of a deny rule err, and so match, as on the wire.
+        ("tool = \"careless\"", "", "deny", "careless"),
+        ("tool = \"careless\"", "untrusted = { name = \"good\", version = \"1\" }", "allow", "all"),
+    ] {
+        let case = |decision: &str| {
+            format!(
+                "{rules}[[test]]\nname = \"t\"\nscopes = []\ncall = {{ {call} }}\n{client}\nexpect = {{ decision = \"{decision}\" }}"
+            )
+        };
+        let suite = suite(&case(decision));
+        let outcome = suite.run(&suite.cases[0]);
+        let got = outcome.rule.as_deref().unwrap_or("no rule");
+        assert_eq!((outcome.verdict.as_str(), got), (decision, rule), "{call} {client}");
+        let other = if decision == "deny" { "allow" } else { "deny" };
+        assert_eq!(differences(&case(other)), [format!("decision: {other} | {decision}")], "{call} {client}");
+    }
+}
+
+#[test]
+fn cases_tell_only_what_a_client_can_be() {
+    for (client, expected) in [
+        ("client = \"10.2.3.4\"", "write `client = { ip = \"10.2.3.4\" }`"),
+        ("client = {}", "`client` says nothing"),
+        ("client = { ip = 7 }", "`ip` must be a string"),
+        ("client = { ip = \"\" }", "`ip` holds an empty string"),
+        ("client = { ip = \"10.0.0.0/8\" }", "`ip` is not an IP address"),
+        ("client = { ip = \"10.2.3.4:80\" }", "without port or prefix length"),
+        ("client = { id = \"app\" }", "client_id = \"app\""),
+        ("client = { ip = \"10.2.3.4\", port = 1 }", "unknown key `port`"),
+        ("untrusted = \"bot\"", "`untrusted` must be a table"),
+        ("untrusted = { nam = \"bot\", version = \"1\" }", "did you mean `name`?"),
+        ("untrusted = { name = \"bot\" }", "come together"),
+        ("untrusted = { version = \"1\" }", "come together"),
+        ("untrusted = { name = 7, version = \"1\" }", "`name` must be a string"),
+        ("untrusted = { protocol_version = \"2025-06-17\" }", "did you mean `2025-06-18`?"),
+        ("untrusted = { protocol_version = \"2024-11-05\" }", "`protocol_version` cannot be `2024-11-05`"),
+        ("untrusted = { headers = [] }", "`headers` must be a table"),
+        ("untrusted = { headers = { authorization = \"a\" } }", "rules do not see the header `authorization`"),
+        ("untrusted = { headers = { User-Agent = \"a\" } }", "did you mean `user-agent`?"),
+        ("untrusted = { headers = { user-agent = 8 } }", "`user-agent` must be a string"),
+        ("untrusted = { headers = { user-agent = \"ä\" } }", "printable ASCII"),
+        ("untrusted = { headers = { user-agent = \"a\\r\\nb\" } }", "printable ASCII"),
+    ] {
+        let (suite, problems) = read(&format!(
+            "[[test]]\nname = \"t\"\nscopes = []\n{client}\ncall = {{ tool = \"a\" }}\nexpect = {{ decision = \"deny\" }}"
+        ));
+        let shown = problems.render(false);
+        assert!(problems.has_errors() && shown.contains(expected), "{client}: {shown}");
+        assert!(suite.is_none_or(|suite| suite.policy.is_empty()), "{client}");
+    }
+}
+
 #[test]
 fn a_case_looks_behind_the_shadow() {
     let rules = r#"
@@ -474,8 +583,8 @@ fn a_wrong_test_is_shown_where_it_is_wrong() {
             "a number no JSON message can carry",
         ),
         (
-            "[[test]]\nname = \"t\"\nclient = \"c\"\ncall = { tool = \"a\" }\nexpect = { decision = \"deny\" }",
-            "is not supported by this version",
+            "[[test]]\nname = \"t\"\nelicits = \"c\"\ncall = { tool = \"a\" }\nexpect = { decision = \"deny\" }",
+            "unknown key `elicits`",
         ),
     ] {
         let (suite, problems) = read(rest);

@@ -7,15 +7,28 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::super::table::{Keys, Report, Table, Text, Words, json_of};
-use super::{At, Case, Expect, NOON, Verdict, Would};
+use super::{At, Case, Client, Expect, NOON, Verdict, Would};
 use crate::config::Problem;
 use crate::mcp::{Access, SubjectKind, compose, methods};
 use crate::trial::Call;
 
 pub(in crate::policy) const TEST: Keys = Keys {
     table: "`[[test]]`",
-    known: &["name", "claims", "issuer", "scopes", "anonymous", "now", "call", "definitions", "result", "expect"],
-    later: &["client", "untrusted"],
+    known: &[
+        "name",
+        "claims",
+        "issuer",
+        "scopes",
+        "anonymous",
+        "client",
+        "untrusted",
+        "now",
+        "call",
+        "definitions",
+        "result",
+        "expect",
+    ],
+    later: &[],
 };
 
 pub(in crate::policy) const CALL: Keys = Keys {
@@ -64,6 +77,7 @@ impl Case {
         let claims = if anonymous { no_claims(table, report) } else { claims(table, report) };
         let issuer = table.text("issuer", report).map(plain);
         let now = if table.has("now") { table.moment("now", report) } else { Some(NOON) };
+        let client = Client::read(table, report);
         let call = call(table, report);
         let result = call.as_ref().and_then(|call| result(table, call, report));
         let expect = expect(table, call.as_ref(), report);
@@ -74,6 +88,7 @@ impl Case {
             claims: claims?,
             anonymous,
             issuer,
+            client: client?,
             call: call?,
             now: now?,
             result,
