@@ -230,6 +230,11 @@ impl Streams<'_> {
         let _ = writeln!(self.out, "{line}");
     }
 
+    /// Writes results that are lines already.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let _ = self.out.write_all(bytes);
+    }
+
     /// Writes a line of messages.
     pub fn message(&mut self, line: impl fmt::Display) {
         let _ = writeln!(self.err, "{line}");

@@ -1,8 +1,10 @@
 //! `portcullis generate`: files that always fit this version.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use clap_mangen::Man;
 
-use super::{Exit, Streams};
+use super::{Cli, Exit, Streams};
 use crate::{config, policy};
 
 /// Arguments of `generate`.
@@ -12,7 +14,10 @@ use crate::{config, policy};
     disable_help_subcommand = true,
     before_help = "Examples:
   portcullis generate schema proxy > proxy.schema.json      then `#:schema ./proxy.schema.json` above proxy.toml
-  portcullis generate schema policy > policy.schema.json    editors complete and check from it"
+  portcullis generate schema policy > policy.schema.json    editors complete and check from it
+  portcullis generate completions fish > ~/.config/fish/completions/portcullis.fish
+  portcullis generate man > portcullis.1
+  portcullis generate man token verify > portcullis-token-verify.1"
 )]
 pub struct Generate {
     #[command(subcommand)]
@@ -22,8 +27,35 @@ pub struct Generate {
 /// The commands below `generate`.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Print a script that completes commands and options in a shell.
+    Completions(Completions),
+    /// Print a manual page in roff.
+    Man(Page),
     /// Print the JSON Schema of a kind of file, for editors.
     Schema(Schema),
+}
+
+/// Arguments of `generate completions`.
+#[derive(Args, Debug)]
+#[command(before_help = "Examples:
+  portcullis generate completions bash > /etc/bash_completion.d/portcullis
+  portcullis generate completions zsh > \"${fpath[1]}/_portcullis\"
+  portcullis generate completions fish > ~/.config/fish/completions/portcullis.fish")]
+struct Completions {
+    /// Of which shell.
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Arguments of `generate man`.
+#[derive(Args, Debug)]
+#[command(before_help = "Examples:
+  portcullis generate man > portcullis.1
+  portcullis generate man token verify > portcullis-token-verify.1")]
+struct Page {
+    /// The command the page is about, word by word; all of portcullis if there is none.
+    #[arg(value_name = "COMMAND")]
+    command: Vec<String>,
 }
 
 /// Arguments of `generate schema`.
@@ -49,8 +81,53 @@ enum File {
 impl Generate {
     /// Prints.
     pub fn run(&self, streams: &mut Streams<'_>) -> Exit {
-        let Command::Schema(schema) = &self.command;
-        let schema = match schema.of {
+        match &self.command {
+            Command::Completions(completions) => completions.run(streams),
+            Command::Man(page) => page.run(streams),
+            Command::Schema(schema) => schema.run(streams),
+        }
+    }
+}
+
+impl Completions {
+    fn run(&self, streams: &mut Streams<'_>) -> Exit {
+        // Into memory: the generator takes a reader that went away for a fault.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "portcullis", &mut script);
+        streams.write(&script);
+        Exit::Done
+    }
+}
+
+impl Page {
+    fn run(&self, streams: &mut Streams<'_>) -> Exit {
+        let mut all = Cli::command();
+        all.build();
+        let mut command = &all;
+        for word in &self.command {
+            let Some(below) = command.find_subcommand(word) else {
+                let known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+                let of = command.get_bin_name().unwrap_or_default();
+                streams.message(match &*known {
+                    [] => format!("error: `{of}` has no commands below it"),
+                    known => format!("error: `{word}` is no command of `{of}`; there are {}", known.join(", ")),
+                });
+                return Exit::Usage;
+            };
+            command = below;
+        }
+        let mut page = Vec::new();
+        if Man::new(command.clone()).render(&mut page).is_err() {
+            return Exit::Internal;
+        }
+        streams.write(&page);
+        Exit::Done
+    }
+}
+
+impl Schema {
+    fn run(&self, streams: &mut Streams<'_>) -> Exit {
+        let schema = match self.of {
             File::Proxy => config::schema::schema(),
             File::Policy => policy::form::schema(),
         };

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod generate;
 mod mask;
 mod replay;
 mod test;
