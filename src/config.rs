@@ -30,6 +30,7 @@ pub use self::grant::{AuthorizationServer, Grant, GrantKind, Identity, IdentityJ
 pub use self::issuer::{
     AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,
 };
+pub(crate) use self::load::load_before_policies;
 pub use self::load::{load, parse};
 pub use self::problem::{Problem, Problems, Severity, Source};
 use crate::secret::Secret;

@@ -7,6 +7,7 @@ mod mask;
 mod replay;
 mod test;
 mod token;
+mod tools;
 
 use std::ffi::OsString;
 use std::fs;

@@ -149,7 +149,8 @@ impl Tools {
             let (config, _) = config::parse(&text, &PathBuf::from("URL")).map_err(|found| refused(&found, streams))?;
             (config, "upstream")
         } else {
-            let (config, _) = config::load(&global.config).map_err(|found| refused(&found, streams))?;
+            let load = if self.act.scaffold { config::load_before_policies } else { config::load };
+            let (config, _) = load(&global.config).map_err(|found| refused(&found, streams))?;
             (config, self.server.as_str())
         };
         let Some(server) = config.servers.get(name) else {

@@ -41,10 +41,23 @@ pub fn load(path: &Path) -> Result<(Config, Problems), Problems> {
     load_at(path, Timestamp::now(), &variable)
 }
 
+/// As [`load`], for who is about to write the policy: the files in `policies` need not be there yet.
+pub(crate) fn load_before_policies(path: &Path) -> Result<(Config, Problems), Problems> {
+    load_from(path, Disk { now: Timestamp::now(), policies_to_come: true }, &variable)
+}
+
 /// As [`load`], with the time and the environment as arguments.
 pub(crate) fn load_at(
     path: &Path,
     now: Timestamp,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Config, Problems), Problems> {
+    load_from(path, Disk { now, policies_to_come: false }, variable)
+}
+
+fn load_from(
+    path: &Path,
+    disk: Disk,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(Config, Problems), Problems> {
     let text = read(path).map_err(|message| {
@@ -54,7 +67,7 @@ pub(crate) fn load_at(
         problems.push(problem.help("name another file with `--config` or `PORTCULLIS_CONFIG`"));
         problems
     })?;
-    Loader::run(&text, path, variable, Some(now))
+    Loader::run(&text, path, variable, Some(disk))
 }
 
 /// Checks `text` as if it stood at `path`, without touching any file.
@@ -90,6 +103,14 @@ fn read(path: &Path) -> Result<String, String> {
     })
 }
 
+/// How the files that are named are looked at.
+#[derive(Clone, Copy)]
+struct Disk {
+    now: Timestamp,
+    /// Whether policy files may be missing, as they are about to be written.
+    policies_to_come: bool,
+}
+
 /// One file on its way.
 struct Loader<'a> {
     file: Arc<Source>,
@@ -97,8 +118,8 @@ struct Loader<'a> {
     problems: Problems,
     excused: HashSet<(Range<usize>, &'static str)>,
     variable: &'a dyn Fn(&str) -> Option<String>,
-    /// The time, if the files that are named are to be looked at.
-    disk: Option<Timestamp>,
+    /// How to look at the files that are named, if at all.
+    disk: Option<Disk>,
 }
 
 impl<'a> Loader<'a> {
@@ -106,7 +127,7 @@ impl<'a> Loader<'a> {
         text: &str,
         path: &Path,
         variable: &'a dyn Fn(&str) -> Option<String>,
-        disk: Option<Timestamp>,
+        disk: Option<Disk>,
     ) -> Result<(Config, Problems), Problems> {
         let (mut root, errors) = DeTable::parse_recoverable(text);
         let shown = if errors.is_empty() { hide::secrets(text, root.get_ref()) } else { hide::likely_secrets(text) };

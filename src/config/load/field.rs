@@ -1,5 +1,6 @@
 //! Fields that occur in several tables: bounded quantities, choices, paths, names.
 
+use std::io::ErrorKind;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -157,9 +158,25 @@ impl Loader<'_> {
     /// A path to a file that must be there.
     pub(super) fn existing(&mut self, key: &str, written: &Spanned<String>) -> PathBuf {
         let path = self.path(key, written);
+        self.readable(key, written, &path);
+        path
+    }
+
+    /// A path to a policy file, which must be there unless it is about to be written.
+    pub(super) fn policy(&mut self, written: &Spanned<String>) {
+        let path = self.path("policies", written);
+        let to_come = self.disk.is_some_and(|disk| disk.policies_to_come);
+        // A broken link, or a folder that cannot be entered, is more than a file that is not there yet.
+        let missing = || path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        if !(to_come && missing()) {
+            self.readable("policies", written, &path);
+        }
+    }
+
+    fn readable(&mut self, key: &str, written: &Spanned<String>, path: &Path) {
         if self.disk.is_some() && !written.get_ref().is_empty() {
-            let reason = match std::fs::metadata(&path) {
-                Ok(meta) if meta.is_file() => std::fs::File::open(&path).err().map(|error| error.to_string()),
+            let reason = match std::fs::metadata(path) {
+                Ok(meta) if meta.is_file() => std::fs::File::open(path).err().map(|error| error.to_string()),
                 Ok(_) => Some("it is not a file".to_owned()),
                 Err(error) => Some(error.to_string()),
             };
@@ -173,7 +190,6 @@ impl Loader<'_> {
                 });
             }
         }
-        path
     }
 
     /// Names people choose for issuers and servers; they appear in logs, metrics and audit lines.

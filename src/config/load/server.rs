@@ -160,7 +160,7 @@ impl Loader<'_> {
         }
         self.distinct("policies", written.get_ref());
         for file in written.get_ref() {
-            self.existing("policies", file);
+            self.policy(file);
         }
         written.get_ref().iter().map(|file| PathBuf::from(file.get_ref())).collect()
     }

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::super::certificate::Certificate;
 use super::super::{ClientAuth, Tls, raw};
-use super::Loader;
+use super::{Disk, Loader};
 
 /// `client_certificates`.
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ impl Loader<'_> {
 
     pub(super) fn chain(&mut self, written: &Spanned<String>) -> std::path::PathBuf {
         let path = self.certificates("cert_file", written);
-        if let (Some(now), Ok(leaf)) = (self.disk, Certificate::read(&path)) {
+        if let (Some(Disk { now, .. }), Ok(leaf)) = (self.disk, Certificate::read(&path)) {
             let label = match leaf.days_left(now) {
                 days if days < 0 => "it has expired: clients will refuse to connect".to_owned(),
                 0 => "it expires today".to_owned(),
