@@ -69,7 +69,8 @@ impl Skipped {
         }
         let more = self.bad - self.first.len() as u64;
         if more > 0 {
-            streams.message(format_args!("warning: and {more} more lines that could not be read"));
+            let lines = if more == 1 { "line" } else { "lines" };
+            streams.message(format_args!("warning: and {more} more {lines} that could not be read"));
         }
         streams
             .message("note: the file was taken as it is: whether it was changed since it was written was not verified");

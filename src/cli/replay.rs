@@ -132,25 +132,31 @@ impl Replayed {
 
     /// What was not replayed, and why.
     fn tell(&self, streams: &mut Streams<'_>) {
-        for (count, what) in [
-            (self.open, "depend on arguments or claims the audit does not have"),
-            (self.unnamed, "are about names the audit has cut or masked"),
-            (self.blocked, "were made by masks"),
+        for (count, verb, rest) in [
+            (
+                self.open,
+                ["depends on arguments or claims", "depend on arguments or claims"],
+                " the audit does not have",
+            ),
+            (self.unnamed, ["is about a name", "are about names"], " the audit has cut or masked"),
+            (self.blocked, ["was made by a mask", "were made by masks"], ""),
         ] {
+            let [one, several] = verb;
+            let verb = if count == 1 { one } else { several };
             if count > 0 {
-                streams.message(format_args!("note: {} decisions {what}", grouped(count)));
+                streams.message(format_args!("note: {} {verb}{rest}", decisions(count)));
             }
         }
         if self.shadowed > 0 {
             let count = grouped(self.shadowed);
-            streams.message(format_args!(
-                "note: {count} of those were marked when they were made: rules in shadow would have decided otherwise"
-            ));
+            let marked =
+                if self.shadowed == 1 { "was marked when it was made" } else { "were marked when they were made" };
+            streams
+                .message(format_args!("note: {count} of those {marked}: rules in shadow would have decided otherwise"));
         }
         for (server, count) in &self.elsewhere {
-            let count = grouped(*count);
-            streams
-                .message(format_args!("warning: {count} decisions of `{server}`, for which there is no policy here"));
+            let count = decisions(*count);
+            streams.message(format_args!("warning: {count} of `{server}`, for which there is no policy here"));
         }
     }
 
@@ -187,6 +193,11 @@ fn grouped(number: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// `1 decision`, `21 804 decisions`.
+fn decisions(number: u64) -> String {
+    format!("{} decision{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// The name of a rule, or that there is none.

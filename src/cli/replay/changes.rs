@@ -82,10 +82,10 @@ impl Changes {
 
     /// For people: a line a group.
     pub(super) fn print(&self, decisions: u64, streams: &mut Streams<'_>) {
-        let total = grouped(decisions);
+        let total = super::decisions(decisions);
         match self.count() {
-            0 => streams.print(format_args!("{total} decisions, none would change")),
-            count => streams.print(format_args!("{total} decisions, {} would change", grouped(count))),
+            0 => streams.print(format_args!("{total}, none would change")),
+            count => streams.print(format_args!("{total}, {} would change", grouped(count))),
         }
         let servers: std::collections::BTreeSet<&str> = self.groups.keys().map(|key| &*key.server).collect();
         let width = self.groups.values().map(|group| grouped(group.count).len()).max().unwrap_or_default();

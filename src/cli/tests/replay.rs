@@ -76,7 +76,7 @@ fn nothing_changes_under_the_same_rules() {
     let folder = folder("replay-same", POLICY);
     let expected = format!(
         "exit 0\n--- out\n1 010 decisions, none would change\n--- err\n\
-         note: 1 decisions are about names the audit has cut or masked\nnote: 1 decisions were made by masks\n\
+         note: 1 decision is about a name the audit has cut or masked\nnote: 1 decision was made by a mask\n\
          warning: @/audit.jsonl:1013: not JSON\n\
          warning: @/audit.jsonl:1015: not a record of Portcullis: missing field `v`\n{NOT_VERIFIED}"
     );
@@ -129,7 +129,7 @@ fn what_depends_on_arguments_is_not_guessed() {
     );
     folder.file("audit.jsonl", &marked);
     let said = folder.run("-c @/proxy.toml replay @/audit.jsonl --policies @/next");
-    let note = "note: 1 of those were marked when they were made: rules in shadow would have decided otherwise\n";
+    let note = "note: 1 of those was marked when it was made: rules in shadow would have decided otherwise\n";
     assert!(said.contains(note), "{said}");
 }
 
