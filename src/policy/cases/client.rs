@@ -86,13 +86,12 @@ fn untrusted(table: &Table<'_>, report: &mut Report<'_>) -> Option<(Revision, Un
         let problem = said.problem("`name` and `version` of a client come together", "one is missing");
         report.error(problem.help("`clientInfo` has both, or the client says neither: write both or none"));
     }
-    let (name, version) = (text(&said, "name", report)?, text(&said, "version", report)?);
+    let (name, version) = (text(&said, "name", report), text(&said, "version", report));
     Some((revision?, Untrusted { name, version, protocol_version: None, headers: headers? }))
 }
 
-/// A text that may be missing, but not wrong.
-fn text(table: &Table<'_>, key: &'static str, report: &mut Report<'_>) -> Option<Option<Box<str>>> {
-    if table.has(key) { table.text(key, report).map(|text| Some(text.into_inner().into())) } else { Some(None) }
+fn text(table: &Table<'_>, key: &'static str, report: &mut Report<'_>) -> Option<Box<str>> {
+    table.text(key, report).map(|text| text.into_inner().into())
 }
 
 /// The headers rules can see, with values a rule can see.
@@ -125,7 +124,7 @@ fn headers(said: &Table<'_>, report: &mut Report<'_>) -> Option<Vec<(Box<str>, B
 fn unseen(table: &Table<'_>, name: &Text) -> Problem {
     let message = format!("rules do not see the header `{}`", name.get_ref());
     let problem = Problem::error(table.source, name.span(), message, "");
-    match closest(name.get_ref(), Untrusted::HEADERS.into_iter()) {
+    match closest(name.get_ref(), Untrusted::HEADERS) {
         Some(near) => problem.suggest(name.span(), near, format!("did you mean `{near}`?")),
         None => problem.help(format!("they see {}", list(Untrusted::HEADERS.into_iter()))),
     }
