@@ -232,7 +232,7 @@ policies = ["${POLICY}"]
     assert.match(same.stdout, /none would change/);
     const { stderr, stdout } = await portcullis(1, 'replay', 'log/audit.jsonl', '--policies', 'policies/', '--enforced');
     assert.match(stdout, /allow +→ deny +1 +rule no-toggles +1 subject: load/);
-    assert.match(stderr, /1 of those were marked when they were made: rules in shadow would have decided otherwise/);
+    assert.match(stderr, /1 of those was marked when it was made: rules in shadow would have decided otherwise/);
   });
   await check('explain tells why, and what the client would get', async () => {
     const asked = ['explain', '--token', 'writer.jwt', '--tool', 'gzip-file-as-resource', '--args', JSON.stringify(fetched)];
