@@ -12,6 +12,7 @@ mod approved;
 mod asked;
 mod asks_back;
 mod audit;
+mod bad_input;
 mod browser;
 mod certificates;
 mod corpora;
