@@ -23,10 +23,13 @@ pub(super) fn of_format(format: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether masks write this where a schema asks for a form: it is nobody's.
+/// Whether masks write this where a schema asks for a form: it is nobody's. Nothing else may look like it, or a value could
+/// pass in its shape.
 pub(in crate::mask) fn is_stand_in(value: &str) -> bool {
+    let number = value.strip_prefix("redacted").and_then(|rest| rest.strip_suffix(DOMAIN));
+    let is_number = |rest: &str| (1..=6).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_digit());
     matches!(value, "1900-01-01" | "192.0.2.0" | "2001:db8:0:0:0:0:0:0")
-        || value.starts_with("redacted") && value.ends_with(DOMAIN)
+        || number.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_number))
 }
 
 /// `text` cut or filled up to so many characters; `None` if there are no such lengths.
@@ -46,5 +49,28 @@ pub(super) fn numbered(text: &str, number: usize) -> String {
     match text.split_once('@') {
         Some((local, domain)) => format!("{local}-{number}@{domain}"),
         None => format!("{text}_{number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_stand_in, numbered, of_format};
+
+    #[test]
+    fn knows_its_own_and_nothing_that_only_looks_so() {
+        for format in ["date", "email", "ipv4", "ipv6"] {
+            assert!(of_format(format).is_some_and(is_stand_in), "{format}");
+        }
+        assert!(is_stand_in(&numbered("redacted@redacted.invalid", 250_000)));
+        for value in [
+            "redactedjane.roe@redacted.invalid",
+            "redacted-jane@redacted.invalid",
+            "redacted-4111111111111111@redacted.invalid",
+            "redacted-@redacted.invalid",
+            "redacted@example.com@redacted.invalid",
+            "192.0.2.01",
+        ] {
+            assert!(!is_stand_in(value), "{value}");
+        }
     }
 }
