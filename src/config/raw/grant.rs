@@ -69,39 +69,30 @@ pub(in crate::config) struct ServerKeys<'a> {
     pub(in crate::config) ca_file: Option<&'a Spanned<String>>,
 }
 
-impl UpstreamAuth {
-    pub(in crate::config) fn server(&self) -> ServerKeys<'_> {
-        ServerKeys {
-            issuer: self.issuer.as_ref(),
-            token_endpoint: self.token_endpoint.as_ref(),
-            client_id: self.client_id.as_ref(),
-            auth_method: self.auth_method.as_ref(),
-            client_secret: self.client_secret.as_ref(),
-            private_key_file: self.private_key_file.as_ref(),
-            key_id: self.key_id.as_ref(),
-            assertion_audience: self.assertion_audience.as_ref(),
-            client_certificate: self.client_certificate.as_ref(),
-            ca_file: self.ca_file.as_ref(),
+/// Both tables spell the keys out, as serde refuses unknown keys only in a table that is whole.
+macro_rules! server_keys {
+    ($table:ident) => {
+        impl $table {
+            pub(in crate::config) fn server(&self) -> ServerKeys<'_> {
+                ServerKeys {
+                    issuer: self.issuer.as_ref(),
+                    token_endpoint: self.token_endpoint.as_ref(),
+                    client_id: self.client_id.as_ref(),
+                    auth_method: self.auth_method.as_ref(),
+                    client_secret: self.client_secret.as_ref(),
+                    private_key_file: self.private_key_file.as_ref(),
+                    key_id: self.key_id.as_ref(),
+                    assertion_audience: self.assertion_audience.as_ref(),
+                    client_certificate: self.client_certificate.as_ref(),
+                    ca_file: self.ca_file.as_ref(),
+                }
+            }
         }
-    }
+    };
 }
 
-impl AuthorizationServer {
-    pub(in crate::config) fn server(&self) -> ServerKeys<'_> {
-        ServerKeys {
-            issuer: self.issuer.as_ref(),
-            token_endpoint: self.token_endpoint.as_ref(),
-            client_id: self.client_id.as_ref(),
-            auth_method: self.auth_method.as_ref(),
-            client_secret: self.client_secret.as_ref(),
-            private_key_file: self.private_key_file.as_ref(),
-            key_id: self.key_id.as_ref(),
-            assertion_audience: self.assertion_audience.as_ref(),
-            client_certificate: self.client_certificate.as_ref(),
-            ca_file: self.ca_file.as_ref(),
-        }
-    }
-}
+server_keys!(AuthorizationServer);
+server_keys!(UpstreamAuth);
 
 /// A certificate and its key.
 #[derive(Deserialize)]
