@@ -14,7 +14,7 @@ const OPEN: &str = "[policy]\nname = \"open\"\n[[rule]]\nid = \"all\"\ntools = [
                     [[rule]]\nid = \"asks\"\n\
                     methods = [\"elicitation/create\", \"roots/list\", \"sampling/createMessage\"]\n";
 
-fn folder(name: &str) -> Option<PathBuf> {
+pub(crate) fn folder(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora").join(name);
     if !path.exists() {
         println!("skipped: no corpus {name}");
@@ -23,12 +23,12 @@ fn folder(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-fn lines(file: &str) -> Option<Vec<Value>> {
+pub(crate) fn lines(file: &str) -> Option<Vec<Value>> {
     let text = std::fs::read_to_string(folder(file)?).unwrap();
     Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
-fn bytes_of(case: &Value, key: &str) -> Vec<u8> {
+pub(crate) fn bytes_of(case: &Value, key: &str) -> Vec<u8> {
     BASE64.decode(case[key].as_str().unwrap().as_bytes()).unwrap()
 }
 
