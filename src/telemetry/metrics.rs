@@ -99,6 +99,12 @@ struct UpstreamErrorLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    server: Arc<str>,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GrantLabels {
     server: Arc<str>,
     grant: &'static str,
@@ -164,6 +170,7 @@ pub struct Metrics {
     streams: Family<StreamLabels, Gauge>,
     upstream_up: Family<ServerLabels, Gauge>,
     upstream_errors: Family<UpstreamErrorLabels, Counter>,
+    errors: Family<ErrorLabels, Counter>,
     tool_drift: Family<ServerLabels, Gauge>,
     token_requests: Family<GrantLabels, Counter>,
     rate_limited: Family<RuleLabels, Counter>,
@@ -234,6 +241,7 @@ impl Metrics {
             tool_drift: families.add("portcullis_tool_drift", "Tools whose definition is not the approved one"),
             rate_limited: families.add("portcullis_rate_limited", "Calls a rule's limit refused"),
             upstream_errors: families.add("portcullis_upstream_errors", "Calls the upstream failed"),
+            errors: families.add("portcullis_errors", "Requests refused or failed, by the reason the audit gives"),
             token_requests: families.add(
                 "portcullis_upstream_token_requests",
                 "Tokens for upstreams that were asked for, by what came of it",
@@ -321,6 +329,12 @@ impl Metrics {
     pub fn count_rate_limited(&self, server: &Arc<str>, rule: &Arc<str>) {
         let labels = RuleLabels { server: Arc::clone(server), rule: Arc::clone(rule) };
         self.rate_limited.get_or_create(&labels).inc();
+    }
+
+    /// A request that was refused or failed, by the audit's fixed word; no server where none was found.
+    pub fn count_error(&self, server: Option<&Arc<str>>, reason: &'static str) {
+        let server = server.map_or_else(|| Arc::from(""), Arc::clone);
+        self.errors.get_or_create(&ErrorLabels { server, reason }).inc();
     }
 
     /// A call the upstream failed, by a fixed `kind`.

@@ -69,6 +69,9 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
         recorder.series(method.name, revision.as_str(), target).record(error_type(ending, reject), took);
     }
     count_masked(trail);
+    if let Some(reason) = ending.error {
+        trail.sinks.metrics.count_error(trail.route.as_ref().map(|route| &route.name), reason);
+    }
     if let (Some(error), Some(route)) = (reject.and_then(Reject::upstream), &trail.route) {
         trail.sinks.metrics.count_upstream_error(&route.name, error.kind());
         recorder.upstream(!error.is_unreachable());

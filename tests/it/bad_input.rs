@@ -83,6 +83,7 @@ async fn requests_that_are_no_messages_do_not_go_up_and_are_counted() {
     assert_eq!(audited, count, "every refusal is one line");
     assert!(proxy.audit().iter().all(|line| line["error"].is_string()), "each says why");
     assert_eq!(total(&proxy, "http_server_request_duration_seconds_count").await, count);
+    assert_eq!(total(&proxy, "portcullis_errors_total").await, count, "every refusal is counted with its reason");
     proxy.assert_not_kept(HIDDEN).await;
     // It still answers.
     assert_eq!(proxy.ask(&Ask::call("2025-11-25", "x", &json!({})).token(&token)).await.status, 200);
@@ -146,5 +147,6 @@ async fn answers_that_are_no_messages_do_not_come_down_and_are_counted() {
     let failed = lines.iter().filter(|line| line["event"] == "end" && line["error"].is_string()).count();
     assert_eq!(failed, refusals, "the end of each says why");
     assert_eq!(self::total(&proxy, "http_server_request_duration_seconds_count").await, total);
+    assert_eq!(self::total(&proxy, "portcullis_errors_total").await, refusals, "and is counted by it");
     proxy.assert_not_kept(HIDDEN).await;
 }

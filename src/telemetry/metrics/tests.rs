@@ -111,6 +111,8 @@ fn shows_every_family_under_its_name() {
         direction: "result",
     };
     metrics.count_masked(&labels, 2);
+    metrics.count_error(Some(&name), "not_json");
+    metrics.count_error(None, "not_found");
     let text = metrics.encode();
     for (line, expected) in [
         ("http_server_active_requests ", "3"),
@@ -121,6 +123,8 @@ fn shows_every_family_under_its_name() {
         ("portcullis_upstream_up{", "1"),
         ("portcullis_tool_drift{", "2"),
         ("portcullis_upstream_errors_total{", "1"),
+        ("portcullis_errors_total{server=\"corp\",reason=\"not_json\"}", "1"),
+        ("portcullis_errors_total{server=\"\",reason=\"not_found\"}", "1"),
         ("portcullis_audit_events_total{", "1"),
         ("portcullis_audit_dropped_total{", "1"),
         ("portcullis_audit_queue{", "4"),
