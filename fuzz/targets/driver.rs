@@ -40,5 +40,5 @@ pub fn replay(run: fn(&[u8]), parts: &[&[u8]]) {
         }
         run(&input);
     }
-    println!("20000 inputs");
+    println!("20,000 inputs");
 }

@@ -28,9 +28,38 @@ fn text(input: &[u8]) {
     assert!(again.is_empty(), "{text:?} {once:?} {again:?}");
 }
 
-target!(text, [
-    b"ana@example.com".as_slice(), b"4111 1111 1111 1111", b"+1 415 555 0132", b"10.0.0.7", b"fe80::1", b"536-22-1234",
-    b"DE89370400440532013000", b"00:1A:2B:3C:4D:5E", b"api_key=9fK2mQx7Lp0ZtR4v", b"AKIAQ2W3E4R5T6Y7U8I9", b"://u:p@h",
-    b"born 4 May 1987", b"AA 12 34 56 B", b"MRTNTN23M02D969P", b"\\u0040", b"%40", b"&commat;", "\u{200b}".as_bytes(),
-    "\u{a0}".as_bytes(), b"\\n", b" ", b"-", b".", b":", b"\"", b"phone ", b"ssn ", b"[SECRET]", b"1", b"23",
-]);
+target!(
+    text,
+    [
+        b"ana@example.com".as_slice(),
+        b"4111 1111 1111 1111",
+        b"+1 415 555 0132",
+        b"10.0.0.7",
+        b"fe80::1",
+        b"536-22-1234",
+        b"DE89370400440532013000",
+        b"00:1A:2B:3C:4D:5E",
+        b"api_key=9fK2mQx7Lp0ZtR4v",
+        b"AKIAQ2W3E4R5T6Y7U8I9",
+        b"://u:p@h",
+        b"born 4 May 1987",
+        b"AA 12 34 56 B",
+        b"MRTNTN23M02D969P",
+        b"\\u0040",
+        b"%40",
+        b"&commat;",
+        "\u{200b}".as_bytes(),
+        "\u{a0}".as_bytes(),
+        b"\\n",
+        b" ",
+        b"-",
+        b".",
+        b":",
+        b"\"",
+        b"phone ",
+        b"ssn ",
+        b"[SECRET]",
+        b"1",
+        b"23",
+    ]
+);

@@ -6,7 +6,7 @@
 mod driver;
 
 use bytes::Bytes;
-use portcullis::mcp::sse::{Event, SseError, Splitter};
+use portcullis::mcp::sse::{Event, Splitter, SseError};
 
 fn events(chunks: impl Iterator<Item = Bytes>) -> Vec<Result<Event, SseError>> {
     const LIMIT: usize = 256;
@@ -27,7 +27,23 @@ fn stream(input: &[u8]) {
     }
 }
 
-target!(stream, [
-    b"data: x\n".as_slice(), b"data:", b"\n", b"\r", b"\r\n", b"id: 1\n", b"event: message\n", b"retry: 10\n", b": c\n",
-    b"\n\n", "\u{feff}".as_bytes(), b"data: {\"a\":1}\n\n", b"dat", b"a", b" ",
-]);
+target!(
+    stream,
+    [
+        b"data: x\n".as_slice(),
+        b"data:",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"id: 1\n",
+        b"event: message\n",
+        b"retry: 10\n",
+        b": c\n",
+        b"\n\n",
+        "\u{feff}".as_bytes(),
+        b"data: {\"a\":1}\n\n",
+        b"dat",
+        b"a",
+        b" ",
+    ]
+);
