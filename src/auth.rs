@@ -42,7 +42,9 @@ pub use challenge::Challenges;
 pub use dpop::ProofError;
 pub use error::{CredentialError, VerifyError};
 pub use examine::{Check, Decoded, Outcome, decode, examine};
-pub(crate) use issuer::{Asked, TokenEndpoint, certificate, client_secrets, exchange, signing_key as private_key};
+pub(crate) use issuer::{
+    Asked, TokenEndpoint, certificate, client_secrets, exchange, explorer, signing_key as private_key,
+};
 pub use issuer::{Issuer, Issuers, StartError, Status};
 pub use keys::Algorithm;
 pub use revocation::{ListError, Listed, Revocations, Revoked};

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod generate;
 pub mod healthcheck;
@@ -69,6 +70,7 @@ impl From<Exit> for ExitCode {
   portcullis explain --help               why is this call denied?
   portcullis mask notes.txt               what would be masked, and why the rest would not
   portcullis token verify token.txt       why is this token refused?
+  portcullis doctor https://h/mcp         which clients can connect, and what keeps the others?
   portcullis healthcheck --ready          for probes",
     after_help = "Start with `portcullis demo`. Every key of proxy.toml is explained in proxy.toml.example.\n\
                   Results go to standard output, messages and logs to standard error.\n\
@@ -90,6 +92,8 @@ pub enum Command {
     Check(check::Check),
     /// Try everything: an issuer, a sample MCP server and the proxy, all in one process on loopback.
     Demo(demo::Demo),
+    /// Walk what clients do before their first call, and say where which of them would fail.
+    Doctor(doctor::Doctor),
     /// Say why one call is decided as it is, and what its client gets to see.
     Explain(explain::Explain),
     /// Print files that fit this version, such as the schemas editors check by.
@@ -283,6 +287,7 @@ pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
     match &cli.command {
         Command::Check(check) => check.run(&cli.global, streams),
         Command::Demo(demo) => demo.run(&cli.global, streams),
+        Command::Doctor(doctor) => doctor.run(streams),
         Command::Explain(explain) => explain.run(&cli.global, streams),
         Command::Generate(generate) => generate.run(streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(&cli.global, streams),

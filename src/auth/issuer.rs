@@ -4,6 +4,7 @@
 mod address;
 mod client;
 pub(crate) mod exchange;
+pub(crate) mod explorer;
 mod fetch;
 mod ledger;
 mod reader;

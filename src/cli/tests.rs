@@ -1,6 +1,7 @@
 //! Every command's output with its exit code, as one text.
 
 mod check;
+mod doctor;
 mod explain;
 mod generate;
 mod mask;

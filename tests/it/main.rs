@@ -19,6 +19,7 @@ mod certificates;
 mod corpora;
 mod crm;
 mod definitions;
+mod doctor;
 mod exchange;
 mod fitting;
 mod handles;

@@ -211,7 +211,7 @@ pub(super) fn client(
 }
 
 /// The error and what caused it; the top one alone says no more than that a request failed.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
@@ -233,7 +233,7 @@ pub(super) fn transport(url: &Url, plain: bool) -> Result<(), &'static str> {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -243,7 +243,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// RFC 8414 section 3.1 (inserted before the path), `OpenID` Connect Discovery inserted likewise, and appended.
-fn candidates(issuer: &Url, discovery: Discovery) -> Vec<Url> {
+pub(super) fn candidates(issuer: &Url, discovery: Discovery) -> Vec<Url> {
     const OAUTH: &str = "/.well-known/oauth-authorization-server";
     const OPENID: &str = "/.well-known/openid-configuration";
     let path = issuer.path().strip_suffix('/').unwrap_or(issuer.path());

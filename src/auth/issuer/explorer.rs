@@ -1,0 +1,146 @@
+//! Looking around from the command line: at what somebody typed, and at what that names, under the rules of the proxy's
+//! own fetches.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method};
+use reqwest::Client;
+use reqwest::header::CONTENT_TYPE;
+use url::{Host, Url};
+
+use super::StartError;
+use super::address::is_public;
+use super::reader::{self, Patience};
+use crate::auth::keys::{KeySet, LIMIT_BYTES};
+use crate::config::Discovery;
+
+/// An HTTP client for what was typed, wherever it leads, and for what that names, if it is on a host that was typed or
+/// public. It follows no redirects.
+pub(crate) struct Explorer {
+    client: Client,
+    typed: Vec<Url>,
+    plain: bool,
+}
+
+/// What an answer was.
+pub(crate) struct Seen {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// What of a key set would verify tokens.
+pub(crate) struct Published {
+    /// How many keys.
+    pub(crate) usable: usize,
+    /// Why others are left out.
+    pub(crate) dropped: Vec<String>,
+}
+
+impl Explorer {
+    /// Nothing is asked yet. `ca` are authorities to trust beside the system's.
+    pub(crate) fn new(typed: Vec<Url>, ca: Option<&[u8]>) -> Result<Self, StartError> {
+        let plain = typed.iter().any(|url| url.scheme() == "http" && reader::is_loopback(url));
+        let hosts: Vec<String> = typed.iter().filter_map(|url| url.host_str().map(str::to_owned)).collect();
+        let built = |plain| reader::client(hosts.clone().into(), ca, None, plain, Patience::USUAL);
+        // Without the system's authorities there is still plain http on loopback.
+        let client = built(false).or_else(|error| if plain { built(true) } else { Err(error) })?;
+        Ok(Self { client, typed, plain })
+    }
+
+    /// Why a URL out of a document is not asked.
+    pub(crate) fn refuses(&self, url: &Url) -> Option<&'static str> {
+        let origin = url.origin();
+        if self.typed.iter().any(|typed| typed.origin() == origin) {
+            return None;
+        }
+        if let Err(reason) = reader::transport(url, self.plain) {
+            return Some(if url.scheme() == "http" { "it is plain http" } else { reason });
+        }
+        if self.typed.iter().any(|typed| typed.host() == url.host()) {
+            return None;
+        }
+        // Where a name leads is looked at when connecting.
+        match url.host() {
+            _ if url.port_or_known_default() != Some(443) => Some("it is on another host and not on its https port"),
+            Some(Host::Ipv4(address)) if !is_public(address.into()) => Some("it is not a public address"),
+            Some(Host::Ipv6(address)) if !is_public(address.into()) => Some("it is not a public address"),
+            _ => None,
+        }
+    }
+
+    /// One request, within time and size; an event stream is not read.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Option<String>,
+    ) -> Result<Seen, String> {
+        if let Some(reason) = self.refuses(url) {
+            return Err(format!("not asked: {reason}"));
+        }
+        let failed = |error: reqwest::Error| reader::chain(&error.without_url());
+        let mut request = self.client.request(method, url.clone()).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let mut response = request.send().await.map_err(failed)?;
+        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
+        let mut body = BytesMut::new();
+        let is_stream =
+            headers.get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"text/event-stream"));
+        while !is_stream && let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > LIMIT_BYTES {
+                return Err("it answers with more than 256 KiB".to_owned());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Seen { status, headers, body: body.freeze() })
+    }
+}
+
+/// Where clients look for the metadata of an issuer, in their order.
+pub(crate) fn locations(issuer: &Url) -> Vec<Url> {
+    reader::candidates(issuer, Discovery::Auto)
+}
+
+/// Reads a key set as the proxy would.
+pub(crate) fn published(body: Bytes) -> Result<Published, String> {
+    let set = KeySet::parse(body).map_err(|error| error.to_string())?;
+    Ok(Published { usable: set.len(), dropped: set.dropped().iter().map(|(_, why)| why.to_string()).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::Explorer;
+
+    #[test]
+    fn only_what_was_typed_or_is_public_is_asked() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let ca = Some(crate::auth::tests::support::CA.as_bytes());
+        let inside = Explorer::new(vec![url("http://127.0.0.1:8080/mcp")], ca).unwrap();
+        let outside = Explorer::new(vec![url("https://mcp.example.com/mcp"), url("http://10.1.2.3/mcp")], ca).unwrap();
+        for (explorer, text, asked) in [
+            (&inside, "http://127.0.0.1:9000/jwks", true),
+            (&inside, "https://login.example.com/jwks", true),
+            (&inside, "http://localhost:9000/jwks", false),
+            (&inside, "http://127.0.0.2:9000/jwks", false),
+            (&outside, "https://mcp.example.com:8443/x", true),
+            (&outside, "http://10.1.2.3/.well-known/x", true),
+            (&outside, "http://10.1.2.3:81/", false),
+            (&outside, "https://10.1.2.3:444/", true),
+            (&outside, "https://10.1.2.4/", false),
+            (&outside, "http://127.0.0.1/", false),
+            (&outside, "https://169.254.169.254/latest/meta-data", false),
+            (&outside, "https://[::ffff:127.0.0.1]/", false),
+            (&outside, "https://login.example.com:8443/", false),
+            (&outside, "http://login.example.com/", false),
+            (&outside, "https://user@login.example.com/", false),
+            (&outside, "file:///etc/passwd", false),
+        ] {
+            assert_eq!(explorer.refuses(&url(text)).is_none(), asked, "{text}");
+        }
+    }
+}
