@@ -1,6 +1,7 @@
 //! What `proxy.toml` means: checked once at the edge, in types that cannot be wrong.
 
 mod access;
+mod backend;
 pub mod certificate;
 mod expand;
 mod grant;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::access::{Access, Anonymous, Authentication, Dpop, Metadata, Mtls, Network};
+pub use self::backend::{Backend, Breaker, Concurrency, Retries};
 pub use self::grant::{AuthorizationServer, Grant, GrantKind, Identity, IdentityJwt, KeyPair, UpstreamAuth};
 pub use self::issuer::{
     AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,
@@ -194,8 +196,14 @@ pub struct Server {
     pub path: String,
     /// `public_url` and `path` together: the resource identifier (RFC 9728).
     pub resource: String,
-    /// The upstream's MCP endpoint.
-    pub upstream: Url,
+    /// Where it is.
+    pub backend: Backend,
+    /// How many calls it is asked at once.
+    pub concurrency: Concurrency,
+    /// When it is left alone.
+    pub breaker: Breaker,
+    /// What is tried again.
+    pub retries: Retries,
     /// PEM authorities to trust for the upstream besides the system's.
     pub upstream_ca_file: Option<PathBuf>,
     /// HTTP version to speak to the upstream.

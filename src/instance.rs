@@ -88,6 +88,7 @@ impl Instance {
         let grants = Arc::new(Grants::new(background.clone(), metrics.clone()));
         let kept = Arc::new(Kept {
             issuers: issuers.clone(),
+            backends: Arc::default(),
             grants,
             random_seals,
             pace: Arc::default(),

@@ -109,7 +109,7 @@ struct Sealing<'a> {
 pub fn binding<'a>(route: &'a Route, caller: &'a Caller) -> Binding<'a> {
     Binding {
         server: &route.name,
-        upstream: route.upstream.origin(),
+        upstream: route.backend.origin(),
         issuer: &caller.issuer,
         tenant: caller.tenant.as_deref(),
         subject: &caller.subject,

@@ -211,7 +211,7 @@ async fn call(
             None => denial,
         })
         .map_err(|denial| mask::as_written(denial, written.as_deref()))?;
-    let harmless = tool.is_some_and(|tool| tool.annotations().read_only);
+    let (reads, may_repeat) = repeats(route, tool);
     let permit = permit.defined_by(&route.tools, tool)?;
     trail.slot = route.policy.enter(&permit)?;
     let masked = mask::mask(&route.masks, &route.meta, permit, tool, now)
@@ -224,7 +224,7 @@ async fn call(
     let shown = route.credentials.shown(way.tool(), calling).await;
     let shown = shown.inspect_err(|_| give_back(worker, spent.as_ref()))?;
     way.credential = shown.credential().clone();
-    let outbound = upstream::outbound(shown.credential(), recorded).harmless(harmless);
+    let outbound = upstream::outbound(shown.credential(), recorded).of_tool(reads, may_repeat);
     let sending = upstream::send(&worker.pool, route, &shown, (way.tool(), calling), outbound, limit);
     let answer = sending.await.inspect_err(|error| {
         if error.is_unreachable() {
@@ -232,6 +232,13 @@ async fn call(
         }
     })?;
     Ok((way, answer))
+}
+
+/// Whether a tool only reads, and whether it may be called twice: its approved definition says so, or the operator.
+fn repeats(route: &Route, tool: Option<&Tool>) -> (bool, bool) {
+    let Some(tool) = tool else { return (false, false) };
+    let hints = tool.annotations();
+    (hints.read_only, hints.idempotent || route.repeatable.contains(&tool.name))
 }
 
 /// Who shows nothing, where a rule lets such callers do something: with single messages, and so often an address.

@@ -9,7 +9,7 @@ use crate::auth::{Acceptance, Challenges};
 use crate::mask::Masks;
 use crate::policy::tools::Tools;
 use crate::policy::{self, Policy};
-use crate::upstream::{Catalog, Credentials, Upstream};
+use crate::upstream::{Backend, Catalog, Credentials};
 
 /// A configured server with everything compiled: an OAuth resource of its own, with its own issuers, audiences,
 /// challenges, policy, masks, upstream and credential.
@@ -39,8 +39,10 @@ pub struct Route {
     pub masks: Masks,
     /// `_meta` keys let through besides the reserved ones.
     pub meta: Box<[Box<str>]>,
-    /// Where it lives.
-    pub upstream: Arc<Upstream>,
+    /// What stands behind it.
+    pub backend: Arc<Backend>,
+    /// Tools that may be called twice by the operator's word.
+    pub repeatable: Box<[Box<str>]>,
     /// How the proxy shows itself there.
     pub credentials: Credentials,
 }

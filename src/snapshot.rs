@@ -18,7 +18,7 @@ use crate::policy::lock::Lock;
 use crate::policy::tools::Tools;
 use crate::route::{Found, Route};
 use crate::seal::Seals;
-use crate::upstream::{Broker, Catalog, Credentials, Grants, Upstream};
+use crate::upstream::{Backend, Backends, Broker, Catalog, Credentials, Grants, Upstream};
 
 /// Everything a request is decided by; read once per request and held to its end.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Snapshot {
 pub struct Kept {
     /// Running issuers by their configuration.
     pub issuers: Arc<Issuers>,
+    /// What stands behind the servers.
+    pub backends: Arc<Backends>,
     /// Tokens for upstreams.
     pub grants: Arc<Grants>,
     /// Sealing keys when none are configured.
@@ -109,7 +111,12 @@ impl Snapshot {
 
     /// Every upstream, for pools to know which connections may stay.
     pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
-        self.routes.values().map(|route| route.upstream.clone()).collect()
+        self.routes.values().flat_map(|route| route.backend.upstreams().cloned()).collect()
+    }
+
+    /// What stands behind each server, by the server's name.
+    pub fn backends(&self) -> Vec<(Arc<str>, Arc<Backend>)> {
+        self.routes.values().map(|route| (route.name.clone(), route.backend.clone())).collect()
     }
 
     /// Everybody who is asked for tokens for an upstream.
@@ -247,7 +254,7 @@ fn route(
     loaded.policy.keep_counts(&kept.limits, &server.name);
     loaded.policy.limit_anonymous(server.access.anonymous.rate, &kept.limits, &server.name);
     let masks = loaded.compile_masks(problems);
-    let upstream = Upstream::new(server).map_err(|error| push(problems, config, server, "upstream", &error));
+    let backend = kept.backends.get_or_make(server).map_err(|error| push(problems, config, server, "upstream", &error));
     let origin = config.server.public_url.origin().ascii_serialization();
     let credentials = Credentials::new(server, &kept.grants, &origin)
         .map_err(|error| push(problems, config, server, "upstream_auth", &error));
@@ -262,8 +269,8 @@ fn route(
         Some(scopes) => scopes.iter().map(|scope| scope.as_str().into()).collect(),
         None => loaded.policy.scopes_advertised().to_vec(),
     };
-    let upstream = upstream.ok()?;
-    let keys = Keyring::new(seals.clone(), server.name.clone(), upstream.origin(), kept.pace.clone());
+    let backend = backend.ok()?;
+    let keys = Keyring::new(seals.clone(), server.name.clone(), backend.origin(), kept.pace.clone());
     let tools = tools(server, &mut loaded, problems);
     Some(Route {
         name: server.name.clone(),
@@ -279,7 +286,8 @@ fn route(
         catalog: Catalog::default(),
         masks: masks?.keyed(keys),
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
-        upstream,
+        backend,
+        repeatable: server.retries.tools.iter().map(|tool| tool.as_str().into()).collect(),
         credentials: credentials.ok()?,
     })
 }
@@ -293,7 +301,7 @@ fn tools(server: &Server, loaded: &mut policy::Loaded, problems: &mut Problems) 
     if let Some(lock) = &lock {
         loaded.check_lock(lock, problems);
     }
-    let host = server.upstream.host_str().unwrap_or_default();
+    let host = server.backend.host();
     let descriptions = std::mem::take(&mut loaded.descriptions);
     Some(Tools::new(&server.tools, lock, host, loaded.policy.minds_arguments()).describing(descriptions))
 }

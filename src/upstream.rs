@@ -1,21 +1,26 @@
 //! The way to a protected server: where it is, how it is reached, and what came back.
 //!
-//! An [`Upstream`] is one configured server, parsed once. A [`Pool`] belongs to one worker thread and keeps its idle
+//! A [`Backend`] is what stands behind one protected server; it chooses an endpoint, and lets no more through than that can
+//! take. An [`Upstream`] is one such endpoint, parsed once. A [`Pool`] belongs to one worker thread and keeps its idle
 //! connections; [`Pool::send`] makes an [`Answer`] whose body holds the connection until it has ended. Addresses come
 //! only from the configuration, redirects are never followed, and nothing that may have been sent is sent twice.
 
+mod backend;
+mod breaker;
 mod catalog;
 mod connect;
 pub mod credential;
 mod credentials;
 mod deadline;
 mod error;
+mod gate;
 mod grant;
 mod http;
 mod identity;
 mod listing;
 mod outbound;
 mod pool;
+mod replica;
 mod send;
 mod survey;
 
@@ -34,12 +39,15 @@ use url::{Host, Url};
 
 use crate::config;
 
+pub use backend::{Backend, Backends};
+pub(crate) use breaker::Phase;
 pub(crate) use catalog::Asking;
 pub use catalog::{Catalog, CatalogError, Offer};
 pub use credential::Credential;
 pub(crate) use credentials::Calling;
 pub use credentials::{Credentials, CredentialsError};
 pub use error::{BuildError, UpstreamError};
+pub use gate::Busy;
 pub use grant::{Broker, GrantError, Grants};
 pub use http::{Answer, AnswerBody};
 pub use identity::Identity;
@@ -49,7 +57,7 @@ pub use pool::Pool;
 pub(crate) use send::send;
 pub(crate) use survey::survey;
 
-/// One configured upstream: its origin, its TLS, its timeouts. Immutable and shared by all workers.
+/// One endpoint of a configured upstream: its origin, its TLS, its timeouts. Immutable and shared by all workers.
 #[derive(Debug)]
 pub struct Upstream {
     authority: HeaderValue,
@@ -87,9 +95,8 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Upstream {
-    /// Parses the upstream of `server` and reads its authorities' file; no connection is made.
-    pub fn new(server: &config::Server) -> Result<Arc<Self>, BuildError> {
-        let url = &server.upstream;
+    /// Parses the endpoint `url` of `server` and reads its authorities' file; no connection is made.
+    pub fn new(server: &config::Server, url: &Url) -> Result<Arc<Self>, BuildError> {
         let encrypted = match url.scheme() {
             "http" => false,
             "https" => true,
@@ -115,7 +122,12 @@ impl Upstream {
             authority,
             origin: url.origin().ascii_serialization().into(),
             host: lookup_name(&host),
-            id: UpstreamId::of(server, authorities.as_deref().unwrap_or_default(), own.as_deref().map(Vec::as_slice)),
+            id: UpstreamId::of(
+                server,
+                url,
+                authorities.as_deref().unwrap_or_default(),
+                own.as_deref().map(Vec::as_slice),
+            ),
             port,
             protocol,
             timeouts: server.timeouts.clone(),
@@ -166,14 +178,18 @@ impl Upstream {
 }
 
 impl UpstreamId {
-    fn of(server: &config::Server, authorities: &[u8], own: Option<&[u8]>) -> Self {
+    fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn of(server: &config::Server, url: &Url, authorities: &[u8], own: Option<&[u8]>) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         let mut part = |bytes: &[u8]| {
             hash.update(&(bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
         };
         part(server.name.as_bytes());
-        part(server.upstream.as_str().as_bytes());
+        part(url.as_str().as_bytes());
         part(authorities);
         // A certificate that was replaced is shown on new connections.
         part(own.unwrap_or_default());

@@ -130,6 +130,7 @@ impl Check {
         let grants = Arc::new(Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", ""))));
         let kept = Kept {
             issuers: Arc::clone(&issuers),
+            backends: Arc::default(),
             grants,
             random_seals: Arc::new(seals),
             pace: Arc::default(),

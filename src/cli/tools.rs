@@ -22,7 +22,7 @@ use crate::policy::lock::{Lock, canonical, visible};
 use crate::policy::schema::Schema;
 use crate::server::tls;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Credentials, Grants, Upstream, survey};
+use crate::upstream::{Backend, Credentials, Grants, survey};
 
 /// Arguments of `tools`.
 #[derive(Args, Debug)]
@@ -211,7 +211,7 @@ impl Tools {
 
     fn overview(&self, server: &Server, tools: &[Listed], streams: &mut Streams<'_>) {
         let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
-        let host = server.upstream.host_str().unwrap_or_default();
+        let host = server.backend.host();
         let mut lines = Vec::new();
         for tool in tools {
             let others: Vec<&str> = names.iter().copied().filter(|name| *name != tool.name).collect();
@@ -269,7 +269,7 @@ fn ask(server: &Server, streams: &mut Streams<'_>) -> Result<Vec<Listed>, Exit> 
         streams.message(format_args!("error: {}", visible(&chain(error)).trim_matches('"')));
         exit
     };
-    let upstream = Upstream::new(server).map_err(|error| said(&error, Exit::Config, streams))?;
+    let upstream = Backend::new(server).map_err(|error| said(&error, Exit::Config, streams))?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|_| Exit::Internal)?;
     let grants = Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", "")));
     let credentials = Credentials::new(server, &grants, "").map_err(|error| said(&error, Exit::Config, streams))?;

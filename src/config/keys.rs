@@ -2,10 +2,12 @@
 //! they are refused as such, never read and ignored.
 
 mod access;
+mod backend;
 mod grant;
 mod issuer;
 
 use access::{ANONYMOUS, AUTHENTICATION, DPOP, METADATA, MTLS};
+use backend::{BREAKER, CONCURRENCY, RETRIES};
 use grant::{IDENTITY, KEY_PAIR};
 use issuer::ISSUER;
 
@@ -162,7 +164,7 @@ static ADMIN: Table = Table {
 static PROTECTED: Table = Table {
     keys: &[
         key("path", Kind::Text, "\"/crm/mcp\""),
-        key("upstream", Kind::Text, "\"http://127.0.0.1:3001/mcp\""),
+        key("upstream", Kind::TextOrTexts, "\"http://127.0.0.1:3001/mcp\""),
         key("policies", Kind::Texts, "[\"policies/crm.toml\"]"),
         key("issuers", Kind::Texts, "[\"corp\"]"),
         key("audiences", Kind::Texts, "[\"https://mcp.example.com/crm/mcp\"]"),
@@ -172,6 +174,9 @@ static PROTECTED: Table = Table {
         key("upstream_ca_file", Kind::Text, "\"upstream-ca.pem\""),
         key("upstream_http2", Kind::Flag, "true"),
         key("timeouts", Kind::Table(&TIMEOUTS), "{ first_byte = \"30s\" }"),
+        key("concurrency", Kind::Table(&CONCURRENCY), "{ max_in_flight = 16 }"),
+        key("breaker", Kind::Table(&BREAKER), "{ failures = 5 }"),
+        key("retries", Kind::Table(&RETRIES), "{ attempts = 1 }"),
         key("dpop", Kind::Table(&DPOP), "{ required = true }"),
         key("mtls", Kind::Table(&MTLS), "{ required = true }"),
         key("authentication", Kind::Table(&AUTHENTICATION), "{ max_age = \"8h\" }"),
@@ -193,7 +198,6 @@ static PROTECTED: Table = Table {
     later: &[
         "args",
         "baseline",
-        "breaker",
         "bridge",
         "command",
         "elicitation",
@@ -201,21 +205,17 @@ static PROTECTED: Table = Table {
         "headers",
         "legacy",
         "limits",
-        "max_concurrency",
         "mode",
         "pool",
         "protocol",
-        "queue",
         "rate_limit",
         "register",
-        "retries",
         "roots",
         "sampling",
         "sessions",
         "shadow_until",
         "stdio",
         "transport",
-        "upstreams",
     ],
     synonyms: &[
         ("audience", "audiences"),
@@ -223,7 +223,9 @@ static PROTECTED: Table = Table {
         ("name", "resource_name"),
         ("policy", "policies"),
         ("scopes_supported", "scopes_advertised"),
+        ("replicas", "upstream"),
         ("upstream_url", "upstream"),
+        ("upstreams", "upstream"),
         ("url", "upstream"),
     ],
 };

@@ -4,6 +4,7 @@ mod access;
 mod address;
 mod ask;
 mod audit;
+mod backend;
 mod field;
 mod grant;
 mod identity;

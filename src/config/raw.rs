@@ -2,6 +2,7 @@
 //! serde finds nothing unknown or of the wrong type; should the two ever differ, serde refuses.
 
 mod access;
+mod backend;
 mod grant;
 mod issuer;
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub(super) use access::{Anonymous, Authentication, Dpop, Metadata, Mtls};
+pub(super) use backend::{Breaker, Concurrency, Retries};
 pub(super) use grant::{Identity, KeyPair, ServerKeys, UpstreamAuth};
 pub(super) use issuer::{Introspection, Issuer, Jwks, Signals};
 
@@ -92,7 +94,10 @@ pub(super) struct Admin {
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
     pub(super) path: Option<Spanned<String>>,
-    pub(super) upstream: Option<Spanned<String>>,
+    pub(super) upstream: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) concurrency: Option<Concurrency>,
+    pub(super) breaker: Option<Breaker>,
+    pub(super) retries: Option<Retries>,
     pub(super) policies: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) issuers: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) audiences: Option<Spanned<Vec<Spanned<String>>>>,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::reload::Reloader;
 use crate::audit::{Audit, Counts};
 use crate::auth::Issuers;
+use crate::telemetry::metrics::Endpoint;
+use crate::upstream::Phase;
 
 const PAUSE: Duration = Duration::from_secs(1);
 /// The one sink there is.
@@ -20,6 +22,7 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
     let dropped = metrics.audit_dropped(SINK);
     let tls: Arc<str> = "server".into();
     let mut told = Counts::default();
+    let mut before = Vec::new();
     loop {
         for issuer in issuers.all() {
             let status = issuer.status();
@@ -28,6 +31,9 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
         if let Some(certificate) = reloader.tls() {
             metrics.set_certificate_expiry(&tls, certificate.expires());
         }
+        let now = endpoints(reloader);
+        metrics.set_endpoints(&now, &before);
+        before = now;
         let counts = audit.counts();
         written.inc_by(counts.written - told.written);
         unwritten.inc_by(counts.unwritten - told.unwritten);
@@ -36,4 +42,22 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
         told = counts;
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+fn endpoints(reloader: &Reloader) -> Vec<Endpoint> {
+    let mut all = Vec::new();
+    for (server, backend) in reloader.backends() {
+        all.extend(backend.health().map(|health| Endpoint {
+            server: server.clone(),
+            origin: health.origin,
+            in_flight: health.in_flight,
+            waiting: health.waiting,
+            breaker: match health.phase {
+                Phase::Closed => 0,
+                Phase::HalfOpen => 1,
+                Phase::Open => 2,
+            },
+        }));
+    }
+    all
 }

@@ -15,6 +15,7 @@ use crate::server::tls::Tls;
 use crate::snapshot::{Kept, Live, Snapshot};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::Backend;
 
 /// What a reload needs, and what runs since the last one.
 #[derive(Debug)]
@@ -88,6 +89,8 @@ impl Reloader {
         }
         self.kept.issuers.retain(&snapshot.issuers(), &snapshot.receivers());
         self.kept.grants.retain(&snapshot.brokers());
+        let backends: Vec<_> = snapshot.backends().into_iter().map(|(_, backend)| backend).collect();
+        self.kept.backends.retain(&backends);
         self.live.swap(snapshot);
         // INVARIANT: after the swap, so that no verdict of the old snapshot is found under the new epoch.
         self.verifier.advance();
@@ -109,6 +112,11 @@ impl Reloader {
         self.metrics.set_reload(Some((&version, Timestamp::now())));
         self.readiness.set_configured(&version);
         self.readiness.set_reload(None);
+    }
+
+    /// What stands behind each server now.
+    pub(super) fn backends(&self) -> Vec<(Arc<str>, Arc<Backend>)> {
+        self.live.current().backends()
     }
 
     pub(super) const fn metrics(&self) -> &Arc<Metrics> {

@@ -16,7 +16,7 @@ use crate::policy::tools::Refused;
 use crate::policy::{Denial, OnDeny};
 use crate::reply::ReplyError;
 use crate::server::AuthorityError;
-use crate::upstream::{CatalogError, GrantError, UpstreamError};
+use crate::upstream::{Busy, CatalogError, GrantError, UpstreamError};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
@@ -76,7 +76,16 @@ impl Reject {
 }
 
 fn upstream(problem: &UpstreamError) -> Answer {
-    if problem.is_timeout() {
+    if let UpstreamError::Busy(busy) = problem {
+        let answer = match busy {
+            Busy::Share => error(429, LIMITED, "Too many calls of this caller wait for the upstream server"),
+            Busy::Breaker { .. } => error(503, UNAVAILABLE, "The upstream server is not available at the moment"),
+            Busy::Queue | Busy::Streams | Busy::Waited(_) => error(503, UNAVAILABLE, "The upstream server is busy"),
+        };
+        answer.after(busy.retry_after())
+    } else if matches!(problem, UpstreamError::NoSuchSession) {
+        reply(&ReplyError::Session)
+    } else if problem.is_timeout() {
         error(504, UPSTREAM_LATE, "The upstream server did not answer in time")
     } else if problem.is_unreachable() {
         error(502, UNAVAILABLE, "The upstream server cannot be reached")

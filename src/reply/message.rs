@@ -78,7 +78,7 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
     let rules = Rules { policy: &route.policy, tools: &route.tools, masks: &route.masks, meta: &route.meta };
     handles::in_result(way, result, &mut splice)?;
     let asker = rules.asked_by(&way.caller, &context);
-    tidy::items(result, &route.meta, &route.upstream, &mut splice);
+    tidy::items(result, &route.meta, &route.backend, &mut splice);
     rewrite_result(&asker, rules, &way.view(), way.method, result, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
     let negotiated = if way.opens_session() {

@@ -48,7 +48,7 @@ pub(super) fn end_session(way: &Way) {
 fn send(way: &Way, outbound: Outbound, under_way: Option<Arc<()>>) {
     let (worker, route) = (way.worker.clone(), way.route.clone());
     tokio::spawn(async move {
-        if let Err(error) = worker.pool.send(&route.upstream, outbound.into_request()).await {
+        if let Err(error) = route.backend.send(&worker.pool, outbound).await {
             tracing::debug!(server = %route.name, %error, "the upstream could not be told");
         }
         drop(under_way);

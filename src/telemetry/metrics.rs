@@ -105,6 +105,24 @@ struct ErrorLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabels {
+    server: Arc<str>,
+    endpoint: Arc<str>,
+}
+
+/// One endpoint of an upstream, as gauges tell of it.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Endpoint {
+    pub server: Arc<str>,
+    pub origin: Arc<str>,
+    pub in_flight: usize,
+    pub waiting: usize,
+    /// 0 closed, 1 half open, 2 open.
+    pub breaker: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GrantLabels {
     server: Arc<str>,
     grant: &'static str,
@@ -171,6 +189,9 @@ pub struct Metrics {
     upstream_up: Family<ServerLabels, Gauge>,
     upstream_errors: Family<UpstreamErrorLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
+    upstream_calls: Family<EndpointLabels, Gauge>,
+    upstream_queue: Family<EndpointLabels, Gauge>,
+    upstream_breaker: Family<EndpointLabels, Gauge>,
     tool_drift: Family<ServerLabels, Gauge>,
     token_requests: Family<GrantLabels, Counter>,
     rate_limited: Family<RuleLabels, Counter>,
@@ -242,6 +263,10 @@ impl Metrics {
             rate_limited: families.add("portcullis_rate_limited", "Calls a rule's limit refused"),
             upstream_errors: families.add("portcullis_upstream_errors", "Calls the upstream failed"),
             errors: families.add("portcullis_errors", "Requests refused or failed, by the reason the audit gives"),
+            upstream_calls: families.add("portcullis_upstream_in_flight", "Calls at an endpoint"),
+            upstream_queue: families.add("portcullis_upstream_queue", "Calls that wait for room at an endpoint"),
+            upstream_breaker: families
+                .add("portcullis_upstream_breaker", "Whether an endpoint is left alone: 0 no, 1 tried again, 2 yes"),
             token_requests: families.add(
                 "portcullis_upstream_token_requests",
                 "Tokens for upstreams that were asked for, by what came of it",
@@ -340,6 +365,25 @@ impl Metrics {
     /// A call the upstream failed, by a fixed `kind`.
     pub fn count_upstream_error(&self, server: &Arc<str>, kind: &'static str) {
         self.upstream_errors.get_or_create(&UpstreamErrorLabels { server: Arc::clone(server), kind }).inc();
+    }
+
+    /// What endpoints are asked, and whether they are asked at all; of those that were told of `before` and are no more
+    /// nothing is told.
+    pub fn set_endpoints(&self, endpoints: &[Endpoint], before: &[Endpoint]) {
+        let is = |one: &Endpoint, other: &Endpoint| one.server == other.server && one.origin == other.origin;
+        for gone in before.iter().filter(|gone| !endpoints.iter().any(|endpoint| is(endpoint, gone))) {
+            let labels = EndpointLabels { server: Arc::clone(&gone.server), endpoint: Arc::clone(&gone.origin) };
+            for family in [&self.upstream_calls, &self.upstream_queue, &self.upstream_breaker] {
+                family.remove(&labels);
+            }
+        }
+        for Endpoint { server, origin, in_flight, waiting, breaker } in endpoints {
+            let labels = EndpointLabels { server: Arc::clone(server), endpoint: Arc::clone(origin) };
+            let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+            self.upstream_calls.get_or_create(&labels).set(count(*in_flight));
+            self.upstream_queue.get_or_create(&labels).set(count(*waiting));
+            self.upstream_breaker.get_or_create(&labels).set(*breaker);
+        }
     }
 
     /// A token for an upstream that was asked for, by what came of it in a fixed word.

@@ -74,7 +74,10 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
     }
     if let (Some(error), Some(route)) = (reject.and_then(Reject::upstream), &trail.route) {
         trail.sinks.metrics.count_upstream_error(&route.name, error.kind());
-        recorder.upstream(!error.is_unreachable());
+        // That it is not asked says nothing of it.
+        if !matches!(error, UpstreamError::Busy(_) | UpstreamError::NoSuchSession) {
+            recorder.upstream(!error.is_unreachable());
+        }
     } else if trail.upstream_took().is_some() {
         recorder.upstream(true);
     }
@@ -96,6 +99,7 @@ fn error_type(ending: &Ending, reject: Option<&Reject>) -> Option<ErrorType> {
     match reject {
         Some(Reject::Denied(Denial::StepUp { .. })) => Some(ErrorType::InsufficientScope),
         Some(Reject::Blocked { .. } | Reject::Denied(_)) => Some(ErrorType::PolicyDenied),
+        Some(reject) if matches!(reject.upstream(), Some(UpstreamError::Busy(_))) => Some(ErrorType::RateLimited),
         Some(reject) if reject.upstream().is_some_and(UpstreamError::is_timeout) => Some(ErrorType::Timeout),
         Some(Reject::Tools(_) | Reject::Upstream(_)) => Some(ErrorType::ConnectionFailed),
         Some(_) => Some(ErrorType::InvalidRequest),

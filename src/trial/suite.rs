@@ -64,13 +64,8 @@ impl Suite {
         let suite = Self::new(loaded, problems)?;
         Some(Self {
             server: Some(Arc::clone(&server.name)),
-            tools: Tools::new(
-                &server.tools,
-                lock,
-                server.upstream.host_str().unwrap_or_default(),
-                suite.policy.minds_arguments(),
-            )
-            .describing(descriptions),
+            tools: Tools::new(&server.tools, lock, server.backend.host(), suite.policy.minds_arguments())
+                .describing(descriptions),
             meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
             issuers: issuers.map(|issuer| (Arc::clone(&issuer.name), issuer.tokens.scope_claims.clone())).collect(),
             ..suite

@@ -123,7 +123,7 @@ impl Catalog {
     ) -> Result<Offer, CatalogError> {
         let listed = self.listed(asking);
         // Every call of the tool waits for it: a listing that trickles is none.
-        let limit = route.upstream.timeouts().first_byte;
+        let limit = route.backend.timeouts().first_byte;
         let asked = || async {
             timeout(limit, ask(pool, (route, credential), asking, revision))
                 .await
@@ -191,7 +191,7 @@ async fn ask(
     let mut listing = Listing { tools: HashMap::new(), lifetime: LONGEST };
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES {
-        let message = match page(pool, &route.upstream, credential, asking, revision, cursor.as_deref()).await? {
+        let message = match page(pool, &route.backend, credential, asking, revision, cursor.as_deref()).await? {
             Page::Result(message) => message,
             Page::NoTools => return Ok(listing),
         };

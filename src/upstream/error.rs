@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::gate::Busy;
+
 /// Why an upstream cannot be made from its configuration.
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
@@ -27,6 +29,9 @@ pub enum UpstreamError {
     /// The connection ended or spoke something that is not HTTP, after the request may have been sent.
     #[error("the connection to the upstream broke")]
     Broken(#[source] hyper::Error),
+    /// There is no room for it, or it is left alone.
+    #[error("the upstream is not asked: {0}")]
+    Busy(#[from] Busy),
     /// No address of the upstream took a connection.
     #[error("cannot connect to the upstream")]
     Connect(#[source] std::io::Error),
@@ -42,6 +47,9 @@ pub enum UpstreamError {
     /// Too long a pause inside the answer.
     #[error("nothing more from the upstream within {0:?}")]
     Idle(Duration),
+    /// The session is of an endpoint that is no more.
+    #[error("the session's endpoint is not among the upstream's")]
+    NoSuchSession,
     /// The other side does not speak the configured HTTP version.
     #[error("the upstream did not agree to the configured HTTP version")]
     Protocol,
@@ -64,12 +72,14 @@ impl UpstreamError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Broken(_) => "broken",
+            Self::Busy(busy) => busy.kind(),
             Self::Connect(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused",
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) => "timeout_connect",
             Self::FirstByte(_) => "timeout_first_byte",
             Self::Framing(_) => "framing",
             Self::Idle(_) => "timeout_idle",
+            Self::NoSuchSession => "session",
             Self::Protocol => "protocol",
             Self::Resolve(_) => "resolve",
             Self::Tls(_) => "tls",
@@ -81,11 +91,36 @@ impl UpstreamError {
     /// Whether it is certain that the upstream never saw the request.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::ConnectTimeout(_) | Self::Protocol | Self::Resolve(_) | Self::Tls(_) => true,
+            Self::Busy(_)
+            | Self::Connect(_)
+            | Self::ConnectTimeout(_)
+            | Self::NoSuchSession
+            | Self::Protocol
+            | Self::Resolve(_)
+            | Self::Tls(_) => true,
             Self::Broken(_)
             | Self::FirstByte(_)
             | Self::Framing(_)
             | Self::Idle(_)
+            | Self::TooLarge
+            | Self::Total(_) => false,
+        }
+    }
+
+    /// Whether an upstream that does so often is better left alone.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Broken(_)
+            | Self::Connect(_)
+            | Self::ConnectTimeout(_)
+            | Self::FirstByte(_)
+            | Self::Protocol
+            | Self::Resolve(_)
+            | Self::Tls(_) => true,
+            Self::Busy(_)
+            | Self::Framing(_)
+            | Self::Idle(_)
+            | Self::NoSuchSession
             | Self::TooLarge
             | Self::Total(_) => false,
         }

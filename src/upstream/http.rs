@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::connect::{self, Connection};
+use super::gate::Place;
 use super::pool::Shelf;
 use super::{Upstream, UpstreamError};
 use crate::clock;
@@ -36,14 +37,17 @@ pub(super) async fn http1(
     upstream: &Arc<Upstream>,
     shelf: &Arc<Shelf>,
     mut request: Request<Full<Bytes>>,
-) -> Result<Answer, UpstreamError> {
+) -> Result<Answer, Box<Failed>> {
     let mut kept = shelf.take();
     loop {
         let reused = kept.is_some();
         let mut connection = match kept.take() {
             Some(connection) => connection,
             // In a box, as nearly every request finds a connection and need not have room for making one.
-            None => Box::pin(connect::http1(upstream)).await?,
+            None => match Box::pin(connect::http1(upstream)).await {
+                Ok(connection) => connection,
+                Err(error) => return Err(Failed::unsent(error, request)),
+            },
         };
         let sent = clock::monotonic();
         connection.deadline.arm(sent, upstream.timeouts.first_byte);
@@ -51,7 +55,7 @@ pub(super) async fn http1(
             Ok(response) => {
                 connection.deadline.disarm();
                 let lease = Lease::Http1 { connection, shelf: Arc::clone(shelf), waiting: false };
-                return admit(response, lease, upstream, sent);
+                return Ok(admit(response, lease, upstream, sent)?);
             }
             Err(error) => error,
         };
@@ -59,9 +63,9 @@ pub(super) async fn http1(
             // hyper gives a request back only if none of it was written.
             Some(unsent) if reused => request = unsent,
             _ if connection.deadline.is_expired() => {
-                return Err(UpstreamError::FirstByte(upstream.timeouts.first_byte));
+                return Err(UpstreamError::FirstByte(upstream.timeouts.first_byte).into());
             }
-            _ => return Err(failure(error.into_error())),
+            _ => return Err(failure(error.into_error()).into()),
         }
     }
 }
@@ -71,13 +75,16 @@ pub(super) async fn http2(
     upstream: &Arc<Upstream>,
     shelf: &Shelf,
     mut request: Request<Full<Bytes>>,
-) -> Result<Answer, UpstreamError> {
+) -> Result<Answer, Box<Failed>> {
     loop {
-        let (mut sender, reused) = shelf.shared(upstream).await?;
+        let (mut sender, reused) = match shelf.shared(upstream).await {
+            Ok(shared) => shared,
+            Err(error) => return Err(Failed::unsent(error, request)),
+        };
         let (sent, limit) = (clock::monotonic(), upstream.timeouts.first_byte);
         let mut error = match timeout(limit, sender.try_send_request(request)).await {
-            Err(_) => return Err(UpstreamError::FirstByte(limit)),
-            Ok(Ok(response)) => return admit(response, Lease::Http2 { pause: None }, upstream, sent),
+            Err(_) => return Err(UpstreamError::FirstByte(limit).into()),
+            Ok(Ok(response)) => return Ok(admit(response, Lease::Http2 { pause: None }, upstream, sent)?),
             Ok(Err(error)) => error,
         };
         match error.take_message() {
@@ -85,8 +92,36 @@ pub(super) async fn http2(
                 shelf.forget_closed();
                 request = unsent;
             }
-            _ => return Err(failure(error.into_error())),
+            _ => return Err(failure(error.into_error()).into()),
         }
+    }
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: UpstreamError,
+    /// The request, where nothing of it has left.
+    pub(super) unsent: Option<Request<Full<Bytes>>>,
+    /// Whether anything was done to send it.
+    pub(super) was_tried: bool,
+}
+
+impl Failed {
+    /// It was to be sent, and nothing of it has left.
+    fn unsent(error: UpstreamError, request: Request<Full<Bytes>>) -> Box<Self> {
+        Box::new(Self { error, unsent: Some(request), was_tried: true })
+    }
+
+    /// It was not even to be sent.
+    pub(super) fn untried(error: UpstreamError, request: Request<Full<Bytes>>) -> Box<Self> {
+        Box::new(Self { error, unsent: Some(request), was_tried: false })
+    }
+}
+
+impl From<UpstreamError> for Box<Failed> {
+    fn from(error: UpstreamError) -> Self {
+        Self::new(Failed { error, unsent: None, was_tried: true })
     }
 }
 
@@ -136,6 +171,8 @@ pub struct AnswerBody {
     idle: Duration,
     incoming: Incoming,
     lease: Lease,
+    /// Room at the upstream, until the answer has ended.
+    place: Option<Place>,
     sent: Instant,
     total: Duration,
 }
@@ -168,11 +205,17 @@ enum Lease {
 
 impl AnswerBody {
     fn new(incoming: Incoming, lease: Lease, upstream: &Upstream, sent: Instant) -> Self {
-        let mut body = Self { idle: upstream.timeouts.idle, incoming, lease, sent, total: upstream.timeouts.total };
+        let mut body =
+            Self { idle: upstream.timeouts.idle, incoming, lease, place: None, sent, total: upstream.timeouts.total };
         if body.incoming.is_end_stream() {
             body.lease.end();
         }
         body
+    }
+
+    /// Gives up `place` when the answer has ended.
+    pub(super) fn hold(&mut self, place: Place) {
+        self.place = Some(place).filter(|_| !matches!(self.lease, Lease::Ended));
     }
 
     /// The whole body, if it has at most `limit` bytes and comes within the total time. A body that came in one piece is

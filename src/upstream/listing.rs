@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 
 use super::catalog::{Asking, CatalogError};
 use super::outbound::listing;
-use super::{AnswerBody, Credential, Pool, Upstream};
+use super::{AnswerBody, Backend, Credential, Pool};
 use crate::mcp::sse::Splitter;
 use crate::mcp::{Inbound, Revision, RpcId, admit_streamed};
 
@@ -28,14 +28,14 @@ pub(super) enum Page {
 /// Asks for the page at `cursor`.
 pub(super) async fn page(
     pool: &Pool,
-    upstream: &Arc<Upstream>,
+    backend: &Backend,
     credential: &Credential,
     asking: &Asking,
     revision: Revision,
     cursor: Option<&str>,
 ) -> Result<Page, CatalogError> {
     let (request, id) = listing(credential, asking.session.as_deref(), revision, cursor);
-    let answer = pool.send(upstream, request.into_request()).await.map_err(Arc::new)?;
+    let answer = backend.send(pool, request).await.map_err(Arc::new)?;
     if !answer.status.is_success() {
         return Err(CatalogError::Status { status: answer.status.as_u16() });
     }

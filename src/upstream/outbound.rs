@@ -1,19 +1,23 @@
 //! What goes upstream: built from the route, the credential and the masked message, never copied from the client.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 
 use super::Credential;
+use super::gate::Room;
 use crate::audit::Recorded;
+use crate::auth::Caller;
 use crate::json::quoted;
 use crate::mask::Masked;
 use crate::mcp::admit::{META_CAPABILITIES, META_VERSION};
 use crate::mcp::headers::encode_value;
 use crate::mcp::methods::{INITIALIZE, INITIALIZED, TOOLS_LIST, is_initialize};
 use crate::mcp::session::Session;
-use crate::mcp::{Access, Era, Message, Revision, RpcId, SubjectKind};
+use crate::mcp::{Access, Era, Message, MessageShape, Revision, RpcId, SubjectKind};
 use crate::opened::Ask;
 
 const BOTH_TYPES: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -38,17 +42,53 @@ pub struct Outbound {
     request: Request<Full<Bytes>>,
     /// Whether it changes nothing upstream, and may be sent once more should its credential be refused.
     repeatable: bool,
+    passenger: Passenger,
+}
+
+/// What a request brings along that is not sent: for whom and as what it counts.
+#[derive(Clone, Debug)]
+pub(super) struct Passenger {
+    pub(super) room: Room,
+    /// Whose request it is; nobody's if the proxy asks for itself.
+    pub(super) caller: Option<Arc<Caller>>,
+    /// Whether doing it twice is no more than doing it once.
+    pub(super) may_repeat: bool,
+}
+
+impl Passenger {
+    /// Of a message of the proxy's own.
+    const fn own(room: Room) -> Self {
+        Self { room, caller: None, may_repeat: room as u8 == Room::Call as u8 }
+    }
+
+    fn of(masked: &Masked) -> Self {
+        let room = match masked.ask() {
+            Ask::Close => Room::Aside,
+            Ask::Listen => Room::Stream,
+            Ask::Message(message) => match (message.shape(), message.listed().map(|method| method.access)) {
+                (MessageShape::Request { .. }, Some(Access::Subscriptions)) => Room::Stream,
+                (MessageShape::Request { .. }, _) => Room::Call,
+                // A call may wait for just this.
+                (MessageShape::Notification | MessageShape::Response { .. }, _) => Room::Aside,
+            },
+        };
+        Self { room, caller: Some(masked.caller().clone()), may_repeat: is_repeatable(masked.ask()) }
+    }
 }
 
 impl Outbound {
-    /// The HTTP request.
-    pub(crate) fn into_request(self) -> Request<Full<Bytes>> {
-        self.request
+    /// The HTTP request, and what it brings along.
+    pub(super) fn into_parts(self) -> (Request<Full<Bytes>>, Passenger) {
+        (self.request, self.passenger)
     }
 
     /// The same once more, if sending it twice is no more than sending it once.
     pub(super) fn again(&self) -> Option<Self> {
-        self.repeatable.then(|| Self { request: self.request.clone(), repeatable: false })
+        self.repeatable.then(|| Self {
+            request: self.request.clone(),
+            repeatable: false,
+            passenger: self.passenger.clone(),
+        })
     }
 
     /// The same with that credential.
@@ -57,9 +97,11 @@ impl Outbound {
         self
     }
 
-    /// The same, of a tool that says of itself in its approved definition that it may be called twice.
-    pub(crate) fn harmless(self, harmless: bool) -> Self {
-        Self { repeatable: self.repeatable || harmless, ..self }
+    /// The same, of a tool that only reads, or that may be called twice, by its approved definition or the operator's word.
+    pub(crate) fn of_tool(mut self, reads: bool, may_repeat: bool) -> Self {
+        self.repeatable |= reads;
+        self.passenger.may_repeat |= reads || may_repeat;
+        self
     }
 }
 
@@ -97,7 +139,8 @@ pub fn outbound(credential: &Credential, recorded: Recorded) -> Outbound {
     let mut request = Request::new(Full::new(masked.bytes().clone()));
     *request.method_mut() = method;
     *request.headers_mut() = headers;
-    Outbound { request, repeatable: is_repeatable(masked.ask()) }
+    let passenger = Passenger::of(&masked);
+    Outbound { request, repeatable: passenger.may_repeat, passenger }
 }
 
 /// Lists, reads and streams; what a tool does is not known here.
@@ -137,7 +180,7 @@ fn own_message(credential: &Credential, session: Option<&Session>, revision: Rev
     let mut request = Request::new(Full::new(message));
     *request.method_mut() = Method::POST;
     *request.headers_mut() = headers;
-    Outbound { request, repeatable: false }
+    Outbound { request, repeatable: false, passenger: Passenger::own(Room::Aside) }
 }
 
 /// Asks the upstream for a page of its tools, for the proxy's own use; in a session of the older era, or in none.
@@ -155,13 +198,14 @@ pub(super) fn listing(
     let params = cursor.into_iter().chain(meta).collect::<Vec<_>>().join(",");
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{TOOLS_LIST}","params":{{{params}}}}}"#);
     let Outbound { mut request, .. } = own_message(credential, None, revision, message.into());
+    let passenger = Passenger::own(Room::Call);
     let headers = request.headers_mut();
     if modern {
         headers.insert(MCP_METHOD, HeaderValue::from_static(TOOLS_LIST));
     } else if revision == Revision::UNSTATED {
         headers.remove(MCP_PROTOCOL_VERSION);
     }
-    (in_session(Outbound { request, repeatable: false }, session), id)
+    (in_session(Outbound { request, repeatable: false, passenger }, session), id)
 }
 
 /// What the proxy says it can do where it only lists: servers show some tools only to clients that can answer what those
@@ -184,21 +228,21 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
         let message = format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#);
         in_session(own_message(&credential, None, revision, message.into()), session)
     };
-    ((Outbound { request, repeatable: false }, id), opened)
+    ((Outbound { request, repeatable: false, passenger: Passenger::own(Room::Call) }, id), opened)
 }
 
 /// Ends a session of the proxy's own.
 pub(crate) fn ending(credential: &Credential, session: &str, revision: Revision) -> Outbound {
-    let Outbound { mut request, .. } = in_session(own_message(credential, None, revision, Bytes::new()), Some(session));
-    *request.method_mut() = Method::DELETE;
-    Outbound { request, repeatable: false }
+    let mut outbound = in_session(own_message(credential, None, revision, Bytes::new()), Some(session));
+    *outbound.request.method_mut() = Method::DELETE;
+    outbound
 }
 
-fn in_session(Outbound { mut request, .. }: Outbound, session: Option<&str>) -> Outbound {
+fn in_session(mut outbound: Outbound, session: Option<&str>) -> Outbound {
     if let Some(id) = session.and_then(|id| HeaderValue::from_str(id).ok()) {
-        request.headers_mut().insert(MCP_SESSION_ID, id);
+        outbound.request.headers_mut().insert(MCP_SESSION_ID, id);
     }
-    Outbound { request, repeatable: false }
+    outbound
 }
 
 fn upstream_id(session: &Session) -> Option<HeaderValue> {

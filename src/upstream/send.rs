@@ -50,7 +50,7 @@ async fn once(
     outbound: Outbound,
     limit: Option<Duration>,
 ) -> Result<Answer, UpstreamError> {
-    let sending = pool.send(&route.upstream, outbound.into_request());
+    let sending = route.backend.send(pool, outbound);
     match limit {
         None => sending.await,
         Some(limit) => within(limit, sending).await,

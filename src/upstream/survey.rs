@@ -8,35 +8,35 @@ use http::header::CONTENT_TYPE;
 use super::catalog::{Asking, CatalogError};
 use super::listing::{Page, page, whole_or_streamed};
 use super::outbound::{ending, opening};
-use super::{Credential, Pool, Upstream};
+use super::{Backend, Credential, Pool};
 use crate::mcp::{Era, Revision};
 
 /// Most pages.
 const PAGES: usize = 200;
 
 /// The items of `tools/list`, page by page, as the upstream wrote them.
-pub(crate) async fn survey(upstream: &Arc<Upstream>, credential: &Credential) -> Result<Vec<Bytes>, CatalogError> {
+pub(crate) async fn survey(backend: &Backend, credential: &Credential) -> Result<Vec<Bytes>, CatalogError> {
     let pool = Pool::new();
     let newer = Asking { era: Era::Modern, session: None, holder: None };
-    let failed = match all(&pool, upstream, credential, &newer, Revision::V2026_07_28).await {
+    let failed = match all(&pool, backend, credential, &newer, Revision::V2026_07_28).await {
         Ok(items) => return Ok(items),
         // Who is not there is not asked again.
         Err(CatalogError::Upstream(error)) => return Err(CatalogError::Upstream(error)),
         Err(failed) => failed,
     };
-    let Ok((session, revision)) = open(&pool, upstream, credential).await else { return Err(failed) };
+    let Ok((session, revision)) = open(&pool, backend, credential).await else { return Err(failed) };
     let older = Asking { era: Era::Legacy, session, holder: None };
-    let items = all(&pool, upstream, credential, &older, revision).await;
+    let items = all(&pool, backend, credential, &older, revision).await;
     if let Some(session) = &older.session {
         // The session is the proxy's own: it is ended, whether the upstream lets it be or not.
-        let _ = pool.send(upstream, ending(credential, session, revision).into_request()).await;
+        let _ = backend.send(&pool, ending(credential, session, revision)).await;
     }
     items
 }
 
 async fn all(
     pool: &Pool,
-    upstream: &Arc<Upstream>,
+    backend: &Backend,
     credential: &Credential,
     asking: &Asking,
     revision: Revision,
@@ -44,7 +44,7 @@ async fn all(
     let mut items = Vec::new();
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES {
-        let Page::Result(message) = page(pool, upstream, credential, asking, revision, cursor.as_deref()).await? else {
+        let Page::Result(message) = page(pool, backend, credential, asking, revision, cursor.as_deref()).await? else {
             return Ok(items);
         };
         let result = message.result().ok_or(CatalogError::Unusable("no result"))?;
@@ -61,12 +61,12 @@ async fn all(
 /// `initialize` and `notifications/initialized` (2025-11-25, "Lifecycle").
 async fn open(
     pool: &Pool,
-    upstream: &Arc<Upstream>,
+    backend: &Backend,
     credential: &Credential,
 ) -> Result<(Option<Box<str>>, Revision), CatalogError> {
     let (first, second) = opening(credential);
     let (request, id) = first;
-    let answer = pool.send(upstream, request.into_request()).await.map_err(Arc::new)?;
+    let answer = backend.send(pool, request).await.map_err(Arc::new)?;
     if !answer.status.is_success() {
         return Err(CatalogError::Status { status: answer.status.as_u16() });
     }
@@ -76,7 +76,7 @@ async fn open(
     let version = message.result().and_then(|result| Revision::parse(&result.get("protocolVersion")?.as_str()?));
     let revision = version.filter(|revision| revision.era() == Era::Legacy);
     let revision = revision.ok_or(CatalogError::Unusable("it speaks no revision known here"))?;
-    let told = pool.send(upstream, second(session.as_deref(), revision).into_request()).await.map_err(Arc::new)?;
+    let told = backend.send(pool, second(session.as_deref(), revision)).await.map_err(Arc::new)?;
     drop(told);
     Ok((session, revision))
 }

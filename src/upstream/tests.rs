@@ -27,7 +27,10 @@ fn server(url: &str) -> config::Server {
         name: "crm".into(),
         path: "/crm".to_owned(),
         resource: "https://mcp.example.com/crm".to_owned(),
-        upstream: url.parse().unwrap(),
+        backend: config::Backend::Http(vec![url.parse().unwrap()]),
+        concurrency: config::Concurrency::default(),
+        breaker: config::Breaker::default(),
+        retries: config::Retries::default(),
         upstream_ca_file: None,
         upstream_http2: false,
         upstream_auth: config::UpstreamAuth::None,
@@ -51,6 +54,11 @@ fn server(url: &str) -> config::Server {
     }
 }
 
+fn made(server: &config::Server) -> Result<Arc<Upstream>, BuildError> {
+    let config::Backend::Http(urls) = &server.backend;
+    Upstream::new(server, &urls[0])
+}
+
 async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -58,13 +66,13 @@ async fn listener() -> (TcpListener, SocketAddr) {
 }
 
 fn upstream(address: SocketAddr) -> Arc<Upstream> {
-    Upstream::new(&server(&format!("http://{address}/mcp?v=1"))).unwrap()
+    made(&server(&format!("http://{address}/mcp?v=1"))).unwrap()
 }
 
 fn hasty(address: SocketAddr, change: impl FnOnce(&mut config::Timeouts)) -> Arc<Upstream> {
     let mut server = server(&format!("http://{address}/mcp"));
     change(&mut server.timeouts);
-    Upstream::new(&server).unwrap()
+    made(&server).unwrap()
 }
 
 fn request() -> Request<Full<Bytes>> {
@@ -485,14 +493,14 @@ async fn every_wait_has_an_end() {
     silent.timeouts.connect = SHORT;
     let authority = Authority::new();
     silent.upstream_ca_file = Some(authority.file.clone());
-    let silent = Upstream::new(&silent).unwrap();
+    let silent = made(&silent).unwrap();
     let error = whole(&pool, &silent).await.unwrap_err();
     assert!(error.kind() == "timeout_connect" && error.is_unreachable());
 
     // Nobody there, and no such name.
     drop(listener);
     assert_eq!(whole(&pool, &upstream).await.unwrap_err().kind(), "refused");
-    let nameless = Upstream::new(&server("http://name.invalid:1/")).unwrap();
+    let nameless = made(&server("http://name.invalid:1/")).unwrap();
     assert_eq!(whole(&pool, &nameless).await.unwrap_err().kind(), "resolve");
 }
 
@@ -564,7 +572,7 @@ async fn collects_up_to_the_limit() {
 fn the_request_path_is_send() {
     fn send<T: Send>(_: &T) {}
     fn body<T: http_body::Body<Data = Bytes, Error = UpstreamError> + Send + Unpin>() {}
-    let (pool, upstream) = (Pool::new(), Upstream::new(&server("http://127.0.0.1:1/")).unwrap());
+    let (pool, upstream) = (Pool::new(), made(&server("http://127.0.0.1:1/")).unwrap());
     send(&pool.send(&upstream, request()));
     body::<AnswerBody>();
 }
@@ -582,12 +590,12 @@ fn writes_authority_and_target_as_each_version_wants_them() {
     ] {
         let mut server = server(url);
         (server.upstream_http2, server.upstream_ca_file) = (http2, Some(ca.file.clone()));
-        let upstream = Upstream::new(&server).unwrap();
+        let upstream = made(&server).unwrap();
         assert_eq!(upstream.authority(), authority);
         assert_eq!(upstream.uri.to_string(), target);
     }
-    assert!(matches!(Upstream::new(&server("ftp://up.example/")), Err(BuildError::Scheme(_))));
-    assert!(matches!(Upstream::new(&server("unix:/run/x")), Err(BuildError::Scheme(_))));
+    assert!(matches!(made(&server("ftp://up.example/")), Err(BuildError::Scheme(_))));
+    assert!(matches!(made(&server("unix:/run/x")), Err(BuildError::Scheme(_))));
 }
 
 #[test]
@@ -595,14 +603,14 @@ fn every_setting_moves_the_pool_key() {
     let change = |change: &dyn Fn(&mut config::Server)| {
         let mut server = server("http://up.example/mcp");
         change(&mut server);
-        Upstream::new(&server).unwrap().id()
+        made(&server).unwrap().id()
     };
     let ca = Authority::new();
     let same = change(&|_| {});
     assert_eq!(same, change(&|_| {}));
     let changes: [&dyn Fn(&mut config::Server); 7] = [
         &|server| server.name = "erp".into(),
-        &|server| server.upstream = "http://up.example/other".parse().unwrap(),
+        &|server| server.backend = config::Backend::Http(vec!["http://up.example/other".parse().unwrap()]),
         &|server| server.upstream_http2 = true,
         &|server| server.upstream_ca_file = Some(ca.file.clone()),
         &|server| server.upstream_auth = config::UpstreamAuth::Bearer(config::SecretSource::Env("A".to_owned())),
@@ -670,7 +678,7 @@ async fn speaks_tls_only_with_whom_it_should() {
         let (listener, address) = listener().await;
         let mut server = server(&format!("https://{address}/mcp"));
         server.upstream_ca_file = Some(trusted.file.clone());
-        let (pool, upstream) = (Pool::new(), Upstream::new(&server).unwrap());
+        let (pool, upstream) = (Pool::new(), made(&server).unwrap());
         let acceptor = authority.acceptor(name, protocol);
         let (answer, ()) = tokio::join!(whole(&pool, &upstream), async {
             let (stream, _) = listener.accept().await.unwrap();
@@ -687,7 +695,7 @@ async fn speaks_tls_only_with_whom_it_should() {
     }
     let mut server = server("https://127.0.0.1/");
     server.upstream_ca_file = Some(std::env::temp_dir().join("portcullis-no-such-file.pem"));
-    assert!(matches!(Upstream::new(&server), Err(BuildError::CaFile { .. })));
+    assert!(matches!(made(&server), Err(BuildError::CaFile { .. })));
 }
 
 #[tokio::test]
@@ -704,7 +712,7 @@ async fn http2_needs_an_agreement_under_tls() {
                 serve_http2(TokioIo::new(stream), Served::default()).await;
             }
         });
-        match whole(&Pool::new(), &Upstream::new(&server).unwrap()).await {
+        match whole(&Pool::new(), &made(&server).unwrap()).await {
             Ok(body) => assert!(kind == "ok" && body == format!("{address} None")),
             Err(error) => assert_eq!(error.kind(), kind, "{error:?}"),
         }
@@ -763,7 +771,7 @@ fn http2_upstream(address: SocketAddr, change: impl FnOnce(&mut config::Server))
     let mut server = server(&format!("http://{address}/mcp"));
     server.upstream_http2 = true;
     change(&mut server);
-    Upstream::new(&server).unwrap()
+    made(&server).unwrap()
 }
 
 #[tokio::test]
@@ -833,6 +841,6 @@ async fn an_http2_upstream_that_does_not_answer_is_given_up() {
 
 #[test]
 fn answers_are_small() {
-    assert!(size_of::<AnswerBody>() <= 144, "{}", size_of::<AnswerBody>());
+    assert!(size_of::<AnswerBody>() <= 160, "{}", size_of::<AnswerBody>());
     assert!(size_of::<UpstreamError>() <= 24);
 }

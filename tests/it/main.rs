@@ -18,6 +18,7 @@ mod carried;
 mod certificates;
 mod corpora;
 mod crm;
+mod crowded;
 mod definitions;
 mod doctor;
 mod exchange;

@@ -118,7 +118,7 @@ enum Reached {
 
 /// The tools of an upstream that answers.
 async fn reach(route: &Route, started: Instant) -> Result<Reached, Missed> {
-    let (server, upstream) = (&route.name, &route.upstream);
+    let (server, upstream) = (&route.name, &*route.backend);
     upstream.reach().await.map_err(|error| Missed {
         text: "not reached",
         message: format!("the upstream of `{server}`, {}, is not reached: {}", upstream.origin(), chain(&error)),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
-use url::Url;
 
 use super::super::suggest::list;
 use super::super::{
@@ -57,18 +56,22 @@ impl Loader<'_> {
         if let Some(path) = &raw.path {
             self.canonical_path(path);
         }
-        let upstream = raw.upstream.as_ref().and_then(|written| self.url("upstream", written));
+        let backend = self.backend(raw);
         let path = raw.path.as_ref().map(|path| path.get_ref().clone());
         let policies = self.policies(table, &header);
         let accepted = self.accepted(table, issuers);
-        let upstream_ca_file = self.upstream_ca(raw, upstream.as_ref());
-        let (upstream_client_certificate, upstream_auth, tool_auth) = self.shown(raw, upstream.as_ref());
+        let plain = backend.as_ref().is_some_and(|backend| !backend.is_encrypted());
+        let upstream_ca_file = self.upstream_ca(raw, plain);
+        let (upstream_client_certificate, upstream_auth, tool_auth) = self.shown(raw, plain);
         let identity = self.identity(raw);
         self.one_meaning(raw, &identity, upstream_auth.iter().chain(tool_auth.values()));
         let resource_name = raw.resource_name.as_ref().map(|written| self.text("resource_name", written, 200));
         let scopes_advertised = raw.scopes_advertised.as_ref().map(|scopes| self.scopes("scopes_advertised", scopes));
         let meta = self.meta(raw.meta.as_deref().unwrap_or_default());
         let timeouts = self.timeouts(raw.timeouts.as_ref());
+        let concurrency = self.concurrency(raw.concurrency.as_ref());
+        let breaker = self.breaker(raw.breaker.as_ref());
+        let retries = self.retries(raw.retries.as_ref());
         let tools = self.tools(raw);
         let access = self.access(raw);
         let audiences = raw.audiences.as_ref().map(|written| self.texts("audiences", written));
@@ -80,7 +83,10 @@ impl Loader<'_> {
             audiences: audiences.unwrap_or_else(|| vec![resource.clone()]),
             resource,
             path,
-            upstream: upstream?,
+            backend: backend?,
+            concurrency,
+            breaker,
+            retries,
             upstream_ca_file,
             upstream_http2: raw.upstream_http2.unwrap_or(false),
             upstream_auth: upstream_auth?,
@@ -96,10 +102,7 @@ impl Loader<'_> {
             tools,
             access,
         };
-        if let Some(written) = raw.upstream.as_ref().filter(|_| server.upstream.as_str() == server.resource) {
-            let problem = self.error(written.span(), "`upstream` is this proxy itself", "would call itself for ever");
-            self.report(problem);
-        }
+        self.not_itself(raw, &server);
         Some(server)
     }
 
@@ -186,9 +189,9 @@ impl Loader<'_> {
         names.iter().map(|name| name.as_str().into()).collect()
     }
 
-    fn upstream_ca(&mut self, raw: &raw::Server, upstream: Option<&Url>) -> Option<PathBuf> {
+    fn upstream_ca(&mut self, raw: &raw::Server, plain: bool) -> Option<PathBuf> {
         let written = raw.upstream_ca_file.as_ref()?;
-        if upstream.is_some_and(|url| url.scheme() == "http") {
+        if plain {
             let problem = self.error(written.span(), "`upstream_ca_file` has no effect", "the upstream is not https");
             self.report(problem);
         }
@@ -199,10 +202,10 @@ impl Loader<'_> {
     fn shown(
         &mut self,
         raw: &raw::Server,
-        upstream: Option<&Url>,
+        plain: bool,
     ) -> (Option<KeyPair>, Option<UpstreamAuth>, BTreeMap<String, UpstreamAuth>) {
         let certificate = raw.upstream_client_certificate.as_ref().and_then(|pair| {
-            if upstream.is_some_and(|url| url.scheme() == "http") {
+            if plain {
                 let message = "`upstream_client_certificate` has no effect";
                 let problem = self.error(pair.span(), message, "the upstream is not https");
                 self.report(problem);

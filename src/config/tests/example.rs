@@ -39,12 +39,13 @@ fn shows_the_defaults() {
         let (issuer, server) = (&config.issuers["corp"], &config.servers["crm"]);
         let mut issuer = issuer.clone();
         issuer.issuer = "".into();
+        let load = (&server.concurrency, &server.breaker, &server.retries);
         let server = (&server.timeouts, &server.audiences, &server.issuers, server.upstream_http2, &server.meta);
         let listener = &config.server;
         let times = (listener.drain_delay, listener.drain_timeout, listener.plain_http);
         let lists = (&listener.allowed_hosts, &listener.allowed_origins, &config.cors);
         format!(
-            "{:?} {:?} {times:?} {lists:?} {issuer:?} {server:?} {:?} {:?}",
+            "{:?} {:?} {times:?} {lists:?} {issuer:?} {server:?} {load:?} {:?} {:?}",
             listener.limits, listener.listen, config.audit, config.telemetry
         )
     };
@@ -180,6 +181,9 @@ fn any_line_may_be_missing() {
         "upstream",
         "policies",
         "[servers.crm.timeouts]",
+        "[servers.crm.concurrency]",
+        "[servers.crm.breaker]",
+        "[servers.crm.retries]",
         "[servers.crm.upstream_auth]",
         "type",
         "token",

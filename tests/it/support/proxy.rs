@@ -101,13 +101,14 @@ impl Setup {
 
     fn text(&self, issuer: &str, listen: &str, admin: &str) -> String {
         let Self { upstream, server, listener, issuer_keys, tables, audit, drain, .. } = self;
+        let upstream = if upstream.starts_with('[') { upstream.clone() } else { format!("\"{upstream}\"") };
         format!(
             "[server]\npublic_url = \"https://gw.test\"\nlisten = [\"{listen}\"]\nworkers = 1\n{listener}\n\
              [server.drain]\ndelay = \"0s\"\ntimeout = \"{drain}\"\n\
              [admin]\nlisten = \"{admin}\"\n\
              [issuers.corp]\nissuer = \"{issuer}\"\ninsecure_loopback = true\n{issuer_keys}\n\
              [audit]\n{audit}\n\
-             [servers.crm]\npath = \"/crm/mcp\"\nupstream = \"{upstream}\"\npolicies = [\"crm.toml\"]\nissuers = [\"corp\"]\n{server}\n\
+             [servers.crm]\npath = \"/crm/mcp\"\nupstream = {upstream}\npolicies = [\"crm.toml\"]\nissuers = [\"corp\"]\n{server}\n\
              {tables}\n"
         )
     }

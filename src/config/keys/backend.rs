@@ -1,0 +1,40 @@
+//! Keys about how much an upstream is asked at once, and what happens when it fails.
+
+use super::{Kind, Table, key};
+
+/// `servers.NAME.concurrency`.
+pub(super) static CONCURRENCY: Table = Table {
+    keys: &[
+        key("max_in_flight", Kind::Whole, "16"),
+        key("per_principal", Kind::Whole, "4"),
+        key("queue", Kind::Whole, "1024"),
+        key("queue_timeout", Kind::Duration, "\"10s\""),
+        key("streams", Kind::Whole, "10000"),
+    ],
+    later: &[],
+    synonyms: &[
+        ("max", "max_in_flight"),
+        ("max_concurrency", "max_in_flight"),
+        ("max_queue", "queue"),
+        ("per_caller", "per_principal"),
+        ("timeout", "queue_timeout"),
+    ],
+};
+
+/// `servers.NAME.breaker`.
+pub(super) static BREAKER: Table = Table {
+    keys: &[
+        key("failures", Kind::Whole, "5"),
+        key("pause", Kind::Duration, "\"1s\""),
+        key("longest", Kind::Duration, "\"30s\""),
+    ],
+    later: &["error_rate", "window"],
+    synonyms: &[("max_pause", "longest"), ("threshold", "failures")],
+};
+
+/// `servers.NAME.retries`.
+pub(super) static RETRIES: Table = Table {
+    keys: &[key("attempts", Kind::Whole, "1"), key("tools", Kind::Texts, "[\"get_contact\"]")],
+    later: &["budget", "hedge"],
+    synonyms: &[("count", "attempts"), ("max", "attempts")],
+};

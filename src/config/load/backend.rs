@@ -1,0 +1,109 @@
+//! Where a server is, and how many calls it can take.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::super::{Backend, Breaker, Concurrency, Retries, Server, raw};
+use super::Loader;
+
+/// Most endpoints that stand for each other.
+const REPLICAS: usize = 32;
+
+impl Loader<'_> {
+    /// One endpoint or several, all with TLS or none.
+    pub(super) fn backend(&mut self, raw: &raw::Server) -> Option<Backend> {
+        let written = raw.upstream.as_ref()?;
+        let entries = written.get_ref();
+        if entries.is_empty() || entries.len() > REPLICAS {
+            let label = format!("needs 1 to {REPLICAS} entries");
+            let problem = self.error(written.span(), "`upstream` names no endpoint, or too many", label);
+            self.report(problem);
+            return None;
+        }
+        let mut urls = Vec::new();
+        let mut seen = BTreeSet::new();
+        for entry in entries {
+            let Some(url) = self.url("upstream", entry) else { continue };
+            if !seen.insert(url.to_string()) {
+                let problem = self.error(entry.span(), "`upstream` names this twice", "already in the list");
+                self.report(problem);
+            }
+            urls.push(url);
+        }
+        if urls.len() < entries.len() {
+            return None;
+        }
+        if urls.iter().any(|url| url.scheme() != urls[0].scheme()) {
+            let problem = self.error(written.span(), "some entries of `upstream` are https, others are not", "mixed");
+            self.report(problem.help("what is shown to one of them is shown to all: use https for each"));
+            return None;
+        }
+        Some(Backend::Http(urls))
+    }
+
+    pub(super) fn not_itself(&mut self, raw: &raw::Server, server: &Server) {
+        let Backend::Http(urls) = &server.backend;
+        let entries = raw.upstream.iter().flat_map(toml::Spanned::get_ref);
+        for (entry, _) in entries.zip(urls).filter(|(_, url)| url.as_str() == server.resource) {
+            let problem = self.error(entry.span(), "`upstream` is this proxy itself", "would call itself for ever");
+            self.report(problem);
+        }
+    }
+
+    pub(super) fn concurrency(&mut self, raw: Option<&raw::Concurrency>) -> Concurrency {
+        let default = Concurrency::default();
+        let Some(raw) = raw else { return default };
+        let most = 1..=1_000_000_u32;
+        let max_in_flight = self.whole("max_in_flight", raw.max_in_flight.as_ref(), default.max_in_flight, &most);
+        let share = max_in_flight.div_ceil(2);
+        let times = Duration::from_millis(1)..=Duration::from_mins(10);
+        let concurrency = Concurrency {
+            max_in_flight,
+            per_principal: self.whole("per_principal", raw.per_principal.as_ref(), share, &most),
+            queue: self.whole("queue", raw.queue.as_ref(), default.queue, &(0..=1_000_000)),
+            queue_timeout: self.duration("queue_timeout", raw.queue_timeout.as_ref(), default.queue_timeout, &times),
+            streams: self.whole("streams", raw.streams.as_ref(), default.streams, &(0..=1_000_000)),
+        };
+        if let Some(written) = raw.per_principal.as_ref().filter(|_| concurrency.per_principal > max_in_flight) {
+            let message = format!("`per_principal` is more than `max_in_flight`, which is {max_in_flight}");
+            let problem = self.error(written.span(), message, "no caller can have that many");
+            self.report(problem);
+        }
+        if let (Some(written), 0) = (&raw.queue_timeout, concurrency.queue) {
+            let problem = self.error(written.span(), "`queue_timeout` has no effect with `queue = 0`", "nobody waits");
+            self.report(problem);
+        }
+        concurrency
+    }
+
+    pub(super) fn breaker(&mut self, raw: Option<&raw::Breaker>) -> Breaker {
+        let default = Breaker::default();
+        let Some(raw) = raw else { return default };
+        let times = Duration::from_millis(1)..=Duration::from_mins(10);
+        let breaker = Breaker {
+            failures: self.whole("failures", raw.failures.as_ref(), default.failures, &(1..=1_000_000)),
+            pause: self.duration("pause", raw.pause.as_ref(), default.pause, &times),
+            longest: self.duration("longest", raw.longest.as_ref(), default.longest, &times),
+        };
+        if let Some(written) = raw.longest.as_ref().or(raw.pause.as_ref()).filter(|_| breaker.longest < breaker.pause) {
+            let problem = self.error(written.span(), "`longest` is shorter than `pause`", "the pause only grows");
+            self.report(problem);
+        }
+        breaker
+    }
+
+    pub(super) fn retries(&mut self, raw: Option<&raw::Retries>) -> Retries {
+        let default = Retries::default();
+        let Some(raw) = raw else { return default };
+        let retries = Retries {
+            attempts: self.whole("attempts", raw.attempts.as_ref(), default.attempts, &(0..=5)),
+            tools: raw.tools.as_ref().map(|tools| self.distinct("tools", tools)).unwrap_or_default(),
+        };
+        if let (Some(first), 0) = (raw.tools.iter().flatten().next(), retries.attempts) {
+            let problem =
+                self.error(first.span(), "`tools` has no effect with `attempts = 0`", "nothing is tried again");
+            self.report(problem);
+        }
+        retries
+    }
+}
