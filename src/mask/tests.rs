@@ -396,6 +396,25 @@ fn clean() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Right JSON that a writer of today would spell otherwise.
+fn odd_token() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "1.0",
+        "18446744073709551616",
+        "1e400",
+        "-0.0E+07",
+        "0e0",
+        r#""\u0061\/b""#,
+        r#""\ud83d\ude00\/\n""#,
+        r#"{ "z":1 ,"a" : [ ] }"#,
+        "{\t}",
+        "null",
+        "true",
+        r#"{"b":{"\u00e9":0.10}}"#,
+        "\"\u{7f}\u{85}\"",
+    ])
+}
+
 fn any_json() -> impl Strategy<Value = serde_json::Value> {
     let string = prop_oneof![
         any::<String>(),
@@ -509,6 +528,24 @@ proptest! {
         let literal = serde_json::to_string(&around).unwrap();
         let again = try_rewrite(&masks, &literal, &[]).unwrap().0;
         prop_assert_eq!(serde_json::from_str::<String>(&again).unwrap(), written);
+    }
+
+    /// A document of odd but right JSON, values in it spelled plainly: only they are other bytes afterwards.
+    #[test]
+    fn what_is_not_replaced_keeps_its_bytes(
+        parts in prop::collection::vec((odd_token(), clean(), prop::option::of(any_value()), "[ \t\r\n]{0,2}"), 1..12)
+    ) {
+        let masks = masks();
+        let written = |shown: bool| {
+            let items = parts.iter().map(|(token, around, value, space)| {
+                let value = value.as_ref().map(|(value, _)| if shown { text(&masks, value) } else { value.clone() });
+                let around = serde_json::to_string(around).unwrap();
+                let around = around.strip_suffix('"').unwrap();
+                format!("{space}{token}{space},{space}{around} {}\"", value.unwrap_or_default())
+            });
+            format!("[{}]", items.collect::<Vec<_>>().join(","))
+        };
+        prop_assert_eq!(rewrite(&written(false)), written(true));
     }
 
     #[test]

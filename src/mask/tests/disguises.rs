@@ -19,7 +19,7 @@ fn of(sought: &[Entity]) -> Masks {
 }
 
 /// Numbers that look like chance, all from one seed.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
@@ -97,7 +97,7 @@ fn form(entity: Entity, dice: &mut Dice) -> (&'static str, String) {
 }
 
 /// A value of `entity` that is found in plain writing, with what stands before it.
-fn value(entity: Entity, dice: &mut Dice) -> (&'static str, String) {
+pub(super) fn value(entity: Entity, dice: &mut Dice) -> (&'static str, String) {
     for _ in 0..1000 {
         let (before, form) = form(entity, dice);
         let unknown = form.matches('?').count();

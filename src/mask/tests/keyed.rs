@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::disguises::{Dice, value};
 use super::{entities, pattern};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
+use crate::mask::pseudonym::Read;
 use crate::mask::{Action, Direction, Entity, Findings, Keyring, Masks, Pace, Share, Spec, View};
 use crate::policy::tests::caller;
 use crate::seal::Seals;
@@ -101,6 +103,51 @@ fn secrets_and_arguments_have_no_pseudonyms() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    /// What stands for a value opens to exactly that value for its owner, and to nothing for anybody else.
+    #[test]
+    fn what_is_tokenised_opens_for_its_owner_alone(seed in any::<u64>()) {
+        let mut dice = Dice(seed);
+        let seals = Arc::new(Seals::random().unwrap());
+        let ring = |server: &str, upstream| Keyring::new(seals.clone(), server.into(), upstream, Arc::new(Pace::default()));
+        let [own, other_server, other_upstream] =
+            [ring("crm", "http://a.test"), ring("billing", "http://a.test"), ring("crm", "http://b.test")];
+        let ana = named("ana");
+        let others = [
+            named("bo"),
+            Caller { issuer: "https://other.example".into(), ..ana.clone() },
+            Caller { tenant: Some("other".into()), ..ana.clone() },
+            Caller { client_id: Some("other".into()), ..ana.clone() },
+        ];
+        for entity in Entity::ALL.into_iter().filter(|entity| *entity != Entity::Secret) {
+            let masks = Masks::compile(vec![for_results(entities("m", &[entity], Action::Tokenize))]).unwrap();
+            let masks = masks.keyed(own.clone());
+            let (before, plain) = value(entity, &mut dice);
+            let text = format!("{before}{plain}.");
+            let written = shown(&masks, &ana, NOW, &text);
+            prop_assert!(!written.contains(&plain), "{}", written);
+            let at = written.find("tok_").unwrap();
+            let (head, rest) = written.split_at(at);
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))).unwrap_or(rest.len());
+            let (token, tail) = rest.split_at(end);
+            let read = Read::new(token, entity.name()).unwrap();
+            let opened = own.open(&ana, "m", &read, NOW).unwrap();
+            prop_assert_eq!(format!("{head}{opened}{tail}"), text);
+            prop_assert!(own.open(&ana, "m", &read, later(DAY)).is_some());
+            for caller in &others {
+                prop_assert_eq!(own.open(caller, "m", &read, NOW), None);
+            }
+            for ring in [&other_server, &other_upstream] {
+                prop_assert_eq!(ring.open(&ana, "m", &read, NOW), None);
+            }
+            prop_assert_eq!(own.open(&ana, "n", &read, NOW), None);
+            prop_assert_eq!(own.open(&ana, "m", &read, later(2 * DAY)), None);
+            let strangers = shown(&masks, &others[0], NOW, &written);
+            prop_assert!(!strangers.contains(&plain), "{}", strangers);
+        }
+    }
+
     /// Whatever is written in place of a value holds nothing of it, and says the same again.
     #[test]
     fn keyed_replacements_are_stable_and_tell_nothing(local in "[a-z]{8,20}", hash in any::<bool>()) {
