@@ -228,6 +228,8 @@ pub struct Server {
     pub scopes_advertised: Option<Vec<String>>,
     /// `_meta` keys let through besides the reserved ones.
     pub meta: Vec<String>,
+    /// Whether what client and upstream speak is brought together.
+    pub era: EraMode,
     /// Timeouts toward the upstream.
     pub timeouts: Timeouts,
     /// What is done with the definitions of its tools.
@@ -247,6 +249,20 @@ pub struct Tools {
     pub on_drift: OnDrift,
     /// What becomes of suspicious text.
     pub lint: LintMode,
+}
+
+/// `servers.NAME.era`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EraMode {
+    /// The upstream is asked what it speaks, and clients of the other era are translated for.
+    #[default]
+    Auto,
+    /// The upstream speaks revisions before 2026-07-28.
+    Legacy,
+    /// The upstream speaks 2026-07-28.
+    Modern,
+    /// Nothing is translated.
+    Pass,
 }
 
 /// `servers.NAME.on_drift`.

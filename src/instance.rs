@@ -93,6 +93,7 @@ impl Instance {
             random_seals,
             pace: Arc::default(),
             limits: Arc::default(),
+            bridges: Arc::default(),
         });
         let (snapshot, warnings) = Snapshot::build(&config, &kept, 1).map_err(StartError::Config)?;
         let counted = drain.clone();

@@ -52,6 +52,7 @@
 pub mod audit;
 pub mod auth;
 pub mod body;
+pub mod bridge;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -27,7 +27,7 @@ use crate::snapshot::{Live, Snapshot};
 use crate::state::State;
 use crate::trail::{Sinks, Trail};
 use crate::upstream::{self, Answer, Asking, Calling, Offer, Pool};
-use crate::{audit, json, mask, policy};
+use crate::{audit, bridge, json, mask, policy};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// Most bytes that are read of who shows nothing.
@@ -225,7 +225,7 @@ async fn call(
     let shown = shown.inspect_err(|_| give_back(worker, spent.as_ref()))?;
     way.credential = shown.credential().clone();
     let outbound = upstream::outbound(shown.credential(), recorded).of_tool(reads, may_repeat);
-    let sending = upstream::send(&worker.pool, route, &shown, (way.tool(), calling), outbound, limit);
+    let sending = upstream::send(worker, route, &shown, (way.tool(), calling), outbound, limit);
     let answer = sending.await.inspect_err(|error| {
         if error.is_unreachable() {
             give_back(worker, spent.as_ref());
@@ -339,8 +339,8 @@ impl Defined {
 
 /// The definition of the tool a call is about, which only the upstream has; it is asked for calls that may be made.
 async fn defined(
-    worker: &Worker,
-    route: &Route,
+    worker: &Arc<Worker>,
+    route: &Arc<Route>,
     opened: &Opened,
     context: &policy::Context<'_>,
     calling: Calling<'_>,
@@ -355,8 +355,10 @@ async fn defined(
     let session = opened.session.as_ref().and_then(|session| session.upstream_id.clone());
     let shown = route.credentials.shown(None, calling).await?;
     let asking = Asking { era: message.era(), session, holder: shown.holder() };
-    let from = (route, shown.credential());
-    match Box::pin(route.catalog.offer(&worker.pool, from, &asking, message.revision(), tool)).await {
+    let (asking, revision) =
+        bridge::asking(worker, route, shown.credential(), opened, (asking, message.revision())).await;
+    let from = (&**route, shown.credential());
+    match Box::pin(route.catalog.offer(&worker.pool, from, &asking, revision, tool)).await {
         Ok(Offer::Tool(tool)) => Ok(Defined::As(tool)),
         Ok(Offer::Ambiguous) if route.tools.insists() => Err(Refused::Definition.into()),
         // The proxy answers only for what policy hides: the upstream's own answer comes back.

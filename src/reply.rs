@@ -286,7 +286,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
-enum Media {
+/// What kind of body an answer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Media {
     EventStream,
     Json,
     None,
@@ -294,7 +296,7 @@ enum Media {
 }
 
 /// The answer's media type without parameters; a coded body is never decoded, so it is none of ours.
-fn media_type(headers: &HeaderMap) -> Media {
+pub(crate) fn media_type(headers: &HeaderMap) -> Media {
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Media::Other;
     }

@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 use crate::auth::signals::Receiver;
 use crate::auth::{Acceptance, Challenges};
+use crate::bridge::Bridge;
+use crate::config::EraMode;
 use crate::mask::Masks;
 use crate::policy::tools::Tools;
 use crate::policy::{self, Policy};
@@ -39,6 +41,10 @@ pub struct Route {
     pub masks: Masks,
     /// `_meta` keys let through besides the reserved ones.
     pub meta: Box<[Box<str>]>,
+    /// Which eras are bridged.
+    pub bridging: EraMode,
+    /// What stands between client and upstream where they are of different eras.
+    pub bridge: Arc<Bridge>,
     /// What stands behind it.
     pub backend: Arc<Backend>,
     /// Tools that may be called twice by the operator's word.

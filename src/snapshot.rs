@@ -10,6 +10,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use crate::auth::signals::Receiver;
 use crate::auth::{Acceptance, Challenges, Issuer, Issuers, Listed, metadata};
+use crate::bridge::Bridges;
 use crate::config::{Config, Limits, Listener, Problem, Problems, Server};
 use crate::cors::Origins;
 use crate::mask::{Keyring, Pace};
@@ -54,6 +55,8 @@ pub struct Kept {
     pub pace: Arc<Pace>,
     /// What rules with a limit let pass lately.
     pub limits: Arc<policy::Limits>,
+    /// What is held between clients and upstreams of different eras.
+    pub bridges: Arc<Bridges>,
 }
 
 impl Snapshot {
@@ -286,6 +289,8 @@ fn route(
         catalog: Catalog::default(),
         masks: masks?.keyed(keys),
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
+        bridging: server.era,
+        bridge: kept.bridges.get_or_make(&server.name, backend.id()),
         backend,
         repeatable: server.retries.tools.iter().map(|tool| tool.as_str().into()).collect(),
         credentials: credentials.ok()?,

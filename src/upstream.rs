@@ -22,6 +22,7 @@ mod outbound;
 mod pool;
 mod replica;
 mod send;
+mod source;
 mod survey;
 
 use std::net::IpAddr;
@@ -51,8 +52,9 @@ pub use gate::Busy;
 pub use grant::{Broker, GrantError, Grants};
 pub use http::{Answer, AnswerBody};
 pub use identity::Identity;
+pub(crate) use listing::whole_or_streamed;
 pub use outbound::{Outbound, outbound};
-pub(crate) use outbound::{ending, refusal};
+pub(crate) use outbound::{Passenger, ending, in_era, listening, refusal};
 pub use pool::Pool;
 pub(crate) use send::send;
 pub(crate) use survey::survey;

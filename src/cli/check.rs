@@ -133,6 +133,7 @@ impl Check {
             backends: Arc::default(),
             grants,
             random_seals: Arc::new(seals),
+            bridges: Arc::default(),
             pace: Arc::default(),
             limits: Arc::default(),
         };

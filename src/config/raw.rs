@@ -116,6 +116,7 @@ pub(super) struct Server {
     pub(super) tool_auth: Option<BTreeMap<Spanned<String>, Spanned<UpstreamAuth>>>,
     pub(super) upstream_client_certificate: Option<Spanned<KeyPair>>,
     pub(super) identity: Option<Spanned<Identity>>,
+    pub(super) era: Option<Spanned<String>>,
     pub(super) schema: Option<Spanned<String>>,
     pub(super) lock: Option<Spanned<String>>,
     pub(super) on_drift: Option<Spanned<String>>,

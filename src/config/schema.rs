@@ -66,6 +66,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("issuers.*.introspection.when", &["always", "opaque"]),
     ("issuers.*.introspection.response", &["json", "jwt"]),
     ("audit.on_error", &["block", "drop"]),
+    ("servers.*.era", &["auto", "legacy", "modern", "pass"]),
     ("telemetry.log_format", &["auto", "json", "pretty"]),
 ];
 

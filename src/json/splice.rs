@@ -40,6 +40,33 @@ impl Splice {
         );
     }
 
+    /// Takes the members of `object` that `keep` refuses out, and puts `added`, names and JSON texts, in front.
+    pub(crate) fn rewrite_object(
+        &mut self,
+        object: Value<'_>,
+        keep: impl Fn(&str) -> bool,
+        added: &[(&str, impl AsRef<[u8]>)],
+    ) {
+        let members: Vec<_> = object.members().map(|member| (member, keep(&member.name()))).collect();
+        if !added.is_empty() {
+            let mut text = BytesMut::new();
+            for (at, (name, value)) in added.iter().enumerate() {
+                if at > 0 {
+                    text.extend_from_slice(b",");
+                }
+                text.extend_from_slice(quoted(name).as_bytes());
+                text.extend_from_slice(b":");
+                text.extend_from_slice(value.as_ref());
+            }
+            if members.iter().any(|(_, keep)| *keep) {
+                text.extend_from_slice(b",");
+            }
+            let start = object.span().start + 1;
+            self.replace(Span { start, end: start }, text.freeze());
+        }
+        self.remove_members(&members);
+    }
+
     /// A removed part takes the comma before it along, or the one behind it where nothing before it stays.
     fn remove(&mut self, parts: impl Iterator<Item = (Span, bool)>) {
         let (mut kept_before, mut previous_end, mut leading) = (false, 0, None);

@@ -107,6 +107,15 @@ impl Inbound {
         }
     }
 
+    /// The message, to be kept.
+    pub(crate) fn into_document(self) -> Document {
+        match self {
+            Self::Notification { document, .. } | Self::Request { document, .. } | Self::Response { document } => {
+                document
+            }
+        }
+    }
+
     /// `result`, of a response that has one.
     pub fn result(&self) -> Option<Value<'_>> {
         self.document().root().get("result")

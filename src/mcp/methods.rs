@@ -266,6 +266,58 @@ pub const INITIALIZED: &str = "notifications/initialized";
 /// What lists an upstream's tools.
 pub const TOOLS_LIST: &str = "tools/list";
 
+/// What tells which revisions a server speaks (2026-07-28 "Discovery").
+pub const DISCOVER: &str = "server/discover";
+
+/// What opens a stream of news (2026-07-28 "Subscriptions").
+pub const LISTEN: &str = "subscriptions/listen";
+
+/// What tells which news such a stream will have.
+pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+
+/// What asks for news of a resource (2025-11-25 "Resources"), and what takes that back.
+pub const SUBSCRIBE: [&str; 2] = ["resources/subscribe", "resources/unsubscribe"];
+
+/// What takes a request back.
+pub const CANCELLED: &str = "notifications/cancelled";
+
+/// What asks whether somebody is there.
+pub const PING: &str = "ping";
+
+/// What says from which level on a session is told what a server logs (2025-11-25 "Logging").
+pub const SET_LEVEL: &str = "logging/setLevel";
+
+/// What a bridge does with news of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Of a list, with the member of a subscription that asks for it.
+    List(&'static str),
+    /// Something logged.
+    Log,
+    /// How far a request is.
+    Progress,
+    /// Of a resource.
+    Resource,
+}
+
+/// What kind of news a notification is; `None` for those of one era alone.
+pub(crate) fn news(name: &str) -> Option<News> {
+    Some(match name {
+        "notifications/message" => News::Log,
+        "notifications/progress" => News::Progress,
+        "notifications/prompts/list_changed" => News::List("promptsListChanged"),
+        "notifications/resources/list_changed" => News::List("resourcesListChanged"),
+        "notifications/resources/updated" => News::Resource,
+        "notifications/tools/list_changed" => News::List("toolsListChanged"),
+        _ => return None,
+    })
+}
+
+/// Whether a result says how long it may be kept and by whom (2026-07-28 "Caching").
+pub(crate) fn is_cached(method: &Method) -> bool {
+    method.list.is_some() || matches!(method.name, DISCOVER | RESOURCES_READ)
+}
+
 /// What uses a thing of that kind: the question a list is filtered by.
 pub(crate) const fn use_of(kind: SubjectKind) -> &'static str {
     match kind {
@@ -280,12 +332,12 @@ pub const ERROR_PLACES: &[&str] = &["/code"];
 
 /// Whether the message takes a request of its sender back.
 pub fn is_cancelled(method: &Method) -> bool {
-    method.name == "notifications/cancelled"
+    method.name == CANCELLED
 }
 
 /// Whether the answer may tell a model about the server.
 pub fn has_instructions(method: &Method) -> bool {
-    is_initialize(method) || method.name == "server/discover"
+    is_initialize(method) || method.name == DISCOVER
 }
 
 /// Whether the message says that the server's tools are others now.
@@ -306,7 +358,7 @@ pub const ASKED_OF_CLIENTS: [(&str, &[&str]); 3] =
 /// server, and what uses a thing without keeping anything.
 pub fn is_for_anyone(method: &Method) -> bool {
     let uses = matches!(method.name, "completion/complete" | "prompts/get" | RESOURCES_READ | "tools/call");
-    uses || method.list.is_some() || matches!(method.name, INITIALIZE | INITIALIZED | "ping" | "server/discover")
+    uses || method.list.is_some() || matches!(method.name, DISCOVER | INITIALIZE | INITIALIZED | PING)
 }
 
 /// Whether the answer tells how a task stands and not what came of it.

@@ -24,12 +24,12 @@ impl Backend {
         let config::Backend::Http(urls) = &server.backend;
         let replicas = Replicas::new(server, urls)?;
         let origin = replicas.upstreams().next().ok_or(BuildError::Authority)?.origin().into();
-        let id = Self::id(server, &replicas);
+        let id = Self::id_of(server, &replicas);
         Ok(Arc::new(Self { id, replicas, origin, timeouts: server.timeouts.clone() }))
     }
 
     /// SHA-256 over all that the backend was made from.
-    fn id(server: &config::Server, replicas: &Replicas) -> [u8; 32] {
+    fn id_of(server: &config::Server, replicas: &Replicas) -> [u8; 32] {
         let mut hash = digest::Context::new(&digest::SHA256);
         for upstream in replicas.upstreams() {
             hash.update(upstream.id().as_bytes());
@@ -39,6 +39,11 @@ impl Backend {
         let mut id = [0; 32];
         id.copy_from_slice(hash.finish().as_ref());
         id
+    }
+
+    /// SHA-256 over all that it was made from.
+    pub(crate) fn id(&self) -> [u8; 32] {
+        self.id
     }
 
     /// Scheme, host and port of the first endpoint: what sealed values are bound to.

@@ -4,15 +4,17 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::connect::{self, Connection};
 use super::gate::Place;
 use super::pool::Shelf;
+use super::source::Source;
 use super::{Upstream, UpstreamError};
 use crate::clock;
 
@@ -30,6 +32,27 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body, which holds the connection.
     pub body: AnswerBody,
+}
+
+impl Answer {
+    /// A status, and nothing else.
+    pub(crate) fn bare(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: AnswerBody::whole(Bytes::new()) }
+    }
+
+    /// One message.
+    pub(crate) fn json(status: StatusCode, message: Bytes) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Self { status, headers, body: AnswerBody::whole(message) }
+    }
+
+    /// A stream of events, written by a task; dropped, the task sees its channel closed.
+    pub(crate) fn events(pieces: mpsc::Receiver<Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        Self { status: StatusCode::OK, headers, body: AnswerBody::made(Source::Made(pieces), Lease::None) }
+    }
 }
 
 /// Sends on the newest idle connection, or on a new one.
@@ -134,7 +157,7 @@ fn admit(
 ) -> Result<Answer, UpstreamError> {
     let (head, incoming) = response.into_parts();
     check(&head)?;
-    let body = AnswerBody::new(incoming, lease, upstream, sent);
+    let body = AnswerBody::new(Source::Network(incoming), lease, upstream, sent);
     Ok(Answer { status: head.status, headers: head.headers, body })
 }
 
@@ -169,7 +192,7 @@ fn failure(error: hyper::Error) -> UpstreamError {
 #[derive(Debug)]
 pub struct AnswerBody {
     idle: Duration,
-    incoming: Incoming,
+    incoming: Source,
     lease: Lease,
     /// Room at the upstream, until the answer has ended.
     place: Option<Place>,
@@ -191,6 +214,8 @@ pub(crate) async fn within(
 #[derive(Debug)]
 enum Lease {
     Ended,
+    /// There is no connection.
+    None,
     Http1 {
         connection: Connection,
         shelf: Arc<Shelf>,
@@ -204,7 +229,7 @@ enum Lease {
 }
 
 impl AnswerBody {
-    fn new(incoming: Incoming, lease: Lease, upstream: &Upstream, sent: Instant) -> Self {
+    fn new(incoming: Source, lease: Lease, upstream: &Upstream, sent: Instant) -> Self {
         let mut body =
             Self { idle: upstream.timeouts.idle, incoming, lease, place: None, sent, total: upstream.timeouts.total };
         if body.incoming.is_end_stream() {
@@ -216,6 +241,17 @@ impl AnswerBody {
     /// Gives up `place` when the answer has ended.
     pub(super) fn hold(&mut self, place: Place) {
         self.place = Some(place).filter(|_| !matches!(self.lease, Lease::Ended));
+    }
+
+    /// A body that is here.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        let lease = if bytes.is_empty() { Lease::Ended } else { Lease::None };
+        Self::made(Source::Whole(bytes), lease)
+    }
+
+    fn made(incoming: Source, lease: Lease) -> Self {
+        let forever = Duration::MAX;
+        Self { idle: forever, incoming, lease, place: None, sent: clock::monotonic(), total: forever }
     }
 
     /// The whole body, if it has at most `limit` bytes and comes within the total time. A body that came in one piece is
@@ -311,7 +347,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match self.lease {
             Lease::Ended => SizeHint::with_exact(0),
-            Lease::Http1 { .. } | Lease::Http2 { .. } => self.incoming.size_hint(),
+            Lease::Http1 { .. } | Lease::Http2 { .. } | Lease::None => self.incoming.size_hint(),
         }
     }
 }
@@ -327,7 +363,7 @@ impl Lease {
     /// Notes that more is awaited; ready when that has lasted too long. HTTP/1.1 connections watch that themselves.
     fn poll_idle(&mut self, cx: &mut Context<'_>, idle: Duration) -> Poll<()> {
         match self {
-            Self::Ended => Poll::Pending,
+            Self::Ended | Self::None => Poll::Pending,
             Self::Http1 { connection, waiting, .. } => {
                 if !*waiting {
                     *waiting = true;
@@ -342,7 +378,7 @@ impl Lease {
     /// Notes that something came: until more is asked for, a pause is not the upstream's.
     fn resume(&mut self) {
         match self {
-            Self::Ended => {}
+            Self::Ended | Self::None => {}
             Self::Http1 { connection, waiting, .. } => {
                 if *waiting {
                     *waiting = false;

@@ -49,7 +49,7 @@ pub(super) async fn page(
 }
 
 /// The answer to `id`, whichever way it comes.
-pub(super) async fn whole_or_streamed(
+pub(crate) async fn whole_or_streamed(
     media: Option<&HeaderValue>,
     body: AnswerBody,
     id: &RpcId,

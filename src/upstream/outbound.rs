@@ -43,11 +43,12 @@ pub struct Outbound {
     /// Whether it changes nothing upstream, and may be sent once more should its credential be refused.
     repeatable: bool,
     passenger: Passenger,
+    speaks: Speaks,
 }
 
 /// What a request brings along that is not sent: for whom and as what it counts.
 #[derive(Clone, Debug)]
-pub(super) struct Passenger {
+pub(crate) struct Passenger {
     pub(super) room: Room,
     /// Whose request it is; nobody's if the proxy asks for itself.
     pub(super) caller: Option<Arc<Caller>>,
@@ -76,7 +77,86 @@ impl Passenger {
     }
 }
 
+/// What a request is, for whoever must say it in another era.
+#[derive(Clone, Debug, Default)]
+struct Speaks {
+    /// The client's era; none for what the proxy says by itself.
+    era: Option<Era>,
+    opens_session: bool,
+    /// The body once more: the request's own cannot be looked at.
+    bytes: Bytes,
+}
+
+impl Speaks {
+    fn of(masked: &Masked) -> Self {
+        let message = masked.ask().message();
+        Self {
+            era: Some(message.map_or(Era::Legacy, Message::era)),
+            opens_session: message.and_then(Message::listed).is_some_and(is_initialize),
+            bytes: masked.bytes().clone(),
+        }
+    }
+}
+
 impl Outbound {
+    /// The client's era; `None` for what the proxy says by itself, which is always in the upstream's.
+    pub(crate) fn era(&self) -> Option<Era> {
+        self.speaks.era
+    }
+
+    /// Whether it opens a session of an older revision.
+    pub(crate) fn opens_session(&self) -> bool {
+        self.speaks.opens_session
+    }
+
+    /// The message as it leaves.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.speaks.bytes
+    }
+
+    /// For whom and as what it counts.
+    pub(crate) fn passenger(&self) -> Passenger {
+        self.passenger.clone()
+    }
+
+    /// Whose request it is.
+    pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
+        self.passenger.caller.as_ref()
+    }
+
+    /// POST, GET or DELETE.
+    pub(crate) fn verb(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The session it is sent in, as its upstream calls it.
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.request.headers().get(&MCP_SESSION_ID)?.to_str().ok()
+    }
+
+    /// The same once more, for who may be asked in another era.
+    pub(crate) fn twin(&self) -> Self {
+        Self {
+            request: self.request.clone(),
+            repeatable: false,
+            passenger: self.passenger.clone(),
+            speaks: self.speaks.clone(),
+        }
+    }
+
+    /// The same, counted as that.
+    pub(crate) fn for_passenger(self, passenger: Passenger) -> Self {
+        Self { passenger, ..self }
+    }
+
+    /// The same with more header fields.
+    pub(crate) fn with_headers(mut self, fields: Vec<(HeaderName, HeaderValue)>) -> Self {
+        for (name, value) in fields {
+            self.request.headers_mut().append(name, value);
+        }
+        self
+    }
+
     /// The HTTP request, and what it brings along.
     pub(super) fn into_parts(self) -> (Request<Full<Bytes>>, Passenger) {
         (self.request, self.passenger)
@@ -84,11 +164,7 @@ impl Outbound {
 
     /// The same once more, if sending it twice is no more than sending it once.
     pub(super) fn again(&self) -> Option<Self> {
-        self.repeatable.then(|| Self {
-            request: self.request.clone(),
-            repeatable: false,
-            passenger: self.passenger.clone(),
-        })
+        self.repeatable.then(|| self.twin())
     }
 
     /// The same with that credential.
@@ -140,7 +216,7 @@ pub fn outbound(credential: &Credential, recorded: Recorded) -> Outbound {
     *request.method_mut() = method;
     *request.headers_mut() = headers;
     let passenger = Passenger::of(&masked);
-    Outbound { request, repeatable: passenger.may_repeat, passenger }
+    Outbound { request, repeatable: passenger.may_repeat, passenger, speaks: Speaks::of(&masked) }
 }
 
 /// Lists, reads and streams; what a tool does is not known here.
@@ -167,6 +243,25 @@ pub(crate) fn refusal(
     own_message(credential, session, revision, message)
 }
 
+/// A message that is the proxy's own, or that it says for a client in another era; in a session or in none.
+pub(crate) fn in_era(credential: &Credential, session: Option<&str>, revision: Revision, message: Bytes) -> Outbound {
+    let mut outbound = in_session(own_message(credential, None, revision, message), session);
+    if revision == Revision::UNSTATED {
+        outbound.request.headers_mut().remove(&MCP_PROTOCOL_VERSION);
+    }
+    outbound
+}
+
+/// Opens the stream of a session.
+pub(crate) fn listening(credential: &Credential, session: Option<&str>, revision: Revision) -> Outbound {
+    let mut outbound = in_era(credential, session, revision, Bytes::new());
+    *outbound.request.method_mut() = Method::GET;
+    let headers = outbound.request.headers_mut();
+    headers.remove(CONTENT_TYPE);
+    headers.insert(ACCEPT, EVENT_STREAM);
+    outbound.for_passenger(Passenger::own(Room::Stream))
+}
+
 fn own_message(credential: &Credential, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
     let mut headers = HeaderMap::with_capacity(8);
     credential.apply(&mut headers);
@@ -180,7 +275,7 @@ fn own_message(credential: &Credential, session: Option<&Session>, revision: Rev
     let mut request = Request::new(Full::new(message));
     *request.method_mut() = Method::POST;
     *request.headers_mut() = headers;
-    Outbound { request, repeatable: false, passenger: Passenger::own(Room::Aside) }
+    Outbound { request, repeatable: false, passenger: Passenger::own(Room::Aside), speaks: Speaks::default() }
 }
 
 /// Asks the upstream for a page of its tools, for the proxy's own use; in a session of the older era, or in none.
@@ -205,7 +300,8 @@ pub(super) fn listing(
     } else if revision == Revision::UNSTATED {
         headers.remove(MCP_PROTOCOL_VERSION);
     }
-    (in_session(Outbound { request, repeatable: false, passenger }, session), id)
+    let speaks = Speaks::default();
+    (in_session(Outbound { request, repeatable: false, passenger, speaks }, session), id)
 }
 
 /// What the proxy says it can do where it only lists: servers show some tools only to clients that can answer what those
@@ -228,7 +324,8 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
         let message = format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#);
         in_session(own_message(&credential, None, revision, message.into()), session)
     };
-    ((Outbound { request, repeatable: false, passenger: Passenger::own(Room::Call) }, id), opened)
+    let passenger = Passenger::own(Room::Call);
+    ((Outbound { request, repeatable: false, passenger, speaks: Speaks::default() }, id), opened)
 }
 
 /// Ends a session of the proxy's own.

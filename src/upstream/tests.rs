@@ -43,6 +43,7 @@ fn server(url: &str) -> config::Server {
         resource_name: None,
         scopes_advertised: None,
         meta: Vec::new(),
+        era: config::EraMode::default(),
         access: config::Access::default(),
         timeouts: config::Timeouts {
             connect: Duration::from_secs(20),

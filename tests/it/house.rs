@@ -108,6 +108,7 @@ fn only_one_file_reads_clocks() {
 fn statuses_are_known_where_answers_are_made() {
     let may = [
         ("reject/", "every refusal"),
+        ("bridge/answer.rs", "what is answered in an upstream's place"),
         ("server/", "what is answered before and beside the proxy"),
         ("upstream/", "what an upstream answered"),
         ("demo", "servers of their own"),

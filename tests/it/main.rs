@@ -13,6 +13,7 @@ mod asked;
 mod asks_back;
 mod audit;
 mod bad_input;
+mod bridge;
 mod browser;
 mod carried;
 mod certificates;

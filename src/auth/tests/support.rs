@@ -198,6 +198,7 @@ pub(in crate::auth) fn server_config(name: &str, resource: &str) -> config::Serv
         resource_name: None,
         scopes_advertised: None,
         meta: Vec::new(),
+        era: config::EraMode::default(),
         access: config::Access::default(),
         timeouts: config::Timeouts {
             connect: Duration::from_secs(1),

@@ -84,8 +84,15 @@ fn route(config: &Config, server: &Server, streams: &mut Streams<'_>) -> Result<
     let issuers = Arc::new(Issuers::new(runtime.handle().clone(), Verifier::new().shared_epoch().clone()));
     let random_seals = Arc::new(Seals::random().map_err(|_| Exit::Internal)?);
     let grants = Arc::new(Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", ""))));
-    let kept =
-        Kept { issuers, backends: Arc::default(), grants, random_seals, pace: Arc::default(), limits: Arc::default() };
+    let kept = Kept {
+        issuers,
+        backends: Arc::default(),
+        grants,
+        random_seals,
+        pace: Arc::default(),
+        limits: Arc::default(),
+        bridges: Arc::default(),
+    };
     let (snapshot, _) = Snapshot::build(config, &kept, 1).map_err(|problems| refused(&problems, streams))?;
     snapshot.route(&server.path).ok_or(Exit::Internal)
 }

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::super::suggest::list;
 use super::super::{
-    Issuer, KeyPair, LintMode, Listener, OnDrift, SchemaMode, Server, Timeouts, Tools, UpstreamAuth, raw, walk,
+    EraMode, Issuer, KeyPair, LintMode, Listener, OnDrift, SchemaMode, Server, Timeouts, Tools, UpstreamAuth, raw, walk,
 };
 use super::Loader;
 
@@ -73,6 +73,7 @@ impl Loader<'_> {
         let breaker = self.breaker(raw.breaker.as_ref());
         let retries = self.retries(raw.retries.as_ref());
         let tools = self.tools(raw);
+        let era = self.era(raw);
         let access = self.access(raw);
         let audiences = raw.audiences.as_ref().map(|written| self.texts("audiences", written));
         let path = path?;
@@ -98,6 +99,7 @@ impl Loader<'_> {
             resource_name,
             scopes_advertised,
             meta,
+            era,
             timeouts,
             tools,
             access,
@@ -244,6 +246,16 @@ impl Loader<'_> {
             }
         }
         self.distinct("meta", written)
+    }
+
+    fn era(&mut self, raw: &raw::Server) -> EraMode {
+        let modes = [
+            ("auto", EraMode::Auto),
+            ("pass", EraMode::Pass),
+            ("legacy", EraMode::Legacy),
+            ("modern", EraMode::Modern),
+        ];
+        self.choice("era", raw.era.as_ref(), &modes, &[]).unwrap_or_default()
     }
 
     fn tools(&mut self, raw: &raw::Server) -> Tools {

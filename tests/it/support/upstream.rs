@@ -52,10 +52,11 @@ impl Heard {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Whether the proxy asks what tools there are, for no client.
+    /// Whether the proxy asks for no client: what tools there are, or what is spoken here.
     fn is_own_question(&self) -> bool {
         let message = self.json();
-        message["id"].as_str().is_some_and(|id| id.starts_with("portcullis-")) && message["method"] == "tools/list"
+        let own = message["id"].as_str().is_some_and(|id| id.starts_with("portcullis-"));
+        own && (message["method"] == "tools/list" || message["method"] == "server/discover")
     }
 
     /// The JSON-RPC id as JSON text.
@@ -148,6 +149,8 @@ pub(crate) struct Upstream {
     tools: Arc<Mutex<String>>,
     /// How the proxy's own questions are answered instead.
     told: Option<Told>,
+    /// Whether those are for the script too.
+    unaided: bool,
     count: watch::Sender<usize>,
 }
 
@@ -191,7 +194,24 @@ impl Upstream {
         Self::serving(None, script).await
     }
 
+    /// Every request, the proxy's own among them, is handled by `script`.
+    pub(crate) async fn unaided<F, A>(script: F) -> Self
+    where
+        F: Fn(Heard, Connection) -> A + Send + Sync + 'static,
+        A: Future<Output = Option<Connection>> + Send + 'static,
+    {
+        Self::start(None, true, script).await
+    }
+
     async fn serving<F, A>(told: Option<Told>, script: F) -> Self
+    where
+        F: Fn(Heard, Connection) -> A + Send + Sync + 'static,
+        A: Future<Output = Option<Connection>> + Send + 'static,
+    {
+        Self::start(told, false, script).await
+    }
+
+    async fn start<F, A>(told: Option<Told>, unaided: bool, script: F) -> Self
     where
         F: Fn(Heard, Connection) -> A + Send + Sync + 'static,
         A: Future<Output = Option<Connection>> + Send + 'static,
@@ -203,6 +223,7 @@ impl Upstream {
             listings: Arc::default(),
             tools: Arc::new(Mutex::new("[]".to_owned())),
             told,
+            unaided,
             count: watch::Sender::new(0),
         };
         let script: Script = Arc::new(move |heard, connection| Box::pin(script(heard, connection)));
@@ -218,7 +239,17 @@ impl Upstream {
 
     async fn converse(self, mut connection: Connection, script: Script) {
         while let Some(heard) = connection.request().await {
-            if heard.is_own_question() {
+            if !self.unaided && heard.is_own_question() {
+                if heard.json()["method"] == "server/discover" {
+                    let result = r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{},"ttlMs":0,"cacheScope":"private"}"#;
+                    connection
+                        .send(json_answer(
+                            200,
+                            &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, heard.id()),
+                        ))
+                        .await;
+                    continue;
+                }
                 self.listings.lock().unwrap().push(heard.clone());
                 if let Some(told) = &self.told {
                     connection.send(told(&heard)).await;

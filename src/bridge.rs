@@ -1,0 +1,175 @@
+//! Between eras: a client of 2026-07-28 on an upstream that wants sessions, and a client with a session on an upstream that
+//! knows none.
+//!
+//! To the rest of the proxy the upstream speaks the era of the client: rules, masks, seals and audit see one conversation.
+//! What a bridge must remember is held by this process: sessions at older upstreams, what older clients said when they
+//! opened theirs, and questions that wait for an answer.
+
+mod answer;
+mod era;
+mod link;
+mod newer;
+mod older;
+mod on_newer;
+mod on_older;
+mod parked;
+mod session;
+mod told;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use era::Known;
+use foldhash::HashMap;
+use link::Link;
+use parked::Parked;
+use session::Sessions;
+use told::Clients;
+
+use crate::config::EraMode;
+use crate::mcp::sse::{Line, Outgoing};
+use crate::mcp::{Era, Revision};
+use crate::proxy::Worker;
+use crate::route::Route;
+use crate::upstream::{Answer, Asking, Credential, Outbound, UpstreamError};
+
+/// What one upstream is known to speak, and what is held to speak to it.
+#[derive(Debug, Default)]
+pub struct Bridge {
+    known: Known,
+    sessions: Sessions,
+    clients: Clients,
+    parked: Parked<on_older::Resumed>,
+    waiting: Parked<on_newer::Response>,
+}
+
+/// The bridges that are held, whatever configuration they were first needed in.
+#[derive(Debug, Default)]
+pub struct Bridges(Mutex<HashMap<Ends, Arc<Bridge>>>);
+
+/// A server's name, and its upstream.
+type Ends = (Arc<str>, [u8; 32]);
+
+impl Bridges {
+    /// The bridge of that server to that upstream: the one that is held, or a new one.
+    pub(crate) fn get_or_make(&self, server: &Arc<str>, backend: [u8; 32]) -> Arc<Bridge> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|key, bridge| Arc::strong_count(bridge) > 1 || *key == (server.clone(), backend));
+        held.entry((server.clone(), backend)).or_default().clone()
+    }
+}
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Client and upstream speak the same era, or it is left to them.
+    Straight,
+    /// The upstream is older than the client.
+    ToOlder,
+    /// The upstream is newer than the client.
+    ToNewer,
+    /// An older client says hello to an upstream nothing is known of.
+    Trial,
+}
+
+/// A message as an event of a stream.
+fn event(message: Bytes) -> Bytes {
+    Outgoing::message(&Line::of_json(message)).encode()
+}
+
+/// Sends `outbound` in the era the upstream speaks, and gives the answer in the client's.
+pub(crate) async fn send(
+    worker: &Arc<Worker>,
+    route: &Arc<Route>,
+    credential: &Credential,
+    outbound: Outbound,
+) -> Result<Answer, UpstreamError> {
+    let Some(era) = outbound.era().filter(|_| route.bridging != EraMode::Pass) else {
+        return link::deliver(worker, route, outbound).await;
+    };
+    let quick = match (route.bridging, era) {
+        (EraMode::Legacy, Era::Legacy) | (EraMode::Modern, Era::Modern) => Some(Way::Straight),
+        (EraMode::Auto, _) => route.bridge.known.way(era, &outbound),
+        _ => None,
+    };
+    if quick == Some(Way::Straight) {
+        return link::deliver(worker, route, outbound).await;
+    }
+    let link = Link {
+        worker: worker.clone(),
+        route: route.clone(),
+        credential: credential.clone(),
+        passenger: Some(outbound.passenger()),
+    };
+    Box::pin(bridged(link, era, outbound)).await
+}
+
+async fn bridged(link: Link, era: Era, outbound: Outbound) -> Result<Answer, UpstreamError> {
+    match way(&link, era, &outbound).await {
+        Way::Straight => link.deliver(outbound).await,
+        Way::ToOlder => on_older::send(link, outbound).await,
+        Way::ToNewer => on_newer::send(link, outbound).await,
+        Way::Trial => {
+            let hello = outbound.twin();
+            let answer = link.deliver(outbound).await?;
+            match link.route.bridge.known.heard(&link, answer).await {
+                era::Hello::Taken(answer) => Ok(*answer),
+                era::Hello::Newer => on_newer::send(link, hello).await,
+            }
+        }
+    }
+}
+
+async fn way(link: &Link, era: Era, outbound: &Outbound) -> Way {
+    match (link.route.bridging, era) {
+        (EraMode::Pass, _) | (EraMode::Legacy, Era::Legacy) | (EraMode::Modern, Era::Modern) => Way::Straight,
+        (EraMode::Legacy, Era::Modern) => Way::ToOlder,
+        (EraMode::Modern, Era::Legacy) => Way::ToNewer,
+        (EraMode::Auto, _) => match link.route.bridge.known.way(era, outbound) {
+            Some(way) => way,
+            None => link.route.bridge.known.probe(link).await,
+        },
+    }
+}
+
+/// How the proxy asks for the tool a call is about: in the era and the session the call will be made in.
+pub(crate) async fn asking(
+    worker: &Arc<Worker>,
+    route: &Arc<Route>,
+    credential: &Credential,
+    opened: &crate::opened::Opened,
+    (asking, revision): (Asking, Revision),
+) -> (Asking, Revision) {
+    let as_client = (asking.clone(), revision);
+    let Some(message) = opened.ask.message() else { return as_client };
+    let era = message.era();
+    let knows = match (route.bridging, era) {
+        (EraMode::Pass, _) | (EraMode::Legacy, Era::Legacy) | (EraMode::Modern, Era::Modern) => return as_client,
+        (EraMode::Auto, _) => route.bridge.known.way_of(era, asking.session.as_deref()),
+        (EraMode::Legacy, _) => Some(Way::ToOlder),
+        (EraMode::Modern, _) => Some(Way::ToNewer),
+    };
+    if knows == Some(Way::Straight) {
+        return as_client;
+    }
+    let (worker, route, credential) = (worker.clone(), route.clone(), credential.clone());
+    let link = Link { worker, route, credential, passenger: None };
+    let way = match knows {
+        Some(way) => way,
+        None => link.route.bridge.known.probe(&link).await,
+    };
+    match way {
+        Way::Straight | Way::Trial => as_client,
+        Way::ToNewer => (Asking { era: Era::Modern, session: None, ..asking }, Revision::V2026_07_28),
+        Way::ToOlder => {
+            let stated = older::Stated::of(message.params());
+            match link.route.bridge.sessions.get(&link, &opened.caller, &stated).await {
+                Ok(session) => {
+                    (Asking { era: Era::Legacy, session: session.id().map(Into::into), ..asking }, session.revision())
+                }
+                // The call itself will be told why.
+                Err(_) => as_client,
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What a bridge answers in the upstream's place. The client is told what these mean by who tells it what an upstream's mean.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::json::Document;
+use crate::upstream::Answer;
+
+/// JSON-RPC 2.0, section 5.1.
+pub(super) const METHOD_NOT_FOUND: i64 = -32_601;
+
+/// A notification or response was taken.
+pub(super) fn accepted() -> Answer {
+    Answer::bare(StatusCode::ACCEPTED)
+}
+
+/// The session has ended.
+pub(super) fn ended() -> Answer {
+    Answer::bare(StatusCode::OK)
+}
+
+/// There is no such session.
+pub(super) fn no_session() -> Answer {
+    Answer::bare(StatusCode::NOT_FOUND)
+}
+
+/// The upstream said something that is of no use.
+pub(super) fn unusable() -> Answer {
+    Answer::bare(StatusCode::BAD_GATEWAY)
+}
+
+/// There is no room.
+pub(super) fn full() -> Answer {
+    Answer::bare(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// One message, as older revisions answer whatever it says.
+pub(super) fn message(message: Bytes) -> Answer {
+    Answer::json(StatusCode::OK, message)
+}
+
+/// A result or error, `what`, for the request with that id.
+pub(super) fn to(id: &[u8], what: &str) -> Answer {
+    message(format!(r#"{{"jsonrpc":"2.0","id":{},{what}}}"#, String::from_utf8_lossy(id)).into())
+}
+
+/// A method that is not there, as 2026-07-28 answers that.
+pub(super) fn no_method(id: &[u8]) -> Answer {
+    let Answer { headers, body, .. } =
+        to(id, &format!(r#""error":{{"code":{METHOD_NOT_FOUND},"message":"Method not found"}}"#));
+    Answer { status: StatusCode::NOT_FOUND, headers, body }
+}
+
+/// What an older upstream answered with that status, as 2026-07-28 answers: a method that is not there has a status of its
+/// own.
+pub(super) fn newer(status: StatusCode, answered: &Document, message: Bytes) -> Answer {
+    let code = answered.pointer("/error/code").and_then(|code| code.as_i64());
+    Answer::json(if code == Some(METHOD_NOT_FOUND) { StatusCode::NOT_FOUND } else { status }, message)
+}
+
+/// Whether a server says that it has lost the session (2025-11-25 "Session Management").
+pub(super) fn has_lost_session(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND
+}
+
+/// Whether the status says nothing about a credential, a rate or a failure, so that it may be about eras.
+pub(super) fn may_be_about_eras(answer: &Answer) -> bool {
+    answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 405 | 406 | 415 | 422)
+}
+
+/// Whether the status is about a credential or a rate.
+pub(super) fn is_about_the_caller(answer: &Answer) -> bool {
+    matches!(answer.status.as_u16(), 401 | 403 | 429)
+}

@@ -1,0 +1,136 @@
+//! What an upstream speaks: asked once, remembered, and asked again when it was gone.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::link::Link;
+use super::told::is_own_session;
+use super::{Way, answer, newer};
+use crate::json::{Document, Limits, Value};
+use crate::mcp::{Era, RpcId};
+use crate::reply::{Media, media_type};
+use crate::upstream::{Answer, AnswerBody, Outbound};
+
+/// Errors only a server of 2026-07-28 has ("Error Codes").
+const NEWER_CODES: [i64; 3] = [-32_020, -32_021, -32_022];
+
+const UNKNOWN: u8 = 0;
+const YES: u8 = 1;
+const NO: u8 = 2;
+
+/// Which eras one upstream speaks, as far as that has shown.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    newer: AtomicU8,
+    older: AtomicU8,
+}
+
+/// What became of an older client's hello.
+pub(super) enum Hello {
+    /// The upstream takes it; or what it says has nothing to do with eras.
+    Taken(Box<Answer>),
+    /// It is newer, and knows of no hello.
+    Newer,
+}
+
+impl Known {
+    /// The way of a message; `None` where the upstream must be asked first.
+    pub(super) fn way(&self, era: Era, outbound: &Outbound) -> Option<Way> {
+        match self.way_of(era, outbound.session()) {
+            Some(Way::Straight) if outbound.opens_session() && self.older.load(Ordering::Relaxed) == UNKNOWN => {
+                Some(Way::Trial)
+            }
+            way => way,
+        }
+    }
+
+    /// The way of messages of that era, in that session.
+    pub(super) fn way_of(&self, era: Era, session: Option<&str>) -> Option<Way> {
+        match era {
+            Era::Modern => match self.newer.load(Ordering::Relaxed) {
+                YES => Some(Way::Straight),
+                NO => Some(Way::ToOlder),
+                _ => None,
+            },
+            Era::Legacy if session.is_some_and(is_own_session) => Some(Way::ToNewer),
+            Era::Legacy if session.is_none() && self.older.load(Ordering::Relaxed) == NO => Some(Way::ToNewer),
+            Era::Legacy => Some(Way::Straight),
+        }
+    }
+
+    /// Forgets what is known: what comes back after it was gone may be another version.
+    pub(super) fn forget(&self) {
+        self.newer.store(UNKNOWN, Ordering::Relaxed);
+        self.older.store(UNKNOWN, Ordering::Relaxed);
+    }
+
+    /// Asks with `server/discover`; what does not answer at all is left to the message itself (2026-07-28 "Backward
+    /// Compatibility").
+    pub(super) async fn probe(&self, link: &Link) -> Way {
+        let id = RpcId::own();
+        let own = String::from_utf8_lossy(id.raw()).into_owned();
+        let message = newer::discover(&own, &newer::Told::of(None));
+        let headers = newer::headers(&message, None);
+        let Ok(answer) = link.post_newer(message, headers).await else { return Way::Straight };
+        match speaks_newer(answer, link.most_bytes()).await {
+            Some(true) => {
+                self.newer.store(YES, Ordering::Relaxed);
+                Way::Straight
+            }
+            Some(false) => {
+                self.newer.store(NO, Ordering::Relaxed);
+                Way::ToOlder
+            }
+            None => Way::Straight,
+        }
+    }
+
+    /// Looks at the answer to an older client's hello.
+    pub(super) async fn heard(&self, link: &Link, answer: Answer) -> Hello {
+        if answer.status.is_success() && !matches!(media_type(&answer.headers), Media::Json) {
+            self.older.store(YES, Ordering::Relaxed);
+            return Hello::Taken(Box::new(answer));
+        }
+        let readable = matches!(media_type(&answer.headers), Media::Json | Media::None);
+        if !readable || !answer::may_be_about_eras(&answer) {
+            return Hello::Taken(Box::new(answer));
+        }
+        let (status, headers) = (answer.status, answer.headers);
+        let Ok(bytes) = answer.body.collect_limited(link.most_bytes()).await else {
+            return Hello::Taken(Box::new(answer::unusable()));
+        };
+        let document = Document::parse(bytes.clone(), &Limits::ANSWER).ok();
+        let code = document.as_ref().and_then(|document| code(document.root()));
+        let result = document.as_ref().is_some_and(|document| document.root().get("result").is_some());
+        let refuses = code.is_some_and(|code| code == answer::METHOD_NOT_FOUND || NEWER_CODES.contains(&code))
+            || (!status.is_success() && code.is_some());
+        if refuses && !result && self.probe(link).await == Way::Straight && self.newer.load(Ordering::Relaxed) == YES {
+            self.older.store(NO, Ordering::Relaxed);
+            return Hello::Newer;
+        }
+        if result {
+            self.older.store(YES, Ordering::Relaxed);
+        }
+        Hello::Taken(Box::new(Answer { status, headers, body: AnswerBody::whole(bytes) }))
+    }
+}
+
+fn code(root: Value<'_>) -> Option<i64> {
+    root.pointer("/error/code")?.as_i64()
+}
+
+/// Whether whoever answers so speaks 2026-07-28; `None` where that does not show.
+async fn speaks_newer(answer: Answer, most: usize) -> Option<bool> {
+    if !answer::may_be_about_eras(&answer) {
+        return None;
+    }
+    match media_type(&answer.headers) {
+        Media::Json => {}
+        // No newer server answers this with a stream, and none with nothing.
+        Media::EventStream | Media::None | Media::Other => return Some(false),
+    }
+    let bytes = answer.body.collect_limited(most).await.ok()?;
+    let Ok(document) = Document::parse(bytes, &Limits::ANSWER) else { return Some(false) };
+    let root = document.root();
+    let versions = root.pointer("/result/supportedVersions").is_some();
+    Some(versions || code(root).is_some_and(|code| NEWER_CODES.contains(&code)))
+}

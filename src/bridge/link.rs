@@ -1,0 +1,103 @@
+//! How the messages of one call reach the upstream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use crate::mcp::Revision;
+use crate::proxy::Worker;
+use crate::route::Route;
+use crate::upstream::{Answer, Credential, Outbound, Passenger, UpstreamError, ending, in_era, listening};
+
+/// The upstream, and what the proxy shows itself with there.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) worker: Arc<Worker>,
+    pub(super) route: Arc<Route>,
+    pub(super) credential: Credential,
+    /// As what the call counts that is made for a client; none where none is.
+    pub(super) passenger: Option<Passenger>,
+}
+
+/// Sends what is already in the upstream's era.
+pub(super) async fn deliver(
+    worker: &Arc<Worker>,
+    route: &Arc<Route>,
+    outbound: Outbound,
+) -> Result<Answer, UpstreamError> {
+    route.backend.send(&worker.pool, outbound).await
+}
+
+impl Link {
+    pub(super) async fn deliver(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
+        deliver(&self.worker, &self.route, outbound).await
+    }
+
+    /// Posts a message in a session of an older revision, or in none.
+    pub(super) async fn post(
+        &self,
+        session: Option<&str>,
+        revision: Revision,
+        message: Bytes,
+    ) -> Result<Answer, UpstreamError> {
+        self.deliver(in_era(&self.credential, session, revision, message)).await
+    }
+
+    /// The same of the call itself, which waits for its turn like any other.
+    pub(super) async fn ask(
+        &self,
+        session: Option<&str>,
+        revision: Revision,
+        message: Bytes,
+    ) -> Result<Answer, UpstreamError> {
+        self.deliver(self.counted(in_era(&self.credential, session, revision, message))).await
+    }
+
+    fn counted(&self, outbound: Outbound) -> Outbound {
+        match &self.passenger {
+            Some(passenger) => outbound.for_passenger(passenger.clone()),
+            None => outbound,
+        }
+    }
+
+    /// Posts a message of 2026-07-28 with the headers that repeat its body.
+    pub(super) async fn post_newer(
+        &self,
+        message: Bytes,
+        headers: Vec<(HeaderName, HeaderValue)>,
+    ) -> Result<Answer, UpstreamError> {
+        let outbound = in_era(&self.credential, None, Revision::V2026_07_28, message);
+        self.deliver(self.counted(outbound.with_headers(headers))).await
+    }
+
+    /// Opens the stream of a session.
+    pub(super) async fn listen(&self, session: Option<&str>, revision: Revision) -> Result<Answer, UpstreamError> {
+        self.deliver(listening(&self.credential, session, revision)).await
+    }
+
+    /// Ends a session; whether the upstream lets it be or not.
+    pub(super) async fn end(&self, session: &str, revision: Revision) {
+        let _ = self.deliver(ending(&self.credential, session, revision)).await;
+    }
+
+    /// Begins a task of the conversation; it ends with the process's drain, if not before.
+    #[expect(clippy::disallowed_methods, reason = "it ends with the drain, and its stream when nobody reads it")]
+    pub(super) fn begin(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let ending = self.worker.sinks.drain.ending().clone();
+        // What is dropped when no runtime runs any more has nobody to be told.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = ending.cancelled() => {}
+                    () = task => {}
+                }
+            });
+        }
+    }
+
+    /// Most bytes of one answer.
+    pub(super) fn most_bytes(&self) -> usize {
+        self.worker.live.current().limits.answer_bytes
+    }
+}

@@ -1,0 +1,337 @@
+//! Messages between a client of an older revision and an upstream of 2026-07-28. Pure.
+//!
+//! What an older client said once, when it opened its session, is said again in every request on the way up; what only the
+//! newer revision has is taken out on the way down. All else keeps its bytes.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use super::older::NOTHING;
+use crate::json::{Document, Kind, Limits, Splice, Value, quoted};
+use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_SERVER, META_SUBSCRIPTION, META_VERSION};
+use crate::mcp::headers::{METHOD, NAME, PARAM_PREFIX, encode_value, mirrored};
+use crate::mcp::methods::{self, Method};
+use crate::mcp::{Era, Revision, SubjectKind};
+use crate::policy::tools::Tool;
+
+/// Members of a result that only the newer revision has.
+const NEWER_RESULT: [&str; 3] = ["cacheScope", "resultType", "ttlMs"];
+
+/// What an older client said of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// A JSON object.
+    pub(super) capabilities: Bytes,
+    /// A JSON object.
+    pub(super) client: Option<Bytes>,
+    /// What was settled on.
+    pub(super) revision: Revision,
+}
+
+impl Told {
+    /// What an `initialize` tells; the revision is the one asked for if an older client can be served by it.
+    pub(super) fn of(params: Option<Value<'_>>) -> Self {
+        let get = |name: &str| params.and_then(|params| params.get(name));
+        let object = |name: &str| get(name).filter(|value| value.kind() == Kind::Object).map(|value| value.raw_bytes());
+        let asked = get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
+        let served = asked.filter(|revision| revision.era() == Era::Legacy && Revision::SERVED.contains(revision));
+        Self {
+            capabilities: object("capabilities").unwrap_or_else(|| Bytes::from_static(b"{}")),
+            client: object("clientInfo"),
+            revision: served.unwrap_or(Revision::V2025_11_25),
+        }
+    }
+
+    /// What every request says.
+    fn stated(&self, level: Option<&str>) -> Vec<(&'static str, Bytes)> {
+        let version = Bytes::from(quoted(Revision::V2026_07_28.as_str()));
+        let mut stated = vec![(META_VERSION, version), (META_CAPABILITIES, self.capabilities.clone())];
+        stated.extend(self.client.clone().map(|client| (META_CLIENT, client)));
+        stated.extend(level.map(|level| (META_LOG_LEVEL, quoted(level).into())));
+        stated
+    }
+}
+
+/// What is brought back to a server that asked something before it would answer.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    /// By key, as JSON.
+    pub(super) responses: Vec<(String, Bytes)>,
+    /// As JSON.
+    pub(super) state: Option<Bytes>,
+}
+
+/// A request as the newer upstream takes it, under the id `own`.
+pub(super) fn request(document: &Document, own: &str, told: &Told, level: Option<&str>, brought: &Brought) -> Bytes {
+    let root = document.root();
+    let mut splice = Splice::new();
+    if let Some(id) = root.get("id") {
+        splice.replace(id.span(), own.to_owned());
+    }
+    let mut added: Vec<(&str, Bytes)> = Vec::new();
+    if !brought.responses.is_empty() {
+        let members: Vec<String> = brought
+            .responses
+            .iter()
+            .map(|(key, response)| format!("{}:{}", quoted(key), String::from_utf8_lossy(response)))
+            .collect();
+        added.push(("inputResponses", format!("{{{}}}", members.join(",")).into()));
+    }
+    added.extend(brought.state.clone().map(|state| ("requestState", state)));
+    let stated = told.stated(level);
+    let meta = |stated: &[(&str, Bytes)]| {
+        let mut text = String::from("{");
+        for (at, (key, value)) in stated.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            let _ = write!(text, "{comma}{}:{}", quoted(key), String::from_utf8_lossy(value));
+        }
+        text.push('}');
+        Bytes::from(text)
+    };
+    match root.get("params").filter(|params| params.kind() == Kind::Object) {
+        None => {
+            let params = [b"{\"_meta\":".as_slice(), &meta(&stated), b"}"].concat();
+            splice.rewrite_object(root, |name| name != "params", &[("params", params)]);
+        }
+        Some(params) => match params.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
+            None => {
+                added.push(("_meta", meta(&stated)));
+                splice.rewrite_object(params, |name| name != "task" && name != "_meta", &added);
+            }
+            Some(written) => {
+                splice.rewrite_object(params, |name| name != "task", &added);
+                splice.rewrite_object(written, |name| !stated.iter().any(|(key, _)| *key == name), &stated);
+            }
+        },
+    }
+    splice.apply(document.bytes())
+}
+
+/// The answer to a request as its client, who asked it under the id `id`, knows one.
+pub(super) fn response(document: &Document, id: &[u8], method: Option<&Method>) -> Bytes {
+    let root = document.root();
+    let mut splice = Splice::new();
+    if let Some(own) = root.get("id") {
+        splice.replace(own.span(), Bytes::copy_from_slice(id));
+    }
+    if let Some(result) = root.get("result").filter(|result| result.kind() == Kind::Object) {
+        // Before 2026-07-28 structured content is an object; what it says stands in a text as well.
+        let structured = result.get("structuredContent").is_none_or(|content| content.kind() == Kind::Object);
+        let keeps = |name: &str| !NEWER_RESULT.contains(&name) && (structured || name != "structuredContent");
+        splice.rewrite_object(result, keeps, NOTHING);
+        if let Some(meta) = result.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
+            splice.rewrite_object(meta, |name| name != META_SERVER, NOTHING);
+        }
+        let lists_tools = method.and_then(|method| method.list).is_some_and(|list| list.kind == SubjectKind::Tool);
+        for tool in result.get("tools").filter(|_| lists_tools).iter().flat_map(Value::items) {
+            older_tool(tool, &mut splice);
+        }
+    }
+    splice.apply(document.bytes())
+}
+
+/// Before 2026-07-28 an output schema is one of an object.
+fn older_tool(tool: Value<'_>, splice: &mut Splice) {
+    let Some(schema) = tool.get("outputSchema") else { return };
+    if schema.get("type").and_then(|kind| kind.as_str()).as_deref() != Some("object") {
+        splice.rewrite_object(tool, |name| name != "outputSchema", NOTHING);
+    }
+}
+
+/// The answer to an `initialize` that a `server/discover` gave (2025-11-25 "Initialization").
+pub(super) fn initialized(discovered: &Document, id: &[u8], revision: Revision) -> Bytes {
+    let result = discovered.root().get("result");
+    let part = |pointer: &str| result.and_then(|result| result.pointer(pointer)).map(|value| value.raw());
+    let server = part("/_meta/io.modelcontextprotocol~1serverInfo").or_else(|| part("/serverInfo"));
+    let mut out = br#"{"jsonrpc":"2.0","id":"#.to_vec();
+    out.extend_from_slice(id);
+    out.extend_from_slice(br#","result":{"protocolVersion":"#);
+    out.extend_from_slice(quoted(revision.as_str()).as_bytes());
+    out.extend_from_slice(br#","capabilities":"#);
+    out.extend_from_slice(&known_capabilities(result.and_then(|result| result.get("capabilities"))));
+    out.extend_from_slice(br#","serverInfo":"#);
+    out.extend_from_slice(server.unwrap_or(br#"{"name":"upstream","version":"0"}"#));
+    if let Some(instructions) = part("/instructions") {
+        out.extend_from_slice(br#","instructions":"#);
+        out.extend_from_slice(instructions);
+    }
+    out.extend_from_slice(b"}}");
+    out.into()
+}
+
+/// What a server can do, as far as an older client can make use of it.
+fn known_capabilities(stated: Option<Value<'_>>) -> Vec<u8> {
+    let mut members = Vec::new();
+    for member in stated.iter().flat_map(Value::members).filter(|member| !member.name_is("extensions")) {
+        members.push(format!("{}:{}", quoted(&member.name()), String::from_utf8_lossy(member.value.raw())));
+    }
+    format!("{{{}}}", members.join(",")).into_bytes()
+}
+
+/// A question of the server's, by its key, as a request to an older client under an id of the proxy's own.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) key: String,
+    pub(super) method: String,
+    pub(super) params: Bytes,
+}
+
+/// What a result asks before it is one; `None` if it asks nothing.
+pub(super) fn questions(document: &Document) -> Option<(Vec<Question>, Option<Bytes>)> {
+    let result = document.root().get("result")?;
+    (result.get("resultType")?.as_str()? == "input_required").then_some(())?;
+    let mut questions = Vec::new();
+    for member in result.get("inputRequests").iter().flat_map(Value::members) {
+        let params = member.value.get("params").map_or_else(|| Bytes::from_static(b"{}"), |params| params.raw_bytes());
+        let method = member.value.get("method")?.as_str()?.into_owned();
+        questions.push(Question { key: member.name().into_owned(), method, params });
+    }
+    Some((questions, result.get("requestState").map(|state| state.raw_bytes())))
+}
+
+impl Question {
+    /// The request to the client.
+    pub(super) fn request(&self, id: &str) -> Bytes {
+        let params = String::from_utf8_lossy(&self.params);
+        format!(r#"{{"jsonrpc":"2.0","id":{},"method":{},"params":{params}}}"#, quoted(id), quoted(&self.method)).into()
+    }
+}
+
+/// What a server tells on a subscription, as older clients hear it; `None` for what they know nothing of.
+pub(super) fn news(document: &Document) -> Option<Bytes> {
+    let root = document.root();
+    methods::news(&root.get("method")?.as_str()?)?;
+    let mut splice = Splice::new();
+    if let Some(meta) = root.pointer("/params/_meta").filter(|meta| meta.kind() == Kind::Object) {
+        splice.rewrite_object(meta, |name| name != META_SUBSCRIPTION, NOTHING);
+    }
+    Some(splice.apply(document.bytes()))
+}
+
+/// `subscriptions/listen` for all lists and for those resources.
+pub(super) fn listen(own: &str, told: &Told, uris: &[Box<str>]) -> Bytes {
+    let uris: Vec<String> = uris.iter().map(|uri| quoted(uri)).collect();
+    let text = format!(
+        r#"{{"jsonrpc":"2.0","id":{own},"method":"{}","params":{{"notifications":{{"promptsListChanged":true,"resourcesListChanged":true,"toolsListChanged":true,"resourceSubscriptions":[{}]}}}}}}"#,
+        methods::LISTEN,
+        uris.join(",")
+    );
+    restated(text, own, told)
+}
+
+/// The headers that repeat what stands in a message (2026-07-28 "Request Metadata Headers").
+pub(super) fn headers(message: &Bytes, tool: Option<&Tool>) -> Vec<(HeaderName, HeaderValue)> {
+    let Ok(document) = Document::parse(message.clone(), &Limits::ANSWER) else { return Vec::new() };
+    let root = document.root();
+    let Some(name) = root.get("method").and_then(|method| method.as_str()) else { return Vec::new() };
+    let mut headers = Vec::new();
+    headers.extend(HeaderValue::from_str(&name).ok().map(|name| (METHOD.clone(), name)));
+    let params = root.get("params");
+    let place = methods::find(&name).and_then(|method| method.header);
+    let named = place.zip(params).and_then(|(place, params)| params.pointer(place)?.as_str());
+    headers.extend(named.map(|named| (NAME.clone(), encode_value(&named))));
+    let arguments = params.and_then(|params| params.get("arguments"));
+    for mirror in tool.and_then(Tool::mirrors).iter().flat_map(|mirrors| mirrors.iter()) {
+        let value = arguments.and_then(|arguments| arguments.pointer(&mirror.pointer)).and_then(mirrored);
+        let header = HeaderName::try_from(format!("{PARAM_PREFIX}{}", mirror.header));
+        if let (Some(value), Ok(header)) = (value, header) {
+            headers.push((header, encode_value(&value)));
+        }
+    }
+    headers
+}
+
+/// `server/discover`.
+pub(super) fn discover(own: &str, told: &Told) -> Bytes {
+    restated(format!(r#"{{"jsonrpc":"2.0","id":{own},"method":"{}","params":{{}}}}"#, methods::DISCOVER), own, told)
+}
+
+fn restated(text: String, own: &str, told: &Told) -> Bytes {
+    match Document::parse(text.into(), &Limits::ANSWER) {
+        Ok(document) => request(&document, own, told, None, &Brought::default()),
+        Err(_) => Bytes::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str) -> Document {
+        Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::ANSWER).unwrap()
+    }
+
+    fn told() -> Told {
+        let params =
+            document(r#"{"protocolVersion":"2025-06-18","capabilities":{"roots":{}},"clientInfo":{"name":"c"}}"#);
+        Told::of(Some(params.root()))
+    }
+
+    const META: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"roots":{}},"io.modelcontextprotocol/clientInfo":{"name":"c"}"#;
+
+    #[test]
+    fn requests_say_again_what_the_session_was_told() {
+        assert_eq!(told().revision, Revision::V2025_06_18);
+        let cases = [
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"m"}"#,
+                format!(r#"{{"params":{{"_meta":{{{META}}}}},"jsonrpc":"2.0","id":"o","method":"m"}}"#),
+            ),
+            (r#"{"id":1,"params":{}}"#, format!(r#"{{"id":"o","params":{{"_meta":{{{META}}}}}}}"#)),
+            (
+                r#"{"id":1,"params":{"task":{},"name":"x","_meta":{"progressToken":1.0,"io.modelcontextprotocol/protocolVersion":"x"}}}"#,
+                format!(r#"{{"id":"o","params":{{"name":"x","_meta":{{{META},"progressToken":1.0}}}}}}"#),
+            ),
+        ];
+        for (before, after) in cases {
+            let written = request(&document(before), "\"o\"", &told(), None, &Brought::default());
+            assert_eq!(written, after);
+            Document::parse(written, &Limits::ANSWER).unwrap();
+        }
+        let brought = Brought {
+            responses: vec![("k".into(), Bytes::from_static(b"{}"))],
+            state: Some(Bytes::from_static(b"\"s\"")),
+        };
+        let written = request(&document(r#"{"id":1,"params":{"_meta":{}}}"#), "2", &told(), Some("info"), &brought);
+        let level = r#","io.modelcontextprotocol/logLevel":"info""#;
+        assert_eq!(
+            written,
+            format!(
+                r#"{{"id":2,"params":{{"inputResponses":{{"k":{{}}}},"requestState":"s","_meta":{{{META}{level}}}}}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn results_lose_what_older_clients_do_not_know() {
+        let list = methods::find("tools/list");
+        let cases = [
+            (
+                None,
+                r#"{"id":"o","result":{"resultType":"complete","content":[],"ttlMs":0,"structuredContent":[1],"_meta":{"io.modelcontextprotocol/serverInfo":{}}}}"#,
+                r#"{"id":7,"result":{"content":[],"_meta":{}}}"#,
+            ),
+            (
+                list,
+                r#"{"id":"o","result":{"tools":[{"name":"a","outputSchema":{"type":"array"}},{"name":"b","outputSchema":{"type":"object"}}],"cacheScope":"public"}}"#,
+                r#"{"id":7,"result":{"tools":[{"name":"a"},{"name":"b","outputSchema":{"type":"object"}}]}}"#,
+            ),
+            (None, r#"{"id":"o","error":{"code":-32602}}"#, r#"{"id":7,"error":{"code":-32602}}"#),
+        ];
+        for (method, before, after) in cases {
+            assert_eq!(response(&document(before), b"7", method), after);
+        }
+    }
+
+    #[test]
+    fn questions_are_read_and_asked() {
+        let text = r#"{"id":1,"result":{"resultType":"input_required","inputRequests":{"k":{"method":"roots/list"}},"requestState":"s"}}"#;
+        let (asked, state) = questions(&document(text)).unwrap();
+        assert_eq!(state.as_deref(), Some(b"\"s\"".as_slice()));
+        assert_eq!(asked[0].key, "k");
+        assert_eq!(asked[0].request("i"), r#"{"jsonrpc":"2.0","id":"i","method":"roots/list","params":{}}"#);
+        assert!(questions(&document(r#"{"id":1,"result":{}}"#)).is_none());
+    }
+}

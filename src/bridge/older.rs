@@ -1,0 +1,324 @@
+//! Messages between a client of 2026-07-28 and an upstream of an older revision. Pure.
+//!
+//! What the newer revision says in every message stands in an older session: version, capabilities and log level are taken
+//! out on the way up, what every result must say is put in on the way down. All else keeps its bytes.
+
+use bytes::Bytes;
+
+use crate::json::{Document, Kind, Member, Splice, Value, quoted};
+use crate::mcp::Revision;
+use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_SUBSCRIPTION};
+use crate::mcp::methods::{self, Method, News};
+
+/// Members of `params` that only the newer revision has, or that open what is not bridged.
+const NEWER_PARAMS: [&str; 3] = ["inputResponses", "requestState", "task"];
+/// `_meta` keys of the protocol itself.
+const OWN_META: &str = "io.modelcontextprotocol/";
+/// Resource not found, and the error that carries addresses to be opened, before 2026-07-28.
+const NOT_FOUND: i64 = -32_002;
+pub(super) const URL_ELICITATION: i64 = -32_042;
+
+/// What a request says of its client.
+#[derive(Clone, Debug)]
+pub(super) struct Stated {
+    /// A JSON object.
+    pub(super) capabilities: Bytes,
+    /// A JSON object, where the client names itself.
+    pub(super) client: Option<Bytes>,
+    /// From which level on what is logged may be told.
+    pub(super) log_level: Option<Box<str>>,
+    /// As written.
+    pub(super) progress_token: Option<Bytes>,
+}
+
+impl Stated {
+    pub(super) fn of(params: Option<Value<'_>>) -> Self {
+        let meta = params.and_then(|params| params.get("_meta"));
+        let get = |key: &str| meta.and_then(|meta| meta.get(key));
+        let object = |key: &str| get(key).filter(|value| value.kind() == Kind::Object);
+        Self {
+            capabilities: object(META_CAPABILITIES).map_or_else(|| Bytes::from_static(b"{}"), known_capabilities),
+            client: object(META_CLIENT).map(|client| client.raw_bytes()),
+            log_level: get(META_LOG_LEVEL).and_then(|level| level.as_str()).map(Into::into),
+            progress_token: get("progressToken").map(|token| token.raw_bytes()),
+        }
+    }
+}
+
+/// The capabilities an older revision has too; extensions are not bridged.
+fn known_capabilities(stated: Value<'_>) -> Bytes {
+    let known = |name: &str| matches!(name, "elicitation" | "roots" | "sampling");
+    let mut members: Vec<_> = stated.members().filter(|member| known(&member.name())).collect();
+    members.sort_by_key(Member::name);
+    let members: Vec<String> = members
+        .iter()
+        .map(|member| format!("{}:{}", quoted(&member.name()), String::from_utf8_lossy(member.value.raw())))
+        .collect();
+    format!("{{{}}}", members.join(",")).into()
+}
+
+/// A message as the older upstream takes it; a request under the id `own`, which its progress is reported by too.
+pub(super) fn message(document: &Document, own: Option<u64>) -> Bytes {
+    let root = document.root();
+    let mut splice = Splice::new();
+    if let (Some(own), Some(id)) = (own, root.get("id")) {
+        splice.replace(id.span(), own.to_string());
+    }
+    if let Some(params) = root.get("params").filter(|params| params.kind() == Kind::Object) {
+        splice.rewrite_object(params, |name| !NEWER_PARAMS.contains(&name), NOTHING);
+        if let Some(meta) = params.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
+            splice.rewrite_object(meta, |name| !name.starts_with(OWN_META), NOTHING);
+            if let (Some(own), Some(token)) = (own, meta.get("progressToken")) {
+                splice.replace(token.span(), own.to_string());
+            }
+        }
+    }
+    splice.apply(document.bytes())
+}
+
+/// No members to be added.
+pub(super) const NOTHING: &[(&str, &str)] = &[];
+
+/// The answer to a request as its client, who asked it under the id `id`, knows one.
+pub(super) fn response(document: &Document, id: &[u8], method: Option<&Method>) -> Bytes {
+    let root = document.root();
+    let mut splice = Splice::new();
+    if let Some(own) = root.get("id") {
+        splice.replace(own.span(), Bytes::copy_from_slice(id));
+    }
+    if let Some(result) = root.get("result").filter(|result| result.kind() == Kind::Object) {
+        let mut added = Vec::new();
+        let mut add = |name, value| {
+            if result.get(name).is_none() {
+                added.push((name, value));
+            }
+        };
+        add("resultType", "\"complete\"");
+        if method.is_some_and(methods::is_cached) {
+            add("ttlMs", "0");
+            add("cacheScope", "\"private\"");
+        }
+        splice.rewrite_object(result, |_| true, &added);
+    }
+    if let Some(code) = root.pointer("/error/code")
+        && code.as_i64() == Some(NOT_FOUND)
+    {
+        splice.replace(code.span(), "-32602");
+    }
+    splice.apply(document.bytes())
+}
+
+/// What a server tells beside a request, to the client that asked it: its progress, and what is logged if it wants that.
+pub(super) fn aside(document: &Document, stated: &Stated) -> Option<Bytes> {
+    let root = document.root();
+    let kind = methods::news(&root.get("method")?.as_str()?)?;
+    match (kind, &stated.progress_token, &stated.log_level) {
+        (News::Progress, Some(token), _) => {
+            let own = root.pointer("/params/progressToken")?;
+            let mut splice = Splice::new();
+            splice.replace(own.span(), token.clone());
+            Some(splice.apply(document.bytes()))
+        }
+        (News::Log, _, Some(least)) if logs(&root, least) => Some(document.bytes().clone()),
+        _ => None,
+    }
+}
+
+/// Severities of RFC 5424 section 6.2.1, from the least.
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+fn rank(level: &str) -> Option<usize> {
+    LEVELS.iter().position(|known| *known == level)
+}
+
+/// Whether who logs from `level` on logs all that one does who logs from `other` on.
+pub(super) fn is_at_most(level: &str, other: &str) -> bool {
+    rank(level) <= rank(other)
+}
+
+fn logs(root: &Value<'_>, least: &str) -> bool {
+    let level = root.pointer("/params/level").and_then(|level| level.as_str());
+    level.and_then(|level| rank(&level)) >= rank(least)
+}
+
+/// News for a subscription under the id `id`.
+pub(super) fn news(document: &Document, id: &[u8]) -> Bytes {
+    let root = document.root();
+    let mut splice = Splice::new();
+    let subscription = format!("{}:{}", quoted(META_SUBSCRIPTION), String::from_utf8_lossy(id));
+    match root.get("params").filter(|params| params.kind() == Kind::Object) {
+        None => splice.rewrite_object(root, |_| true, &[("params", format!("{{\"_meta\":{{{subscription}}}}}"))]),
+        Some(params) => match params.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
+            None => splice.rewrite_object(params, |_| true, &[("_meta", format!("{{{subscription}}}"))]),
+            Some(meta) => splice.rewrite_object(meta, |name| name != META_SUBSCRIPTION, &[(META_SUBSCRIPTION, id)]),
+        },
+    }
+    splice.apply(document.bytes())
+}
+
+/// The answer to `server/discover` that an `initialize` gave (2026-07-28 "Discovery").
+pub(super) fn discovered(opened: &Document, id: &[u8]) -> Bytes {
+    let result = opened.root().get("result");
+    let part = |name: &str| result.and_then(|result| result.get(name)).map(|value| value.raw_bytes());
+    let capabilities = result.and_then(|result| result.get("capabilities")).map_or_else(
+        || Bytes::from_static(b"{}"),
+        |capabilities| {
+            let mut members = Vec::new();
+            for member in capabilities.members().filter(|member| !member.name_is("tasks")) {
+                members.push(format!("{}:{}", quoted(&member.name()), String::from_utf8_lossy(member.value.raw())));
+            }
+            format!("{{{}}}", members.join(",")).into()
+        },
+    );
+    let mut out = br#"{"jsonrpc":"2.0","id":"#.to_vec();
+    out.extend_from_slice(id);
+    out.extend_from_slice(br#","result":{"resultType":"complete","supportedVersions":["#);
+    out.extend_from_slice(Revision::SERVED.map(|revision| quoted(revision.as_str())).join(",").as_bytes());
+    out.extend_from_slice(br#"],"ttlMs":0,"cacheScope":"private","capabilities":"#);
+    out.extend_from_slice(&capabilities);
+    if let Some(instructions) = part("instructions") {
+        out.extend_from_slice(br#","instructions":"#);
+        out.extend_from_slice(&instructions);
+    }
+    if let Some(server) = part("serverInfo") {
+        out.extend_from_slice(br#","_meta":{"io.modelcontextprotocol/serverInfo":"#);
+        out.extend_from_slice(&server);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"}}");
+    out.into()
+}
+
+/// A question inside the answer to a request: what the server asks by itself before it answers.
+pub(super) fn input_required(id: &[u8], asked: &[(u64, Document)], state: &str) -> Bytes {
+    let requests: Vec<String> = asked
+        .iter()
+        .map(|(key, request)| {
+            let root = request.root();
+            let part = |name| root.get(name).map_or_else(|| "{}".into(), |value| String::from_utf8_lossy(value.raw()));
+            format!(r#""{key}":{{"method":{},"params":{}}}"#, part("method"), part("params"))
+        })
+        .collect();
+    let id = String::from_utf8_lossy(id);
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"input_required","inputRequests":{{{}}},"requestState":{}}}}}"#,
+        requests.join(","),
+        quoted(state)
+    )
+    .into()
+}
+
+/// The addresses an error of 2025-11-25 wants opened, as questions ("URL Mode With Elicitation Required Error Flow").
+pub(super) fn elicitations(document: &Document) -> Option<Vec<(u64, Document)>> {
+    let error = document
+        .root()
+        .get("error")
+        .filter(|error| error.get("code").and_then(|code| code.as_i64()) == Some(URL_ELICITATION))?;
+    let mut asked = Vec::new();
+    for (key, elicitation) in (0..).zip(error.pointer("/data/elicitations")?.items()) {
+        let request = format!(
+            r#"{{"method":"{}","params":{}}}"#,
+            methods::ASKED_OF_CLIENTS[0].0,
+            String::from_utf8_lossy(elicitation.raw())
+        );
+        asked.push((key, Document::parse(request.into(), &crate::json::Limits::ANSWER).ok()?));
+    }
+    (!asked.is_empty()).then_some(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Limits;
+
+    fn document(text: &str) -> Document {
+        Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::ANSWER).unwrap()
+    }
+
+    #[test]
+    fn requests_lose_what_only_the_newer_revision_has() {
+        let cases = [
+            (
+                r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","progressToken":"t","traceparent":"x","io.modelcontextprotocol/clientCapabilities":{}},"name":"x","arguments":{"n":1e400 , "inputResponses":1}}}"#,
+                r#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"_meta":{"progressToken":9,"traceparent":"x"},"name":"x","arguments":{"n":1e400 , "inputResponses":1}}}"#,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
+                r#"{"jsonrpc":"2.0","id":9,"method":"tools/list","params":{"_meta":{}}}"#,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"requestState":"s","name":"x","inputResponses":{}}}"#,
+                r#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"x"}}"#,
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, r#"{"jsonrpc":"2.0","id":9,"method":"ping"}"#),
+        ];
+        for (before, after) in cases {
+            assert_eq!(message(&document(before), Some(9)), after);
+        }
+    }
+
+    #[test]
+    fn results_say_what_results_of_the_newer_revision_must() {
+        let call = methods::find("tools/call");
+        let list = methods::find("tools/list");
+        let cases = [
+            (
+                call,
+                r#"{"jsonrpc":"2.0","id":9,"result":{"content":[1.0]}}"#,
+                r#"{"jsonrpc":"2.0","id":"a","result":{"resultType":"complete","content":[1.0]}}"#,
+            ),
+            (
+                call,
+                r#"{"jsonrpc":"2.0","id":9,"result":{}}"#,
+                r#"{"jsonrpc":"2.0","id":"a","result":{"resultType":"complete"}}"#,
+            ),
+            (
+                list,
+                r#"{"jsonrpc":"2.0","id":9,"result":{"tools":[]}}"#,
+                r#"{"jsonrpc":"2.0","id":"a","result":{"resultType":"complete","ttlMs":0,"cacheScope":"private","tools":[]}}"#,
+            ),
+            (
+                call,
+                r#"{"jsonrpc":"2.0","id":9,"error":{"code":-32002,"message":"m"}}"#,
+                r#"{"jsonrpc":"2.0","id":"a","error":{"code":-32602,"message":"m"}}"#,
+            ),
+        ];
+        for (method, before, after) in cases {
+            assert_eq!(response(&document(before), b"\"a\"", method), after);
+        }
+    }
+
+    #[test]
+    fn tells_of_its_own_progress_and_of_what_was_asked_to_be_logged() {
+        let stated = |level: Option<&str>, token: Option<&'static str>| Stated {
+            capabilities: Bytes::new(),
+            client: None,
+            log_level: level.map(Into::into),
+            progress_token: token.map(|token| Bytes::from_static(token.as_bytes())),
+        };
+        let progress =
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":9,"progress":1}}"#;
+        let log = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"warning","data":1}}"#;
+        let list = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+        assert_eq!(aside(&document(progress), &stated(None, Some("\"t\""))).unwrap(), progress.replace('9', "\"t\""));
+        assert!(aside(&document(progress), &stated(None, None)).is_none());
+        assert!(aside(&document(log), &stated(Some("info"), None)).is_some());
+        assert!(aside(&document(log), &stated(Some("error"), None)).is_none());
+        assert!(aside(&document(log), &stated(None, None)).is_none());
+        assert!(aside(&document(list), &stated(Some("debug"), Some("1"))).is_none());
+    }
+
+    #[test]
+    fn news_name_their_subscription() {
+        let meta = r#""_meta":{"io.modelcontextprotocol/subscriptionId":7}"#;
+        let cases = [
+            (r#"{"jsonrpc":"2.0","method":"m"}"#, format!(r#"{{"params":{{{meta}}},"jsonrpc":"2.0","method":"m"}}"#)),
+            (r#"{"method":"m","params":{}}"#, format!(r#"{{"method":"m","params":{{{meta}}}}}"#)),
+            (r#"{"method":"m","params":{"uri":"u"}}"#, format!(r#"{{"method":"m","params":{{{meta},"uri":"u"}}}}"#)),
+            (r#"{"params":{"_meta":{}}}"#, format!(r#"{{"params":{{{meta}}}}}"#)),
+        ];
+        for (before, after) in cases {
+            assert_eq!(news(&document(before), b"7"), after);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The stream of an older client's session: one `subscriptions/listen`, made again when it is to have other news.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use tokio::sync::mpsc;
+
+use super::AHEAD;
+use crate::bridge::event;
+use crate::bridge::link::Link;
+use crate::bridge::newer;
+use crate::bridge::told::Client;
+use crate::json::{Document, Limits};
+use crate::mcp::RpcId;
+use crate::mcp::sse::Splitter;
+use crate::reply::{Media, media_type};
+use crate::upstream::Answer;
+
+/// How long to wait before a subscription that ended is made again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Opens the stream.
+pub(super) fn open(link: &Link, client: Arc<Client>) -> Answer {
+    let (out, events) = mpsc::channel(AHEAD);
+    let own = link.clone();
+    link.begin(async move {
+        let link = own;
+        loop {
+            tokio::select! {
+                biased;
+                () = out.closed() => return,
+                () = client.changed.notified() => continue,
+                () = read(&link, &client, &out) => {}
+            }
+            tokio::select! {
+                () = out.closed() => return,
+                () = client.changed.notified() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    });
+    Answer::events(events)
+}
+
+async fn read(link: &Link, client: &Client, out: &mpsc::Sender<Bytes>) {
+    let own = RpcId::own();
+    let request = newer::listen(&String::from_utf8_lossy(own.raw()), &client.told, &client.uris());
+    let headers = newer::headers(&request, None);
+    let Ok(Answer { status, headers, mut body }) = link.post_newer(request, headers).await else { return };
+    if !status.is_success() || !matches!(media_type(&headers), Media::EventStream) {
+        return;
+    }
+    let mut splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else { continue };
+        splitter.feed(data);
+        while let Some(next) = splitter.next_event() {
+            let Ok(next) = next else { return };
+            let data = next.data.filter(|data| !data.is_empty());
+            let Some(Ok(document)) = data.map(|data| Document::parse(data, &Limits::ANSWER)) else { continue };
+            if let Some(news) = newer::news(&document) {
+                let _ = out.send(event(news)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Sessions at an older upstream: one for each caller and what its client can do, opened once and used by all its calls.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use foldhash::HashMap;
+use http::header::CONTENT_TYPE;
+
+use super::answer;
+use super::link::Link;
+use super::older::{self, Stated};
+use super::on_older::hub::Hub;
+use crate::auth::Caller;
+use crate::clock;
+use crate::json::{Document, quoted};
+use crate::mcp::handle::is_plain_id;
+use crate::mcp::headers::SESSION_ID;
+use crate::mcp::methods::{INITIALIZE, INITIALIZED, SET_LEVEL};
+use crate::mcp::{Era, Inbound, Revision, RpcId};
+use crate::upstream::{Answer, UpstreamError, whole_or_streamed};
+
+/// A session nobody has used for so long is ended.
+const IDLE: Duration = Duration::from_mins(10);
+/// Most sessions at one upstream.
+const MOST: usize = 4_096;
+
+/// For whom a session is: what one caller is told in one is no other's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Whose {
+    issuer: Arc<str>,
+    tenant: Option<Box<str>>,
+    subject: Box<str>,
+    client: Option<Box<str>>,
+    capabilities: Bytes,
+}
+
+impl Whose {
+    fn of(caller: &Caller, stated: &Stated) -> Self {
+        Self {
+            issuer: caller.issuer.clone(),
+            tenant: caller.tenant.clone(),
+            subject: caller.subject.clone(),
+            client: caller.client_id.clone(),
+            capabilities: stated.capabilities.clone(),
+        }
+    }
+}
+
+/// One at a time opens a session; the others wait for it.
+type Slot = Arc<tokio::sync::Mutex<Option<Arc<Session>>>>;
+
+/// The sessions of one upstream.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<HashMap<Whose, Slot>>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Session {
+    id: Option<Box<str>>,
+    revision: Revision,
+    /// The answer to `initialize`.
+    pub(super) opened: Document,
+    ids: AtomicU64,
+    used: Mutex<Instant>,
+    level: tokio::sync::Mutex<Option<Box<str>>>,
+    pub(super) hub: Arc<Hub>,
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(super) enum Unopened {
+    /// The upstream's answer, for the client to be told what it means.
+    Answer(Box<Answer>),
+    Error(UpstreamError),
+}
+
+impl Unopened {
+    /// What the request that wanted the session is answered with.
+    pub(super) fn into_answer(self) -> Result<Answer, UpstreamError> {
+        match self {
+            Self::Answer(answer) => Ok(*answer),
+            Self::Error(error) => Err(error),
+        }
+    }
+}
+
+impl Sessions {
+    /// The caller's session, opened now if there is none.
+    pub(super) async fn get(&self, link: &Link, caller: &Caller, stated: &Stated) -> Result<Arc<Session>, Unopened> {
+        let whose = Whose::of(caller, stated);
+        let slot = {
+            let mut slots = lock(&self.0);
+            if slots.len() >= MOST && !slots.contains_key(&whose) {
+                return Err(Unopened::Answer(Box::new(answer::full())));
+            }
+            slots.entry(whose.clone()).or_default().clone()
+        };
+        let mut opened = slot.lock().await;
+        if let Some(session) = &*opened {
+            *lock(&session.used) = clock::monotonic();
+            return Ok(session.clone());
+        }
+        match Session::open(link, stated).await {
+            Ok(session) => {
+                let session = Arc::new(session);
+                *opened = Some(session.clone());
+                drop(opened);
+                link.begin(expire(link.clone(), whose, Arc::downgrade(&slot)));
+                Ok(session)
+            }
+            Err(unopened) => {
+                drop(opened);
+                self.drop_empty(&whose, &slot);
+                Err(unopened)
+            }
+        }
+    }
+
+    /// Lets go of a session its upstream no longer knows.
+    pub(super) async fn forget(&self, caller: &Caller, stated: &Stated, session: &Arc<Session>) {
+        let slot = lock(&self.0).get(&Whose::of(caller, stated)).cloned();
+        let Some(slot) = slot else { return };
+        let mut opened = slot.lock().await;
+        if opened.as_ref().is_some_and(|known| Arc::ptr_eq(known, session)) {
+            *opened = None;
+        }
+    }
+
+    fn drop_empty(&self, whose: &Whose, slot: &Slot) {
+        let mut slots = lock(&self.0);
+        // Whoever waits holds the slot, and will find it empty.
+        if Arc::strong_count(slot) <= 2 {
+            slots.remove(whose);
+        }
+    }
+}
+
+/// Ends a session when it has not been used for long.
+async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mutex<Option<Arc<Session>>>>) {
+    loop {
+        tokio::time::sleep(IDLE).await;
+        let Some(slot) = slot.upgrade() else { return };
+        let mut opened = slot.lock().await;
+        let Some(session) = &*opened else { return };
+        let idle = clock::monotonic().saturating_duration_since(*lock(&session.used));
+        // Calls and streams that run hold it too.
+        if idle < IDLE || Arc::strong_count(session) > 1 {
+            continue;
+        }
+        let session = opened.take();
+        drop(opened);
+        link.route.bridge.sessions.drop_empty(&whose, &slot);
+        if let Some(session) = session
+            && let Some(id) = session.id()
+        {
+            link.end(id, session.revision).await;
+        }
+        return;
+    }
+}
+
+impl Session {
+    /// `initialize` and `notifications/initialized` (2025-11-25 "Lifecycle").
+    async fn open(link: &Link, stated: &Stated) -> Result<Self, Unopened> {
+        let id = RpcId::own();
+        let message = hello(&id, stated);
+        let sent = link.post(None, Revision::UNSTATED, message).await.map_err(|error| {
+            link.route.bridge.known.forget();
+            Unopened::Error(error)
+        })?;
+        if !sent.status.is_success() {
+            if !answer::is_about_the_caller(&sent) {
+                link.route.bridge.known.forget();
+            }
+            return Err(Unopened::Answer(Box::new(sent)));
+        }
+        let unusable = || Unopened::Answer(Box::new(answer::unusable()));
+        let named = sent.headers.get(&SESSION_ID).map(|id| id.to_str().ok().filter(|id| is_plain_id(id)).ok_or(()));
+        let session_id: Option<Box<str>> = match named {
+            None => None,
+            Some(Ok(id)) => Some(id.into()),
+            Some(Err(())) => return Err(unusable()),
+        };
+        let media = sent.headers.get(CONTENT_TYPE).cloned();
+        let hello = whole_or_streamed(media.as_ref(), sent.body, &id, Revision::V2025_11_25).await;
+        let hello: Inbound = hello.map_err(|_| unusable())?;
+        let version = hello.result().and_then(|result| Revision::parse(&result.get("protocolVersion")?.as_str()?));
+        let revision = version.filter(|revision| revision.era() == Era::Legacy).ok_or_else(unusable)?;
+        let told = format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#);
+        let told = link.post(session_id.as_deref(), revision, told.into()).await.map_err(Unopened::Error)?;
+        drop(told);
+        Ok(Self {
+            id: session_id,
+            revision,
+            opened: hello.into_document(),
+            ids: AtomicU64::new(1),
+            used: Mutex::new(clock::monotonic()),
+            level: tokio::sync::Mutex::default(),
+            hub: Arc::default(),
+        })
+    }
+
+    /// What the upstream calls it, where it calls it anything.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    pub(super) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// An id no other request of the session has.
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether the server said that it can do that, as an RFC 6901 pointer below `capabilities`.
+    pub(super) fn server_can(&self, capability: &str) -> bool {
+        let stated = self.opened.pointer("/result/capabilities").and_then(|all| all.pointer(capability));
+        stated.is_some_and(|stated| stated.as_bool() != Some(false))
+    }
+
+    /// Makes the server log what this request wants to hear; others hear what they want of it.
+    pub(super) async fn log_from(&self, link: &Link, level: &str) {
+        if !self.server_can("/logging") {
+            return;
+        }
+        let mut known = self.level.lock().await;
+        if known.as_deref().is_some_and(|known| older::is_at_most(known, level)) {
+            return;
+        }
+        let id = self.next_id();
+        let message =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{SET_LEVEL}","params":{{"level":{}}}}}"#, quoted(level));
+        if link.post(self.id(), self.revision, message.into()).await.is_ok_and(|answer| answer.status.is_success()) {
+            *known = Some(level.into());
+        }
+    }
+}
+
+/// The hello of a client that says of itself what every request of its own says.
+fn hello(id: &RpcId, stated: &Stated) -> Bytes {
+    let raw_id = String::from_utf8_lossy(id.raw());
+    let own = format!(r#"{{"name":"portcullis","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+    let client = stated.client.as_ref().map_or(own.into(), |client| String::from_utf8_lossy(client));
+    let capabilities = String::from_utf8_lossy(&stated.capabilities);
+    let revision = Revision::V2025_11_25;
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{INITIALIZE}","params":{{"protocolVersion":"{revision}","capabilities":{capabilities},"clientInfo":{client}}}}}"#
+    )
+    .into()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
