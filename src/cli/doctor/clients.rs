@@ -17,7 +17,7 @@ pub(super) enum Client {
     Claude,
     /// Claude Code.
     ClaudeCode,
-    /// Connectors of ChatGPT.
+    /// Connectors of `ChatGPT`.
     Chatgpt,
     /// Codex, and others on the Rust SDK.
     Codex,
@@ -159,7 +159,7 @@ impl Client {
         match issuer {
             Some(issuer) if issuer.document.is_some() => steps.extend(registers(name, &profile, issuer)),
             Some(_) => {
-                steps.push(Step::failed(name, "finds no authorization server it could use", "see the issuer above"))
+                steps.push(Step::failed(name, "finds no authorization server it could use", "see the issuer above"));
             }
             // A server that is open asks nobody to sign in.
             None if server.is_some_and(|server| server.metadata.is_none() && server.post != 401) => {
@@ -240,10 +240,8 @@ impl Minds {
 fn hosted(url: &Url) -> Option<&'static str> {
     let is_inside = match url.host() {
         Some(Host::Domain(name)) => {
-            !name.contains('.')
-                || name.ends_with(".localhost")
-                || name.ends_with(".local")
-                || name.ends_with(".internal")
+            let last = name.rsplit('.').next().unwrap_or_default();
+            !name.contains('.') || matches!(last, "internal" | "local" | "localhost")
         }
         Some(Host::Ipv4(address)) => address.is_loopback() || address.is_private() || address.is_link_local(),
         Some(Host::Ipv6(address)) => {

@@ -1,4 +1,4 @@
-//! What an authorization server offers to MCP clients (RFC 8414, OpenID Connect Discovery 1.0).
+//! What an authorization server offers to MCP clients (RFC 8414, `OpenID` Connect Discovery 1.0).
 
 use http::Method;
 use http::header::ACCEPT;
@@ -119,7 +119,9 @@ async fn discover(explorer: &Explorer, name: &str, url: &Url, report: &mut Repor
         ));
     }
     report.is_away |= !is_answered;
-    time.into_iter().for_each(|step| report.add(step));
+    if let Some(step) = time {
+        report.add(step);
+    }
     taken
 }
 

@@ -83,7 +83,7 @@ impl World {
             None => (404, String::new(), String::new()),
         };
         let lines = |fields: &mut dyn Iterator<Item = (&str, &str)>| {
-            fields.map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>()
+            fields.fold(String::new(), |text, (name, value)| format!("{text}{name}: {value}\r\n"))
         };
         match (method, path) {
             ("OPTIONS", _) => (204, lines(&mut self.preflight.iter().copied()), String::new()),
