@@ -38,6 +38,24 @@ fn run(folder: &Folder, arguments: &str, token: &str) -> String {
 const VERIFY: &str = "-c @/proxy.toml token verify -";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn verify_knows_what_the_operator_revoked() {
+    let (folder, issuer) = rig("revoked").await;
+    let text = std::fs::read_to_string(folder.0.join("proxy.toml")).unwrap();
+    folder.file("proxy.toml", &text.replace("[servers.crm]", "revocation_file = \"revoked.jsonl\"\n[servers.crm]"));
+    let token = issuer.mint("ana", &[], &[RESOURCE]).unwrap();
+    for (list, exit, part) in [
+        ("", 0, "✓ revocation"),
+        ("{\"sub\":\"max\"}\n", 0, "✓ revocation"),
+        ("{\"sub\":\"ana\"}\n", 1, "✗ revocation"),
+        ("{\"sub\":\n", 78, "revoked.jsonl"),
+    ] {
+        folder.file("revoked.jsonl", list);
+        let said = run(&folder, VERIFY, &token);
+        assert!(said.starts_with(&format!("exit {exit}\n")) && said.contains(part), "{list}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn verify_says_which_check_fails() {
     let (folder, issuer) = rig("verify").await;
     let good = issuer.mint("ana", &[], &[RESOURCE]).unwrap();

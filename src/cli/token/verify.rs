@@ -10,7 +10,8 @@ use tokio::runtime::{Builder, Handle};
 use super::decode::moment;
 use super::{Exit, Format, Global, Presented, Streams};
 use crate::auth::{
-    Acceptance, Bearer, Caller, Check, Issuers, Memo, Outcome, StartError, Verifier, VerifyError, examine,
+    Acceptance, Bearer, Caller, Check, Issuers, ListError, Listed, Memo, Outcome, StartError, Verifier, VerifyError,
+    examine,
 };
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Server};
@@ -36,6 +37,14 @@ pub(super) struct Verify {
     /// How to print the checks.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+}
+
+/// Why no token can be checked: a mistake in the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(in crate::cli) enum CannotCheck {
+    Issuer(#[from] StartError),
+    List(#[from] ListError),
 }
 
 /// What came out.
@@ -99,7 +108,7 @@ pub(in crate::cli) async fn accepted(
     server: &Server,
     token: &Secret<String>,
     runtime: &Handle,
-) -> Result<Result<Arc<Caller>, VerifyError>, StartError> {
+) -> Result<Result<Arc<Caller>, VerifyError>, CannotCheck> {
     Ok(check(config, server, token, runtime).await?.verdict)
 }
 
@@ -108,22 +117,42 @@ async fn check(
     server: &Server,
     token: &Secret<String>,
     runtime: &Handle,
-) -> Result<Report, StartError> {
+) -> Result<Report, CannotCheck> {
     let verifier = Verifier::new();
     let issuers = Issuers::new(runtime.clone(), verifier.shared_epoch().clone());
     let configured = server.issuers.iter().filter_map(|name| config.issuers.get(name));
     let started = configured.map(|issuer| issuers.get_or_start(issuer)).collect::<Result<Vec<_>, _>>()?;
     join_all(started.iter().map(|issuer| issuer.settled())).await;
-    let acceptance = Acceptance::new(server, started.clone());
+    let revoked = config.issuers.values().filter_map(|issuer| Some((issuer, issuer.revocation_file.as_ref()?)));
+    let revoked = revoked.map(|(issuer, file)| Ok((Arc::clone(&issuer.name), Arc::new(Listed::read(file)?))));
+    let revoked = revoked.collect::<Result<Vec<_>, ListError>>()?;
+    let acceptance = Acceptance::new(server, started.clone()).denying(revoked);
     let now = Timestamp::now();
     let token = token.expose().as_bytes();
-    let checks = examine(token, &acceptance, now);
+    let mut checks = examine(token, &acceptance, now);
     let verdict = verifier.verify(&Memo::default(), &acceptance, Bearer::new(token), now).await;
+    checks.extend(revocation(&verdict));
     let trouble = started.iter().filter_map(|issuer| {
         let reason = issuer.status().last_error?;
         Some(format!("no keys from the issuer `{}`: {reason}", issuer.name()))
     });
     Ok(Report { server: Arc::clone(&server.name), checks, verdict, trouble: trouble.collect() })
+}
+
+/// The last check, of a token that holds: whether the operator has revoked it. What issuers have told a running proxy since
+/// it started is known to that alone.
+fn revocation(verdict: &Result<Arc<Caller>, VerifyError>) -> Option<Check> {
+    let (outcome, found) = match verdict {
+        Ok(_) => (Outcome::Passed, "not on it"),
+        Err(VerifyError::Revoked) => (Outcome::Failed(VerifyError::Revoked), "on it"),
+        Err(_) => return None,
+    };
+    Some(Check {
+        name: "revocation",
+        outcome,
+        expected: "not on the list of `revocation_file`".into(),
+        found: found.into(),
+    })
 }
 
 impl Report {
