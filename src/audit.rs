@@ -24,7 +24,7 @@ use crate::config::{self, OnAuditError};
 
 pub use lane::{Lane, Ticket};
 pub use record::{Client, Decision, ErrorCode, Event, Fragment, Masked, Policy, Record, Session, Subject, Target};
-pub(crate) use record::{render_anonymous, render_subject};
+pub(crate) use record::{render_anonymous, render_credential, render_subject};
 pub use recorded::{Recorded, decided};
 pub(crate) use recorded::{drifted, ended, failed_login};
 

@@ -47,6 +47,8 @@ pub struct Record<'a> {
     pub error: Option<ErrorCode>,
     /// From the request's head to the end of its answer.
     pub duration: Option<Duration>,
+    /// What the upstream was shown, if it was asked; from [`render_credential`].
+    pub credential: Option<&'a Fragment>,
     /// The part of it that was spent waiting for the upstream.
     pub upstream: Option<Duration>,
 }
@@ -75,6 +77,7 @@ impl Record<'_> {
             status: None,
             error: None,
             duration: None,
+            credential: None,
             upstream: None,
         }
     }
@@ -256,6 +259,9 @@ pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize)
         line.word(",\"drift\":\"", drift);
     }
     line.masked(record.masked);
+    if let Some(Fragment(bytes)) = record.credential {
+        line.out.extend_from_slice(bytes);
+    }
     line.number(",\"http\":", record.status);
     line.error(record.error);
     line.millis(",\"duration_ms\":", record.duration);
@@ -280,6 +286,16 @@ pub(super) fn render_summary(out: &mut Vec<u8>, summary: &Summary, now: Timestam
 pub(super) fn render_about(record: &Record<'_>, sanitize: Sanitize) -> Fragment {
     let mut out = Vec::with_capacity(640);
     Line { out: &mut out, sanitize }.about(record);
+    Fragment(out.into())
+}
+
+/// Which kind of credential the upstream is shown, and whose; never its value.
+pub(crate) fn render_credential(kind: &'static str, issuer: Option<&str>) -> Fragment {
+    let mut out = Vec::with_capacity(96);
+    let mut line = Line { out: &mut out, sanitize: |text| text.into() };
+    line.word(",\"credential\":{\"type\":\"", kind);
+    line.own(",\"iss\":", issuer);
+    line.raw("}");
     Fragment(out.into())
 }
 

@@ -91,8 +91,16 @@ fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>
         };
         record.duration = Some(trail.took());
         record.upstream = trail.upstream_took();
+        record.credential = record.upstream.and_then(|_| credential(trail));
     }
     trail.sinks.lane.record(&record)
+}
+
+/// What the upstream was shown.
+fn credential(trail: &Trail) -> Option<&Fragment> {
+    let subject = trail.call.as_ref().and_then(|call| call.subject.as_ref());
+    let tool = subject.filter(|(kind, _)| *kind == SubjectKind::Tool).map(|(_, name)| &**name);
+    trail.route.as_ref()?.credentials.told(tool)
 }
 
 /// What was asked, by whom, and by which rules.

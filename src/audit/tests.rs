@@ -147,6 +147,7 @@ fn a_call_record_says_all_that_is_known() {
         error: Some(ErrorCode::Code(-31403)),
         duration: Some(Duration::from_micros(2400)),
         upstream: Some(Duration::from_micros(1_000_006)),
+        credential: Some(&render_credential("token_exchange", Some("https://login.example.com"))),
         ..record()
     };
     lane.record_now(&record).unwrap();
@@ -163,6 +164,7 @@ fn a_call_record_says_all_that_is_known() {
         r#""policy":{"version":"sha256:5f0c","rule":"crm-read","reason":null,"missing_scopes":["crm:admin"]},"#,
         r#""masked":[{"mask":"pii","entity":"EMAIL_ADDRESS","action":"redact","direction":"result","count":2},"#,
         r#"{"mask":"pii","entity":"IBAN","action":"mask","direction":"arguments","count":1}],"#,
+        r#""credential":{"type":"token_exchange","iss":"https://login.example.com"},"#,
         r#""http":403,"error":-31403,"duration_ms":2.400,"upstream_ms":1000.006,"instance":"test/0","seq":1}"#,
         "\n"
     );

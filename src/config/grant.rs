@@ -45,6 +45,23 @@ impl UpstreamAuth {
         }
     }
 
+    /// Its kind for the audit, and the authorization server it is from; `None` for what shows nothing. `certificate` says
+    /// whether the connection shows one.
+    pub(crate) fn told(&self, certificate: bool) -> Option<(&'static str, Option<&str>)> {
+        match self {
+            Self::Granted(grant) => {
+                let server = match &grant.kind {
+                    GrantKind::IdJag { server, .. } => server,
+                    _ => &grant.server,
+                };
+                let endpoint = server.token_endpoint.as_ref().map(Url::as_str);
+                Some((self.name(), server.issuer.as_deref().or(endpoint)))
+            }
+            Self::None => certificate.then_some(("mtls", None)),
+            Self::Basic { .. } | Self::Bearer(_) | Self::Header { .. } => Some((self.name(), None)),
+        }
+    }
+
     /// The files its secrets and keys are read from.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let sources: Vec<&SecretSource> = match self {

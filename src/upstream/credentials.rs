@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::grant::{Broker, Granted, Holder};
 use super::{Credential, GrantError, Grants, Identity};
+use crate::audit::{Fragment, render_credential};
 use crate::auth::{Bearer, Caller, StartError};
 use crate::clock::Timestamp;
 use crate::config::secret_source::SecretError;
@@ -18,11 +19,18 @@ use super::credential::CredentialError;
 /// Everything a server's calls are shown with.
 #[derive(Debug)]
 pub struct Credentials {
-    usual: Source,
+    usual: Held,
     /// By the exact name of the tool.
-    tools: HashMap<Box<str>, Source>,
+    tools: HashMap<Box<str>, Held>,
     /// What is told of the caller besides.
     identity: Option<Identity>,
+}
+
+/// Where a credential is from, and how the audit log names it.
+#[derive(Debug)]
+struct Held {
+    source: Source,
+    told: Option<Fragment>,
 }
 
 #[derive(Debug)]
@@ -72,22 +80,24 @@ impl Shown<'_> {
 impl Credentials {
     /// Reads the secrets of `server`; nothing is asked for yet. `origin` is the proxy's public one.
     pub fn new(server: &config::Server, grants: &Grants, origin: &str) -> Result<Self, CredentialsError> {
-        let source = |tool: Option<&str>, auth: &UpstreamAuth| match auth {
-            UpstreamAuth::Granted(grant) => {
-                Ok::<_, CredentialsError>(Source::Granted(grants.get_or_start(&server.name, tool, grant)?))
-            }
-            fixed => Ok(Source::Fixed(Credential::new(fixed, SecretSource::resolve)?)),
+        let held = |tool: Option<&str>, auth: &UpstreamAuth| {
+            let source = match auth {
+                UpstreamAuth::Granted(grant) => Source::Granted(grants.get_or_start(&server.name, tool, grant)?),
+                fixed => Source::Fixed(Credential::new(fixed, SecretSource::resolve)?),
+            };
+            let told = auth.told(server.upstream_client_certificate.is_some());
+            let told = told.map(|(kind, issuer)| render_credential(kind, issuer));
+            Ok::<_, CredentialsError>(Held { source, told })
         };
-        let tools = server.tool_auth.iter().map(|(tool, auth)| Ok((tool.as_str().into(), source(Some(tool), auth)?)));
+        let tools = server.tool_auth.iter().map(|(tool, auth)| Ok((tool.as_str().into(), held(Some(tool), auth)?)));
         let tools = tools.collect::<Result<_, CredentialsError>>()?;
         let identity = Identity::new(&server.identity, origin)?;
-        Ok(Self { usual: source(None, &server.upstream_auth)?, tools, identity })
+        Ok(Self { usual: held(None, &server.upstream_auth)?, tools, identity })
     }
 
     /// The credential for a call, of that tool if it is about one.
     pub(crate) async fn shown(&self, tool: Option<&str>, calling: Calling<'_>) -> Result<Shown<'_>, GrantError> {
-        let own = tool.filter(|_| !self.tools.is_empty()).and_then(|tool| self.tools.get(tool));
-        let shown = match own.unwrap_or(&self.usual) {
+        let shown = match &self.held(tool).source {
             Source::Fixed(credential) => Shown { credential: Cow::Borrowed(credential), granted: None, holder: None },
             // In a box, as most servers have a fixed one.
             Source::Granted(broker) => {
@@ -102,6 +112,15 @@ impl Credentials {
         }
     }
 
+    fn held(&self, tool: Option<&str>) -> &Held {
+        tool.filter(|_| !self.tools.is_empty()).and_then(|tool| self.tools.get(tool)).unwrap_or(&self.usual)
+    }
+
+    /// How the audit log names what a call is shown with; `None` where that is nothing.
+    pub(crate) fn told(&self, tool: Option<&str>) -> Option<&Fragment> {
+        self.held(tool).told.as_ref()
+    }
+
     /// The public key of what upstreams are told, if it is signed.
     pub(crate) fn identity_key(&self) -> Option<&serde_json::Value> {
         self.identity.as_ref()?.key()
@@ -109,7 +128,7 @@ impl Credentials {
 
     /// What the proxy shows where nobody calls; `None` where only callers have credentials.
     pub(crate) async fn own(&self, now: Timestamp) -> Option<Result<Credential, GrantError>> {
-        match &self.usual {
+        match &self.usual.source {
             Source::Fixed(credential) => Some(Ok(credential.clone())),
             Source::Granted(broker) if broker.is_own() => Some(broker.own_credential(now).await),
             Source::Granted(_) => None,
@@ -118,7 +137,7 @@ impl Credentials {
 
     /// Every broker, for the registry to know which may stay.
     pub(crate) fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
-        std::iter::once(&self.usual).chain(self.tools.values()).filter_map(|source| match source {
+        std::iter::once(&self.usual).chain(self.tools.values()).filter_map(|held| match &held.source {
             Source::Fixed(_) => None,
             Source::Granted(broker) => Some(broker),
         })
