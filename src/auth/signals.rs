@@ -150,6 +150,12 @@ impl Receiver {
 
     /// Takes one token: what it revokes is revoked when this returns.
     pub async fn take(&self, token: &[u8], now: Timestamp) -> Result<Taken, SetError> {
+        let outcome = self.read(token, now).await;
+        self.revocations.count(outcome.as_ref().map_or_else(|error| error.code(), |taken| taken.result()));
+        outcome
+    }
+
+    async fn read(&self, token: &[u8], now: Timestamp) -> Result<Taken, SetError> {
         let compact = Compact::read(token).map_err(|_| SetError::Request("not a signed JWT"))?;
         if !compact.header.typ.as_deref().is_some_and(|typ| {
             ["secevent+jwt", "application/secevent+jwt"].iter().any(|name| typ.eq_ignore_ascii_case(name))

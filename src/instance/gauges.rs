@@ -27,6 +27,8 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
         for issuer in issuers.all() {
             let status = issuer.status();
             metrics.set_jwks(issuer.name(), status.keys, status.last_success, [status.succeeded, status.failed]);
+            let revocations = issuer.revocations();
+            metrics.set_revocations(issuer.name(), revocations.len(), &revocations.signals());
         }
         if let Some(certificate) = reloader.tls() {
             metrics.set_certificate_expiry(&tls, certificate.expires());

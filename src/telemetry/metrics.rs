@@ -184,6 +184,8 @@ pub struct Metrics {
     jwks_keys: Family<IssuerLabels, Gauge>,
     jwks_success: Family<IssuerLabels, Seconds>,
     jwks_refresh: Family<RefreshLabels, Counter>,
+    revocations: Family<IssuerLabels, Gauge>,
+    signals: Family<RefreshLabels, Counter>,
     token_cache: TokenCache,
     streams: Family<StreamLabels, Gauge>,
     upstream_up: Family<ServerLabels, Gauge>,
@@ -253,6 +255,8 @@ impl Metrics {
             jwks_success: families
                 .add("portcullis_jwks_last_success_timestamp_seconds", "When an issuer's keys were last fetched"),
             jwks_refresh: families.add("portcullis_jwks_refresh", "Fetches of an issuer's keys"),
+            revocations: families.add("portcullis_revocations", "What an issuer has revoked since the start"),
+            signals: families.add("portcullis_signals", "Security event tokens, by what became of them"),
             token_cache: TokenCache {
                 hit: token_cache.get_or_create_owned(&ResultLabels { result: "hit" }),
                 miss: token_cache.get_or_create_owned(&ResultLabels { result: "miss" }),
@@ -326,6 +330,16 @@ impl Metrics {
         for (result, total) in ["ok", "error"].into_iter().zip(fetches) {
             let labels = RefreshLabels { issuer: Arc::clone(issuer), result };
             let counter = self.jwks_refresh.get_or_create(&labels);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
+
+    /// What an issuer has revoked since the start: how many entries are held, and what became of its event tokens.
+    pub fn set_revocations(&self, issuer: &Arc<str>, entries: usize, signals: &[(&'static str, u64)]) {
+        let labels = IssuerLabels { issuer: Arc::clone(issuer) };
+        self.revocations.get_or_create(&labels).set(i64::try_from(entries).unwrap_or(i64::MAX));
+        for (result, total) in signals {
+            let counter = self.signals.get_or_create(&RefreshLabels { issuer: Arc::clone(issuer), result });
             counter.inc_by(total.saturating_sub(counter.get()));
         }
     }

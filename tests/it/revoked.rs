@@ -187,6 +187,19 @@ async fn rfc_8417_event_tokens_are_from_the_transmitter_for_us_and_typed() {
         assert_eq!((answer.status, answer.body.len()), (202, 0), "{answer:?}");
     }
     assert_eq!(proxy.ask(&ask(&token)).await.status, 401);
+    let metrics = until("the counts", async || {
+        let metrics = proxy.admin("/metrics").await.text().to_owned();
+        metrics.contains("issuer=\"corp\",result=\"again\"").then_some(metrics)
+    })
+    .await;
+    let count = |line: &str| metrics.lines().find_map(|text| text.strip_prefix(line)?.trim().parse::<u32>().ok());
+    let signals = |result: &str| count(&format!("portcullis_signals_total{{issuer=\"corp\",result=\"{result}\"}}"));
+    assert_eq!(
+        (signals("again"), signals("invalid_audience"), signals("invalid_key")),
+        (Some(1), Some(2), Some(1)),
+        "{metrics}"
+    );
+    assert!(signals("acted") >= Some(1) && count("portcullis_revocations{issuer=\"corp\"}") >= Some(1), "{metrics}");
     // A later login is another token.
     let later = token_with(&proxy, "ana", &json!({"iat": Timestamp::now().unix_seconds() + 2}));
     assert_eq!(proxy.ask(&ask(&later)).await.status, 200);

@@ -15,12 +15,14 @@ const LIMIT_ENTRIES: usize = 100_000;
 pub struct Revocations {
     epoch: Epoch,
     denials: Mutex<Denials>,
+    /// What became of the event tokens that came, by a fixed word.
+    signals: Mutex<Vec<(&'static str, u64)>>,
 }
 
 impl Revocations {
     /// None yet; `epoch` moves with each.
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, denials: Mutex::default() }
+        Self { epoch, denials: Mutex::default(), signals: Mutex::default() }
     }
 
     /// Revokes what was issued up to `last`. Entries older than `keep` have outlived every token they were about.
@@ -47,6 +49,20 @@ impl Revocations {
     /// Whether the caller's token is revoked.
     pub fn names(&self, caller: &Caller) -> bool {
         self.denials().hit(caller)
+    }
+
+    /// Counts an event token.
+    pub(in crate::auth) fn count(&self, result: &'static str) {
+        let mut signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
+        match signals.iter_mut().find(|(known, _)| *known == result) {
+            Some((_, count)) => *count += 1,
+            None => signals.push((result, 1)),
+        }
+    }
+
+    /// How many event tokens came since the start, by what became of them.
+    pub fn signals(&self) -> Vec<(&'static str, u64)> {
+        self.signals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many entries are held.
