@@ -1,5 +1,6 @@
 //! Keys of `[issuers.NAME]`.
 
+use super::grant::KEY_PAIR;
 use super::{Kind, Table, key};
 
 pub(super) static ISSUER: Table = Table {
@@ -66,11 +67,12 @@ static INTROSPECTION: Table = Table {
         key("client_secret", Kind::Secret, "{ file = \"/run/secrets/introspection\" }"),
         key("private_key_file", Kind::Text, "\"introspection.pem\""),
         key("key_id", Kind::Text, "\"k1\""),
+        key("client_certificate", Kind::Table(&KEY_PAIR), "{ cert_file = \"client.crt\", key_file = \"client.key\" }"),
         key("when", Kind::Text, "\"opaque\""),
         key("response", Kind::Text, "\"json\""),
         key("cache_ttl", Kind::Duration, "\"60s\""),
     ],
-    later: &["client_certificate"],
+    later: &[],
     synonyms: &[("mode", "when"), ("private_key", "private_key_file"), ("ttl", "cache_ttl"), ("url", "endpoint")],
 };
 

@@ -18,6 +18,7 @@ enum Method {
     Basic,
     Post,
     PrivateKeyJwt,
+    Tls,
 }
 
 impl Loader<'_> {
@@ -29,21 +30,28 @@ impl Loader<'_> {
             ("client_secret_basic", Method::Basic),
             ("client_secret_post", Method::Post),
             ("private_key_jwt", Method::PrivateKeyJwt),
+            ("self_signed_tls_client_auth", Method::Tls),
+            ("tls_client_auth", Method::Tls),
         ];
-        let method = self.choice("auth_method", raw.auth_method.as_ref(), &methods, &["tls_client_auth"]);
-        let auth = match method.unwrap_or(Method::Basic) {
+        let method = self.choice("auth_method", raw.auth_method.as_ref(), &methods, &[]);
+        let method = method.unwrap_or(if raw.client_certificate.is_some() { Method::Tls } else { Method::Basic });
+        let auth = match method {
             Method::PrivateKeyJwt => {
                 let file = self.there("introspection", &span, "private_key_file", raw.private_key_file.as_ref());
                 let file = file.map(|written| self.existing("private_key_file", written));
                 let key_id = raw.key_id.as_ref().map(|written| self.text("key_id", written, 256));
                 file.map(|file| ClientAuthMethod::PrivateKeyJwt { file, key_id })
             }
+            Method::Tls => {
+                let pair = self.there("introspection", &span, "client_certificate", raw.client_certificate.as_ref());
+                pair.and_then(|pair| self.key_pair("client_certificate", pair)).map(ClientAuthMethod::Tls)
+            }
             method => {
                 let secret = self.there("introspection", &span, "client_secret", raw.client_secret.as_ref());
                 let secret = secret.and_then(|secret| self.secret("client_secret", secret));
                 secret.map(|secret| match method {
                     Method::Post => ClientAuthMethod::Post(secret),
-                    Method::Basic | Method::PrivateKeyJwt => ClientAuthMethod::Basic(secret),
+                    Method::Basic | Method::PrivateKeyJwt | Method::Tls => ClientAuthMethod::Basic(secret),
                 })
             }
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Secret;
+use super::{KeyPair, Secret};
 
 type Texts = Option<Spanned<Vec<Spanned<String>>>>;
 
@@ -62,6 +62,7 @@ pub(in crate::config) struct Introspection {
     pub(in crate::config) client_secret: Option<Spanned<Secret>>,
     pub(in crate::config) private_key_file: Option<Spanned<String>>,
     pub(in crate::config) key_id: Option<Spanned<String>>,
+    pub(in crate::config) client_certificate: Option<Spanned<KeyPair>>,
     pub(in crate::config) when: Option<Spanned<String>>,
     pub(in crate::config) response: Option<Spanned<String>>,
     pub(in crate::config) cache_ttl: Option<Spanned<String>>,
