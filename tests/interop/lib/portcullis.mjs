@@ -32,9 +32,9 @@ export async function demo(...flags) {
 
 /**
  * Starts the proxy in front of `servers` ({ name: { upstream, policy, extra } }) with tokens of `issuer`. With `tls`
- * ({ cert, key, ca }) it listens on TLS. Gives the URL of each server and the audit file.
+ * ({ cert, key, ca }) it listens on TLS; `issuerKeys` are more lines of `[issuers.interop]`. Gives the URL of each server and the audit file.
  */
-export async function serve({ issuer, servers, tls, port }) {
+export async function serve({ issuer, servers, tls, port, issuerKeys = [] }) {
   const cwd = folder();
   port ??= await freePort();
   const admin = await freePort();
@@ -53,7 +53,8 @@ export async function serve({ issuer, servers, tls, port }) {
     `listen = ${text(`127.0.0.1:${admin}`)}`,
     '[issuers.interop]',
     `issuer = ${text(issuer)}`,
-    'insecure_loopback = true',
+    ...(issuer.startsWith('http:') ? ['insecure_loopback = true'] : []),
+    ...issuerKeys,
     '[audit]',
     `sinks = [{ type = "file", path = ${text(audit)} }]`,
   ];
@@ -96,7 +97,7 @@ export async function certificates() {
   await openssl(
     'req', '-x509', ...key, '-subj', '/CN=127.0.0.1', '-CA', 'ca.pem', '-CAkey', 'ca.key',
     '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost', '-addext', 'basicConstraints=critical,CA:FALSE',
-    '-addext', 'extendedKeyUsage=serverAuth', '-keyout', 'tls.key', '-out', 'tls.pem',
+    '-addext', 'extendedKeyUsage=serverAuth,clientAuth', '-keyout', 'tls.key', '-out', 'tls.pem',
   );
   return { ca: at('ca.pem'), cert: at('tls.pem'), key: at('tls.key') };
 }
