@@ -85,7 +85,7 @@ mod tests {
     use crate::config::{Access, Dpop, Metadata, Mtls};
 
     #[test]
-    fn inserts_the_well_known_path_before_the_path() {
+    fn rfc_9728_inserts_the_well_known_path_before_the_path() {
         for (resource, url) in [
             ("https://h", "https://h/.well-known/oauth-protected-resource"),
             ("https://h/", "https://h/.well-known/oauth-protected-resource"),

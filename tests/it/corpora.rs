@@ -105,7 +105,7 @@ async fn smuggle(
 }
 
 #[tokio::test]
-async fn requests_with_two_readings_do_not_reach_the_upstream() {
+async fn rfc_9112_requests_with_two_readings_do_not_reach_the_upstream() {
     let Some(cases) = lines("smuggler/cases.jsonl") else { return };
     let (proxy, upstream) = reachable("/mcp", "\"proxy.test\"").await;
     let tally = smuggle(&cases, &proxy, &upstream, "/mcp", "proxy.test").await;

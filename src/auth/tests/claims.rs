@@ -140,7 +140,7 @@ const GOOD: &str = r#"
 
 /// J9, J10, J12, J13, J18, J19, J21 and the claims half of the check-list.
 #[tokio::test]
-async fn refuses_wrong_claims() {
+async fn rfc_7519_refuses_wrong_claims() {
     let rig = Rig::new(|_| {});
     let tables = [
         (WRONG_ISSUER, Err(VerifyError::WrongIssuer)),

@@ -77,7 +77,7 @@ async fn outcome_unexplained(rig: &Rig, token: &str) -> Result<(), VerifyError> 
 
 /// J17, J23: the shape, before any cryptography.
 #[tokio::test]
-async fn refuses_what_is_not_three_strict_segments() {
+async fn rfc_7516_refuses_what_is_not_three_strict_segments() {
     let rig = Rig::new(|_| {});
     let good = rig.signer.usual("k1");
     let parts: Vec<_> = good.split('.').collect();
@@ -124,7 +124,7 @@ async fn refuses_what_is_not_three_strict_segments() {
 
 /// RFC 7515 appendix idea: no single changed character verifies.
 #[tokio::test]
-async fn every_changed_character_is_refused() {
+async fn rfc_7515_every_changed_character_is_refused() {
     let rig = Rig::new(|_| {});
     let good = rig.signer.usual("k1");
     for at in 0..good.len() {

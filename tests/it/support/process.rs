@@ -11,6 +11,8 @@ use super::{Answer, Ask, Client, Folder, until, within};
 pub(crate) struct Process {
     child: Child,
     log: mpsc::UnboundedReceiver<String>,
+    /// What of the log was read on the way.
+    said: String,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -25,8 +27,19 @@ impl Drop for Process {
 impl Process {
     /// Serves the `proxy.toml` of `folder`; waits until it listens.
     pub(crate) async fn serve(folder: &Folder) -> Self {
+        Self::serve_at(folder, "info").await
+    }
+
+    /// As [`Self::serve`], with that much in the log.
+    pub(crate) async fn serve_at(folder: &Folder, level: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("--config").arg(folder.path("proxy.toml")).args(["--log-format", "json", "serve"]);
+        command.arg("--config").arg(folder.path("proxy.toml")).args([
+            "--log-format",
+            "json",
+            "--log-level",
+            level,
+            "serve",
+        ]);
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -37,7 +50,7 @@ impl Process {
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = Self { child, log, address: nowhere, admin: nowhere };
+        let mut process = Self { child, log, said: String::new(), address: nowhere, admin: nowhere };
         process.address = process.address_of("listening").await;
         process.admin = process.address_of("admin listening").await;
         process
@@ -56,11 +69,24 @@ impl Process {
         let mut before = String::new();
         loop {
             match within(message, self.log.recv()).await {
-                Some(line) if line.contains(&wanted) => return line,
-                Some(line) => before.push_str(&line),
+                Some(line) if line.contains(&wanted) => {
+                    self.said.extend([&before, &line, "\n"]);
+                    return line;
+                }
+                Some(line) => before.extend([&line, "\n"]),
                 None => panic!("ended before `{message}`: {before}"),
             }
         }
+    }
+
+    /// All that is left of the log, once the process has ended.
+    pub(crate) async fn log_to_the_end(&mut self) -> String {
+        let mut all = std::mem::take(&mut self.said);
+        while let Some(line) = within("the end of the log", self.log.recv()).await {
+            all.push_str(&line);
+            all.push('\n');
+        }
+        all
     }
 
     pub(crate) async fn ask(&self, ask: &Ask) -> Answer {

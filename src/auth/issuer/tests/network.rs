@@ -122,7 +122,7 @@ async fn a_first_request_waits_for_the_first_fetch() {
 
 /// K4.
 #[tokio::test]
-async fn rotation_brings_the_new_key_and_takes_the_old_one() {
+async fn rfc_7517_rotation_brings_the_new_key_and_takes_the_old_one() {
     let rig = rig(es256(&["old"])).await;
     rig.fake.set("/keys", es256(&["new"]));
     assert_eq!(rig.find("old").await, Ok(1), "nobody has asked yet");
@@ -186,7 +186,7 @@ async fn an_issuer_that_is_away_at_first_is_found_later() {
 }
 
 #[tokio::test]
-async fn metadata_is_looked_for_in_order_and_must_name_the_issuer() {
+async fn rfc_8414_metadata_is_looked_for_in_order_and_must_name_the_issuer() {
     let inserted = [format!("{OAUTH}/realms/acme"), format!("{OPENID}/realms/acme"), format!("/realms/acme{OPENID}")];
     for served in 0..3 {
         let fake = Fake::start().await;
@@ -207,7 +207,7 @@ async fn metadata_is_looked_for_in_order_and_must_name_the_issuer() {
 }
 
 #[tokio::test]
-async fn two_metadata_documents_must_agree() {
+async fn openid_connect_discovery_and_rfc_8414_must_agree() {
     for agree in [true, false] {
         let fake = Fake::start().await;
         fake.set(OAUTH, fake.metadata(&fake.url("")));
@@ -336,7 +336,7 @@ async fn a_hostile_answer_never_replaces_good_keys() {
 }
 
 #[tokio::test]
-async fn one_bad_key_does_not_spoil_the_set() {
+async fn rfc_7517_one_bad_key_does_not_spoil_the_set() {
     let good = Signer::p256().jwk("good");
     let mut private = Signer::p256().jwk("private");
     private["d"] = json!("AAAA");
