@@ -12,7 +12,7 @@ use super::own::{Own, beside};
 use super::pattern::Pattern;
 use super::places::{Blobs, Place, Places, Treatment};
 use super::pseudonym::MaskTag;
-use super::recognisers::{self, Find, NUMBERS, Text, contact, hardware, network, secret, url};
+use super::recognisers::{self, Beside, Find, NUMBERS, Text, contact, hardware, network, secret, url};
 use super::shadow::Shadow;
 use super::spec::Grant;
 use super::view::{Applies, Mode};
@@ -60,7 +60,7 @@ pub(super) struct Plan {
     /// Each entity some rule looks for, with its name and those rules in file order.
     entities: Vec<(Entity, Arc<str>, Vec<usize>)>,
     /// What is asked at a run of digits of each length: a recogniser, and the place of its entity above.
-    numbers: Vec<Vec<(Find, usize)>>,
+    numbers: Vec<Vec<(Beside, Find, usize)>>,
     /// What masks of any direction write: never matched again.
     own: Arc<Own>,
     pub(super) gate: Gate,
@@ -102,7 +102,7 @@ struct Match {
     end: usize,
     rule: usize,
     name: Arc<str>,
-    /// What the rule's action puts in its place; empty for actions that write nothing.
+    /// What the rule's action puts in its place; empty where that is the name alone, or nothing.
     written: String,
 }
 
@@ -308,7 +308,9 @@ impl Plan {
         let mut index = 0;
         while let Some(run) = seen.runs.get(index) {
             let length = (run.end - run.start).min(self.numbers.len() - 1);
-            let claimed = self.numbers[length].iter().find_map(|(find, entity)| Some((find(seen, index)?, *entity)));
+            let beside = seen.beside(*run);
+            let mut able = self.numbers[length].iter().filter(|(allowed, ..)| allowed.allows(beside));
+            let claimed = able.find_map(|(_, find, entity)| Some((find(seen, index)?, *entity)));
             let Some((hit, entity)) = claimed else {
                 index += 1;
                 continue;
@@ -338,6 +340,7 @@ impl Plan {
             return;
         }
         let written = match applied.mode(rule) {
+            Mode::Acts if self.rules[rule].action == Action::Redact => String::new(),
             Mode::Acts => applied.written(&self.rules[rule], name, value).unwrap_or_default(),
             Mode::Shows | Mode::Sleeps => String::new(),
         };
@@ -414,7 +417,7 @@ impl Plan {
         let winner = cluster.iter().max_by_key(|found| (found.end - found.start, std::cmp::Reverse(found.rule)))?;
         let rule = &self.rules[winner.rule];
         findings.add(rule, &winner.name, rule.action.name(), self.direction, Span { start, end });
-        let whole = winner.start == start && winner.end == end;
+        let whole = winner.start == start && winner.end == end && rule.action != Action::Redact;
         // Kept characters of a wider span could be another value's.
         let text = if whole { winner.written.clone() } else { replacement(&rule.action, &winner.name, "")? };
         Some(Edit { start, end, text })
@@ -460,10 +463,12 @@ impl<'t> Shown<'t> {
 }
 
 /// The recognisers of numbers for each length of a first run of digits.
-fn numbers(entities: &[(Entity, Arc<str>, Vec<usize>)]) -> Vec<Vec<(Find, usize)>> {
+fn numbers(entities: &[(Entity, Arc<str>, Vec<usize>)]) -> Vec<Vec<(Beside, Find, usize)>> {
     let row = |length: u32| {
-        let able = NUMBERS.iter().filter(move |(_, lengths, _)| lengths >> length & 1 == 1);
-        able.filter_map(|(sought, _, find)| Some((*find, entities.iter().position(|(entity, ..)| entity == sought)?)))
+        let able = NUMBERS.iter().filter(move |(_, lengths, ..)| lengths >> length & 1 == 1);
+        able.filter_map(|(sought, _, beside, find)| {
+            Some((*beside, *find, entities.iter().position(|(entity, ..)| entity == sought)?))
+        })
     };
     (0..u32::BITS).map(|length| row(length).collect()).collect()
 }

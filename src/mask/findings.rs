@@ -83,18 +83,23 @@ impl Findings {
         if let Some(witness) = &mut self.witness {
             witness.saw(span, entity, &rule.id, action);
         }
-        let finding = Finding { mask: rule.id.clone(), entity: entity.clone(), action, direction, count: 1 };
-        self.merge_one(finding);
+        if let Some(known) = self.known(&rule.id, entity, action, direction) {
+            known.count = known.count.saturating_add(1);
+            return;
+        }
+        let (mask, entity) = (rule.id.clone(), entity.clone());
+        self.found.push(Finding { mask, entity, action, direction, count: 1 });
+    }
+
+    fn known(&mut self, mask: &str, entity: &str, action: &str, direction: Direction) -> Option<&mut Finding> {
+        let same = |known: &&mut Finding| {
+            *known.entity == *entity && *known.mask == *mask && known.action == action && known.direction == direction
+        };
+        self.found.iter_mut().find(same)
     }
 
     fn merge_one(&mut self, finding: Finding) {
-        let same = |known: &&mut Finding| {
-            known.mask == finding.mask
-                && known.entity == finding.entity
-                && known.action == finding.action
-                && known.direction == finding.direction
-        };
-        match self.found.iter_mut().find(same) {
+        match self.known(&finding.mask, &finding.entity, finding.action, finding.direction) {
             Some(known) => known.count = known.count.saturating_add(finding.count),
             None => self.found.push(finding),
         }

@@ -26,33 +26,68 @@ pub(super) use context::{Words, end_of};
 /// A recogniser of numbers: what begins with, or around, the digit run of that index.
 pub(super) type Find = fn(&Text<'_>, usize) -> Option<Hit>;
 
-/// What claims numbers, strongest proof first: entity, lengths of the first run of digits it can begin with, recogniser.
+/// What claims numbers, strongest proof first: entity, lengths of the first run of digits it can begin with, what may stand
+/// before and behind that, recogniser.
 ///
 /// A run of 31 digits or more counts as 31.
 #[rustfmt::skip]
-pub(super) static NUMBERS: [(Entity, u32, Find); 21] = [
-    (Entity::IbanCode, from(2, 31), payment::iban),
-    (Entity::IpAddress, from(1, 3), network::v4_address),
-    (Entity::ItFiscalCode, of(&[2]), identity::it_fiscal_code),
-    (Entity::UkNino, of(&[2, 4, 6]), identity::uk_nino),
-    (Entity::Crypto, from(1, 31), wallet::wallet),
-    (Entity::FrNir, of(&[1, 6, 13, 15]), identity::fr_nir),
-    (Entity::CreditCard, of(&[1, 2, 4, 6, 8]) | from(12, 19), payment::card),
-    (Entity::PhoneNumber, from(1, 15), phone::phone_abroad),
-    (Entity::EsNif, of(&[7, 8]), identity::es_nif),
-    (Entity::BrCpf, of(&[3, 11]), identity::br_cpf),
-    (Entity::PlPesel, of(&[11]), identity::pl_pesel),
-    (Entity::DeTaxId, of(&[2, 11]), identity::de_tax_id),
-    (Entity::InAadhaar, of(&[4, 12]), identity::in_aadhaar),
-    (Entity::DateOfBirth, of(&[1, 2, 4]), birth::date_of_birth),
-    (Entity::UsSsn, of(&[3, 5, 9]), identity::us_ssn),
-    (Entity::UsItin, of(&[3, 5, 9]), identity::us_itin),
-    (Entity::CaSin, of(&[3, 9]), identity::ca_sin),
-    (Entity::AuTfn, of(&[3, 9]), identity::au_tfn),
-    (Entity::UkNhs, of(&[3, 10]), identity::uk_nhs),
-    (Entity::PhoneNumber, from(1, 13), phone::phone_at_home),
-    (Entity::UsBankNumber, from(8, 17), payment::us_bank_number),
+pub(super) static NUMBERS: [(Entity, u32, Beside, Find); 21] = [
+    (Entity::IbanCode, from(2, 31), Beside { before: LETTER | BLANK | DASH, behind: ANY }, payment::iban),
+    (Entity::IpAddress, from(1, 3), NO_WORD, network::v4_address),
+    (Entity::ItFiscalCode, of(&[2]), Beside { before: LETTER, behind: ANY }, identity::it_fiscal_code),
+    (Entity::UkNino, of(&[2, 4, 6]), Beside { before: LETTER | BLANK, behind: ANY }, identity::uk_nino),
+    (Entity::Crypto, from(1, 31), Beside { before: ANY, behind: LETTER }, wallet::wallet),
+    (Entity::FrNir, of(&[1, 6, 13, 15]), NO_WORD, identity::fr_nir),
+    (Entity::CreditCard, of(&[1, 2, 4, 6, 8]) | from(12, 19), NO_WORD, payment::card),
+    (Entity::PhoneNumber, from(1, 15), Beside { before: SIGN, behind: ANY }, phone::phone_abroad),
+    (Entity::EsNif, of(&[7, 8]), Beside { before: ANY, behind: LETTER | BLANK | DASH }, identity::es_nif),
+    (Entity::BrCpf, of(&[3, 11]), NO_WORD, identity::br_cpf),
+    (Entity::PlPesel, of(&[11]), NO_WORD, identity::pl_pesel),
+    (Entity::DeTaxId, of(&[2, 11]), NO_WORD, identity::de_tax_id),
+    (Entity::InAadhaar, of(&[4, 12]), NO_WORD, identity::in_aadhaar),
+    (Entity::DateOfBirth, of(&[1, 2, 4]), Beside { before: ANY, behind: ANY }, birth::date_of_birth),
+    (Entity::UsSsn, of(&[3, 5, 9]), NO_WORD, identity::us_ssn),
+    (Entity::UsItin, of(&[3, 5, 9]), NO_WORD, identity::us_itin),
+    (Entity::CaSin, of(&[3, 9]), NO_WORD, identity::ca_sin),
+    (Entity::AuTfn, of(&[3, 9]), NO_WORD, identity::au_tfn),
+    (Entity::UkNhs, of(&[3, 10]), NO_WORD, identity::uk_nhs),
+    (Entity::PhoneNumber, from(1, 13), NO_WORD, phone::phone_at_home),
+    (Entity::UsBankNumber, from(8, 17), NO_WORD, payment::us_bank_number),
 ];
+
+/// Kinds of bytes a recogniser allows right before and right behind a run of digits, one bit each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beside {
+    before: u8,
+    behind: u8,
+}
+
+const LETTER: u8 = 1;
+const BLANK: u8 = 2;
+const DASH: u8 = 4;
+/// A plus sign, or the bracket that may stand behind it.
+const SIGN: u8 = 8;
+const OTHER: u8 = 16;
+const ANY: u8 = LETTER | BLANK | DASH | SIGN | OTHER;
+/// Digits right behind a letter are part of a word.
+const NO_WORD: Beside = Beside { before: ANY & !LETTER, behind: ANY };
+
+impl Beside {
+    /// Whether a run of digits may stand between these two bytes; the edges of a text are any other byte.
+    pub(super) fn allows(self, (before, behind): (u8, u8)) -> bool {
+        self.before & before != 0 && self.behind & behind != 0
+    }
+}
+
+const fn kind(byte: u8) -> u8 {
+    match byte {
+        b'A'..=b'Z' | b'a'..=b'z' => LETTER,
+        b' ' => BLANK,
+        b'-' => DASH,
+        b'+' | b'(' => SIGN,
+        _ => OTHER,
+    }
+}
 
 const fn from(least: u32, most: u32) -> u32 {
     (u32::MAX >> (31 - most)) & !((1 << least) - 1)
@@ -157,12 +192,22 @@ impl<'a> Text<'a> {
 
     /// Whether a letter, digit or part of a multi-byte letter stands right before `at`.
     pub(super) fn word_before(&self, at: usize) -> bool {
+        match self.before(at) {
+            None => return false,
+            Some(byte) if byte.is_ascii() => return byte.is_ascii_alphanumeric(),
+            Some(_) => {}
+        }
         let head = self.whole.get(..at).unwrap_or_default();
         head.chars().next_back().is_some_and(char::is_alphanumeric)
     }
 
     /// Whether a letter or digit stands at `at`.
     pub(super) fn word_after(&self, at: usize) -> bool {
+        match self.byte(at) {
+            None => return false,
+            Some(byte) if byte.is_ascii() => return byte.is_ascii_alphanumeric(),
+            Some(_) => {}
+        }
         let tail = self.whole.get(at..).unwrap_or_default();
         tail.chars().next().is_some_and(char::is_alphanumeric)
     }
@@ -176,6 +221,11 @@ impl<'a> Text<'a> {
     pub(super) fn comes_from(&self, at: usize, marks: &[u8]) -> bool {
         self.before(at).is_some_and(|mark| marks.contains(&mark))
             && at.checked_sub(2).and_then(|index| self.byte(index)).is_some_and(|b| b.is_ascii_digit())
+    }
+
+    /// What kinds of bytes stand right before and right behind `run`.
+    pub(super) fn beside(&self, run: Span) -> (u8, u8) {
+        (self.before(run.start).map_or(OTHER, kind), self.byte(run.end).map_or(OTHER, kind))
     }
 
     /// What stands between digit run `index` and the next; `None` behind the last.

@@ -80,10 +80,16 @@ pub(super) fn iban(characters: &[u8]) -> bool {
 
 /// The remainder by 97 of upper-case letters and digits read as a number, `A` as 10.
 pub(super) fn mod97<'c>(characters: impl Iterator<Item = &'c u8>) -> u32 {
-    characters.fold(0, |rest: u32, c| match c {
-        b'A'..=b'Z' => (rest * 100 + u32::from(c - b'A') + 10) % 97,
-        _ => (rest * 10 + value(*c)) % 97,
-    })
+    /// Numbers below it can take two digits more.
+    const FULL: u64 = u64::MAX / 1000;
+    let number = characters.fold(0, |number: u64, c| {
+        let rest = if number < FULL { number } else { number % 97 };
+        match c {
+            b'A'..=b'Z' => rest * 100 + u64::from(c - b'A') + 10,
+            _ => rest * 10 + u64::from(value(*c)),
+        }
+    });
+    u32::try_from(number % 97).unwrap_or_default()
 }
 
 /// ISO 7064 MOD 11,10; the last digit is the check digit.

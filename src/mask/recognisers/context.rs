@@ -3,8 +3,6 @@
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
-
 use super::{birth, identity, payment, phone};
 
 /// What a number can be.
@@ -174,25 +172,58 @@ pub(in crate::mask) fn end_of(label: &str) -> &[u8] {
 /// Nothing before a `]` is looked at: the names in our own replacements must not speak for their neighbours.
 pub(super) fn window(text: &[u8], at: usize, reach: usize) -> &[u8] {
     let window = &text[at.saturating_sub(reach)..at];
-    let cut = window.iter().rposition(|b| matches!(b, b'\n' | b']')).map_or(0, |index| index + 1);
+    let cut = memchr::memrchr2(b'\n', b']', window).map_or(0, |index| index + 1);
     &window[cut..]
 }
 
-/// A search for the word that stands last.
+/// A search for the word that stands last: from the end backwards, by the two bytes a word ends with.
+///
+/// The nearest word is most often a few bytes away, and of other places one in twenty ends like a word of the table.
 #[derive(Debug)]
 pub(in crate::mask) struct Words<M> {
-    meanings: Vec<M>,
-    /// `None` only for a table too large to search for, which none is.
-    search: Option<AhoCorasick>,
+    /// For each ending the bucket of the words that have it, one up; 0 where there is none.
+    table: Box<[u16]>,
+    /// The longest word first.
+    buckets: Vec<Vec<(Box<[u8]>, M)>>,
 }
 
 impl<M: Copy> Words<M> {
+    const ENDINGS: usize = 1 << 11;
+
     pub(in crate::mask) fn new(table: impl Iterator<Item = (impl AsRef<[u8]>, M)>) -> Self {
-        let (words, meanings): (Vec<_>, Vec<M>) = table.unzip();
-        // The fastest kind for the few bytes before a number; the tables are some hundred words.
-        let kind = Some(AhoCorasickKind::DFA);
-        let search = AhoCorasick::builder().ascii_case_insensitive(true).kind(kind).build(words).ok();
-        Self { meanings, search }
+        let mut words = Self { table: vec![0; Self::ENDINGS].into(), buckets: Vec::new() };
+        for (word, meaning) in table {
+            match *word.as_ref() {
+                [] => {}
+                // Whatever stands before it.
+                [last] => (0..=u8::MAX).for_each(|before| words.put(Self::ending(before, last), &[last], meaning)),
+                [.., before, last] => words.put(Self::ending(before, last), word.as_ref(), meaning),
+            }
+        }
+        words.buckets.iter_mut().for_each(|bucket| bucket.sort_by_key(|(word, _)| std::cmp::Reverse(word.len())));
+        words
+    }
+
+    fn put(&mut self, ending: usize, word: &[u8], meaning: M) {
+        if self.table[ending] == 0 {
+            self.buckets.push(Vec::new());
+            // There are no more buckets than endings.
+            self.table[ending] = u16::try_from(self.buckets.len()).unwrap_or_default();
+        }
+        if let Some(bucket) = self.bucket(ending).and_then(|index| self.buckets.get_mut(index))
+            && bucket.last().is_none_or(|(known, _)| **known != *word)
+        {
+            bucket.push((word.into(), meaning));
+        }
+    }
+
+    /// The place in the table of two last bytes, whatever the case of their letters.
+    const fn ending(before: u8, last: u8) -> usize {
+        (((before | 0x20) as usize) << 5 ^ (last | 0x20) as usize) % Self::ENDINGS
+    }
+
+    fn bucket(&self, ending: usize) -> Option<usize> {
+        usize::from(*self.table.get(ending)?).checked_sub(1)
     }
 
     /// Whether one stands before `at`, on the same line, or in the label.
@@ -202,13 +233,27 @@ impl<M: Copy> Words<M> {
 
     /// The meaning of the word that ends last in `text`, of equal ones the longest; none inside a longer word.
     pub(super) fn nearest(&self, text: &[u8]) -> Option<M> {
-        if text.is_empty() {
-            return None;
+        let mut before_end = text;
+        while let Some((last, rest)) = before_end.split_last() {
+            let before = rest.last().copied().unwrap_or_default();
+            if let Some(bucket) = self.bucket(Self::ending(before, *last))
+                && ends_word(text, before_end.len())
+                && let Some(meaning) = self.last_word(bucket, before_end)
+            {
+                return Some(meaning);
+            }
+            before_end = rest;
         }
-        let found = self.search.as_ref()?.find_overlapping_iter(text);
-        let whole = found.filter(|word| starts_word(text, word.start()) && ends_word(text, word.end()));
-        let best = whole.max_by_key(|word| (word.end(), word.len()))?;
-        self.meanings.get(best.pattern().as_usize()).copied()
+        None
+    }
+
+    /// The meaning of the longest word of a bucket that `text` ends with.
+    fn last_word(&self, bucket: usize, text: &[u8]) -> Option<M> {
+        let fits = |word: &[u8]| {
+            let start = text.len().checked_sub(word.len());
+            start.is_some_and(|start| text[start..].eq_ignore_ascii_case(word) && starts_word(text, start))
+        };
+        self.buckets.get(bucket)?.iter().find(|(word, _)| fits(word)).map(|(_, meaning)| *meaning)
     }
 }
 

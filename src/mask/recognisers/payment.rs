@@ -174,7 +174,8 @@ fn iban_end(text: &Text<'_>, start: usize, length: usize) -> Option<usize> {
 
 fn lengths(country: [u8; 2]) -> impl Iterator<Item = usize> {
     let wanted = country.map(|letter| letter.to_ascii_uppercase());
-    IBANS.iter().filter(move |(country, _)| country.as_bytes() == wanted).map(|(_, length)| *length)
+    let first = IBANS.partition_point(|(country, _)| *country.as_bytes() < wanted[..]);
+    IBANS[first..].iter().take_while(move |(country, _)| country.as_bytes() == wanted).map(|(_, length)| *length)
 }
 
 /// Country and length of the ISO 13616 registry, with the territories and partial users that print them.

@@ -52,10 +52,11 @@ const OTHERS: [&[u8]; 22] = [
 /// The value at the end of `word`, if a name for a secret stands before it, or it stands under such a JSON key, and it looks
 /// random.
 pub(super) fn value(label: &str, text: &[u8], word: Span) -> Option<Span> {
-    let end = word.end - text[word.start..word.end].iter().rev().take_while(|b| b",;.)}]'`\\>".contains(b)).count();
+    let trailing = |b: &&u8| matches!(b, b',' | b';' | b'.' | b')' | b'}' | b']' | b'\'' | b'`' | b'\\' | b'>');
+    let end = word.end - text[word.start..word.end].iter().rev().take_while(trailing).count();
     let core = text.get(word.start..end)?;
     let padding = core.iter().rev().take_while(|b| **b == b'=').count();
-    let part = |b: &&u8| b.is_ascii_alphanumeric() || b"_+/.~-".contains(b);
+    let part = |b: &&u8| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'+' | b'/' | b'.' | b'~' | b'-');
     let length = core[..core.len() - padding].iter().rev().take_while(part).count();
     let start = end - padding - length;
     let value = &text[start..end];
