@@ -14,7 +14,7 @@ use super::Entity;
 use super::heat::Heat;
 use super::literals::{Literal, Presence};
 use crate::json::Span;
-use coarse::{Seen, Visit};
+use coarse::{Passed, Seen, Visit};
 use numbers::{Clusters, Wanted};
 
 /// Something a recogniser could start from.
@@ -141,7 +141,11 @@ impl Gate {
 
     /// The same for a text that stands under the JSON key `label`.
     pub(super) fn opens_under(&self, label: &str, text: &[u8]) -> bool {
-        self.open || self.has_encoded(text) || !self.each(label, text, &mut |_| false)
+        if self.open {
+            return true;
+        }
+        let passed = self.each(label, text, &mut |_| false);
+        passed.stopped || passed.quoted && self.has_encoded(text)
     }
 
     /// Where in `text` a string could stand for which the gate opens: a string that touches no such place is clean.
@@ -204,16 +208,16 @@ impl Gate {
     }
 
     fn has_encoded(&self, text: &[u8]) -> bool {
-        // All of them have, or stand behind, one of two marks.
-        let Some(from) = memchr::memchr2(b'"', b';', text) else { return false };
-        self.encoded.as_ref().is_some_and(|encoded| encoded.find(&text[from..]).is_some())
+        self.encoded.as_ref().is_some_and(|encoded| encoded.find(text).is_some())
     }
 
-    /// Calls `visit` with what stands in `text` until it returns false, which this then returns.
-    fn each(&self, label: &str, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+    /// Calls `visit` with what stands in `text` until it returns false.
+    fn each(&self, label: &str, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> Passed {
         let clusters = Clusters::new(label, text, &self.wanted);
         let mut look = Look { gate: self, label, text, clusters, dashes: None, visit };
-        coarse::look(text, &mut look) && look.clusters.finish(look.visit) && self.patterns(text, look.visit)
+        let mut passed = coarse::look(text, &mut look);
+        passed.stopped = passed.stopped || !look.clusters.finish(look.visit) || !self.patterns(text, look.visit);
+        passed
     }
 
     fn patterns(&self, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {

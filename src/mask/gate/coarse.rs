@@ -1,7 +1,7 @@
 //! The pass that every byte goes through: which classes of bytes a block holds, sixty-four bytes at a time.
 
 use fearless_simd::prelude::*;
-use fearless_simd::{Level, Simd, dispatch, u8x64};
+use fearless_simd::{Level, Simd, dispatch, mask8x64, u8x64};
 
 use crate::json::Span;
 
@@ -18,10 +18,25 @@ pub(super) struct Seen {
     /// An `@`.
     pub(super) ats: u64,
     pub(super) digits: u64,
-    /// What disguises begin with: `&`, `\` and bytes beyond ASCII.
+    /// What disguises begin with: `&`, `\`, `%` and bytes beyond ASCII.
     pub(super) marks: u64,
-    /// Bytes above the quotation mark.
-    parts: u64,
+    /// A semicolon.
+    quoted: bool,
+    /// What stands around the digits, if there are any.
+    pub(super) around: Around,
+}
+
+/// What stands around the digits of a block.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Around {
+    /// What may stand between the digits of one number; none is missing, a few are too many.
+    pub(super) gaps: u64,
+    pub(super) letters: u64,
+    pub(super) capitals: u64,
+    /// Blanks and dashes.
+    pub(super) blanks: u64,
+    /// Colons and dots.
+    pub(super) points: u64,
 }
 
 /// What blocks are handed to.
@@ -32,21 +47,29 @@ pub(super) trait Visit {
     fn word(&mut self, word: Span) -> bool;
 }
 
-/// Calls `visit` with every block of `text` that holds something, and with every long word; false if it returned false.
-pub(super) fn look(text: &[u8], visit: &mut impl Visit) -> bool {
+/// What the pass saw of a whole text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Passed {
+    /// Whether a visit returned false, so that the rest was not looked at.
+    pub(super) stopped: bool,
+    /// Whether there was a quotation mark or a semicolon.
+    pub(super) quoted: bool,
+}
+
+/// Calls `visit` with every block of `text` that holds something, and with every long word.
+pub(super) fn look(text: &[u8], visit: &mut impl Visit) -> Passed {
     dispatch!(Level::new(), simd => each(simd, text, visit))
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "each level of vector instructions has a copy of its own")]
-fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> bool {
-    let mut words = Words::default();
+fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> Passed {
+    let mut pass = Pass { simd, quoted: false, words: Words::default() };
     let (blocks, rest) = text.as_chunks::<BLOCK>();
     let mut at = 0;
     for block in blocks {
-        let seen = classify(simd, block, at);
-        if !handle(&seen, &mut words, visit) {
-            return false;
+        if !pass.take(block, at, visit) {
+            return Passed { stopped: true, quoted: true };
         }
         at += BLOCK;
     }
@@ -55,30 +78,106 @@ fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> bool {
     if let Some(head) = padded.get_mut(..rest.len()) {
         head.copy_from_slice(rest);
     }
-    let seen = classify(simd, &padded, at);
-    handle(&seen, &mut words, visit)
+    let stopped = !pass.take(&padded, at, visit);
+    Passed { stopped, quoted: pass.quoted }
 }
 
+/// What is carried from block to block.
+struct Pass<S: Simd> {
+    simd: S,
+    /// Whether there was a quotation mark or a semicolon.
+    quoted: bool,
+    words: Words,
+}
+
+impl<S: Simd> Pass<S> {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
+    fn take(&mut self, block: &[u8; BLOCK], at: usize, visit: &mut impl Visit) -> bool {
+        let glance = Glance::at(self.simd, block);
+        self.quoted |= glance.quoted;
+        (!glance.telling || self.classify(block, at, visit)) && self.words.take(at, glance.parts, visit)
+    }
+
+    /// Outside the loop, which would else keep the whole block in registers.
+    #[inline(never)]
+    fn classify(&mut self, block: &[u8; BLOCK], at: usize, visit: &mut impl Visit) -> bool {
+        let simd = self.simd;
+        let seen = simd.vectorize(
+            #[inline(always)]
+            || classify(simd, block, at),
+        );
+        self.quoted |= seen.quoted;
+        seen.ats | seen.digits | seen.marks == 0 || visit.block(&seen)
+    }
+}
+
+/// What is asked of every block.
+struct Glance {
+    /// Bytes above the quotation mark.
+    parts: u64,
+    quoted: bool,
+    /// Whether there is a digit, an `@`, a mark, or a byte between those.
+    telling: bool,
+}
+
+impl Glance {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
+    fn at<S: Simd>(simd: S, block: &[u8; BLOCK]) -> Self {
+        let bytes = u8x64::from_slice(simd, block);
+        let splat = |byte: u8| u8x64::splat(simd, byte);
+        let parts = bytes.simd_gt(splat(b'"')).to_bitmask();
+        let quoted = bytes.simd_eq(splat(b'"')).any_true();
+        // Digits, the at sign, and the few marks between them.
+        let middle = (bytes - splat(b'0')).simd_le(splat(b'@' - b'0'));
+        Self { parts, quoted, telling: (middle | marks(simd, bytes)).any_true() }
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
+fn marks<S: Simd>(simd: S, bytes: u8x64<S>) -> mask8x64<S> {
+    let splat = |byte: u8| u8x64::splat(simd, byte);
+    bytes.simd_ge(splat(0x80)) | bytes.simd_eq(splat(b'&')) | bytes.simd_eq(splat(b'\\'))
+}
+
+/// All that a block holds.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
 fn classify<S: Simd>(simd: S, block: &[u8; BLOCK], at: usize) -> Seen {
     let bytes = u8x64::from_slice(simd, block);
     let splat = |byte: u8| u8x64::splat(simd, byte);
-    let parts = bytes.simd_gt(splat(b'"')).to_bitmask();
-    let from_zero = bytes - splat(b'0');
-    let marks = bytes.simd_ge(splat(0x80)) | bytes.simd_eq(splat(b'&')) | bytes.simd_eq(splat(b'\\'));
-    // Digits, the at sign, and the few marks between them.
-    if (from_zero.simd_le(splat(b'@' - b'0')) | marks).to_bitmask() == 0 {
-        return Seen { at, parts, ..Seen::default() };
+    let digits = (bytes - splat(b'0')).simd_lt(splat(10)).to_bitmask();
+    Seen {
+        at,
+        ats: bytes.simd_eq(splat(b'@')).to_bitmask(),
+        digits,
+        marks: (marks(simd, bytes) | bytes.simd_eq(splat(b'%'))).to_bitmask(),
+        quoted: bytes.simd_eq(splat(b';')).any_true(),
+        around: if digits == 0 { Around::default() } else { around(simd, block) },
     }
-    let (ats, digits) = (bytes.simd_eq(splat(b'@')), from_zero.simd_lt(splat(10)));
-    Seen { at, ats: ats.to_bitmask(), digits: digits.to_bitmask(), marks: marks.to_bitmask(), parts }
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
-fn handle(seen: &Seen, words: &mut Words, visit: &mut impl Visit) -> bool {
-    (seen.ats | seen.digits | seen.marks == 0 || visit.block(seen)) && words.take(seen, visit)
+fn around<S: Simd>(simd: S, block: &[u8; BLOCK]) -> Around {
+    let bytes = u8x64::from_slice(simd, block);
+    let small = ((bytes | u8x64::splat(simd, 0x20)) - u8x64::splat(simd, b'a')).simd_lt(u8x64::splat(simd, 26));
+    let capitals = (bytes - u8x64::splat(simd, b'A')).simd_lt(u8x64::splat(simd, 26));
+    let blanks = bytes.simd_eq(u8x64::splat(simd, b' ')) | bytes.simd_eq(u8x64::splat(simd, b'-'));
+    let points = bytes.simd_eq(u8x64::splat(simd, b':')) | bytes.simd_eq(u8x64::splat(simd, b'.'));
+    // Brackets, dot, slash, and three marks between them that are no gaps.
+    let marks = (bytes - u8x64::splat(simd, b'(')).simd_lt(u8x64::splat(simd, b'/' - b'(' + 1));
+    let escapes = bytes.simd_eq(u8x64::splat(simd, b'\\')) | bytes.simd_eq(u8x64::splat(simd, b't'));
+    let gaps = blanks | points | marks | escapes;
+    Around {
+        gaps: gaps.to_bitmask(),
+        letters: small.to_bitmask(),
+        capitals: capitals.to_bitmask(),
+        blanks: blanks.to_bitmask(),
+        points: points.to_bitmask(),
+    }
 }
 
 /// The word the last block ended in.
@@ -91,8 +190,7 @@ struct Words {
 impl Words {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
-    fn take(&mut self, seen: &Seen, visit: &mut impl Visit) -> bool {
-        let parts = seen.parts;
+    fn take(&mut self, at: usize, parts: u64, visit: &mut impl Visit) -> bool {
         let head = parts.trailing_ones() as usize;
         if head == BLOCK {
             self.open += BLOCK;
@@ -106,25 +204,26 @@ impl Words {
         let four = two & two >> 2;
         let eight = four & four >> 4;
         let long = eight & eight >> (LONG - 8);
-        !(ends || long != 0) || inner(seen, before, head, long, visit)
+        !(ends || long != 0) || inner(at, parts, before, long, visit)
     }
 }
 
-/// The long words that end in a block, of which the first may have begun `before` bytes earlier.
+/// The long words that end in the block at `at`, of which the first may have begun `before` bytes earlier.
 #[inline(never)]
-fn inner(seen: &Seen, before: usize, head: usize, long: u64, visit: &mut impl Visit) -> bool {
-    if before + head >= LONG && !visit.word(Span { start: seen.at - before, end: seen.at + head }) {
+fn inner(at: usize, parts: u64, before: usize, long: u64, visit: &mut impl Visit) -> bool {
+    let head = parts.trailing_ones() as usize;
+    if before + head >= LONG && !visit.word(Span { start: at - before, end: at + head }) {
         return false;
     }
     // The first word is told, and so is what lies before the last byte that is none.
     let mut rest = long & u64::MAX << head;
     while rest != 0 {
         let start = rest.trailing_zeros();
-        let length = (seen.parts >> start).trailing_ones();
+        let length = (parts >> start).trailing_ones();
         if start + length >= u64::BITS {
             return true;
         }
-        let (from, to) = (seen.at + start as usize, seen.at + (start + length) as usize);
+        let (from, to) = (at + start as usize, at + (start + length) as usize);
         if !visit.word(Span { start: from, end: to }) {
             return false;
         }
@@ -136,12 +235,16 @@ fn inner(seen: &Seen, before: usize, head: usize, long: u64, visit: &mut impl Vi
 /// Where a disguise begins in a block.
 pub(super) fn disguise(text: &[u8], seen: &Seen) -> Option<usize> {
     let next = |at: usize, by: usize| text.get(at + by).copied().unwrap_or(0);
+    let is_percent = |at: &usize| {
+        text.get(*at) == Some(&b'%') && next(*at, 1).is_ascii_hexdigit() && next(*at, 2).is_ascii_hexdigit()
+    };
     let mut marks = seen.marks;
     while marks != 0 {
         let at = seen.at + marks.trailing_zeros() as usize;
         let found = match text.get(at)? {
             b'\\' => matches!(next(at, 1), b'u' | b'\\'),
             b'&' => next(at, 1) == b'#' || next(at, 1).is_ascii_lowercase(),
+            b'%' => is_percent(&at),
             byte => is_suspicious_lead(*byte),
         };
         if found {
@@ -149,11 +252,11 @@ pub(super) fn disguise(text: &[u8], seen: &Seen) -> Option<usize> {
         }
         marks &= marks - 1;
     }
-    // What hides ASCII behind a percent sign has a decimal digit, which may be the first byte of the next block.
-    let from = seen.at.saturating_sub(1);
-    let block = text.get(from..text.len().min(seen.at + BLOCK)).filter(|_| seen.digits != 0)?;
-    let percent = |at: &usize| next(from + at, 1).is_ascii_hexdigit() && next(from + at, 2).is_ascii_hexdigit();
-    memchr::memchr_iter(b'%', block).find(percent).map(|at| from + at)
+    // What hides ASCII behind a percent sign has a decimal digit, which may be one of the first bytes of the next block.
+    if seen.digits.trailing_zeros() > 1 {
+        return None;
+    }
+    [2, 1].into_iter().filter_map(|back| seen.at.checked_sub(back)).find(is_percent)
 }
 
 /// Whether a byte is written with `%` somewhere in `text`.

@@ -1,6 +1,6 @@
 //! Runs of digits, and which of them could belong to a number somebody looks for.
 
-use super::coarse::{BLOCK, Seen};
+use super::coarse::{Around, BLOCK, Seen};
 use super::{Sight, Signal};
 use crate::json::Span;
 use crate::mask::Entity;
@@ -71,8 +71,10 @@ pub(super) struct Clusters<'t> {
     /// Where the last run ended.
     behind: usize,
     births: Births,
-    /// A number of one or two digits that stood alone last, which may be the day of a date.
-    day: Option<Span>,
+    /// Short numbers of the block that ends at this byte.
+    short: (usize, u64),
+    /// Where a block begins that digits of the one before may go on in.
+    open: usize,
 }
 
 /// Whether numbers may be dates of birth.
@@ -84,7 +86,7 @@ enum Births {
     Near,
     /// None.
     No,
-    /// The text has keys, and was not asked yet for words for birth.
+    /// The text was not asked yet.
     Unknown,
 }
 
@@ -109,17 +111,123 @@ impl<'t> Clusters<'t> {
         let births = match wanted.births {
             false => Births::No,
             true if speaks_of_birth(end_of(label)) => Births::All,
-            // A key speaks for all numbers below it, however far away.
-            true if memchr::memchr(b'"', text).is_some() => Births::Unknown,
-            true => Births::Near,
+            true => Births::Unknown,
         };
         let least = wanted.digits.unwrap_or(usize::MAX);
-        Self { text, wanted, least, runs: Vec::new(), digits: 0, dots: 0, hot: false, behind: 0, births, day: None }
+        Self {
+            text,
+            wanted,
+            least,
+            runs: Vec::new(),
+            digits: 0,
+            dots: 0,
+            hot: false,
+            behind: 0,
+            births,
+            short: (0, 0),
+            open: usize::MAX,
+        }
     }
 
     /// Takes in the runs that begin in a block; false if `visit` was.
     pub(super) fn block(&mut self, seen: &Seen, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        let mut digits = seen.digits;
+        if self.births == Births::Unknown {
+            self.ask_for_births();
+        }
+        if self.births == Births::All {
+            return self.runs_of(seen, seen.digits, visit);
+        }
+        let near = seen.digits | seen.around.gaps;
+        let mut special = self.special(seen, near);
+        while special != 0 {
+            // All that stands close enough to be one number.
+            let at = special.trailing_zeros();
+            let first = at + 1 - (near << (u64::BITS - 1 - at)).leading_ones();
+            let length = (near >> first).trailing_ones();
+            let cluster = u64::MAX.checked_shr(u64::BITS - length).unwrap_or(0) << first;
+            if !self.runs_of(seen, seen.digits & cluster, visit) {
+                return false;
+            }
+            special &= !cluster;
+        }
+        true
+    }
+
+    /// A key speaks for all numbers below it, however far away; else a word does for those near it.
+    fn ask_for_births(&mut self) {
+        self.births = match memchr::memchr(b'"', self.text) {
+            None => Births::Near,
+            Some(_) if speaks_of_birth(self.text) => Births::All,
+            Some(_) => Births::No,
+        };
+    }
+
+    /// Where in a block something is that could belong to a number anybody looks for: by what stands around all its digits
+    /// at once, as most numbers are short and stand alone.
+    fn special(&mut self, seen: &Seen, near: u64) -> u64 {
+        let Around { letters, capitals, blanks, points, .. } = seen.around;
+        let digits = seen.digits;
+        // From the first digit on, but for one or two bytes behind the last; then the first of so many in a row.
+        let mut spread = (digits.wrapping_add(near) ^ near) & near | digits;
+        for _ in 0..2 {
+            spread &= digits | spread >> 1;
+        }
+        let two = spread & spread >> 1;
+        let four = two & two >> 2;
+        let long = four & four >> 3;
+        let (starts, ends) = (digits & !(digits << 1), digits & !(digits >> 1));
+        let beside = letters | points;
+        let hardware = starts & points << 1 & beside << 2 | ends & points >> 1 & beside >> 2;
+        let worded = starts & letters << 1 | ends & letters >> 1;
+        // What lies before the block counts as letters.
+        let led = starts & blanks << 1 & digits >> 1;
+        let lettered = led & (capitals << 2 | 0b11) & (capitals << 3 | 0b111)
+            | led & (letters << 2 | 0b11) & (letters << 3 | 0b111) & blanks >> 2 & digits >> 3;
+        let found = long | hardware | worded | lettered | self.at_edges(seen, near);
+        found | self.dates(seen.at, digits, starts, spread & !digits)
+    }
+
+    /// The digits of what could go on beyond the block.
+    fn at_edges(&mut self, seen: &Seen, near: u64) -> u64 {
+        /// At so many bytes from an edge, what stands beside a digit may lie beyond it.
+        const BESIDE: u64 = 0b111;
+        let digits = seen.digits;
+        let low = digits & near & !near.wrapping_add(1);
+        let high = digits & !u64::MAX.checked_shr(near.leading_ones()).unwrap_or(0);
+        let joined = self.open == seen.at || low & BESIDE != 0;
+        let next = self.text.get(seen.at + BLOCK).copied().unwrap_or(b'$');
+        let continues = high & BESIDE.reverse_bits() != 0 || is_digit(next) || GAPS[usize::from(next)];
+        // What follows must know of it.
+        if high != 0 && continues {
+            self.open = seen.at + BLOCK;
+        }
+        (if joined { low } else { 0 }) | if continues { high } else { 0 }
+    }
+
+    /// Numbers that may be dates of birth: three close together, or a year a short one stands before.
+    fn dates(&mut self, at: usize, digits: u64, starts: u64, gaps: u64) -> u64 {
+        if self.births == Births::No {
+            return 0;
+        }
+        let close = gaps & (gaps >> 2 | gaps >> 3 | gaps >> 4);
+        let short = starts & !(digits >> 2);
+        let before = if self.short.0 == at { self.short.1 } else { 0 };
+        self.short = (at + BLOCK, short);
+        let years = starts & digits >> 1 & digits >> 2 & digits >> 3 & !(digits >> 4);
+        if years == 0 {
+            return close;
+        }
+        // A short number up to thirty-one bytes before, or in the second half of the block before.
+        let mut reach = short << 1;
+        for by in [1, 2, 4, 8, 16] {
+            reach |= reach << by;
+        }
+        let reach = if before >> (BLOCK / 2) == 0 { reach } else { reach | u64::MAX >> (BLOCK / 2) };
+        close | years & reach
+    }
+
+    /// Takes in the runs that begin with one of `digits`.
+    fn runs_of(&mut self, seen: &Seen, mut digits: u64, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         loop {
             // Of a run that began before, or a date, nothing is left.
             let over = self.behind.saturating_sub(seen.at);
@@ -150,7 +258,6 @@ impl<'t> Clusters<'t> {
             self.behind = run.start + DATE;
             let dates =
                 [(0, 4), (5, 7), (8, 10)].map(|(from, to)| Span { start: run.start + from, end: run.start + to });
-            self.day = None;
             return !(self.births != Births::No && self.is_birth(&dates)) || visit(Sight::Number(&dates));
         }
         self.behind = run.end;
@@ -176,11 +283,7 @@ impl<'t> Clusters<'t> {
         let corsica = self.wanted.corsica && self.digits == 6 && is_corsican(self.text, self.behind);
         let number = self.digits >= self.least || self.hot || corsica || self.wanted.addresses && self.dots >= 3;
         let mut runs = std::mem::take(&mut self.runs);
-        let day = self.day.take();
-        let told = number || self.births != Births::No && self.tells_birth(day, &mut runs);
-        if !told && let [run] = *runs {
-            self.day = Some(run).filter(|run| run.end - run.start <= 2);
-        }
+        let told = number || self.births != Births::No && self.tells_birth(&mut runs);
         let go_on = !told || visit(Sight::Number(&runs));
         self.runs = runs;
         self.runs.clear();
@@ -188,30 +291,26 @@ impl<'t> Clusters<'t> {
         go_on
     }
 
-    /// Whether `runs` could be a date of birth, or the year of one; `day` is put before it.
-    fn tells_birth(&mut self, day: Option<Span>, runs: &mut Vec<Span>) -> bool {
-        /// What can stand between a day and its year: the name of a month.
-        const BETWEEN: usize = 24;
+    /// Whether `runs` could be a date of birth, or the year of one; its day is put before it.
+    fn tells_birth(&mut self, runs: &mut Vec<Span>) -> bool {
         if self.births != Births::Near {
             return self.is_birth(runs);
         }
-        match (day, runs.as_slice()) {
-            (Some(day), [year]) if is_year(self.text, *year) && year.start - day.end <= BETWEEN => {
+        match runs.as_slice() {
+            [year] if is_year(self.text, *year) => {
+                let Some(day) = day_before(self.text, *year) else { return false };
                 runs.insert(0, day);
                 self.is_birth(runs)
             }
-            (_, [_, _, _, ..]) => runs.windows(3).any(is_dated) && self.is_birth(runs),
+            [_, _, _, ..] => runs.windows(3).any(is_dated) && self.is_birth(runs),
             _ => false,
         }
     }
 
     /// Whether a word for birth speaks for `runs`.
-    fn is_birth(&mut self, runs: &[Span]) -> bool {
+    fn is_birth(&self, runs: &[Span]) -> bool {
         /// How far before a number a word for birth can stand.
         const REACH: usize = 64;
-        if self.births == Births::Unknown {
-            self.births = if speaks_of_birth(self.text) { Births::All } else { Births::No };
-        }
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return false };
         match self.births {
             Births::All => true,
@@ -268,6 +367,21 @@ fn next_digits(text: &[u8], from: usize, end: usize) -> Option<Span> {
     let start = at + text.get(at..end)?.iter().position(|byte| is_digit(*byte))?;
     let length = text[start..].iter().take_while(|byte| is_digit(**byte)).count();
     Some(Span { start, end: start + length })
+}
+
+/// The number of one or two digits that stands alone before `year`, with room for the name of a month between them.
+fn day_before(text: &[u8], year: Span) -> Option<Span> {
+    /// What can stand between a day and its year.
+    const BETWEEN: usize = 24;
+    let head = text.get(..year.start)?;
+    let gap = head.iter().rev().take(BETWEEN + 1).position(|byte| is_digit(*byte))?;
+    let end = year.start - gap;
+    let length = head[..end].iter().rev().take(3).take_while(|byte| is_digit(**byte)).count();
+    let start = end - length;
+    // Another number that joins it makes both part of a longer one.
+    let joined = head[..start].iter().rev().take(LONGEST_GAP + 1).take_while(|byte| GAPS[usize::from(**byte)]).count();
+    let alone = joined > LONGEST_GAP || start.checked_sub(joined + 1).is_none_or(|at| !is_digit(head[at]));
+    (length <= 2 && alone).then_some(Span { start, end })
 }
 
 /// Whether `run` has the digits of a year of the last century or this.
