@@ -12,7 +12,7 @@ use super::own::{Own, beside};
 use super::pattern::Pattern;
 use super::places::{Blobs, Place, Places, Treatment};
 use super::pseudonym::MaskTag;
-use super::recognisers::{self, Beside, Find, NUMBERS, Text, contact, hardware, network, secret, url};
+use super::recognisers::{self, Beside, Find, NUMBERS, Text, contact, hardware, identity, network, secret, url};
 use super::shadow::Shadow;
 use super::spec::Grant;
 use super::view::{Applies, Mode};
@@ -270,6 +270,9 @@ impl Plan {
                     spans.retain(|span| !urls.iter().any(|url| url.start < span.end && span.start < url.end));
                 }
                 Entity::IpAddress if signals.has(Signal::Colons) => network::v6_addresses(&seen, spans),
+                Entity::ItFiscalCode if signals.has(Signal::Word) => {
+                    identity::it_fiscal_codes_in_letters(&seen, &survey.words, spans);
+                }
                 Entity::MacAddress if signals.has(Signal::Mac) => hardware::macs(&seen, spans),
                 Entity::Secret if signals.has(Signal::Word) => secret::secrets(&seen, &survey.words, spans),
                 Entity::UrlCredentials if signals.has(Signal::At) => {

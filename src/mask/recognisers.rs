@@ -8,7 +8,7 @@ mod check_digits;
 pub(super) mod contact;
 mod context;
 pub(super) mod hardware;
-mod identity;
+pub(super) mod identity;
 pub(super) mod network;
 mod payment;
 mod phone;

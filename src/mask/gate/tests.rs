@@ -41,6 +41,7 @@ fn opens_for_what_could_match_at_any_offset() {
         "0012.3456.789A",
         "AA 12 34 56 B",
         "MRTNTN23M02D969P",
+        "RSSMRAQRCMNFNLRG",
         "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
         "born 4 May 1987",
         "dob: 1987-05-04",

@@ -3,7 +3,7 @@
 use super::numbers::Wanted;
 use crate::json::Span;
 use crate::mask::literals::Presence;
-use crate::mask::recognisers::secret;
+use crate::mask::recognisers::{identity, secret};
 
 /// What PEM blocks begin with.
 pub(super) const DASHES: &[u8] = b"-----";
@@ -51,7 +51,7 @@ fn has_shape(rest: &[u8], length: usize, wanted: &Wanted) -> bool {
     let letters = || rest.iter().take(7).take_while(|byte| byte.is_ascii_alphabetic()).count();
     wanted.wallets && length >= 14 && matches!(rest, [b'0' | b'1' | b'3' | b'b' | b'B' | b't' | b'T', ..])
         || wanted.ibans && length >= 15 && letters() == 2
-        || wanted.codes && length >= 16 && letters() == 6
+        || wanted.codes && rest.get(..length).is_some_and(identity::is_fiscal_code)
 }
 
 /// Whether `word` has marks parting hexadecimal digits as in a hardware address.

@@ -1,4 +1,4 @@
-//! Numbers of Spain, Italy, Poland, Germany and France.
+//! Numbers of Spain, Poland, Germany and France.
 
 use super::super::check_digits::{mod11_10, weighted};
 use super::super::context::{Topic, Word};
@@ -48,36 +48,6 @@ pub(in crate::mask) fn es_nif(text: &Text<'_>, first: usize) -> Option<Hit> {
     let clear =
         text.byte(run.end) != Some(b' ') && (letter.is_ascii_uppercase() || digits.len() == 8 || prefix.is_some());
     (hint == Some(Hint::For) || clear && hint != Some(Hint::Against)).then_some(Hit { start, end, last: first })
-}
-
-/// Italian tax codes, RSSMRA85T10A562S: names, year, month letter, day with 40 added for women, place, check character.
-///
-/// The check character is not asked for: a code with a slip of the pen still tells name and day of birth.
-pub(in crate::mask) fn it_fiscal_code(text: &Text<'_>, first: usize) -> Option<Hit> {
-    const NAME: usize = 6;
-    const LENGTH: usize = 16;
-    let start = text.runs.get(first)?.start.checked_sub(NAME)?;
-    let code: [u8; LENGTH] = text.bytes().get(start..start + LENGTH)?.try_into().ok()?;
-    let code = code.map(|b| b.to_ascii_uppercase());
-    // Where two codes would be alike, letters stand for digits.
-    let digit = |at: usize| match code[at] {
-        b @ b'0'..=b'9' => Some(b - b'0'),
-        b => b"LMNPQRSTUV".iter().position(|known| *known == b).and_then(|value| u8::try_from(value).ok()),
-    };
-    let day = digit(9)? * 10 + digit(10)?;
-    let fits = code[..NAME].iter().all(u8::is_ascii_uppercase)
-        && digit(6).is_some()
-        && digit(7).is_some()
-        && b"ABCDEHLMPRST".contains(&code[8])
-        && matches!(day, 1..=31 | 41..=71)
-        && code[11].is_ascii_uppercase()
-        && (12..15).all(|at| digit(at).is_some())
-        && code[15].is_ascii_uppercase();
-    if !fits || text.word_before(start) || text.word_after(start + LENGTH) {
-        return None;
-    }
-    let end = start + LENGTH;
-    Some(Hit { start, end, last: text.last_run(first, end) })
 }
 
 /// Polish PESEL: a day of birth with the century in the month, and a check digit.
@@ -160,7 +130,7 @@ fn is_registered(characters: &[u8; 15]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::super::cases::{check_no_numbers, check_numbers};
-    use super::{de_tax_id, es_nif, fr_nir, it_fiscal_code, pl_pesel};
+    use super::{de_tax_id, es_nif, fr_nir, pl_pesel};
 
     #[test]
     fn finds_spanish_numbers() {
@@ -190,34 +160,6 @@ mod tests {
                 "1111111g",
                 "4-12345678-Z",
                 "[ES_NIF]",
-            ],
-        );
-    }
-
-    #[test]
-    fn finds_italian_codes() {
-        check_numbers(
-            it_fiscal_code,
-            &[
-                ("MRTNTN23M02D969P", "MRTNTN23M02D969P"),
-                ("RSSMRA45C12F20RX", "RSSMRA45C12F20RX"),
-                ("cf: mrtntn23m02d969p;", "mrtntn23m02d969p"),
-                ("AAAAAA00B11C333Y and AAAAAA00B11C333N", "AAAAAA00B11C333Y|AAAAAA00B11C333N"),
-                ("CNTCHR83T41D969D", "CNTCHR83T41D969D"),
-            ],
-        );
-        check_no_numbers(
-            it_fiscal_code,
-            &[
-                "AAAAAA - 00B11C333N",
-                "A55AAA00B11C333N",
-                "CSTNGL22I10D086I",
-                "CNTCHR83T32D969H",
-                "CNTCHR83F31D969H",
-                "XMRTNTN23M02D969P",
-                "MRTNTN23M02D969PX",
-                "MRTNTN23M02D9695",
-                "[IT_FISCAL_CODE]",
             ],
         );
     }
