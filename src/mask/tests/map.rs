@@ -86,26 +86,29 @@ fn every_row_of_the_method_table_is_masked_but_for_its_opaque_places() {
     for (method, opaque) in tables.chain([("error", ERROR_PLACES)]) {
         for direction in [Direction::Arguments, Direction::Result] {
             for pattern in opaque {
-                for way in ways(pattern) {
+                let ways = ways(pattern);
+                for (at, way) in ways.iter().enumerate() {
                     places += 1;
                     let told = format!("{method} {direction:?} {pattern} {way:?}");
-                    let kept = if is_uri(direction, &way) { "sealed:[URI]" } else { VALUE };
+                    let kept = if is_uri(direction, way) { "sealed:[URI]" } else { VALUE };
                     let (before, after) =
-                        (put(opaque, &way, &json!(VALUE), VALUE), put(opaque, &way, &json!(kept), SHOWN));
+                        (put(opaque, way, &json!(VALUE), VALUE), put(opaque, way, &json!(kept), SHOWN));
                     assert_eq!(rewritten(&masks, direction, opaque, &before), after, "{told}");
                     // What is no identifier is text, wherever it stands.
                     let ends_open = pattern.ends_with("/**");
                     if !ends_open && !is_covered(opaque, &[&way[..], &["x".to_owned()]].concat()) {
                         let (before, after) = (
-                            put(opaque, &way, &json!({ "x": VALUE }), VALUE),
-                            put(opaque, &way, &json!({ "x": SHOWN }), SHOWN),
+                            put(opaque, way, &json!({ "x": VALUE }), VALUE),
+                            put(opaque, way, &json!({ "x": SHOWN }), SHOWN),
                         );
                         assert_eq!(rewritten(&masks, direction, opaque, &before), after, "an object at {told}");
                     }
-                    if !matches!(*pattern, "/cursor" | "/nextCursor" | "/requestState") {
+                    // How long a text is counts the same on every way to a place: the plainest and the deepest show it.
+                    let shows_length = at == 0 || at + 1 == ways.len();
+                    if shows_length && !matches!(*pattern, "/cursor" | "/nextCursor" | "/requestState") {
                         let long = |value: &str| json!(format!("{} {value}", "x".repeat(2048)));
                         let (before, after) =
-                            (put(opaque, &way, &long(VALUE), VALUE), put(opaque, &way, &long(SHOWN), SHOWN));
+                            (put(opaque, way, &long(VALUE), VALUE), put(opaque, way, &long(SHOWN), SHOWN));
                         assert_eq!(rewritten(&masks, direction, opaque, &before), after, "a long text at {told}");
                     }
                 }
