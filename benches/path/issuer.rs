@@ -28,15 +28,24 @@ impl Issuer {
         Self { pair, url }
     }
 
-    /// An access token (RFC 9068) of some 470 bytes.
+    /// An access token (RFC 9068) of some 480 bytes, another one each time.
     pub(crate) fn token(&self, audience: &str) -> String {
+        self.signed(&self.claims(audience))
+    }
+
+    /// What it says.
+    pub(crate) fn claims(&self, audience: &str) -> Value {
         let now = Timestamp::now().unix_seconds();
-        let claims = json!({
-            "iss": self.url, "aud": audience, "sub": "ana", "client_id": "bench", "jti": "5f0c9d3e-8a61-4c1e-9d5b-2f7a",
+        json!({
+            "iss": self.url, "aud": audience, "sub": "ana", "client_id": "bench", "jti": uuid::Uuid::now_v7().to_string(),
             "iat": now, "nbf": now - 5, "exp": now + 86_400, "scope": "crm:read crm:write", "roles": ["analyst"],
-        });
-        let part = |value: Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-        let head = part(json!({"alg": "ES256", "typ": "at+jwt", "kid": "bench"}));
+        })
+    }
+
+    /// These claims as a token.
+    pub(crate) fn signed(&self, claims: &Value) -> String {
+        let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        let head = part(&json!({"alg": "ES256", "typ": "at+jwt", "kid": "bench"}));
         let signed = format!("{head}.{}", part(claims));
         let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
         format!("{signed}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
