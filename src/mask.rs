@@ -96,6 +96,7 @@ pub struct Masks {
     result: Plan,
     /// What keyed replacements get their keys from; without it there are none.
     keys: Option<Keyring>,
+    identity: Arc<()>,
 }
 
 impl Masks {
@@ -134,7 +135,7 @@ impl Masks {
             let applied = rules.iter().filter(|(on, _)| on.has(direction)).map(|(_, rule)| rule.clone());
             Plan::new(direction, applied.collect(), own.clone())
         };
-        Ok(Self { arguments: plan(Direction::Arguments), result: plan(Direction::Result), keys: None })
+        Ok(Self::of(plan))
     }
 
     /// The same masks, with keys for what is keyed.
@@ -145,8 +146,17 @@ impl Masks {
 
     /// Masks nothing.
     pub fn none() -> Self {
-        let plan = |direction| Plan::new(direction, Vec::new(), Arc::default());
-        Self { arguments: plan(Direction::Arguments), result: plan(Direction::Result), keys: None }
+        Self::of(|direction| Plan::new(direction, Vec::new(), Arc::default()))
+    }
+
+    fn of(plan: impl Fn(Direction) -> Plan) -> Self {
+        let [arguments, result] = [Direction::Arguments, Direction::Result].map(plan);
+        Self { arguments, result, keys: None, identity: Arc::default() }
+    }
+
+    /// The same allocation for the same masks, and another for any others: what was found out by them is known by it.
+    pub(crate) const fn identity(&self) -> &Arc<()> {
+        &self.identity
     }
 
     /// What the mask of that id does.
@@ -215,8 +225,7 @@ impl Masks {
         findings: &mut Findings,
     ) -> Result<(), Blocked> {
         let plan = self.plan(direction);
-        let brings_back = view.said.is_some_and(|said| !said.restored().is_empty());
-        if plan.is_empty() || !brings_back && !plan.gate.opens(value.raw()) {
+        if plan.is_empty() || !view.brings_back() && !plan.gate.opens(value.raw()) {
             return Ok(());
         }
         let applied = Applied::new(plan, view, self.keys.as_ref());

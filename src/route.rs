@@ -11,6 +11,7 @@ use crate::config::EraMode;
 use crate::mask::Masks;
 use crate::policy::tools::Tools;
 use crate::policy::{self, Policy};
+use crate::trial::Rules;
 use crate::upstream::{Backend, Catalog, Credentials};
 
 /// A configured server with everything compiled: an OAuth resource of its own, with its own issuers, audiences,
@@ -51,6 +52,14 @@ pub struct Route {
     pub repeatable: Box<[Box<str>]>,
     /// How the proxy shows itself there.
     pub credentials: Credentials,
+}
+
+impl Route {
+    /// What decides about its calls.
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        let Self { policy, tools, masks, meta, backend, .. } = self;
+        Rules { policy, tools, masks, meta, origin: backend.origin() }
+    }
 }
 
 /// What a path on the public listener means.

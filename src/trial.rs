@@ -37,6 +37,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) masks: &'a Masks,
     /// `_meta` keys let through besides the reserved ones.
     pub(crate) meta: &'a [Box<str>],
+    /// The upstream's own origin; empty where there is none.
+    pub(crate) origin: &'a str,
 }
 
 /// What a caller asks for.

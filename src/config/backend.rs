@@ -19,6 +19,13 @@ impl Backend {
         }
     }
 
+    /// Scheme, host and port of the first endpoint.
+    pub(crate) fn origin(&self) -> String {
+        match self {
+            Self::Http(urls) => urls.first().map(|url| url.origin().ascii_serialization()).unwrap_or_default(),
+        }
+    }
+
     /// Whether what is sent there is.
     pub fn is_encrypted(&self) -> bool {
         match self {

@@ -26,6 +26,16 @@ impl Splice {
         self.edits.push((span, text.into()));
     }
 
+    /// How many replacements there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.edits.len()
+    }
+
+    /// Takes in those of another text, each where `place` says its span is in this one.
+    pub(crate) fn extend(&mut self, other: Self, place: impl Fn(Span) -> Span) {
+        self.edits.extend(other.edits.into_iter().map(|(span, text)| (place(span), text)));
+    }
+
     /// Takes the items marked `false` out of their array, commas included; all items of one array, in order.
     pub fn remove_items(&mut self, items: &[(Value<'_>, bool)]) {
         self.remove(items.iter().map(|(item, keep)| (item.span(), *keep)));
@@ -96,13 +106,19 @@ impl Splice {
             return bytes.clone();
         }
         self.edits.sort_by_key(|(span, _)| *span);
-        let grown: usize = self.edits.iter().map(|(_, text)| text.len()).sum();
-        let mut out = BytesMut::with_capacity(bytes.len() + grown);
+        let mut at = 0;
+        self.edits.retain(|(span, _)| {
+            let stays = span.start >= at;
+            at = if stays { span.end } else { at };
+            stays
+        });
+        let (gone, grown) = self
+            .edits
+            .iter()
+            .fold((0, 0), |(gone, grown), (span, text)| (gone + (span.end - span.start), grown + text.len()));
+        let mut out = BytesMut::with_capacity(bytes.len().saturating_sub(gone) + grown);
         let mut at = 0;
         for (span, text) in &self.edits {
-            if span.start < at {
-                continue;
-            }
             out.extend_from_slice(&bytes[at..span.start]);
             out.extend_from_slice(text);
             at = span.end;

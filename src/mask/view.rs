@@ -26,6 +26,13 @@ pub struct View<'a> {
     pub tool: Option<&'a Tool>,
 }
 
+impl View<'_> {
+    /// Whether the message must not tell back what the caller brought, so that masks look for that as well.
+    pub(crate) fn brings_back(&self) -> bool {
+        self.said.is_some_and(|said| !said.restored().is_empty())
+    }
+}
+
 /// When a mask applies, and to whom its values show all the same.
 #[derive(Clone, Debug, Default)]
 pub struct Applies {

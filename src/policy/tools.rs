@@ -1,6 +1,7 @@
 //! What a server's tools must be to be shown and called, and what is known of each definition it was seen with.
 
 mod drift;
+mod form;
 mod texts;
 mod tool;
 
@@ -13,6 +14,7 @@ use foldhash::HashMap;
 use serde_json::{Map, Value as Json};
 
 use self::drift::Drifts;
+pub(crate) use self::form::{Form, Looked};
 use self::texts::{Suspicion, Texts};
 pub use self::tool::Tool;
 use super::Descriptions;
@@ -182,11 +184,10 @@ impl Tools {
         }
     }
 
-    /// What lists show in place of the definition; `None` where it is shown as it is.
-    pub(crate) fn shown(&self, tool: &Tool, rules: &[&Arc<Args>], claims: &Map<String, Json>) -> Option<Bytes> {
-        let stripped = if self.lint == LintMode::Strip { tool.findings().stripped.clone() } else { None };
-        let stripped = stripped.or_else(|| tool.described().cloned());
-        if rules.is_empty() { stripped } else { tool.narrowed(stripped, rules, claims) }
+    /// What lists show of the definition.
+    pub(crate) fn shown(&self, tool: &Tool, rules: &[&Arc<Args>], claims: &Map<String, Json>) -> Arc<Form> {
+        let stripped = if self.lint == LintMode::Strip { tool.findings().stripped.as_ref() } else { None };
+        tool.form(stripped.or_else(|| tool.described()), rules, claims)
     }
 
     /// A prompt, or the text under a name, as it may be shown: `None` if not at all, the same bytes if as it is.

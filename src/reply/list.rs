@@ -4,35 +4,38 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::ReplyError;
-use crate::json::{Document, Kind, Limits, Splice, Value};
+use super::{ReplyError, tidy};
+use crate::json::{Document, Kind, Limits, Span, Splice, Value};
 use crate::mask::{Direction, Findings, View};
 use crate::mcp::SubjectKind;
 use crate::mcp::methods::{self, List, Method};
-use crate::policy::tools::{Tool, Tools};
+use crate::policy::tools::{Looked, Tool};
 use crate::policy::{Asker, Context, Definition};
 use crate::reject::Reject;
 use crate::trial::Rules;
 
 /// Takes out of a list result what the policy and the items' own definitions hide from the caller, and puts in what is
-/// shown in place of others; says how many items went.
+/// shown in place of others. Gives back the items where they have been masked, so that [the rest](beside) is left.
 ///
 /// Cursors stay: a page may be empty and still have a next one. An item without a name is no item a rule could allow.
-pub(super) fn filter(
+pub(super) fn filter<'v>(
     asker: &Asker<'_>,
     rules: &Rules<'_>,
     view: &View<'_>,
     method: &Method,
-    list: &List,
-    result: Value<'_>,
+    result: Value<'v>,
     splice: &mut Splice,
-) -> Result<usize, Reject> {
-    let Some(items) = result.get(list.items) else { return Ok(0) };
+    findings: &mut Findings,
+) -> Result<Option<Value<'v>>, Reject> {
+    let Some((list, items)) = method.list.as_ref().and_then(|list| Some((list, result.get(list.items)?))) else {
+        return Ok(None);
+    };
     if items.kind() != Kind::Array {
         // No list, and whatever it is, nobody decided about it.
         splice.replace(items.span(), "[]");
-        return Ok(0);
+        return Ok(None);
     }
+    let wording = Wording { rules, view, method, list };
     let mut kept = Vec::new();
     for item in items.items() {
         let name = item.get(list.key).and_then(|name| name.as_str());
@@ -40,24 +43,20 @@ pub(super) fn filter(
         // What a call will be decided with is known of it here too.
         let context = Context { definition: Definition::of(tool.as_deref()), ..*asker.context };
         let asker = &Asker { context: &context, ..*asker };
-        if !name.is_some_and(|name| asker.policy.lists(asker.caller, list.kind, &name, &context)) {
-            kept.push((item, false));
-            continue;
-        }
-        let shown = match list.kind {
-            SubjectKind::Tool => tool.as_ref().and_then(|tool| shown(asker, rules.tools, tool)),
-            SubjectKind::Prompt | SubjectKind::Resource | SubjectKind::ResourceTemplate => {
-                rules.tools.text(item.raw_bytes()).map(Shown::of(item))
-            }
+        let shown = match (list.kind, &tool) {
+            _ if !name.is_some_and(|name| asker.policy.lists(asker.caller, list.kind, &name, &context)) => None,
+            (SubjectKind::Tool, Some(tool)) => wording.of_tool(asker, tool, findings)?,
+            // Of which nothing can be known.
+            (SubjectKind::Tool, None) => None,
+            (SubjectKind::Prompt | SubjectKind::Resource | SubjectKind::ResourceTemplate, _) => wording.of_text(item)?,
         };
         if let Some(Shown::Instead(text)) = &shown {
-            let text = masked(rules, view, method, &format!("\"{}\":[", list.items), text, "]")?;
-            splice.replace(item.span(), text);
+            splice.replace(item.span(), text.clone());
         }
         kept.push((item, shown.is_some()));
     }
     splice.remove_items(&kept);
-    Ok(kept.iter().filter(|(_, keep)| !keep).count())
+    Ok((list.kind == SubjectKind::Tool).then_some(items))
 }
 
 /// How an item is shown.
@@ -66,20 +65,84 @@ enum Shown {
     Instead(Bytes),
 }
 
-impl Shown {
-    fn of(item: Value<'_>) -> impl Fn(Bytes) -> Self {
-        move |text| if *text == *item.raw() { Self::AsItIs } else { Self::Instead(text) }
+impl From<Option<Bytes>> for Shown {
+    fn from(text: Option<Bytes>) -> Self {
+        text.map_or(Self::AsItIs, Self::Instead)
     }
 }
 
-fn shown(asker: &Asker<'_>, tools: &Tools, tool: &Arc<Tool>) -> Option<Shown> {
-    tools.listed(tool);
-    if !tools.shows(tool) {
-        return None;
+/// What becomes of the words of items.
+struct Wording<'a> {
+    rules: &'a Rules<'a>,
+    view: &'a View<'a>,
+    method: &'a Method,
+    list: &'a List,
+}
+
+impl Wording<'_> {
+    /// A tool as its caller is shown it, masks and all; `None` if it is not shown.
+    fn of_tool(&self, asker: &Asker<'_>, tool: &Arc<Tool>, findings: &mut Findings) -> Result<Option<Shown>, Reject> {
+        let tools = self.rules.tools;
+        tools.listed(tool);
+        if !tools.shows(tool) {
+            return Ok(None);
+        }
+        let narrowing =
+            if tools.narrows() { asker.policy.narrowing(asker.caller, &tool.name, asker.context) } else { Vec::new() };
+        let form = tools.shown(tool, &narrowing, &asker.caller.claims);
+        let text = form.text().map_or(tool.raw(), |text| text);
+        let instead = |shown: Bytes| Some(shown).filter(|shown| **shown != *tool.raw());
+        // Once for everybody: masks that find nothing for nobody in particular find nothing for anybody.
+        let look = || match self.masked(&View::default(), text) {
+            Ok((shown, 0, found)) if found.is_empty() => Looked::Clean(instead(shown)),
+            _ => Looked::Found,
+        };
+        if !self.view.brings_back()
+            && let Looked::Clean(shown) = form.looked(self.rules.masks.identity(), look)
+        {
+            return Ok(Some(shown.into()));
+        }
+        let (shown, _, found) = self.masked(self.view, text)?;
+        findings.merge(found);
+        Ok(Some(instead(shown).into()))
     }
-    let narrowing =
-        if tools.narrows() { asker.policy.narrowing(asker.caller, &tool.name, asker.context) } else { Vec::new() };
-    Some(tools.shown(tool, &narrowing, &asker.caller.claims).map_or(Shown::AsItIs, Shown::Instead))
+
+    /// A prompt, resource or template: masked already where something stands in its place.
+    fn of_text(&self, item: Value<'_>) -> Result<Option<Shown>, Reject> {
+        match self.rules.tools.text(item.raw_bytes()) {
+            None => Ok(None),
+            Some(text) if *text == *item.raw() => Ok(Some(Shown::AsItIs)),
+            // What is found is counted with the rest of the result.
+            Some(text) => Ok(Some(Shown::Instead(self.masked(self.view, &text)?.0))),
+        }
+    }
+
+    /// An item's text tidied and masked as if it had stood in the list.
+    fn masked(&self, view: &View<'_>, text: &[u8]) -> Result<Masked, Reject> {
+        let Self { rules, method, list, .. } = self;
+        masked(rules, view, method, (&format!("\"{}\":[", list.items), text, "]"))
+    }
+}
+
+/// Masks what stands in a list result beside its `items`, which have been seen to one by one: `rest` is given the result
+/// with an empty list.
+pub(super) fn beside(
+    result: Value<'_>,
+    items: Value<'_>,
+    splice: &mut Splice,
+    rest: impl FnOnce(Value<'_>, &mut Splice) -> Result<(), Reject>,
+) -> Result<(), Reject> {
+    let (whole, Span { start, end }) = (result.span(), items.span());
+    let (before, behind) = result.raw().split_at(start + 1 - whole.start);
+    let text = [before, &behind[end - start - 2..]].concat();
+    let Ok(document) = Document::parse(text.into(), &Limits::ANSWER) else { return Err(ReplyError::Missing.into()) };
+    let mut edits = Splice::new();
+    rest(document.root(), &mut edits)?;
+    splice.extend(edits, |edit| {
+        let at = whole.start + if edit.start < before.len() { 0 } else { end - start - 2 };
+        Span { start: at + edit.start, end: at + edit.end }
+    });
+    Ok(())
 }
 
 /// What the server tells the model of itself (2025-11-25 and 2026-07-28, `instructions`), as far as it may be shown.
@@ -96,39 +159,48 @@ pub(super) fn instructions(
     let shown = rules.tools.text(wrapped.clone().into()).unwrap_or_else(|| b"{\"description\":\"\"}"[..].into());
     if *shown != *wrapped {
         let inner = shown.slice(15..shown.len() - 1);
-        splice.replace(text.span(), masked(rules, view, method, "\"instructions\":", &inner, "")?);
+        let parts = ("\"instructions\":", &inner[..], "");
+        // What is found is counted with the rest of the result.
+        let (masked, ..) = masked(rules, view, method, parts)?;
+        splice.replace(text.span(), masked);
     }
     Ok(())
 }
 
-/// A text of the proxy's own making behind the masks, as if it had stood in the result under `member`.
+/// A text behind the masks, how many places they have written to, and what they found.
+type Masked = (Bytes, usize, Findings);
+
+/// A text that stands in place of the upstream's, tidied and masked as if it had stood in the result between `start` and
+/// `end`.
 fn masked(
     rules: &Rules<'_>,
     view: &View<'_>,
     method: &Method,
-    member: &str,
-    text: &Bytes,
-    end: &str,
-) -> Result<Bytes, Reject> {
-    let wrapped = [b"{", member.as_bytes(), text, end.as_bytes(), b"}"].concat();
+    (start, text, end): (&str, &[u8], &str),
+) -> Result<Masked, Reject> {
+    let wrapped = [b"{", start.as_bytes(), text, end.as_bytes(), b"}"].concat();
     let Ok(document) = Document::parse(wrapped.into(), &Limits::ANSWER) else { return Err(ReplyError::Missing.into()) };
-    let (mut splice, mut findings) = (Splice::new(), Findings::default());
+    let (mut splice, mut findings) = (Splice::new(), Findings::new());
+    tidy::items(document.root(), rules.meta, rules.origin, &mut splice);
+    let tidied = splice.len();
     rules
         .masks
         .rewrite(view, Direction::Result, document.root(), method.opaque_result, &mut splice, &mut findings)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Result })?;
+    let written = splice.len() - tidied;
     let whole = splice.apply(document.bytes());
-    Ok(whole.slice(1 + member.len()..whole.len() - 1 - end.len()))
+    Ok((whole.slice(1 + start.len()..whole.len() - 1 - end.len()), written, findings))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Rules, Tools, filter};
+    use super::{Rules, filter};
     use crate::clock::Timestamp;
     use crate::json::{Document, Limits, Splice};
-    use crate::mask::{Masks, View};
+    use crate::mask::{Findings, Masks, View};
     use crate::mcp::find;
     use crate::policy::tests::{caller, policy};
+    use crate::policy::tools::Tools;
     use crate::policy::{Asker, Context};
 
     #[test]
@@ -136,7 +208,7 @@ mod tests {
         let policy = policy("[[rule]]\nid = \"read\"\ntools = [\"get_*\"]");
         let method = find("tools/list").unwrap();
         let (tools, masks) = (Tools::default(), Masks::compile(Vec::new()).unwrap());
-        let rules = Rules { policy: &policy, tools: &tools, masks: &masks, meta: &[] };
+        let rules = Rules { policy: &policy, tools: &tools, masks: &masks, meta: &[], origin: "" };
         let cases = [
             (r#"{"tools":[{"name":"get_a"},{"name":"put_a"},{},7,"get_a"]}"#, r#"{"tools":[{"name":"get_a"}]}"#),
             (r#"{"tools":{"0":{"name":"put_a"},"length":1}}"#, r#"{"tools":[]}"#),
@@ -148,8 +220,8 @@ mod tests {
             let mut splice = Splice::new();
             let (caller, context) = (caller(""), Context::at(Timestamp::now()));
             let asker = Asker { policy: &policy, caller: &caller, context: &context, enforced: false };
-            let list = method.list.as_ref().unwrap();
-            filter(&asker, &rules, &View::default(), method, list, document.root(), &mut splice).unwrap();
+            let mut findings = Findings::new();
+            filter(&asker, &rules, &View::default(), method, document.root(), &mut splice, &mut findings).unwrap();
             assert_eq!(splice.apply(document.bytes()), after, "{before}");
         }
     }

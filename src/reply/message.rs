@@ -74,11 +74,9 @@ fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<R
     }
     let Some(result) = root.get("result") else { return Err(ReplyError::Missing.into()) };
     let context = way.context(Timestamp::now());
-    let route = &way.route;
-    let rules = Rules { policy: &route.policy, tools: &route.tools, masks: &route.masks, meta: &route.meta };
+    let rules = way.route.rules();
     handles::in_result(way, result, &mut splice)?;
     let asker = rules.asked_by(&way.caller, &context);
-    tidy::items(result, &route.meta, &route.backend, &mut splice);
     rewrite_result(&asker, rules, &way.view(), way.method, result, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
     let negotiated = if way.opens_session() {
@@ -101,20 +99,24 @@ pub(crate) fn rewrite_result(
     splice: &mut Splice,
     findings: &mut Findings,
 ) -> Result<(), Reject> {
-    let Rules { masks, meta, .. } = rules;
+    tidy::items(result, rules.meta, rules.origin, splice);
+    let mut masked = None;
     if let Some(method) = method {
         list::instructions(&rules, view, method, result, splice)?;
-        if let Some(list) = &method.list {
-            list::filter(asker, &rules, view, method, list, result, splice)?;
-        }
+        masked = list::filter(asker, &rules, view, method, result, splice, findings)?;
     }
     asker.may_ask(result)?;
-    drop_foreign_meta(result, meta, splice);
+    drop_foreign_meta(result, rules.meta, splice);
     keep_private(result, splice);
     let places = method.map_or(&[][..], |method| method.opaque_result);
-    masks
-        .rewrite(view, Direction::Result, result, places, splice, findings)
-        .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Result })
+    let rest = |value: Value<'_>, splice: &mut Splice, findings: &mut Findings| {
+        let blocked = |blocked| Reject::Blocked { blocked, direction: Direction::Result };
+        rules.masks.rewrite(view, Direction::Result, value, places, splice, findings).map_err(blocked)
+    };
+    match masked {
+        None => rest(result, splice, findings),
+        Some(items) => list::beside(result, items, splice, |value, splice| rest(value, splice, findings)),
+    }
 }
 
 /// The result of a list as `caller` gets it; the benches time it. Nothing where it could not be shown.
@@ -127,7 +129,7 @@ pub fn shown_list(
 ) -> Option<Bytes> {
     let asker = Asker { policy, caller, context, enforced: false };
     let view = View { caller: Some(caller), now: context.now, ..View::default() };
-    let rules = Rules { policy, tools, masks, meta: &[] };
+    let rules = Rules { policy, tools, masks, meta: &[], origin: "" };
     let (mut splice, mut findings) = (Splice::new(), Findings::default());
     rewrite_result(&asker, rules, &view, Some(method), result.root(), &mut splice, &mut findings).ok()?;
     Some(splice.apply(result.bytes()))

@@ -21,6 +21,8 @@ pub(crate) struct Suite {
     pub(crate) tools: Tools,
     pub(crate) masks: Masks,
     pub(crate) meta: Box<[Box<str>]>,
+    /// The upstream's; empty for files tested by themselves.
+    pub(crate) origin: Box<str>,
     pub(crate) files: Vec<Summary>,
     pub(crate) cases: Vec<Case>,
     /// Every rule in file order.
@@ -66,6 +68,7 @@ impl Suite {
             server: Some(Arc::clone(&server.name)),
             tools: Tools::new(&server.tools, lock, server.backend.host(), suite.policy.minds_arguments())
                 .describing(descriptions),
+            origin: server.backend.origin().into(),
             meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
             issuers: issuers.map(|issuer| (Arc::clone(&issuer.name), issuer.tokens.scope_claims.clone())).collect(),
             ..suite
@@ -98,6 +101,7 @@ impl Suite {
             tools: Tools::default().describing(std::mem::take(&mut loaded.descriptions)),
             masks: masks?,
             meta: Box::default(),
+            origin: Box::default(),
             rules,
             mask_places,
             issuers: Vec::new(),
@@ -109,7 +113,13 @@ impl Suite {
 
     /// What decides.
     pub(crate) fn decides(&self) -> Rules<'_> {
-        Rules { policy: &self.policy, tools: &self.tools, masks: &self.masks, meta: &self.meta }
+        Rules {
+            policy: &self.policy,
+            tools: &self.tools,
+            masks: &self.masks,
+            meta: &self.meta,
+            origin: &self.origin,
+        }
     }
 
     /// The issuer a caller of no stated issuer comes from, and where scopes are read.

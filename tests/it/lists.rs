@@ -120,6 +120,92 @@ async fn a_page_with_nothing_left_is_an_empty_list() {
     }
 }
 
+/// An upstream that lists these, each under its own member.
+async fn listing(lists: Value) -> Upstream {
+    Upstream::answering(move |heard| {
+        let message = heard.json();
+        let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": lists });
+        json_answer(200, &answer.to_string())
+    })
+    .await
+}
+
+/// What stands in place of an item is as tidy as the item would have been.
+#[tokio::test]
+async fn items_in_other_words_have_no_foreign_meta_and_no_foreign_icons() {
+    let icons = json!([{ "src": "https://track.test/i.png" }, { "src": "data:image/png;base64,iVBORw0KGgo=" }]);
+    let meta = json!({ "com.acme/who": "x", "com.acme/ok": 1 });
+    let evil = "Shows.\u{200b}";
+    let item = json!({ "name": "x", "description": evil, "icons": icons, "_meta": meta });
+    let mut tool = item.clone();
+    tool["inputSchema"] = json!({ "type": "object", "properties": { "n": { "type": "integer" } } });
+    let upstream = listing(json!({ "tools": [tool], "prompts": [item] })).await;
+    let open = "[[rule]]\nid = \"all\"\ntools = [\"*\"]\nprompts = [\"*\"]\n";
+    let narrow = "[rule.args]\nn = { maximum = 5 }\n";
+    let describe = "[[describe]]\ntool = \"x\"\ntitle = \"X\"\n";
+    for (policy, lint) in [
+        (open.to_owned(), "warn"),
+        (open.to_owned(), "strip"),
+        (format!("{open}{narrow}"), "warn"),
+        (format!("{open}{describe}"), "warn"),
+        (format!("{open}{narrow}{describe}"), "strip"),
+    ] {
+        let setup = Setup::new(upstream.url()).policy(policy.as_str()).server("meta = [\"com.acme/ok\"]");
+        let proxy = setup.server(&format!("lint = \"{lint}\"")).start().await;
+        let token = proxy.token("ana");
+        for revision in ["2025-11-25", "2026-07-28"] {
+            for (method, member) in [("tools/list", "tools"), ("prompts/list", "prompts")] {
+                for _ in 0..2 {
+                    let answer = proxy.ask(&Ask::of(revision, method, &json!({})).token(&token)).await.message();
+                    let shown = &answer["result"][member][0];
+                    let description = if lint == "strip" { "Shows." } else { evil };
+                    assert_eq!(
+                        (&shown["icons"], &shown["_meta"], shown["description"].as_str()),
+                        (&json!([icons[1]]), &json!({ "com.acme/ok": 1 }), Some(description)),
+                        "{policy} {lint} {answer}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Masks look at what a caller is shown, for that caller: not at what is hidden, and not once for everybody.
+#[tokio::test]
+async fn tools_are_masked_for_whom_they_are_shown_to() {
+    let secret = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let tool = |name: &str, description: &str| json!({ "name": name, "description": description, "inputSchema": { "type": "object" } });
+    let tools = json!([
+        tool("get_a", "Shows."),
+        tool("get_b", "Ask ana@example.com."),
+        tool("put_a", &format!("With {secret}.")),
+        tool("get_c", "Or mail max@example.com."),
+    ]);
+    let upstream = listing(json!({ "tools": tools, "nextCursor": "bob@example.com", "note": "bob@example.com" })).await;
+    let policy = "[[rule]]\nid = \"get\"\ntools = [\"get_*\"]\n[[rule]]\nid = \"put\"\ntools = [\"put_*\"]\nscopes = [\"crm:write\"]\nstep_up = false\n\
+                  [[mask]]\nid = \"mail\"\non = [\"result\"]\nentities = [\"EMAIL_ADDRESS\"]\nunless_scopes = [\"crm:write\"]\n\
+                  [[mask]]\nid = \"stop\"\non = [\"result\"]\nentities = [\"SECRET\"]\naction = \"block\"\nexcept = [{ tools = [\"never\"] }]\n";
+    let proxy = Setup::new(upstream.url()).policy(policy).start().await;
+    let (ana, max) = (proxy.token("ana"), proxy.token("max"));
+    for round in 0..2 {
+        for revision in ["2025-11-25", "2026-07-28"] {
+            let list = Ask::of(revision, "tools/list", &json!({}));
+            let answer = proxy.ask(&list.clone().token(&ana)).await.message();
+            let shown: Vec<_> =
+                answer["result"]["tools"].as_array().unwrap().iter().map(|tool| &tool["description"]).collect();
+            assert_eq!(shown, ["Shows.", "Ask [EMAIL_ADDRESS].", "Or mail [EMAIL_ADDRESS]."], "{round}");
+            assert_eq!(answer["result"]["note"], "[EMAIL_ADDRESS]");
+            let found = proxy.audit().into_iter().rfind(|line| line["event"] == "end").unwrap();
+            let counted: u64 =
+                found["masked"].as_array().unwrap().iter().map(|found| found["count"].as_u64().unwrap()).sum();
+            assert_eq!(counted, 3, "{found}");
+            // Who is shown the fourth is shown nothing: a secret stands in it.
+            let answer = proxy.ask(&list.token(&max)).await.message();
+            assert_eq!(answer["error"]["code"], -31403, "{answer}");
+        }
+    }
+}
+
 /// A name that is hidden answers byte for byte like one nobody has heard of.
 #[tokio::test]
 async fn hidden_and_unknown_are_one() {

@@ -14,7 +14,7 @@ use crate::config::Source;
 use crate::policy::cases::Verdict;
 use crate::policy::{ConditionTrace, Context, Denial, Effect, Explanation, Holds, Phase, RuleTrace};
 use crate::reject::Reject;
-use crate::trial::{self, Call, Passed, Rules};
+use crate::trial::{self, Call, Passed};
 
 /// More rules than this that do not list what is asked for are only counted.
 const OTHERS: usize = 30;
@@ -38,7 +38,7 @@ impl Report {
     /// Decides.
     pub(super) fn of(question: &Question) -> Self {
         let route = &question.route;
-        let rules = Rules { policy: &route.policy, tools: &route.tools, masks: &route.masks, meta: &route.meta };
+        let rules = route.rules();
         let context = Context { ip: question.ip, server: &route.name, ..Context::at(question.now) };
         let (outcome, explanation) = match &question.caller {
             Ok(caller) => (

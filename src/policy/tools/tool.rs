@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::form::Form;
+
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
@@ -37,11 +39,11 @@ pub struct Tool {
     /// What masked arguments and masked results must still be.
     shapes: [OnceLock<Option<Shape>>; 2],
     /// By the rules that narrow it; rules whose words depend on the caller are not among them.
-    forms: Mutex<Vec<Form>>,
+    forms: Mutex<Vec<Narrowed>>,
 }
 
-/// The rules that narrow a schema, and the narrowed one; none where it is the upstream's own.
-type Form = (Vec<Arc<Args>>, Option<Bytes>);
+/// The rules that narrow a definition, and what they make of it.
+type Narrowed = (Vec<Arc<Args>>, Arc<Form>);
 
 impl Tool {
     /// Reads an item of `tools/list`.
@@ -144,12 +146,7 @@ impl Tool {
     }
 
     /// The definition, or `stripped` in its place, with the input schema as narrow as `rules` make it.
-    pub(super) fn narrowed(
-        &self,
-        stripped: Option<Bytes>,
-        rules: &[&Arc<Args>],
-        claims: &Map<String, Json>,
-    ) -> Option<Bytes> {
+    pub(super) fn form(&self, stripped: Option<&Bytes>, rules: &[&Arc<Args>], claims: &Map<String, Json>) -> Arc<Form> {
         let of_caller = rules.iter().any(|args| args.has_template());
         let same = |known: &[Arc<Args>]| {
             known.len() == rules.len() && known.iter().zip(rules).all(|(one, other)| Arc::ptr_eq(one, other))
@@ -160,7 +157,7 @@ impl Tool {
                 return form.clone();
             }
         }
-        let form = self.form(stripped.clone(), rules, claims).or(stripped);
+        let form = Arc::new(Form::of(self.narrowed(stripped, rules, claims).or_else(|| stripped.cloned())));
         if !of_caller {
             let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
             if forms.len() < FORMS {
@@ -170,14 +167,20 @@ impl Tool {
         form
     }
 
-    fn form(&self, stripped: Option<Bytes>, rules: &[&Arc<Args>], claims: &Map<String, Json>) -> Option<Bytes> {
+    fn narrowed(&self, stripped: Option<&Bytes>, rules: &[&Arc<Args>], claims: &Map<String, Json>) -> Option<Bytes> {
+        if rules.is_empty() {
+            return None;
+        }
         let base = match stripped {
-            Some(stripped) => Document::parse(stripped, &Limits::ANSWER).ok()?,
-            None => self.document.clone(),
+            Some(stripped) => &Document::parse(stripped.clone(), &Limits::ANSWER).ok()?,
+            None => &self.document,
         };
         let schema = base.root().get("inputSchema")?;
         let rules: Vec<&Args> = rules.iter().map(|args| &***args).collect();
-        let narrowed = narrowed(&serde_json::from_slice(schema.raw()).ok()?, &rules, claims)?;
+        let narrowed = match stripped {
+            Some(_) => narrowed(&serde_json::from_slice(schema.raw()).ok()?, &rules, claims)?,
+            None => narrowed(self.schema_value()?, &rules, claims)?,
+        };
         let mut splice = Splice::new();
         splice.replace(schema.span(), narrowed.to_string());
         Some(splice.apply(base.bytes()))
