@@ -95,7 +95,7 @@ pub enum Command {
     /// Walk what clients do before their first call, and say where which of them would fail.
     Doctor(doctor::Doctor),
     /// Say why one call is decided as it is, and what its client gets to see.
-    Explain(explain::Explain),
+    Explain(Box<explain::Explain>),
     /// Print files that fit this version, such as the schemas editors check by.
     Generate(generate::Generate),
     /// Ask a running proxy whether it is alive, or ready for calls.

@@ -12,7 +12,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::audit::AuditError;
-use crate::auth::{Challenges, CredentialError, Scheme, VerifyError};
+use crate::auth::{Caller, Challenges, CredentialError, Scheme, VerifyError};
 use crate::body::{Body, ReadError};
 use crate::mask::{Blocked, Cause, Direction, RestoreError};
 use crate::mcp::handle::NoHandle;
@@ -121,6 +121,12 @@ impl Reject {
     /// Whether the policy said no, rather than that it never came so far.
     pub(crate) const fn is_decided(&self) -> bool {
         matches!(self, Self::Blocked { .. } | Self::Definition(_) | Self::Denied(_))
+    }
+
+    /// The refusal as that caller is told it.
+    pub(crate) fn told_to(&self, caller: Option<&Caller>) -> &Self {
+        let anonymous = caller.is_some_and(|caller| caller.anonymous);
+        if anonymous && self.asks_for_a_token() { &Self::NoCredentials } else { self }
     }
 
     /// Whether a caller without a token is asked for one instead of being told this: what is not for anyone may be for

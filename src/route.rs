@@ -58,7 +58,7 @@ impl Route {
     /// What decides about its calls.
     pub(crate) fn rules(&self) -> Rules<'_> {
         let Self { policy, tools, masks, meta, backend, .. } = self;
-        Rules { policy, tools, masks, meta, origin: backend.origin() }
+        Rules { policy, tools, masks, meta, origin: backend.origin(), offered: None }
     }
 }
 

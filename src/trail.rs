@@ -347,15 +347,9 @@ impl Trail {
         }
     }
 
-    /// A refusal as it is told to who has no token.
-    fn told<'r>(&self, reject: &'r Reject) -> &'r Reject {
-        let anonymous = self.caller.as_deref().is_some_and(|caller| caller.anonymous);
-        if anonymous && reject.asks_for_a_token() { &Reject::NoCredentials } else { reject }
-    }
-
     /// The JSON-RPC message that tells a waiting client of a refusal inside a stream.
     pub(crate) fn event_for(&self, reject: &Reject) -> (Bytes, Status) {
-        let (response, status) = self.told(reject).respond(&self.asked());
+        let (response, status) = reject.told_to(self.caller.as_deref()).respond(&self.asked());
         match response.into_body() {
             Body::Full(Some(bytes)) => (bytes, status),
             _ => (Bytes::new(), status),
@@ -370,7 +364,7 @@ impl Trail {
 
     /// Ends the request with a refusal: recorded first, then answered.
     pub(crate) async fn refuse(mut self: Box<Self>, reject: &Reject) -> Response<Body> {
-        let reject = self.told(reject);
+        let reject = reject.told_to(self.caller.as_deref());
         let (response, status) = reject.respond(&self.asked());
         let ending = Ending { http: status.http, code: status.code, tool_error: false, error: Some(reject.kind()) };
         if let Some(rule) = reject.rule() {

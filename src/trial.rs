@@ -39,6 +39,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) meta: &'a [Box<str>],
     /// The upstream's own origin; empty where there is none.
     pub(crate) origin: &'a str,
+    /// The definition of the tool that is called, if it is not the approved one that is asked about.
+    pub(crate) offered: Option<&'a Arc<Tool>>,
 }
 
 /// What a caller asks for.
@@ -89,9 +91,9 @@ impl<'a> Rules<'a> {
     }
 
     /// What a tool that is called is known to be: without an upstream, what was approved of it.
-    fn approved(self, call: &Call) -> Option<Arc<Tool>> {
+    fn defined(self, call: &Call) -> Option<Arc<Tool>> {
         match call.subject() {
-            Some((SubjectKind::Tool, name)) => self.tools.approved(name),
+            Some((SubjectKind::Tool, name)) => self.offered.cloned().or_else(|| self.tools.approved(name)),
             _ => None,
         }
     }
@@ -122,7 +124,7 @@ pub(crate) fn decide(
     let Some(method) = call.method() else { return Ok(Passed::default()) };
     let args = if let Call::Use { args, .. } = call { args.as_ref() } else { None };
     let message = message(rules.policy, revision, method, call.subject(), args)?;
-    let tool = rules.approved(call);
+    let tool = rules.defined(call);
     let context = &rules.context(call, tool.as_deref(), context);
     let opened = Opened::without_handles(Arc::clone(caller), Ask::Message(message));
     let permit = policy::authorize(rules.policy, opened, context)?;
@@ -179,7 +181,7 @@ pub(crate) fn answer(
     let unusable = || Reject::Reply(ReplyError::Missing);
     let document = Document::parse(Bytes::from(result.to_string()), &json::Limits::ANSWER).map_err(|_| unusable())?;
     let mut splice = Splice::new();
-    let tool = rules.approved(call);
+    let tool = rules.defined(call);
     let view = View {
         caller: asker.caller.principal(),
         subject: call.subject(),
@@ -214,14 +216,14 @@ fn ask<T>(call: &Call, context: &Context<'_>, question: impl FnOnce(&Operation<'
 
 /// Why the rules decide about `call` as they do.
 pub(crate) fn explain(rules: Rules<'_>, caller: &Caller, call: &Call, context: &Context<'_>) -> Explanation {
-    let tool = rules.approved(call);
+    let tool = rules.defined(call);
     let context = &rules.context(call, tool.as_deref(), context);
     ask(call, context, |operation, context| rules.policy.explain(caller, operation, context))
 }
 
 /// What would be decided about `call` if every rule in shadow were enforced.
 pub(crate) fn enforced(rules: Rules<'_>, caller: &Caller, call: &Call, context: &Context<'_>) -> Decision {
-    let tool = rules.approved(call);
+    let tool = rules.defined(call);
     let context = &rules.context(call, tool.as_deref(), context);
     ask(call, context, |operation, context| rules.policy.decide_enforced(caller, operation, context))
 }
@@ -229,6 +231,7 @@ pub(crate) fn enforced(rules: Rules<'_>, caller: &Caller, call: &Call, context: 
 /// The very answer a client of `revision` gets when `call` is refused.
 pub(crate) fn refusal(
     reject: &Reject,
+    caller: Option<&Caller>,
     call: &Call,
     revision: Revision,
     challenges: &Challenges,
@@ -245,7 +248,7 @@ pub(crate) fn refusal(
         subject,
         tool_call: subject.is_some_and(|(kind, _)| kind == SubjectKind::Tool),
     };
-    reject.respond(&asked).0
+    reject.told_to(caller).respond(&asked).0
 }
 
 #[cfg(test)]

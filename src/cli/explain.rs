@@ -18,7 +18,8 @@ use super::{Exit, Global, Streams};
     before_long_help = "Examples:
   portcullis explain --claims '{\"sub\":\"ana\",\"scope\":\"crm:read\"}' --tool update_contact --args '{\"id\":7}'
   portcullis token mint --user ana | portcullis explain --token - --server crm --tool delete_contact
-  portcullis explain --claims @claims.json --server crm --list          what this caller's tools/list shows, and why",
+  portcullis explain --claims @claims.json --server crm --list          what this caller's tools/list shows, and why
+  portcullis explain --anonymous --tool search_docs --untrusted '{\"name\":\"inspector\",\"version\":\"1.0\"}'",
     after_help = "Nothing is sent to the upstream; with --token the issuer's keys are fetched.\n\
                   Exit codes: 0 allowed, 1 denied or asked to step up, 2 wrong arguments, 69 the issuer's keys cannot be\n\
                   fetched, 78 a file is refused"
@@ -36,6 +37,14 @@ pub struct Explain {
     /// The arguments as a JSON object, or `@` and a file with it.
     #[arg(long, value_name = "JSON")]
     args: Option<String>,
+    /// What the client says of itself, for deny rules that look at it: `name`, `version` and `headers` in a JSON object, or
+    /// `@` and a file with it.
+    #[arg(long, value_name = "JSON")]
+    untrusted: Option<String>,
+    /// The tool as the upstream lists it, or `@` and a file with it: without it, the approved definition counts, if there is
+    /// one.
+    #[arg(long, value_name = "JSON", requires = "tool")]
+    definition: Option<String>,
     /// When the call happens, as in 2026-01-05T19:30:00Z [default: now].
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
@@ -50,7 +59,7 @@ pub struct Explain {
     format: Format,
 }
 
-/// Who calls: a token, or the claims one would have.
+/// Who calls: a token, the claims one would have, or nobody.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 struct CallerArgs {
@@ -60,6 +69,9 @@ struct CallerArgs {
     /// The claims as a JSON object, or `@` and a file with it.
     #[arg(long, value_name = "JSON")]
     claims: Option<String>,
+    /// Nobody: the caller has no token.
+    #[arg(long)]
+    anonymous: bool,
 }
 
 /// What is called.

@@ -12,6 +12,7 @@ pub(crate) use self::client::Client;
 pub(super) use self::client::{CLIENT, HEADERS, UNTRUSTED};
 pub(super) use self::read::{CALL, EXPECT, TEST, WOULD};
 
+use super::lock::Lock;
 use crate::clock::Timestamp;
 use crate::config::Source;
 use crate::trial::Call;
@@ -34,6 +35,8 @@ pub(crate) struct Case {
     /// The caller's issuer by its name in `proxy.toml`; the only one where there is one.
     pub(crate) issuer: Option<Box<str>>,
     pub(crate) client: Client,
+    /// What is approved of the server's tools, in place of its lock.
+    pub(crate) approved: Option<Lock>,
     pub(crate) call: Call,
     /// When the call happens.
     pub(crate) now: Timestamp,

@@ -187,6 +187,11 @@ const TEST_ROWS: &[Row] = &[
     ("client", || table(&CLIENT, CLIENT_ROWS, &["ip"]), "The client that connects."),
     ("untrusted", untrusted, "What the client says of itself; nothing but the protocol revision if it is not here."),
     ("now", || json!({ "type": "string", "default": "2026-01-05T12:00:00Z" }), "When the call happens."),
+    (
+        "approved",
+        || json!({ "type": "array", "items": { "type": "object", "required": ["name"] } }),
+        "Definitions of tools that count as approved, in place of the server's lock.",
+    ),
     ("call", || one_of_call(table(&CALL, CALL_ROWS, &[])), "What is asked for."),
     (
         "definitions",

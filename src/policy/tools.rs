@@ -87,6 +87,13 @@ impl Tools {
         Self { descriptions, ..self }
     }
 
+    /// The same with other approved definitions, and nothing known yet.
+    pub(crate) fn approving(&self, lock: Lock) -> Self {
+        let Self { schema, on_drift, lint, narrows, .. } = *self;
+        let (host, descriptions) = (self.host.clone(), self.descriptions.clone());
+        Self { schema, on_drift, lint, narrows, lock: Some(lock), host, descriptions, ..Self::default() }
+    }
+
     /// Whether calls depend on what the upstream says of its tools.
     pub fn minds(&self) -> bool {
         self.schema != SchemaMode::Off || self.lock.is_some() || self.lint != LintMode::Warn || self.narrows
@@ -143,7 +150,10 @@ impl Tools {
         if self.lock.is_some() {
             self.drifts.note(&tool, true);
         }
-        lock(&self.known).keep(&tool);
+        if lock(&self.known).keep(&tool) && self.lock.is_none() {
+            // Nobody approved either of the two, so that it is only told.
+            tracing::warn!(tool = %crate::mask::sanitize(&tool.name), "a tool's definition is another one than before");
+        }
         Some(tool)
     }
 
@@ -162,7 +172,15 @@ impl Tools {
         }
     }
 
-    /// Since when lists of callers show another definition: one of the two is old, or the upstream tells callers different
+    /// Notes that the upstream tells the proxy itself this definition: where definitions are approved, one that says another
+    /// to somebody else, or said it before, is in doubt.
+    pub(crate) fn told(&self, tool: &Arc<Tool>) {
+        if self.lock.is_some() {
+            self.listed(tool);
+        }
+    }
+
+    /// Since when lists show another definition: one of the two is old, or the upstream tells callers different
     /// things.
     pub(crate) fn doubted_since(&self, tool: &Arc<Tool>) -> Option<Instant> {
         let known = lock(&self.known);
@@ -246,13 +264,16 @@ impl Tools {
 }
 
 impl Known {
-    fn keep(&mut self, tool: &Arc<Tool>) {
+    /// Remembers a definition; whether another one of that name is known.
+    fn keep(&mut self, tool: &Arc<Tool>) -> bool {
         if self.count >= MOST || self.bytes + tool.raw().len() > MOST_BYTES {
             *self = Self::default();
         }
         self.count += 1;
         self.bytes += tool.raw().len();
-        self.tools.entry(tool.name.clone()).or_default().push(tool.clone());
+        let same_name = self.tools.entry(tool.name.clone()).or_default();
+        same_name.push(tool.clone());
+        same_name.len() > 1
     }
 }
 

@@ -208,7 +208,7 @@ mod tests {
         let policy = policy("[[rule]]\nid = \"read\"\ntools = [\"get_*\"]");
         let method = find("tools/list").unwrap();
         let (tools, masks) = (Tools::default(), Masks::compile(Vec::new()).unwrap());
-        let rules = Rules { policy: &policy, tools: &tools, masks: &masks, meta: &[], origin: "" };
+        let rules = Rules { policy: &policy, tools: &tools, masks: &masks, meta: &[], origin: "", offered: None };
         let cases = [
             (r#"{"tools":[{"name":"get_a"},{"name":"put_a"},{},7,"get_a"]}"#, r#"{"tools":[{"name":"get_a"}]}"#),
             (r#"{"tools":{"0":{"name":"put_a"},"length":1}}"#, r#"{"tools":[]}"#),

@@ -129,7 +129,7 @@ pub fn shown_list(
 ) -> Option<Bytes> {
     let asker = Asker { policy, caller, context, enforced: false };
     let view = View { caller: Some(caller), now: context.now, ..View::default() };
-    let rules = Rules { policy, tools, masks, meta: &[], origin: "" };
+    let rules = Rules { policy, tools, masks, meta: &[], origin: "", offered: None };
     let (mut splice, mut findings) = (Splice::new(), Findings::default());
     rewrite_result(&asker, rules, &view, Some(method), result.root(), &mut splice, &mut findings).ok()?;
     Some(splice.apply(result.bytes()))

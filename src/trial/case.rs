@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Call, Passed, Place, Suite, again, answer, caller, decide, enforced};
+use super::{Call, Passed, Place, Rules, Suite, again, answer, caller, decide, enforced};
 use crate::auth::Caller;
 use crate::mask::{Direction, Findings, View};
 use crate::mcp::{SubjectKind, compose};
@@ -67,10 +67,12 @@ impl Suite {
             Ok(caller) => Arc::new(caller),
             Err(message) => return unusable(case, message),
         };
-        let seen = self.look(case, &caller);
+        let tools = case.approved.clone().map(|lock| self.tools.approving(lock));
+        let rules = Rules { tools: tools.as_ref().unwrap_or(&self.tools), ..self.decides() };
+        let seen = self.look(rules, case, &caller);
         let mut mismatches = Vec::new();
         compare(&mut mismatches, case, &seen);
-        let would = self.would(&mut mismatches, case, &caller);
+        let would = self.would(rules, &mut mismatches, case, &caller);
         for mismatch in &mut mismatches {
             mismatch.blame = self.blame(case, mismatch);
         }
@@ -79,10 +81,16 @@ impl Suite {
     }
 
     /// Compares with what enforced shadow rules would decide; their rule.
-    fn would(&self, mismatches: &mut Vec<Mismatch>, case: &Case, caller: &Caller) -> Option<Arc<str>> {
+    fn would(
+        &self,
+        rules: Rules<'_>,
+        mismatches: &mut Vec<Mismatch>,
+        case: &Case,
+        caller: &Caller,
+    ) -> Option<Arc<str>> {
         let would = case.expect.would.as_ref()?;
-        let context = self.context(case);
-        let (verdict, rule) = again::verdict(enforced(self.decides(), caller, &case.call, &context));
+        let context = self.context(rules, case);
+        let (verdict, rule) = again::verdict(enforced(rules, caller, &case.call, &context));
         let got = rule.as_deref().unwrap_or("no rule");
         let expected = would.rule.as_ref().map_or(got, |rule| &*rule.value);
         for (expected, got, span) in [
@@ -97,10 +105,10 @@ impl Suite {
         rule
     }
 
-    fn context<'a>(&'a self, case: &'a Case) -> Context<'a> {
+    fn context<'a>(&'a self, rules: Rules<'a>, case: &'a Case) -> Context<'a> {
         Context {
             server: self.server.as_deref().unwrap_or_default(),
-            approved: self.tools.lock(),
+            approved: rules.tools.lock(),
             ip: case.client.ip,
             untrusted: Some(&case.client.untrusted),
             ..Context::at(case.now)
@@ -108,8 +116,8 @@ impl Suite {
     }
 
     /// What the upstream answers, with tools a case only names as they were approved.
-    fn as_approved<'c>(&self, case: &Case, result: &'c Value) -> Cow<'c, Value> {
-        let (Some(lock), Call::List(SubjectKind::Tool)) = (self.tools.lock(), &case.call) else {
+    fn as_approved<'c>(rules: Rules<'_>, case: &Case, result: &'c Value) -> Cow<'c, Value> {
+        let (Some(lock), Call::List(SubjectKind::Tool)) = (rules.tools.lock(), &case.call) else {
             return Cow::Borrowed(result);
         };
         let mut result = result.clone();
@@ -123,9 +131,8 @@ impl Suite {
         Cow::Owned(result)
     }
 
-    fn look(&self, case: &Case, caller: &Arc<Caller>) -> Seen {
-        let rules = self.decides();
-        let context = self.context(case);
+    fn look(&self, rules: Rules<'_>, case: &Case, caller: &Arc<Caller>) -> Seen {
+        let context = self.context(rules, case);
         let passed = match decide(rules, caller, &case.call, case.client.revision, &context) {
             Ok(passed) => passed,
             Err(reject) => return refused(&reject, &Findings::default()),
@@ -137,7 +144,7 @@ impl Suite {
                 rules,
                 &rules.asked_by(caller, &context),
                 &case.call,
-                &self.as_approved(case, result),
+                &Self::as_approved(rules, case, result),
                 &mut findings,
             ) {
                 Ok(result) => Some(result),

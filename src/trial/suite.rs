@@ -119,6 +119,7 @@ impl Suite {
             masks: &self.masks,
             meta: &self.meta,
             origin: &self.origin,
+            offered: None,
         }
     }
 

@@ -453,6 +453,46 @@ when = "untrusted.name == 'bot'"
     }
 }
 
+/// What is approved of tools is what a lock would say: hints, schemas, and that other tools are not approved.
+#[test]
+fn cases_tell_what_is_approved_of_tools() {
+    let rules = "[[rule]]\nid = \"reads\"\ntools = [\"*\"]\nwhen = \"tool.annotations.readOnlyHint\"\n\
+                 [[rule]]\nid = \"pay\"\ntools = [\"pay\"]\n";
+    let see = "approved = [{ name = \"see\", annotations = { readOnlyHint = true } }]";
+    let pay =
+        "approved = [{ name = \"pay\", inputSchema = { type = \"object\", properties = { n = { maximum = 5 } } } }]";
+    for (approved, call, expect) in [
+        ("", "tool = \"see\"", "decision = \"deny\""),
+        (see, "tool = \"see\"", "decision = \"allow\", rule = \"reads\""),
+        (see, "tool = \"other\"", "decision = \"deny\""),
+        ("", "tool = \"pay\", args = { n = 6 }", "decision = \"allow\", rule = \"pay\""),
+        (see, "tool = \"pay\"", "decision = \"deny\""),
+        (pay, "tool = \"pay\", args = { n = 5 }", "decision = \"allow\", rule = \"pay\""),
+        (pay, "tool = \"pay\", args = { n = 6 }", "decision = \"deny\""),
+        (see, "list = \"tools\"", "listed = [\"see\"]"),
+        ("approved = []", "list = \"tools\"", "listed = []"),
+        ("", "list = \"tools\"", "listed = [\"pay\"]"),
+    ] {
+        let definitions = if call.starts_with("list") { "definitions = [\"see\", \"put\", \"pay\"]" } else { "" };
+        let case = format!(
+            "{rules}[[test]]\nname = \"t\"\nscopes = []\n{approved}\ncall = {{ {call} }}\n{definitions}\nexpect = {{ {expect} }}"
+        );
+        assert_eq!(differences(&case), [""], "{approved} {call}");
+    }
+    for (approved, expected) in [
+        ("\"see\"", "`approved` is a list of definitions"),
+        ("[\"see\"]", "a table with the tool's `name`"),
+        ("[{ title = \"See\" }]", "a table with the tool's `name`"),
+        ("[{ name = \"a\" }, { name = \"a\" }]", "the tool is approved twice"),
+    ] {
+        let (_, problems) = read(&format!(
+            "[[test]]\nname = \"t\"\nscopes = []\napproved = {approved}\ncall = {{ tool = \"a\" }}\nexpect = {{ decision = \"deny\" }}"
+        ));
+        let shown = problems.render(false);
+        assert!(problems.has_errors() && shown.contains(expected), "{approved}: {shown}");
+    }
+}
+
 #[test]
 fn cases_tell_only_what_a_client_can_be() {
     for (client, expected) in [

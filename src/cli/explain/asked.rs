@@ -1,6 +1,6 @@
 //! What `explain` is asked, made of its arguments and the files of `proxy.toml`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -13,8 +13,12 @@ use super::super::{Exit, Global, Streams, chain};
 use super::{Explain, List};
 use crate::auth::{Caller, Issuers, Verifier, VerifyError};
 use crate::clock::Timestamp;
+use crate::config::suggest::list;
 use crate::config::{self, Config, Problems, Server};
+use crate::json::{Document, Limits};
 use crate::mcp::{Revision, SubjectKind};
+use crate::policy::Untrusted;
+use crate::policy::tools::Tool;
 use crate::route::Route;
 use crate::seal::Seals;
 use crate::server::tls;
@@ -32,6 +36,10 @@ pub(super) struct Question {
     pub(super) revision: Revision,
     pub(super) now: Timestamp,
     pub(super) ip: Option<IpAddr>,
+    /// What the client says of itself.
+    pub(super) untrusted: Untrusted,
+    /// The tool as its upstream lists it, if that was said.
+    pub(super) offered: Option<Arc<Tool>>,
 }
 
 impl Question {
@@ -45,9 +53,14 @@ impl Question {
         let server = server_of(&config, explain.server.as_deref()).map_err(|message| usage(message, streams))?;
         let call = call(explain).map_err(|message| usage(message, streams))?;
         let revision = revision(explain.protocol.as_deref()).map_err(|message| usage(message, streams))?;
+        let untrusted = untrusted(explain.untrusted.as_deref(), revision).map_err(|message| usage(message, streams))?;
         let now = moment(explain.now.as_deref()).map_err(|message| usage(message, streams))?;
         let route = route(&config, server, streams)?;
+        let offered = offered(explain, &route).map_err(|message| usage(message, streams))?;
         let caller = match (&explain.caller.token, &explain.caller.claims) {
+            _ if explain.caller.anonymous => {
+                Ok(Arc::new(Caller::anonymous(explain.ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))))
+            }
             (Some(file), _) => {
                 let token = Presented::new(file.clone()).read(streams)?;
                 let runtime = Builder::new_current_thread().enable_all().build().map_err(|_| Exit::Internal)?;
@@ -68,7 +81,7 @@ impl Question {
             streams.message(format_args!("error: {error}"));
             return Err(Exit::Unavailable);
         }
-        Ok(Self { route, caller, call, revision, now, ip: explain.ip })
+        Ok(Self { route, caller, call, revision, now, ip: explain.ip, untrusted, offered })
     }
 }
 
@@ -132,6 +145,48 @@ fn call(explain: &Explain) -> Result<Call, String> {
             List::Prompts => SubjectKind::Prompt,
         }),
     })
+}
+
+/// What the client says of itself, always its revision.
+fn untrusted(text: Option<&str>, revision: Revision) -> Result<Untrusted, String> {
+    let mut untrusted = Untrusted { protocol_version: Some(revision.as_str().into()), ..Untrusted::default() };
+    let Some(text) = text else { return Ok(untrusted) };
+    let words = |key: &str, value: &Value| {
+        value.as_str().map(Box::<str>::from).ok_or_else(|| format!("--untrusted: `{key}` must be a string"))
+    };
+    for (key, value) in object("untrusted", text)? {
+        match (key.as_str(), &value) {
+            ("name", _) => untrusted.name = Some(words(&key, &value)?),
+            ("version", _) => untrusted.version = Some(words(&key, &value)?),
+            ("headers", Value::Object(headers)) => {
+                for (name, value) in headers {
+                    if !Untrusted::HEADERS.contains(&name.as_str()) {
+                        let known = list(Untrusted::HEADERS);
+                        return Err(format!("--untrusted: rules do not see the header `{name}`: they see {known}"));
+                    }
+                    untrusted.headers.push((name.as_str().into(), words(name, value)?));
+                }
+            }
+            ("headers", _) => return Err("--untrusted: `headers` must be an object".to_owned()),
+            _ => return Err(format!("--untrusted has `{key}`: it may have `name`, `version` and `headers`")),
+        }
+    }
+    if untrusted.name.is_some() != untrusted.version.is_some() {
+        return Err("--untrusted: `name` and `version` of a client come together".to_owned());
+    }
+    Ok(untrusted)
+}
+
+/// The tool that is asked about, as its upstream lists it.
+fn offered(explain: &Explain, route: &Route) -> Result<Option<Arc<Tool>>, String> {
+    let (Some(text), Some(name)) = (&explain.definition, &explain.about.tool) else { return Ok(None) };
+    let definition = object("definition", text)?;
+    if definition.get("name").and_then(Value::as_str) != Some(name) {
+        return Err(format!("--definition is not one of the tool `{name}`"));
+    }
+    let text = Value::Object(definition).to_string();
+    let document = Document::parse(text.into(), &Limits::ANSWER).map_err(|error| format!("--definition: {error}"))?;
+    Ok(route.tools.tool(document.root()))
 }
 
 /// A JSON object, written out or in a file.

@@ -14,7 +14,7 @@ use crate::config::Source;
 use crate::policy::cases::Verdict;
 use crate::policy::{ConditionTrace, Context, Denial, Effect, Explanation, Holds, Phase, RuleTrace};
 use crate::reject::Reject;
-use crate::trial::{self, Call, Passed};
+use crate::trial::{self, Call, Passed, Rules};
 
 /// More rules than this that do not list what is asked for are only counted.
 const OTHERS: usize = 30;
@@ -38,9 +38,14 @@ impl Report {
     /// Decides.
     pub(super) fn of(question: &Question) -> Self {
         let route = &question.route;
-        let rules = route.rules();
-        let context = Context { ip: question.ip, server: &route.name, ..Context::at(question.now) };
+        let rules = Rules { offered: question.offered.as_ref(), ..route.rules() };
+        let untrusted = Some(&question.untrusted);
+        let context = Context { ip: question.ip, server: &route.name, untrusted, ..Context::at(question.now) };
         let (outcome, explanation) = match &question.caller {
+            // Nobody is let in before a rule says so.
+            Ok(caller) if caller.anonymous && !route.policy.serves_anonymous(question.now) => {
+                (Err(Reject::NoCredentials), None)
+            }
             Ok(caller) => (
                 trial::decide(rules, caller, &question.call, question.revision, &context),
                 Some(trial::explain(rules, caller, &question.call, &context)),
@@ -168,8 +173,8 @@ impl Report {
 impl Answer {
     /// The answer of the one place that makes them, with the placeholder of a request id.
     fn of(reject: &Reject, question: &Question) -> Self {
-        let response =
-            trial::refusal(reject, &question.call, question.revision, &question.route.challenges, Uuid::nil());
+        let (caller, challenges) = (question.caller.as_deref().ok(), &question.route.challenges);
+        let response = trial::refusal(reject, caller, &question.call, question.revision, challenges, Uuid::nil());
         let (head, body) = response.into_parts();
         let body = match body {
             Body::Full(Some(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),

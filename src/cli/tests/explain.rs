@@ -143,6 +143,82 @@ fn programs_get_all_of_it() {
     assert_eq!(json["rules"][1]["conditions"][1]["line"], 11);
 }
 
+/// What a client says of itself, who is nobody, and what a tool is: whatever the language can ask about can be said.
+#[test]
+fn what_rules_may_depend_on_can_be_said() {
+    let folder = folder("explain-said");
+    let rules = "[[rule]]\nid = \"docs\"\ntools = [\"search_docs\"]\nanonymous = true\n\
+                 [[rule]]\nid = \"crm-read\"\ntools = [\"get_*\"]\nscopes = [\"crm:read\"]\n\
+                 [[rule]]\nid = \"reads\"\ntools = [\"see\"]\nwhen = \"tool.annotations.readOnlyHint\"\n\
+                 [[rule]]\nid = \"no-bots\"\neffect = \"deny\"\ntools = [\"*\"]\n\
+                 when = \"(has(untrusted.name) && untrusted.name == 'bot') || 'user-agent' in untrusted.headers\"\n\
+                 reason = \"No bots\"\n";
+    folder.file("policies/crm.toml", rules);
+    folder.file("bot.json", r#"{"name":"bot","version":"1"}"#);
+    folder.file("curl.json", r#"{"headers":{"user-agent":"curl/8"}}"#);
+    folder.file("see.json", r#"{"name":"see","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object"}}"#);
+    folder
+        .file("get.json", r#"{"name":"get_a","inputSchema":{"type":"object","properties":{"n":{"type":"integer"}}}}"#);
+    let challenge = "client sees  401\n             www-authenticate: Bearer resource_metadata=";
+    for (arguments, expected) in [
+        ("--anonymous --tool search_docs", vec!["exit 0\n", "decision     allow   rule docs\n"]),
+        // Whether it is there or not is not told to who has no token.
+        ("--anonymous --tool get_a", vec!["exit 1\n", challenge, "\"code\":-31401"]),
+        ("--anonymous --tool nothing", vec!["exit 1\n", challenge]),
+        ("--anonymous --list", vec!["exit 0\n", "  shows      docs ", "  no match   crm-read "]),
+        ("--claims @@/reader.json --tool get_a --untrusted @@/bot.json", vec!["exit 1\n", "deny   rule no-bots"]),
+        ("--claims @@/reader.json --tool get_a --untrusted @@/curl.json", vec!["exit 1\n", "deny   rule no-bots"]),
+        (
+            "--claims @@/reader.json --tool get_a --untrusted {\"name\":\"good\",\"version\":\"1\"}",
+            vec!["exit 0\n", "allow   rule crm-read"],
+        ),
+        // What an upstream says of its own tool is believed of its schema, and of its hints once they are approved.
+        ("--claims @@/reader.json --tool see --definition @@/see.json", vec!["exit 1\n", "when       no "]),
+        (
+            "--claims @@/reader.json --tool get_a --definition @@/get.json --args {\"n\":\"x\"}",
+            vec!["exit 1\n", "argument /n does not fit `type`"],
+        ),
+        ("--claims @@/reader.json --tool get_a --definition @@/get.json --args {\"n\":1}", vec!["exit 0\n"]),
+    ] {
+        let said = explain(&folder, arguments);
+        for part in expected {
+            assert!(said.contains(part), "{arguments}: no {part:?} in {said}");
+        }
+    }
+    // Nobody is let in before a rule says so.
+    folder.file("policies/crm.toml", "[[rule]]\nid = \"all\"\ntools = [\"*\"]\n");
+    let said = explain(&folder, "--anonymous --tool get_a");
+    assert!(said.contains("refused   (before any rule is asked)") && said.contains(challenge), "{said}");
+}
+
+#[test]
+fn an_approved_definition_is_what_a_call_is_held_against() {
+    let folder = folder("explain-approved");
+    folder.file(
+        "policies/crm.toml",
+        "[[rule]]\nid = \"reads\"\ntools = [\"*\"]\nwhen = \"tool.annotations.readOnlyHint\"\n",
+    );
+    let definition = r#"{"name":"see","description":"Sees.","annotations":{"readOnlyHint":true}}"#;
+    folder.file("see.json", definition);
+    folder.file("other.json", &definition.replace("Sees.", "Sees all."));
+    let mut lock = crate::policy::lock::Lock::default();
+    let document = crate::json::Document::parse(definition.into(), &crate::json::Limits::ANSWER).unwrap();
+    lock.approve("see", crate::policy::lock::canonical(document.root()));
+    folder.file("policies/crm.lock", &lock.write("crm"));
+    folder.file(
+        "proxy.toml",
+        &(std::fs::read_to_string(folder.0.join("proxy.toml")).unwrap() + "lock = \"policies/crm.lock\"\n"),
+    );
+    for (arguments, expected) in [
+        ("", "decision     allow   rule reads\n"),
+        ("--definition @@/see.json", "decision     allow   rule reads\n"),
+        ("--definition @@/other.json", "when       no "),
+    ] {
+        let said = explain(&folder, format!("--claims @@/reader.json --tool see {arguments}").trim());
+        assert!(said.contains(expected), "{arguments}: {said}");
+    }
+}
+
 #[test]
 fn what_is_asked_wrongly_is_said() {
     let folder = folder("explain-usage");
@@ -156,6 +232,12 @@ fn what_is_asked_wrongly_is_said() {
         ("--claims {} --tool x --server wiki", "there is no server `wiki`"),
         ("--claims {} --tool x --protocol 2024-11-05", "`2024-11-05` is no revision that is served"),
         ("--claims {} --tool x --now noon", "`noon` is not a date and time"),
+        ("--claims {} --tool x --untrusted {\"nam\":\"a\"}", "it may have `name`, `version` and `headers`"),
+        ("--claims {} --tool x --untrusted {\"name\":\"a\"}", "`name` and `version` of a client come together"),
+        ("--claims {} --tool x --untrusted {\"name\":7,\"version\":\"1\"}", "`name` must be a string"),
+        ("--claims {} --tool x --untrusted {\"headers\":7}", "`headers` must be an object"),
+        ("--claims {} --tool x --untrusted {\"headers\":{\"cookie\":\"a\"}}", "do not see the header `cookie`"),
+        ("--claims {} --tool x --definition {\"name\":\"y\"}", "--definition is not one of the tool `x`"),
         ("--token @/none.txt --tool x", "no token in `@/none.txt`"),
     ] {
         let said = explain(&folder, arguments);

@@ -6,9 +6,11 @@ use serde_json::{Map, Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::super::lock::{Lock, canonical};
 use super::super::table::{Keys, Report, Table, Text, Words, json_of};
 use super::{At, Case, Client, Expect, NOON, Verdict, Would};
 use crate::config::Problem;
+use crate::json::{Document, Limits};
 use crate::mcp::{Access, SubjectKind, compose, methods};
 use crate::trial::Call;
 
@@ -23,6 +25,7 @@ pub(in crate::policy) const TEST: Keys = Keys {
         "client",
         "untrusted",
         "now",
+        "approved",
         "call",
         "definitions",
         "result",
@@ -78,6 +81,7 @@ impl Case {
         let issuer = table.text("issuer", report).map(plain);
         let now = if table.has("now") { table.moment("now", report) } else { Some(NOON) };
         let client = Client::read(table, report);
+        let approved = if table.has("approved") { approved(table, report).map(Some) } else { Some(None) };
         let call = call(table, report);
         let result = call.as_ref().and_then(|call| result(table, call, report));
         let expect = expect(table, call.as_ref(), report);
@@ -89,6 +93,7 @@ impl Case {
             anonymous,
             issuer,
             client: client?,
+            approved: approved?,
             call: call?,
             now: now?,
             result,
@@ -231,6 +236,37 @@ fn definitions(table: &Table<'_>, value: &Spanned<DeValue<'_>>, call: &Call, rep
         all.push(definition);
     }
     Some(json!({ list.items: all }))
+}
+
+/// Definitions as a lock file would hold them.
+fn approved(table: &Table<'_>, report: &mut Report<'_>) -> Option<Lock> {
+    let value = table.value("approved")?;
+    let mut refuse = |span: Range<usize>, message: &str| {
+        let problem = Problem::error(table.source, span, message, "");
+        report.error(
+            problem.help("write `approved = [{ name = \"get_contact\", annotations = { readOnlyHint = true } }]`"),
+        );
+    };
+    let Some(items) = value.get_ref().as_array() else {
+        refuse(value.span(), "`approved` is a list of definitions");
+        return None;
+    };
+    let mut lock = Lock::default();
+    for item in items {
+        let definition = json_of(item.get_ref()).filter(Value::is_object);
+        let named = definition.as_ref().and_then(|definition| definition.get("name")?.as_str());
+        let Some((name, text)) = named.zip(definition.as_ref().map(Value::to_string)) else {
+            refuse(item.span(), "an approved definition is a table with the tool's `name`, as the server lists it");
+            return None;
+        };
+        if lock.definition(name).is_some() {
+            refuse(item.span(), "the tool is approved twice");
+            return None;
+        }
+        let document = Document::parse(text.into(), &Limits::ANSWER).ok()?;
+        lock.approve(name, canonical(document.root()));
+    }
+    Some(lock)
 }
 
 fn expect(table: &Table<'_>, call: Option<&Call>, report: &mut Report<'_>) -> Option<Expect> {
