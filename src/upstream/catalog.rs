@@ -215,6 +215,7 @@ impl Listing {
             if self.tools.len() >= TOOLS {
                 return Err(CatalogError::Unusable("it has too many tools"));
             }
+            route.tools.told(&tool);
             let entry = self.tools.entry(tool.name.clone()).or_insert_with(|| Some(tool.clone()));
             if entry.as_ref().is_some_and(|known| !Arc::ptr_eq(known, &tool)) {
                 *entry = None;

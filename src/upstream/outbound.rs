@@ -14,6 +14,7 @@ use crate::auth::Caller;
 use crate::json::quoted;
 use crate::mask::Masked;
 use crate::mcp::admit::{META_CAPABILITIES, META_VERSION};
+use crate::mcp::handle::TASKS_EXTENSION;
 use crate::mcp::headers::encode_value;
 use crate::mcp::methods::{INITIALIZE, INITIALIZED, TOOLS_LIST, is_initialize};
 use crate::mcp::session::Session;
@@ -278,6 +279,10 @@ fn own_message(credential: &Credential, session: Option<&Session>, revision: Rev
     Outbound { request, repeatable: false, passenger: Passenger::own(Room::Aside), speaks: Speaks::default() }
 }
 
+/// What the proxy says it can do where it only lists: servers show some tools only to clients that can answer what those
+/// ask, and what is not listed is not approved.
+const CAPABILITIES: &str = r#""elicitation":{},"roots":{},"sampling":{}"#;
+
 /// Asks the upstream for a page of its tools, for the proxy's own use; in a session of the older era, or in none.
 pub(super) fn listing(
     credential: &Credential,
@@ -289,7 +294,8 @@ pub(super) fn listing(
     let raw_id = String::from_utf8_lossy(id.raw());
     let cursor = cursor.map(|cursor| format!(r#""cursor":{}"#, quoted(cursor)));
     let modern = revision.era() == Era::Modern;
-    let meta = modern.then(|| format!(r#""_meta":{{"{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{}}}}"#));
+    let able = format!(r#"{CAPABILITIES},"extensions":{{"{TASKS_EXTENSION}":{{}}}}"#);
+    let meta = modern.then(|| format!(r#""_meta":{{"{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{{able}}}}}"#));
     let params = cursor.into_iter().chain(meta).collect::<Vec<_>>().join(",");
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{TOOLS_LIST}","params":{{{params}}}}}"#);
     let Outbound { mut request, .. } = own_message(credential, None, revision, message.into());
@@ -304,17 +310,13 @@ pub(super) fn listing(
     (in_session(Outbound { request, repeatable: false, passenger, speaks }, session), id)
 }
 
-/// What the proxy says it can do where it only lists: servers show some tools only to clients that can answer what those
-/// ask, and what is not listed is not approved.
-const CAPABILITIES: &str = r#"{"elicitation":{},"roots":{},"sampling":{}}"#;
-
 /// Opens a session of the proxy's own: the request, and what is to be sent when it is answered.
 pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Option<&str>, Revision) -> Outbound) {
     let id = RpcId::own();
     let (raw_id, version) = (String::from_utf8_lossy(id.raw()).into_owned(), env!("CARGO_PKG_VERSION"));
     let revision = Revision::V2025_11_25;
     let params = format!(
-        r#"{{"protocolVersion":"{revision}","capabilities":{CAPABILITIES},"clientInfo":{{"name":"portcullis","version":"{version}"}}}}"#
+        r#"{{"protocolVersion":"{revision}","capabilities":{{{CAPABILITIES}}},"clientInfo":{{"name":"portcullis","version":"{version}"}}}}"#
     );
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{INITIALIZE}","params":{params}}}"#);
     let Outbound { mut request, .. } = own_message(credential, None, revision, message.into());

@@ -78,6 +78,9 @@ async fn the_list_is_asked_for_once_in_each_era() {
     assert_eq!(old.json()["params"], json!({}));
     assert_eq!(new.header("mcp-method").as_deref(), Some("tools/list"));
     assert_eq!(new.json()["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
+    // Some tools are offered only to clients that can answer what those ask.
+    let able = json!({ "elicitation": {}, "roots": {}, "sampling": {}, "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    assert_eq!(new.json()["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"], able);
     assert_eq!(upstream.take().len(), 9);
 }
 
@@ -362,9 +365,9 @@ async fn only_the_tool_that_changed_is_quarantined_in_lists_and_calls() {
     }
 }
 
-/// The definition a caller's list shows is another one than the proxy saw: the proxy looks again before it lets a call go.
+/// Nobody has listed the tools yet: what is called is held against what was approved all the same.
 #[tokio::test]
-async fn a_rug_pulled_between_list_and_call_is_caught() {
+async fn a_definition_nobody_approved_is_refused_at_the_first_call() {
     let upstream = listing(json!([tool()]), false).await;
     let setup = Setup::new(upstream.url()).policy(POLICY).file("crm.lock", lock_of(&[tool()]));
     let proxy = setup.server("lock = \"crm.lock\"").start().await;
@@ -372,7 +375,7 @@ async fn a_rug_pulled_between_list_and_call_is_caught() {
     let call = Ask::call("2025-11-25", "pay", &json!({ "to": "bob" })).token(&token);
     assert_eq!(proxy.ask(&call).await.status, 200);
     assert_eq!(upstream.take().len(), 1);
-    // Without a word of news the definition becomes another one.
+    // Of a server that had changed before the proxy began, nothing is believed either.
     let mut changed = tool();
     changed["inputSchema"]["properties"]["note"] = json!({ "type": "string" });
     let pulled = listing(json!([changed]), false).await;
