@@ -48,7 +48,9 @@ pub(super) fn filter<'v>(
             (SubjectKind::Tool, Some(tool)) => wording.of_tool(asker, tool, findings)?,
             // Of which nothing can be known.
             (SubjectKind::Tool, None) => None,
-            (SubjectKind::Prompt | SubjectKind::Resource | SubjectKind::ResourceTemplate, _) => wording.of_text(item)?,
+            (SubjectKind::Prompt | SubjectKind::Resource | SubjectKind::ResourceTemplate, _) => {
+                wording.of_text(item)?
+            }
         };
         if let Some(Shown::Instead(text)) = &shown {
             splice.replace(item.span(), text.clone());

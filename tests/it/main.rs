@@ -35,6 +35,7 @@ mod map;
 mod masking;
 mod possession;
 mod principals;
+mod promises;
 mod pseudonyms;
 mod reload;
 mod reported;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Ask, Proxy, Setup, Upstream};
+use crate::support::{Answer, Ask, Proxy, Setup, Upstream, json_answer};
 
 const ERAS: [&str; 2] = ["2025-11-25", "2026-07-28"];
 
@@ -105,6 +105,31 @@ async fn more_calls_than_a_rule_allows_are_told_when_to_come_back() {
     assert_eq!(upstream.take().len(), 2);
     assert_eq!(proxy.ask(&pay(&max)).await.status, 200, "another subject");
     assert_eq!(proxy.ask(&Ask::call("2026-07-28", "wipe", &json!({})).token(&ana)).await.status, 200, "another rule");
+}
+
+/// A rule's own `timeout` holds for the calls it allows, and only those.
+#[tokio::test]
+async fn a_rules_timeout_ends_a_call_its_server_would_wait_for() {
+    let policy =
+        "[[rule]]\nid = \"soon\"\ntools = [\"pay\"]\ntimeout = \"50ms\"\n[[rule]]\nid = \"rest\"\ntools = [\"*\"]\n";
+    let upstream = Upstream::handling(|heard, mut connection| async move {
+        if heard.json()["params"]["name"] == "pay" {
+            connection.hung_up().await;
+            return None;
+        }
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"content":[]}}}}"#, heard.id());
+        connection.send(json_answer(200, &answer)).await;
+        Some(connection)
+    })
+    .await;
+    let proxy = started(&upstream, policy).await;
+    let token = proxy.token("ana");
+    for revision in ERAS {
+        let late = proxy.ask(&Ask::call(revision, "pay", &json!({})).token(&token)).await;
+        assert_eq!((late.status, &late.json()["error"]["code"]), (504, &json!(-31504)), "{late:?}");
+        let other = proxy.ask(&Ask::call(revision, "wipe", &json!({})).token(&token)).await;
+        assert_eq!((other.status, upstream.take().len()), (200, 2), "{other:?}");
+    }
 }
 
 #[tokio::test]

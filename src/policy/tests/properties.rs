@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::{AT, caller, policy};
@@ -46,6 +48,17 @@ fn world() -> impl Iterator<Item = (Caller, Operation<'static>)> {
     })
 }
 
+/// Rules by number, each in shadow or not; the last, which is about nothing that is asked, never is.
+fn shadowed(rules: &[(String, bool)], keep: impl Fn(bool) -> Option<&'static str>) -> String {
+    let mut text = "[scopes]\nadmin = [\"r\", \"w\"]\n".to_owned();
+    for (at, (rule, shadow)) in rules.iter().enumerate() {
+        if let Some(mode) = keep(*shadow) {
+            let _ = write!(text, "[[rule]]\nid = \"r{at}\"\n{mode}{rule}");
+        }
+    }
+    text + "[[rule]]\nid = \"last\"\ntools = [\"nothing\"]\n"
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -89,6 +102,28 @@ proptest! {
             };
             let (before, after) = (rank(&before), rank(&after));
             prop_assert!(after == before || after == 0, "{operation:?}: {before} became {after}");
+        }
+    }
+
+    /// What is decided is as if rules in shadow were not there, and what would be as if they were in force: in calls, in
+    /// lists, and in what a test, `replay` and the audit say of them.
+    #[test]
+    fn shadow_takes_rules_away_and_enforcing_brings_them_back(
+        rules in prop::collection::vec((any_rule(), any::<bool>()), 0..7),
+    ) {
+        let policy_of = |keep: &dyn Fn(bool) -> Option<&'static str>| policy(&shadowed(&rules, keep));
+        let shadow = policy_of(&|shadow| Some(if shadow { "mode = \"shadow\"\n" } else { "" }));
+        let without = policy_of(&|shadow| (!shadow).then_some(""));
+        let enforced = policy_of(&|_| Some(""));
+        for (caller, operation) in world() {
+            prop_assert_eq!(shadow.decide(&caller, &operation, &AT), without.decide(&caller, &operation, &AT));
+            prop_assert_eq!(shadow.decide_enforced(&caller, &operation, &AT), enforced.decide(&caller, &operation, &AT));
+            prop_assert_eq!(enforced.decide_enforced(&caller, &operation, &AT), enforced.decide(&caller, &operation, &AT));
+            let kind = operation.kind.unwrap();
+            prop_assert_eq!(
+                shadow.lists(&caller, kind, operation.name, &AT),
+                without.lists(&caller, kind, operation.name, &AT)
+            );
         }
     }
 
