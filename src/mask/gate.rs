@@ -9,6 +9,7 @@ mod numbers;
 mod words;
 
 use aho_corasick::packed::Searcher;
+use memchr::memmem::Finder;
 
 use super::Entity;
 use super::heat::Heat;
@@ -85,8 +86,8 @@ pub(super) struct Gate {
     /// Literals of which any match of a pattern begins with one.
     literals: Option<Searcher>,
     many_literals: Presence,
-    /// What JSON keys of encoded text and addresses of data are found by.
-    encoded: Option<Searcher>,
+    /// What JSON keys of encoded text and addresses of data are found by: each alone, which is faster than together.
+    encoded: Vec<Finder<'static>>,
 }
 
 impl Gate {
@@ -104,7 +105,7 @@ impl Gate {
         for entity in entities {
             gate.want(entity);
         }
-        gate.encoded = Searcher::new(["\"blob", "\"data", ";base64,"]);
+        gate.encoded = ["\"blob", "\"data", ";base64,"].map(Finder::new).into();
         if gate.secrets {
             gate.secret_literals = Presence::new(secrets);
         }
@@ -145,7 +146,7 @@ impl Gate {
             return true;
         }
         let passed = self.each(label, text, &mut |_| false);
-        passed.stopped || passed.quoted && self.has_encoded(text)
+        passed.stopped || self.has_encoded(text, passed)
     }
 
     /// Where in `text` a string could stand for which the gate opens: a string that touches no such place is clean.
@@ -168,8 +169,8 @@ impl Gate {
             }
             true
         });
-        if let Some(encoded) = &self.encoded {
-            encoded.find_iter(text).for_each(|found| heat.mark(found.start()));
+        for encoded in &self.encoded {
+            encoded.find_iter(text).for_each(|at| heat.mark(at));
         }
         heat
     }
@@ -207,8 +208,10 @@ impl Gate {
         }
     }
 
-    fn has_encoded(&self, text: &[u8]) -> bool {
-        self.encoded.as_ref().is_some_and(|encoded| encoded.find(text).is_some())
+    fn has_encoded(&self, text: &[u8], passed: Passed) -> bool {
+        let told =
+            |encoded: &&Finder<'_>| if encoded.needle().starts_with(b";") { passed.parted } else { passed.quoted };
+        self.encoded.iter().filter(told).any(|encoded| encoded.find(text).is_some())
     }
 
     /// Calls `visit` with what stands in `text` until it returns false.

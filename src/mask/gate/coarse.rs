@@ -21,7 +21,7 @@ pub(super) struct Seen {
     /// What disguises begin with: `&`, `\`, `%` and bytes beyond ASCII.
     pub(super) marks: u64,
     /// A semicolon.
-    quoted: bool,
+    parted: bool,
     /// What stands around the digits, if there are any.
     pub(super) around: Around,
 }
@@ -52,8 +52,10 @@ pub(super) trait Visit {
 pub(super) struct Passed {
     /// Whether a visit returned false, so that the rest was not looked at.
     pub(super) stopped: bool,
-    /// Whether there was a quotation mark or a semicolon.
+    /// Whether there was a quotation mark.
     pub(super) quoted: bool,
+    /// Whether there was a semicolon.
+    pub(super) parted: bool,
 }
 
 /// Calls `visit` with every block of `text` that holds something, and with every long word.
@@ -64,12 +66,12 @@ pub(super) fn look(text: &[u8], visit: &mut impl Visit) -> Passed {
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "each level of vector instructions has a copy of its own")]
 fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> Passed {
-    let mut pass = Pass { simd, quoted: false, words: Words::default() };
+    let mut pass = Pass { simd, quoted: false, parted: false, words: Words::default() };
     let (blocks, rest) = text.as_chunks::<BLOCK>();
     let mut at = 0;
     for block in blocks {
         if !pass.take(block, at, visit) {
-            return Passed { stopped: true, quoted: true };
+            return Passed { stopped: true, quoted: true, parted: true };
         }
         at += BLOCK;
     }
@@ -79,14 +81,16 @@ fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> Passed {
         head.copy_from_slice(rest);
     }
     let stopped = !pass.take(&padded, at, visit);
-    Passed { stopped, quoted: pass.quoted }
+    Passed { stopped, quoted: pass.quoted, parted: pass.parted }
 }
 
 /// What is carried from block to block.
 struct Pass<S: Simd> {
     simd: S,
-    /// Whether there was a quotation mark or a semicolon.
+    /// Whether there was a quotation mark.
     quoted: bool,
+    /// Whether there was a semicolon.
+    parted: bool,
     words: Words,
 }
 
@@ -107,7 +111,7 @@ impl<S: Simd> Pass<S> {
             #[inline(always)]
             || classify(simd, block, at),
         );
-        self.quoted |= seen.quoted;
+        self.parted |= seen.parted;
         seen.ats | seen.digits | seen.marks == 0 || visit.block(&seen)
     }
 }
@@ -154,7 +158,7 @@ fn classify<S: Simd>(simd: S, block: &[u8; BLOCK], at: usize) -> Seen {
         ats: bytes.simd_eq(splat(b'@')).to_bitmask(),
         digits,
         marks: (marks(simd, bytes) | bytes.simd_eq(splat(b'%'))).to_bitmask(),
-        quoted: bytes.simd_eq(splat(b';')).any_true(),
+        parted: bytes.simd_eq(splat(b';')).any_true(),
         around: if digits == 0 { Around::default() } else { around(simd, block) },
     }
 }
