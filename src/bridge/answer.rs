@@ -8,6 +8,8 @@ use crate::upstream::Answer;
 
 /// JSON-RPC 2.0, section 5.1.
 pub(super) const METHOD_NOT_FOUND: i64 = -32_601;
+/// 2026-07-28, "Error Codes": the client did not declare what the request needs.
+const LACKING_CAPABILITY: i64 = -32_021;
 
 /// A notification or response was taken.
 pub(super) fn accepted() -> Answer {
@@ -51,11 +53,15 @@ pub(super) fn no_method(id: &[u8]) -> Answer {
     Answer { status: StatusCode::NOT_FOUND, headers, body }
 }
 
-/// What an older upstream answered with that status, as 2026-07-28 answers: a method that is not there has a status of its
-/// own.
+/// What an older upstream answered with that status, as 2026-07-28 answers: a method that is not there, and a capability the
+/// client lacks, have statuses of their own.
 pub(super) fn newer(status: StatusCode, answered: &Document, message: Bytes) -> Answer {
-    let code = answered.pointer("/error/code").and_then(|code| code.as_i64());
-    Answer::json(if code == Some(METHOD_NOT_FOUND) { StatusCode::NOT_FOUND } else { status }, message)
+    let status = match answered.pointer("/error/code").and_then(|code| code.as_i64()) {
+        Some(METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
+        Some(LACKING_CAPABILITY) => StatusCode::BAD_REQUEST,
+        _ => status,
+    };
+    Answer::json(status, message)
 }
 
 /// Whether a server says that it has lost the session (2025-11-25 "Session Management").

@@ -2,13 +2,15 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use http::header::CONTENT_TYPE;
+
 use super::link::Link;
 use super::told::is_own_session;
 use super::{Way, answer, newer};
 use crate::json::{Document, Limits, Value};
-use crate::mcp::{Era, RpcId};
+use crate::mcp::{Era, Revision, RpcId};
 use crate::reply::{Media, media_type};
-use crate::upstream::{Answer, AnswerBody, Outbound};
+use crate::upstream::{Answer, AnswerBody, CatalogError, Outbound, whole_or_streamed};
 
 /// Errors only a server of 2026-07-28 has ("Error Codes").
 const NEWER_CODES: [i64; 3] = [-32_020, -32_021, -32_022];
@@ -71,7 +73,7 @@ impl Known {
         let message = newer::discover(&own, &newer::Told::of(None));
         let headers = newer::headers(&message, None);
         let Ok(answer) = link.post_newer(message, headers).await else { return Way::Straight };
-        match speaks_newer(answer, link.most_bytes()).await {
+        match speaks_newer(answer, &id).await {
             Some(true) => {
                 self.newer.store(YES, Ordering::Relaxed);
                 Way::Straight
@@ -119,18 +121,18 @@ fn code(root: Value<'_>) -> Option<i64> {
 }
 
 /// Whether whoever answers so speaks 2026-07-28; `None` where that does not show.
-async fn speaks_newer(answer: Answer, most: usize) -> Option<bool> {
+async fn speaks_newer(answer: Answer, id: &RpcId) -> Option<bool> {
     if !answer::may_be_about_eras(&answer) {
         return None;
     }
-    match media_type(&answer.headers) {
-        Media::Json => {}
-        // No newer server answers this with a stream, and none with nothing.
-        Media::EventStream | Media::None | Media::Other => return Some(false),
-    }
-    let bytes = answer.body.collect_limited(most).await.ok()?;
-    let Ok(document) = Document::parse(bytes, &Limits::ANSWER) else { return Some(false) };
-    let root = document.root();
+    let media = answer.headers.get(CONTENT_TYPE).cloned();
+    let said = match whole_or_streamed(media.as_ref(), answer.body, id, Revision::V2026_07_28).await {
+        Ok(said) => said,
+        Err(CatalogError::Upstream(_)) => return None,
+        // No newer server answers this with nothing, and none with something else.
+        Err(_) => return Some(false),
+    };
+    let root = said.document().root();
     let versions = root.pointer("/result/supportedVersions").is_some();
     Some(versions || code(root).is_some_and(|code| NEWER_CODES.contains(&code)))
 }

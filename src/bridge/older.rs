@@ -108,15 +108,17 @@ pub(super) fn response(document: &Document, id: &[u8], method: Option<&Method>) 
     splice.apply(document.bytes())
 }
 
-/// What a server tells beside a request, to the client that asked it: its progress, and what is logged if it wants that.
-pub(super) fn aside(document: &Document, stated: &Stated) -> Option<Bytes> {
+/// What a server tells beside the request it knows as `own`, to the client that asked it: how far that is, and what is logged
+/// if it wants that.
+pub(super) fn aside(document: &Document, own: u64, stated: &Stated) -> Option<Bytes> {
     let root = document.root();
     let kind = methods::news(&root.get("method")?.as_str()?)?;
     match (kind, &stated.progress_token, &stated.log_level) {
         (News::Progress, Some(token), _) => {
-            let own = root.pointer("/params/progressToken")?;
+            let told = root.pointer("/params/progressToken")?;
+            (told.as_i64() == i64::try_from(own).ok()).then_some(())?;
             let mut splice = Splice::new();
-            splice.replace(own.span(), token.clone());
+            splice.replace(told.span(), token.clone());
             Some(splice.apply(document.bytes()))
         }
         (News::Log, _, Some(least)) if logs(&root, least) => Some(document.bytes().clone()),
@@ -300,12 +302,16 @@ mod tests {
             r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":9,"progress":1}}"#;
         let log = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"warning","data":1}}"#;
         let list = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
-        assert_eq!(aside(&document(progress), &stated(None, Some("\"t\""))).unwrap(), progress.replace('9', "\"t\""));
-        assert!(aside(&document(progress), &stated(None, None)).is_none());
-        assert!(aside(&document(log), &stated(Some("info"), None)).is_some());
-        assert!(aside(&document(log), &stated(Some("error"), None)).is_none());
-        assert!(aside(&document(log), &stated(None, None)).is_none());
-        assert!(aside(&document(list), &stated(Some("debug"), Some("1"))).is_none());
+        assert_eq!(
+            aside(&document(progress), 9, &stated(None, Some("\"t\""))).unwrap(),
+            progress.replace('9', "\"t\"")
+        );
+        assert!(aside(&document(progress), 9, &stated(None, None)).is_none());
+        assert!(aside(&document(progress), 8, &stated(None, Some("1"))).is_none());
+        assert!(aside(&document(log), 9, &stated(Some("info"), None)).is_some());
+        assert!(aside(&document(log), 9, &stated(Some("error"), None)).is_none());
+        assert!(aside(&document(log), 9, &stated(None, None)).is_none());
+        assert!(aside(&document(list), 9, &stated(Some("debug"), Some("1"))).is_none());
     }
 
     #[test]

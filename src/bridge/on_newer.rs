@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method as Verb;
+use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -23,10 +24,10 @@ use crate::json::{Document, Limits, Value};
 use crate::mcp::headers::SESSION_ID;
 use crate::mcp::methods::{self, CANCELLED, INITIALIZE, Method, News, PING, SET_LEVEL, SUBSCRIBE};
 use crate::mcp::sse::Splitter;
-use crate::mcp::{Access, RpcId, SubjectKind};
+use crate::mcp::{Access, Inbound, Revision, RpcId, SubjectKind};
 use crate::policy::tools::Tool;
 use crate::reply::{Media, media_type};
-use crate::upstream::{Answer, AnswerBody, Outbound, UpstreamError};
+use crate::upstream::{Answer, AnswerBody, Outbound, UpstreamError, whole_or_streamed};
 
 /// How long a client may take to answer what a server asks.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -155,13 +156,12 @@ async fn hello(link: &Link, document: &Document, id: &Bytes) -> Result<Answer, U
     let question = newer::discover(&String::from_utf8_lossy(own.raw()), &told);
     let headers = newer::headers(&question, None);
     let answer = link.post_newer(question, headers).await?;
-    if !answer.status.is_success() || !matches!(media_type(&answer.headers), Media::Json) {
+    if !answer.status.is_success() {
         return Ok(answer);
     }
-    let bytes = answer.body.collect_limited(link.most_bytes()).await?;
-    let Ok(discovered) = Document::parse(bytes, &Limits::ANSWER) else {
-        return Ok(answer::unusable());
-    };
+    let media = answer.headers.get(CONTENT_TYPE).cloned();
+    let discovered = whole_or_streamed(media.as_ref(), answer.body, &own, Revision::V2026_07_28).await;
+    let Ok(discovered) = discovered.map(Inbound::into_document) else { return Ok(answer::unusable()) };
     if discovered.root().get("result").is_none() {
         return Ok(answer::message(newer::response(&discovered, id, None)));
     }

@@ -5,23 +5,25 @@
 
 pub(super) mod hub;
 mod listen;
+mod running;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
+use super::answer;
 use super::link::Link;
 use super::older::{self, Stated};
 use super::session::Session;
-use super::{answer, event};
+use hub::Hub;
+use running::{Running, Sent};
+
 use crate::auth::Caller;
 use crate::json::{Document, Limits, Value};
 use crate::mcp::Access;
-use crate::mcp::methods::{self, ASKED_OF_CLIENTS, CANCELLED, DISCOVER, LISTEN, Method, PING};
-use crate::mcp::sse::Splitter;
+use crate::mcp::methods::{self, ASKED_OF_CLIENTS, CANCELLED, DISCOVER, LISTEN, Method};
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, Outbound, UpstreamError};
 
@@ -48,6 +50,14 @@ pub(super) struct Resumed {
     asked: Asked,
     responses: Document,
     out: mpsc::Sender<Bytes>,
+}
+
+impl Asked {
+    /// Whether its server may ask its client something before it answers.
+    fn may_be_asked(&self) -> bool {
+        let can = |name: &str| client_can(&self.stated, name);
+        self.method.is_some_and(|method| method.asks) && ASKED_OF_CLIENTS.iter().any(|(name, _)| can(name))
+    }
 }
 
 /// Sends a message of 2026-07-28.
@@ -110,10 +120,16 @@ async fn call(
         let own = session.next_id();
         let unanswered = Unanswered { link: link.clone(), session: session.clone(), own, is_over: false };
         let message = older::message(document, Some(own));
-        let answer = link.ask(session.id(), session.revision(), message).await?;
+        let may_be_asked = asked.may_be_asked();
+        let attended = if may_be_asked { Some(Hub::attend(&link, &session, own).await) } else { None };
+        let running = Running::new(unanswered, asked.clone(), attended);
+        let (answer, running) = match running.send(message).await {
+            Sent::Answered(answered) => (answered.0?, answered.1),
+            Sent::Asked(events) => return Ok(Answer::events(events)),
+        };
         // The server has lost the session, and has looked at nothing else (2025-11-25 "Session Management").
         if answer::has_lost_session(&answer) && session.id().is_some() && !is_again {
-            unanswered.over();
+            running.over();
             is_again = true;
             link.route.bridge.sessions.forget(&asked.caller, &asked.stated, &session).await;
             session = match link.route.bridge.sessions.get(&link, &asked.caller, &asked.stated).await {
@@ -126,21 +142,15 @@ async fn call(
             Media::Json => {
                 let (status, headers) = (answer.status, answer.headers);
                 let bytes = answer.body.collect_limited(link.most_bytes()).await?;
-                unanswered.over();
+                running.over();
                 Ok(match Document::parse(bytes.clone(), &Limits::ANSWER) {
                     Ok(document) => answer::newer(status, &document, answered(&document, &asked)),
                     Err(_) => Answer { status, headers, body: AnswerBody::whole(bytes) },
                 })
             }
-            Media::EventStream if answer.status.is_success() => {
-                let (out, events) = mpsc::channel(AHEAD);
-                let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
-                let running = Running { unanswered, asked, body: answer.body, splitter, out, questions: Vec::new() };
-                link.begin(running.run());
-                Ok(Answer::events(events))
-            }
+            Media::EventStream if answer.status.is_success() => Ok(Answer::events(running.stream(answer.body))),
             Media::EventStream | Media::None | Media::Other => {
-                unanswered.over();
+                running.over();
                 Ok(answer)
             }
         };
@@ -164,12 +174,6 @@ struct Unanswered {
     is_over: bool,
 }
 
-impl Unanswered {
-    fn over(mut self) {
-        self.is_over = true;
-    }
-}
-
 impl Drop for Unanswered {
     fn drop(&mut self) {
         if self.is_over {
@@ -180,152 +184,6 @@ impl Drop for Unanswered {
             let message = format!(r#"{{"jsonrpc":"2.0","method":"{CANCELLED}","params":{{"requestId":{own}}}}}"#);
             let _ = link.post(session.id(), session.revision(), message.into()).await;
         });
-    }
-}
-
-/// A call whose answer is a stream.
-struct Running {
-    unanswered: Unanswered,
-    asked: Asked,
-    body: AnswerBody,
-    splitter: Splitter,
-    out: mpsc::Sender<Bytes>,
-    /// What the server has asked and nobody has answered, by a number for the client.
-    questions: Vec<(u64, Document)>,
-}
-
-/// What a running call comes to next.
-enum Next {
-    Event(Document),
-    /// Nobody listens any more, or nothing more comes.
-    Over,
-    /// The server waits for answers.
-    Waits,
-}
-
-impl Running {
-    async fn run(mut self) {
-        loop {
-            match self.next().await {
-                Next::Over => return,
-                Next::Waits => {
-                    if !self.park().await {
-                        return;
-                    }
-                }
-                Next::Event(document) => {
-                    if self.take(&document).await {
-                        self.unanswered.is_over = true;
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn next(&mut self) -> Next {
-        loop {
-            while let Some(event) = self.splitter.next_event() {
-                let Ok(event) = event else { return Next::Over };
-                let Some(data) = event.data.filter(|data| !data.is_empty()) else { continue };
-                // What is no JSON ends the stream, and the client is told that there is no answer.
-                let Ok(document) = Document::parse(data, &Limits::ANSWER) else { return Next::Over };
-                return Next::Event(document);
-            }
-            if !self.questions.is_empty() {
-                return Next::Waits;
-            }
-            tokio::select! {
-                biased;
-                () = self.out.closed() => return Next::Over,
-                frame = self.body.frame() => match frame {
-                    Some(Ok(frame)) => {
-                        if let Ok(data) = frame.into_data() {
-                            self.splitter.feed(data);
-                        }
-                    }
-                    Some(Err(_)) | None => return Next::Over,
-                },
-            }
-        }
-    }
-
-    /// Takes one message of the server; says whether it was the answer.
-    async fn take(&mut self, document: &Document) -> bool {
-        let root = document.root();
-        match (root.get("method"), root.get("id")) {
-            (Some(_), None) => {
-                if let Some(aside) = older::aside(document, &self.asked.stated) {
-                    self.say(aside).await;
-                }
-                false
-            }
-            (Some(method), Some(id)) => {
-                let method = method.as_str().unwrap_or_default();
-                self.question(&method, id, document).await;
-                false
-            }
-            (None, id) => {
-                if id.and_then(|id| id.as_i64()) != i64::try_from(self.unanswered.own).ok() {
-                    return false;
-                }
-                let answer = answered(document, &self.asked);
-                self.say(answer).await;
-                true
-            }
-        }
-    }
-
-    async fn say(&self, message: Bytes) {
-        let _ = self.out.send(event(message)).await;
-    }
-
-    /// A request of the server: kept for the client if that can answer it, else answered here.
-    async fn question(&mut self, method: &str, id: Value<'_>, document: &Document) {
-        if method == PING {
-            return self.reply(id, r#""result":{}"#).await;
-        }
-        let may_ask = self.asked.method.is_some_and(|method| method.asks);
-        let known = ASKED_OF_CLIENTS.iter().any(|(name, _)| *name == method);
-        if may_ask && known && client_can(&self.asked.stated, method) {
-            let key = self.questions.last().map_or(0, |(key, _)| key + 1);
-            self.questions.push((key, document.clone()));
-        } else {
-            self.reply(id, r#""error":{"code":-32601,"message":"The client cannot be asked this"}"#).await;
-        }
-    }
-
-    async fn reply(&self, id: Value<'_>, what: &str) {
-        let id = String::from_utf8_lossy(id.raw());
-        let message = format!(r#"{{"jsonrpc":"2.0","id":{id},{what}}}"#);
-        let (link, session) = (&self.unanswered.link, &self.unanswered.session);
-        let _ = link.post(session.id(), session.revision(), message.into()).await;
-    }
-
-    /// Asks the client, and waits until it comes back with answers; says whether it did.
-    async fn park(&mut self) -> bool {
-        let bridge = self.unanswered.link.route.clone();
-        let Some((name, resumed)) = bridge.bridge.parked.wait() else { return false };
-        let asked = older::input_required(&self.asked.id, &self.questions, &name);
-        self.say(asked).await;
-        // The client has its answer, and nothing more is said on this one.
-        let (unheard, _) = mpsc::channel(1);
-        self.out = unheard;
-        let Ok(Ok(resumed)) = tokio::time::timeout(PATIENCE, resumed).await else { return false };
-        let Resumed { asked, responses, out } = resumed;
-        (self.asked, self.out) = (asked, out);
-        let mut open = Vec::new();
-        for (key, question) in std::mem::take(&mut self.questions) {
-            let response = responses.root().get(&key.to_string()).map(|response| response.raw_bytes());
-            match (response, question.root().get("id")) {
-                (Some(response), Some(id)) => {
-                    self.reply(id, &format!(r#""result":{}"#, String::from_utf8_lossy(&response))).await;
-                }
-                _ => open.push((key, question)),
-            }
-        }
-        self.questions = open;
-        true
     }
 }
 

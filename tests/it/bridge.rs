@@ -44,23 +44,31 @@ fn error(heard: &Heard, status: u16, code: i64) -> Vec<u8> {
 
 /// What of a conversation reached the upstream: method, session and body.
 fn methods(heard: &[Heard]) -> Vec<String> {
-    heard.iter().map(|heard| heard.json()["method"].as_str().unwrap_or("answer").to_owned()).collect()
+    let verb = |heard: &Heard| heard.line().split(' ').next().unwrap().to_owned();
+    heard.iter().map(|heard| heard.json()["method"].as_str().map_or_else(|| verb(heard), ToOwned::to_owned)).collect()
 }
 
 /// What an older server keeps.
-#[derive(Default)]
 struct Older {
     sessions: Mutex<usize>,
     lost: Mutex<Option<String>>,
     answered: Notify,
     answers: Mutex<Vec<Value>>,
     news: Mutex<Option<mpsc::UnboundedReceiver<String>>>,
+    ask: mpsc::UnboundedSender<String>,
 }
 
 /// A server that knows nothing of 2026-07-28, and nothing outside of a session.
 async fn older() -> (Upstream, Arc<Older>, mpsc::UnboundedSender<String>) {
     let (tell, told) = mpsc::unbounded_channel();
-    let state = Arc::new(Older { news: Mutex::new(Some(told)), ..Older::default() });
+    let state = Arc::new(Older {
+        sessions: Mutex::default(),
+        lost: Mutex::default(),
+        answered: Notify::new(),
+        answers: Mutex::default(),
+        news: Mutex::new(Some(told)),
+        ask: tell.clone(),
+    });
     let kept = state.clone();
     let upstream = Upstream::unaided(move |heard, mut connection| {
         let state = state.clone();
@@ -122,6 +130,14 @@ async fn older() -> (Upstream, Arc<Older>, mpsc::UnboundedSender<String>) {
                     let body = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
                     connection.piece(format!("data: {body}\n\n")).await;
                     connection.end_stream().await;
+                }
+                // It asks on its own stream, and answers the call in one piece when it has been answered.
+                ("tools/call", Some("roots")) => {
+                    state.ask.send(json!({ "jsonrpc": "2.0", "id": 6, "method": "roots/list" }).to_string()).unwrap();
+                    state.answered.notified().await;
+                    let said = state.answers.lock().unwrap().pop().unwrap();
+                    let content = json!([{ "type": "text", "text": said.to_string() }]);
+                    connection.send(answer(&heard, &json!({ "content": content }))).await;
                 }
                 ("tools/call", Some("slow")) => {
                     connection.begin_stream().await;
@@ -194,8 +210,9 @@ async fn a_newer_client_is_led_through_one_session_of_its_own() {
         "content": [{ "type": "text", "text": text }] } })
     );
     let heard = upstream.take();
-    // The proxy looks the tool up as it does for every call of a newer client, in the client's session.
-    let wanted = ["server/discover", "initialize", "notifications/initialized", "tools/list", "tools/call"];
+    // The proxy looks the tool up as it does for every call of a newer client, in the client's session, and hears what is
+    // asked there of a client that can be asked.
+    let wanted = ["server/discover", "initialize", "notifications/initialized", "tools/list", "GET", "tools/call"];
     assert_eq!(methods(&heard), wanted);
     let hello = heard[1].json();
     assert_eq!(hello["params"]["capabilities"], json!({ "sampling": {} }));
@@ -206,15 +223,16 @@ async fn a_newer_client_is_led_through_one_session_of_its_own() {
         assert_eq!(heard.header("mcp-protocol-version").as_deref(), Some("2025-06-18"));
         assert!(!heard.names().iter().any(|name| name == "mcp-method" || name == "mcp-name"), "{heard:?}");
     }
-    let sent = String::from_utf8(heard[4].body.clone()).unwrap();
+    let sent = String::from_utf8(heard[5].body.clone()).unwrap();
     assert!(sent.contains(r#""n":1.0"#) && !sent.contains("io.modelcontextprotocol"), "{sent}");
-    assert!(heard[4].json()["id"].is_u64());
+    assert!(heard[5].json()["id"].is_u64());
     // Once more, and somebody else.
     assert_eq!(proxy.ask(&call.clone().token(&ana)).await.status, 200);
     assert_eq!(methods(&upstream.take()), ["tools/call"]);
     let other = proxy.ask(&call.token(&max)).await.message();
     assert!(other["result"]["content"][0]["text"].as_str().unwrap().starts_with("s2 "), "{other}");
-    assert_eq!(methods(&upstream.take()), ["initialize", "notifications/initialized", "tools/list", "tools/call"]);
+    let wanted = ["initialize", "notifications/initialized", "tools/list", "GET", "tools/call"];
+    assert_eq!(methods(&upstream.take()), wanted);
 }
 
 #[tokio::test]
@@ -265,6 +283,26 @@ async fn what_an_older_server_asks_is_asked_inside_of_the_answer() {
     assert_eq!(text, said);
     let [heard] = upstream.take().try_into().unwrap();
     assert_eq!(heard.json(), json!({ "jsonrpc": "2.0", "id": 5, "result": said }));
+}
+
+/// A server that asks outside of its call asks about that call, if there is no other.
+#[tokio::test]
+async fn what_an_older_server_asks_beside_its_only_call_belongs_to_it() {
+    let (upstream, _, _) = older().await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    let call = newer_call("roots", &json!({}), &json!({ "roots": {} }));
+    let asked = proxy.ask(&call.clone().token(&token)).await.message();
+    let result = &asked["result"];
+    assert_eq!(result["inputRequests"]["0"]["method"], "roots/list", "{asked}");
+    let mut message: Value = serde_json::from_slice(&call.body).unwrap();
+    message["params"]["requestState"] = result["requestState"].clone();
+    message["params"]["inputResponses"] = json!({ "0": { "roots": [{ "uri": "file:///it" }] } });
+    let retry = Ask { body: message.to_string().into_bytes(), ..call.clone() };
+    let done = proxy.ask(&retry.token(&token)).await.message();
+    let text = done["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{done}"));
+    let said: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(said, json!({ "jsonrpc": "2.0", "id": 6, "result": { "roots": [{ "uri": "file:///it" }] } }));
 }
 
 #[tokio::test]

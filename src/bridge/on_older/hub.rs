@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _};
 use http_body_util::BodyExt as _;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::bridge::link::Link;
 use crate::bridge::session::Session;
@@ -20,6 +20,12 @@ use crate::upstream::Answer;
 const BEHIND: usize = 64;
 /// How long to wait before a stream that ended is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a stream stays open that nobody hears.
+const LINGER: Duration = Duration::from_secs(30);
+/// How long a call waits for the stream to be open.
+const OPENING: Duration = Duration::from_secs(2);
+/// Questions of the server that one call has not looked at yet.
+const AHEAD: usize = 8;
 
 /// One message of news.
 #[derive(Clone, Debug)]
@@ -33,6 +39,12 @@ pub(super) struct Told {
 pub(in crate::bridge) struct Hub {
     told: broadcast::Sender<Told>,
     is_listening: AtomicBool,
+    /// Whether the stream is open, or will not be.
+    settled: watch::Sender<bool>,
+    /// Whether the server has no such stream.
+    has_none: AtomicBool,
+    /// The calls that run and whose client can be asked, by their ids.
+    asked: Mutex<Vec<(u64, mpsc::Sender<Document>)>>,
     /// By how many each resource is asked for.
     uris: Mutex<HashMap<Box<str>, usize>>,
 }
@@ -40,7 +52,14 @@ pub(in crate::bridge) struct Hub {
 impl Default for Hub {
     fn default() -> Self {
         let (told, _) = broadcast::channel(BEHIND);
-        Self { told, is_listening: AtomicBool::new(false), uris: Mutex::new(HashMap::new()) }
+        Self {
+            told,
+            is_listening: AtomicBool::new(false),
+            settled: watch::Sender::new(false),
+            has_none: AtomicBool::new(false),
+            asked: Mutex::default(),
+            uris: Mutex::new(HashMap::new()),
+        }
     }
 }
 
@@ -52,6 +71,40 @@ impl Hub {
             link.begin(listen(link.clone(), session.clone()));
         }
         heard
+    }
+
+    /// What the server asks outside of its calls while the call `own` runs: with no other, it is about that one.
+    pub(super) async fn attend(link: &Link, session: &Arc<Session>, own: u64) -> Attended {
+        let hub = &session.hub;
+        let (sender, questions) = mpsc::channel(AHEAD);
+        let heard = (!hub.has_none.load(Ordering::Relaxed)).then(|| Self::hear(link, session));
+        hub.asked.lock().unwrap_or_else(PoisonError::into_inner).push((own, sender));
+        let attended = Attended { session: session.clone(), own, questions, heard };
+        if attended.heard.is_some() {
+            let mut settled = hub.settled.subscribe();
+            // A server that is slow to open it is not waited for.
+            let _ = tokio::time::timeout(OPENING, settled.wait_for(|settled| *settled)).await;
+        }
+        attended
+    }
+
+    /// The only call whose client can be asked.
+    fn only_asked(&self) -> Option<mpsc::Sender<Document>> {
+        match &**self.asked.lock().unwrap_or_else(PoisonError::into_inner) {
+            [(_, only)] => Some(only.clone()),
+            _ => None,
+        }
+    }
+
+    /// Until nobody has heard it for a while.
+    async fn unheard(&self) {
+        loop {
+            self.told.closed().await;
+            tokio::time::sleep(LINGER).await;
+            if self.told.receiver_count() == 0 {
+                return;
+            }
+        }
     }
 
     /// Counts one more who wants news of `uri`; the first one makes the server tell them.
@@ -86,18 +139,38 @@ async fn tell(link: &Link, session: &Session, method: &str, uri: &str) -> bool {
     answer.is_ok_and(|answer| answer.status.is_success())
 }
 
+/// A call that runs, and what is asked of its client outside of it.
+#[derive(Debug)]
+pub(super) struct Attended {
+    session: Arc<Session>,
+    own: u64,
+    pub(super) questions: mpsc::Receiver<Document>,
+    /// Keeps the stream open.
+    heard: Option<broadcast::Receiver<Told>>,
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        let mut asked = self.session.hub.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.retain(|(own, _)| *own != self.own);
+    }
+}
+
 /// Reads the session's stream as long as anybody hears it.
 async fn listen(link: Link, session: Arc<Session>) {
+    let hub = &session.hub;
     loop {
         tokio::select! {
-            () = session.hub.told.closed() => {}
+            () = hub.unheard() => {}
             () = read(&link, &session) => {
+                hub.settled.send_replace(true);
                 tokio::select! {
-                    () = session.hub.told.closed() => {}
-                    () = tokio::time::sleep(PAUSE) => continue,
+                    () = hub.unheard() => {}
+                    () = tokio::time::sleep(PAUSE), if !hub.has_none.load(Ordering::Relaxed) => continue,
                 }
             }
         }
+        hub.settled.send_replace(false);
         session.hub.is_listening.store(false, Ordering::Release);
         // Somebody may have come in between.
         if session.hub.told.receiver_count() == 0 || session.hub.is_listening.swap(true, Ordering::AcqRel) {
@@ -109,8 +182,11 @@ async fn listen(link: Link, session: Arc<Session>) {
 async fn read(link: &Link, session: &Session) {
     let Ok(Answer { status, headers, mut body }) = link.listen(session.id(), session.revision()).await else { return };
     if !status.is_success() || !matches!(media_type(&headers), Media::EventStream) {
+        // 405 is how a server without one says so (2025-11-25 "Listening for Messages from the Server").
+        session.hub.has_none.store(status.is_client_error(), Ordering::Relaxed);
         return;
     }
+    session.hub.settled.send_replace(true);
     let mut splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
     while let Some(Ok(frame)) = body.frame().await {
         let Ok(data) = frame.into_data() else { continue };
@@ -129,7 +205,13 @@ async fn heard(link: &Link, session: &Session, document: Document) {
     let root = document.root();
     let Some(method) = root.get("method").and_then(|method| method.as_str()) else { return };
     if let Some(id) = root.get("id") {
-        // There is no request of the client it could be asked with.
+        if method != PING
+            && let Some(call) = session.hub.only_asked()
+            && call.try_send(document.clone()).is_ok()
+        {
+            return;
+        }
+        // There is no one request of the client it could be asked with.
         let what = if method == PING {
             r#""result":{}"#
         } else {

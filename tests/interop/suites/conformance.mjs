@@ -2,51 +2,16 @@
 // on, plain and over TLS. Every check of every scenario has to come out as in the direct run, scored or not: the exit
 // code alone misses half of what an intermediary can break.
 import fs from 'node:fs';
-import path from 'node:path';
 
 import { assert, suite } from '../lib/check.mjs';
+import { differences, verdicts } from '../lib/conformance.mjs';
 import { fixture, policy, scopes } from '../lib/fixture.mjs';
 import { forwarder } from '../lib/forwarder.mjs';
-import { certificates, folder, records } from '../lib/portcullis.mjs';
-import { installed, run, stop } from '../lib/process.mjs';
+import { certificates, records } from '../lib/portcullis.mjs';
+import { stop } from '../lib/process.mjs';
 import { stack } from '../lib/stack.mjs';
 
 const REVISIONS = { '2025-11-25': 83, '2026-07-28': 197 };
-const HARNESS = installed('@modelcontextprotocol/conformance/dist/index.js');
-
-/** One run: every check as `scenario / id / name #n`, with its status and what the suite said about it. */
-async function verdicts(url, revision) {
-  const out = folder();
-  const args = [HARNESS, 'server', '--url', url, '--requirements', revision, '-o', out];
-  const { stdout, stderr } = await run('conformance', process.execPath, args, { ms: 180_000 });
-  const table = new Map();
-  for (const name of fs.readdirSync(out)) {
-    const scenario = name.replace(/^server-/, '').replace(/-\d{4}-\d{2}-\d{2}T[\d-]+Z$/, '');
-    const seen = new Map();
-    for (const check of JSON.parse(fs.readFileSync(path.join(out, name, 'checks.json'), 'utf8'))) {
-      // What the harness merely notes while it listens depends on chunking and timing.
-      if (check.status === 'INFO') continue;
-      const key = `${scenario} / ${check.id} / ${check.name}`;
-      const number = (seen.get(key) ?? 0) + 1;
-      seen.set(key, number);
-      table.set(`${key} #${number}`, { status: check.status, said: check.errorMessage });
-    }
-  }
-  assert.ok(table.size > 0, `the suite reported nothing:\n${stdout.slice(-2000)}${stderr.slice(-2000)}`);
-  return table;
-}
-
-/** Checks that came out otherwise than in the direct run. */
-function differences(direct, through) {
-  const lines = [];
-  for (const key of new Set([...direct.keys(), ...through.keys()])) {
-    const [before, after] = [direct.get(key), through.get(key)];
-    if (before?.status !== after?.status) {
-      lines.push(`${key}: ${before?.status ?? 'absent'} -> ${after?.status ?? 'absent'} ${after?.said ?? ''}`);
-    }
-  }
-  return lines;
-}
 
 await suite('conformance', async (check) => {
   const upstream = await fixture();

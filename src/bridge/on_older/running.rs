@@ -1,0 +1,275 @@
+//! A call on its way: what its server tells and asks before it answers.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use tokio::sync::mpsc;
+
+use super::hub::Attended;
+use super::{AHEAD, Asked, PATIENCE, Resumed, Unanswered, answered, client_can};
+use crate::bridge::{event, older};
+use crate::json::{Document, Limits, Value};
+use crate::mcp::methods::{ASKED_OF_CLIENTS, PING};
+use crate::mcp::sse::Splitter;
+use crate::reply::{Media, media_type};
+use crate::upstream::{Answer, AnswerBody, UpstreamError};
+
+/// A request whose answer has not begun.
+type Sending = Pin<Box<dyn Future<Output = Result<Answer, UpstreamError>> + Send>>;
+/// An answer that is one message.
+type Collecting = Pin<Box<dyn Future<Output = Result<Bytes, UpstreamError>> + Send>>;
+
+/// Where the answer of the upstream is.
+enum Upward {
+    Body(AnswerBody),
+    Collecting(Collecting),
+    Head(Sending),
+    Nothing,
+}
+
+/// What comes of it.
+enum Piece {
+    /// Of a stream.
+    Data(Bytes),
+    /// The whole of it.
+    Message(Bytes),
+}
+
+impl Upward {
+    /// The next of it; `None` where there is no more. Nothing is lost if this is not waited for.
+    async fn piece(&mut self, most: usize) -> Option<Piece> {
+        loop {
+            match self {
+                Self::Nothing => return None,
+                Self::Head(sending) => {
+                    let answer = sending.as_mut().await.ok()?;
+                    *self = match media_type(&answer.headers) {
+                        Media::Json => Self::Collecting(Box::pin(answer.body.collect_limited(most))),
+                        Media::EventStream if answer.status.is_success() => Self::Body(answer.body),
+                        Media::EventStream | Media::None | Media::Other => return None,
+                    };
+                }
+                Self::Collecting(all) => {
+                    let message = all.as_mut().await.ok();
+                    *self = Self::Nothing;
+                    return message.map(Piece::Message);
+                }
+                Self::Body(body) => {
+                    if let Ok(data) = body.frame().await?.ok()?.into_data() {
+                        return Some(Piece::Data(data));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What became of a request that was sent.
+pub(super) enum Sent {
+    /// Its answer begins.
+    Answered(Box<(Result<Answer, UpstreamError>, Running)>),
+    /// Its client is asked something first; these are the events of the client's answer.
+    Asked(mpsc::Receiver<Bytes>),
+}
+
+/// A call that has no answer yet.
+pub(super) struct Running {
+    unanswered: Unanswered,
+    asked: Asked,
+    upward: Upward,
+    splitter: Splitter,
+    /// What is asked of its client outside of it.
+    outside: Option<Attended>,
+    out: mpsc::Sender<Bytes>,
+    /// What the server has asked and nobody has answered, by a number for the client.
+    questions: Vec<(u64, Document)>,
+}
+
+/// What a running call comes to next.
+enum Next {
+    Event(Document),
+    /// Nobody listens any more, or nothing more comes.
+    Over,
+    /// The server waits for answers.
+    Waits,
+}
+
+impl Running {
+    pub(super) fn new(unanswered: Unanswered, asked: Asked, outside: Option<Attended>) -> Self {
+        let limit = unanswered.link.worker.live.current().limits.event_bytes;
+        let (out, _) = mpsc::channel(1);
+        let (upward, splitter) = (Upward::Nothing, Splitter::new(limit));
+        Self { unanswered, asked, upward, splitter, outside, out, questions: Vec::new() }
+    }
+
+    /// There will be none, or it is there.
+    pub(super) fn over(mut self) {
+        self.unanswered.is_over = true;
+    }
+
+    /// Sends the request, until its answer begins or its client is asked something.
+    pub(super) async fn send(mut self, message: Bytes) -> Sent {
+        let (link, session) = (self.unanswered.link.clone(), self.unanswered.session.clone());
+        let mut sending: Sending = Box::pin(async move { link.ask(session.id(), session.revision(), message).await });
+        let asked = tokio::select! {
+            biased;
+            answer = &mut sending => return Sent::Answered(Box::new((answer, self))),
+            asked = outside(&mut self.outside) => asked,
+        };
+        self.upward = Upward::Head(sending);
+        self.take(&asked).await;
+        Sent::Asked(self.begin())
+    }
+
+    /// Goes on with an answer that is a stream.
+    pub(super) fn stream(mut self, body: AnswerBody) -> mpsc::Receiver<Bytes> {
+        self.upward = Upward::Body(body);
+        self.begin()
+    }
+
+    fn begin(mut self) -> mpsc::Receiver<Bytes> {
+        let (out, events) = mpsc::channel(AHEAD);
+        self.out = out;
+        let link = self.unanswered.link.clone();
+        link.begin(self.run());
+        events
+    }
+
+    async fn run(mut self) {
+        loop {
+            match self.next().await {
+                Next::Over => return,
+                Next::Waits => {
+                    if !self.park().await {
+                        return;
+                    }
+                }
+                Next::Event(document) => {
+                    if self.take(&document).await {
+                        self.unanswered.is_over = true;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        loop {
+            while let Some(event) = self.splitter.next_event() {
+                let Ok(event) = event else { return Next::Over };
+                let Some(data) = event.data.filter(|data| !data.is_empty()) else { continue };
+                // What is no JSON ends the stream, and the client is told that there is no answer.
+                let Ok(document) = Document::parse(data, &Limits::ANSWER) else { return Next::Over };
+                return Next::Event(document);
+            }
+            if !self.questions.is_empty() {
+                return Next::Waits;
+            }
+            let most = self.unanswered.link.most_bytes();
+            tokio::select! {
+                biased;
+                () = self.out.closed() => return Next::Over,
+                asked = outside(&mut self.outside) => return Next::Event(asked),
+                piece = self.upward.piece(most) => match piece {
+                    Some(Piece::Data(data)) => self.splitter.feed(data),
+                    Some(Piece::Message(message)) => match Document::parse(message, &Limits::ANSWER) {
+                        Ok(document) => return Next::Event(document),
+                        Err(_) => return Next::Over,
+                    },
+                    None => return Next::Over,
+                },
+            }
+        }
+    }
+
+    /// Takes one message of the server; says whether it was the answer.
+    async fn take(&mut self, document: &Document) -> bool {
+        let root = document.root();
+        match (root.get("method"), root.get("id")) {
+            (Some(_), None) => {
+                if let Some(aside) = older::aside(document, self.unanswered.own, &self.asked.stated) {
+                    self.say(aside).await;
+                }
+                false
+            }
+            (Some(method), Some(id)) => {
+                let method = method.as_str().unwrap_or_default();
+                self.question(&method, id, document).await;
+                false
+            }
+            (None, id) => {
+                if id.and_then(|id| id.as_i64()) != i64::try_from(self.unanswered.own).ok() {
+                    return false;
+                }
+                let answer = answered(document, &self.asked);
+                self.say(answer).await;
+                true
+            }
+        }
+    }
+
+    async fn say(&mut self, message: Bytes) {
+        let _ = self.out.send(event(message)).await;
+    }
+
+    /// A request of the server: kept for the client if that can answer it, else answered here.
+    async fn question(&mut self, method: &str, id: Value<'_>, document: &Document) {
+        if method == PING {
+            return self.reply(id, r#""result":{}"#).await;
+        }
+        let may_ask = self.asked.method.is_some_and(|method| method.asks);
+        let known = ASKED_OF_CLIENTS.iter().any(|(name, _)| *name == method);
+        if may_ask && known && client_can(&self.asked.stated, method) {
+            let key = self.questions.last().map_or(0, |(key, _)| key + 1);
+            self.questions.push((key, document.clone()));
+        } else {
+            self.reply(id, r#""error":{"code":-32601,"message":"The client cannot be asked this"}"#).await;
+        }
+    }
+
+    async fn reply(&mut self, id: Value<'_>, what: &str) {
+        let id = String::from_utf8_lossy(id.raw());
+        let message = format!(r#"{{"jsonrpc":"2.0","id":{id},{what}}}"#);
+        let (link, session) = (&self.unanswered.link, &self.unanswered.session);
+        let _ = link.post(session.id(), session.revision(), message.into()).await;
+    }
+
+    /// Asks the client, and waits until it comes back with answers; says whether it did.
+    async fn park(&mut self) -> bool {
+        let bridge = self.unanswered.link.route.clone();
+        let Some((name, resumed)) = bridge.bridge.parked.wait() else { return false };
+        let asked = older::input_required(&self.asked.id, &self.questions, &name);
+        self.say(asked).await;
+        // The client has its answer, and nothing more is said on this one.
+        let (unheard, _) = mpsc::channel(1);
+        self.out = unheard;
+        let Ok(Ok(resumed)) = tokio::time::timeout(PATIENCE, resumed).await else { return false };
+        let Resumed { asked, responses, out } = resumed;
+        (self.asked, self.out) = (asked, out);
+        let mut open = Vec::new();
+        for (key, question) in std::mem::take(&mut self.questions) {
+            let response = responses.root().get(&key.to_string()).map(|response| response.raw_bytes());
+            match (response, question.root().get("id")) {
+                (Some(response), Some(id)) => {
+                    self.reply(id, &format!(r#""result":{}"#, String::from_utf8_lossy(&response))).await;
+                }
+                _ => open.push((key, question)),
+            }
+        }
+        self.questions = open;
+        true
+    }
+}
+
+/// The next thing that is asked outside of the call; never, where nothing can be.
+async fn outside(attended: &mut Option<Attended>) -> Document {
+    match attended.as_mut() {
+        Some(attended) => match attended.questions.recv().await {
+            Some(question) => question,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
