@@ -4,6 +4,7 @@
 //! [`Command`] and one line in [`run`].
 
 pub mod check;
+pub mod child;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
@@ -90,6 +91,9 @@ pub struct Cli {
 pub enum Command {
     /// Check proxy.toml and the files it names, without starting anything.
     Check(check::Check),
+    /// Become a program whose life ends with the parent's; `serve` starts this.
+    #[command(hide = true)]
+    Child(child::Child),
     /// Try everything: an issuer, a sample MCP server and the proxy, all in one process on loopback.
     Demo(demo::Demo),
     /// Walk what clients do before their first call, and say where which of them would fail.
@@ -286,6 +290,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
     match &cli.command {
         Command::Check(check) => check.run(&cli.global, streams),
+        Command::Child(child) => child.run(streams),
         Command::Demo(demo) => demo.run(&cli.global, streams),
         Command::Doctor(doctor) => doctor.run(streams),
         Command::Explain(explain) => explain.run(&cli.global, streams),

@@ -27,7 +27,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::access::{Access, Anonymous, Authentication, Dpop, Metadata, Mtls, Network};
-pub use self::backend::{Backend, Breaker, Concurrency, Retries};
+pub use self::backend::{Backend, Breaker, ChildLimits, Command, Concurrency, Retries, Sharing, User};
 pub use self::grant::{AuthorizationServer, Grant, GrantKind, Identity, IdentityJwt, KeyPair, UpstreamAuth};
 pub use self::issuer::{
     AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,

@@ -29,7 +29,7 @@ use crate::snapshot::{Kept, Live, Snapshot};
 use crate::state::State;
 use crate::telemetry::metrics::Metrics;
 use crate::trail::Sinks;
-use crate::upstream::{Grants, Pool};
+use crate::upstream::{Backends, Grants, Pool};
 
 use reload::Reloader;
 
@@ -42,6 +42,7 @@ pub struct Instance {
     addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     audit: Arc<Audit>,
+    backends: Arc<Backends>,
     drain: Drain,
     issuers: Arc<Issuers>,
     readiness: Arc<Readiness>,
@@ -86,9 +87,10 @@ impl Instance {
         let random_seals = Arc::new(Seals::random().map_err(|_| StartError::Random)?);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("PORTCULLIS_COMMIT").unwrap_or("")));
         let grants = Arc::new(Grants::new(background.clone(), metrics.clone()));
+        let backends: Arc<Backends> = Arc::default();
         let kept = Arc::new(Kept {
             issuers: issuers.clone(),
-            backends: Arc::default(),
+            backends: backends.clone(),
             grants,
             random_seals,
             pace: Arc::default(),
@@ -126,7 +128,7 @@ impl Instance {
         let reloader =
             Reloader::new(config, path, kept, live, verifier, tls, audit.clone(), metrics, readiness.clone());
         record(&audit, Event::Start);
-        Ok((Self { addresses, admin, audit, drain, issuers, readiness, reloader, times }, warnings))
+        Ok((Self { addresses, admin, audit, backends, drain, issuers, readiness, reloader, times }, warnings))
     }
 
     /// Where it listens, with the port chosen for port 0.
@@ -156,6 +158,7 @@ impl Instance {
             () = self.reloader.forget_revoked() => unreachable_end(),
             () = gauges::keep(&self.reloader, &self.issuers, &self.audit) => unreachable_end(),
         };
+        self.backends.shut_down().await;
         record(&self.audit, Event::Stop);
         summary
     }

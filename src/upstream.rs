@@ -23,6 +23,7 @@ mod pool;
 mod replica;
 mod send;
 mod source;
+mod stdio;
 mod survey;
 
 use std::net::IpAddr;

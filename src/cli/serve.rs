@@ -70,6 +70,10 @@ impl Serve {
 }
 
 async fn serve(config: config::Config, global: &Global) -> Result<(), StartError> {
+    if config.servers.values().any(|server| matches!(server.backend, config::Backend::Command(_))) {
+        // A program of the same user could otherwise read this process's memory.
+        let _ = nix::sys::prctl::set_dumpable(false);
+    }
     let bound = server::bind(&config.server)?;
     let mut signals = signals().map_err(StartError::Signals)?;
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };

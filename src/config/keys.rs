@@ -7,7 +7,7 @@ mod grant;
 mod issuer;
 
 use access::{ANONYMOUS, AUTHENTICATION, DPOP, METADATA, MTLS};
-use backend::{BREAKER, CONCURRENCY, RETRIES};
+use backend::{BREAKER, CONCURRENCY, RETRIES, STDIO};
 use grant::{IDENTITY, KEY_PAIR};
 use issuer::ISSUER;
 
@@ -165,6 +165,12 @@ static PROTECTED: Table = Table {
     keys: &[
         key("path", Kind::Text, "\"/crm/mcp\""),
         key("upstream", Kind::TextOrTexts, "\"http://127.0.0.1:3001/mcp\""),
+        key("command", Kind::Texts, "[\"node\", \"server.js\"]"),
+        key("env", Kind::Map, "{ ROOT = \"/srv/files\" }"),
+        key("cwd", Kind::Text, "\"/srv/files\""),
+        key("user", Kind::Text, "\"mcp\""),
+        key("sessions", Kind::Text, "\"per_principal\""),
+        key("stdio", Kind::Table(&STDIO), "{ processes = 64 }"),
         key("policies", Kind::Texts, "[\"policies/crm.toml\"]"),
         key("issuers", Kind::Texts, "[\"corp\"]"),
         key("audiences", Kind::Texts, "[\"https://mcp.example.com/crm/mcp\"]"),
@@ -197,33 +203,31 @@ static PROTECTED: Table = Table {
         key("lint", Kind::Text, "\"warn\""),
     ],
     later: &[
-        "args",
         "baseline",
-        "command",
         "elicitation",
-        "env",
         "headers",
         "limits",
         "mode",
-        "pool",
         "protocol",
         "rate_limit",
         "register",
         "roots",
         "sampling",
-        "sessions",
         "shadow_until",
-        "stdio",
         "transport",
     ],
     synonyms: &[
+        ("args", "command"),
         ("audience", "audiences"),
+        ("environment", "env"),
         ("issuer", "issuers"),
         ("name", "resource_name"),
         ("policy", "policies"),
+        ("pool", "stdio"),
         ("scopes_supported", "scopes_advertised"),
         ("replicas", "upstream"),
         ("upstream_url", "upstream"),
+        ("working_directory", "cwd"),
         ("upstreams", "upstream"),
         ("url", "upstream"),
     ],

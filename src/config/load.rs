@@ -5,6 +5,7 @@ mod address;
 mod ask;
 mod audit;
 mod backend;
+mod command;
 mod field;
 mod grant;
 mod identity;

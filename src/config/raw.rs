@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub(super) use access::{Anonymous, Authentication, Dpop, Metadata, Mtls};
-pub(super) use backend::{Breaker, Concurrency, Retries};
+pub(super) use backend::{Breaker, Concurrency, Retries, Stdio};
 pub(super) use grant::{Identity, KeyPair, ServerKeys, UpstreamAuth};
 pub(super) use issuer::{Introspection, Issuer, Jwks, Signals};
 
@@ -95,6 +95,12 @@ pub(super) struct Admin {
 pub(super) struct Server {
     pub(super) path: Option<Spanned<String>>,
     pub(super) upstream: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) command: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) env: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
+    pub(super) cwd: Option<Spanned<String>>,
+    pub(super) user: Option<Spanned<String>>,
+    pub(super) sessions: Option<Spanned<String>>,
+    pub(super) stdio: Option<Stdio>,
     pub(super) concurrency: Option<Concurrency>,
     pub(super) breaker: Option<Breaker>,
     pub(super) retries: Option<Retries>,

@@ -36,6 +36,12 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
         let now = endpoints(reloader);
         metrics.set_endpoints(&now, &before);
         before = now;
+        for (server, backend) in reloader.backends() {
+            backend.tidy();
+            if let Some(processes) = backend.processes() {
+                metrics.set_processes(&server, processes);
+            }
+        }
         let counts = audit.counts();
         written.inc_by(counts.written - told.written);
         unwritten.inc_by(counts.unwritten - told.unwritten);
@@ -49,7 +55,7 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
 fn endpoints(reloader: &Reloader) -> Vec<Endpoint> {
     let mut all = Vec::new();
     for (server, backend) in reloader.backends() {
-        all.extend(backend.health().map(|health| Endpoint {
+        all.extend(backend.health().into_iter().map(|health| Endpoint {
             server: server.clone(),
             origin: health.origin,
             in_flight: health.in_flight,

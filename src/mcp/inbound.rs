@@ -191,7 +191,8 @@ pub fn admit_streamed(data: Bytes, asked: Option<&RpcId>, revision: Revision) ->
     }
 }
 
-fn read(bytes: Bytes) -> Result<(Document, MessageShape), InboundError> {
+/// Reads a message by its envelope, whatever it is.
+pub(crate) fn read(bytes: Bytes) -> Result<(Document, MessageShape), InboundError> {
     let document = Document::parse(bytes, &Limits::ANSWER).map_err(|error| InboundError::Json(error.kind))?;
     let envelope = Envelope::read(&document, false).map_err(|(flaw, _)| InboundError::Envelope(flaw))?;
     refuse_disguises(&envelope)?;

@@ -281,6 +281,12 @@ pub const SUBSCRIBE: [&str; 2] = ["resources/subscribe", "resources/unsubscribe"
 /// What takes a request back.
 pub const CANCELLED: &str = "notifications/cancelled";
 
+/// How far a request is.
+pub(crate) const PROGRESS: &str = "notifications/progress";
+
+/// The client's roots are others.
+pub(crate) const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
+
 /// What asks whether somebody is there.
 pub const PING: &str = "ping";
 

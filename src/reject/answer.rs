@@ -80,7 +80,9 @@ fn upstream(problem: &UpstreamError) -> Answer {
         let answer = match busy {
             Busy::Share => error(429, LIMITED, "Too many calls of this caller wait for the upstream server"),
             Busy::Breaker { .. } => error(503, UNAVAILABLE, "The upstream server is not available at the moment"),
-            Busy::Queue | Busy::Streams | Busy::Waited(_) => error(503, UNAVAILABLE, "The upstream server is busy"),
+            Busy::Processes | Busy::Queue | Busy::Streams | Busy::Waited(_) => {
+                error(503, UNAVAILABLE, "The upstream server is busy")
+            }
         };
         answer.after(busy.retry_after())
     } else if matches!(problem, UpstreamError::NoSuchSession) {

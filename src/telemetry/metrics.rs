@@ -194,6 +194,7 @@ pub struct Metrics {
     upstream_calls: Family<EndpointLabels, Gauge>,
     upstream_queue: Family<EndpointLabels, Gauge>,
     upstream_breaker: Family<EndpointLabels, Gauge>,
+    upstream_processes: Family<ServerLabels, Gauge>,
     tool_drift: Family<ServerLabels, Gauge>,
     token_requests: Family<GrantLabels, Counter>,
     rate_limited: Family<RuleLabels, Counter>,
@@ -269,6 +270,8 @@ impl Metrics {
             errors: families.add("portcullis_errors", "Requests refused or failed, by the reason the audit gives"),
             upstream_calls: families.add("portcullis_upstream_in_flight", "Calls at an endpoint"),
             upstream_queue: families.add("portcullis_upstream_queue", "Calls that wait for room at an endpoint"),
+            upstream_processes: families
+                .add("portcullis_upstream_processes", "Processes of a server that is a program"),
             upstream_breaker: families
                 .add("portcullis_upstream_breaker", "Whether an endpoint is left alone: 0 no, 1 tried again, 2 yes"),
             token_requests: families.add(
@@ -379,6 +382,12 @@ impl Metrics {
     /// A call the upstream failed, by a fixed `kind`.
     pub fn count_upstream_error(&self, server: &Arc<str>, kind: &'static str) {
         self.upstream_errors.get_or_create(&UpstreamErrorLabels { server: Arc::clone(server), kind }).inc();
+    }
+
+    /// How many processes of a server run.
+    pub fn set_processes(&self, server: &Arc<str>, count: usize) {
+        let labels = ServerLabels { server: Arc::clone(server) };
+        self.upstream_processes.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// What endpoints are asked, and whether they are asked at all; of those that were told of `before` and are no more

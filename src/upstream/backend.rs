@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::digest;
 
 use super::replica::{Health, Replicas};
+use super::stdio::Stdio;
 use super::{Answer, BuildError, Outbound, Pool, Upstream, UpstreamError};
 use crate::config;
 
@@ -13,26 +14,48 @@ use crate::config;
 #[derive(Debug)]
 pub struct Backend {
     id: [u8; 32],
-    replicas: Replicas,
+    reached: Reached,
     origin: Box<str>,
     timeouts: config::Timeouts,
+}
+
+/// How a server is reached.
+#[derive(Debug)]
+enum Reached {
+    Http(Replicas),
+    Stdio(Stdio),
 }
 
 impl Backend {
     /// Parses the backend of `server` and reads the files it names; nothing is connected or started.
     pub fn new(server: &config::Server) -> Result<Arc<Self>, BuildError> {
-        let config::Backend::Http(urls) = &server.backend;
-        let replicas = Replicas::new(server, urls)?;
-        let origin = replicas.upstreams().next().ok_or(BuildError::Authority)?.origin().into();
-        let id = Self::id_of(server, &replicas);
-        Ok(Arc::new(Self { id, replicas, origin, timeouts: server.timeouts.clone() }))
+        let (reached, origin) = match &server.backend {
+            config::Backend::Command(command) => {
+                check(command)?;
+                (Reached::Stdio(Stdio::new(server, command)), format!("stdio:{}", server.name).into())
+            }
+            config::Backend::Http(urls) => {
+                let replicas = Replicas::new(server, urls)?;
+                let origin = replicas.upstreams().next().ok_or(BuildError::Authority)?.origin().into();
+                (Reached::Http(replicas), origin)
+            }
+        };
+        let id = Self::id_of(server, &reached);
+        Ok(Arc::new(Self { id, reached, origin, timeouts: server.timeouts.clone() }))
     }
 
     /// SHA-256 over all that the backend was made from.
-    fn id_of(server: &config::Server, replicas: &Replicas) -> [u8; 32] {
+    fn id_of(server: &config::Server, reached: &Reached) -> [u8; 32] {
         let mut hash = digest::Context::new(&digest::SHA256);
-        for upstream in replicas.upstreams() {
-            hash.update(upstream.id().as_bytes());
+        match reached {
+            Reached::Http(replicas) => replicas.upstreams().for_each(|upstream| hash.update(upstream.id().as_bytes())),
+            Reached::Stdio(_) => {
+                hash.update(format!("{:?} {:?}", server.backend, server.timeouts).as_bytes());
+                if let config::Backend::Command(command) = &server.backend {
+                    // Secrets print masked.
+                    command.env.values().for_each(|value| hash.update(value.expose().as_bytes()));
+                }
+            }
         }
         let config::Server { name, concurrency, breaker, retries, .. } = server;
         hash.update(format!("{name:?} {concurrency:?} {breaker:?} {retries:?}").as_bytes());
@@ -58,12 +81,44 @@ impl Backend {
 
     /// Its endpoints over HTTP.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.replicas.upstreams()
+        let replicas = match &self.reached {
+            Reached::Http(replicas) => Some(replicas),
+            Reached::Stdio(_) => None,
+        };
+        replicas.into_iter().flat_map(Replicas::upstreams)
     }
 
-    /// How it does, endpoint by endpoint.
-    pub(crate) fn health(&self) -> impl Iterator<Item = Health> {
-        self.replicas.health()
+    /// How it does, endpoint by endpoint; of programs, how all processes do.
+    pub(crate) fn health(&self) -> Vec<Health> {
+        match &self.reached {
+            Reached::Http(replicas) => replicas.health().collect(),
+            Reached::Stdio(stdio) => {
+                let (in_flight, waiting, phase) = stdio.health();
+                vec![Health { origin: self.origin.as_ref().into(), in_flight, waiting, phase }]
+            }
+        }
+    }
+
+    /// How many processes run; `None` for what is reached over HTTP.
+    pub(crate) fn processes(&self) -> Option<usize> {
+        match &self.reached {
+            Reached::Http(_) => None,
+            Reached::Stdio(stdio) => Some(stdio.processes()),
+        }
+    }
+
+    /// Ends what has had nothing to do for long.
+    pub(crate) fn tidy(&self) {
+        if let Reached::Stdio(stdio) = &self.reached {
+            stdio.tidy();
+        }
+    }
+
+    /// Ends what was started.
+    pub(crate) async fn shut_down(&self) {
+        if let Reached::Stdio(stdio) = &self.reached {
+            stdio.shut_down().await;
+        }
     }
 
     /// Makes sure that it is there, without asking anything of it.
@@ -78,8 +133,31 @@ impl Backend {
     ///
     /// Before it leaves there must be room for it. It is delivered at most once.
     pub(crate) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
-        self.replicas.send(pool, outbound).await
+        match &self.reached {
+            Reached::Http(replicas) => replicas.send(pool, outbound).await,
+            // In a box: it waits for more, and has room for it.
+            Reached::Stdio(stdio) => Box::pin(stdio.send(outbound)).await,
+        }
     }
+}
+
+/// Whether a program can be started, as far as can be seen without starting it.
+fn check(command: &config::Command) -> Result<(), BuildError> {
+    if let Some(directory) = command.cwd.as_ref().filter(|directory| !directory.is_dir()) {
+        return Err(BuildError::Directory { path: directory.clone() });
+    }
+    let own = nix::unistd::geteuid();
+    if command.user.is_some_and(|user| user.uid != own.as_raw() && !own.is_root()) {
+        return Err(BuildError::User);
+    }
+    let start = command.cwd.clone().unwrap_or_default();
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = if command.program.contains('/') {
+        start.join(&command.program).is_file()
+    } else {
+        std::env::split_paths(&folders).any(|folder| folder.join(&command.program).is_file())
+    };
+    if is_there { Ok(()) } else { Err(BuildError::Program(command.program.clone())) }
 }
 
 /// The backends that run, whatever configuration they were first named in.
@@ -96,6 +174,22 @@ impl Backends {
         }
         running.push(Arc::clone(&made));
         Ok(made)
+    }
+
+    /// Ends every process that was started for any of them, and waits until they have ended.
+    pub async fn shut_down(&self) {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for backend in running {
+            backend.shut_down().await;
+        }
+    }
+
+    /// Ends what has had nothing to do for long; to be called now and then.
+    pub fn tidy(&self) {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for backend in running {
+            backend.tidy();
+        }
     }
 
     /// Lets go of every backend that is not among `backends`; to be called after a reload.

@@ -11,6 +11,12 @@ use super::gate::Busy;
 pub enum BuildError {
     #[error("the upstream URL names no usable host and path")]
     Authority,
+    #[error("there is no folder `{}` to start in", path.display())]
+    Directory { path: PathBuf },
+    #[error("there is no program `{0}`")]
+    Program(String),
+    #[error("only root can start programs as another user")]
+    User,
     #[error("cannot read upstream_ca_file `{}`", path.display())]
     CaFile { path: PathBuf, source: std::io::Error },
     #[error("upstream_client_certificate: no PEM certificate with its key")]
@@ -32,6 +38,15 @@ pub enum UpstreamError {
     /// There is no room for it, or it is left alone.
     #[error("the upstream is not asked: {0}")]
     Busy(#[from] Busy),
+    /// The program ended, or ended its output, with the request under way.
+    #[error("the upstream's process ended")]
+    Exited,
+    /// The program did not answer the greeting as a server does.
+    #[error("the upstream's process does not greet as an MCP server does")]
+    Greeting,
+    /// The program cannot be started.
+    #[error("the upstream's process cannot be started")]
+    Start(#[source] std::io::Error),
     /// No address of the upstream took a connection.
     #[error("cannot connect to the upstream")]
     Connect(#[source] std::io::Error),
@@ -76,12 +91,15 @@ impl UpstreamError {
             Self::Connect(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused",
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) => "timeout_connect",
+            Self::Exited => "exited",
             Self::FirstByte(_) => "timeout_first_byte",
             Self::Framing(_) => "framing",
+            Self::Greeting => "greeting",
             Self::Idle(_) => "timeout_idle",
             Self::NoSuchSession => "session",
             Self::Protocol => "protocol",
             Self::Resolve(_) => "resolve",
+            Self::Start(_) => "start",
             Self::Tls(_) => "tls",
             Self::TooLarge => "too_large",
             Self::Total(_) => "timeout_total",
@@ -94,11 +112,14 @@ impl UpstreamError {
             Self::Busy(_)
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
+            | Self::Greeting
             | Self::NoSuchSession
             | Self::Protocol
             | Self::Resolve(_)
+            | Self::Start(_)
             | Self::Tls(_) => true,
             Self::Broken(_)
+            | Self::Exited
             | Self::FirstByte(_)
             | Self::Framing(_)
             | Self::Idle(_)
@@ -113,9 +134,12 @@ impl UpstreamError {
             Self::Broken(_)
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
+            | Self::Exited
             | Self::FirstByte(_)
+            | Self::Greeting
             | Self::Protocol
             | Self::Resolve(_)
+            | Self::Start(_)
             | Self::Tls(_) => true,
             Self::Busy(_)
             | Self::Framing(_)

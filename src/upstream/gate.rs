@@ -44,6 +44,9 @@ pub enum Busy {
         /// When it is tried again.
         after: Duration,
     },
+    /// As many processes run as may, and all of them have something to do.
+    #[error("as many processes run as may")]
+    Processes,
     /// As many wait as may.
     #[error("as many calls wait for it as may")]
     Queue,
@@ -63,6 +66,7 @@ impl Busy {
     pub(crate) const fn kind(self) -> &'static str {
         match self {
             Self::Breaker { .. } => "breaker_open",
+            Self::Processes => "processes_full",
             Self::Queue => "queue_full",
             Self::Share => "share_full",
             Self::Streams => "streams_full",
@@ -74,7 +78,7 @@ impl Busy {
     pub(crate) const fn retry_after(self) -> Duration {
         match self {
             Self::Breaker { after } => after,
-            Self::Queue | Self::Share | Self::Streams | Self::Waited(_) => Duration::from_secs(1),
+            Self::Processes | Self::Queue | Self::Share | Self::Streams | Self::Waited(_) => Duration::from_secs(1),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::connect::{self, Connection};
 use super::gate::Place;
 use super::pool::Shelf;
 use super::source::Source;
+use super::stdio::Lines;
 use super::{Upstream, UpstreamError};
 use crate::clock;
 
@@ -183,7 +184,7 @@ fn check(head: &response::Parts) -> Result<(), UpstreamError> {
 }
 
 /// What hyper's error means here.
-fn failure(error: hyper::Error) -> UpstreamError {
+pub(super) fn failure(error: hyper::Error) -> UpstreamError {
     if error.is_parse_too_large() { UpstreamError::TooLarge } else { UpstreamError::Broken(error) }
 }
 
@@ -247,6 +248,11 @@ impl AnswerBody {
     pub(crate) fn whole(bytes: Bytes) -> Self {
         let lease = if bytes.is_empty() { Lease::Ended } else { Lease::None };
         Self::made(Source::Whole(bytes), lease)
+    }
+
+    /// Events of a program.
+    pub(super) fn lines(lines: Lines) -> Self {
+        Self::made(Source::Lines(Box::new(lines)), Lease::None)
     }
 
     fn made(incoming: Source, lease: Lease) -> Self {
@@ -319,7 +325,7 @@ impl AnswerBody {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let error = if self.lease.is_late() { UpstreamError::Idle(self.idle) } else { failure(error) };
+                    let error = if self.lease.is_late() { UpstreamError::Idle(self.idle) } else { error };
                     self.lease = Lease::Ended;
                     return Poll::Ready(Some(Err(error)));
                 }

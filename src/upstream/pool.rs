@@ -7,8 +7,8 @@ use hyper::client::conn::http2;
 use tokio::time::timeout;
 
 use super::connect::{self, Connection, KEEP};
-use super::http::{self as exchange, Answer, Failed};
-use super::{Protocol, Upstream, UpstreamError, UpstreamId};
+use super::http::{self as exchange, Failed};
+use super::{Answer, Protocol, Upstream, UpstreamError, UpstreamId};
 use crate::clock;
 
 /// Most idle connections kept for one upstream by one worker.

@@ -6,9 +6,15 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
+use super::UpstreamError;
+use super::http::failure;
+use super::stdio::Lines;
+
 /// Where the bytes of an answer come from.
 #[derive(Debug)]
 pub(super) enum Source {
+    /// A program, event by event.
+    Lines(Box<Lines>),
     /// A task of this process, piece by piece.
     Made(mpsc::Receiver<Bytes>),
     /// A connection.
@@ -19,12 +25,13 @@ pub(super) enum Source {
 
 impl Body for Source {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UpstreamError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         match self.get_mut() {
+            Self::Lines(lines) => lines.poll(cx).map_ok(Frame::data),
             Self::Made(pieces) => pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
-            Self::Network(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Network(incoming) => Pin::new(incoming).poll_frame(cx).map_err(failure),
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
@@ -32,6 +39,7 @@ impl Body for Source {
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Self::Lines(lines) => lines.is_ended(),
             Self::Made(_) => false,
             Self::Network(incoming) => incoming.is_end_stream(),
             Self::Whole(bytes) => bytes.is_empty(),
@@ -40,7 +48,7 @@ impl Body for Source {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Made(_) => SizeHint::default(),
+            Self::Lines(_) | Self::Made(_) => SizeHint::default(),
             Self::Network(incoming) => incoming.size_hint(),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }

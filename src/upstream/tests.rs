@@ -56,7 +56,7 @@ fn server(url: &str) -> config::Server {
 }
 
 fn made(server: &config::Server) -> Result<Arc<Upstream>, BuildError> {
-    let config::Backend::Http(urls) = &server.backend;
+    let config::Backend::Http(urls) = &server.backend else { panic!("a program") };
     Upstream::new(server, &urls[0])
 }
 

@@ -147,6 +147,9 @@ fn secrets_are_exposed_in_known_places() {
         ("mask/pseudonym.rs", 3),
         // The credential header.
         ("upstream/credential.rs", 8),
+        // What programs are started with, and which of them are the same.
+        ("upstream/backend.rs", 1),
+        ("upstream/stdio/launch.rs", 1),
         // Tokens on their way between authorization servers.
         ("upstream/grant.rs", 1),
         ("upstream/grant/answer.rs", 2),

@@ -43,6 +43,7 @@ mod revoked;
 mod rules;
 mod sessions;
 mod specifications;
+mod stdio;
 mod streams;
 mod table;
 mod tokens;

@@ -7,7 +7,7 @@ use super::{Cli, Folder};
 /// The words after `portcullis` of every command, the outer ones before those below them.
 fn commands() -> Vec<Vec<String>> {
     fn add(command: &clap::Command, words: &[String], all: &mut Vec<Vec<String>>) {
-        for below in command.get_subcommands() {
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
             let words = [words, &[below.get_name().to_owned()]].concat();
             all.push(words.clone());
             add(below, &words, all);

@@ -38,3 +38,18 @@ pub(super) static RETRIES: Table = Table {
     later: &["budget", "hedge"],
     synonyms: &[("count", "attempts"), ("max", "attempts")],
 };
+
+/// `servers.NAME.stdio`.
+pub(super) static STDIO: Table = Table {
+    keys: &[
+        key("processes", Kind::Whole, "64"),
+        key("idle", Kind::Duration, "\"10m\""),
+        key("grace", Kind::Duration, "\"2s\""),
+        key("memory", Kind::Size, "\"512 MiB\""),
+        key("open_files", Kind::Whole, "256"),
+        key("tasks", Kind::Whole, "64"),
+        key("cpu_seconds", Kind::Whole, "3600"),
+    ],
+    later: &["seccomp"],
+    synonyms: &[("max_processes", "processes"), ("pool", "processes"), ("size", "processes"), ("timeout", "grace")],
+};

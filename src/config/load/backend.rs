@@ -10,8 +10,17 @@ use super::Loader;
 const REPLICAS: usize = 32;
 
 impl Loader<'_> {
-    /// One endpoint or several, all with TLS or none.
+    /// A program, or endpoints.
     pub(super) fn backend(&mut self, raw: &raw::Server) -> Option<Backend> {
+        if let Some(command) = &raw.command {
+            return self.command(raw, command);
+        }
+        self.nothing_of_programs(raw);
+        self.endpoints(raw)
+    }
+
+    /// One endpoint or several, all with TLS or none.
+    fn endpoints(&mut self, raw: &raw::Server) -> Option<Backend> {
         let written = raw.upstream.as_ref()?;
         let entries = written.get_ref();
         if entries.is_empty() || entries.len() > REPLICAS {
@@ -42,7 +51,7 @@ impl Loader<'_> {
     }
 
     pub(super) fn not_itself(&mut self, raw: &raw::Server, server: &Server) {
-        let Backend::Http(urls) = &server.backend;
+        let Backend::Http(urls) = &server.backend else { return };
         let entries = raw.upstream.iter().flat_map(toml::Spanned::get_ref);
         for (entry, _) in entries.zip(urls).filter(|(_, url)| url.as_str() == server.resource) {
             let problem = self.error(entry.span(), "`upstream` is this proxy itself", "would call itself for ever");

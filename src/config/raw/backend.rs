@@ -28,3 +28,16 @@ pub(in crate::config) struct Retries {
     pub(in crate::config) attempts: Option<Spanned<i64>>,
     pub(in crate::config) tools: Option<Vec<Spanned<String>>>,
 }
+
+/// `servers.NAME.stdio`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Stdio {
+    pub(in crate::config) processes: Option<Spanned<i64>>,
+    pub(in crate::config) idle: Option<Spanned<String>>,
+    pub(in crate::config) grace: Option<Spanned<String>>,
+    pub(in crate::config) memory: Option<Spanned<String>>,
+    pub(in crate::config) open_files: Option<Spanned<i64>>,
+    pub(in crate::config) tasks: Option<Spanned<i64>>,
+    pub(in crate::config) cpu_seconds: Option<Spanned<i64>>,
+}

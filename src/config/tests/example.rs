@@ -28,7 +28,7 @@ fn in_full() -> String {
 fn loads_as_it_is_and_in_full() {
     loads(EXAMPLE);
     let config = loads(&in_full());
-    assert_eq!(config.servers.len(), 7);
+    assert_eq!(config.servers.len(), 8);
     assert_eq!(config.sealing.keys.len(), 1);
 }
 

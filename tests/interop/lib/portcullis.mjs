@@ -66,7 +66,7 @@ export async function serve({ issuer, servers, tls, port, issuerKeys = [] }) {
     lines.push(
       `[servers.${name}]`,
       `path = ${text(`/${name}/mcp`)}`,
-      `upstream = ${text(server.upstream)}`,
+      ...(server.upstream ? [`upstream = ${text(server.upstream)}`] : []),
       `policies = [${text(file)}]`,
       ...(server.extra ?? []),
     );

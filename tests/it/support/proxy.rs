@@ -101,14 +101,19 @@ impl Setup {
 
     fn text(&self, issuer: &str, listen: &str, admin: &str) -> String {
         let Self { upstream, server, listener, issuer_keys, tables, audit, drain, .. } = self;
-        let upstream = if upstream.starts_with('[') { upstream.clone() } else { format!("\"{upstream}\"") };
+        let upstream = match upstream.as_str() {
+            // A program, which the server's own keys name.
+            "" => String::new(),
+            list if list.starts_with('[') => format!("upstream = {list}"),
+            one => format!("upstream = \"{one}\""),
+        };
         format!(
             "[server]\npublic_url = \"https://gw.test\"\nlisten = [\"{listen}\"]\nworkers = 1\n{listener}\n\
              [server.drain]\ndelay = \"0s\"\ntimeout = \"{drain}\"\n\
              [admin]\nlisten = \"{admin}\"\n\
              [issuers.corp]\nissuer = \"{issuer}\"\ninsecure_loopback = true\n{issuer_keys}\n\
              [audit]\n{audit}\n\
-             [servers.crm]\npath = \"/crm/mcp\"\nupstream = {upstream}\npolicies = [\"crm.toml\"]\nissuers = [\"corp\"]\n{server}\n\
+             [servers.crm]\npath = \"/crm/mcp\"\n{upstream}\npolicies = [\"crm.toml\"]\nissuers = [\"corp\"]\n{server}\n\
              {tables}\n"
         )
     }

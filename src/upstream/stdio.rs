@@ -1,0 +1,379 @@
+//! A server that speaks over its standard input and output, made to look like one that speaks Streamable HTTP.
+//!
+//! A [`Stdio`] keeps a bounded number of processes. A client's session is a name for its place in one of them; several
+//! sessions of one caller, or of all, share a process without seeing anything of each other's, as [`switchboard`] holds.
+
+mod body;
+mod launch;
+mod process;
+mod slot;
+mod switchboard;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use self::body::Asked;
+pub(super) use self::body::Lines;
+use self::process::Process;
+use self::slot::{Owner, Slot, Who};
+use self::switchboard::{AHEAD, Heard, Session};
+use super::gate::{Busy, Place, Room};
+use super::outbound::Passenger;
+use super::{Answer, AnswerBody, Outbound, UpstreamError};
+use crate::auth::Caller;
+use crate::clock;
+use crate::config::{self, Sharing};
+use crate::json::Document;
+use crate::mcp::methods::INITIALIZE;
+use crate::mcp::{MessageShape, Revision, RpcId, inbound};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// Most sessions, of which each is a few hundred bytes.
+const SESSIONS: usize = 20_000;
+
+/// The processes of one server.
+#[derive(Debug)]
+pub(super) struct Stdio {
+    server: Arc<config::Server>,
+    command: Arc<config::Command>,
+    places: Mutex<Places>,
+    last: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    slots: HashMap<Owner, Arc<Slot>>,
+    sessions: HashMap<Box<str>, Opened>,
+}
+
+/// A session of a client: a name for its place.
+#[derive(Clone, Debug)]
+struct Opened {
+    number: Session,
+    slot: Arc<Slot>,
+    used: Instant,
+}
+
+impl Stdio {
+    pub(super) fn new(server: &config::Server, command: &config::Command) -> Self {
+        let (server, command) = (Arc::new(server.clone()), Arc::new(command.clone()));
+        Self { server, command, places: Mutex::default(), last: AtomicU64::new(slot::OWN) }
+    }
+
+    /// Calls that run, calls that wait, and whether something keeps ending, over all processes.
+    pub(super) fn health(&self) -> (usize, usize, super::Phase) {
+        let places = self.places();
+        places.slots.values().fold((0, 0, super::Phase::Closed), |(there, waiting, phase), slot| {
+            let (more, later) = slot.gate.load();
+            (there + more, waiting + later, if phase == super::Phase::Closed { slot.phase() } else { phase })
+        })
+    }
+
+    /// How many processes run.
+    pub(super) fn processes(&self) -> usize {
+        self.places().slots.values().filter(|slot| slot.running().is_some()).count()
+    }
+
+    /// Ends every process, and waits until they have ended.
+    pub(super) async fn shut_down(&self) {
+        let slots: Vec<_> = self.places().slots.drain().map(|(_, slot)| slot).collect();
+        let running: Vec<_> = slots.iter().filter_map(|slot| slot.running()).collect();
+        for process in &running {
+            process.stop();
+        }
+        for process in running {
+            process.ended().await;
+        }
+    }
+
+    /// Sends `outbound` and waits for the first of the answer.
+    pub(super) async fn send(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
+        let (request, passenger) = outbound.into_parts();
+        if passenger.caller.as_ref().is_some_and(|caller| caller.anonymous) && self.command.sessions != Sharing::All {
+            // Nobody in particular has no process of their own.
+            return Ok(empty(StatusCode::BAD_REQUEST));
+        }
+        let session = request.headers().get(&MCP_SESSION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
+        match (request.method().clone(), session) {
+            (Method::GET, Some(id)) => self.listen(&id, passenger).await,
+            (Method::DELETE, Some(id)) => {
+                Ok(empty(if self.close(&id) { StatusCode::OK } else { StatusCode::NOT_FOUND }))
+            }
+            (Method::POST, session) => self.message(request, session, passenger).await,
+            _ => Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
+        }
+    }
+
+    async fn message(
+        &self,
+        request: Request<Full<Bytes>>,
+        session: Option<String>,
+        passenger: Passenger,
+    ) -> Result<Answer, UpstreamError> {
+        let is_modern = request.headers().contains_key(&MCP_METHOD);
+        let Ok(body) = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
+        let (message, shape) = inbound::read(body).map_err(|_| UpstreamError::Greeting)?;
+        let is_initialize =
+            message.root().get("method").is_some_and(|method| method.as_str().as_deref() == Some(INITIALIZE));
+        if let (true, MessageShape::Request { id }) = (is_initialize, &shape) {
+            return self.open(&message, id, passenger.caller.as_deref()).await;
+        }
+        let (number, slot) = match session {
+            Some(id) => {
+                let opened = self.find(&id).ok_or(UpstreamError::NoSuchSession)?;
+                (opened.number, opened.slot)
+            }
+            None if is_modern => (slot::OWN, self.slot_without_greeting(passenger.caller.as_deref())?),
+            None => return Ok(empty(StatusCode::BAD_REQUEST)),
+        };
+        match shape {
+            MessageShape::Request { id } => self.ask(&slot, number, &message, &id, &passenger, is_modern).await,
+            MessageShape::Notification => {
+                let process = self.process(&slot).await?;
+                let line = process.board().tell(number, &message);
+                self.aside(&process, line).await
+            }
+            MessageShape::Response { .. } => {
+                let process = self.process(&slot).await?;
+                let line = process.board().reply(number, &message);
+                self.aside(&process, line).await
+            }
+        }
+    }
+
+    /// Opens a session: the process may be there already, and then has said before what it answers.
+    async fn open(&self, message: &Document, id: &RpcId, caller: Option<&Caller>) -> Result<Answer, UpstreamError> {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let params =
+            message.root().get("params").map(|params| Bytes::copy_from_slice(params.raw())).unwrap_or_default();
+        let version = message.pointer("/params/protocolVersion").and_then(|version| version.as_str());
+        let version = version.and_then(|version| Revision::parse(&version)).unwrap_or(Revision::V2025_11_25);
+        let own = || {
+            Bytes::from(format!(
+                r#"{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{{"name":"portcullis","version":"{}"}}}}"#,
+                env!("CARGO_PKG_VERSION")
+            ))
+        };
+        let (owner, hello) = match self.command.sessions {
+            Sharing::All => (Owner::All { greeting: Some(own()) }, own()),
+            Sharing::Client => (Owner::Client(number), params),
+            Sharing::Principal => {
+                let greeting = Some(Bytes::copy_from_slice(digest(&SHA256, &params).as_ref()));
+                (Owner::Principal { who: caller.map(Who::of), greeting }, params)
+            }
+        };
+        let slot = self.slot(owner, Some(hello))?;
+        let ready = slot.ready(&self.server.name, &self.command, self.patience()).await?;
+        let greeted = ready.greeted.ok_or(UpstreamError::Greeting)?;
+        let name = self.name(number, slot)?;
+        let text = [br#"{"jsonrpc":"2.0","id":"#.as_slice(), id.raw(), br#","result":"#, &greeted, b"}"].concat();
+        let mut answer = Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::with_capacity(2),
+            body: AnswerBody::whole(text.into()),
+        };
+        answer.headers.insert(CONTENT_TYPE, JSON);
+        answer.headers.insert(MCP_SESSION_ID, name);
+        Ok(answer)
+    }
+
+    /// A name for the session that cannot be guessed, although only its owner's sealed handle holds it.
+    fn name(&self, number: Session, slot: Arc<Slot>) -> Result<HeaderValue, UpstreamError> {
+        let name = format!("{number}-{}", uuid::Uuid::new_v4().simple());
+        let mut places = self.places();
+        if places.sessions.len() >= SESSIONS {
+            let idle = self.command.idle;
+            places.sessions.retain(|_, opened| opened.used.elapsed() < idle);
+            if places.sessions.len() >= SESSIONS {
+                return Err(Busy::Streams.into());
+            }
+        }
+        places.sessions.insert(name.as_str().into(), Opened { number, slot, used: clock::monotonic() });
+        HeaderValue::from_str(&name).map_err(|_| UpstreamError::NoSuchSession)
+    }
+
+    fn find(&self, id: &str) -> Option<Opened> {
+        let mut places = self.places();
+        let opened = places.sessions.get_mut(id)?;
+        opened.used = clock::monotonic();
+        Some(opened.clone())
+    }
+
+    fn close(&self, id: &str) -> bool {
+        let Some(opened) = self.places().sessions.remove(id) else { return false };
+        if let Some(process) = opened.slot.running() {
+            process.board().forget(opened.number);
+        }
+        if matches!(opened.slot.owner, Owner::Client(_)) {
+            self.places().slots.remove(&opened.slot.owner);
+            opened.slot.stop();
+        }
+        true
+    }
+
+    fn slot_without_greeting(&self, caller: Option<&Caller>) -> Result<Arc<Slot>, UpstreamError> {
+        let owner = match self.command.sessions {
+            Sharing::All => Owner::All { greeting: None },
+            Sharing::Client | Sharing::Principal => Owner::Principal { who: caller.map(Who::of), greeting: None },
+        };
+        self.slot(owner, None)
+    }
+
+    /// The place of `owner`; a new one if there is room, or something to make room by.
+    fn slot(&self, owner: Owner, hello: Option<Bytes>) -> Result<Arc<Slot>, UpstreamError> {
+        let mut places = self.places();
+        if let Some(slot) = places.slots.get(&owner) {
+            return Ok(Arc::clone(slot));
+        }
+        if places.slots.len() >= self.command.processes {
+            places.make_room(self.command.idle);
+        }
+        if places.slots.len() >= self.command.processes {
+            places.make_room(Duration::ZERO);
+        }
+        if places.slots.len() >= self.command.processes {
+            return Err(Busy::Processes.into());
+        }
+        let slot = Slot::new(owner.clone(), hello, &self.server);
+        places.slots.insert(owner, Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// Ends the processes that nobody has used for long; to be called now and then.
+    pub(super) fn tidy(&self) {
+        self.places().make_room(self.command.idle);
+    }
+
+    async fn process(&self, slot: &Slot) -> Result<Arc<Process>, UpstreamError> {
+        Ok(slot.ready(&self.server.name, &self.command, self.patience()).await?.process)
+    }
+
+    async fn ask(
+        &self,
+        slot: &Arc<Slot>,
+        session: Session,
+        message: &Document,
+        id: &RpcId,
+        passenger: &Passenger,
+        is_modern: bool,
+    ) -> Result<Answer, UpstreamError> {
+        let place = slot.gate.enter(passenger.room, passenger.caller.as_deref()).await?;
+        let process = self.process(slot).await?;
+        let (to, heard) = mpsc::channel(AHEAD);
+        let (number, line) = process.board().ask(session, message, id, to);
+        let asked = Asked::new(&process, Some(number));
+        let patience = self.patience();
+        let is_stream = passenger.room == Room::Stream;
+        let first = timeout(patience, first(&process, line, heard)).await;
+        let (first, heard) = match first {
+            Ok(Some(first)) => first,
+            // Its end is on its way through the pipes or has been told: nothing more will come.
+            Ok(None) => {
+                asked.done();
+                slot.note(false);
+                return Err(UpstreamError::Exited);
+            }
+            Err(_) => return Err(UpstreamError::FirstByte(patience)),
+        };
+        slot.note(true);
+        Ok(match first {
+            Heard::Last(text) => {
+                asked.done();
+                whole(text, is_modern)
+            }
+            Heard::Aside(text) => {
+                let idle = (!is_stream).then_some(self.server.timeouts.idle);
+                streamed(Lines::new(Some(text), heard, asked, idle), place)
+            }
+        })
+    }
+
+    /// What has no answer is taken, whether the process hears of it or not.
+    async fn aside(&self, process: &Process, line: Option<crate::mcp::sse::Line>) -> Result<Answer, UpstreamError> {
+        if let Some(line) = line {
+            let patience = self.patience();
+            let written = timeout(patience, process.write(line)).await;
+            if !written.map_err(|_| UpstreamError::FirstByte(patience))? {
+                return Err(UpstreamError::Exited);
+            }
+        }
+        Ok(empty(StatusCode::ACCEPTED))
+    }
+
+    async fn listen(&self, id: &str, passenger: Passenger) -> Result<Answer, UpstreamError> {
+        let opened = self.find(id).ok_or(UpstreamError::NoSuchSession)?;
+        let place = opened.slot.gate.enter(passenger.room, passenger.caller.as_deref()).await?;
+        let process = self.process(&opened.slot).await?;
+        let (to, heard) = mpsc::channel(AHEAD);
+        process.board().listen(opened.number, to);
+        let asked = Asked::new(&process, None);
+        Ok(streamed(Lines::new(None, heard, asked, None), place))
+    }
+
+    fn patience(&self) -> Duration {
+        self.server.timeouts.first_byte
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    /// Gives up the places that were idle for so long, with their sessions where nobody else can go on with those.
+    fn make_room(&mut self, idle: Duration) {
+        let given_up: Vec<_> = self.slots.values().filter(|slot| slot.is_idle(idle)).cloned().collect();
+        for slot in given_up {
+            self.slots.remove(&slot.owner);
+            slot.stop();
+            self.sessions.retain(|_, opened| !Arc::ptr_eq(&opened.slot, &slot));
+        }
+    }
+}
+
+/// Writes a request, and waits for the first that comes back.
+async fn first(
+    process: &Process,
+    line: crate::mcp::sse::Line,
+    mut heard: mpsc::Receiver<Heard>,
+) -> Option<(Heard, mpsc::Receiver<Heard>)> {
+    if !process.write(line).await {
+        return None;
+    }
+    let first = heard.recv().await?;
+    Some((first, heard))
+}
+
+fn empty(status: StatusCode) -> Answer {
+    Answer { status, headers: HeaderMap::new(), body: AnswerBody::whole(Bytes::new()) }
+}
+
+/// The whole answer. In 2026-07-28 a method that is not there has a status of its own.
+fn whole(text: Bytes, is_modern: bool) -> Answer {
+    let code = || Document::parse(text.clone(), &crate::json::Limits::ANSWER).ok()?.pointer("/error/code")?.as_i64();
+    let status = if is_modern && code() == Some(-32601) { StatusCode::NOT_FOUND } else { StatusCode::OK };
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(CONTENT_TYPE, JSON);
+    Answer { status, headers, body: AnswerBody::whole(text) }
+}
+
+fn streamed(lines: Lines, place: Place) -> Answer {
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(CONTENT_TYPE, EVENT_STREAM);
+    let mut body = AnswerBody::lines(lines);
+    body.hold(place);
+    Answer { status: StatusCode::OK, headers, body }
+}

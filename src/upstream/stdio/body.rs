@@ -1,0 +1,118 @@
+//! What comes of a process, as the event stream of an answer.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep};
+
+use super::process::Process;
+use super::switchboard::Heard;
+use crate::mcp::sse::{Line, Outgoing};
+use crate::upstream::UpstreamError;
+
+/// A call under way, or a stream: as long as it is held the process lives, and dropped before its end the call is cancelled.
+#[derive(Debug)]
+pub(super) struct Asked {
+    process: Arc<Process>,
+    number: Option<u64>,
+}
+
+impl Asked {
+    pub(super) fn new(process: &Arc<Process>, number: Option<u64>) -> Self {
+        Self { process: Arc::clone(process), number }
+    }
+
+    /// It has its answer, or there will be none.
+    pub(super) fn done(mut self) {
+        self.number = None;
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            let line = self.process.board().abandon(number);
+            if let Some(line) = line {
+                self.process.write_now(line);
+            }
+        }
+    }
+}
+
+/// Messages of a process as events, one after the other.
+#[derive(Debug)]
+pub(in crate::upstream) struct Lines {
+    first: VecDeque<Bytes>,
+    heard: mpsc::Receiver<Heard>,
+    asked: Option<Asked>,
+    /// Whether the last message is here, or need not come.
+    is_complete: bool,
+    idle: Option<Duration>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Lines {
+    pub(super) fn new(
+        first: Option<Bytes>,
+        heard: mpsc::Receiver<Heard>,
+        asked: Asked,
+        idle: Option<Duration>,
+    ) -> Self {
+        let is_complete = asked.number.is_none();
+        Self { first: first.into_iter().collect(), heard, asked: Some(asked), is_complete, idle, pause: None }
+    }
+
+    pub(in crate::upstream) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpstreamError>>> {
+        if let Some(text) = self.first.pop_front() {
+            return Poll::Ready(Some(Ok(event(text))));
+        }
+        if self.asked.is_none() {
+            return Poll::Ready(None);
+        }
+        match self.heard.poll_recv(cx) {
+            Poll::Ready(Some(Heard::Aside(text))) => {
+                self.pause = None;
+                Poll::Ready(Some(Ok(event(text))))
+            }
+            Poll::Ready(Some(Heard::Last(text))) => {
+                self.is_complete = true;
+                self.end();
+                Poll::Ready(Some(Ok(event(text))))
+            }
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready((!self.is_complete).then_some(Err(UpstreamError::Exited)))
+            }
+            Poll::Pending => self.poll_idle(cx),
+        }
+    }
+
+    /// Whether nothing more will come.
+    pub(in crate::upstream) fn is_ended(&self) -> bool {
+        self.asked.is_none() && self.first.is_empty()
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpstreamError>>> {
+        let Some(idle) = self.idle else { return Poll::Pending };
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(idle)));
+        std::task::ready!(pause.as_mut().poll(cx));
+        // Dropped, it cancels the call.
+        self.asked = None;
+        Poll::Ready(Some(Err(UpstreamError::Idle(idle))))
+    }
+
+    fn end(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            asked.done();
+        }
+    }
+}
+
+fn event(text: Bytes) -> Bytes {
+    Outgoing::message(&Line::of_json(text)).encode()
+}

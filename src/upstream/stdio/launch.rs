@@ -1,0 +1,180 @@
+//! A child process: started apart from everything else of the proxy's, watched until it ends, and ended with all it started.
+//!
+//! What is started is the proxy itself as a small launcher (`portcullis child`), which ties its life to this process's and
+//! then becomes the program. The parent-death signal is about the thread that started a process, so each child has a
+//! thread of its own that lives exactly as long.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+use tokio::sync::{oneshot, watch};
+
+use crate::config;
+
+/// Enough for a thread that starts a process and waits.
+const STACK: usize = 256 * 1024;
+
+/// The ends of a child's pipes.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    pub(super) stdin: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+/// A child that runs, or has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Child(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    pid: Pid,
+    /// How it ended. While there is nothing here the process has not been reaped, and its id is nobody else's.
+    ended: Mutex<Option<String>>,
+    changed: Condvar,
+    told: watch::Sender<bool>,
+}
+
+impl Child {
+    /// Starts `command`.
+    pub(super) async fn start(command: &config::Command) -> io::Result<(Self, Pipes)> {
+        let launcher = launcher(command)?;
+        let (tell, told) = oneshot::channel();
+        let keeper = std::thread::Builder::new().name("child".to_owned()).stack_size(STACK);
+        keeper.spawn(move || keep(launcher, tell))?;
+        told.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it ended")))
+    }
+
+    pub(super) fn pid(&self) -> i32 {
+        self.0.pid.as_raw()
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn end(&self) -> Option<String> {
+        self.0.lock().clone()
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn ended(&self) {
+        // The sender is in the same memory.
+        let _ = self.0.told.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// Ends it and all it started, now.
+    pub(super) fn kill(&self) {
+        self.0.signal(Signal::SIGKILL);
+    }
+
+    /// Ends it whose standard input was just closed: left alone for `grace`, then asked to end, then made to.
+    pub(super) fn stop(&self, grace: Duration) {
+        let shared = Arc::clone(&self.0);
+        let ladder = move || {
+            if shared.ends_within(grace) {
+                return;
+            }
+            shared.signal(Signal::SIGTERM);
+            if !shared.ends_within(grace) {
+                shared.signal(Signal::SIGKILL);
+            }
+        };
+        let waiting = std::thread::Builder::new().name("child-end".to_owned()).stack_size(STACK).spawn(ladder);
+        if waiting.is_err() {
+            self.kill();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To the whole group, which is the child's own once its launcher has made it, and to the child.
+    fn signal(&self, signal: Signal) {
+        let ended = self.lock();
+        if ended.is_none() {
+            let _ = killpg(self.pid, signal);
+            let _ = kill(self.pid, signal);
+        }
+    }
+
+    fn ends_within(&self, time: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), time, |ended| ended.is_none());
+        waited.map_or(true, |(ended, _)| ended.is_some())
+    }
+}
+
+/// What the thread of a child does.
+fn keep(mut launcher: Command, tell: oneshot::Sender<io::Result<(Child, Pipes)>>) {
+    let mut process = match launcher.spawn() {
+        Ok(process) => process,
+        Err(error) => return drop(tell.send(Err(error))),
+    };
+    let pid = Pid::from_raw(process.id().cast_signed());
+    let pipes = match (process.stdin.take(), process.stdout.take(), process.stderr.take()) {
+        (Some(stdin), Some(stdout), Some(stderr)) => {
+            Pipes { stdin: stdin.into(), stdout: stdout.into(), stderr: stderr.into() }
+        }
+        _ => return,
+    };
+    let (ended, changed, told) = (Mutex::default(), Condvar::new(), watch::Sender::new(false));
+    let shared = Arc::new(Shared { pid, ended, changed, told });
+    let wanted = tell.send(Ok((Child(Arc::clone(&shared)), pipes))).is_ok();
+    if !wanted {
+        shared.signal(Signal::SIGKILL);
+    }
+    // Without reaping it, so that its id stays its own until nothing more is sent to it.
+    while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
+    let mut ended = shared.lock();
+    // What it started and left behind.
+    let _ = killpg(pid, Signal::SIGKILL);
+    let how = process.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+    *ended = Some(how);
+    drop(ended);
+    shared.changed.notify_all();
+    shared.told.send_replace(true);
+}
+
+/// `portcullis child … -- PROGRAM ARGUMENTS`, with nothing of this process's environment but what programs cannot do without.
+fn launcher(command: &config::Command) -> io::Result<Command> {
+    let mut launcher = Command::new(std::env::current_exe()?);
+    launcher.arg("child").arg("--parent").arg(std::process::id().to_string());
+    let limits = &command.limits;
+    let sizes = [
+        ("--memory", limits.memory_bytes),
+        ("--open-files", limits.open_files),
+        ("--tasks", limits.tasks),
+        ("--cpu-seconds", limits.cpu_seconds),
+    ];
+    for (name, limit) in sizes {
+        if let Some(limit) = limit {
+            launcher.arg(name).arg(limit.to_string());
+        }
+    }
+    launcher.arg("--").arg(&command.program).args(&command.arguments);
+    launcher.env_clear();
+    for name in ["PATH", "HOME", "LANG"] {
+        if let Some(value) = std::env::var_os(name) {
+            launcher.env(name, value);
+        }
+    }
+    for (name, value) in &command.env {
+        launcher.env(name, value.expose());
+    }
+    if let Some(directory) = &command.cwd {
+        launcher.current_dir(directory);
+    }
+    if let Some(user) = command.user {
+        launcher.uid(user.uid).gid(user.gid);
+    }
+    launcher.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(launcher)
+}

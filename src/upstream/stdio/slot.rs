@@ -1,0 +1,208 @@
+//! One place of the pool: whose process it is, and how that is started, greeted and started again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::process::Process;
+use super::switchboard::{AHEAD, Heard};
+use crate::auth::Caller;
+use crate::clock;
+use crate::config::{self, Sharing};
+use crate::json::{Document, Limits};
+use crate::mcp::methods::{INITIALIZE, INITIALIZED};
+use crate::mcp::sse::Line;
+use crate::mcp::{Inbound, Revision, RpcId, admit_streamed};
+use crate::upstream::UpstreamError;
+use crate::upstream::breaker::Breaker;
+use crate::upstream::gate::Gate;
+
+/// The session the proxy itself has with a process.
+pub(super) const OWN: u64 = 0;
+
+/// Whom a process serves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Owner {
+    /// Everybody who was greeted alike.
+    All { greeting: Option<Bytes> },
+    /// One session of one client.
+    Client(u64),
+    /// One caller with one client, and what that can do.
+    Principal { who: Option<Who>, greeting: Option<Bytes> },
+}
+
+/// A caller, as processes tell callers apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Who {
+    issuer: Arc<str>,
+    tenant: Option<Box<str>>,
+    subject: Box<str>,
+    client: Option<Box<str>>,
+}
+
+impl Who {
+    pub(super) fn of(caller: &Caller) -> Self {
+        Self {
+            issuer: caller.issuer.clone(),
+            tenant: caller.tenant.clone(),
+            subject: caller.subject.clone(),
+            client: caller.client_id.as_deref().map(Into::into),
+        }
+    }
+}
+
+/// A place of the pool.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) owner: Owner,
+    pub(super) gate: Arc<Gate>,
+    /// How often it is started again.
+    breaker: Breaker,
+    /// The `params` of `initialize`; `None` for processes that speak the stateless era.
+    hello: Option<Bytes>,
+    state: tokio::sync::Mutex<State>,
+    used: std::sync::Mutex<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    process: Option<Arc<Process>>,
+    /// What the process answered to `initialize`.
+    greeted: Option<Bytes>,
+}
+
+/// A process that is there, and what it said of itself.
+pub(super) struct Ready {
+    pub(super) process: Arc<Process>,
+    pub(super) greeted: Option<Bytes>,
+}
+
+impl Slot {
+    pub(super) fn new(owner: Owner, hello: Option<Bytes>, server: &config::Server) -> Arc<Self> {
+        Arc::new(Self {
+            owner,
+            gate: Gate::new(server.concurrency),
+            breaker: Breaker::new(server.breaker),
+            hello,
+            state: tokio::sync::Mutex::default(),
+            used: std::sync::Mutex::new(clock::monotonic()),
+        })
+    }
+
+    /// The process, started and greeted if it is not there.
+    pub(super) async fn ready(
+        &self,
+        server: &Arc<str>,
+        command: &config::Command,
+        patience: Duration,
+    ) -> Result<Ready, UpstreamError> {
+        self.touch();
+        // Whoever waits for another's attempt waits no longer than for an answer.
+        let Ok(mut state) = timeout(patience, self.state.lock()).await else {
+            return Err(UpstreamError::FirstByte(patience));
+        };
+        if let Some(process) = state.process.as_ref().filter(|process| process.is_alive()) {
+            return Ok(Ready { process: Arc::clone(process), greeted: state.greeted.clone() });
+        }
+        // A session of a client's own ends with its process: what that knew nobody else knows.
+        if state.process.take().is_some() && matches!(self.owner, Owner::Client(_)) {
+            return Err(UpstreamError::NoSuchSession);
+        }
+        let pass = self.breaker.pass(clock::monotonic())?;
+        let is_shared = command.sessions == Sharing::All;
+        let started = match Process::start(server, command, is_shared, patience).await {
+            Ok(process) => timeout(patience, self.greet(&process))
+                .await
+                .unwrap_or_else(|_| {
+                    process.kill();
+                    Err(UpstreamError::FirstByte(patience))
+                })
+                .map(|greeted| (process, greeted)),
+            Err(error) => Err(UpstreamError::Start(error)),
+        };
+        match started {
+            Ok((process, greeted)) => {
+                // Whether it is any good its calls will say: one that ends under the first is no success.
+                drop(pass);
+                state.process = Some(Arc::clone(&process));
+                state.greeted.clone_from(&greeted);
+                Ok(Ready { process, greeted })
+            }
+            Err(error) => {
+                pass.failed(clock::monotonic());
+                Err(error)
+            }
+        }
+    }
+
+    /// `initialize` and `notifications/initialized` (2025-11-25, "Lifecycle"); the result, as it was written.
+    async fn greet(&self, process: &Arc<Process>) -> Result<Option<Bytes>, UpstreamError> {
+        let Some(hello) = &self.hello else { return Ok(None) };
+        let head = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{INITIALIZE}","params":"#);
+        let text = [head.as_bytes(), hello.as_ref(), b"}".as_slice()];
+        let message = Document::parse(text.concat().into(), &Limits::REQUEST).map_err(|_| UpstreamError::Greeting)?;
+        let id = RpcId::from_raw("0").ok_or(UpstreamError::Greeting)?;
+        let (to, mut answers) = mpsc::channel(AHEAD);
+        let (_, line) = process.board().ask(OWN, &message, &id, to);
+        if !process.write(line).await {
+            return Err(UpstreamError::Exited);
+        }
+        let answer = loop {
+            match answers.recv().await.ok_or(UpstreamError::Exited)? {
+                Heard::Last(answer) => break answer,
+                Heard::Aside(_) => {}
+            }
+        };
+        let admitted = admit_streamed(answer, Some(&id), Revision::V2025_11_25).map_err(|_| UpstreamError::Greeting)?;
+        let Inbound::Response { document } = &admitted else { return Err(UpstreamError::Greeting) };
+        let Some(result) = document.root().get("result") else {
+            process.stop();
+            return Err(UpstreamError::Greeting);
+        };
+        let ready = format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#);
+        process.write(Line::of_json(ready.into())).await;
+        Ok(Some(Bytes::copy_from_slice(result.raw())))
+    }
+
+    /// What came of a call: a process that ends under its calls is started again later and later.
+    pub(super) fn note(&self, answered: bool) {
+        let Ok(pass) = self.breaker.pass(clock::monotonic()) else { return };
+        if answered {
+            pass.succeeded();
+        } else {
+            pass.failed(clock::monotonic());
+        }
+    }
+
+    /// The process of now, if it runs; not waited for while it is being started.
+    pub(super) fn running(&self) -> Option<Arc<Process>> {
+        self.state.try_lock().ok()?.process.clone().filter(|process| process.is_alive())
+    }
+
+    pub(super) fn touch(&self) {
+        *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = clock::monotonic();
+    }
+
+    /// Whether nothing has been asked of it for so long, and nobody waits for anything.
+    pub(super) fn is_idle(&self, time: Duration) -> bool {
+        let used = *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Ok(state) = self.state.try_lock() else { return false };
+        used.elapsed() >= time && state.process.as_ref().is_none_or(|process| process.board().is_idle())
+    }
+
+    /// Ends its process.
+    pub(super) fn stop(&self) {
+        if let Ok(mut state) = self.state.try_lock()
+            && let Some(process) = state.process.take()
+        {
+            process.stop();
+        }
+    }
+
+    pub(super) fn phase(&self) -> crate::upstream::Phase {
+        self.breaker.phase()
+    }
+}
