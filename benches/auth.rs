@@ -168,7 +168,7 @@ fn proofs(rig: &Rig) -> Duration {
         headers
     };
     let requests: Vec<HeaderMap> = (0..SAMPLES).map(fields).collect();
-    let (seals, proofs) = (Seals::random().unwrap(), Once::with_room(100_000));
+    let (seals, proofs) = (Seals::random().unwrap(), Once::with_room(1_000_000));
     let peer = Peer::new(([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
     median(requests.iter().map(|headers| {
         let shown = Shown { peer: &peer, method: &Method::POST, headers, seals: &seals, proofs: &proofs };
