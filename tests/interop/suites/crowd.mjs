@@ -9,7 +9,7 @@ import { folder } from '../lib/portcullis.mjs';
 import { freePort, installed, start, stop } from '../lib/process.mjs';
 import { stack } from '../lib/stack.mjs';
 
-const policy = '[[rule]]\nid = "any"\ntools = ["*"]\n';
+const policy = '[[rule]]\nid = "any"\ntools = ["*"]\nscopes = ["crowd:use"]\n';
 const users = ['ana', 'max'];
 /** Simultaneous connections, and requests on them. */
 const crowds = [[20, 22], [200, 220]];
