@@ -73,8 +73,3 @@ pub(super) fn has_lost_session(answer: &Answer) -> bool {
 pub(super) fn may_be_about_eras(answer: &Answer) -> bool {
     answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 405 | 406 | 415 | 422)
 }
-
-/// Whether the status is about a credential or a rate.
-pub(super) fn is_about_the_caller(answer: &Answer) -> bool {
-    matches!(answer.status.as_u16(), 401 | 403 | 429)
-}

@@ -59,6 +59,11 @@ impl Known {
         }
     }
 
+    /// Nothing it could be translated to is spoken there.
+    pub(super) fn is_not_older(&self) {
+        self.newer.store(YES, Ordering::Relaxed);
+    }
+
     /// Forgets what is known: what comes back after it was gone may be another version.
     pub(super) fn forget(&self) {
         self.newer.store(UNKNOWN, Ordering::Relaxed);

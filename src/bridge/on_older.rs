@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::answer;
 use super::link::Link;
 use super::older::{self, Stated};
-use super::session::Session;
+use super::session::{Session, Unopened};
 use hub::Hub;
 use running::{Running, Sent};
 
@@ -84,7 +84,9 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
     }
     let session = match link.route.bridge.sessions.get(&link, &asked.caller, &asked.stated).await {
         Ok(session) => session,
-        Err(unopened) => return unopened.into_answer(),
+        Err(Unopened::Answer(answer)) => return Ok(*answer),
+        Err(Unopened::Error(error)) => return Err(error),
+        Err(Unopened::NotOlder) => return link.deliver(outbound).await,
     };
     match &*name {
         DISCOVER => Ok(answer::message(older::discovered(&session.opened, &asked.id))),
@@ -134,7 +136,9 @@ async fn call(
             link.route.bridge.sessions.forget(&asked.caller, &asked.stated, &session).await;
             session = match link.route.bridge.sessions.get(&link, &asked.caller, &asked.stated).await {
                 Ok(session) => session,
-                Err(unopened) => return unopened.into_answer(),
+                Err(Unopened::Answer(answer)) => return Ok(*answer),
+                Err(Unopened::Error(error)) => return Err(error),
+                Err(Unopened::NotOlder) => return Ok(answer::unusable()),
             };
             continue;
         }

@@ -74,16 +74,8 @@ pub(super) enum Unopened {
     /// The upstream's answer, for the client to be told what it means.
     Answer(Box<Answer>),
     Error(UpstreamError),
-}
-
-impl Unopened {
-    /// What the request that wanted the session is answered with.
-    pub(super) fn into_answer(self) -> Result<Answer, UpstreamError> {
-        match self {
-            Self::Answer(answer) => Ok(*answer),
-            Self::Error(error) => Err(error),
-        }
-    }
+    /// It knows of no sessions either: what it speaks is left to the message itself.
+    NotOlder,
 }
 
 impl Sessions {
@@ -112,6 +104,9 @@ impl Sessions {
             }
             Err(unopened) => {
                 drop(opened);
+                if matches!(unopened, Unopened::NotOlder) {
+                    link.route.bridge.known.is_not_older();
+                }
                 self.drop_empty(&whose, &slot);
                 Err(unopened)
             }
@@ -171,12 +166,10 @@ impl Session {
             Unopened::Error(error)
         })?;
         if !sent.status.is_success() {
-            if !answer::is_about_the_caller(&sent) {
-                link.route.bridge.known.forget();
-            }
-            return Err(Unopened::Answer(Box::new(sent)));
+            let not_older = answer::may_be_about_eras(&sent);
+            return Err(if not_older { Unopened::NotOlder } else { Unopened::Answer(Box::new(sent)) });
         }
-        let unusable = || Unopened::Answer(Box::new(answer::unusable()));
+        let unusable = || Unopened::NotOlder;
         let named = sent.headers.get(&SESSION_ID).map(|id| id.to_str().ok().filter(|id| is_plain_id(id)).ok_or(()));
         let session_id: Option<Box<str>> = match named {
             None => None,

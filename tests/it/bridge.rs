@@ -633,3 +633,23 @@ async fn like_is_left_to_like() {
     assert_eq!(proxy.ask(&call).await.status, 200);
     assert_eq!(methods(&newer.take()), ["server/discover", "tools/list", "tools/call"]);
 }
+
+/// A server that answers neither question as a server of either era does is left alone with what the client says.
+#[tokio::test]
+async fn what_speaks_neither_hears_the_message_itself() {
+    let upstream = Upstream::unaided(|heard, mut connection| async move {
+        connection.send(answer(&heard, &json!({ "content": [] }))).await;
+        Some(connection)
+    })
+    .await;
+    let proxy = start(&upstream).await;
+    let call = newer_call("x", &json!({}), &json!({})).token(&proxy.token("ana"));
+    for wanted in [&["server/discover", "initialize", "tools/list", "tools/call"][..], &["tools/call"]] {
+        let got = proxy.ask(&call).await;
+        assert_eq!((got.status, &got.message()["result"]), (200, &json!({ "content": [] })), "{got:?}");
+        let heard = upstream.take();
+        let heard: Vec<_> = methods(&heard).into_iter().filter(|method| method != "tools/list").collect();
+        let wanted: Vec<_> = wanted.iter().filter(|method| **method != "tools/list").collect();
+        assert_eq!(heard.iter().collect::<Vec<_>>(), wanted);
+    }
+}
