@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{CommandFactory as _, Parser as _};
 
@@ -25,7 +26,10 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let folder = Self(std::env::temp_dir().join(format!("portcullis-cli-{name}-{}", std::process::id())));
+        // Tests that run at once may use the same name.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = Self(std::env::temp_dir().join(format!("portcullis-cli-{name}-{process}-{count}")));
         fs::create_dir_all(folder.0.join("policies")).unwrap();
         let mut parameters = rcgen::CertificateParams::new(vec!["mcp.example.com".to_owned()]).unwrap();
         parameters.distinguished_name.push(rcgen::DnType::CommonName, "mcp.example.com");
