@@ -65,7 +65,7 @@ pub struct Config {
 impl Config {
     /// The file, without its text, for a problem of the whole.
     pub fn source(&self) -> Arc<Source> {
-        Arc::new(Source { path: self.path.clone(), text: String::new() })
+        Arc::new(Source::new(&self.path, String::new()))
     }
 
     /// The files that what the proxy shows itself with is read from.

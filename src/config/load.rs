@@ -63,7 +63,7 @@ fn load_from(
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(Config, Problems), Problems> {
     let text = read(path).map_err(|message| {
-        let nothing = Arc::new(Source { path: path.to_owned(), text: String::new() });
+        let nothing = Arc::new(Source::new(path, String::new()));
         let problem = Problem::error(&nothing, 0..0, message, "");
         let mut problems = Problems::new();
         problems.push(problem.help("name another file with `--config` or `PORTCULLIS_CONFIG`"));
@@ -133,7 +133,7 @@ impl<'a> Loader<'a> {
     ) -> Result<(Config, Problems), Problems> {
         let (mut root, errors) = DeTable::parse_recoverable(text);
         let shown = if errors.is_empty() { hide::secrets(text, root.get_ref()) } else { hide::likely_secrets(text) };
-        let file = Arc::new(Source { path: path.to_owned(), text: shown });
+        let file = Arc::new(Source::new(path, shown));
         let mut problems = Problems::new();
         for error in &errors {
             let span = error.span().unwrap_or_default();

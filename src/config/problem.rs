@@ -5,7 +5,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet, normalize_untrusted_str as printable,
@@ -19,15 +19,40 @@ pub struct Source {
     pub path: PathBuf,
     /// The whole text; empty if it could not be read.
     pub text: String,
+    /// Where each line starts, once somebody has asked.
+    lines: OnceLock<Box<[usize]>>,
 }
 
 impl Source {
+    /// A file with what was read of it.
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into(), lines: OnceLock::new() }
+    }
+
     /// Line and column of a byte, both from 1, columns in characters.
     pub fn position(&self, byte: usize) -> (usize, usize) {
-        let before = self.text.get(..self.floor(byte)).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+        let byte = self.floor(byte);
+        let line = self.line(byte);
+        let before = self.text.get(self.start(line)..byte).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
+
+    /// The number of the line a byte stands on, from 1.
+    fn line(&self, byte: usize) -> usize {
+        self.starts().partition_point(|start| *start <= byte)
+    }
+
+    /// The first byte of a line; the end of the text behind the last.
+    fn start(&self, line: usize) -> usize {
+        self.starts().get(line - 1).copied().unwrap_or(self.text.len())
+    }
+
+    /// Where each line starts; the first always does.
+    fn starts(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            let breaks = memchr::memchr_iter(b'\n', self.text.as_bytes());
+            std::iter::once(0).chain(breaks.map(|at| at + 1)).collect()
+        })
     }
 
     /// The nearest character boundary at or before `byte`.
@@ -138,6 +163,20 @@ impl Problem {
         start..self.file.floor(span.end).max(start)
     }
 
+    /// The lines a span stands on, where they begin, and the number of the first; all of a text that is not long. Each
+    /// snippet of a long one would look for its lines anew.
+    fn lines(&self, span: &Range<usize>) -> (&str, usize, usize) {
+        const LONG: usize = 64 * 1024;
+        let file = &*self.file;
+        if file.text.len() <= LONG {
+            return (&file.text, 0, 1);
+        }
+        let first = file.line(span.start);
+        let start = file.start(first);
+        let end = file.start(file.line(span.end) + 1);
+        (file.text.get(start..end).unwrap_or_default(), start, first)
+    }
+
     /// A paragraph with the line and a caret, without a final line break.
     pub fn render(&self, color: bool) -> String {
         let path = self.file.path.to_string_lossy();
@@ -150,16 +189,20 @@ impl Problem {
             group.element(Origin::path(path.clone()))
         } else {
             let label = (!self.label.is_empty()).then(|| printable(&self.label));
-            let caret = AnnotationKind::Primary.span(self.shown(&self.span)).label(label);
-            group.element(Snippet::source(self.file.text.as_str()).path(path.clone()).annotation(caret))
+            let span = self.shown(&self.span);
+            let (lines, start, line) = self.lines(&span);
+            let caret = AnnotationKind::Primary.span(span.start - start..span.end - start).label(label);
+            group.element(Snippet::source(lines).line_start(line).path(path.clone()).annotation(caret))
         };
         for text in &self.help {
             group = group.element(Level::HELP.message(printable(text)));
         }
         let mut report: Vec<Group<'_>> = vec![group];
         if let Some(suggestion) = &self.suggestion {
-            let change = Patch::new(self.shown(&suggestion.span), suggestion.replacement.as_str());
-            let snippet = Snippet::source(self.file.text.as_str()).path(path).patch(change);
+            let span = self.shown(&suggestion.span);
+            let (lines, start, line) = self.lines(&span);
+            let change = Patch::new(span.start - start..span.end - start, suggestion.replacement.as_str());
+            let snippet = Snippet::source(lines).line_start(line).path(path).patch(change);
             report.push(Level::HELP.secondary_title(printable(&suggestion.title)).element(snippet));
         }
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
@@ -277,8 +320,18 @@ impl Problems {
     }
 
     /// A paragraph each, with carets, and an empty line between; no final line break.
+    ///
+    /// Of very many the first are shown, errors before warnings: each is shown in its file, which takes time.
     pub fn render(&self, color: bool) -> String {
-        self.iter().map(|problem| problem.render(color)).collect::<Vec<_>>().join("\n\n")
+        const MOST: usize = 100;
+        let mut all: Vec<&Problem> = self.iter().collect();
+        let more = all.len().saturating_sub(MOST);
+        if more > 0 {
+            all.sort_by_key(|problem| problem.severity == Severity::Warning);
+        }
+        let shown = all.iter().take(MOST).map(|problem| problem.render(color));
+        let rest = (more > 0).then(|| format!("and {more} more problems; `check --format json` tells them all"));
+        shown.chain(rest).collect::<Vec<_>>().join("\n\n")
     }
 
     /// `{"schema_version": 1, "errors", "warnings", "problems": […]}`.

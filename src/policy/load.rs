@@ -106,7 +106,7 @@ pub fn load(files: &[PathBuf], problems: &mut Problems) -> Loaded {
 
 fn read(path: &Path, report: &mut Report<'_>) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| {
-        let source = Arc::new(Source { path: path.to_owned(), text: String::new() });
+        let source = Arc::new(Source::new(path, String::new()));
         let problem = Problem::error(&source, 0..0, format!("cannot read the policy file: {error}"), "");
         report.error(problem.help("`policies` in proxy.toml lists it"));
         Vec::new()
@@ -126,11 +126,11 @@ fn source(path: &Path, bytes: Vec<u8>, report: &mut Report<'_>) -> Arc<Source> {
         |error| {
             let at = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            let source = Arc::new(Source { path: path.to_owned(), text });
+            let source = Arc::new(Source::new(path, text));
             report.error(Problem::error(&source, at..at + 1, "the policy file is not UTF-8", "not UTF-8 from here"));
             source
         },
-        |text| Arc::new(Source { path: path.to_owned(), text }),
+        |text| Arc::new(Source::new(path, text)),
     )
 }
 
@@ -185,11 +185,8 @@ fn unique(
 
 #[cfg(test)]
 pub(super) fn from_texts(texts: &[&str], problems: &mut Problems) -> Loaded {
-    let sources: Vec<Arc<Source>> = texts
-        .iter()
-        .enumerate()
-        .map(|(at, text)| Arc::new(Source { path: format!("{at}.toml").into(), text: (*text).to_owned() }))
-        .collect();
+    let sources: Vec<Arc<Source>> =
+        texts.iter().enumerate().map(|(at, text)| Arc::new(Source::new(format!("{at}.toml"), *text))).collect();
     compile(&sources, String::new(), Report::new(problems))
 }
 

@@ -197,14 +197,14 @@ impl Lock {
         let text = match read {
             Ok(text) => text,
             Err(error) => {
-                let source = Arc::new(Source { path: path.to_owned(), text: String::new() });
+                let source = Arc::new(Source::new(path, String::new()));
                 let problem = Problem::error(&source, 0..0, format!("cannot read the lock file: {error}"), "");
                 problems.push(problem.help(format!("write it with `portcullis tools {server} --lock`")));
                 return Err(problems);
             }
         };
         Self::read(&text).map_err(|errors| {
-            let source = Arc::new(Source { path: path.to_owned(), text: text.clone() });
+            let source = Arc::new(Source::new(path, text.clone()));
             for error in errors {
                 let problem = Problem::error(&source, error.at..error.at + 1, error.message, "");
                 problems

@@ -118,7 +118,7 @@ mod tests {
     fn coverage(covered: usize, missed: usize) -> Coverage {
         let place = crate::trial::Place {
             id: "r".into(),
-            source: std::sync::Arc::new(crate::config::Source { path: "a".into(), text: String::new() }),
+            source: std::sync::Arc::new(crate::config::Source::new("a", String::new())),
             span: 0..0,
         };
         let rules = Counted { covered, missed: vec![place; missed] };

@@ -1,7 +1,7 @@
 use super::*;
 
 fn file(text: &str) -> Arc<Source> {
-    Arc::new(Source { path: "proxy.toml".into(), text: text.to_owned() })
+    Arc::new(Source::new("proxy.toml", text))
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn writes_json_with_positions() {
 
 #[test]
 fn escapes_github_commands() {
-    let file = Arc::new(Source { path: "a,b:c.toml".into(), text: "key = 1\n".to_owned() });
+    let file = Arc::new(Source::new("a,b:c.toml", "key = 1\n"));
     let problem = Problem::error(&file, 0..3, "100% wrong\n::set-env", "here").help("stop");
     assert_eq!(
         problem.to_github(),
@@ -70,7 +70,7 @@ fn escapes_github_commands() {
 
 #[test]
 fn shows_files_as_met_and_places_in_order_and_everything_once() {
-    let (first, second) = (file("abc"), Arc::new(Source { path: "b.toml".into(), text: "abc".into() }));
+    let (first, second) = (file("abc"), Arc::new(Source::new("b.toml", "abc")));
     let mut problems = Problems::new();
     for (file, at) in [(&first, 2), (&second, 1), (&first, 0), (&first, 0), (&second, 0)] {
         problems.push(Problem::error(file, at..at, format!("at {at}"), ""));

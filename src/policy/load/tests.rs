@@ -286,6 +286,36 @@ fn finds_everything_wrong_at_once() {
     assert!(loaded.policy.is_empty());
 }
 
+/// Files that take parsers all of a stack, or that are wrong in very many places: refused, and told of within bounds.
+#[test]
+fn survives_files_made_to_exhaust() {
+    for text in [
+        format!("x = {}", "[".repeat(20_000)),
+        format!("x = {}", "{a=".repeat(10_000)),
+        format!("a{} = 1", ".a".repeat(10_000)),
+        format!("[{}a]", "a.".repeat(10_000)),
+        format!("[[rule]]\nid = \"a\"\ntools = [\"{}\"]", "{".repeat(20_000)),
+        format!("[[rule]]\nid = \"{}\"\ntools = [\"x\"]", "a".repeat(20_000)),
+        format!(
+            "[scopes]\n{}",
+            (0..500).map(|at| format!("s{at} = [\"s{}\"]\n", (at + 1) % 500)).collect::<Vec<_>>().concat()
+        ),
+    ] {
+        let mut problems = Problems::new();
+        let loaded = from_texts(&[&text], &mut problems);
+        assert!(problems.has_errors() && loaded.policy.is_empty(), "{text:.80}");
+        let shown = problems.render(false);
+        assert!(!shown.is_empty() && shown.len() < 1_000_000, "{text:.80}: {}", shown.len());
+    }
+    let rules: Vec<_> = (0..2_000).map(|at| format!("[[rule]]\nid = \"r{at}\"\ntool = [\"x\"]\n")).collect();
+    let mut problems = Problems::new();
+    let loaded = from_texts(&[&rules.concat()], &mut problems);
+    assert!(loaded.policy.is_empty());
+    let shown = problems.render(false);
+    assert!(shown.matches("error: ").count() == 100 && shown.contains(" more problems"), "{}", shown.len());
+    assert!(problems.to_json()["errors"].as_u64().unwrap() >= 2_000);
+}
+
 #[test]
 fn warns_where_a_key_does_nothing() {
     let mut problems = Problems::new();
