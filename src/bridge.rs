@@ -7,6 +7,7 @@
 
 mod answer;
 mod era;
+mod fact;
 mod link;
 mod newer;
 mod older;

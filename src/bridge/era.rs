@@ -1,12 +1,14 @@
 //! What an upstream speaks: asked once, remembered, and asked again when it was gone.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 
+use super::fact::Fact;
 use super::link::Link;
 use super::told::is_own_session;
 use super::{Way, answer, newer};
+use crate::clock::monotonic;
 use crate::json::{Document, Limits, Value};
 use crate::mcp::{Era, Revision, RpcId};
 use crate::reply::{Media, media_type};
@@ -15,15 +17,20 @@ use crate::upstream::{Answer, AnswerBody, CatalogError, Outbound, whole_or_strea
 /// Errors only a server of 2026-07-28 has ("Error Codes").
 const NEWER_CODES: [i64; 3] = [-32_020, -32_021, -32_022];
 
-const UNKNOWN: u8 = 0;
-const YES: u8 = 1;
-const NO: u8 = 2;
+/// How long an upstream is believed to speak what it was heard to speak. What it was replaced by may speak something else.
+const HEARD: Duration = Duration::from_mins(10);
+/// How long it is believed not to speak what it did not answer in. A balancer answers so while nothing is behind it.
+const UNHEARD: Duration = Duration::from_mins(1);
 
 /// Which eras one upstream speaks, as far as that has shown.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    newer: AtomicU8,
-    older: AtomicU8,
+    newer: Fact,
+    older: Fact,
+}
+
+fn note(fact: &Fact, speaks: bool) {
+    fact.set(speaks, monotonic() + if speaks { HEARD } else { UNHEARD });
 }
 
 /// What became of an older client's hello.
@@ -37,37 +44,31 @@ pub(super) enum Hello {
 impl Known {
     /// The way of a message; `None` where the upstream must be asked first.
     pub(super) fn way(&self, era: Era, outbound: &Outbound) -> Option<Way> {
-        match self.way_of(era, outbound.session()) {
-            Some(Way::Straight) if outbound.opens_session() && self.older.load(Ordering::Relaxed) == UNKNOWN => {
-                Some(Way::Trial)
-            }
-            way => way,
+        if era == Era::Legacy && outbound.opens_session() && self.older.believed(monotonic()).is_none() {
+            return Some(Way::Trial);
         }
+        self.way_of(era, outbound.session())
     }
 
     /// The way of messages of that era, in that session.
     pub(super) fn way_of(&self, era: Era, session: Option<&str>) -> Option<Way> {
         match era {
-            Era::Modern => match self.newer.load(Ordering::Relaxed) {
-                YES => Some(Way::Straight),
-                NO => Some(Way::ToOlder),
-                _ => None,
-            },
+            Era::Modern => self.newer.believed(monotonic()).map(modern),
             Era::Legacy if session.is_some_and(is_own_session) => Some(Way::ToNewer),
-            Era::Legacy if session.is_none() && self.older.load(Ordering::Relaxed) == NO => Some(Way::ToNewer),
+            Era::Legacy if session.is_none() && self.older.known() == Some(false) => Some(Way::ToNewer),
             Era::Legacy => Some(Way::Straight),
         }
     }
 
     /// Nothing it could be translated to is spoken there.
     pub(super) fn is_not_older(&self) {
-        self.newer.store(YES, Ordering::Relaxed);
+        self.newer.set(true, monotonic() + UNHEARD);
     }
 
     /// Forgets what is known: what comes back after it was gone may be another version.
     pub(super) fn forget(&self) {
-        self.newer.store(UNKNOWN, Ordering::Relaxed);
-        self.older.store(UNKNOWN, Ordering::Relaxed);
+        self.newer.forget();
+        self.older.forget();
     }
 
     /// Asks with `server/discover`; what does not answer at all is left to the message itself (2026-07-28 "Backward
@@ -77,24 +78,20 @@ impl Known {
         let own = String::from_utf8_lossy(id.raw()).into_owned();
         let message = newer::discover(&own, &newer::Told::of(None));
         let headers = newer::headers(&message, None);
-        let Ok(answer) = link.post_newer(message, headers).await else { return Way::Straight };
-        match speaks_newer(answer, &id).await {
-            Some(true) => {
-                self.newer.store(YES, Ordering::Relaxed);
-                Way::Straight
-            }
-            Some(false) => {
-                self.newer.store(NO, Ordering::Relaxed);
-                Way::ToOlder
-            }
-            None => Way::Straight,
+        let speaks = match link.post_newer(message, headers).await {
+            Ok(answer) => speaks_newer(answer, &id).await,
+            Err(_) => None,
+        };
+        if let Some(speaks) = speaks {
+            note(&self.newer, speaks);
         }
+        self.newer.known().map_or(Way::Straight, modern)
     }
 
     /// Looks at the answer to an older client's hello.
     pub(super) async fn heard(&self, link: &Link, answer: Answer) -> Hello {
         if answer.status.is_success() && !matches!(media_type(&answer.headers), Media::Json) {
-            self.older.store(YES, Ordering::Relaxed);
+            note(&self.older, true);
             return Hello::Taken(Box::new(answer));
         }
         let readable = matches!(media_type(&answer.headers), Media::Json | Media::None);
@@ -110,15 +107,20 @@ impl Known {
         let result = document.as_ref().is_some_and(|document| document.root().get("result").is_some());
         let refuses = code.is_some_and(|code| code == answer::METHOD_NOT_FOUND || NEWER_CODES.contains(&code))
             || (!status.is_success() && code.is_some());
-        if refuses && !result && self.probe(link).await == Way::Straight && self.newer.load(Ordering::Relaxed) == YES {
-            self.older.store(NO, Ordering::Relaxed);
+        if refuses && !result && self.probe(link).await == Way::Straight && self.newer.known() == Some(true) {
+            note(&self.older, false);
             return Hello::Newer;
         }
         if result {
-            self.older.store(YES, Ordering::Relaxed);
+            note(&self.older, true);
         }
         Hello::Taken(Box::new(Answer { status, headers, body: AnswerBody::whole(bytes) }))
     }
+}
+
+/// The way of a newer client's messages to an upstream that speaks as it does, or does not.
+const fn modern(speaks_newer: bool) -> Way {
+    if speaks_newer { Way::Straight } else { Way::ToOlder }
 }
 
 fn code(root: Value<'_>) -> Option<i64> {

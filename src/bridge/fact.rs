@@ -1,0 +1,95 @@
+//! Something found out about an upstream: it is believed for a while, and then one call finds out again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a call that finds out again may take before another one tries.
+const FINDING_OUT: Duration = Duration::from_secs(30);
+/// Fewest bits of time in the word: milliseconds after the process's first look, above the answer.
+const SHIFT: u32 = 2;
+const YES: u64 = 1;
+const NO: u64 = 2;
+
+/// A yes, a no, or nothing yet; and until when that is believed.
+///
+/// An upstream behind a balancer may answer oddly while it starts, and one that is replaced may speak another era: nothing
+/// found out holds for ever.
+#[derive(Debug, Default)]
+pub(super) struct Fact(AtomicU64);
+
+impl Fact {
+    /// What is known, however long ago it was found out.
+    pub(super) fn known(&self) -> Option<bool> {
+        answer(self.0.load(Ordering::Relaxed))
+    }
+
+    /// What is believed at `now`; `None` for whoever has to find out. Once it is old, one asker has to, and the others go on
+    /// with what was known meanwhile.
+    pub(super) fn believed(&self, now: Instant) -> Option<bool> {
+        let word = self.0.load(Ordering::Relaxed);
+        let known = answer(word)?;
+        if millis(now) < word >> SHIFT {
+            return Some(known);
+        }
+        let meanwhile = pack(known, now + FINDING_OUT);
+        match self.0.compare_exchange(word, meanwhile, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => None,
+            Err(_) => Some(known),
+        }
+    }
+
+    /// Notes what was found out, and until when it is believed.
+    pub(super) fn set(&self, answer: bool, until: Instant) {
+        self.0.store(pack(answer, until), Ordering::Relaxed);
+    }
+
+    /// Knows nothing any more.
+    pub(super) fn forget(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+const fn answer(word: u64) -> Option<bool> {
+    match word & (YES | NO) {
+        YES => Some(true),
+        NO => Some(false),
+        _ => None,
+    }
+}
+
+fn pack(answer: bool, until: Instant) -> u64 {
+    millis(until) << SHIFT | if answer { YES } else { NO }
+}
+
+/// Milliseconds since the first time anybody asked.
+fn millis(time: Instant) -> u64 {
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(crate::clock::monotonic);
+    u64::try_from(time.saturating_duration_since(*START).as_millis()).unwrap_or(u64::MAX >> SHIFT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{FINDING_OUT, Fact};
+
+    #[test]
+    fn is_found_out_again_by_one_asker_when_it_is_old() {
+        let fact = Fact::default();
+        let minute = Duration::from_mins(1);
+        let start = crate::clock::monotonic();
+        assert_eq!((fact.known(), fact.believed(start)), (None, None));
+        for known in [false, true] {
+            fact.set(known, start + minute);
+            assert_eq!(fact.believed(start + minute / 2), Some(known));
+            assert_eq!(fact.believed(start + minute), None, "the first finds out");
+            assert_eq!(fact.believed(start + minute), Some(known), "the others go on");
+            assert_eq!(fact.known(), Some(known));
+            assert_eq!(fact.believed(start + minute + FINDING_OUT), None, "whoever was to find out did not come back");
+            fact.set(!known, start + 3 * minute);
+            assert_eq!(fact.believed(start + 2 * minute), Some(!known));
+        }
+        fact.forget();
+        assert_eq!((fact.known(), fact.believed(start)), (None, None));
+    }
+}
