@@ -393,7 +393,8 @@ async fn accepted(status: StatusCode, trail: Box<Trail>) -> Result<Response<Body
 }
 
 async fn stream(way: Box<Way>, answer: Answer, trail: Box<Trail>) -> Response<Body> {
-    let mut headers = HeaderMap::with_capacity(8);
+    // The next size is twice as large, and is kept as long as the stream is open.
+    let mut headers = HeaderMap::with_capacity(6);
     let mut stream = Box::new(Stream::new(way, answer.body, trail));
     if stream.way().opens_session() {
         // The session's handle holds the revision, which only the answer tells.

@@ -181,11 +181,8 @@ impl Worker {
         };
         let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return };
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-        let peer = Peer::new(canonical(address), canonical(local));
+        let peer = Arc::new(Peer::new(canonical(address), canonical(local)));
         let (tls, watch) = (self.tls.clone(), self.roster.enrol());
-        self.connections.spawn(async move {
-            connection::serve(stream, peer, tls, desk, watch).await;
-            drop(place);
-        });
+        self.connections.spawn(connection::serve(stream, peer, tls, desk, (watch, place)));
     }
 }

@@ -18,8 +18,8 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
+use super::accept::Place;
 use super::drain::{Calls, RunningCall};
 use super::guard::{Guard, HeadLimits};
 use super::tls::Tls;
@@ -105,51 +105,53 @@ pub(super) struct Desk<H> {
     pub(super) calls: Arc<Calls>,
 }
 
-/// Serves a fresh TCP connection to its end.
+/// Serves a fresh TCP connection to its end; it has its place until then.
+///
+/// A connection may be idle for hours, and there are thousands: in boxes stands what a plain HTTP/1 one does not need.
 pub(super) async fn serve<H, F, B>(
     stream: TcpStream,
-    peer: Peer,
+    peer: Arc<Peer>,
     tls: Option<Arc<Tls>>,
     desk: Desk<H>,
-    watch: Arc<Watch>,
+    (watch, _place): (Arc<Watch>, Place),
 ) where
     H: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Some(tls) = tls else {
-        let mut start = [0; PREFACE.len()];
-        let Some(Ok(count)) = watch.unless_ended(stream.peek(&mut start)).await else { return };
-        return if start == PREFACE {
-            // In boxes stands what most connections do not need: an HTTP/1 connection is as small as it can be.
-            Box::pin(http2(stream, Arc::new(peer), desk, watch)).await;
-        } else if count > 0 {
-            http1(stream, Arc::new(peer), desk, watch).await;
-        };
-    };
-    let handshake = tokio::time::timeout(desk.settings.tls_timeout, tls.acceptor().accept(stream));
-    match watch.unless_ended(handshake).await {
-        Some(Ok(Ok(stream))) => Box::pin(secured(stream, peer, desk, watch)).await,
-        Some(Ok(Err(error))) => tracing::debug!(%error, "the TLS handshake failed"),
-        Some(Err(_)) | None => {}
+    if let Some(tls) = tls {
+        return Box::pin(secured(stream, peer, tls, desk, watch)).await;
+    }
+    let mut start = [0; PREFACE.len()];
+    let Some(Ok(count)) = watch.unless_ended(stream.peek(&mut start)).await else { return };
+    if start == PREFACE {
+        Box::pin(http2(stream, peer, desk, watch)).await;
+    } else if count > 0 {
+        http1(stream, peer, desk, watch).await;
     }
 }
 
-async fn secured<H, F, B>(stream: TlsStream<TcpStream>, peer: Peer, desk: Desk<H>, watch: Arc<Watch>)
+async fn secured<H, F, B>(stream: TcpStream, peer: Arc<Peer>, tls: Arc<Tls>, desk: Desk<H>, watch: Arc<Watch>)
 where
     H: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let handshake = Box::pin(tokio::time::timeout(desk.settings.tls_timeout, tls.acceptor().accept(stream)));
+    let stream = match watch.unless_ended(handshake).await {
+        Some(Ok(Ok(stream))) => stream,
+        Some(Ok(Err(error))) => return tracing::debug!(%error, "the TLS handshake failed"),
+        Some(Err(_)) | None => return,
+    };
     let session = stream.get_ref().1;
     let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
-    let peer = Arc::new(Peer { certificate: certificate.map(Arc::new), secure: true, ..peer });
+    let peer = Arc::new(Peer { certificate: certificate.map(Arc::new), secure: true, ..(*peer).clone() });
     if session.alpn_protocol() == Some(b"h2") {
-        http2(stream, peer, desk, watch).await;
+        Box::pin(http2(stream, peer, desk, watch)).await;
     } else {
-        http1(stream, peer, desk, watch).await;
+        Box::pin(http1(stream, peer, desk, watch)).await;
     }
 }
 
@@ -170,14 +172,18 @@ where
         answer(Box::pin(handler(Arc::clone(&peer), request)), running)
     });
     let guard = Guard::new(io, settings.head, Arc::clone(&watch));
+    let connection = pin!(http1_builder(&settings).serve_connection(TokioIo::new(guard), service));
+    oversee(&watch, connection, http1::Connection::graceful_shutdown).await;
+}
+
+fn http1_builder(settings: &Settings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // The janitor keeps time; hyper would arm a timer for every request.
     builder.header_read_timeout(None).max_buf_size(BUFFER_BYTES.max(settings.head.bytes));
     if settings.head.fields > 100 {
         builder.max_headers(settings.head.fields);
     }
-    let connection = pin!(builder.serve_connection(TokioIo::new(guard), service));
-    oversee(&watch, connection, http1::Connection::graceful_shutdown).await;
+    builder
 }
 
 /// HTTP/2, by ALPN or with prior knowledge.
@@ -194,7 +200,8 @@ where
     let watched = Arc::clone(&watch);
     let service = service_fn(move |request| {
         let running = (calls.start(), watched.call());
-        answer(handler(Arc::clone(&peer), request), running)
+        // A stream keeps room for its future until the last byte of the answer has gone.
+        answer(Box::pin(handler(Arc::clone(&peer), request)), running)
     });
     let mut builder = http2::Builder::new(Spawner);
     builder

@@ -132,8 +132,7 @@ where
         .map_err(UpstreamError::Broken)?;
     let deadline = Arc::new(Deadline::new(clock::monotonic()));
     let shortest = KEEP.min(upstream.timeouts.first_byte).min(upstream.timeouts.idle);
-    let watched = Arc::clone(&deadline);
-    let driver = spawn(async move { drive(connection, &watched, shortest).await });
+    let driver = spawn(drive(connection, Arc::clone(&deadline), shortest));
     Ok(Connection { deadline, driver, sender })
 }
 

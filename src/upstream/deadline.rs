@@ -1,5 +1,6 @@
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -52,12 +53,13 @@ impl Deadline {
 ///
 /// `shortest` is the least time the deadline is ever armed with. Looking at least that often means that no deadline is
 /// missed: one set after a look is not due before the next.
-pub(super) async fn drive(connection: impl Future, deadline: &Deadline, shortest: Duration) {
-    let mut connection = pin!(connection);
+///
+/// The connection is polled where it stands: moved, it would take its room twice for as long as it is open.
+pub(super) async fn drive(mut connection: impl Future + Unpin, deadline: Arc<Deadline>, shortest: Duration) {
     let mut look = pin!(tokio::time::sleep(shortest));
     let mut registered = false;
     poll_fn(|cx| {
-        if connection.as_mut().poll(cx).is_ready() {
+        if Pin::new(&mut connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
         // The waker of a task never changes: a timer once polled need not be polled again until it has fired.
@@ -85,6 +87,7 @@ pub(super) async fn drive(connection: impl Future, deadline: &Deadline, shortest
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::{Deadline, drive};
@@ -95,16 +98,16 @@ mod tests {
         let now = clock::monotonic();
         let (wait, shortest) = (Duration::from_millis(20), Duration::from_millis(5));
 
-        let late = Deadline::new(now);
+        let late = Arc::new(Deadline::new(now));
         late.arm(now, wait);
-        drive(std::future::pending::<()>(), &late, shortest).await;
+        drive(std::future::pending::<()>(), late.clone(), shortest).await;
         assert!(late.is_expired());
         assert!(clock::monotonic() >= now + wait);
 
-        let disarmed = Deadline::new(now);
+        let disarmed = Arc::new(Deadline::new(now));
         disarmed.arm(now, Duration::ZERO);
         disarmed.disarm();
-        drive(tokio::time::sleep(wait), &disarmed, shortest).await;
+        drive(Box::pin(tokio::time::sleep(wait)), disarmed.clone(), shortest).await;
         assert!(!disarmed.is_expired());
     }
 
