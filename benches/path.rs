@@ -12,10 +12,14 @@
 mod bare;
 #[path = "path/cases.rs"]
 mod cases;
+#[path = "path/counter.rs"]
+mod counter;
 #[path = "path/issuer.rs"]
 mod issuer;
 #[path = "path/load.rs"]
 mod load;
+#[path = "path/local.rs"]
+mod local;
 #[path = "path/measure.rs"]
 mod measure;
 #[path = "path/proxies.rs"]
@@ -24,9 +28,11 @@ mod proxies;
 mod report;
 #[path = "path/upstream.rs"]
 mod upstream;
+#[path = "path/wire.rs"]
+mod wire;
 
 use cases::CASES;
-use measure::Counter;
+use counter::Counter;
 use proxies::{Bench, Kind};
 
 /// What to do, and how long.

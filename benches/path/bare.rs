@@ -22,7 +22,7 @@ type Pool = Rc<RefCell<Vec<SendRequest<Incoming>>>>;
 pub(crate) fn run(listen: &str, upstream: &str) {
     let upstream: Rc<str> = upstream.into();
     let pool = Pool::default();
-    super::proxies::serve_local(async {
+    super::local::serve_local(async {
         let listener = TcpListener::bind(listen).await.unwrap();
         loop {
             let (stream, _) = listener.accept().await.unwrap();

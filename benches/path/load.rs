@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use memchr::memmem;
 use portcullis::clock::monotonic;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::cases::Case;
+use super::local::serve_local;
+use super::wire::is_whole;
 
 /// Prints requests, seconds, and the median and 99th percentile of their time in microseconds.
 pub(crate) fn run(address: &str, case: &str, connections: usize, seconds: f64, token: &str) {
@@ -17,7 +18,7 @@ pub(crate) fn run(address: &str, case: &str, connections: usize, seconds: f64, t
     let times = Rc::new(RefCell::new(Vec::with_capacity(1 << 20)));
     let started = monotonic();
     let until = started + Duration::from_secs_f64(seconds);
-    super::proxies::serve_local(async {
+    serve_local(async {
         let tasks = (0..connections).map(|_| {
             let (address, request, times) = (address.to_owned(), request.clone(), times.clone());
             tokio::task::spawn_local(async move { connection(&address, &request, until, &times).await })
@@ -62,21 +63,4 @@ async fn connection(address: &str, request: &[u8], until: Instant, times: &RefCe
         assert!(read.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&read));
         times.borrow_mut().push(u32::try_from(sent.elapsed().as_nanos()).unwrap_or(u32::MAX));
     }
-}
-
-/// Whether a response has come to its end.
-pub(crate) fn is_whole(read: &[u8]) -> bool {
-    let Some(head) = memmem::find(read, b"\r\n\r\n") else { return false };
-    let head = head + 4;
-    match content_length(&read[..head]) {
-        Some(length) => read.len() >= head + length,
-        None => read.ends_with(b"0\r\n\r\n"),
-    }
-}
-
-/// As hyper writes it.
-pub(crate) fn content_length(head: &[u8]) -> Option<usize> {
-    let rest = &head[memmem::find(head, b"content-length: ")? + 16..];
-    let digits = rest.split(|byte| *byte == b'\r').next()?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }

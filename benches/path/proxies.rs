@@ -9,9 +9,11 @@ use std::time::Duration;
 use portcullis::clock::monotonic;
 
 use super::cases::{CASES, Case};
+use super::counter::{self, Counter};
 use super::issuer::Issuer;
 use super::load;
-use super::measure::{self, Counter};
+use super::measure;
+use super::wire::is_whole;
 
 const AUDIENCE: &str = "https://bench.example.com/mcp";
 
@@ -77,7 +79,7 @@ impl Bench {
         std::fs::create_dir_all(&directory).unwrap();
         let issuer = Issuer::start();
         let token = issuer.token(AUDIENCE);
-        let pinned = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1) && measure::has("taskset");
+        let pinned = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1) && counter::has("taskset");
         let address = free_address();
         let child = own(pinned).args(["upstream", &address]).spawn().unwrap();
         let upstream = Process { child, address, out: PathBuf::new() };
@@ -167,7 +169,7 @@ on_error = "block"
         stream.write_all(&load::request(address, case, &self.token)).unwrap();
         let mut read = Vec::new();
         let mut piece = [0; 16 * 1024];
-        while !load::is_whole(&read) {
+        while !is_whole(&read) {
             match stream.read(&mut piece) {
                 Ok(count) if count > 0 => read.extend_from_slice(&piece[..count]),
                 _ => return false,
@@ -211,7 +213,7 @@ on_error = "block"
         words.extend([bench_path(), "load".into(), proxy.address.clone(), case.name.into()]);
         words.extend([connections.to_string(), seconds.to_string(), self.token.clone()]);
         if counter == Counter::Callgrind {
-            measure::callgrind_reset(proxy.id());
+            counter::callgrind_reset(proxy.id());
         }
         let before = measure::cpu_micros(proxy.id());
         let output = Command::new(&words[0]).args(&words[1..]).stderr(Stdio::inherit()).output().unwrap();
@@ -220,9 +222,9 @@ on_error = "block"
         let numbers: Vec<f64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
         let [count, elapsed, median, p99] = numbers[..] else { panic!("the load has failed") };
         let instructions = match counter {
-            Counter::Callgrind => measure::callgrind_count(proxy.id(), &proxy.out),
+            Counter::Callgrind => counter::callgrind_count(proxy.id(), &proxy.out),
             Counter::None => f64::NAN,
-            Counter::Perf => measure::perf_count(&std::fs::read_to_string(&counts).unwrap()).unwrap_or(f64::NAN),
+            Counter::Perf => counter::perf_count(&std::fs::read_to_string(&counts).unwrap()).unwrap_or(f64::NAN),
         };
         Round { instructions: instructions / count / 1000.0, cpu: cpu / count, rate: count / elapsed, median, p99 }
     }
@@ -250,10 +252,4 @@ fn own(pinned: bool) -> Command {
 
 fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-/// Runs `future` on this thread, with tasks that need not be `Send`.
-pub(crate) fn serve_local(future: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, future);
 }

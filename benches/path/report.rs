@@ -1,6 +1,6 @@
 //! The table.
 
-use super::measure::Counter;
+use super::counter::Counter;
 use super::proxies::{First, Round};
 
 /// Says how a fresh process does.

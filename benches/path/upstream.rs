@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::cases::{CASES, Case};
+use super::local::serve_local;
+use super::wire::content_length;
 
 /// Answers of one case, around the id.
 struct Canned {
@@ -18,7 +20,7 @@ struct Canned {
 pub(crate) fn run(listen: &str) {
     let canned: Rc<Vec<Canned>> =
         Rc::new(CASES.iter().map(Case::answer).map(|(stream, messages)| Canned { stream, messages }).collect());
-    super::proxies::serve_local(async {
+    serve_local(async {
         let listener = TcpListener::bind(listen).await.unwrap();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -51,7 +53,7 @@ async fn connection(mut stream: TcpStream, canned: Rc<Vec<Canned>>) {
 /// Where the body of a whole request begins, and its length.
 fn request(read: &[u8]) -> Option<(usize, usize)> {
     let head = memmem::find(read, b"\r\n\r\n")? + 4;
-    let length = super::load::content_length(&read[..head]).unwrap_or(0);
+    let length = content_length(&read[..head]).unwrap_or(0);
     (read.len() >= head + length).then_some((head, length))
 }
 
