@@ -201,10 +201,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Limit, Per, Spec};
-    use crate::policy::tests::caller;
+    use super::{Limit, Limits, Per, Spec};
+    use crate::policy::Policy;
+    use crate::policy::tests::{caller, policy};
 
     #[test]
     fn calls_at_once_are_counted_until_they_end() {
@@ -238,5 +240,26 @@ mod tests {
         assert!(subject.enter(&kim, "x").is_ok());
         assert!(subject.enter(&ana, "y").is_err());
         assert!(tool.enter(&ana, "y").is_ok());
+        // A client of that name at another issuer is another client.
+        let (client, mut elsewhere) = (limit(Per { client: true, ..Per::default() }), caller(""));
+        elsewhere.issuer = "https://other.example.com".into();
+        assert!(client.enter(&ana, "x").is_ok() && client.enter(&kim, "x").is_err());
+        assert!(client.enter(&elsewhere, "x").is_ok());
+    }
+
+    #[test]
+    fn what_is_counted_outlives_a_reload() {
+        let counts = Arc::new(Limits::default());
+        let loaded = |server: &str, rate: &str| {
+            let rule = format!("[[rule]]\nid = \"r\"\ntools = [\"x\"]\nlimit = {{ rate = \"{rate}\", burst = 1 }}\n");
+            let mut policy = policy(&rule);
+            policy.keep_counts(&counts, server);
+            policy
+        };
+        let enter = |policy: &Policy| policy.limits.values().next().unwrap().enter(&caller(""), "x").is_ok();
+        assert!(enter(&loaded("crm", "1/h")));
+        assert!(!enter(&loaded("crm", "1/h")));
+        assert!(enter(&loaded("other", "1/h")), "of another server");
+        assert!(enter(&loaded("crm", "2/h")), "another limit");
     }
 }

@@ -357,6 +357,30 @@ fn an_issuers_rule_is_for_its_callers_only() {
 }
 
 #[test]
+fn who_has_no_token_is_let_pass_where_a_rule_says_so() {
+    let rules = "[[rule]]\nid = \"open\"\ntools = [\"ping\"]\nanonymous = true\n[[rule]]\nid = \"known\"\ntools = [\"get\"]\n\
+                 [[rule]]\nid = \"write\"\ntools = [\"put\"]\nscopes = [\"w\"]\n";
+    let nobody = Caller { anonymous: true, ..caller("") };
+    for list in ["acquirable", "allowed", "all"] {
+        let policy = policy(&format!("[policy]\nlist = \"{list}\"\n{rules}"));
+        for (tool, decided) in [("ping", "allow open"), ("get", "hide -"), ("put", "hide -"), ("other", "hide -")] {
+            let decision = policy.decide(&nobody, &operation(&format!("tool {tool}")), &AT);
+            assert_eq!(words(decision), decided, "{list} {tool}");
+            let listed = policy.lists(&nobody, SubjectKind::Tool, tool, &AT);
+            assert_eq!(listed, tool == "ping", "{list} {tool}");
+        }
+        let asks = |tool: &str| policy.would_a_token_help(&operation(&format!("tool {tool}")));
+        assert_eq!(["ping", "get", "put", "other"].map(asks), [false, true, true, false]);
+    }
+    // What passes until a rule is in force passes for those who are known.
+    let shadow = policy(&format!(
+        "[policy]\nmode = \"shadow\"\nbaseline = \"allow_listed\"\nshadow_until = 2026-01-05T13:00:00Z\n{rules}"
+    ));
+    assert_eq!(words(shadow.decide(&caller(""), &operation("tool get"), &AT)), "allow baseline");
+    assert_eq!(words(shadow.decide(&nobody, &operation("tool get"), &AT)), "hide -");
+}
+
+#[test]
 fn a_denial_carries_reason_and_form() {
     let rule = |more: &str| format!("[[rule]]\nid = \"no\"\neffect = \"deny\"\ntools = [\"x\"]\n{more}\n");
     for (file, expected) in [

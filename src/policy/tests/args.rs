@@ -117,7 +117,14 @@ const WORDS: &[(&str, &[(&str, char)])] = &[
     ),
     (
         "f.o = { maximum = 5 }\nf.p = { maximum = 5 }",
-        &[(r#"{"f":{"o":5,"p":5}}"#, 'y'), (r#"{"f":{"o":5,"p":6}}"#, 'n')],
+        &[
+            (r#"{"f":{"o":5,"p":5}}"#, 'y'),
+            (r#"{"f":{"o":5,"p":6}}"#, 'n'),
+            // Absent would do; what may hold it in some other way is not absence.
+            (r#"{"f":{}}"#, 'y'),
+            (r#"{"f":"{\"o\":6}"}"#, 'u'),
+            (r#"{"f":[{"o":6}]}"#, 'u'),
+        ],
     ),
     ("\"f.o\" = { maximum = 5 }", &[(r#"{"f":{"o":5}}"#, 'y'), (r#"{"f":{"o":6}}"#, 'n')]),
     ("\"/a~1b/c~0d\" = { maximum = 5 }", &[(r#"{"a/b":{"c~d":5}}"#, 'y'), (r#"{"a/b":{"c~d":6}}"#, 'n')]),
