@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
+use tokio::sync::mpsc;
 
 use crate::reply::Stream;
 
@@ -20,6 +21,8 @@ pub enum Body {
     Empty,
     /// All bytes at once; `None` once they are sent.
     Full(Option<Bytes>),
+    /// Events of a task of this process; the stream ends with it.
+    Made(mpsc::Receiver<Bytes>),
     /// An event stream, rewritten event by event.
     Stream(Box<Stream>),
 }
@@ -39,6 +42,7 @@ impl HttpBody for Body {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Made(events) => events.poll_recv(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
             Self::Stream(stream) => stream.poll_chunk(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk)))),
         }
     }
@@ -46,7 +50,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty | Self::Full(None) => true,
-            Self::Full(Some(_)) | Self::Stream(_) => false,
+            Self::Full(Some(_)) | Self::Made(_) | Self::Stream(_) => false,
         }
     }
 
@@ -54,7 +58,7 @@ impl HttpBody for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Made(_) | Self::Stream(_) => SizeHint::default(),
         }
     }
 }

@@ -230,6 +230,12 @@ pub struct Server {
     pub meta: Vec<String>,
     /// Whether what client and upstream speak is brought together.
     pub era: EraMode,
+    /// How the upstream is spoken to, where that is over HTTP.
+    pub transport: Transport,
+    /// Who shares what the upstream tells, where that is over HTTP+SSE.
+    pub sessions: Sharing,
+    /// Where clients of HTTP+SSE find the server.
+    pub sse_path: Option<String>,
     /// Timeouts toward the upstream.
     pub timeouts: Timeouts,
     /// What is done with the definitions of its tools.
@@ -263,6 +269,18 @@ pub enum EraMode {
     Modern,
     /// Nothing is translated.
     Pass,
+}
+
+/// `servers.NAME.transport`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// It is found out: messages are posted, and where there is nothing to post to, a stream is asked for.
+    #[default]
+    Auto,
+    /// HTTP+SSE of 2024-11-05.
+    Sse,
+    /// Streamable HTTP, of 2025-03-26 and later.
+    StreamableHttp,
 }
 
 /// `servers.NAME.on_drift`.

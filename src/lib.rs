@@ -18,6 +18,9 @@
 //! 11. [`trail`] ends the request: audit, metrics and log are told one outcome, by [`telemetry`] and [`audit`].
 //! 12. Whatever fails on the way is a [`reject::Reject`], the one place that knows statuses and challenges.
 //!
+//! [`bridge`] translates between step 9 and 10 where client and upstream are of different eras; [`http_sse`] leads clients of
+//! the oldest transport to step 4, and their answers back.
+//!
 //! Around it: [`config`] says what `proxy.toml` means, [`instance`] runs and reloads, [`cli`] is the command line,
 //! [`demo`] is an issuer and a sample server to try and test with, [`json`] finds and replaces text in bytes, `trial`
 //! decides one call without a network, for the commands that prove a policy.
@@ -58,6 +61,7 @@ pub mod clock;
 pub mod config;
 pub mod cors;
 pub mod demo;
+pub mod http_sse;
 pub mod instance;
 pub mod json;
 pub mod mask;

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::auth::signals::{self, Receiver, SetError};
-use crate::auth::{self, Caller, Memo, Shown, Verifier};
+use crate::auth::{self, Caller, Memo, Presented, Shown, Verifier};
 use crate::body::{self, Body};
 use crate::clock::Timestamp;
 use crate::cors::{self, Origin};
@@ -27,7 +27,7 @@ use crate::snapshot::{Live, Snapshot};
 use crate::state::State;
 use crate::trail::{Sinks, Trail};
 use crate::upstream::{self, Answer, Asking, Calling, Offer, Pool};
-use crate::{audit, bridge, json, mask, policy};
+use crate::{audit, bridge, http_sse, json, mask, policy};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// Most bytes that are read of who shows nothing.
@@ -61,12 +61,15 @@ pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incom
     let mut response = match find(&snapshot, &head, origin) {
         Err(reject) => Box::pin(trail.refuse(&reject)).await,
         Ok(Front::Answer(response)) => trail.served(response),
+        Ok(Front::Sse(route)) => {
+            Box::pin(http_sse::serve(&worker, &snapshot, route, head.clone(), incoming, trail)).await
+        }
         Ok(Front::Signals(receiver)) => {
             let limits = &snapshot.limits;
             trail.served(signals(receiver, &head, incoming, limits.body_timeout).await)
         }
         Ok(Front::Route(route)) => {
-            let mut response = exchange(&worker, &snapshot, route, &head, incoming, trail).await;
+            let mut response = enter(&worker, &snapshot, route, &head, incoming, trail).await;
             renew_nonce(route, &snapshot, &head, &mut response);
             response
         }
@@ -91,6 +94,7 @@ fn renew_nonce(route: &Route, snapshot: &Snapshot, head: &Parts, response: &mut 
 enum Front<'s> {
     Answer(Response<Body>),
     Signals(&'s Arc<Receiver>),
+    Sse(&'s Arc<Route>),
     Route(&'s Arc<Route>),
 }
 
@@ -105,9 +109,12 @@ fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>) -> Result<
         // No page in a browser is a transmitter.
         Found::Signals(_) if !matches!(origin, Origin::Absent) => Err(Reject::Origin),
         Found::Signals(receiver) => Ok(Front::Signals(receiver)),
-        Found::Route(_) if matches!(origin, Origin::Refused) => Err(Reject::Origin),
-        Found::Route(_) if head.method == Method::OPTIONS => Ok(Front::Answer(cors::preflight(&head.headers))),
+        Found::Route(_) | Found::Sse(_) if matches!(origin, Origin::Refused) => Err(Reject::Origin),
+        Found::Route(_) | Found::Sse(_) if head.method == Method::OPTIONS => {
+            Ok(Front::Answer(cors::preflight(&head.headers)))
+        }
         Found::Route(route) => Ok(Front::Route(route)),
+        Found::Sse(route) => Ok(Front::Sse(route)),
     }
 }
 
@@ -137,10 +144,13 @@ fn metadata(head: &Parts, document: &Bytes) -> Result<Response<Body>, Reject> {
     Ok(response)
 }
 
-/// A request to a protected server: the way there, then the way back; every refusal ends the trail.
+/// Who calls, and what they have shown.
+type Who<'h> = (Arc<Caller>, Presented<'h>);
+
+/// A request to a protected server, which begins with who calls.
 ///
 /// What few requests need is in boxes, here and below: each future has room for all that it may wait for.
-async fn exchange(
+async fn enter(
     worker: &Arc<Worker>,
     snapshot: &Arc<Snapshot>,
     route: &Arc<Route>,
@@ -149,7 +159,43 @@ async fn exchange(
     mut trail: Box<Trail>,
 ) -> Response<Body> {
     trail.found(route);
-    let (way, answer) = match call(worker, snapshot, route, head, incoming, &mut trail).await {
+    match identify(worker, snapshot, route, head, &mut trail).await {
+        Ok(who) => exchange(worker, snapshot, route, head, Some(incoming), who, trail).await,
+        Err(reject) => Box::pin(trail.refuse(&reject)).await,
+    }
+}
+
+/// The caller of a request, by the token it shows.
+pub(crate) async fn identify<'h>(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    route: &Route,
+    head: &'h Parts,
+    trail: &mut Trail,
+) -> Result<Who<'h>, Reject> {
+    let now = trail.received;
+    let presented = auth::credential(&head.headers, head.uri.query())?;
+    trail.presented(presented.scheme());
+    let peer = trail.peer.clone();
+    let (seals, proofs) = (&*snapshot.seals, &worker.state.proofs);
+    let shown = Shown { peer: &peer, method: &head.method, headers: &head.headers, seals, proofs };
+    let caller = worker.verifier.authenticate(&worker.memo, &route.acceptance, &presented, &shown, now).await?;
+    let caller = caller.map_or_else(|| anonymous(route, head, &peer, now), Ok)?;
+    trail.identified(&caller);
+    Ok((caller, presented))
+}
+
+/// The way there, then the way back; every refusal ends the trail.
+pub(crate) async fn exchange(
+    worker: &Arc<Worker>,
+    snapshot: &Arc<Snapshot>,
+    route: &Arc<Route>,
+    head: &Parts,
+    incoming: Option<Incoming>,
+    who: Who<'_>,
+    mut trail: Box<Trail>,
+) -> Response<Body> {
+    let (way, answer) = match call(worker, snapshot, route, head, incoming, who, &mut trail).await {
         Ok(answered) => answered,
         Err(reject) => return Box::pin(trail.refuse(&reject)).await,
     };
@@ -168,18 +214,11 @@ async fn call(
     snapshot: &Arc<Snapshot>,
     route: &Arc<Route>,
     head: &Parts,
-    incoming: Incoming,
+    incoming: Option<Incoming>,
+    (caller, presented): Who<'_>,
     trail: &mut Trail,
 ) -> Result<(Box<Way>, Answer), Reject> {
     let now = trail.received;
-    let presented = auth::credential(&head.headers, head.uri.query())?;
-    trail.presented(presented.scheme());
-    let peer = trail.peer.clone();
-    let (seals, proofs) = (&*snapshot.seals, &worker.state.proofs);
-    let shown = Shown { peer: &peer, method: &head.method, headers: &head.headers, seals, proofs };
-    let caller = worker.verifier.authenticate(&worker.memo, &route.acceptance, &presented, &shown, now).await?;
-    let caller = caller.map_or_else(|| anonymous(route, head, &peer, now), Ok)?;
-    trail.identified(&caller);
     let session = opened::session_of(&snapshot.seals, &opened::binding(route, &caller), &head.headers, now);
     let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));
     let ask = ask(snapshot, route, negotiated, head, incoming, trail).await?;
@@ -271,7 +310,7 @@ async fn ask(
     route: &Route,
     negotiated: Option<Revision>,
     head: &Parts,
-    incoming: Incoming,
+    incoming: Option<Incoming>,
     trail: &mut Trail,
 ) -> Result<Ask, Reject> {
     match head.method {
@@ -279,7 +318,10 @@ async fn ask(
             let limits = &snapshot.limits;
             let anonymous = trail.caller.as_deref().is_some_and(|caller| caller.anonymous);
             let most = limits.request_bytes.min(if anonymous { ANONYMOUS_BYTES } else { usize::MAX });
-            let bytes = body::read(incoming, most, limits.body_timeout).await?;
+            let bytes = match incoming {
+                Some(incoming) => body::read(incoming, most, limits.body_timeout).await?,
+                None => Bytes::new(),
+            };
             let known = Known {
                 bytes: most,
                 limits: json::Limits::REQUEST,
@@ -369,7 +411,7 @@ async fn defined(
     }
 }
 
-fn accepts_event_stream(head: &Parts) -> bool {
+pub(crate) fn accepts_event_stream(head: &Parts) -> bool {
     head.headers.get_all(ACCEPT).iter().any(|accept| {
         accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream") || accept.contains("*/*"))
     })

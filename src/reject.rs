@@ -25,6 +25,7 @@ use crate::reply::ReplyError;
 use crate::server::AuthorityError;
 use crate::upstream::{CatalogError, GrantError, UpstreamError};
 
+pub(crate) use answer::NO_SESSION;
 pub use answer::tool_error;
 pub use signal::signal;
 

@@ -21,6 +21,7 @@ use thiserror::Error;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::clock::Timestamp;
+use crate::json::{Document, Limits};
 use crate::mask::{Direction, Masked, Said, View};
 use crate::mcp::handle::{Origin, is_plain_id};
 use crate::mcp::inbound::InboundError;
@@ -43,7 +44,7 @@ pub use stream::Stream;
 
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// How long a session id opens; the upstream may end the session earlier.
-const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
+pub(crate) const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Why an upstream's answer is not passed on.
@@ -381,6 +382,27 @@ async fn json(
     Ok(response)
 }
 
+/// 202: a message is taken, and what comes of it comes elsewhere, if anything does.
+pub(crate) fn taken() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+/// Whether an answer says that the session is gone.
+pub(crate) fn says_no_session(response: &Response<Body>) -> bool {
+    let Body::Full(Some(bytes)) = response.body() else { return false };
+    let code = || Document::parse(bytes.clone(), &Limits::ANSWER).ok()?.pointer("/error/code")?.as_i64();
+    response.status() == StatusCode::NOT_FOUND && code() == Some(i64::from(crate::reject::NO_SESSION))
+}
+
+/// What is said of a body that is an event stream.
+pub(crate) fn as_event_stream(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+}
+
 /// Success without an answer: 202 for a notification or response, whatever success the upstream made of it
 /// (2025-11-25, "Sending Messages to the Server"), and its own word on the end of a session.
 async fn accepted(status: StatusCode, trail: Box<Trail>) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
@@ -401,9 +423,7 @@ async fn stream(way: Box<Way>, answer: Answer, trail: Box<Trail>) -> Response<Bo
         let negotiated = stream.until_answered().await;
         name_session(stream.way(), negotiated, &mut headers);
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
-    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    as_event_stream(&mut headers);
     let mut response = Response::new(Body::Stream(stream));
     *response.headers_mut() = headers;
     response

@@ -22,6 +22,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Path on the public listener, compared as bytes.
     pub path: Box<str>,
+    /// Where clients of HTTP+SSE (2024-11-05) find it, if they do.
+    pub sse_path: Option<Box<str>>,
     /// Which tokens open it.
     pub acceptance: Acceptance,
     /// Its `WWW-Authenticate` values.
@@ -71,4 +73,6 @@ pub enum Found<'s> {
     Signals(&'s Arc<Receiver>),
     /// An MCP endpoint.
     Route(&'s Arc<Route>),
+    /// The same for clients of HTTP+SSE (2024-11-05).
+    Sse(&'s Arc<Route>),
 }

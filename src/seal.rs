@@ -41,6 +41,8 @@ pub type DrawnFrom = [u8; KEY_ID_LEN];
 pub enum Purpose {
     /// A page of a list.
     Cursor,
+    /// Where a client of HTTP+SSE posts to.
+    Endpoint,
     /// Where an event stream resumes.
     EventId,
     /// What proofs of possession must name.
@@ -59,8 +61,9 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cursor,
+        Self::Endpoint,
         Self::EventId,
         Self::ProofNonce,
         Self::Pseudonym,
@@ -73,6 +76,7 @@ impl Purpose {
     const fn label(self) -> &'static str {
         match self {
             Self::Cursor => "cursor",
+            Self::Endpoint => "endpoint",
             Self::EventId => "event-id",
             Self::ProofNonce => "proof-nonce",
             Self::Pseudonym => "pseudonym",
@@ -88,9 +92,13 @@ impl Purpose {
     const fn may_be_nobodys(self) -> bool {
         match self {
             Self::Cursor | Self::ProofNonce => true,
-            Self::EventId | Self::Pseudonym | Self::RequestId | Self::RequestState | Self::Session | Self::TaskId => {
-                false
-            }
+            Self::Endpoint
+            | Self::EventId
+            | Self::Pseudonym
+            | Self::RequestId
+            | Self::RequestState
+            | Self::Session
+            | Self::TaskId => false,
         }
     }
 
@@ -98,9 +106,13 @@ impl Purpose {
     const fn is_deterministic(self) -> bool {
         match self {
             Self::Pseudonym | Self::RequestId => true,
-            Self::Cursor | Self::EventId | Self::ProofNonce | Self::RequestState | Self::Session | Self::TaskId => {
-                false
-            }
+            Self::Cursor
+            | Self::Endpoint
+            | Self::EventId
+            | Self::ProofNonce
+            | Self::RequestState
+            | Self::Session
+            | Self::TaskId => false,
         }
     }
 
@@ -109,7 +121,13 @@ impl Purpose {
         match self {
             Self::RequestState => 16 * 1024,
             Self::Cursor => 4 * 1024,
-            Self::EventId | Self::ProofNonce | Self::Pseudonym | Self::RequestId | Self::Session | Self::TaskId => 1024,
+            Self::Endpoint
+            | Self::EventId
+            | Self::ProofNonce
+            | Self::Pseudonym
+            | Self::RequestId
+            | Self::Session
+            | Self::TaskId => 1024,
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Snapshot {
     /// By the path event tokens are pushed to; those that only ask are under an empty one and their name.
     receivers: Vec<(Option<Box<str>>, Arc<Receiver>)>,
     routes: HashMap<Box<str>, Arc<Route>>,
+    /// The same by the path for clients of HTTP+SSE.
+    sse: Vec<Arc<Route>>,
 }
 
 /// What outlives a reload: key sets and random sealing keys.
@@ -84,6 +86,7 @@ impl Snapshot {
             hosts: hosts(&config.server).into_iter().collect(),
             metadata: documents(config, &routes),
             receivers,
+            sse: routes.values().filter(|route| route.sse_path.is_some()).cloned().collect(),
             routes,
         };
         Ok((snapshot, problems))
@@ -99,8 +102,15 @@ impl Snapshot {
     pub fn find(&self, path: &str) -> Option<Found<'_>> {
         match self.routes.get(path) {
             Some(route) => Some(Found::Route(route)),
-            None => self.metadata.get(path).map(Found::Metadata).or_else(|| self.receiver(path).map(Found::Signals)),
+            None => {
+                let metadata = self.metadata.get(path).map(Found::Metadata);
+                metadata.or_else(|| self.receiver(path).map(Found::Signals)).or_else(|| self.sse(path).map(Found::Sse))
+            }
         }
+    }
+
+    fn sse(&self, path: &str) -> Option<&Arc<Route>> {
+        self.sse.iter().find(|route| route.sse_path.as_deref() == Some(path))
     }
 
     fn receiver(&self, path: &str) -> Option<&Arc<Receiver>> {
@@ -278,6 +288,7 @@ fn route(
     Some(Route {
         name: server.name.clone(),
         path: server.path.as_str().into(),
+        sse_path: server.sse_path.as_deref().map(Into::into),
         acceptance: Acceptance::new(server, issuers.ok()?).denying(listed.to_vec()),
         challenges: Challenges::new(&metadata::location(&server.resource), scopes.iter().map(|scope| &**scope))
             .asking(&server.access),

@@ -9,6 +9,8 @@ mod tasks;
 pub use once::{Once, SpendError};
 pub use tasks::Tasks;
 
+use crate::http_sse::Stations;
+
 /// Most requests of one process whose state can be spent within its lifetime: about 8 MB.
 const MOST_SPENT: usize = 128 * 1024;
 
@@ -22,12 +24,19 @@ pub struct State {
     pub spent: Once,
     /// Proofs of possession that were used, by their key.
     pub proofs: Once,
+    /// Open streams of clients that post to an address of their own.
+    pub stations: Stations,
     /// Tasks that were handed out.
     pub tasks: Tasks,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { spent: Once::with_room(MOST_SPENT), proofs: Once::with_room(MOST_PROOFS), tasks: Tasks::default() }
+        Self {
+            spent: Once::with_room(MOST_SPENT),
+            proofs: Once::with_room(MOST_PROOFS),
+            stations: Stations::default(),
+            tasks: Tasks::default(),
+        }
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::audit::{AuditError, Fragment, Lane, Ticket};
@@ -104,6 +105,8 @@ pub struct Trail {
     pub(crate) about: Option<Fragment>,
     sent: Option<Instant>,
     upstream_took: Option<Duration>,
+    /// Who waits for the decision.
+    told: Option<oneshot::Sender<()>>,
     /// How long it all took, once it has ended.
     ended: Option<Duration>,
     stage: Stage,
@@ -199,6 +202,7 @@ impl Trail {
             about: None,
             sent: None,
             upstream_took: None,
+            told: None,
             ended: None,
             stage: Stage::Begun,
         })
@@ -313,6 +317,15 @@ impl Trail {
     /// The audit log has the decision.
     pub(crate) fn called(&mut self) {
         self.sent = Some(monotonic());
+        if let Some(told) = self.told.take() {
+            // Who does not wait any more need not know.
+            let _ = told.send(());
+        }
+    }
+
+    /// Has `told` hear of it when the request is allowed and its record written.
+    pub(crate) fn tell_decided(&mut self, told: oneshot::Sender<()>) {
+        self.told = Some(told);
     }
 
     /// The head of the upstream's answer is here.

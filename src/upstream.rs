@@ -17,14 +17,18 @@ mod gate;
 mod grant;
 mod http;
 mod identity;
+mod lines;
 mod listing;
 mod outbound;
 mod pool;
 mod replica;
 mod send;
 mod source;
+mod sse;
 mod stdio;
 mod survey;
+mod switchboard;
+mod transport;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -58,10 +62,11 @@ pub use outbound::{Outbound, outbound};
 pub(crate) use outbound::{Passenger, ending, in_era, listening, refusal};
 pub use pool::Pool;
 pub(crate) use send::send;
+pub use sse::EndpointError;
 pub(crate) use survey::survey;
 
 /// One endpoint of a configured upstream: its origin, its TLS, its timeouts. Immutable and shared by all workers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
     authority: HeaderValue,
     /// Scheme, host and port: what sealed values are bound to.
@@ -73,6 +78,7 @@ pub struct Upstream {
     timeouts: config::Timeouts,
     tls: Option<Tls>,
     uri: Uri,
+    url: Url,
 }
 
 /// SHA-256 over an upstream's whole effective configuration: what connections may be shared by.
@@ -86,6 +92,7 @@ pub(crate) enum Protocol {
     Http2,
 }
 
+#[derive(Clone)]
 struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
@@ -136,6 +143,7 @@ impl Upstream {
             timeouts: server.timeouts.clone(),
             tls,
             uri,
+            url: url.clone(),
         }))
     }
 
@@ -162,6 +170,17 @@ impl Upstream {
     /// The timeouts toward this upstream.
     pub fn timeouts(&self) -> &config::Timeouts {
         &self.timeouts
+    }
+
+    /// What was configured.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Another address of the same origin, which connections to this one lead to too.
+    fn at(&self, url: &Url) -> Option<Arc<Self>> {
+        let uri = target(url, self.protocol, &self.authority)?;
+        Some(Arc::new(Self { uri, url: url.clone(), ..self.clone() }))
     }
 
     /// Points `request` here, whatever it pointed at before.

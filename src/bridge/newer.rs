@@ -36,7 +36,7 @@ impl Told {
         let get = |name: &str| params.and_then(|params| params.get(name));
         let object = |name: &str| get(name).filter(|value| value.kind() == Kind::Object).map(|value| value.raw_bytes());
         let asked = get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
-        let served = asked.filter(|revision| revision.era() == Era::Legacy && Revision::SERVED.contains(revision));
+        let served = asked.filter(|revision| revision.era() == Era::Legacy);
         Self {
             capabilities: object("capabilities").unwrap_or_else(|| Bytes::from_static(b"{}")),
             client: object("clientInfo"),

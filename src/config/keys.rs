@@ -197,6 +197,8 @@ static PROTECTED: Table = Table {
         ),
         key("identity", Kind::Table(&IDENTITY), "{ headers = { X-Forwarded-User = \"sub\" } }"),
         key("era", Kind::Text, "\"auto\""),
+        key("transport", Kind::Text, "\"auto\""),
+        key("sse_path", Kind::Text, "\"/crm/mcp/sse\""),
         key("schema", Kind::Text, "\"enforce\""),
         key("lock", Kind::Text, "\"policies/crm.lock\""),
         key("on_drift", Kind::Text, "\"block\""),
@@ -214,7 +216,6 @@ static PROTECTED: Table = Table {
         "roots",
         "sampling",
         "shadow_until",
-        "transport",
     ],
     synonyms: &[
         ("args", "command"),

@@ -123,6 +123,8 @@ pub(super) struct Server {
     pub(super) upstream_client_certificate: Option<Spanned<KeyPair>>,
     pub(super) identity: Option<Spanned<Identity>>,
     pub(super) era: Option<Spanned<String>>,
+    pub(super) transport: Option<Spanned<String>>,
+    pub(super) sse_path: Option<Spanned<String>>,
     pub(super) schema: Option<Spanned<String>>,
     pub(super) lock: Option<Spanned<String>>,
     pub(super) on_drift: Option<Spanned<String>>,

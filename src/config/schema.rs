@@ -68,6 +68,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("issuers.*.introspection.response", &["json", "jwt"]),
     ("audit.on_error", &["block", "drop"]),
     ("servers.*.era", &["auto", "legacy", "modern", "pass"]),
+    ("servers.*.transport", &["auto", "sse", "streamable_http"]),
     ("telemetry.log_format", &["auto", "json", "pretty"]),
 ];
 

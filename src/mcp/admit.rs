@@ -240,7 +240,7 @@ impl<'a> Reading<'a> {
             Some(version) => self.supported(version, Era::Legacy)?,
             None => self.head.session.unwrap_or(Revision::UNSTATED),
         };
-        if !is_initialize && !self.known.supported.contains(&revision) {
+        if !is_initialize && !self.reads(revision) {
             return Err(self.unsupported(None, Era::Legacy));
         }
         self.finish(shape, revision, Vec::new())
@@ -253,9 +253,13 @@ impl<'a> Reading<'a> {
 
     fn supported(&self, version: &str, era: Era) -> Result<Revision, Refusal> {
         let revision = Revision::parse(version).filter(|revision| revision.era() == era);
-        revision
-            .filter(|revision| self.known.supported.contains(revision))
-            .ok_or_else(|| self.unsupported(Some(version), era))
+        revision.filter(|revision| self.reads(*revision)).ok_or_else(|| self.unsupported(Some(version), era))
+    }
+
+    /// Whether messages of that revision are read. 2024-11-05 is not advertised, as its own transport is another one, but
+    /// clients and servers settle on it over the newer one too, and its messages are those of 2025-03-26 with less in them.
+    fn reads(&self, revision: Revision) -> bool {
+        self.known.supported.contains(&revision) || revision == Revision::V2024_11_05
     }
 
     fn unsupported(&self, requested: Option<&str>, era: Era) -> Refusal {

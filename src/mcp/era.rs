@@ -18,7 +18,7 @@ impl Revision {
     pub const ALL: [Self; 5] =
         [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
 
-    /// The revisions spoken toward clients, oldest first: 2024-11-05 has another transport, HTTP with SSE.
+    /// The revisions advertised to clients, oldest first: 2024-11-05 has another transport, HTTP with SSE.
     pub const SERVED: [Self; 4] = [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
 
     /// What a request without any version speaks (2025-06-18 "Protocol Version Header").

@@ -28,6 +28,8 @@ const UPSTREAM_BROKE: i32 = -31502;
 const UNAVAILABLE: i32 = -31503;
 const UPSTREAM_LATE: i32 = -31504;
 const INVALID_REQUEST: i32 = -32600;
+/// With 404: the session is gone (2025-03-26 and later, "Session Management").
+pub(crate) const NO_SESSION: i32 = INVALID_REQUEST;
 const INVALID_PARAMS: i32 = -32602;
 const MISSING_CAPABILITY: i32 = -32021;
 const RESOURCE_NOT_FOUND: i32 = -32002;

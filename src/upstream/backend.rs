@@ -6,6 +6,7 @@ use aws_lc_rs::digest;
 
 use super::replica::{Health, Replicas};
 use super::stdio::Stdio;
+use super::transport::Http;
 use super::{Answer, BuildError, Outbound, Pool, Upstream, UpstreamError};
 use crate::config;
 
@@ -22,7 +23,7 @@ pub struct Backend {
 /// How a server is reached.
 #[derive(Debug)]
 enum Reached {
-    Http(Replicas),
+    Http(Box<Http>),
     Stdio(Stdio),
 }
 
@@ -35,9 +36,9 @@ impl Backend {
                 (Reached::Stdio(Stdio::new(server, command)), format!("stdio:{}", server.name).into())
             }
             config::Backend::Http(urls) => {
-                let replicas = Replicas::new(server, urls)?;
-                let origin = replicas.upstreams().next().ok_or(BuildError::Authority)?.origin().into();
-                (Reached::Http(replicas), origin)
+                let http = Http::new(server, urls)?;
+                let origin = http.replicas.upstreams().next().ok_or(BuildError::Authority)?.origin().into();
+                (Reached::Http(Box::new(http)), origin)
             }
         };
         let id = Self::id_of(server, &reached);
@@ -48,7 +49,10 @@ impl Backend {
     fn id_of(server: &config::Server, reached: &Reached) -> [u8; 32] {
         let mut hash = digest::Context::new(&digest::SHA256);
         match reached {
-            Reached::Http(replicas) => replicas.upstreams().for_each(|upstream| hash.update(upstream.id().as_bytes())),
+            Reached::Http(http) => {
+                http.replicas.upstreams().for_each(|upstream| hash.update(upstream.id().as_bytes()));
+                hash.update(format!("{:?} {:?}", server.transport, server.sessions).as_bytes());
+            }
             Reached::Stdio(_) => {
                 hash.update(format!("{:?} {:?}", server.backend, server.timeouts).as_bytes());
                 if let config::Backend::Command(command) = &server.backend {
@@ -82,7 +86,7 @@ impl Backend {
     /// Its endpoints over HTTP.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         let replicas = match &self.reached {
-            Reached::Http(replicas) => Some(replicas),
+            Reached::Http(http) => Some(&*http.replicas),
             Reached::Stdio(_) => None,
         };
         replicas.into_iter().flat_map(Replicas::upstreams)
@@ -91,7 +95,7 @@ impl Backend {
     /// How it does, endpoint by endpoint; of programs, how all processes do.
     pub(crate) fn health(&self) -> Vec<Health> {
         match &self.reached {
-            Reached::Http(replicas) => replicas.health().collect(),
+            Reached::Http(http) => http.replicas.health().collect(),
             Reached::Stdio(stdio) => {
                 let (in_flight, waiting, phase) = stdio.health();
                 vec![Health { origin: self.origin.as_ref().into(), in_flight, waiting, phase }]
@@ -109,15 +113,17 @@ impl Backend {
 
     /// Ends what has had nothing to do for long.
     pub(crate) fn tidy(&self) {
-        if let Reached::Stdio(stdio) = &self.reached {
-            stdio.tidy();
+        match &self.reached {
+            Reached::Http(http) => http.tidy(),
+            Reached::Stdio(stdio) => stdio.tidy(),
         }
     }
 
     /// Ends what was started.
     pub(crate) async fn shut_down(&self) {
-        if let Reached::Stdio(stdio) = &self.reached {
-            stdio.shut_down().await;
+        match &self.reached {
+            Reached::Http(http) => http.sse.shut_down(),
+            Reached::Stdio(stdio) => stdio.shut_down().await,
         }
     }
 
@@ -134,7 +140,7 @@ impl Backend {
     /// Before it leaves there must be room for it. It is delivered at most once.
     pub(crate) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
         match &self.reached {
-            Reached::Http(replicas) => replicas.send(pool, outbound).await,
+            Reached::Http(http) => http.send(pool, outbound).await,
             // In a box: it waits for more, and has room for it.
             Reached::Stdio(stdio) => Box::pin(stdio.send(outbound)).await,
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::gate::Busy;
+use super::sse::EndpointError;
 
 /// Why an upstream cannot be made from its configuration.
 #[derive(Debug, Error)]
@@ -38,6 +39,9 @@ pub enum UpstreamError {
     /// There is no room for it, or it is left alone.
     #[error("the upstream is not asked: {0}")]
     Busy(#[from] Busy),
+    /// What an older server says of where to post to is of no use.
+    #[error("the upstream's stream: {0}")]
+    Endpoint(#[source] EndpointError),
     /// The program ended, or ended its output, with the request under way.
     #[error("the upstream's process ended")]
     Exited,
@@ -62,6 +66,9 @@ pub enum UpstreamError {
     /// Too long a pause inside the answer.
     #[error("nothing more from the upstream within {0:?}")]
     Idle(Duration),
+    /// The server has no stream of 2024-11-05.
+    #[error("the upstream opens no event stream; with `transport = \"sse\"` its URL is that of one")]
+    NoStream,
     /// The session is of an endpoint that is no more.
     #[error("the session's endpoint is not among the upstream's")]
     NoSuchSession,
@@ -71,6 +78,9 @@ pub enum UpstreamError {
     /// The upstream's name has no address.
     #[error("cannot resolve the upstream's name")]
     Resolve(#[source] std::io::Error),
+    /// The stream ended on which the answer was to come.
+    #[error("the upstream's event stream ended")]
+    StreamEnded,
     /// No trusted TLS session could be made.
     #[error("no TLS session with the upstream")]
     Tls(#[source] std::io::Error),
@@ -91,15 +101,18 @@ impl UpstreamError {
             Self::Connect(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused",
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) => "timeout_connect",
+            Self::Endpoint(_) => "endpoint",
             Self::Exited => "exited",
             Self::FirstByte(_) => "timeout_first_byte",
             Self::Framing(_) => "framing",
             Self::Greeting => "greeting",
             Self::Idle(_) => "timeout_idle",
+            Self::NoStream => "no_stream",
             Self::NoSuchSession => "session",
             Self::Protocol => "protocol",
             Self::Resolve(_) => "resolve",
             Self::Start(_) => "start",
+            Self::StreamEnded => "stream_ended",
             Self::Tls(_) => "tls",
             Self::TooLarge => "too_large",
             Self::Total(_) => "timeout_total",
@@ -112,7 +125,9 @@ impl UpstreamError {
             Self::Busy(_)
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
+            | Self::Endpoint(_)
             | Self::Greeting
+            | Self::NoStream
             | Self::NoSuchSession
             | Self::Protocol
             | Self::Resolve(_)
@@ -123,6 +138,7 @@ impl UpstreamError {
             | Self::FirstByte(_)
             | Self::Framing(_)
             | Self::Idle(_)
+            | Self::StreamEnded
             | Self::TooLarge
             | Self::Total(_) => false,
         }
@@ -134,12 +150,15 @@ impl UpstreamError {
             Self::Broken(_)
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
+            | Self::Endpoint(_)
             | Self::Exited
             | Self::FirstByte(_)
             | Self::Greeting
+            | Self::NoStream
             | Self::Protocol
             | Self::Resolve(_)
             | Self::Start(_)
+            | Self::StreamEnded
             | Self::Tls(_) => true,
             Self::Busy(_)
             | Self::Framing(_)

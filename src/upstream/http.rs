@@ -13,9 +13,9 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::connect::{self, Connection};
 use super::gate::Place;
+use super::lines::Lines;
 use super::pool::Shelf;
 use super::source::Source;
-use super::stdio::Lines;
 use super::{Upstream, UpstreamError};
 use crate::clock;
 
@@ -244,13 +244,18 @@ impl AnswerBody {
         self.place = Some(place).filter(|_| !matches!(self.lease, Lease::Ended));
     }
 
+    /// The same, which may be silent and last for as long as it likes.
+    pub(super) fn unhurried(self) -> Self {
+        Self { idle: Duration::MAX, total: Duration::MAX, ..self }
+    }
+
     /// A body that is here.
     pub(crate) fn whole(bytes: Bytes) -> Self {
         let lease = if bytes.is_empty() { Lease::Ended } else { Lease::None };
         Self::made(Source::Whole(bytes), lease)
     }
 
-    /// Events of a program.
+    /// Events of a server that is asked line by line.
     pub(super) fn lines(lines: Lines) -> Self {
         Self::made(Source::Lines(Box::new(lines)), Lease::None)
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 
 use super::Credential;
 use super::gate::Room;
 use crate::audit::Recorded;
 use crate::auth::Caller;
-use crate::json::quoted;
+use crate::json::{Document, Limits, quoted};
 use crate::mask::Masked;
 use crate::mcp::admit::{META_CAPABILITIES, META_VERSION};
 use crate::mcp::handle::TASKS_EXTENSION;
@@ -61,6 +61,11 @@ impl Passenger {
     /// Of a message of the proxy's own.
     const fn own(room: Room) -> Self {
         Self { room, caller: None, may_repeat: room as u8 == Room::Call as u8 }
+    }
+
+    /// The same as a stream.
+    pub(super) fn streaming(&self) -> Self {
+        Self { room: Room::Stream, caller: self.caller.clone(), may_repeat: true }
     }
 
     fn of(masked: &Masked) -> Self {
@@ -133,6 +138,15 @@ impl Outbound {
     /// The session it is sent in, as its upstream calls it.
     pub(crate) fn session(&self) -> Option<&str> {
         self.request.headers().get(&MCP_SESSION_ID)?.to_str().ok()
+    }
+
+    /// Whether it is a client's hello, whoever says it.
+    pub(super) async fn says_hello(&self) -> bool {
+        let Ok(body) = self.request.body().clone().collect().await;
+        let message = Document::parse(body.to_bytes(), &Limits::ANSWER);
+        message.is_ok_and(|message| {
+            message.root().get("method").is_some_and(|method| method.as_str().as_deref() == Some(INITIALIZE))
+        })
     }
 
     /// The same once more, for who may be asked in another era.

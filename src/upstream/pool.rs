@@ -14,11 +14,12 @@ use crate::clock;
 /// Most idle connections kept for one upstream by one worker.
 const IDLE: usize = 512;
 
-/// The connections of one worker thread, by upstream; they outlive a reload that does not change their upstream.
-#[derive(Debug, Default)]
+/// The connections of one worker thread, by upstream; they outlive a reload that does not change their upstream. A clone is
+/// another hold on the same ones.
+#[derive(Clone, Debug, Default)]
 pub struct Pool {
     /// So few that looking through them is quicker than hashing an id.
-    shelves: Mutex<Vec<(UpstreamId, Arc<Shelf>)>>,
+    shelves: Arc<Mutex<Vec<(UpstreamId, Arc<Shelf>)>>>,
 }
 
 impl Pool {

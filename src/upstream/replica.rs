@@ -12,7 +12,7 @@ use http_body_util::Full;
 use tokio::time::sleep;
 
 use super::breaker::{Breaker, Phase};
-use super::gate::{Busy, Gate};
+use super::gate::{Busy, Gate, Place};
 use super::http::Failed;
 use super::outbound::Passenger;
 use super::{Answer, BuildError, Outbound, Pool, Upstream, UpstreamError};
@@ -88,13 +88,27 @@ impl Replicas {
     /// What has not left is asked of another one: always if it was found to be away before anything was tried, and
     /// otherwise if doing it twice is no more than doing it once.
     pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
-        let (mut request, passenger) = outbound.into_parts();
+        let (request, passenger) = outbound.into_parts();
+        let (at, answer) = self.ask(pool, request, &passenger).await?;
+        Ok(match self.all.get(at) {
+            Some(replica) => self.marked(replica, answer),
+            None => answer,
+        })
+    }
+
+    /// The same; says which endpoint has answered.
+    pub(super) async fn ask(
+        &self,
+        pool: &Pool,
+        mut request: Request<Full<Bytes>>,
+        passenger: &Passenger,
+    ) -> Result<(usize, Answer), UpstreamError> {
         let bound = self.unmark(&mut request)?;
         let (mut tried, mut attempts) = (0_u64, self.attempts);
         loop {
             let (at, replica) = self.choose(bound, tried).ok_or(UpstreamError::NoSuchSession)?;
-            let failed = match replica.send(pool, request, &passenger).await {
-                Ok(answer) => return Ok(self.marked(replica, answer)),
+            let failed = match replica.send(pool, request, passenger).await {
+                Ok(answer) => return Ok((at, answer)),
                 Err(failed) => failed,
             };
             tried |= 1 << at;
@@ -115,6 +129,29 @@ impl Replicas {
             }
             request = unsent;
         }
+    }
+
+    /// The endpoint at that place.
+    pub(super) fn upstream(&self, at: usize) -> Option<&Arc<Upstream>> {
+        self.all.get(at).map(|replica| &replica.upstream)
+    }
+
+    /// Room at the endpoint at that place.
+    pub(super) async fn enter(&self, at: usize, passenger: &Passenger) -> Result<Place, UpstreamError> {
+        let replica = self.all.get(at).ok_or(UpstreamError::NoSuchSession)?;
+        Ok(replica.enter(passenger).await?)
+    }
+
+    /// Sends to another address of the endpoint at that place, where there is room already.
+    pub(super) async fn send_to(
+        &self,
+        at: usize,
+        address: &Arc<Upstream>,
+        pool: &Pool,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, UpstreamError> {
+        let replica = self.all.get(at).ok_or(UpstreamError::NoSuchSession)?;
+        replica.pass_on(pool, address, request).await.map_err(|failed| failed.error)
     }
 
     /// The endpoint to ask, which was not `tried` before: one that may be asked now, with the least to do.
@@ -171,18 +208,32 @@ impl Replica {
         request: Request<Full<Bytes>>,
         passenger: &Passenger,
     ) -> Result<Answer, Box<Failed>> {
-        let busy = |busy: Busy| UpstreamError::Busy(busy);
-        // Whoever waits for room at an endpoint that is left alone waits in vain.
-        if let Some(refused) = self.breaker.refuses(clock::monotonic()) {
-            return Err(Failed::untried(busy(refused), request));
-        }
-        let place = match self.gate.enter(passenger.room, passenger.caller.as_deref()).await {
+        let place = match self.enter(passenger).await {
             Ok(place) => place,
-            Err(refused) => return Err(Failed::untried(busy(refused), request)),
+            Err(refused) => return Err(Failed::untried(refused.into(), request)),
         };
+        let mut answer = self.pass_on(pool, &self.upstream, request).await?;
+        answer.body.hold(place);
+        Ok(answer)
+    }
+
+    async fn enter(&self, passenger: &Passenger) -> Result<Place, Busy> {
+        // Whoever waits for room at an endpoint that is left alone waits in vain.
+        match self.breaker.refuses(clock::monotonic()) {
+            Some(refused) => Err(refused),
+            None => self.gate.enter(passenger.room, passenger.caller.as_deref()).await,
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        pool: &Pool,
+        upstream: &Arc<Upstream>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Box<Failed>> {
         let pass = match self.breaker.pass(clock::monotonic()) {
             Ok(pass) => pass,
-            Err(refused) => return Err(Failed::untried(busy(refused), request)),
+            Err(refused) => return Err(Failed::untried(refused.into(), request)),
         };
         if pass.is_trial()
             && let Err(error) = Box::pin(self.upstream.reach()).await
@@ -190,8 +241,8 @@ impl Replica {
             pass.failed(clock::monotonic());
             return Err(Failed::untried(error, request));
         }
-        match pool.try_send(&self.upstream, request).await {
-            Ok(mut answer) => {
+        match pool.try_send(upstream, request).await {
+            Ok(answer) => {
                 match answer.status {
                     // What stands in front of a server that is away says so with one of these.
                     StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
@@ -199,7 +250,6 @@ impl Replica {
                     }
                     _ => pass.succeeded(),
                 }
-                answer.body.hold(place);
                 Ok(answer)
             }
             Err(failed) => {

@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 
 use super::UpstreamError;
 use super::http::failure;
-use super::stdio::Lines;
+use super::lines::Lines;
 
 /// Where the bytes of an answer come from.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// A program, event by event.
+    /// A program or a channel, event by event.
     Lines(Box<Lines>),
     /// A task of this process, piece by piece.
     Made(mpsc::Receiver<Bytes>),

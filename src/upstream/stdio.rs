@@ -1,13 +1,11 @@
 //! A server that speaks over its standard input and output, made to look like one that speaks Streamable HTTP.
 //!
 //! A [`Stdio`] keeps a bounded number of processes. A client's session is a name for its place in one of them; several
-//! sessions of one caller, or of all, share a process without seeing anything of each other's, as [`switchboard`] holds.
+//! sessions of one caller, or of all, share a process without seeing anything of each other's, as [`Switchboard`](super::switchboard) holds.
 
-mod body;
 mod launch;
 mod process;
 mod slot;
-mod switchboard;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,13 +20,12 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use self::body::Asked;
-pub(super) use self::body::Lines;
-use self::process::Process;
+pub(super) use self::process::Process;
 use self::slot::{Owner, Slot, Who};
-use self::switchboard::{AHEAD, Heard, Session};
 use super::gate::{Busy, Place, Room};
+use super::lines::{Asked, Lines, Peer};
 use super::outbound::Passenger;
+use super::switchboard::{AHEAD, Heard, Session};
 use super::{Answer, AnswerBody, Outbound, UpstreamError};
 use crate::auth::Caller;
 use crate::clock;
@@ -274,7 +271,7 @@ impl Stdio {
         let process = self.process(slot).await?;
         let (to, heard) = mpsc::channel(AHEAD);
         let (number, line) = process.board().ask(session, message, id, to);
-        let asked = Asked::new(&process, Some(number));
+        let asked = Asked::new(Peer::Process(Arc::clone(&process)), Some(number));
         let patience = self.patience();
         let is_stream = passenger.room == Room::Stream;
         let first = timeout(patience, first(&process, line, heard)).await;
@@ -319,7 +316,7 @@ impl Stdio {
         let process = self.process(&opened.slot).await?;
         let (to, heard) = mpsc::channel(AHEAD);
         process.board().listen(opened.number, to);
-        let asked = Asked::new(&process, None);
+        let asked = Asked::new(Peer::Process(Arc::clone(&process)), None);
         Ok(streamed(Lines::new(None, heard, asked, None), place))
     }
 

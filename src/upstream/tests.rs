@@ -44,6 +44,9 @@ fn server(url: &str) -> config::Server {
         scopes_advertised: None,
         meta: Vec::new(),
         era: config::EraMode::default(),
+        transport: config::Transport::default(),
+        sessions: config::Sharing::default(),
+        sse_path: None,
         access: config::Access::default(),
         timeouts: config::Timeouts {
             connect: Duration::from_secs(20),

@@ -43,6 +43,8 @@ mod revoked;
 mod rules;
 mod sessions;
 mod specifications;
+mod sse_client;
+mod sse_upstream;
 mod stdio;
 mod streams;
 mod table;

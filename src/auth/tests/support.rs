@@ -199,6 +199,9 @@ pub(in crate::auth) fn server_config(name: &str, resource: &str) -> config::Serv
         scopes_advertised: None,
         meta: Vec::new(),
         era: config::EraMode::default(),
+        transport: config::Transport::default(),
+        sessions: config::Sharing::default(),
+        sse_path: None,
         access: config::Access::default(),
         timeouts: config::Timeouts {
             connect: Duration::from_secs(1),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::{Backend, Breaker, Concurrency, Retries, Server, raw};
+use super::super::{Backend, Breaker, Concurrency, Retries, Server, Sharing, Transport, raw};
 use super::Loader;
 
 /// Most endpoints that stand for each other.
@@ -57,6 +57,40 @@ impl Loader<'_> {
             let problem = self.error(entry.span(), "`upstream` is this proxy itself", "would call itself for ever");
             self.report(problem);
         }
+    }
+
+    /// How an upstream over HTTP is spoken to, and whose it is what it tells.
+    pub(super) fn transport(&mut self, raw: &raw::Server) -> (Transport, Sharing) {
+        let kinds =
+            [("auto", Transport::Auto), ("sse", Transport::Sse), ("streamable_http", Transport::StreamableHttp)];
+        let transport = self.choice("transport", raw.transport.as_ref(), &kinds, &[]).unwrap_or_default();
+        if raw.command.is_some() {
+            if let Some(written) = &raw.transport {
+                let message = "`transport` has no effect with `command`";
+                let problem = self.error(written.span(), message, "a program is spoken to over its standard input");
+                self.report(problem);
+            }
+            return (transport, Sharing::Client);
+        }
+        let Some(written) = &raw.sessions else { return (transport, Sharing::Client) };
+        if transport != Transport::Sse {
+            let message = "`sessions` has no effect without `command` or `transport = \"sse\"`";
+            let problem = self.error(written.span(), message, "sessions are the upstream's own");
+            self.report(problem);
+        }
+        let kinds = [("per_client_session", Sharing::Client), ("shared", Sharing::All)];
+        (transport, self.choice("sessions", Some(written), &kinds, &[]).unwrap_or(Sharing::Client))
+    }
+
+    /// Where clients of 2024-11-05 find the server.
+    pub(super) fn sse_path(&mut self, raw: &raw::Server) -> Option<String> {
+        let written = raw.sse_path.as_ref()?;
+        self.canonical_path(written);
+        if raw.path.as_ref().is_some_and(|path| path.get_ref() == written.get_ref()) {
+            let problem = self.error(written.span(), "`sse_path` is `path`", "which transport would be meant?");
+            self.report(problem.help("a path below it is found by the clients that look for one: `/crm/mcp/sse`"));
+        }
+        Some(written.get_ref().clone())
     }
 
     pub(super) fn concurrency(&mut self, raw: Option<&raw::Concurrency>) -> Concurrency {

@@ -72,7 +72,6 @@ impl Loader<'_> {
         let written = [
             ("cwd", raw.cwd.as_ref().map(Spanned::span)),
             ("user", raw.user.as_ref().map(Spanned::span)),
-            ("sessions", raw.sessions.as_ref().map(Spanned::span)),
             ("env", raw.env.as_ref().and_then(|env| Some(env.first_key_value()?.0.span()))),
         ];
         for (key, span) in written {

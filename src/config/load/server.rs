@@ -27,10 +27,15 @@ impl Loader<'_> {
         for (name, table) in raw {
             self.name("a server", name);
             let Some(server) = self.server(name.get_ref(), table, issuers, listener) else { continue };
-            if let Some(other) = all.values().find(|other| other.path == server.path) {
-                let span = table.get_ref().path.as_ref().map(Spanned::span).unwrap_or_default();
-                let problem = self.error(span, format!("the server `{}` has this path", other.name), "already taken");
-                self.report(problem);
+            let written = [table.get_ref().path.as_ref(), table.get_ref().sse_path.as_ref()];
+            for path in written.into_iter().flatten() {
+                let has =
+                    |other: &&Server| [Some(&other.path), other.sse_path.as_ref()].contains(&Some(path.get_ref()));
+                if let Some(other) = all.values().find(has) {
+                    let message = format!("the server `{}` has this path", other.name);
+                    let problem = self.error(path.span(), message, "already taken");
+                    self.report(problem);
+                }
             }
             all.insert(Arc::clone(&server.name), server);
         }
@@ -75,6 +80,8 @@ impl Loader<'_> {
         let retries = self.retries(raw.retries.as_ref());
         let tools = self.tools(raw);
         let era = self.era(raw);
+        let (transport, sessions) = self.transport(raw);
+        let sse_path = self.sse_path(raw);
         let access = self.access(raw);
         let audiences = raw.audiences.as_ref().map(|written| self.texts("audiences", written));
         let path = path?;
@@ -101,6 +108,9 @@ impl Loader<'_> {
             scopes_advertised,
             meta,
             era,
+            transport,
+            sessions,
+            sse_path,
             timeouts,
             tools,
             access,

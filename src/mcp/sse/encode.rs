@@ -70,6 +70,11 @@ impl Line {
         uri.bytes().all(|byte| byte.is_ascii_graphic()).then(|| Self(Bytes::copy_from_slice(uri.as_bytes())))
     }
 
+    /// The bytes of the line, for good.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
     /// The bytes of the line.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0

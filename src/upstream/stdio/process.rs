@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::launch::{Child, Pipes};
-use super::switchboard::{Outcome, Switchboard};
 use crate::clock;
 use crate::config;
 use crate::mask;
 use crate::mcp::sse::Line;
+use crate::upstream::switchboard::{Outcome, Switchboard};
 
 /// Most bytes of one line of a process.
 const LINE_BYTES: usize = 16 * 1024 * 1024;
@@ -34,7 +34,7 @@ const ERROR_LINES: u32 = 50;
 
 /// A running process.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(in crate::upstream) struct Process {
     server: Arc<str>,
     child: Child,
     board: Mutex<Switchboard>,
@@ -80,7 +80,7 @@ impl Process {
         Ok(process)
     }
 
-    pub(super) fn board(&self) -> MutexGuard<'_, Switchboard> {
+    pub(in crate::upstream) fn board(&self) -> MutexGuard<'_, Switchboard> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,7 +103,7 @@ impl Process {
     }
 
     /// Writes a line if there is room for it now.
-    pub(super) fn write_now(&self, line: Line) {
+    pub(in crate::upstream) fn write_now(&self, line: Line) {
         if let Some(stdin) = &*self.stdin() {
             let _ = stdin.try_send(line);
         }

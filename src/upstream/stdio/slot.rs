@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::process::Process;
-use super::switchboard::{AHEAD, Heard};
 use crate::auth::Caller;
 use crate::clock;
 use crate::config::{self, Sharing};
@@ -19,6 +18,7 @@ use crate::mcp::{Inbound, Revision, RpcId, admit_streamed};
 use crate::upstream::UpstreamError;
 use crate::upstream::breaker::Breaker;
 use crate::upstream::gate::Gate;
+use crate::upstream::switchboard::{AHEAD, Heard};
 
 /// The session the proxy itself has with a process.
 pub(super) const OWN: u64 = 0;

@@ -1,4 +1,6 @@
-"""A server on the Python SDK, for both eras. Says where it listens on one line."""
+"""A server on the Python SDK, for both eras, or over HTTP+SSE if told so. Says where it listens on one line."""
+
+import sys
 
 import anyio
 import uvicorn
@@ -57,8 +59,9 @@ class Announced(uvicorn.Server):
     async def startup(self, sockets=None):
         await super().startup(sockets)
         port = self.servers[0].sockets[0].getsockname()[1]
-        print(f"listening http://127.0.0.1:{port}/mcp", flush=True)
+        print(f"listening http://127.0.0.1:{port}/{PATH}", flush=True)
 
 
-app = server.streamable_http_app()
+PATH = "sse" if "sse" in sys.argv[1:] else "mcp"
+app = server.sse_app() if PATH == "sse" else server.streamable_http_app()
 anyio.run(Announced(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")).serve)

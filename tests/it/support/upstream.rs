@@ -91,6 +91,20 @@ impl Connection {
         }
     }
 
+    /// Sends pieces of a stream as they come, until there are no more or the proxy hangs up; says whether it has.
+    pub(crate) async fn pieces(&mut self, received: &mut mpsc::UnboundedReceiver<Vec<u8>>) -> bool {
+        loop {
+            let mut byte = [0; 1];
+            tokio::select! {
+                next = received.recv() => {
+                    let Some(next) = next else { return false };
+                    self.piece(next).await;
+                }
+                _ = self.stream.read(&mut byte) => return true,
+            }
+        }
+    }
+
     /// The end of a stream.
     pub(crate) async fn end_stream(&mut self) {
         self.send("0\r\n\r\n").await;

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -143,4 +146,36 @@ fn a_slow_reader_loses_news_and_not_the_answer() {
     assert_eq!(hear(&mut board, &answer(&json!(number))), Outcome::Passed);
     let last = std::iter::from_fn(|| next(&mut heard)).last().unwrap();
     assert_eq!(last["result"]["of"], number);
+}
+
+#[test]
+fn boards_that_number_together_never_use_a_number_twice() {
+    let (shared, last) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(1 << 50)));
+    let mut one = Switchboard::among(shared.clone(), last.clone());
+    let mut other = Switchboard::among(shared.clone(), last);
+    let (mine, _, mut ana) = ask(&mut one, 1, &json!(1), &json!(1));
+    let (theirs, _, mut max) = ask(&mut other, 1, &json!(1), &json!(1));
+    assert!(mine != theirs && mine > 1 << 50);
+    // What is told to both is for one of them.
+    assert_eq!(hear(&mut other, &answer(&json!(mine))), Outcome::Unasked);
+    assert_eq!(hear(&mut one, &answer(&json!(mine))), Outcome::Passed);
+    assert!(next(&mut ana).is_some() && next(&mut max).is_none());
+    // And once that has shown, what names nobody is for nobody.
+    shared.store(true, Ordering::Relaxed);
+    let said =
+        json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "level": "info", "data": "x" } });
+    assert!(matches!(hear(&mut other, &said), Outcome::Dropped(_)));
+}
+
+#[test]
+fn a_question_is_taken_back_where_it_was_asked() {
+    let mut board = Switchboard::new(false);
+    let (_, _, mut heard) = ask(&mut board, 1, &json!(1), &json!(1));
+    hear(&mut board, &json!({ "jsonrpc": "2.0", "id": "q", "method": "roots/list" }));
+    assert_eq!(next(&mut heard).unwrap()["id"], "q");
+    let cancel =
+        |id: &str| json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } });
+    assert!(matches!(hear(&mut board, &cancel("other")), Outcome::Dropped(_)));
+    assert_eq!(hear(&mut board, &cancel("q")), Outcome::Passed);
+    assert_eq!(next(&mut heard).unwrap()["params"]["requestId"], "q");
 }

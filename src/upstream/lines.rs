@@ -1,4 +1,4 @@
-//! What comes of a process, as the event stream of an answer.
+//! What comes of a process or of a channel, as the event stream of an answer.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -10,21 +10,53 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep};
 
-use super::process::Process;
+use super::UpstreamError;
+use super::sse::Channel;
+use super::stdio::Process;
 use super::switchboard::Heard;
 use crate::mcp::sse::{Line, Outgoing};
-use crate::upstream::UpstreamError;
 
-/// A call under way, or a stream: as long as it is held the process lives, and dropped before its end the call is cancelled.
+/// Who was asked.
+#[derive(Debug)]
+pub(super) enum Peer {
+    Channel(Arc<Channel>),
+    Process(Arc<Process>),
+}
+
+impl Peer {
+    /// Tells it that nobody waits for the call any more.
+    fn abandon(&self, number: u64) {
+        match self {
+            Self::Channel(channel) => {
+                let line = channel.board().abandon(number);
+                line.into_iter().for_each(|line| channel.say(line));
+            }
+            Self::Process(process) => {
+                let line = process.board().abandon(number);
+                line.into_iter().for_each(|line| process.write_now(line));
+            }
+        }
+    }
+
+    /// Why there is no more of it.
+    fn gone(&self) -> UpstreamError {
+        match self {
+            Self::Channel(_) => UpstreamError::StreamEnded,
+            Self::Process(_) => UpstreamError::Exited,
+        }
+    }
+}
+
+/// A call under way, or a stream: as long as it is held its peer lives, and dropped before its end the call is cancelled.
 #[derive(Debug)]
 pub(super) struct Asked {
-    process: Arc<Process>,
+    peer: Peer,
     number: Option<u64>,
 }
 
 impl Asked {
-    pub(super) fn new(process: &Arc<Process>, number: Option<u64>) -> Self {
-        Self { process: Arc::clone(process), number }
+    pub(super) fn new(peer: Peer, number: Option<u64>) -> Self {
+        Self { peer, number }
     }
 
     /// It has its answer, or there will be none.
@@ -36,17 +68,14 @@ impl Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            let line = self.process.board().abandon(number);
-            if let Some(line) = line {
-                self.process.write_now(line);
-            }
+            self.peer.abandon(number);
         }
     }
 }
 
-/// Messages of a process as events, one after the other.
+/// Messages as events, one after the other.
 #[derive(Debug)]
-pub(in crate::upstream) struct Lines {
+pub(super) struct Lines {
     first: VecDeque<Bytes>,
     heard: mpsc::Receiver<Heard>,
     asked: Option<Asked>,
@@ -67,7 +96,7 @@ impl Lines {
         Self { first: first.into_iter().collect(), heard, asked: Some(asked), is_complete, idle, pause: None }
     }
 
-    pub(in crate::upstream) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpstreamError>>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpstreamError>>> {
         if let Some(text) = self.first.pop_front() {
             return Poll::Ready(Some(Ok(event(text))));
         }
@@ -85,15 +114,16 @@ impl Lines {
                 Poll::Ready(Some(Ok(event(text))))
             }
             Poll::Ready(None) => {
+                let gone = self.asked.as_ref().filter(|_| !self.is_complete).map(|asked| Err(asked.peer.gone()));
                 self.end();
-                Poll::Ready((!self.is_complete).then_some(Err(UpstreamError::Exited)))
+                Poll::Ready(gone)
             }
             Poll::Pending => self.poll_idle(cx),
         }
     }
 
     /// Whether nothing more will come.
-    pub(in crate::upstream) fn is_ended(&self) -> bool {
+    pub(super) fn is_ended(&self) -> bool {
         self.asked.is_none() && self.first.is_empty()
     }
 

@@ -1,7 +1,9 @@
-//! Whose message is whose at one process that several callers share: ids and progress tokens are the proxy's own toward the
+//! Whose message is whose at one process that several callers share, or on one stream: ids and progress tokens are the proxy's own toward the
 //! process, and what answers nothing that was asked goes nowhere. No I/O.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -54,13 +56,14 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Switchboard {
     /// Whether callers share the process who must not see anything of each other's.
-    is_shared: bool,
-    last: u64,
+    is_shared: Arc<AtomicBool>,
+    /// The latest number of a call.
+    last: Arc<AtomicU64>,
     calls: HashMap<u64, Call>,
     /// Calls whose clients went away.
     abandoned: VecDeque<u64>,
-    /// Whom the process asked what, by its id.
-    questions: VecDeque<(Bytes, Session)>,
+    /// Whom the process asked what, by its id, and where.
+    questions: VecDeque<(Bytes, Session, mpsc::Sender<Heard>)>,
     /// The streams of sessions that listen.
     listeners: HashMap<Session, mpsc::Sender<Heard>>,
 }
@@ -76,9 +79,14 @@ struct Call {
 
 impl Switchboard {
     pub(super) fn new(is_shared: bool) -> Self {
+        Self::among(Arc::new(AtomicBool::new(is_shared)), Arc::default())
+    }
+
+    /// One of several that number their calls together, and hear each other's messages or do not.
+    pub(super) fn among(is_shared: Arc<AtomicBool>, last: Arc<AtomicU64>) -> Self {
         Self {
             is_shared,
-            last: 0,
+            last,
             calls: HashMap::new(),
             abandoned: VecDeque::new(),
             questions: VecDeque::new(),
@@ -94,8 +102,8 @@ impl Switchboard {
         id: &RpcId,
         to: mpsc::Sender<Heard>,
     ) -> (u64, Line) {
-        self.last += 1;
-        let own = itoa::Buffer::new().format(self.last).to_owned();
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let own = itoa::Buffer::new().format(number).to_owned();
         let mut splice = Splice::new();
         if let Some(written) = message.root().get("id") {
             splice.replace(written.span(), own.clone());
@@ -105,8 +113,8 @@ impl Switchboard {
             splice.replace(token.span(), own);
         }
         let token = token.map(|token| Bytes::copy_from_slice(token.raw()));
-        self.calls.insert(self.last, Call { session, id: Bytes::copy_from_slice(id.raw()), token, to });
-        (self.last, Line::of_json(splice.apply(message.bytes())))
+        self.calls.insert(number, Call { session, id: Bytes::copy_from_slice(id.raw()), token, to });
+        (number, Line::of_json(splice.apply(message.bytes())))
     }
 
     /// A client's notification as the process gets it; `None` where it is not told.
@@ -121,14 +129,14 @@ impl Switchboard {
             return Some(Line::of_json(splice.apply(message.bytes())));
         }
         // The proxy has said itself that it is ready, and what is shared has no roots and asks nothing.
-        let is_moot = method == INITIALIZED || self.is_shared && (method == ROOTS_CHANGED || method == PROGRESS);
+        let is_moot = method == INITIALIZED || self.is_shared() && (method == ROOTS_CHANGED || method == PROGRESS);
         (!is_moot).then(|| Line::of(message))
     }
 
     /// A client's answer to a question of the process, which must have been put to just this session; once.
     pub(super) fn reply(&mut self, session: Session, message: &Document) -> Option<Line> {
         let id = message.root().get("id")?;
-        let at = self.questions.iter().position(|(asked, whom)| *whom == session && is_same(asked, id))?;
+        let at = self.questions.iter().position(|(asked, whom, _)| *whom == session && is_same(asked, id))?;
         self.questions.remove(at);
         Some(Line::of(message))
     }
@@ -151,7 +159,11 @@ impl Switchboard {
     /// Forgets a session: its stream, and what it was asked.
     pub(super) fn forget(&mut self, session: Session) {
         self.listeners.remove(&session);
-        self.questions.retain(|(_, whom)| *whom != session);
+        self.questions.retain(|(_, whom, _)| *whom != session);
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
     }
 
     /// Whether anybody waits for anything.
@@ -228,8 +240,11 @@ impl Switchboard {
     /// What names nobody: to everybody who listens, where all of them are one caller's; else where it can only be about one.
     fn announce(&self, document: &Document) -> Outcome {
         let method = document.root().get("method").and_then(|method| method.as_str()).unwrap_or_default();
+        if method == CANCELLED {
+            return self.taken_back(document);
+        }
         let is_about_all = method.ends_with("/list_changed");
-        if self.is_shared && !is_about_all {
+        if self.is_shared() && !is_about_all {
             return Outcome::Dropped("nobody's");
         }
         let mut passed = false;
@@ -242,6 +257,15 @@ impl Switchboard {
         if passed { Outcome::Passed } else { Outcome::Dropped("nobody listens") }
     }
 
+    /// The process takes a question back: whoever was asked is told where they were asked.
+    fn taken_back(&self, document: &Document) -> Outcome {
+        let Some(id) = document.pointer("/params/requestId") else { return Outcome::Dropped("nobody's") };
+        match self.questions.iter().find(|(asked, ..)| is_same(asked, id)) {
+            Some((_, _, to)) => pass(to, document.bytes().clone()),
+            None => Outcome::Dropped("nobody's"),
+        }
+    }
+
     /// What the process asks: of the only one it can mean, and else it is told that there is no such thing.
     fn asked(&mut self, document: &Document, id: &RpcId) -> Outcome {
         let raw = String::from_utf8_lossy(id.raw()).into_owned();
@@ -252,7 +276,8 @@ impl Switchboard {
         if let Some((session, to)) = self.meant()
             && pass(to, document.bytes().clone()) == Outcome::Passed
         {
-            remember(&mut self.questions, (Bytes::from(raw), session));
+            let to = to.clone();
+            remember(&mut self.questions, (Bytes::from(raw), session, to));
             return Outcome::Passed;
         }
         let text = "nobody can be asked that here";
@@ -262,7 +287,7 @@ impl Switchboard {
 
     /// The session a question is for: the only one with a call under way, else the only one that listens.
     fn meant(&self) -> Option<(Session, &mpsc::Sender<Heard>)> {
-        if self.is_shared {
+        if self.is_shared() {
             return None;
         }
         let mut calls = self.calls.values().filter(|call| !call.to.is_closed());

@@ -1,0 +1,238 @@
+//! The open streams of clients of 2024-11-05, and what is done for each as long as it is open.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use foldhash::HashMap;
+use http::request::Parts;
+use http::{HeaderValue, Method};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Desk, relay};
+use crate::auth::Caller;
+use crate::clock::{self, Timestamp};
+use crate::mcp::sse::KEEP_ALIVE;
+use crate::proxy::Worker;
+use crate::telemetry::metrics::Held;
+use crate::trail::{Ending, Trail};
+
+/// Events of one stream on their way to its client.
+pub(super) const AHEAD: usize = 64;
+/// Most requests of one client under way at once.
+const REQUESTS: usize = 256;
+/// Proxies in between close connections that stay silent.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How long to wait before a stream of the upstream that ended is opened again; longer each time it ends at once.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The open streams of this process, by name.
+#[derive(Debug, Default)]
+pub struct Stations(Mutex<HashMap<Uuid, Arc<Station>>>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Station {
+    out: mpsc::Sender<Bytes>,
+    /// The session at the upstream, as a client of Streamable HTTP would bring it.
+    session: Mutex<Option<HeaderValue>>,
+    ready: Notify,
+    turns: Arc<Semaphore>,
+    /// The stream has ended.
+    pub(super) over: CancellationToken,
+}
+
+impl Stations {
+    /// Notes a stream that is open.
+    pub(super) fn open(&self, name: Uuid, out: mpsc::Sender<Bytes>) -> Arc<Station> {
+        let station = Arc::new(Station {
+            out,
+            session: Mutex::default(),
+            ready: Notify::new(),
+            turns: Arc::new(Semaphore::new(REQUESTS)),
+            over: CancellationToken::new(),
+        });
+        lock(&self.0).insert(name, station.clone());
+        station
+    }
+
+    /// The stream of that name, if it is open.
+    pub(super) fn get(&self, name: Uuid) -> Option<Arc<Station>> {
+        lock(&self.0).get(&name).filter(|station| !station.over.is_cancelled()).cloned()
+    }
+
+    fn close(&self, name: Uuid) {
+        lock(&self.0).remove(&name);
+    }
+}
+
+impl Station {
+    /// Room for a request, if it has not too many under way.
+    pub(super) fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.turns.clone().try_acquire_owned().ok()
+    }
+
+    pub(super) fn session(&self) -> Option<HeaderValue> {
+        lock(&self.session).clone()
+    }
+
+    /// Notes the session that was opened. A client that opens another one lets go of the first.
+    pub(super) fn keep_session(&self, session: HeaderValue) {
+        *lock(&self.session) = Some(session);
+    }
+
+    /// The client is ready to hear what the server says by itself.
+    pub(super) fn listen(&self) {
+        self.ready.notify_one();
+    }
+
+    /// Ends the stream from here.
+    pub(super) fn end(&self) {
+        self.over.cancel();
+    }
+
+    /// Says a message on the stream, when there is room.
+    pub(super) async fn say(&self, message: Bytes) {
+        let _ = self.out.send(relay::event(message)).await;
+    }
+}
+
+/// An open stream with who has it and what it was opened with.
+pub(super) struct Attendance {
+    pub(super) desk: Desk,
+    pub(super) station: Arc<Station>,
+    pub(super) name: Uuid,
+    pub(super) caller: Arc<Caller>,
+    pub(super) head: Parts,
+    pub(super) trail: Box<Trail>,
+}
+
+impl Attendance {
+    /// Does what there is to do as long as the stream is open.
+    pub(super) fn begin(mut self) {
+        // A stream may be idle for hours, and a few bytes of the request would keep all of its buffer.
+        self.trail.detach();
+        let worker = self.desk.worker.clone();
+        // Not ended with the drain, so that the end of the stream can be written down.
+        spawn(async move {
+            let gauge = worker.sinks.metrics.streams(&self.desk.route.name, "get");
+            let counted = (worker.sinks.drain.stream(), Held::new(gauge));
+            let why = tokio::select! {
+                biased;
+                why = self.ended() => why,
+                never = self.listened() => match never {},
+            };
+            self.station.end();
+            worker.state.stations.close(self.name);
+            let closing = self.close(why);
+            closing.await;
+            drop(counted);
+        });
+    }
+
+    /// Until the stream must end; why, unless its client has gone.
+    async fn ended(&self) -> Option<&'static str> {
+        let worker = &self.desk.worker;
+        let mut silent_until = Instant::from_std(clock::monotonic()) + SILENCE;
+        let mut changed = Box::pin(worker.verifier.shared_epoch().end());
+        loop {
+            tokio::select! {
+                biased;
+                () = worker.sinks.drain.ending().cancelled() => return Some("drain"),
+                () = self.station.out.closed() => return None,
+                () = self.station.over.cancelled() => return Some("session"),
+                // Before it is looked at what has changed, so that no change falls between.
+                () = &mut changed => changed = Box::pin(worker.verifier.shared_epoch().end()),
+                () = sleep_until(silent_until) => {
+                    silent_until = Instant::from_std(clock::monotonic()) + SILENCE;
+                    let _ = self.station.out.try_send(Bytes::from_static(KEEP_ALIVE));
+                }
+            }
+            if let Some(why) = self.refused() {
+                return Some(why);
+            }
+        }
+    }
+
+    /// Why the caller may have the stream no longer.
+    fn refused(&self) -> Option<&'static str> {
+        if self.caller.until <= Timestamp::now() {
+            return Some("expired");
+        }
+        let route = self.desk.worker.live.current().route(&self.desk.route.path);
+        match route.filter(|route| route.sse_path == self.desk.route.sse_path) {
+            None => Some("not_found"),
+            Some(route) if route.acceptance.revokes(&self.caller) => Some("revoked"),
+            Some(_) => None,
+        }
+    }
+
+    /// Passes on what the server says by itself, once the client is ready, for as long as the stream is open.
+    async fn listened(&self) -> std::convert::Infallible {
+        self.station.ready.notified().await;
+        let mut pause = PAUSE;
+        loop {
+            let Some(desk) = self.desk.renewed() else { return std::future::pending().await };
+            let head = self.station.head(&self.head, Method::GET);
+            let trail = Trail::begin(&desk.worker.sinks, self.trail.peer.clone(), &head);
+            let began = clock::monotonic();
+            let response = desk.carry(&self.caller, &head, None, trail).await;
+            if !response.status().is_success() {
+                // 405 is how a server without such a stream says so (2025-11-25 "Listening for Messages from the Server").
+                return std::future::pending().await;
+            }
+            relay::events(&self.station, response).await;
+            pause = if began.elapsed() < pause { (pause * 2).min(LONGEST_PAUSE) } else { PAUSE };
+            sleep(pause).await;
+        }
+    }
+
+    /// Ends the session at the upstream, and writes down how the stream ended.
+    async fn close(self, why: Option<&'static str>) {
+        let Self { desk, station, caller, head, trail, .. } = self;
+        let peer = trail.peer.clone();
+        match why {
+            // Without an ending of its own, it was the client who ended it.
+            None => drop(trail),
+            Some(why) => drop(trail.end(Ending::stopped(why)).await),
+        }
+        if station.session().is_some() && why != Some("session") {
+            let head = station.head(&head, Method::DELETE);
+            let trail = Trail::begin(&desk.worker.sinks, peer, &head);
+            let _ = desk.carry(&caller, &head, None, trail).await;
+        }
+    }
+}
+
+impl Desk {
+    /// The same by the configuration of now.
+    fn renewed(&self) -> Option<Self> {
+        let snapshot = self.worker.live.current();
+        let route = snapshot.route(&self.route.path)?;
+        Some(Self { worker: self.worker.clone(), snapshot, route })
+    }
+}
+
+/// Begins a task that ends with the process's drain, if not before.
+pub(super) fn begin(worker: &Arc<Worker>, task: impl Future<Output = ()> + Send + 'static) {
+    let ending = worker.sinks.drain.ending().clone();
+    spawn(async move {
+        tokio::select! {
+            () = ending.cancelled() => {}
+            () = task => {}
+        }
+    });
+}
+
+#[expect(clippy::disallowed_methods, reason = "ends with its stream, which ends with its client or with the drain")]
+fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(task);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

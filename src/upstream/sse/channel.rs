@@ -1,0 +1,279 @@
+//! One stream of a server of 2024-11-05 with the endpoint it named, and a switchboard in between.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request};
+use http_body_util::{BodyExt as _, Full};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::EndpointError;
+use super::Shared;
+use super::endpoint::resolve;
+use crate::mcp::sse::{Event, EventName, Line, Splitter};
+use crate::reply::{Media, media_type};
+use crate::upstream::outbound::Passenger;
+use crate::upstream::switchboard::{Outcome, Switchboard};
+use crate::upstream::{Answer, AnswerBody, Pool, Upstream, UpstreamError};
+
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// Most bytes of one event.
+const EVENT_BYTES: usize = 16 * 1024 * 1024;
+/// Most bytes before the endpoint is named.
+const GREETING_BYTES: usize = 64 * 1024;
+/// Most messages of the proxy's own that wait to be posted.
+const LINES: usize = 64;
+/// Most bytes of what a server says to a message it takes, which is nothing.
+const TAKEN_BYTES: usize = 64 * 1024;
+/// So many calls without an answer, and nothing else heard meanwhile, and the stream is taken for dead.
+const SILENT: u32 = 2;
+
+/// A stream that is open, and where messages go.
+#[derive(Debug)]
+pub(in crate::upstream) struct Channel {
+    shared: Arc<Shared>,
+    board: Mutex<Switchboard>,
+    /// The endpoint of the replica that the stream is from.
+    endpoint: Arc<Upstream>,
+    replica: usize,
+    /// What messages of the proxy's own are shown with: what the latest of the client's were.
+    head: Mutex<HeaderMap>,
+    own: mpsc::Sender<Line>,
+    closed: CancellationToken,
+    silent: AtomicU32,
+    is_odd: AtomicBool,
+}
+
+/// Why there is no channel.
+#[derive(Debug)]
+pub(super) enum Unopened {
+    /// There is no stream, for a reason in the answer.
+    Answer(Answer),
+    Error(UpstreamError),
+}
+
+impl From<UpstreamError> for Unopened {
+    fn from(error: UpstreamError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Channel {
+    /// Opens a stream, shown with `head`, and waits until it has named its endpoint.
+    pub(super) async fn open(
+        shared: &Arc<Shared>,
+        pool: &Pool,
+        head: &HeaderMap,
+        passenger: &Passenger,
+    ) -> Result<Arc<Self>, Unopened> {
+        let patience = shared.server.timeouts.first_byte;
+        let opening = Self::begin(shared, pool, head, passenger);
+        timeout(patience, opening).await.unwrap_or(Err(UpstreamError::FirstByte(patience).into()))
+    }
+
+    async fn begin(
+        shared: &Arc<Shared>,
+        pool: &Pool,
+        head: &HeaderMap,
+        passenger: &Passenger,
+    ) -> Result<Arc<Self>, Unopened> {
+        let mut request = Request::new(Full::new(Bytes::new()));
+        *request.method_mut() = Method::GET;
+        let mut fields = head.clone();
+        fields.remove(CONTENT_TYPE);
+        fields.insert(ACCEPT, EVENT_STREAM);
+        *request.headers_mut() = fields;
+        let (replica, answer) = shared.replicas.ask(pool, request, &passenger.streaming()).await?;
+        if !answer.status.is_success() || media_type(&answer.headers) != Media::EventStream {
+            return Err(Unopened::Answer(answer));
+        }
+        let upstream = shared.replicas.upstream(replica).ok_or(UpstreamError::NoSuchSession)?;
+        let mut body = answer.body.unhurried();
+        let mut splitter = Splitter::new(EVENT_BYTES);
+        let endpoint = named(&mut body, &mut splitter).await?;
+        let endpoint = resolve(upstream.url(), &endpoint).map_err(UpstreamError::Endpoint)?;
+        let endpoint = upstream.at(&endpoint).ok_or(UpstreamError::Endpoint(EndpointError::NoAddress))?;
+        let (own, lines) = mpsc::channel(LINES);
+        let channel = Arc::new(Self {
+            shared: Arc::clone(shared),
+            board: Mutex::new(Switchboard::among(Arc::clone(&shared.is_told_to_all), Arc::clone(&shared.ids))),
+            endpoint,
+            replica,
+            head: Mutex::new(head.clone()),
+            own,
+            closed: CancellationToken::new(),
+            silent: AtomicU32::new(0),
+            is_odd: AtomicBool::new(false),
+        });
+        let closed = channel.closed.clone();
+        spawn(read(Arc::downgrade(&channel), closed.clone(), body, splitter));
+        spawn(write(Arc::downgrade(&channel), closed, pool.clone(), lines));
+        Ok(channel)
+    }
+
+    pub(in crate::upstream) fn board(&self) -> MutexGuard<'_, Switchboard> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which of the endpoints that stand for each other it is to.
+    pub(super) const fn replica(&self) -> usize {
+        self.replica
+    }
+
+    /// Whether the stream is open, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        !self.closed.is_cancelled()
+    }
+
+    /// Hangs up, and tells everybody who waits.
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+        self.board().clear();
+    }
+
+    /// Posts a message of a client, shown with `head`; what the server says to that is nothing, or why not.
+    pub(super) async fn post(&self, pool: &Pool, head: HeaderMap, line: Line) -> Result<Answer, UpstreamError> {
+        self.head().clone_from(&head);
+        let mut request = Request::new(Full::new(line.into_bytes()));
+        *request.method_mut() = Method::POST;
+        *request.headers_mut() = head;
+        let answer = self.shared.replicas.send_to(self.replica, &self.endpoint, pool, request).await?;
+        let Answer { status, headers, body } = answer;
+        // Read to its end, so that the connection can be used again.
+        let said = body.collect_limited(TAKEN_BYTES).await?;
+        Ok(Answer { status, headers, body: AnswerBody::whole(said) })
+    }
+
+    /// Posts a message of the proxy's own when it comes to it, if there is room.
+    pub(in crate::upstream) fn say(&self, line: Line) {
+        let _ = self.own.try_send(line);
+    }
+
+    /// A call was not answered in time. The other end of a stream on which nothing is heard any more may be gone.
+    pub(super) fn doubt(&self) {
+        if self.silent.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT {
+            tracing::warn!(server = %self.shared.server.name, "nothing is heard on a stream any more, and it is closed");
+            self.close();
+        }
+    }
+
+    fn head(&self) -> MutexGuard<'_, HeaderMap> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, event: Event) {
+        self.silent.store(0, Ordering::Relaxed);
+        let Some(data) = event.data.as_ref().filter(|data| !data.is_empty()).cloned() else { return };
+        let server = &self.shared.server.name;
+        if event.name() != Some(EventName::Message) {
+            // Where messages go is settled when the stream begins.
+            return tracing::debug!(%server, "an event that is no message is dropped");
+        }
+        let outcome = self.board().hear(data);
+        match outcome {
+            Outcome::Passed => {}
+            Outcome::Reply(answer) => self.say(Line::of_json(answer)),
+            Outcome::Dropped(why) => tracing::debug!(%server, why, "message of a stream dropped"),
+            Outcome::Unasked => {
+                if !self.shared.is_told_to_all.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        %server,
+                        "a stream carries answers to what was not asked on it, which are dropped; from now on only answers \
+                         go to clients: say so with `sessions = \"shared\"`"
+                    );
+                }
+            }
+            Outcome::Unreadable(error) => {
+                if !self.is_odd.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%server, %error, "an event is no message and is dropped");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
+}
+
+/// What the first event says.
+async fn named(body: &mut AnswerBody, splitter: &mut Splitter) -> Result<Bytes, UpstreamError> {
+    let missing = || UpstreamError::Endpoint(EndpointError::Missing);
+    let mut read = 0;
+    loop {
+        while let Some(event) = splitter.next_event() {
+            let event = event.map_err(|_| missing())?;
+            let Some(data) = &event.data else { continue };
+            return if event.name() == Some(EventName::Endpoint) { Ok(data.clone()) } else { Err(missing()) };
+        }
+        let frame = body.frame().await.ok_or_else(missing)??;
+        if let Ok(data) = frame.into_data() {
+            read += data.len();
+            splitter.feed(data);
+            if read > GREETING_BYTES {
+                return Err(missing());
+            }
+        }
+    }
+}
+
+/// Reads events until the stream ends or nobody needs it any more.
+async fn read(channel: Weak<Channel>, closed: CancellationToken, mut body: AnswerBody, mut splitter: Splitter) {
+    loop {
+        while let Some(event) = splitter.next_event() {
+            let Some(channel) = channel.upgrade() else { return };
+            match event {
+                Ok(event) => channel.hear(event),
+                Err(error) => {
+                    tracing::warn!(server = %channel.shared.server.name, %error, "a stream is closed");
+                    return channel.close();
+                }
+            }
+        }
+        let frame = tokio::select! {
+            biased;
+            () = closed.cancelled() => return,
+            frame = body.frame() => frame,
+        };
+        match frame {
+            Some(Ok(frame)) => frame.into_data().into_iter().for_each(|data| splitter.feed(data)),
+            Some(Err(_)) | None => break,
+        }
+    }
+    if let Some(channel) = channel.upgrade() {
+        channel.close();
+    }
+}
+
+/// Posts what the proxy has to say by itself, one after the other.
+async fn write(channel: Weak<Channel>, closed: CancellationToken, pool: Pool, mut lines: mpsc::Receiver<Line>) {
+    loop {
+        let line = tokio::select! {
+            biased;
+            () = closed.cancelled() => return,
+            line = lines.recv() => line,
+        };
+        let (Some(line), Some(channel)) = (line, channel.upgrade()) else { return };
+        let head = channel.head().clone();
+        if let Err(error) = channel.post(&pool, head, line).await {
+            tracing::debug!(server = %channel.shared.server.name, %error, "the upstream could not be told");
+        }
+    }
+}
+
+/// How long what was asked may be without a sign.
+pub(super) fn patience(shared: &Shared) -> Duration {
+    shared.server.timeouts.first_byte
+}
+
+#[expect(clippy::disallowed_methods, reason = "ends with the channel, which ends with its last user")]
+fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(task);
+}

@@ -1,0 +1,103 @@
+//! A server over HTTP, whichever of MCP's two transports over HTTP it has.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use http::{Method, StatusCode};
+
+use super::replica::Replicas;
+use super::sse::Sse;
+use super::{Answer, BuildError, Outbound, Pool, UpstreamError};
+use crate::config::{self, Transport};
+use crate::reply::{Media, media_type};
+
+const UNKNOWN: u8 = 0;
+const STREAMABLE: u8 = 1;
+const SSE: u8 = 2;
+
+/// The endpoints of one server, and how they are spoken to.
+#[derive(Debug)]
+pub(super) struct Http {
+    pub(super) replicas: Arc<Replicas>,
+    pub(super) sse: Sse,
+    transport: Transport,
+    /// What has shown, where it is to show.
+    found: AtomicU8,
+}
+
+impl Http {
+    pub(super) fn new(server: &config::Server, urls: &[url::Url]) -> Result<Self, BuildError> {
+        let replicas = Arc::new(Replicas::new(server, urls)?);
+        let sse = Sse::new(server, &replicas);
+        Ok(Self { replicas, sse, transport: server.transport, found: AtomicU8::new(UNKNOWN) })
+    }
+
+    pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
+        match (self.transport, self.found.load(Ordering::Relaxed)) {
+            (Transport::StreamableHttp, _) => self.replicas.send(pool, outbound).await,
+            (Transport::Auto, STREAMABLE) => {
+                let opens = outbound.session().is_none();
+                let answer = self.replicas.send(pool, outbound).await?;
+                if opens && is_elsewhere(&answer) {
+                    self.found.store(UNKNOWN, Ordering::Relaxed);
+                }
+                Ok(answer)
+            }
+            (Transport::Sse, _) | (Transport::Auto, SSE) => Box::pin(self.older(pool, outbound)).await,
+            (Transport::Auto, _) => Box::pin(self.find(pool, outbound)).await,
+        }
+    }
+
+    /// Ends the streams that nobody has used for long.
+    pub(super) fn tidy(&self) {
+        self.sse.tidy();
+    }
+
+    async fn older(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
+        match self.sse.send(pool, outbound).await? {
+            Some(answer) => Ok(answer),
+            None if self.transport == Transport::Sse => Err(UpstreamError::NoStream),
+            None => {
+                // It is another server by now: the next one who says hello finds out.
+                self.found.store(UNKNOWN, Ordering::Relaxed);
+                Err(UpstreamError::NoStream)
+            }
+        }
+    }
+
+    /// Posts, as newer servers want it; where there is nothing to post to and a client says hello, asks for the stream of
+    /// 2024-11-05 (2025-03-26 and later, "Backwards Compatibility").
+    async fn find(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
+        let says_hello = *outbound.verb() == Method::POST && outbound.session().is_none();
+        let twin = outbound.twin();
+        let answer = self.replicas.send(pool, outbound).await?;
+        if !says_hello {
+            return Ok(answer);
+        }
+        if answer.status.is_success() {
+            self.found.store(STREAMABLE, Ordering::Relaxed);
+            return Ok(answer);
+        }
+        if !is_elsewhere(&answer) || !twin.says_hello().await {
+            return Ok(answer);
+        }
+        match self.sse.send(pool, twin).await {
+            Ok(Some(found)) => {
+                self.found.store(SSE, Ordering::Relaxed);
+                Ok(found)
+            }
+            // What it says to a post is as good as what it says to this.
+            Ok(None) | Err(UpstreamError::Endpoint(_)) => Ok(answer),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether an answer may be that of a server that wants nothing posted there.
+fn is_elsewhere(answer: &Answer) -> bool {
+    match answer.status {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => true,
+        StatusCode::BAD_REQUEST => media_type(&answer.headers) != Media::Json,
+        _ => false,
+    }
+}
