@@ -13,7 +13,7 @@ use toml::Spanned;
 
 pub(super) use access::{Anonymous, Authentication, Dpop, Metadata, Mtls};
 pub(super) use backend::{Breaker, Concurrency, Retries, Stdio};
-pub(super) use grant::{Identity, KeyPair, ServerKeys, UpstreamAuth};
+pub(super) use grant::{ClientKeys, Identity, KeyPair, ServerKeys, UpstreamAuth};
 pub(super) use issuer::{Introspection, Issuer, Jwks, Signals};
 
 /// The whole file.

@@ -27,6 +27,10 @@ impl Loader<'_> {
         let label = match Url::parse(text) {
             Ok(_) if odd => "spaces, control characters and backslashes are not allowed",
             Ok(url) if !matches!(url.scheme(), "http" | "https") => "must start with `https://` or `http://`",
+            // `https:host` is read as an address by some, and is no issuer, audience or origin anybody else would write.
+            Ok(url) if !text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://")) => {
+                "must start with `https://` or `http://`"
+            }
             Ok(url)
                 if !url.username().is_empty() || url.password().is_some() || text.contains('@') && userinfo(text) =>
             {

@@ -6,65 +6,26 @@ use std::time::Duration;
 use toml::Spanned;
 use url::Url;
 
-use super::super::{AnswerFormat, ClientAuthMethod, Introspection, OAuthClient, Signals, When, raw};
+use super::super::{AnswerFormat, Introspection, Signals, When, raw};
 use super::Loader;
 use super::address::is_loopback;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// `introspection.auth_method`.
-#[derive(Clone, Copy)]
-enum Method {
-    Basic,
-    Post,
-    PrivateKeyJwt,
-    Tls,
-}
-
 impl Loader<'_> {
     pub(super) fn introspection(&mut self, table: &Spanned<raw::Introspection>) -> Option<Introspection> {
         let (span, raw) = (table.span(), table.get_ref());
         let endpoint = self.there("introspection", &span, "endpoint", raw.endpoint.as_ref());
-        let client_id = self.there("introspection", &span, "client_id", raw.client_id.as_ref());
-        let methods = [
-            ("client_secret_basic", Method::Basic),
-            ("client_secret_post", Method::Post),
-            ("private_key_jwt", Method::PrivateKeyJwt),
-            ("self_signed_tls_client_auth", Method::Tls),
-            ("tls_client_auth", Method::Tls),
-        ];
-        let method = self.choice("auth_method", raw.auth_method.as_ref(), &methods, &[]);
-        let method = method.unwrap_or(if raw.client_certificate.is_some() { Method::Tls } else { Method::Basic });
-        let auth = match method {
-            Method::PrivateKeyJwt => {
-                let file = self.there("introspection", &span, "private_key_file", raw.private_key_file.as_ref());
-                let file = file.map(|written| self.existing("private_key_file", written));
-                let key_id = raw.key_id.as_ref().map(|written| self.text("key_id", written, 256));
-                file.map(|file| ClientAuthMethod::PrivateKeyJwt { file, key_id })
-            }
-            Method::Tls => {
-                let pair = self.there("introspection", &span, "client_certificate", raw.client_certificate.as_ref());
-                pair.and_then(|pair| self.key_pair("client_certificate", pair)).map(ClientAuthMethod::Tls)
-            }
-            method => {
-                let secret = self.there("introspection", &span, "client_secret", raw.client_secret.as_ref());
-                let secret = secret.and_then(|secret| self.secret("client_secret", secret));
-                secret.map(|secret| match method {
-                    Method::Post => ClientAuthMethod::Post(secret),
-                    Method::Basic | Method::PrivateKeyJwt | Method::Tls => ClientAuthMethod::Basic(secret),
-                })
-            }
-        };
+        let client = self.client("introspection", &span, &raw.client());
         let range = SECOND..=Duration::from_mins(10);
         let words = [("always", When::Always), ("opaque", When::Opaque)];
         let formats = [("json", AnswerFormat::Json), ("jwt", AnswerFormat::Jwt)];
-        let id = client_id.map(|written| self.text("client_id", written, 256));
         Some(Introspection {
             when: self.choice("when", raw.when.as_ref(), &words, &[]).unwrap_or(When::Opaque),
             format: self.choice("response", raw.response.as_ref(), &formats, &[]).unwrap_or(AnswerFormat::Json),
             cache_ttl: self.duration("cache_ttl", raw.cache_ttl.as_ref(), Duration::from_mins(1), &range),
             endpoint: endpoint.and_then(|written| self.endpoint("endpoint", written))?,
-            client: OAuthClient { id: id?, auth: auth? },
+            client: client?,
         })
     }
 

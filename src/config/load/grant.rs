@@ -100,13 +100,20 @@ impl Loader<'_> {
             let problem = self.error(span.clone(), message, "needs `issuer` or `token_endpoint`");
             self.report(problem.help("with `issuer` the token endpoint is read from its metadata"));
         }
-        let client = self.client(table, span, keys);
-        let assertion_audience = keys.assertion_audience.map(|written| self.text("assertion_audience", written, 1024));
+        let client = self.client(table, span, &keys.client);
+        let assertion_audience =
+            keys.client.assertion_audience.map(|written| self.text("assertion_audience", written, 1024));
         let ca_file = keys.ca_file.map(|written| self.certificates("ca_file", written));
         Some(AuthorizationServer { issuer, token_endpoint, client: client?, assertion_audience, ca_file })
     }
 
-    fn client(&mut self, table: &str, span: &Range<usize>, keys: &raw::ServerKeys<'_>) -> Option<OAuthClient> {
+    /// The proxy as a client of a server it asks.
+    pub(super) fn client(
+        &mut self,
+        table: &str,
+        span: &Range<usize>,
+        keys: &raw::ClientKeys<'_>,
+    ) -> Option<OAuthClient> {
         let id = self.there(table, span, "client_id", keys.client_id);
         let id = id.map(|written| self.text("client_id", written, 256));
         let methods = [
@@ -143,7 +150,7 @@ impl Loader<'_> {
     }
 
     /// A key of another method would be read and ignored.
-    fn belonging(&mut self, method: Method, keys: &raw::ServerKeys<'_>) {
+    fn belonging(&mut self, method: Method, keys: &raw::ClientKeys<'_>) {
         let of_a_key = method == Method::PrivateKeyJwt;
         for (key, span, used) in [
             ("client_secret", keys.client_secret.map(Spanned::span), matches!(method, Method::Basic | Method::Post)),

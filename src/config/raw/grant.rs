@@ -59,6 +59,12 @@ pub(in crate::config) struct AuthorizationServer {
 pub(in crate::config) struct ServerKeys<'a> {
     pub(in crate::config) issuer: Option<&'a Spanned<String>>,
     pub(in crate::config) token_endpoint: Option<&'a Spanned<String>>,
+    pub(in crate::config) client: ClientKeys<'a>,
+    pub(in crate::config) ca_file: Option<&'a Spanned<String>>,
+}
+
+/// Who the proxy is at a server it asks, and how it shows that.
+pub(in crate::config) struct ClientKeys<'a> {
     pub(in crate::config) client_id: Option<&'a Spanned<String>>,
     pub(in crate::config) auth_method: Option<&'a Spanned<String>>,
     pub(in crate::config) client_secret: Option<&'a Spanned<Secret>>,
@@ -66,7 +72,6 @@ pub(in crate::config) struct ServerKeys<'a> {
     pub(in crate::config) key_id: Option<&'a Spanned<String>>,
     pub(in crate::config) assertion_audience: Option<&'a Spanned<String>>,
     pub(in crate::config) client_certificate: Option<&'a Spanned<KeyPair>>,
-    pub(in crate::config) ca_file: Option<&'a Spanned<String>>,
 }
 
 /// Both tables spell the keys out, as serde refuses unknown keys only in a table that is whole.
@@ -77,13 +82,15 @@ macro_rules! server_keys {
                 ServerKeys {
                     issuer: self.issuer.as_ref(),
                     token_endpoint: self.token_endpoint.as_ref(),
-                    client_id: self.client_id.as_ref(),
-                    auth_method: self.auth_method.as_ref(),
-                    client_secret: self.client_secret.as_ref(),
-                    private_key_file: self.private_key_file.as_ref(),
-                    key_id: self.key_id.as_ref(),
-                    assertion_audience: self.assertion_audience.as_ref(),
-                    client_certificate: self.client_certificate.as_ref(),
+                    client: ClientKeys {
+                        client_id: self.client_id.as_ref(),
+                        auth_method: self.auth_method.as_ref(),
+                        client_secret: self.client_secret.as_ref(),
+                        private_key_file: self.private_key_file.as_ref(),
+                        key_id: self.key_id.as_ref(),
+                        assertion_audience: self.assertion_audience.as_ref(),
+                        client_certificate: self.client_certificate.as_ref(),
+                    },
                     ca_file: self.ca_file.as_ref(),
                 }
             }

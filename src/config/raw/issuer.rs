@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{KeyPair, Secret};
+use super::{ClientKeys, KeyPair, Secret};
 
 type Texts = Option<Spanned<Vec<Spanned<String>>>>;
 
@@ -66,6 +66,20 @@ pub(in crate::config) struct Introspection {
     pub(in crate::config) when: Option<Spanned<String>>,
     pub(in crate::config) response: Option<Spanned<String>>,
     pub(in crate::config) cache_ttl: Option<Spanned<String>>,
+}
+
+impl Introspection {
+    pub(in crate::config) fn client(&self) -> ClientKeys<'_> {
+        ClientKeys {
+            client_id: self.client_id.as_ref(),
+            auth_method: self.auth_method.as_ref(),
+            client_secret: self.client_secret.as_ref(),
+            private_key_file: self.private_key_file.as_ref(),
+            key_id: self.key_id.as_ref(),
+            assertion_audience: None,
+            client_certificate: self.client_certificate.as_ref(),
+        }
+    }
 }
 
 /// `issuers.NAME.signals`.
