@@ -5,11 +5,13 @@
 //! an answer loses nothing. Whoever gets an [`AuditError`] must not go on with the call.
 
 mod escape;
+mod event;
 mod failures;
 pub(crate) mod history;
 mod lane;
 mod record;
 mod recorded;
+mod revoked;
 mod writer;
 
 use std::borrow::Cow;
@@ -22,11 +24,13 @@ use thiserror::Error;
 use crate::clock::Timestamp;
 use crate::config::{self, OnAuditError};
 
+pub use event::Event;
 pub use lane::{Lane, Ticket};
-pub use record::{Client, Decision, ErrorCode, Event, Fragment, Masked, Policy, Record, Session, Subject, Target};
+pub use record::{Client, Decision, ErrorCode, Fragment, Masked, Policy, Record, Session, Subject, Target};
 pub(crate) use record::{render_anonymous, render_credential, render_subject};
 pub use recorded::{Recorded, decided};
 pub(crate) use recorded::{drifted, ended, failed_login};
+pub(crate) use revoked::revoked;
 
 use failures::Failures;
 use writer::Writer;

@@ -83,7 +83,10 @@ impl Instance {
     ) -> Result<(Self, Problems), StartError> {
         config.server.listen = bound.addresses().to_vec();
         let verifier = Arc::new(Verifier::new());
-        let issuers = Arc::new(Issuers::new(background.clone(), verifier.shared_epoch().clone()));
+        let audit = Audit::open(&config.audit, &instance_name(), |text| mask::sanitize(text).into())
+            .map_err(StartError::Audit)?;
+        let issuers = Issuers::new(background.clone(), verifier.shared_epoch().clone()).recorded(audit.clone());
+        let issuers = Arc::new(issuers);
         let random_seals = Arc::new(Seals::random().map_err(|_| StartError::Random)?);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("PORTCULLIS_COMMIT").unwrap_or("")));
         let grants = Arc::new(Grants::new(background.clone(), metrics.clone()));
@@ -100,8 +103,6 @@ impl Instance {
         let (snapshot, warnings) = Snapshot::build(&config, &kept, 1).map_err(StartError::Config)?;
         let counted = drain.clone();
         metrics.set_active_requests(move || counted.active());
-        let audit = Audit::open(&config.audit, &instance_name(), |text| mask::sanitize(text).into())
-            .map_err(StartError::Audit)?;
         let tls = config.server.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
         let waiting = issuers.clone();
         let readiness = Arc::new(Readiness::new(move || keys(&waiting)));

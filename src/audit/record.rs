@@ -5,7 +5,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Sanitize, escape};
+use super::{Event, Sanitize, escape};
 use crate::clock::Timestamp;
 
 /// Most scopes of a caller in a record.
@@ -79,47 +79,6 @@ impl Record<'_> {
             duration: None,
             credential: None,
             upstream: None,
-        }
-    }
-}
-
-/// What a line tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A request without an accepted token.
-    AuthFailed,
-    /// A decision, before anything goes upstream.
-    Call,
-    /// Another configuration is in force.
-    ConfigReload,
-    /// The end of an answer.
-    End,
-    /// The process begins.
-    Start,
-    /// The process ends.
-    Stop,
-    /// A tool's definition is not the approved one.
-    ToolDrift,
-}
-
-impl Event {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::AuthFailed => "auth_failed",
-            Self::Call => "call",
-            Self::ConfigReload => "config_reload",
-            Self::End => "end",
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::ToolDrift => "tool_drift",
-        }
-    }
-
-    /// The last bit of the record's own id, so that the lines of one request differ in it.
-    const fn id_bit(self) -> u8 {
-        match self {
-            Self::End => 1,
-            Self::AuthFailed | Self::Call | Self::ConfigReload | Self::Start | Self::Stop | Self::ToolDrift => 0,
         }
     }
 }
@@ -231,7 +190,7 @@ pub struct Client<'a> {
 
 /// A part of a record that is rendered once and used in many.
 #[derive(Clone, Debug)]
-pub struct Fragment(Bytes);
+pub struct Fragment(pub(super) Bytes);
 
 /// Failures before authentication that were only counted.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ use super::issuer::Issuer;
 use super::jws::Compact;
 use super::revocation::Revocations;
 use super::{VerifyError, jwt};
+use crate::audit::{self, Audit};
 use crate::clock::{self, Timestamp};
 use crate::json::{Document, Kind, Value};
 use crate::secret::Secret;
@@ -101,6 +102,8 @@ pub struct Receiver {
     token: Option<Secret<String>>,
     keep: Duration,
     revocations: Arc<Revocations>,
+    /// Where it is written down; `None` where nobody is served.
+    audit: Option<Arc<Audit>>,
     seen: Once,
 }
 
@@ -112,6 +115,7 @@ impl Receiver {
         audience: &str,
         token: Option<Secret<String>>,
         keep: Duration,
+        audit: Option<Arc<Audit>>,
     ) -> Self {
         Self {
             name: Arc::clone(issuer.name()),
@@ -121,6 +125,7 @@ impl Receiver {
             token,
             keep,
             revocations: Arc::clone(issuer.revocations()),
+            audit,
             seen: Once::with_room(LIMIT_SEEN),
         }
     }
@@ -213,7 +218,10 @@ impl Receiver {
         let mut taken = Taken::Ignored;
         for (kind, revoked, last) in event::revoked(claims.root(), &self.iss, now) {
             tracing::info!(issuer = %self.name, event = kind, "issuer revokes");
-            self.revocations.revoke(revoked, last, now, self.keep);
+            self.revocations.revoke(revoked.iter().cloned(), last, now, self.keep);
+            if let Some(audit) = &self.audit {
+                audit::revoked(audit, &self.iss, kind, &revoked, last, now);
+            }
             taken = Taken::Acted;
         }
         taken

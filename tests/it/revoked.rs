@@ -208,6 +208,14 @@ async fn rfc_8417_event_tokens_are_from_the_transmitter_for_us_and_typed() {
     let mut claims = token_of(&proxy.issuer, "max");
     claims.insert("events".into(), json!({}));
     assert_eq!(proxy.ask(&ask(&proxy.issuer.mint_typed("secevent+jwt", &claims).unwrap())).await.status, 401);
+    // What was taken back is written down once each, by whom and of whom; what was refused is not.
+    let told = |line: &Value| (line["revoked"]["event"].clone(), line["revoked"]["of"].clone());
+    let log = proxy.folder.read("audit.jsonl");
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<_> = lines.filter(|line| line["event"] == "revoked").collect();
+    let sub = |name: &str| (json!("session-revoked"), json!([{ "sub": name }]));
+    assert_eq!(lines.iter().map(told).collect::<Vec<_>>(), [sub("nobody"), sub("ana")], "{lines:?}");
+    assert!(lines.iter().all(|line| line["revoked"]["iss"] == proxy.issuer.url()), "{lines:?}");
 }
 
 #[tokio::test]

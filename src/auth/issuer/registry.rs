@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
 use super::{Exchange, Issuer, Patience, StartError, authorities, config_digest};
+use crate::audit::Audit;
 use crate::auth::Epoch;
 use crate::auth::revocation::Revocations;
 use crate::auth::signals::{Poller, Receiver};
@@ -20,6 +21,8 @@ pub struct Issuers {
     /// By `iss`; what was revoked stays so, however the issuer is configured.
     revocations: Mutex<HashMap<Arc<str>, Arc<Revocations>>>,
     receivers: Mutex<HashMap<[u8; 32], Receiving>>,
+    /// Where it is written down that an issuer revokes.
+    audit: Option<Arc<Audit>>,
 }
 
 /// A receiver of signals, and its poll if it asks for them.
@@ -32,7 +35,14 @@ struct Receiving {
 impl Issuers {
     /// An empty registry; issuers fetch on `runtime` and move `epoch`.
     pub fn new(runtime: Handle, epoch: Epoch) -> Self {
-        Self { runtime, epoch, started: Mutex::default(), revocations: Mutex::default(), receivers: Mutex::default() }
+        let (started, revocations, receivers) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { runtime, epoch, started, revocations, receivers, audit: None }
+    }
+
+    /// The same, writing down in `audit` what issuers revoke.
+    pub fn recorded(mut self, audit: Arc<Audit>) -> Self {
+        self.audit = Some(audit);
+        self
     }
 
     /// The running issuer of exactly this configuration, started if there is none.
@@ -64,7 +74,8 @@ impl Issuers {
             return Ok(Some(Arc::clone(&held.receiver)));
         }
         let transmitter = self.transmitter(config, issuer, signals)?;
-        let receiver = Arc::new(Receiver::new(issuer, transmitter, &signals.audience, push, signals.keep));
+        let (audience, audit) = (&signals.audience, self.audit.clone());
+        let receiver = Arc::new(Receiver::new(issuer, transmitter, audience, push, signals.keep, audit));
         let poller = match &signals.poll {
             None => None,
             Some((endpoint, _)) => {

@@ -1,0 +1,90 @@
+use std::sync::Arc;
+
+use super::{Audit, Event, Fragment, Lane, Record, Sanitize, escape};
+use crate::auth::Revoked;
+use crate::clock::Timestamp;
+
+/// Writes what an issuer has taken back by an event of that kind, of tokens issued up to `last`.
+///
+/// It is taken back already: nothing depends on the line, and one that cannot be written is told in the log.
+pub(crate) fn revoked(
+    audit: &Arc<Audit>,
+    issuer: &str,
+    event: &'static str,
+    revoked: &[Revoked],
+    last: Timestamp,
+    now: Timestamp,
+) {
+    let about = render(issuer, event, revoked, last, audit.sanitize);
+    let mut record = Record::new(Event::Revoked, now, uuid::Uuid::now_v7());
+    record.about = Some(&about);
+    if Lane::new(Arc::clone(audit)).record_now(&record).is_err() {
+        tracing::error!(issuer, event, "revocation is in force but not in the audit log");
+    }
+}
+
+fn render(issuer: &str, event: &str, revoked: &[Revoked], last: Timestamp, sanitize: Sanitize) -> Fragment {
+    let mut out = b",\"revoked\":{\"iss\":".to_vec();
+    escape::own(&mut out, issuer);
+    out.extend_from_slice(b",\"event\":");
+    escape::own(&mut out, event);
+    out.extend_from_slice(b",\"issued_until\":\"");
+    out.extend_from_slice(&last.rfc3339());
+    out.extend_from_slice(b"\",\"of\":[");
+    for (at, one) in revoked.iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b"{" } else { b",{" });
+        match one {
+            Revoked::Email(mail) => {
+                // The one name that is personal data of itself.
+                out.extend_from_slice(b"\"email\":");
+                escape::foreign(&mut out, mail, sanitize);
+            }
+            Revoked::Everyone => out.extend_from_slice(b"\"everyone\":true"),
+            Revoked::Session(sid) => named(&mut out, b"\"sid\":", sid),
+            Revoked::Subject(sub) => named(&mut out, b"\"sub\":", sub),
+            Revoked::Tenant(tenant) => named(&mut out, b"\"tenant\":", tenant),
+            Revoked::Token(jti) => named(&mut out, b"\"jti\":", jti),
+        }
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    Fragment(out.into())
+}
+
+/// An issuer's names are signed: escaped and cut, not masked, as in the lines about its callers.
+fn named(out: &mut Vec<u8>, key: &[u8], name: &str) {
+    out.extend_from_slice(key);
+    escape::own(out, name);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::render;
+    use crate::audit::Fragment;
+    use crate::auth::Revoked;
+    use crate::clock::Timestamp;
+
+    #[test]
+    fn every_kind_of_name_is_told_and_mail_is_masked() {
+        let names = [
+            Revoked::Email("ana@example.com".into()),
+            Revoked::Everyone,
+            Revoked::Session("s\"\n1".into()),
+            Revoked::Subject("ana".into()),
+            Revoked::Tenant("acme".into()),
+            Revoked::Token("t".into()),
+        ];
+        let last = Timestamp::from_unix_seconds(1_767_614_400);
+        let Fragment(bytes) = render("https://login.example.com", "session-revoked", &names, last, |text| {
+            text.replace("ana@", "***@").into()
+        });
+        let line: Value = serde_json::from_slice(&[b"{\"v\":1", &*bytes, b"}"].concat()).unwrap();
+        let expected = json!({
+            "iss": "https://login.example.com", "event": "session-revoked", "issued_until": "2026-01-05T12:00:00.000Z",
+            "of": [{"email": "***@example.com"}, {"everyone": true}, {"sid": "s\"\n1"}, {"sub": "ana"}, {"tenant": "acme"}, {"jti": "t"}],
+        });
+        assert_eq!(line["revoked"], expected);
+    }
+}
