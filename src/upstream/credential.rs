@@ -54,6 +54,12 @@ impl Credential {
         Some(Self { field: Some((header::AUTHORIZATION, value)), told: None })
     }
 
+    /// The token of [`Self::granted`], to be given back where it comes from.
+    pub(super) fn token(&self) -> Option<Secret<String>> {
+        let (_, value) = self.field.as_ref()?;
+        value.to_str().ok()?.strip_prefix("Bearer ").map(|token| Secret::new(token.to_owned()))
+    }
+
     /// Whether there is nothing to show.
     pub const fn is_none(&self) -> bool {
         self.field.is_none()

@@ -38,6 +38,8 @@ const LIMIT_REFUSED: u64 = 10_000;
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// Most requests to one authorization server at a time; more are answered 503 at once.
 const LIMIT_ASKING: usize = 64;
+/// Most tokens given back to one authorization server at a time; others wait.
+const LIMIT_GIVING_BACK: usize = 4;
 /// Longest time for all requests of one token.
 const LIMIT_TIME: Duration = Duration::from_secs(20);
 /// A token the upstream never took, and that was asked for this short a while ago, is not asked for again.
@@ -154,6 +156,8 @@ pub struct Broker {
     refused: Cache<Holder, GrantError>,
     pause: Mutex<Pause>,
     asking: Semaphore,
+    /// For tokens that are given back: many may be at once, and no call waits for them.
+    giving_back: Semaphore,
     runtime: Handle,
     metrics: Arc<Metrics>,
 }
@@ -199,6 +203,7 @@ impl Broker {
             refused: Cache::builder().max_capacity(LIMIT_REFUSED).time_to_live(REFUSED_FOR).build(),
             pause: Mutex::default(),
             asking: Semaphore::new(LIMIT_ASKING),
+            giving_back: Semaphore::new(LIMIT_GIVING_BACK),
             runtime: runtime.clone(),
             metrics: metrics.clone(),
         })
@@ -216,13 +221,21 @@ impl Broker {
         token: Option<Bearer<'_>>,
         now: Timestamp,
     ) -> Result<Granted, GrantError> {
+        self.credential_at(caller, token, Moment { wall: now, monotonic: clock::monotonic() }).await
+    }
+
+    async fn credential_at(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        token: Option<Bearer<'_>>,
+        moment: Moment,
+    ) -> Result<Granted, GrantError> {
         let whose = if self.is_own() { None } else { Some(token.ok_or(GrantError::Nobody)?) };
         let holder = whose.map_or(Holder::PROXY, |token| Holder::of(caller, token));
         let subject = || whose.map(|token| Subject::new(caller, token));
-        let moment = Moment { wall: now, monotonic: clock::monotonic() };
         if let Some(held) = self.held.get(&holder).await.filter(|held| moment.monotonic < held.until) {
             if moment.monotonic >= held.refresh && !held.refreshing.swap(true, Ordering::AcqRel) {
-                self.refresh(holder, subject(), held.clone());
+                self.refresh(holder, subject(), held.clone(), moment);
             }
             return Ok(self.granted(holder, held));
         }
@@ -263,10 +276,9 @@ impl Broker {
     }
 
     /// Asks for a token that is to take the place of `held`, while that serves.
-    fn refresh(self: &Arc<Self>, holder: Holder, subject: Option<Subject>, held: Arc<Held>) {
+    fn refresh(self: &Arc<Self>, holder: Holder, subject: Option<Subject>, held: Arc<Held>, moment: Moment) {
         let broker = self.clone();
         self.runtime.spawn(async move {
-            let moment = Moment { wall: Timestamp::now(), monotonic: clock::monotonic() };
             match broker.fetch(holder, subject.as_ref(), moment).await {
                 Ok(fresh) => broker.held.insert(holder, fresh).await,
                 // The next call tries again; what failed is left alone for as long as its pause says.
@@ -346,14 +358,32 @@ impl Broker {
         error
     }
 
-    /// Forgets what was exchanged for callers that `gone` names.
-    pub(crate) async fn forget(&self, gone: impl Fn(&Caller) -> bool) {
+    /// Forgets what was exchanged for callers that `gone` names, and gives it back where it comes from.
+    pub(crate) async fn forget(self: &Arc<Self>, gone: impl Fn(&Caller) -> bool) {
         for (holder, held) in &self.held {
             if held.caller.as_ref().is_some_and(|caller| gone(caller)) {
                 self.held.invalidate(&*holder).await;
                 self.count("revoked");
+                self.give_back(&held.credential);
             }
         }
+    }
+
+    /// Best effort: nobody here has the token any more, and it expires by itself.
+    fn give_back(self: &Arc<Self>, credential: &Credential) {
+        let (broker, token) = (self.clone(), credential.token());
+        self.runtime.spawn(async move {
+            let (Some(token), Ok(_place)) = (token, broker.giving_back.acquire().await) else { return };
+            let from = broker.endpoints.second.as_ref().unwrap_or(&broker.endpoints.first);
+            match from.revoke(token.expose(), Timestamp::now(), clock::monotonic()).await {
+                Ok(true) => broker.count("given_back"),
+                Ok(false) => {}
+                Err(reason) => {
+                    broker.count("not_given_back");
+                    tracing::warn!(server = %broker.server, reason, "token for the upstream not given back");
+                }
+            }
+        });
     }
 
     fn count(&self, result: &'static str) {
@@ -372,3 +402,6 @@ fn jitter() -> f64 {
     let _ = aws_lc_rs::rand::fill(&mut byte);
     f64::from(byte[0]) / 256.0
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,7 @@ fn every_specification_has_a_test_of_its_name() {
     const ALL: &[&str] = &[
         "RFC 6749",
         "RFC 6750",
+        "RFC 7009",
         "RFC 7515",
         "RFC 7516",
         "RFC 7517",

@@ -24,6 +24,7 @@ mod definitions;
 mod doctor;
 mod exchange;
 mod fitting;
+mod given_back;
 mod handles;
 mod hostile;
 mod house;

@@ -1,5 +1,7 @@
-//! An authorization server's token endpoint (RFC 6749 section 3.2), where the proxy is a client.
+//! An authorization server's token endpoint (RFC 6749 section 3.2), where the proxy is a client, and the one where it gives
+//! tokens back (RFC 7009).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
@@ -25,6 +27,8 @@ pub(crate) struct TokenEndpoint {
     exchange: Exchange,
     client: OAuthClient,
     place: Place,
+    /// Where tokens are given back, if the issuer's metadata says so.
+    revocation: Option<Learned>,
 }
 
 /// An answer of any status.
@@ -35,12 +39,16 @@ pub(crate) struct Asked {
 
 enum Place {
     Configured(Url),
+    Discovered(Learned),
+}
+
+/// What the issuer's metadata names.
+struct Learned {
+    reader: Arc<Reader>,
+    member: &'static str,
+    patience: Duration,
     /// What was learned, and until when it is not asked for again.
-    Discovered {
-        reader: Reader,
-        patience: Duration,
-        learned: Mutex<Option<(Url, Instant)>>,
-    },
+    held: Mutex<Option<(Url, Instant)>>,
 }
 
 impl std::fmt::Debug for TokenEndpoint {
@@ -61,19 +69,22 @@ impl TokenEndpoint {
         let known: Vec<&Url> = [issuer.as_ref(), config.token_endpoint.as_ref()].into_iter().flatten().collect();
         let identity = client::identity(&config.client.auth)?;
         let exchange = Exchange::new(plain, &known, ca.as_deref(), identity, patience)?;
-        let place = match (&config.token_endpoint, &config.issuer) {
-            (Some(url), _) => Place::Configured(url.clone()),
-            (None, Some(issuer)) => Place::Discovered {
-                reader: Reader::new(issuer, Discovery::Auto, plain, None, ca.as_deref(), patience)?,
-                patience: patience.fetch,
-                learned: Mutex::default(),
-            },
-            (None, None) => return Err(StartError::Issuer),
+        let reader = config.issuer.as_ref();
+        let reader = reader.map(|issuer| Reader::new(issuer, Discovery::Auto, plain, None, ca.as_deref(), patience));
+        let reader = reader.transpose()?.map(Arc::new);
+        let learned = |member| {
+            let reader = reader.clone()?;
+            Some(Learned { reader, member, patience: patience.fetch, held: Mutex::default() })
+        };
+        let place = match &config.token_endpoint {
+            Some(url) => Place::Configured(url.clone()),
+            None => Place::Discovered(learned("token_endpoint").ok_or(StartError::Issuer)?),
         };
         // The issuer is what assertions are for; servers of before took the URL of the endpoint (RFC 7523 section 3).
         let audience = config.assertion_audience.as_deref().or(config.issuer.as_deref());
         let audience = audience.or(config.token_endpoint.as_ref().map(Url::as_str)).unwrap_or_default();
-        Ok(Self { client: OAuthClient::new(&config.client, audience)?, exchange, place })
+        let (client, revocation) = (OAuthClient::new(&config.client, audience)?, learned("revocation_endpoint"));
+        Ok(Self { exchange, client, place, revocation })
     }
 
     /// The proxy's `client_id` there.
@@ -88,10 +99,25 @@ impl TokenEndpoint {
         now: Timestamp,
         monotonic: Instant,
     ) -> Result<Asked, &'static str> {
-        let url = self.place.url(monotonic).await?;
+        let url = match &self.place {
+            Place::Configured(url) => url.clone(),
+            Place::Discovered(learned) => learned.url(monotonic).await?,
+        };
         let (form, headers) = self.request(parameters, now)?;
         let (status, answer) = self.exchange.post_for_any(&url, form, headers, LIMIT_BYTES).await?;
         Ok(Asked { status, answer })
+    }
+
+    /// Gives a token back that it gave out (RFC 7009 section 2.1); false where nobody says how, and a fixed word for why it
+    /// may still be good.
+    pub(crate) async fn revoke(&self, token: &str, now: Timestamp, monotonic: Instant) -> Result<bool, &'static str> {
+        let Some(learned) = &self.revocation else { return Ok(false) };
+        let Ok(url) = learned.url(monotonic).await else { return Ok(false) };
+        let (form, headers) = self.request(&[("token", token), ("token_type_hint", "access_token")], now)?;
+        match self.exchange.post_for_any(&url, form, headers, LIMIT_BYTES).await? {
+            (200, _) => Ok(true),
+            _ => Err("another status than 200"),
+        }
     }
 
     fn request(&self, parameters: &[(&str, &str)], now: Timestamp) -> Result<(String, HeaderMap), &'static str> {
@@ -104,23 +130,19 @@ impl TokenEndpoint {
     }
 }
 
-impl Place {
+impl Learned {
     /// Where it is: one request at a time looks for it, and what is known serves while the metadata cannot be had.
     async fn url(&self, now: Instant) -> Result<Url, &'static str> {
-        let (reader, patience, learned) = match self {
-            Self::Configured(url) => return Ok(url.clone()),
-            Self::Discovered { reader, patience, learned } => (reader, *patience, learned),
-        };
-        let mut learned = learned.lock().await;
-        if let Some((url, until)) = &*learned
+        let mut held = self.held.lock().await;
+        if let Some((url, until)) = &*held
             && now < *until
         {
             return Ok(url.clone());
         }
-        let found = tokio::time::timeout(patience, reader.discover("token_endpoint")).await;
-        match (found, &mut *learned) {
-            (Ok(Ok(Discovered { location, .. })), learned) => {
-                *learned = Some((location.clone(), now + LEARNED_FOR));
+        let found = tokio::time::timeout(self.patience, self.reader.discover(self.member)).await;
+        match (found, &mut *held) {
+            (Ok(Ok(Discovered { location, .. })), held) => {
+                *held = Some((location.clone(), now + LEARNED_FOR));
                 Ok(location)
             }
             (_, Some((url, until))) => {
@@ -128,7 +150,7 @@ impl Place {
                 Ok(url.clone())
             }
             (Ok(Err(error)), None) => {
-                tracing::warn!(%error, "token endpoint cannot be discovered");
+                tracing::warn!(%error, "endpoint cannot be discovered");
                 Err(UNDISCOVERED)
             }
             (Err(_), None) => Err(UNDISCOVERED),
