@@ -11,6 +11,7 @@ mod binding;
 mod cache;
 pub mod challenge;
 mod claims;
+mod claims_set;
 mod dpop;
 mod error;
 mod examine;
@@ -21,6 +22,7 @@ mod jwt;
 mod keys;
 pub mod metadata;
 mod nonce;
+mod public_key;
 mod revocation;
 pub mod signals;
 mod strength;
@@ -39,6 +41,7 @@ pub use bearer::{Bearer, Presented, Proof, Scheme, credential};
 pub use binding::{Confirmation, Shown, next_nonce};
 pub use cache::{Counts, Epoch, Memo, Verifier};
 pub use challenge::Challenges;
+pub use claims_set::ClaimsSet;
 pub use dpop::ProofError;
 pub use error::{CredentialError, VerifyError};
 pub use examine::{Check, Decoded, Outcome, decode, examine};
@@ -65,7 +68,7 @@ pub struct Caller {
     /// Granted scopes.
     pub scopes: Scopes,
     /// All claims.
-    pub claims: serde_json::Map<String, serde_json::Value>,
+    pub claims: ClaimsSet,
     /// `exp`, without leeway.
     pub expires: Timestamp,
     /// Until when the token is taken: `exp` and the issuer's leeway, or the end of a recent enough authentication.

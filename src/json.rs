@@ -222,6 +222,19 @@ impl<'a> Value<'a> {
         Some(at)
     }
 
+    /// Whether every number in it is one a double can hold; RFC 8259 section 6 leaves larger ones to the reader.
+    pub fn numbers_fit(&self) -> bool {
+        /// Digits that are surely not too many.
+        const FEW: usize = 300;
+        let document = self.document;
+        let numbers =
+            document.nodes[self.index..self.node().next as usize].iter().filter(|node| node.kind == Kind::Number);
+        numbers.map(|node| &document.bytes[node.start as usize..node.end as usize]).all(|raw| {
+            raw.len() < FEW && !raw.iter().any(|byte| byte.eq_ignore_ascii_case(&b'e'))
+                || std::str::from_utf8(raw).is_ok_and(|raw| raw.parse::<f64>().is_ok_and(f64::is_finite))
+        })
+    }
+
     /// The value as a `serde_json` one, for what a schema or an expression asks about; never forwarded.
     pub fn to_value(&self) -> serde_json::Value {
         serde_json::from_slice(self.raw()).unwrap_or(serde_json::Value::Null)

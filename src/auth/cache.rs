@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use equivalent::Equivalent;
+use foldhash::fast::FixedState;
 use moka::Expiry;
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
@@ -52,7 +54,8 @@ impl Epoch {
 pub struct Verifier {
     epoch: Epoch,
     hasher: RandomState,
-    shared: Cache<Key, Arc<Verdict>>,
+    /// What is hashed there is a keyed hash already.
+    shared: Cache<Key, Arc<Verdict>, FixedState>,
     /// Tokens their issuer has just called inactive.
     inactive: Cache<Key, ()>,
 }
@@ -78,7 +81,7 @@ impl Verifier {
             .weigher(|key: &Key, _| 1 + u32::try_from(key.token.len() / 1024).unwrap_or(u32::MAX))
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(UntilExpired)
-            .build();
+            .build_with_hasher(FixedState::default());
         let inactive = Cache::builder().max_capacity(LIMIT_INACTIVE).time_to_live(INACTIVE_FOR).build();
         Self { epoch: Epoch::default(), hasher: RandomState::new(), shared, inactive }
     }
@@ -131,13 +134,29 @@ impl Verifier {
         if let Some(result) = memo.recall(print, epoch, acceptance, bearer, now) {
             return result;
         }
-        // Boxed, so that the path of a known token does not carry the state of a verification around.
-        let verdict = Box::pin(self.verdict(epoch, print, acceptance, bearer, now)).await?;
+        // Boxed, so that the path of a known token does not carry the state of a longer one around.
+        let verdict = Box::pin(self.known_or_reached(epoch, print, acceptance, bearer, now)).await?;
         memo.remember(Arc::clone(&verdict));
         verdict.at(now).unwrap_or(Err(VerifyError::Expired))
     }
 
-    /// The shared verdict, reached anew where the one that is held says nothing any more.
+    /// What another worker knows is found without a copy of the token.
+    async fn known_or_reached(
+        &self,
+        epoch: u64,
+        print: u64,
+        acceptance: &Acceptance,
+        bearer: Bearer<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Verdict>, VerifyError> {
+        let place = Place { print, epoch, realm: &acceptance.realm, token: bearer.bytes() };
+        match self.shared.get(&place).await {
+            Some(known) if known.at(now).is_some() => Ok(known),
+            _ => Box::pin(self.verdict(epoch, print, acceptance, bearer, now)).await,
+        }
+    }
+
+    /// The shared verdict, reached anew where there is none or the one that is held says nothing any more.
     async fn verdict(
         &self,
         epoch: u64,
@@ -203,6 +222,27 @@ impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.print);
         state.write_u64(self.epoch);
+    }
+}
+
+/// The same as a request has it, for a lookup that copies nothing.
+struct Place<'a> {
+    print: u64,
+    epoch: u64,
+    realm: &'a RouteKey,
+    token: &'a [u8],
+}
+
+impl Hash for Place<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.print);
+        state.write_u64(self.epoch);
+    }
+}
+
+impl Equivalent<Key> for Place<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.print == key.print && self.epoch == key.epoch && *self.token == *key.token && *self.realm == key.realm
     }
 }
 

@@ -86,12 +86,11 @@ pub(super) fn check(proof: &[u8], expected: &Expected<'_>) -> Result<Proved, Pro
         return Err(ProofError::Malformed("longer than 8 KiB"));
     }
     let compact = Compact::read(proof).map_err(|_| ProofError::Malformed("not one compact JWS"))?;
-    let header = compact.header_document().map_err(|_| ProofError::Malformed("header is not strict JSON"))?;
     if !compact.header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case("dpop+jwt")) {
         return Err(ProofError::Malformed("`typ` is not `dpop+jwt`"));
     }
     let alg = compact.header.alg.filter(|alg| expected.algorithms.contains(alg)).ok_or(ProofError::WrongAlgorithm)?;
-    let jwk = header.root().get("jwk").filter(|jwk| jwk.kind() == Kind::Object);
+    let jwk = compact.header_document().root().get("jwk").filter(|jwk| jwk.kind() == Kind::Object);
     let jwk = jwk.ok_or(ProofError::Malformed("header has no `jwk`"))?;
     // A private or weak key, one for encryption or with a shared secret is none.
     let key = Key::read(jwk).map_err(|_| ProofError::Malformed("`jwk` is not a usable public key"))?;

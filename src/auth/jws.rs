@@ -13,8 +13,9 @@ const LIMITS: Limits = Limits { depth: 32, members: 4096 };
 pub(super) struct Compact<'a> {
     pub(super) header: Header,
     pub(super) payload: Bytes,
+    header_document: Document,
     signed: &'a [u8],
-    signature: &'a str,
+    signature: Vec<u8>,
 }
 
 /// What the JOSE header says, as far as it is listened to: `jku`, `x5u`, `jwk` and `x5c` never choose a key (RFC 8725
@@ -43,12 +44,12 @@ impl<'a> Compact<'a> {
         if signature.is_empty() {
             return Err(VerifyError::Malformed("no signature"));
         }
-        decode(signature)?;
+        let signature = decode(signature)?;
         let payload_bytes = decode(payload)?.into();
         let header_document = object(decode(header)?.into())?;
         let header_value = Header::read(header_document.root())?;
         let signed = &token[..header.len() + 1 + payload.len()];
-        Ok(Self { header: header_value, payload: payload_bytes, signed, signature })
+        Ok(Self { header: header_value, payload: payload_bytes, header_document, signed, signature })
     }
 
     /// The claims set (RFC 7519 section 7.2).
@@ -57,15 +58,13 @@ impl<'a> Compact<'a> {
     }
 
     /// The JOSE header, whole.
-    pub(super) fn header_document(&self) -> Result<Document, VerifyError> {
-        let end = memchr::memchr(b'.', self.signed).unwrap_or_default();
-        let segment = std::str::from_utf8(&self.signed[..end]).unwrap_or_default();
-        object(decode(segment)?.into())
+    pub(super) const fn header_document(&self) -> &Document {
+        &self.header_document
     }
 
-    /// Whether `key` made the signature. The one place that pays for public-key cryptography.
+    /// Whether `key` made the signature.
     pub(super) fn is_signed_by(&self, key: &Key, alg: Algorithm) -> bool {
-        jsonwebtoken::crypto::verify(self.signature, self.signed, &key.decoding, alg.jose()).unwrap_or(false)
+        key.verifies(alg, self.signed, &self.signature)
     }
 }
 

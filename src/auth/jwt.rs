@@ -1,13 +1,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Map, Value};
-
 use super::claims::{self, Facts, RULES};
 use super::issuer::Issuer;
 use super::jws::Compact;
 use super::keys::{Algorithm, Key};
-use super::{Acceptance, Bearer, Caller, Scopes, VerifyError, introspection};
+use super::{Acceptance, Bearer, Caller, ClaimsSet, Scopes, VerifyError, introspection};
 use crate::clock::Timestamp;
 use crate::config::When;
 use crate::json::Document;
@@ -91,10 +89,6 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
     let (subject, client) = claims::principal(facts)?;
     let text = |names: &[&str]| claims::first_text(facts, names).map(|text| text.map(Box::from));
     let tenant = claims::first_text(facts, &facts.profile.tokens.tenant_claims)?;
-    let Value::Object(all) = facts.claims.to_value() else {
-        return Err(VerifyError::Malformed("a claim is out of range"));
-    };
-    let all: Map<String, Value> = all;
     let expires = claims::expires(facts)?;
     let until = expires.plus(facts.profile.leeway);
     Ok(Caller {
@@ -104,7 +98,7 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
         subject: subject.into(),
         client_id: client.map(Box::from),
         scopes: claims::scopes(facts)?.into_iter().collect::<Scopes>(),
-        claims: all,
+        claims: ClaimsSet::new(facts.claims)?,
         expires,
         until: claims::recent_until(facts)?.map_or(until, |recent| recent.min(until)),
         confirmation: claims::binding(facts)?.map(Box::new),

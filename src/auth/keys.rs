@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
-use jsonwebtoken::DecodingKey;
 use thiserror::Error;
 
-use super::strength::{self, Curve, Weak};
+use super::public_key::PublicKey;
+use super::strength::{Curve, Weak};
 use crate::json::{self, Document, Kind, Value};
 
 /// Most bytes of a key set.
@@ -62,6 +62,7 @@ impl Algorithm {
         }
     }
 
+    /// The same for what signs.
     pub(super) const fn jose(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
@@ -103,7 +104,7 @@ pub(super) struct Key {
     /// The one algorithm the issuer binds the key to, if it says.
     alg: Option<Algorithm>,
     material: Vec<u8>,
-    pub(super) decoding: DecodingKey,
+    public: PublicKey,
 }
 
 impl Key {
@@ -118,6 +119,11 @@ impl Key {
 
     pub(super) fn fits(&self, alg: Algorithm) -> bool {
         self.family == alg.family() && self.alg.is_none_or(|only| only == alg)
+    }
+
+    /// Whether the key made `signature` over `message` with `alg`. The one place that pays for public-key cryptography.
+    pub(super) fn verifies(&self, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        self.fits(alg) && self.public.verifies(alg, message, signature)
     }
 }
 
@@ -277,7 +283,7 @@ fn key(item: Value<'_>) -> Result<Key, Dropped> {
     if ["d", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|name| item.get(name).is_some()) {
         return Err(Dropped::Private);
     }
-    let (family, material, decoding) = public(item)?;
+    let (family, material, public) = public(item)?;
     let alg = match item.get("alg") {
         None => None,
         Some(alg) => {
@@ -288,7 +294,7 @@ fn key(item: Value<'_>) -> Result<Key, Dropped> {
             Some(alg)
         }
     };
-    Ok(Key { kid, family, alg, material, decoding })
+    Ok(Key { kid, family, alg, material, public })
 }
 
 /// RFC 7517 sections 4.2 and 4.3: what is published for something else never verifies a token.
@@ -304,7 +310,7 @@ fn check_use(item: Value<'_>) -> Result<(), Dropped> {
     Ok(())
 }
 
-fn public(item: Value<'_>) -> Result<(Family, Vec<u8>, DecodingKey), Dropped> {
+fn public(item: Value<'_>) -> Result<(Family, Vec<u8>, PublicKey), Dropped> {
     let text = |name| item.get(name).and_then(|value| value.as_str());
     let octets = |name| -> Result<Vec<u8>, Dropped> {
         let text = text(name).ok_or(Dropped::Malformed)?;
@@ -314,8 +320,7 @@ fn public(item: Value<'_>) -> Result<(Family, Vec<u8>, DecodingKey), Dropped> {
         (Some("RSA"), _) => {
             let (n, e) = (octets("n")?, octets("e")?);
             let (n, e) = (without_leading_zeros(&n), without_leading_zeros(&e));
-            strength::rsa(n, e)?;
-            Ok((Family::Rsa, [n, &[0], e].concat(), DecodingKey::from_rsa_raw_components(n, e)))
+            Ok((Family::Rsa, [n, &[0], e].concat(), PublicKey::rsa(n, e)?))
         }
         (Some("EC"), Some(curve @ ("P-256" | "P-384"))) => {
             let (x, y) = (octets("x")?, octets("y")?);
@@ -325,15 +330,13 @@ fn public(item: Value<'_>) -> Result<(Family, Vec<u8>, DecodingKey), Dropped> {
             if x.len() != y.len() {
                 return Err(Weak::Length.into());
             }
-            strength::ec(curve, &point)?;
-            let decoding = DecodingKey::from_ec_der(&point);
-            Ok((family, point, decoding))
+            let public = PublicKey::ec(curve, &point)?;
+            Ok((family, point, public))
         }
         (Some("OKP"), Some("Ed25519")) => {
             let x = octets("x")?;
-            strength::ed25519(&x)?;
-            let decoding = DecodingKey::from_ed_der(&x);
-            Ok((Family::Ed25519, x, decoding))
+            let public = PublicKey::ed25519(&x)?;
+            Ok((Family::Ed25519, x, public))
         }
         _ => Err(Dropped::Type),
     }

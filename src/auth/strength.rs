@@ -56,8 +56,8 @@ pub(super) enum Curve {
     P384,
 }
 
-/// An uncompressed point `04 || x || y` on `curve`.
-pub(super) fn ec(curve: Curve, point: &[u8]) -> Result<(), Weak> {
+/// An uncompressed point `04 || x || y` on `curve`, as a key.
+pub(super) fn ec(curve: Curve, point: &[u8]) -> Result<ParsedPublicKey, Weak> {
     let (algorithm, length): (&'static dyn VerificationAlgorithm, usize) = match curve {
         Curve::P256 => (&ECDSA_P256_SHA256_FIXED, 65),
         Curve::P384 => (&ECDSA_P384_SHA384_FIXED, 97),
@@ -65,7 +65,7 @@ pub(super) fn ec(curve: Curve, point: &[u8]) -> Result<(), Weak> {
     if point.len() != length {
         return Err(Weak::Length);
     }
-    ParsedPublicKey::new(algorithm, point).map(drop).map_err(|_| Weak::Curve)
+    ParsedPublicKey::new(algorithm, point).map_err(|_| Weak::Curve)
 }
 
 /// 32 bytes in canonical form and not of small order, under which one signature fits many messages (RFC 8032 section
@@ -126,10 +126,11 @@ mod tests {
     fn refuses_points_off_the_curve() {
         let mut point = [1; 65];
         point[0] = 4;
-        assert_eq!(ec(Curve::P256, &point), Err(Weak::Curve));
-        assert_eq!(ec(Curve::P256, &point[..64]), Err(Weak::Length));
-        assert_eq!(ec(Curve::P384, &point), Err(Weak::Length));
-        assert_eq!(ec(Curve::P256, &[4; 65]), Err(Weak::Curve));
+        let why = |curve, point: &[u8]| ec(curve, point).map(drop);
+        assert_eq!(why(Curve::P256, &point), Err(Weak::Curve));
+        assert_eq!(why(Curve::P256, &point[..64]), Err(Weak::Length));
+        assert_eq!(why(Curve::P384, &point), Err(Weak::Length));
+        assert_eq!(why(Curve::P256, &[4; 65]), Err(Weak::Curve));
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Caller {
             anonymous: false,
             expressed: crate::policy::Expressed::default(),
             fragment: std::sync::OnceLock::new(),
-            claims,
+            claims: claims.into(),
         }
     }
 }

@@ -35,7 +35,7 @@ fn caller_of(issuer: &str, scopes: &str) -> Caller {
         subject: "ana".into(),
         client_id: None,
         scopes: scopes.split_whitespace().collect::<Scopes>(),
-        claims: serde_json::Map::new(),
+        claims: crate::auth::ClaimsSet::default(),
         expires: Timestamp::from_unix_seconds(0),
         until: Timestamp::from_unix_seconds(0),
         token_id: None,

@@ -114,12 +114,7 @@ fn wycheproof_primitives() {
         for (group, test) in cases(&file) {
             let bytes = |name: &str| HEXLOWER.decode(test[name].as_str().unwrap().as_bytes()).unwrap();
             let key = group.get(member).and_then(|jwk| key(jwk, alg));
-            let (message, signature) = (bytes("msg"), BASE64URL_NOPAD.encode(&bytes("sig")));
-            let is_accepted = key.as_ref().is_some_and(|key| {
-                let header = super::Header { alg_name: alg.name().into(), alg: Some(alg), kid: None, typ: None };
-                let compact = Compact { header, payload: bytes::Bytes::new(), signed: &message, signature: &signature };
-                compact.is_signed_by(key, alg)
-            });
+            let is_accepted = key.as_ref().is_some_and(|key| key.verifies(alg, &bytes("msg"), &bytes("sig")));
             match test["result"].as_str().unwrap() {
                 "valid" if key.is_some() => assert!(is_accepted, "{name} {test}"),
                 "invalid" => assert!(!is_accepted, "{name} {test}"),

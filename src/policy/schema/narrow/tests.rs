@@ -21,7 +21,7 @@ fn rules(args: &[&str]) -> String {
 fn published(schema: &Value, args: &[&str]) -> Value {
     let policy = policy(&rules(args));
     let mut caller = caller("");
-    caller.claims = claims();
+    caller.claims = claims().into();
     let asked = policy.narrowing(&caller, "pay", &AT);
     let asked: Vec<_> = asked.into_iter().map(|args| &**args).collect();
     narrowed(schema, &asked, &caller.claims).unwrap()
@@ -130,7 +130,7 @@ proptest! {
         let definition = Definition { schema: Some(&schema), annotations: Some(Annotations::WORST) };
         let context = Context { definition, ..AT }.with_arguments(Some(document.root()));
         let mut caller = caller("");
-        caller.claims = claims();
+        caller.claims = claims().into();
         let operation = Operation { method: "tools/call", kind: Some(SubjectKind::Tool), name: "pay" };
         let allowed = matches!(policy.decide(&caller, &operation, &context), Decision::Allow { .. });
         let (upstream, published) = (wide.check_value(&arguments), narrow.check_value(&arguments));
