@@ -98,6 +98,7 @@ async fn k2_ten_thousand_unknown_keys_cause_a_handful_of_fetches() {
         format!("{}.{claims}.{signature}", super::signer::encoded(head))
     };
     let of = |caller: usize| (0..EACH).map(|at| forged(caller * EACH + at)).collect::<Vec<_>>();
+    let began = portcullis::clock::monotonic();
     let (a, b, c, d) = tokio::join!(
         many(&rig.proxy, of(0)),
         many(&rig.proxy, of(1)),
@@ -108,8 +109,9 @@ async fn k2_ten_thousand_unknown_keys_cause_a_handful_of_fetches() {
     assert_eq!(statuses.len(), 4 * EACH);
     assert!(statuses.iter().all(|status| *status == 401));
     let fetches = rig.fetches();
-    // Should it take minutes, the bucket has filled again a few times.
-    assert!((1..=9).contains(&fetches), "{fetches} fetches");
+    // However slow the machine is, the bucket fills again once in thirty seconds.
+    let most = 5 + 1 + began.elapsed().as_secs() / 30;
+    assert!((1..=most).contains(&u64::try_from(fetches).unwrap()), "{fetches} fetches, {most} at most");
     println!("10000 unknown kids, {fetches} fetches");
     rig.takes("a known key", &good).await;
     assert_eq!(rig.fetches(), 0);
