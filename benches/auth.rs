@@ -14,9 +14,10 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
 };
 use data_encoding::BASE64URL_NOPAD;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, header};
 use portcullis::auth::{Acceptance, Bearer, Issuers, Memo, Shown, Verifier, credential};
 use portcullis::clock::{Timestamp, monotonic};
@@ -46,7 +47,7 @@ fn main() {
     rig.verify(&rig.memo, &token);
     println!(
         "known token, this worker's            {}",
-        shown(median((0..SAMPLES).map(|_| rig.timed(&rig.memo, &token))))
+        shown(median((0..SAMPLES).map(|_| rig.hit(&rig.memo, &token))))
     );
     let few: Vec<String> = (0..SAMPLES).map(|_| rig.issuer.token(AUDIENCE)).collect();
     let known = rig.shared_hits(&few);
@@ -104,6 +105,16 @@ impl Rig {
         began.elapsed()
     }
 
+    /// A token that is known: nothing is waited for, so that a worker, which runs already, has its answer with one poll.
+    fn hit(&self, memo: &Memo, token: &str) -> Duration {
+        let began = monotonic();
+        let bearer = Bearer::new(token.as_bytes());
+        let known = self.verifier.verify(memo, &self.acceptance, bearer, Timestamp::now()).now_or_never();
+        let took = began.elapsed();
+        known.unwrap().unwrap();
+        took
+    }
+
     fn first_sight(&self, count: usize) -> Duration {
         let tokens: Vec<String> = (0..count).map(|_| self.issuer.token(AUDIENCE)).collect();
         median(tokens.iter().map(|token| self.timed(&self.memo, token)))
@@ -115,7 +126,7 @@ impl Rig {
             self.verify(&Memo::new(), token);
         }
         let fresh = Memo::new();
-        median(tokens.iter().map(|token| self.timed(&fresh, token)))
+        median(tokens.iter().map(|token| self.hit(&fresh, token)))
     }
 }
 
@@ -136,10 +147,10 @@ fn bare_verification() -> Duration {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
     let message = [b'x'; 400];
     let signature = pair.sign(&SystemRandom::new(), &message).unwrap();
-    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref());
+    let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref()).unwrap();
     median((0..SAMPLES).map(|_| {
         let began = monotonic();
-        key.verify(&message, signature.as_ref()).unwrap();
+        key.verify_sig(&message, signature.as_ref()).unwrap();
         began.elapsed()
     }))
 }
@@ -199,7 +210,7 @@ fn many(rig: &Rig, few: Duration) {
     }
     let grown = resident().saturating_sub(before);
     let fresh = Memo::new();
-    let hit = median(sampled.iter().map(|token| rig.timed(&fresh, token)));
+    let hit = median(sampled.iter().map(|token| rig.hit(&fresh, token)));
     println!(
         "{LIVE} live tokens                    {:8} MB, a hit {} (with few {})",
         grown / 1_000_000,
@@ -216,7 +227,7 @@ fn burst(rig: &Rig) {
     let runs = |stop: &dyn Fn(usize) -> bool| {
         let mut times = Vec::new();
         while !stop(times.len()) {
-            times.push(rig.timed(&rig.memo, &known));
+            times.push(rig.hit(&rig.memo, &known));
         }
         times
     };
