@@ -1,7 +1,7 @@
 //! What older servers cost: a call between eras beside one that goes straight, a call of a program beside the program
-//! itself, and a stream that is open and idle.
+//! itself, a stream that is open and idle; and what is left when clients come and go for a while.
 //!
-//! `cargo bench --bench legacy -- [--rounds N] [--calls N] [--streams N] [--part eras|stdio|streams]`
+//! `cargo bench --bench legacy -- [--rounds N] [--calls N] [--streams N] [--minutes N] [--part eras|stdio|streams|churn]`
 //!
 //! Differences are taken in one run, round by round. CPU time is that of the proxy's process alone.
 
@@ -9,10 +9,14 @@
 
 #[path = "path/bare.rs"]
 mod bare;
+#[path = "legacy/churn.rs"]
+mod churn;
 #[path = "legacy/client.rs"]
 mod client;
 #[path = "legacy/gateway.rs"]
 mod gateway;
+#[path = "legacy/held.rs"]
+mod held;
 #[path = "path/issuer.rs"]
 mod issuer;
 #[path = "path/local.rs"]
@@ -26,6 +30,8 @@ mod servers;
 #[path = "path/wire.rs"]
 mod wire;
 
+use std::sync::Arc;
+
 use client::{Call, Client};
 use gateway::{Gateway, Kind};
 
@@ -34,6 +40,7 @@ struct Options {
     rounds: usize,
     calls: usize,
     streams: usize,
+    minutes: f64,
     part: Option<String>,
 }
 
@@ -48,6 +55,7 @@ impl Options {
             rounds: number("--rounds", 7),
             calls: number("--calls", 4_000),
             streams: number("--streams", 5_000),
+            minutes: value("--minutes").map_or(0.5, |text| text.parse().unwrap()),
             part: value("--part").map(Into::into),
         }
     }
@@ -85,6 +93,9 @@ fn compare(options: &Options) {
         for kind in [Kind::Bare, Kind::Portcullis] {
             println!("{:<44} {:>10.1}", kind.name(), streams(&Gateway::start(kind), options.streams));
         }
+    }
+    if options.wants("churn") {
+        churn::run(&Arc::new(Gateway::start(Kind::Portcullis)), options.minutes);
     }
 }
 

@@ -31,68 +31,88 @@ impl Call {
     pub(crate) const fn older(path: &'static str) -> Self {
         Self { path, newer: false }
     }
+
+    /// Whether its server has a stream of the session's own.
+    pub(crate) fn listens(&self) -> bool {
+        self.path == "/older"
+    }
 }
 
 /// A client that has said hello, where its era does.
 pub(crate) struct Client {
     stream: TcpStream,
     address: String,
-    request: Vec<u8>,
-    listen: Vec<u8>,
+    path: &'static str,
+    /// The fields every request of it has.
+    fields: String,
+    body: &'static str,
     read: Vec<u8>,
 }
 
 impl Client {
     pub(crate) fn open(gateway: &Gateway, call: &Call) -> Self {
+        Self::try_open(gateway, call).unwrap()
+    }
+
+    /// `None` where the proxy does not take it.
+    pub(crate) fn try_open(gateway: &Gateway, call: &Call) -> Option<Self> {
         let address = gateway.address.clone();
-        let authorization = format!("authorization: Bearer {}\r\n", gateway.token);
-        let head = |verb: &str, fields: &str| {
-            let accept = "accept: application/json, text/event-stream\r\n";
-            format!("{verb} {} HTTP/1.1\r\nhost: {address}\r\n{authorization}{accept}{fields}", call.path)
-        };
-        let post = |fields: &str, body: &str| {
-            let length = body.len();
-            let kind = "content-type: application/json\r\n";
-            format!("{}{kind}content-length: {length}\r\n\r\n{body}", head("POST", fields)).into_bytes()
-        };
-        let stream = connect(&address);
-        let mut client =
-            Self { stream, address: address.clone(), request: Vec::new(), listen: Vec::new(), read: Vec::new() };
+        let fields = format!(
+            "host: {address}\r\nauthorization: Bearer {}\r\naccept: application/json, text/event-stream\r\n",
+            gateway.token
+        );
+        let (stream, body) = (connect(&address)?, if call.newer { NEWER } else { CALL });
+        let mut client = Self { stream, address, path: call.path, fields, body, read: Vec::new() };
         if call.newer {
-            let fields = "mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: search\r\n";
-            client.request = post(fields, NEWER);
-            return client;
+            client.fields += "mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: search\r\n";
+            return Some(client);
         }
-        let hello = client.exchange(&post("", HELLO));
-        let session =
-            hello.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).map(str::trim).unwrap_or_default();
-        let fields = format!("mcp-protocol-version: 2025-11-25\r\nmcp-session-id: {session}\r\n");
-        client.exchange(&post(&fields, READY));
-        client.request = post(&fields, CALL);
-        client.listen = format!("{}\r\n", head("GET", &fields)).into_bytes();
-        client
+        let hello = client.exchange(&client.post(HELLO))?;
+        let session = hello.lines().find_map(|line| line.strip_prefix("mcp-session-id: "))?.trim();
+        client.fields += &format!("mcp-protocol-version: 2025-11-25\r\nmcp-session-id: {session}\r\n");
+        client.exchange(&client.post(READY))?;
+        Some(client)
     }
 
     /// Microseconds of each of so many calls, one after the other.
     pub(crate) fn calls(&mut self, count: usize) -> Vec<f64> {
-        let request = std::mem::take(&mut self.request);
+        let request = self.post(self.body);
         let mut one = || {
             let sent = monotonic();
-            let answer = self.exchange(&request);
+            let answer = self.exchange(&request).unwrap();
             let micros = sent.elapsed().as_secs_f64() * 1e6;
             assert!(answer.contains(TEXT), "{answer}");
             micros
         };
-        let times = (0..count).map(|_| one()).collect();
-        self.request = request;
-        times
+        (0..count).map(|_| one()).collect()
+    }
+
+    /// The status of one call; `None` where it is cut off.
+    pub(crate) fn ask(&mut self, query: &str) -> Option<u16> {
+        let request = self.post(&self.body.replace("open tickets", query));
+        self.exchange(&request)?.get(9..12)?.parse().ok()
+    }
+
+    /// Asks, and does not wait for the answer.
+    pub(crate) fn send(&mut self, query: &str) {
+        let request = self.post(&self.body.replace("open tickets", query));
+        let _ = self.stream.write_all(&request);
+    }
+
+    /// Ends the session, where there is one.
+    pub(crate) fn end(mut self) {
+        if self.body == CALL {
+            let request = format!("DELETE {} HTTP/1.1\r\n{}\r\n", self.path, self.fields);
+            let _ = self.exchange(request.as_bytes());
+        }
     }
 
     /// So many streams, each on a connection of its own, that have begun.
     pub(crate) fn listen(&self, count: usize) -> Vec<TcpStream> {
+        let request = format!("GET {} HTTP/1.1\r\n{}\r\n", self.path, self.fields);
         let one = || {
-            let mut stream = connect(&self.address);
-            stream.write_all(&self.listen).unwrap();
+            let mut stream = connect(&self.address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
             let (mut read, mut piece) = (Vec::new(), [0; 1024]);
             while memmem::find(&read, b"\r\n\r\n").is_none() {
                 let count = stream.read(&mut piece).unwrap();
@@ -105,21 +125,27 @@ impl Client {
         (0..count).map(|_| one()).collect()
     }
 
-    fn exchange(&mut self, request: &[u8]) -> String {
-        self.stream.write_all(request).unwrap();
+    fn post(&self, body: &str) -> Vec<u8> {
+        let (path, fields, length) = (self.path, &self.fields, body.len());
+        let kind = "content-type: application/json";
+        format!("POST {path} HTTP/1.1\r\n{fields}{kind}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+    }
+
+    /// The whole answer; `None` where the proxy hangs up before its end.
+    fn exchange(&mut self, request: &[u8]) -> Option<String> {
+        self.stream.write_all(request).ok()?;
         self.read.clear();
         let mut piece = [0; 16 * 1024];
         while !is_whole(&self.read) {
-            let count = self.stream.read(&mut piece).unwrap();
+            let count = self.stream.read(&mut piece).ok().filter(|count| *count > 0)?;
             self.read.extend_from_slice(&piece[..count]);
-            assert!(count > 0, "the proxy hung up: {}", String::from_utf8_lossy(&self.read));
         }
-        String::from_utf8_lossy(&self.read).into_owned()
+        Some(String::from_utf8_lossy(&self.read).into_owned())
     }
 }
 
-fn connect(address: &str) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
+fn connect(address: &str) -> Option<TcpStream> {
+    let stream = TcpStream::connect(address).ok()?;
+    stream.set_nodelay(true).ok()?;
+    Some(stream)
 }

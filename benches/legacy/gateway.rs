@@ -87,7 +87,7 @@ fn configuration(folder: &Path, address: &str, upstream: &str, issuer: &Issuer) 
     let folder = folder.display();
     let server = |name: &str, of: &str| {
         format!(
-            "[servers.{name}]\npath = \"/{name}\"\npolicies = [\"{folder}/policy.toml\"]\naudiences = [\"{AUDIENCE}\"]\n{of}\n"
+            "[servers.{name}]\npath = \"/{name}\"\npolicies = [\"{folder}/policy.toml\"]\naudiences = [\"{AUDIENCE}\"]\ntimeouts = {{ first_byte = \"4s\" }}\n{of}\n"
         )
     };
     let at = |path: &str, era: &str| format!("upstream = \"http://{upstream}/{path}\"\nera = \"{era}\"");

@@ -21,6 +21,12 @@ pub(crate) fn run() {
         let line = line.unwrap();
         let has = |text: &str| memmem::find(line.as_bytes(), text.as_bytes()).is_some();
         let Some(id) = id(line.as_bytes()) else { continue };
+        if has("\"die\"") {
+            return;
+        }
+        if has("\"hang\"") {
+            continue;
+        }
         let result = if has("\"initialize\"") {
             r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"program","version":"1"}}"#.into()
         } else if has("\"tools/list\"") {

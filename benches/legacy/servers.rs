@@ -28,7 +28,16 @@ async fn connection(mut stream: TcpStream) {
                 Ok(_) => continue,
             }
         };
-        let answer = answer(&read[..head], &read[head..head + length]);
+        let body = &read[head..head + length];
+        if memmem::find(body, b"\"hang\"").is_some() {
+            return std::future::pending().await;
+        }
+        let mut answer = answer(&read[..head], body);
+        if memmem::find(body, b"\"cut\"").is_some() {
+            answer.truncate(answer.len() / 2);
+            let _ = stream.write_all(answer.as_bytes()).await;
+            return;
+        }
         read.drain(..head + length);
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;

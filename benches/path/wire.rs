@@ -8,6 +8,7 @@ pub(crate) fn is_whole(read: &[u8]) -> bool {
     let head = head + 4;
     match content_length(&read[..head]) {
         Some(length) => read.len() >= head + length,
+        None if read.starts_with(b"HTTP/1.1 204") => true,
         None => read.ends_with(b"0\r\n\r\n"),
     }
 }
