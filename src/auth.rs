@@ -27,6 +27,7 @@ mod revocation;
 pub mod signals;
 mod strength;
 mod unverified;
+mod who;
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(crate) use issuer::{
 pub use issuer::{Issuer, Issuers, StartError, Status};
 pub use keys::Algorithm;
 pub use revocation::{ListError, Listed, Revocations, Revoked};
+pub(crate) use who::Who;
 
 /// Who calls, established by a verified access token; immutable, shared, cached.
 #[derive(Clone, Debug)]

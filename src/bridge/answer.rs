@@ -46,6 +46,14 @@ pub(super) fn to(id: &[u8], what: &str) -> Answer {
     message(format!(r#"{{"jsonrpc":"2.0","id":{},{what}}}"#, String::from_utf8_lossy(id)).into())
 }
 
+/// What a client says of itself is kept as long as its session is, and this is too long for that.
+pub(super) fn too_long(id: &[u8]) -> Answer {
+    to(
+        id,
+        r#""error":{"code":-32602,"message":"The client says more of itself than can be kept; send at most 64 KiB"}"#,
+    )
+}
+
 /// A method that is not there, as 2026-07-28 answers that.
 pub(super) fn no_method(id: &[u8]) -> Answer {
     let Answer { headers, body, .. } =

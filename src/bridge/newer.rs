@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::older::NOTHING;
+use super::older::{KEPT, NOTHING};
 use crate::json::{Document, Kind, Limits, Splice, Value, quoted};
 use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_SERVER, META_SUBSCRIPTION, META_VERSION};
 use crate::mcp::headers::{METHOD, NAME, PARAM_PREFIX, encode_value, mirrored};
@@ -34,7 +34,10 @@ impl Told {
     /// What an `initialize` tells; the revision is the one asked for if an older client can be served by it.
     pub(super) fn of(params: Option<Value<'_>>) -> Self {
         let get = |name: &str| params.and_then(|params| params.get(name));
-        let object = |name: &str| get(name).filter(|value| value.kind() == Kind::Object).map(|value| value.raw_bytes());
+        // A copy: a slice would hold the whole message as long as the session is.
+        let object = |name: &str| {
+            get(name).filter(|value| value.kind() == Kind::Object).map(|value| Bytes::copy_from_slice(value.raw()))
+        };
         let asked = get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
         let served = asked.filter(|revision| revision.era() == Era::Legacy);
         Self {
@@ -42,6 +45,11 @@ impl Told {
             client: object("clientInfo"),
             revision: served.unwrap_or(Revision::V2025_11_25),
         }
+    }
+
+    /// Whether it is too long to be kept as long as a session is.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.capabilities.len() + self.client.as_ref().map_or(0, Bytes::len) > KEPT
     }
 
     /// What every request says.

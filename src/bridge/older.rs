@@ -18,6 +18,9 @@ const OWN_META: &str = "io.modelcontextprotocol/";
 const NOT_FOUND: i64 = -32_002;
 pub(super) const URL_ELICITATION: i64 = -32_042;
 
+/// Most bytes of what a client says of itself that are kept with its session.
+pub(super) const KEPT: usize = 64 * 1024;
+
 /// What a request says of its client.
 #[derive(Clone, Debug)]
 pub(super) struct Stated {
@@ -38,10 +41,15 @@ impl Stated {
         let object = |key: &str| get(key).filter(|value| value.kind() == Kind::Object);
         Self {
             capabilities: object(META_CAPABILITIES).map_or_else(|| Bytes::from_static(b"{}"), known_capabilities),
-            client: object(META_CLIENT).map(|client| client.raw_bytes()),
+            client: object(META_CLIENT).map(|client| Bytes::copy_from_slice(client.raw())),
             log_level: get(META_LOG_LEVEL).and_then(|level| level.as_str()).map(Into::into),
             progress_token: get("progressToken").map(|token| token.raw_bytes()),
         }
+    }
+
+    /// Whether it is too long to be kept as long as a session is.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.capabilities.len() + self.client.as_ref().map_or(0, Bytes::len) > KEPT
     }
 }
 
@@ -131,6 +139,11 @@ const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "criti
 
 fn rank(level: &str) -> Option<usize> {
     LEVELS.iter().position(|known| *known == level)
+}
+
+/// Whether it is one of the levels.
+pub(super) fn is_level(level: &str) -> bool {
+    rank(level).is_some()
 }
 
 /// Whether who logs from `level` on logs all that one does who logs from `other` on.

@@ -19,7 +19,8 @@ use super::answer::METHOD_NOT_FOUND;
 use super::link::Link;
 use super::newer::{self, Brought, Question, Told};
 use super::told::Client;
-use super::{answer, event};
+use super::{answer, event, older};
+use crate::auth::{Caller, Who};
 use crate::json::{Document, Limits, Value};
 use crate::mcp::headers::SESSION_ID;
 use crate::mcp::methods::{self, CANCELLED, INITIALIZE, Method, News, PING, SET_LEVEL, SUBSCRIBE};
@@ -68,7 +69,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
             client => client,
         },
     };
-    let client = client.unwrap_or_else(|| Arc::new(Client::new(Told::of(None))));
+    let client = client.unwrap_or_else(|| Arc::new(Client::new(None, Told::of(None))));
     if outbound.verb() == Verb::DELETE {
         let closed = outbound.session().is_some_and(|name| clients.close(name));
         return Ok(if closed { answer::ended() } else { answer::no_session() });
@@ -98,7 +99,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
             let id = id.raw_bytes();
             match own(&client, &method, root.get("params"), &id) {
                 Some(answer) => Ok(answer),
-                None if method == INITIALIZE => hello(&link, &document, &id).await,
+                None if method == INITIALIZE => hello(&link, outbound.caller(), &document, &id).await,
                 None => {
                     let method = methods::find(&method);
                     let tool = tool_of(&link, method, root);
@@ -125,7 +126,11 @@ fn own(client: &Client, method: &str, params: Option<Value<'_>>, id: &Bytes) -> 
         return Some(result(id, "{}"));
     }
     if method == SET_LEVEL {
-        client.set_level(&text("level")?);
+        let level = text("level")?;
+        if !older::is_level(&level) {
+            return Some(answer::to(id, r#""error":{"code":-32602,"message":"Unknown log level"}"#));
+        }
+        client.set_level(&level);
         return Some(result(id, "{}"));
     }
     if SUBSCRIBE.contains(&method) {
@@ -150,8 +155,16 @@ fn tool_of(link: &Link, method: Option<&Method>, root: Value<'_>) -> Option<Arc<
 }
 
 /// Opens a session of the proxy's own, with what the upstream says of itself.
-async fn hello(link: &Link, document: &Document, id: &Bytes) -> Result<Answer, UpstreamError> {
+async fn hello(
+    link: &Link,
+    caller: Option<&Arc<Caller>>,
+    document: &Document,
+    id: &Bytes,
+) -> Result<Answer, UpstreamError> {
     let told = Told::of(document.root().get("params"));
+    if told.is_too_long() {
+        return Ok(answer::too_long(id));
+    }
     let own = RpcId::own();
     let question = newer::discover(&String::from_utf8_lossy(own.raw()), &told);
     let headers = newer::headers(&question, None);
@@ -167,7 +180,7 @@ async fn hello(link: &Link, document: &Document, id: &Bytes) -> Result<Answer, U
     }
     let revision = told.revision;
     let mut answer = answer::message(newer::initialized(&discovered, id, revision));
-    let name = link.route.bridge.clients.open(told);
+    let name = link.route.bridge.clients.open(caller.map(|caller| Who::of(caller)), told);
     if let Ok(name) = http::HeaderValue::from_str(&name) {
         answer.headers.insert(SESSION_ID.clone(), name);
     }

@@ -87,6 +87,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
         Err(Unopened::Answer(answer)) => return Ok(*answer),
         Err(Unopened::Error(error)) => return Err(error),
         Err(Unopened::NotOlder) => return link.deliver(outbound).await,
+        Err(Unopened::TooLong) => return Ok(answer::too_long(&asked.id)),
     };
     match &*name {
         DISCOVER => Ok(answer::message(older::discovered(&session.opened, &asked.id))),
@@ -139,6 +140,7 @@ async fn call(
                 Err(Unopened::Answer(answer)) => return Ok(*answer),
                 Err(Unopened::Error(error)) => return Err(error),
                 Err(Unopened::NotOlder) => return Ok(answer::unusable()),
+                Err(Unopened::TooLong) => return Ok(answer::too_long(&asked.id)),
             };
             continue;
         }

@@ -12,7 +12,7 @@ use super::answer;
 use super::link::Link;
 use super::older::{self, Stated};
 use super::on_older::hub::Hub;
-use crate::auth::Caller;
+use crate::auth::{Caller, Who};
 use crate::clock;
 use crate::json::{Document, quoted};
 use crate::mcp::handle::is_plain_id;
@@ -25,26 +25,19 @@ use crate::upstream::{Answer, UpstreamError, whole_or_streamed};
 const IDLE: Duration = Duration::from_mins(10);
 /// Most sessions at one upstream.
 const MOST: usize = 4_096;
+/// Most of them for one caller, who has one for each set of things its clients can do.
+const SHARE: usize = 16;
 
 /// For whom a session is: what one caller is told in one is no other's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Whose {
-    issuer: Arc<str>,
-    tenant: Option<Box<str>>,
-    subject: Box<str>,
-    client: Option<Box<str>>,
+    who: Who,
     capabilities: Bytes,
 }
 
 impl Whose {
     fn of(caller: &Caller, stated: &Stated) -> Self {
-        Self {
-            issuer: caller.issuer.clone(),
-            tenant: caller.tenant.clone(),
-            subject: caller.subject.clone(),
-            client: caller.client_id.clone(),
-            capabilities: stated.capabilities.clone(),
-        }
+        Self { who: Who::of(caller), capabilities: stated.capabilities.clone() }
     }
 }
 
@@ -76,15 +69,22 @@ pub(super) enum Unopened {
     Error(UpstreamError),
     /// It knows of no sessions either: what it speaks is left to the message itself.
     NotOlder,
+    /// What the client says of itself is too long to be kept.
+    TooLong,
 }
 
 impl Sessions {
     /// The caller's session, opened now if there is none.
     pub(super) async fn get(&self, link: &Link, caller: &Caller, stated: &Stated) -> Result<Arc<Session>, Unopened> {
+        if stated.is_too_long() {
+            return Err(Unopened::TooLong);
+        }
         let whose = Whose::of(caller, stated);
         let slot = {
             let mut slots = lock(&self.0);
-            if slots.len() >= MOST && !slots.contains_key(&whose) {
+            let is_full =
+                || slots.len() >= MOST || slots.keys().filter(|other| other.who == whose.who).count() >= SHARE;
+            if !slots.contains_key(&whose) && is_full() {
                 return Err(Unopened::Answer(Box::new(answer::full())));
             }
             slots.entry(whose.clone()).or_default().clone()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use foldhash::HashMap;
@@ -11,14 +11,21 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::newer::Told;
+use crate::auth::Who;
 use crate::clock;
 
 /// What the names of such sessions begin with, so that they are known again whatever the upstream is found to speak then.
 const PREFIX: &str = "portcullis-bridge-";
 /// Most sessions held for one upstream; the one unused for longest makes room.
 const MOST: usize = 10_000;
+/// Most of them of one caller; that caller's own unused for longest makes room.
+const SHARE: usize = 256;
+/// A session nobody has used for so long is forgotten.
+const IDLE: Duration = Duration::from_hours(24);
 /// Most resources one session has news of.
 const URIS: usize = 256;
+/// Most bytes their addresses take.
+const URI_BYTES: usize = 64 * 1024;
 
 /// Whether a session is held here and not by the upstream.
 pub(super) fn is_own_session(id: &str) -> bool {
@@ -32,6 +39,8 @@ pub(super) struct Clients(Mutex<HashMap<Box<str>, Arc<Client>>>);
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Client {
+    /// Whose it is; nobody's who has no token.
+    who: Option<Who>,
     pub(super) told: Told,
     used: Mutex<Instant>,
     level: Mutex<Option<Box<str>>>,
@@ -43,16 +52,18 @@ pub(super) struct Client {
 
 impl Clients {
     /// Opens a session; gives its name.
-    pub(super) fn open(&self, told: Told) -> Box<str> {
+    pub(super) fn open(&self, who: Option<Who>, told: Told) -> Box<str> {
         let name: Box<str> = format!("{PREFIX}{}", Uuid::now_v7()).into();
         let mut clients = lock(&self.0);
-        if clients.len() >= MOST
-            && let Some(oldest) =
-                clients.iter().min_by_key(|(_, client)| *lock(&client.used)).map(|(name, _)| name.clone())
-        {
-            clients.remove(&oldest);
+        let now = clock::monotonic();
+        clients.retain(|_, client| now.saturating_duration_since(*lock(&client.used)) < IDLE);
+        let own = |client: &&Arc<Client>| client.who == who;
+        if clients.values().filter(own).count() >= SHARE {
+            make_room(&mut clients, |client| client.who == who);
+        } else if clients.len() >= MOST {
+            make_room(&mut clients, |_| true);
         }
-        clients.insert(name.clone(), Arc::new(Client::new(told)));
+        clients.insert(name.clone(), Arc::new(Client::new(who, told)));
         name
     }
 
@@ -69,10 +80,20 @@ impl Clients {
     }
 }
 
+/// Forgets the one unused for longest among some.
+fn make_room(clients: &mut HashMap<Box<str>, Arc<Client>>, among: impl Fn(&Client) -> bool) {
+    let some = clients.iter().filter(|(_, client)| among(client));
+    let oldest = some.min_by_key(|(_, client)| *lock(&client.used)).map(|(name, _)| name.clone());
+    if let Some(oldest) = oldest {
+        clients.remove(&oldest);
+    }
+}
+
 impl Client {
     /// One that says no more than that.
-    pub(super) fn new(told: Told) -> Self {
+    pub(super) fn new(who: Option<Who>, told: Told) -> Self {
         Self {
+            who,
             told,
             used: Mutex::new(clock::monotonic()),
             level: Mutex::default(),
@@ -100,7 +121,9 @@ impl Client {
         let mut uris = lock(&self.uris);
         let changed = if !wants {
             uris.remove(uri)
-        } else if uris.len() >= URIS && !uris.contains(uri) {
+        } else if !uris.contains(uri)
+            && (uris.len() >= URIS || uris.iter().map(|uri| uri.len()).sum::<usize>() + uri.len() > URI_BYTES)
+        {
             return false;
         } else {
             uris.insert(uri.into())
@@ -133,4 +156,46 @@ impl Client {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Clients, IDLE, SHARE, URI_BYTES};
+    use crate::auth::Who;
+    use crate::bridge::newer::Told;
+    use crate::clock;
+    use crate::policy::tests::caller;
+
+    #[test]
+    fn one_caller_takes_no_room_of_others() {
+        let clients = Clients::default();
+        let (ana, mut kim) = (Who::of(&caller("")), caller(""));
+        kim.subject = "kim".into();
+        let told = || Told::of(None);
+        let first = clients.open(Some(ana.clone()), told());
+        let other = clients.open(Some(Who::of(&kim)), told());
+        let nobody = clients.open(None, told());
+        for _ in 1..SHARE {
+            clients.open(Some(ana.clone()), told());
+        }
+        assert!(clients.get(&first).is_some());
+        let second = clients.open(Some(ana.clone()), told());
+        let third = clients.open(Some(ana), told());
+        assert!(clients.get(&first).is_some(), "used last");
+        assert!([&other, &nobody, &second, &third].iter().all(|name| clients.get(name).is_some()));
+        assert_eq!(super::lock(&clients.0).len(), SHARE + 2);
+        *super::lock(&clients.get(&other).unwrap().used) = clock::monotonic().checked_sub(IDLE).unwrap();
+        clients.open(None, told());
+        assert!(clients.get(&other).is_none(), "forgotten");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let clients = Clients::default();
+        let client = clients.get(&clients.open(None, Told::of(None))).unwrap();
+        assert!(client.subscribe(&"a".repeat(URI_BYTES / 2), true));
+        assert!(!client.subscribe(&"b".repeat(URI_BYTES / 2 + 1), true));
+        assert!(client.subscribe(&"a".repeat(URI_BYTES / 2), false));
+        assert!(client.subscribe(&"b".repeat(URI_BYTES / 2 + 1), true));
+    }
 }

@@ -21,13 +21,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 pub(super) use self::process::Process;
-use self::slot::{Owner, Slot, Who};
+use self::slot::{Owner, Slot};
 use super::gate::{Busy, Place, Room};
 use super::lines::{Asked, Lines, Peer};
 use super::outbound::Passenger;
 use super::switchboard::{AHEAD, Heard, Session};
 use super::{Answer, AnswerBody, Outbound, UpstreamError};
-use crate::auth::Caller;
+use crate::auth::{Caller, Who};
 use crate::clock;
 use crate::config::{self, Sharing};
 use crate::json::Document;

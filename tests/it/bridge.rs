@@ -653,3 +653,35 @@ async fn what_speaks_neither_hears_the_message_itself() {
         assert_eq!(heard.iter().collect::<Vec<_>>(), wanted);
     }
 }
+
+/// What is kept as long as a session is has bounds, in both directions.
+#[tokio::test]
+async fn what_a_client_says_of_itself_is_kept_within_bounds() {
+    let long = "x".repeat(64 * 1024);
+    let upstream = newer().await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    let hello = json!({ "protocolVersion": OLD, "capabilities": { "experimental": { "a": long } },
+        "clientInfo": { "name": "it", "version": "1" } });
+    let ask = Ask::legacy("initialize", &hello).without("MCP-Protocol-Version").token(&token);
+    let refused = proxy.ask(&ask).await;
+    assert_eq!((refused.header("mcp-session-id"), &refused.message()["error"]["code"]), (None, &json!(-32_602)));
+    let session = self::hello(&proxy, &token, OLD).await;
+    let level = Ask::legacy("logging/setLevel", &json!({ "level": "loud" })).session(&session).token(&token);
+    assert_eq!(proxy.ask(&level).await.message()["error"]["code"], -32_602);
+    let (upstream, _, _) = older().await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    let stated = |key: &str, value: &str| newer_call("x", &json!({}), &json!({ "sampling": { key: value } }));
+    let refused = proxy.ask(&stated("a", &long).token(&token)).await.message();
+    assert_eq!(refused["error"]["code"], -32_602, "{refused}");
+    // One caller does not take the sessions of all.
+    let mut taken = 0;
+    while proxy.ask(&stated(&format!("k{taken}"), "").token(&token)).await.status == 200 {
+        taken += 1;
+        assert!(taken < 100);
+    }
+    assert_eq!(taken, 16);
+    assert_eq!(proxy.ask(&stated("k0", "").token(&proxy.token("max"))).await.status, 200);
+    assert_eq!(proxy.ask(&stated("k0", "").token(&token)).await.status, 200);
+}

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::process::Process;
-use crate::auth::Caller;
+use crate::auth::Who;
 use crate::clock;
 use crate::config::{self, Sharing};
 use crate::json::{Document, Limits};
@@ -32,26 +32,6 @@ pub(super) enum Owner {
     Client(u64),
     /// One caller with one client, and what that can do.
     Principal { who: Option<Who>, greeting: Option<Bytes> },
-}
-
-/// A caller, as processes tell callers apart.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Who {
-    issuer: Arc<str>,
-    tenant: Option<Box<str>>,
-    subject: Box<str>,
-    client: Option<Box<str>>,
-}
-
-impl Who {
-    pub(super) fn of(caller: &Caller) -> Self {
-        Self {
-            issuer: caller.issuer.clone(),
-            tenant: caller.tenant.clone(),
-            subject: caller.subject.clone(),
-            client: caller.client_id.as_deref().map(Into::into),
-        }
-    }
 }
 
 /// A place of the pool.
