@@ -32,9 +32,10 @@ export async function demo(...flags) {
 
 /**
  * Starts the proxy in front of `servers` ({ name: { upstream, policy, extra } }) with tokens of `issuer`. With `tls`
- * ({ cert, key, ca }) it listens on TLS; `issuerKeys` are more lines of `[issuers.interop]`. Gives the URL of each server and the audit file.
+ * ({ cert, key, ca }) it listens on TLS; `issuerKeys` are more lines of `[issuers.interop]`, `env` more variables of its
+ * environment. Gives the URL of each server and the audit file.
  */
-export async function serve({ issuer, servers, tls, port, issuerKeys = [] }) {
+export async function serve({ issuer, servers, tls, port, env, issuerKeys = [] }) {
   const cwd = folder();
   port ??= await freePort();
   const admin = await freePort();
@@ -73,7 +74,7 @@ export async function serve({ issuer, servers, tls, port, issuerKeys = [] }) {
   }
   const config = path.join(cwd, 'proxy.toml');
   fs.writeFileSync(config, `${lines.join('\n')}\n`);
-  const program = await start('serve', binary, ['serve', '-c', config], { cwd });
+  const program = await start('serve', binary, ['serve', '-c', config], { cwd, env });
   const answered = async () => {
     if (program.child.exitCode !== null) return 'ended';
     return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok;
