@@ -262,6 +262,8 @@ pub async fn rewrite(
         Media::EventStream if answer.status.is_success() => Box::pin(stream(way, answer, trail)).await,
         Media::Json => json(way, answer, trail).await?,
         Media::None if answer.status.is_success() && way.id.is_none() => accepted(answer.status, trail).await?,
+        // Some say of nothing that it is text.
+        Media::Other if is_taken(&answer, &way, &trail) => json(way, answer, trail).await?,
         Media::None | Media::EventStream | Media::Other if !answer.status.is_success() => {
             let status = answer.status.as_u16();
             return Err(Box::new((ReplyError::Refused { status }.into(), trail)));
@@ -269,6 +271,12 @@ pub async fn rewrite(
         _ => return Err(Box::new((ReplyError::MediaType.into(), trail))),
     };
     Ok(response)
+}
+
+/// Whether a message without an answer was taken, or a session ended: what else is said of that no client sees.
+fn is_taken(answer: &Answer, way: &Way, trail: &Trail) -> bool {
+    let is_ending = trail.http_method == Method::DELETE && answer.status.is_success();
+    way.id.is_none() && (is_ending || trail.http_method == Method::POST && answer.status == StatusCode::ACCEPTED)
 }
 
 /// The statuses that say something about the proxy, not about the caller, become answers of our own.

@@ -32,21 +32,27 @@ pub(super) struct Response {
 /// What becomes of a message that came on a stream.
 #[derive(Debug)]
 pub(super) enum Passed {
-    /// A notification, or a server's request, to be sent on.
+    /// A notification to be sent on.
     Aside(Bytes),
+    /// A server's request to be sent on, by its own id and as the client knows it.
+    Asked { message: Bytes, id: Bytes, sealed: String },
     /// Not for this client: unknown, hidden or out of place.
     Dropped,
     /// A server's request the policy refuses; these bytes tell the server so.
     Refused(Bytes),
     /// The response the request waited for.
     Response(Response),
+    /// The server takes a request of its own back.
+    TakenBack(Document),
 }
 
 /// Rewrites the one message of a JSON answer; anything but the response asked for is an error.
 pub(super) fn answer(way: &Way, bytes: Bytes, findings: &mut Findings) -> Result<Response, Reject> {
     match passed(way, bytes, findings)? {
         Passed::Response(response) => Ok(response),
-        Passed::Aside(_) | Passed::Dropped | Passed::Refused(_) => Err(ReplyError::Missing.into()),
+        Passed::Aside(_) | Passed::Asked { .. } | Passed::Dropped | Passed::Refused(_) | Passed::TakenBack(_) => {
+            Err(ReplyError::Missing.into())
+        }
     }
 }
 
@@ -151,8 +157,8 @@ fn notification(
     findings: &mut Findings,
 ) -> Result<Passed, Reject> {
     if methods::is_cancelled(method) {
-        // It names a request by the server's own id, which the client has never seen.
-        return Ok(Passed::Dropped);
+        // It names a request by the server's own id; what the client calls that the stream knows on which it was asked.
+        return Ok(Passed::TakenBack(document.clone()));
     }
     if methods::is_tools_changed(method) {
         way.route.catalog.forget();
@@ -190,7 +196,27 @@ fn request(way: &Way, document: &Document, method: &'static Method, findings: &m
         drop_foreign_meta(params, &way.route.meta, &mut splice);
         masked(way, params, method.opaque_params, &mut splice, findings)?;
     }
-    Ok(Passed::Aside(splice.apply(document.bytes())))
+    let message = splice.apply(document.bytes());
+    Ok(Passed::Asked { message, id: id.raw_bytes(), sealed })
+}
+
+/// What takes back the request that the client knows as `sealed`.
+pub(super) fn taken_back(
+    way: &Way,
+    document: &Document,
+    sealed: &str,
+    findings: &mut Findings,
+) -> Result<Bytes, Reject> {
+    let mut splice = Splice::new();
+    let params = document.root().get("params");
+    if let (Some(params), Some(method)) = (params, methods::find(methods::CANCELLED)) {
+        drop_foreign_meta(params, &way.route.meta, &mut splice);
+        masked(way, params, method.opaque_params, &mut splice, findings)?;
+    }
+    if let Some(id) = document.pointer("/params/requestId") {
+        splice.replace(id.span(), quoted(sealed));
+    }
+    Ok(splice.apply(document.bytes()))
 }
 
 fn allowed(way: &Way, method: &'static Method) -> bool {

@@ -16,6 +16,7 @@ use super::refusal::Refusals;
 use super::{ReplyError, Way};
 use crate::auth::VerifyError;
 use crate::clock::Timestamp;
+use crate::json::Document;
 use crate::mcp::session::EventId;
 use crate::mcp::sse::{self, Event, EventName, Line, Outgoing, Splitter};
 use crate::mcp::{Era, Revision, RpcId};
@@ -29,6 +30,9 @@ use crate::upstream::{AnswerBody, UpstreamError};
 
 /// Proxies in between close connections that stay silent; a comment every 15 s keeps them open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Most questions of a server on one stream that it can take back.
+const MOST_ASKED: usize = 64;
 
 /// Most bytes of events that are gathered before they are passed on.
 const BURST_BYTES: usize = 32 * 1024;
@@ -53,6 +57,8 @@ pub struct Stream {
     /// What an `initialize` answered here settled.
     negotiated: Option<Revision>,
     refusals: Refusals,
+    /// What the server has asked here: its own id, and the client's.
+    asked: Vec<(Bytes, String)>,
     tick: Pin<Box<Sleep>>,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Ready when keys, revocations or the configuration have changed.
@@ -84,6 +90,7 @@ impl Stream {
             resumable: false,
             negotiated: None,
             refusals: Refusals::default(),
+            asked: Vec::new(),
             tick: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
             drained,
             changed,
@@ -197,6 +204,13 @@ impl Stream {
         let Some(trail) = &mut self.trail else { return };
         match message::passed(&self.way, data, trail.findings_mut()) {
             Ok(Passed::Aside(bytes)) => self.send(id.as_deref(), event.retry, Some(&Line::of_json(bytes))),
+            Ok(Passed::Asked { message, id: own, sealed }) => {
+                if self.asked.len() < MOST_ASKED {
+                    self.asked.push((own, sealed));
+                }
+                self.send(id.as_deref(), event.retry, Some(&Line::of_json(message)));
+            }
+            Ok(Passed::TakenBack(document)) => self.take_back(&document, id.as_deref()),
             Ok(Passed::Dropped) => {}
             Ok(Passed::Refused(bytes)) => self.refusals.tell(&self.way, bytes),
             Ok(Passed::Response(response)) => {
@@ -206,6 +220,20 @@ impl Stream {
                     self.send(id.as_deref(), None, Some(&Line::of_json(response.bytes)));
                 }
             }
+            Err(reject) => self.fail(&reject),
+        }
+    }
+
+    /// Tells the client that a question is not asked any more, if it was asked here: it knows it by another id.
+    fn take_back(&mut self, document: &Document, event_id: Option<&str>) {
+        let Some(named) = document.pointer("/params/requestId") else { return };
+        let is_same =
+            |own: &Bytes| std::str::from_utf8(own).ok().and_then(RpcId::from_raw).is_some_and(|id| id.is(named));
+        let Some(at) = self.asked.iter().position(|(own, _)| is_same(own)) else { return };
+        let (_, sealed) = self.asked.swap_remove(at);
+        let Some(trail) = &mut self.trail else { return };
+        match message::taken_back(&self.way, document, &sealed, trail.findings_mut()) {
+            Ok(message) => self.send(event_id, None, Some(&Line::of_json(message))),
             Err(reject) => self.fail(&reject),
         }
     }

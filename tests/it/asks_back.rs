@@ -246,3 +246,26 @@ async fn poisoned_words_about_prompts_and_resources_do_not_reach_a_model() {
         }
     }
 }
+
+/// A server that needs no answer any more says so by its own id, which no client has seen.
+#[tokio::test]
+async fn a_question_is_taken_back_by_the_id_its_client_knows() {
+    let (upstream, driver) = Upstream::driven().await;
+    let proxy = start(&upstream, &["roots/list"]).await;
+    let mut client = proxy.client().await;
+    client.send(&call("2025-11-25", &proxy.token("ana")).bytes()).await;
+    client.head().await.unwrap();
+    driver.event(&json!({ "jsonrpc": "2.0", "id": "up-1", "method": "roots/list" }));
+    let asked = client.message().await.unwrap();
+    assert_eq!(asked["method"], "roots/list");
+    // One it never asked, and the same once more, are nothing to the client.
+    for id in ["up-2", "up-1", "up-1"] {
+        let params = json!({ "requestId": id, "reason": "late" });
+        driver.event(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params }));
+    }
+    driver.event(&json!({ "jsonrpc": "2.0", "id": 7, "result": { "content": [] } }));
+    let told = client.message().await.unwrap();
+    assert_eq!(told["method"], "notifications/cancelled");
+    assert_eq!(told["params"], json!({ "requestId": asked["id"], "reason": "late" }));
+    assert_eq!(client.message().await.unwrap()["id"], 7);
+}

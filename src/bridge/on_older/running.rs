@@ -10,7 +10,7 @@ use super::hub::Attended;
 use super::{AHEAD, Asked, PATIENCE, Resumed, Unanswered, answered, client_can};
 use crate::bridge::{event, older};
 use crate::json::{Document, Limits, Value};
-use crate::mcp::methods::{ASKED_OF_CLIENTS, PING};
+use crate::mcp::methods::{ASKED_OF_CLIENTS, CANCELLED, PING};
 use crate::mcp::sse::Splitter;
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, UpstreamError};
@@ -188,7 +188,14 @@ impl Running {
     async fn take(&mut self, document: &Document) -> bool {
         let root = document.root();
         match (root.get("method"), root.get("id")) {
-            (Some(_), None) => {
+            (Some(method), None) => {
+                if method.as_str().as_deref() == Some(CANCELLED)
+                    && let Some(id) = root.pointer("/params/requestId")
+                {
+                    // Before its client was asked it need not be.
+                    self.questions
+                        .retain(|(_, question)| question.root().get("id").is_none_or(|own| own.raw() != id.raw()));
+                }
                 if let Some(aside) = older::aside(document, self.unanswered.own, &self.asked.stated) {
                     self.say(aside).await;
                 }
