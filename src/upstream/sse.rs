@@ -1,14 +1,15 @@
 //! A server that speaks HTTP+SSE (2024-11-05), made to look like one that speaks Streamable HTTP.
 //!
-//! Each session of a client has a stream of its own, a [`Channel`]: what one is told no other hears. Ids and progress tokens
-//! are the proxy's own, and no two streams of one process use the same; so even a server that tells everybody everything
-//! answers nobody but who asked.
+//! Each session of a client has a stream of its own, a [`Channel`]: what one is told no other hears. Where a server tells
+//! everybody everything all sessions share one, as the sessions of a shared process do. Ids and progress tokens are the
+//! proxy's own, and no two streams of one process use the same; so even then nobody is answered but who asked.
 
 mod channel;
 mod endpoint;
+mod trunk;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use uuid::Uuid;
 pub(super) use self::channel::Channel;
 use self::channel::Unopened;
 pub use self::endpoint::EndpointError;
+use self::trunk::{Greeted, Trunk};
 use super::gate::{Busy, Room};
 use super::lines::{Asked, Lines, Peer};
 use super::outbound::Passenger;
@@ -31,16 +33,16 @@ use super::switchboard::{AHEAD, Heard, Session};
 use super::{Answer, AnswerBody, Outbound, Pool, UpstreamError};
 use crate::clock;
 use crate::config::{self, Sharing};
-use crate::json::{Document, Limits};
+use crate::json::{Document, Limits, Splice};
 use crate::mcp::methods::{INITIALIZE, INITIALIZED};
 use crate::mcp::sse::Line;
-use crate::mcp::{MessageShape, RpcId, inbound};
+use crate::mcp::{MessageShape, Revision, RpcId, inbound};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-/// The only session of a channel.
-const ONLY: Session = 1;
+/// The proxy itself, on a stream.
+const OWN: Session = 0;
 /// Most sessions.
 const SESSIONS: usize = 20_000;
 /// How long a session may be without a call and without a listener.
@@ -51,6 +53,9 @@ const IDLE: Duration = Duration::from_mins(30);
 pub(super) struct Sse {
     shared: Arc<Shared>,
     sessions: Mutex<HashMap<Box<str>, Arc<Conversation>>>,
+    /// What all sessions share that settled on one revision, where they share anything.
+    trunks: Mutex<HashMap<Revision, Arc<Trunk>>>,
+    last: AtomicU64,
 }
 
 /// What all streams of one server have in common.
@@ -64,12 +69,11 @@ pub(super) struct Shared {
     ids: Arc<AtomicU64>,
 }
 
-/// A session of a client: its stream, and what it was opened with, to open it again.
+/// A session of a client: a number on a stream.
 #[derive(Debug)]
 struct Conversation {
-    hello: Document,
-    id: RpcId,
-    channel: tokio::sync::Mutex<Arc<Channel>>,
+    number: Session,
+    trunk: Arc<Trunk>,
     used: Mutex<Instant>,
 }
 
@@ -81,12 +85,19 @@ struct Sent {
     passenger: Passenger,
 }
 
-/// What came of a hello.
-enum Greeted {
-    /// The result.
-    Open(Bytes),
-    /// An error, or what the endpoint said instead.
-    Refused(Answer),
+/// Why a stream is not open.
+enum Closed {
+    /// An error of the server, or what the endpoint said instead.
+    Answer(Answer),
+    Error(UpstreamError),
+    /// There is no such server.
+    NoStream,
+}
+
+impl From<UpstreamError> for Closed {
+    fn from(error: UpstreamError) -> Self {
+        Self::Error(error)
+    }
 }
 
 /// What comes first of a call.
@@ -106,7 +117,7 @@ impl Sse {
             is_told_to_all: Arc::new(AtomicBool::new(server.sessions == Sharing::All)),
             ids: Arc::new(AtomicU64::new(first)),
         });
-        Self { shared, sessions: Mutex::default() }
+        Self { shared, sessions: Mutex::default(), trunks: Mutex::default(), last: AtomicU64::new(0) }
     }
 
     /// Ends the sessions that nobody has used for long; to be called now and then.
@@ -117,6 +128,7 @@ impl Sse {
     /// Hangs up everywhere.
     pub(super) fn shut_down(&self) {
         self.sessions().clear();
+        self.trunks.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Sends `outbound` and waits for the first of the answer; `None` where there is no such server.
@@ -130,7 +142,7 @@ impl Sse {
             (Method::DELETE, Some(id)) => {
                 let closed = self.sessions().remove(id);
                 let Some(closed) = closed else { return Ok(Some(Answer::bare(StatusCode::NOT_FOUND))) };
-                closed.channel.lock().await.close();
+                closed.close().await;
                 Ok(Some(Answer::bare(StatusCode::OK)))
             }
             (Method::POST, session) => {
@@ -156,39 +168,63 @@ impl Sse {
             MessageShape::Request { id } => self.ask(pool, &conversation, &sent, id).await?,
             MessageShape::Notification => {
                 let channel = self.channel(pool, &conversation, &sent.fields, &sent.passenger).await?;
-                let line = channel.board().tell(ONLY, &sent.message);
+                let line = channel.board().tell(conversation.number, &sent.message);
                 self.aside(pool, &channel, sent.fields, line).await?
             }
             MessageShape::Response { .. } => {
                 let channel = self.channel(pool, &conversation, &sent.fields, &sent.passenger).await?;
-                let line = channel.board().reply(ONLY, &sent.message);
+                let line = channel.board().reply(conversation.number, &sent.message);
                 self.aside(pool, &channel, sent.fields, line).await?
             }
         };
         Ok(Some(answer))
     }
 
-    /// Opens a session: a stream, and the client's hello on it.
+    /// Opens a session: a stream, and the client's hello on it, or what has been said on the one that is shared.
     async fn open(&self, pool: &Pool, sent: Sent, id: RpcId) -> Result<Option<Answer>, UpstreamError> {
-        let channel = match Channel::open(&self.shared, pool, &sent.fields, &sent.passenger).await {
-            Ok(channel) => channel,
-            Err(Unopened::Error(error)) => return Err(error),
-            Err(Unopened::Answer(answer)) if is_no_stream(&answer) => return Ok(None),
-            Err(Unopened::Answer(answer)) => return Ok(Some(answer)),
+        let trunk = self.trunk(&sent.message, id.clone())?;
+        let greeted = match self.opened(pool, &trunk, &sent.fields, &sent.passenger).await {
+            Ok(greeted) => greeted,
+            Err(Closed::Answer(answer)) => return Ok(Some(answer)),
+            Err(Closed::Error(error)) => return Err(error),
+            Err(Closed::NoStream) => return Ok(None),
         };
-        let result = match self.greet(pool, &channel, &sent.fields, &sent.message, &id).await? {
-            Greeted::Open(result) => result,
-            Greeted::Refused(answer) => return Ok(Some(answer)),
-        };
-        let (name, hello) = (format!("sse-{}", Uuid::new_v4().simple()), sent.message);
-        let used = Mutex::new(clock::monotonic());
-        let conversation = Conversation { hello, id, channel: tokio::sync::Mutex::new(channel), used };
-        self.keep(&name, conversation)?;
-        let mut answer = Answer::json(StatusCode::OK, result);
+        let name = format!("sse-{}", Uuid::new_v4().simple());
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        self.keep(&name, Conversation { number, trunk, used: Mutex::new(clock::monotonic()) })?;
+        let mut splice = Splice::new();
+        if let Some(own) = greeted.answer.root().get("id") {
+            splice.replace(own.span(), Bytes::copy_from_slice(id.raw()));
+        }
+        let mut answer = Answer::json(StatusCode::OK, splice.apply(greeted.answer.bytes()));
         if let Ok(name) = HeaderValue::from_str(&name) {
             answer.headers.insert(MCP_SESSION_ID, name);
         }
         Ok(Some(answer))
+    }
+
+    /// The stream for a client that says `hello`: a new one, or the one that all share who settle on that revision.
+    fn trunk(&self, hello: &Document, id: RpcId) -> Result<Arc<Trunk>, UpstreamError> {
+        let new = |hello, id, is_shared| Arc::new(Trunk { hello, id, is_shared, open: tokio::sync::Mutex::default() });
+        if self.shared.server.sessions != Sharing::All {
+            return Ok(new(hello.clone(), id, false));
+        }
+        let version = hello.pointer("/params/protocolVersion").and_then(|version| version.as_str());
+        let version = version.and_then(|version| Revision::parse(&version)).unwrap_or(Revision::V2025_11_25);
+        let mut trunks = self.trunks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(trunk) = trunks.get(&version) {
+            return Ok(Arc::clone(trunk));
+        }
+        let own = RpcId::own();
+        let (raw, proxy) = (String::from_utf8_lossy(own.raw()).into_owned(), env!("CARGO_PKG_VERSION"));
+        // What one client can do another cannot.
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":{raw},"method":"{INITIALIZE}","params":{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{{"name":"portcullis","version":"{proxy}"}}}}}}"#
+        );
+        let hello = Document::parse(text.into(), &Limits::REQUEST).map_err(|_| UpstreamError::Greeting)?;
+        let trunk = new(hello, own, true);
+        trunks.insert(version, Arc::clone(&trunk));
+        Ok(trunk)
     }
 
     fn keep(&self, name: &str, conversation: Conversation) -> Result<(), UpstreamError> {
@@ -203,20 +239,22 @@ impl Sse {
         Ok(())
     }
 
-    /// `initialize` and `notifications/initialized` (2024-11-05, "Lifecycle").
+    /// `initialize` and `notifications/initialized` (2024-11-05, "Lifecycle"); the answer.
     async fn greet(
         &self,
         pool: &Pool,
         channel: &Arc<Channel>,
         fields: &HeaderMap,
-        hello: &Document,
-        id: &RpcId,
-    ) -> Result<Greeted, UpstreamError> {
-        let first = self.first(pool, channel, fields.clone(), hello, id).await?;
-        let (answer, asked) = match first {
-            (First::Refused(answer), _) => return Ok(Greeted::Refused(answer)),
-            (First::Heard(Heard::Last(answer), _), asked) => (answer, asked),
-            (First::Heard(Heard::Aside(_), mut heard), asked) => {
+        trunk: &Trunk,
+    ) -> Result<Document, Closed> {
+        let (first, asked) = self.first(pool, channel, OWN, fields.clone(), (&trunk.hello, &trunk.id)).await?;
+        let answer = match first {
+            First::Refused(answer) => {
+                asked.done();
+                return Err(Closed::Answer(answer));
+            }
+            First::Heard(Heard::Last(answer), _) => answer,
+            First::Heard(Heard::Aside(_), mut heard) => {
                 let last = async {
                     loop {
                         if let Heard::Last(answer) = heard.recv().await? {
@@ -226,18 +264,18 @@ impl Sse {
                 };
                 let patience = channel::patience(&self.shared);
                 let last = timeout(patience, last).await.map_err(|_| UpstreamError::FirstByte(patience))?;
-                (last.ok_or(UpstreamError::StreamEnded)?, asked)
+                last.ok_or(UpstreamError::StreamEnded)?
             }
         };
         asked.done();
-        let is_open =
-            Document::parse(answer.clone(), &Limits::ANSWER).is_ok_and(|answer| answer.root().get("result").is_some());
-        if !is_open {
-            return Ok(Greeted::Refused(Answer::json(StatusCode::OK, answer)));
+        let refused = || Closed::Answer(Answer::json(StatusCode::OK, answer.clone()));
+        let document = Document::parse(answer.clone(), &Limits::ANSWER).map_err(|_| refused())?;
+        if document.root().get("result").is_none() {
+            return Err(refused());
         }
         let ready = Line::of_json(format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#).into());
         let taken = channel.post(pool, fields.clone(), ready).await?;
-        if taken.status.is_success() { Ok(Greeted::Open(answer)) } else { Ok(Greeted::Refused(taken)) }
+        if taken.status.is_success() { Ok(document) } else { Err(Closed::Answer(taken)) }
     }
 
     fn find(&self, session: &str) -> Result<Arc<Conversation>, UpstreamError> {
@@ -246,7 +284,33 @@ impl Sse {
         Ok(found)
     }
 
-    /// The session's stream; where that has ended, another one, on which the client's hello is said again.
+    /// The stream; where it has ended, another one, on which the hello is said again.
+    async fn opened(
+        &self,
+        pool: &Pool,
+        trunk: &Trunk,
+        fields: &HeaderMap,
+        passenger: &Passenger,
+    ) -> Result<Greeted, Closed> {
+        let patience = channel::patience(&self.shared);
+        // Whoever waits for another's attempt waits no longer than for an answer.
+        let Ok(mut open) = timeout(patience, trunk.open.lock()).await else {
+            return Err(UpstreamError::FirstByte(patience).into());
+        };
+        if let Some(greeted) = open.as_ref().filter(|greeted| greeted.channel.is_open()) {
+            return Ok(greeted.clone());
+        }
+        let channel = match Channel::open(&self.shared, pool, fields, passenger).await {
+            Ok(channel) => channel,
+            Err(Unopened::Error(error)) => return Err(error.into()),
+            Err(Unopened::Answer(answer)) if is_no_stream(&answer) => return Err(Closed::NoStream),
+            Err(Unopened::Answer(answer)) => return Err(Closed::Answer(answer)),
+        };
+        let answer = self.greet(pool, &channel, fields, trunk).await?;
+        Ok(open.insert(Greeted { channel, answer }).clone())
+    }
+
+    /// The stream of a session.
     async fn channel(
         &self,
         pool: &Pool,
@@ -254,25 +318,10 @@ impl Sse {
         fields: &HeaderMap,
         passenger: &Passenger,
     ) -> Result<Arc<Channel>, UpstreamError> {
-        let patience = channel::patience(&self.shared);
-        // Whoever waits for another's attempt waits no longer than for an answer.
-        let Ok(mut held) = timeout(patience, conversation.channel.lock()).await else {
-            return Err(UpstreamError::FirstByte(patience));
-        };
-        if held.is_open() {
-            return Ok(Arc::clone(&held));
-        }
-        let channel = match Channel::open(&self.shared, pool, fields, passenger).await {
-            Ok(channel) => channel,
-            Err(Unopened::Error(error)) => return Err(error),
-            Err(Unopened::Answer(_)) => return Err(UpstreamError::NoSuchSession),
-        };
-        match self.greet(pool, &channel, fields, &conversation.hello, &conversation.id).await? {
-            Greeted::Open(_) => {
-                *held = Arc::clone(&channel);
-                Ok(channel)
-            }
-            Greeted::Refused(_) => Err(UpstreamError::NoSuchSession),
+        match self.opened(pool, &conversation.trunk, fields, passenger).await {
+            Ok(greeted) => Ok(greeted.channel),
+            Err(Closed::Error(error)) => Err(error),
+            Err(Closed::Answer(_) | Closed::NoStream) => Err(UpstreamError::NoSuchSession),
         }
     }
 
@@ -290,7 +339,8 @@ impl Sse {
         loop {
             let channel = self.channel(pool, conversation, &sent.fields, &sent.passenger).await?;
             let place = self.shared.replicas.enter(channel.replica(), &sent.passenger).await?;
-            let (first, asked) = self.first(pool, &channel, sent.fields.clone(), &sent.message, id).await?;
+            let (first, asked) =
+                self.first(pool, &channel, conversation.number, sent.fields.clone(), (&sent.message, id)).await?;
             match first {
                 First::Refused(answer) => {
                     asked.done();
@@ -321,12 +371,12 @@ impl Sse {
         &self,
         pool: &Pool,
         channel: &Arc<Channel>,
+        session: Session,
         fields: HeaderMap,
-        message: &Document,
-        id: &RpcId,
+        (message, id): (&Document, &RpcId),
     ) -> Result<(First, Asked), UpstreamError> {
         let (to, mut heard) = mpsc::channel(AHEAD);
-        let (number, line) = channel.board().ask(ONLY, message, id, to);
+        let (number, line) = channel.board().ask(session, message, id, to);
         let asked = Asked::new(Peer::Channel(Arc::clone(channel)), Some(number));
         if !channel.is_open() {
             return Err(UpstreamError::StreamEnded);
@@ -390,7 +440,7 @@ impl Sse {
         let channel = self.channel(pool, &conversation, &posting, passenger).await?;
         let place = self.shared.replicas.enter(channel.replica(), passenger).await?;
         let (to, heard) = mpsc::channel(AHEAD);
-        channel.board().listen(ONLY, to);
+        channel.board().listen(conversation.number, to);
         let mut answer = streamed(Lines::new(None, heard, Asked::new(Peer::Channel(channel), None), None));
         answer.body.hold(place);
         Ok(answer)
@@ -409,15 +459,20 @@ impl Conversation {
     /// Whether nothing has been asked for so long, and nobody waits for anything.
     fn is_idle(&self, time: Duration) -> bool {
         let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(channel) = self.channel.try_lock() else { return false };
-        used.elapsed() >= time && channel.board().is_idle()
+        let Ok(open) = self.trunk.open.try_lock() else { return false };
+        let is_quiet = |greeted: &Greeted| self.trunk.is_shared || greeted.channel.board().is_idle();
+        used.elapsed() >= time && open.as_ref().is_none_or(is_quiet)
     }
-}
 
-impl Drop for Conversation {
-    /// Calls that still run are told by the end of their stream.
-    fn drop(&mut self) {
-        self.channel.get_mut().close();
+    /// Ends the session, and its stream if that is its own.
+    async fn close(&self) {
+        if let Some(greeted) = &*self.trunk.open.lock().await {
+            if self.trunk.is_shared {
+                greeted.channel.board().forget(self.number);
+            } else {
+                greeted.channel.close();
+            }
+        }
     }
 }
 

@@ -304,7 +304,7 @@ async fn what_was_not_asked_is_no_answer() {
 /// One bridge tells every client what any of them asked.
 #[tokio::test]
 async fn a_server_that_tells_everybody_everything_answers_only_who_asked() {
-    let (upstream, _) = server(true, ENDPOINT, |server, heard, _| {
+    let (upstream, kept) = server(true, ENDPOINT, |server, heard, _| {
         let message = heard.json();
         if message["method"] != "tools/call" {
             return;
@@ -336,6 +336,8 @@ async fn a_server_that_tells_everybody_everything_answers_only_who_asked() {
         }
     });
     futures_util::future::join_all(asked).await;
+    // All of them are on one stream.
+    assert_eq!(*kept.opened.borrow(), 1);
     // The server's question was answered for everybody, by nobody.
     let told = upstream.take().into_iter().find(|heard| heard.json()["id"] == 5).unwrap().json();
     assert_eq!(told["error"]["code"], -32_601);

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { assert, suite, until, within } from '../lib/check.mjs';
 import { connect, pasted, sdk, words } from '../lib/client.mjs';
 import { folder } from '../lib/portcullis.mjs';
-import { freePort, installed, start, stop } from '../lib/process.mjs';
+import { freePort, home, installed, start, stop } from '../lib/process.mjs';
 import { stack } from '../lib/stack.mjs';
 
 const policy = '[[rule]]\nid = "any"\ntools = ["*"]\nscopes = ["crowd:use"]\n';
@@ -86,11 +86,21 @@ const show = ({ right, foreign, failed, slowest }) =>
 
 async function bridge(mode) {
   const port = await freePort();
+  if (mode.startsWith('mcp-proxy')) return mcpProxy(mode, port);
   const output = mode === 'sse' ? 'sse' : 'streamableHttp';
   const args = ['--stdio', server.join(' '), '--outputTransport', output, '--port', String(port)];
   if (mode === 'stateful') args.push('--stateful', '--sessionTimeout', '60000');
   const program = await start(`bridge-${mode}`, process.execPath, [installed('supergateway/dist/index.js'), ...args], { ready: /Listening on port/ });
   return { program, url: `http://127.0.0.1:${port}/${mode === 'sse' ? 'sse' : 'mcp'}` };
+}
+
+/** The two bridges of the name `mcp-proxy`, from npm and from PyPI. */
+async function mcpProxy(mode, port) {
+  const npm = mode === 'mcp-proxy (npm)';
+  const entry = npm ? [process.execPath, installed('mcp-proxy/dist/bin/mcp-proxy.mjs'), '--host', '127.0.0.1'] : [path.join(home, 'bridges/bin/mcp-proxy')];
+  const [command, ...args] = [...entry, '--port', String(port), '--', ...server];
+  const ready = npm ? /starting server on port/ : /Uvicorn running on/;
+  return { program: await start(npm ? 'mcp-proxy-npm' : 'mcp-proxy-pypi', command, args, { ready }), url: `http://127.0.0.1:${port}/mcp` };
 }
 
 await suite('crowd', async (check) => {
@@ -118,6 +128,9 @@ await suite('crowd', async (check) => {
     'instead of a bridge, a process a caller': { lines: [command] },
     'instead of a bridge, one process for all': { lines: [command, 'sessions = "shared"'] },
     'in front of a bridge (stateless)': { mode: 'stateless', lines: ['[servers.crowd.concurrency]', 'max_in_flight = 4', 'queue = 1000', 'queue_timeout = "60s"'], small: true },
+    'in front of a bridge (one process for all, everybody told everything)': { mode: 'sse', lines: ['transport = "sse"', 'sessions = "shared"'] },
+    'in front of mcp-proxy (npm)': { mode: 'mcp-proxy (npm)', lines: [] },
+    'in front of mcp-proxy (PyPI)': { mode: 'mcp-proxy (PyPI)', lines: [] },
   };
   for (const [name, { lines, mode, small }] of Object.entries(kinds)) {
     const bridged = mode && (await bridge(mode));
