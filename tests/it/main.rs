@@ -51,3 +51,4 @@ mod streams;
 mod table;
 mod tokens;
 mod upstream;
+mod verify;
