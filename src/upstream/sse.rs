@@ -403,12 +403,7 @@ impl Sse {
                 channel.doubt();
                 Err(UpstreamError::FirstByte(patience))
             }
-            Ok(Err(error)) => {
-                if error.is_outage() {
-                    channel.close();
-                }
-                Err(error)
-            }
+            Ok(Err(error)) => Err(error),
             Ok(Ok(Err(answer))) => Ok((First::Refused(answer), asked)),
             Ok(Ok(Ok(first))) => Ok((First::Heard(first, heard), asked)),
         }
