@@ -6,6 +6,7 @@
 mod canonical;
 mod error;
 mod fold;
+mod plain;
 mod scan;
 mod splice;
 

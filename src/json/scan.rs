@@ -1,7 +1,11 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::plain::{ascii_run, plain_run};
 use super::{Error, ErrorKind, Kind, Limits, Node};
+
+/// Bytes of a text for whose nodes room is made beforehand.
+const MOST_RESERVED: usize = 16 * 1024;
 
 /// The node index of exactly one JSON value, in document order.
 pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
@@ -11,10 +15,12 @@ pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
     if u32::try_from(bytes.len()).is_err() {
         return Err(Error { kind: ErrorKind::TooLong, offset: 0 });
     }
-    if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(Error { kind: ErrorKind::Utf8, offset: error.valid_up_to() });
+    let ascii = ascii_run(bytes);
+    if let Err(error) = std::str::from_utf8(&bytes[ascii..]) {
+        return Err(Error { kind: ErrorKind::Utf8, offset: ascii + error.valid_up_to() });
     }
-    let nodes = Vec::with_capacity(16 + bytes.len() / 16);
+    // A long text may be one string: what has many nodes grows.
+    let nodes = Vec::with_capacity(16 + bytes.len().min(MOST_RESERVED) / 16);
     let mut scan = Scan { bytes, at: 0, nodes, depth: 0, innermost: 0, inside: Kind::Null, left: limits.members };
     match scan.document(limits.depth) {
         Ok(()) => Ok(scan.nodes),
@@ -305,57 +311,6 @@ impl Scan<'_> {
 #[expect(clippy::cast_possible_truncation, reason = "no position is behind the end of a text shorter than 4 GiB")]
 const fn offset(at: usize) -> u32 {
     at as u32
-}
-
-/// The first position at or behind `at` whose byte is a quote, a backslash or a control character.
-///
-/// Keys and words end within the first eight bytes; of a long text many are looked at together.
-fn plain_run(bytes: &[u8], mut at: usize) -> usize {
-    if let Some(word) = word_at(bytes, at) {
-        if let Some(place) = first_special(word) {
-            return at + place;
-        }
-        at += 8;
-    }
-    while let Some(block) = bytes.get(at..at + 32).and_then(|block| <&[u8; 32]>::try_from(block).ok())
-        && !block.iter().fold(false, |any, byte| any | is_special(*byte))
-    {
-        at += 32;
-    }
-    while let Some(word) = word_at(bytes, at) {
-        if let Some(place) = first_special(word) {
-            return at + place;
-        }
-        at += 8;
-    }
-    while at < bytes.len() && !is_special(bytes[at]) {
-        at += 1;
-    }
-    at
-}
-
-#[expect(clippy::needless_bitwise_bool, reason = "lazy operators branch, and branches are not vectorised")]
-const fn is_special(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
-}
-
-fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let chunk = bytes.get(at..at + 8)?;
-    Some(u64::from_le_bytes(chunk.try_into().ok()?))
-}
-
-/// The first of the eight bytes of `word` that is special.
-const fn first_special(word: u64) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let quote = word ^ (ONES * b'"' as u64);
-    let slash = word ^ (ONES * b'\\' as u64);
-    // A byte below the constant borrows from its own high bit; bytes with the high bit set are masked out by `!word`.
-    let found = ((quote.wrapping_sub(ONES) & !quote)
-        | (slash.wrapping_sub(ONES) & !slash)
-        | (word.wrapping_sub(ONES * 0x20) & !word))
-        & HIGHS;
-    if found == 0 { None } else { Some(found.trailing_zeros() as usize / 8) }
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {
