@@ -8,6 +8,7 @@ mod actions;
 mod applied;
 mod asks;
 mod blob;
+mod claims;
 mod doubt;
 mod engine;
 mod findings;

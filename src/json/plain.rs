@@ -116,7 +116,10 @@ mod tests {
             let mut text = [0x7f; 300];
             text[place] = 0x80;
             let run = ascii_run(&text);
-            assert!(run <= place && run % BLOCK == 0 && (place - run < BLOCK || run == 300 / BLOCK * BLOCK), "{place}");
+            assert!(
+                run <= place && run.is_multiple_of(BLOCK) && (place - run < BLOCK || run == 300 / BLOCK * BLOCK),
+                "{place}"
+            );
         }
         assert_eq!(ascii_run(&[b'a'; 130]), 128);
     }

@@ -98,7 +98,7 @@ impl<'v> Applied<'v> {
     }
 
     /// Every place in `text` where a restored value stands.
-    pub(super) fn restored_in(&self, text: &str, mut visit: impl FnMut(Span, usize, &Arc<str>, &str)) {
+    pub(super) fn restored_in<'s>(&'s self, text: &str, mut visit: impl FnMut(Span, usize, &'s Arc<str>, &str)) {
         for (rule, name, restored) in &self.restored {
             for at in memchr::memmem::find_iter(text.as_bytes(), restored.value.as_bytes()) {
                 visit(Span { start: at, end: at + restored.value.len() }, *rule, name, &restored.pseudonym);

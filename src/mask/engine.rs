@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::actions::{is_masked, replacement};
 use super::applied::Applied;
 use super::asks::Asked;
+use super::claims::Claims;
 use super::fit::is_stand_in;
 use super::gate::{Gate, Signal, Survey};
 use super::literals::Literal;
@@ -12,7 +13,7 @@ use super::own::{Own, beside};
 use super::pattern::Pattern;
 use super::places::{Blobs, Place, Places, Treatment};
 use super::pseudonym::MaskTag;
-use super::recognisers::{self, Beside, Find, NUMBERS, Text, contact, hardware, identity, network, secret, url};
+use super::recognisers::{self, Text, contact, hardware, identity, network, secret, url};
 use super::shadow::Shadow;
 use super::spec::Grant;
 use super::view::{Applies, Mode};
@@ -59,8 +60,8 @@ pub(super) struct Plan {
     pub(super) conditional: bool,
     /// Each entity some rule looks for, with its name and those rules in file order.
     entities: Vec<(Entity, Arc<str>, Vec<usize>)>,
-    /// What is asked at a run of digits of each length: a recogniser, and the place of its entity above.
-    numbers: Vec<Vec<(Beside, Find, usize)>>,
+    /// What claims numbers, with the places of entities above.
+    claims: Claims,
     /// What masks of any direction write: never matched again.
     own: Arc<Own>,
     pub(super) gate: Gate,
@@ -97,16 +98,16 @@ pub(super) struct Scratch {
 
 /// A value some rule looks for.
 #[derive(Debug)]
-struct Match {
+struct Match<'m> {
     start: usize,
     end: usize,
     rule: usize,
-    name: Arc<str>,
+    name: &'m Arc<str>,
     /// What the rule's action puts in its place; empty where that is the name alone, or nothing.
     written: String,
 }
 
-impl Match {
+impl Match<'_> {
     const fn span(&self) -> Span {
         Span { start: self.start, end: self.end }
     }
@@ -140,12 +141,12 @@ impl Plan {
         let (literals, open) = gate_literals(&rules);
         let sought = entities.iter().map(|(entity, _, _)| *entity);
         let gate = Gate::new(sought, secret::literals(), &literals, open);
-        let numbers = numbers(&entities);
+        let claims = Claims::of(|sought| entities.iter().position(|(entity, ..)| *entity == sought));
         if !entities.is_empty() {
             recognisers::prepare();
         }
         let conditional = rules.iter().any(|rule| !rule.applies.is_unconditional());
-        Self { direction, rules, conditional, entities, numbers, own, gate }
+        Self { direction, rules, conditional, entities, claims, own, gate }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -226,7 +227,7 @@ impl Plan {
             for Match { start, end, name, .. } in &*cluster {
                 let is_free = |(span, _): &(Span, Arc<str>)| span.end <= *start || *end <= span.start;
                 if located[from..].iter().all(is_free) {
-                    located.push((Span { start: *start, end: *end }, name.clone()));
+                    located.push((Span { start: *start, end: *end }, Arc::clone(name)));
                 }
             }
             located[from..].sort_by_key(|(span, _)| span.start);
@@ -236,7 +237,13 @@ impl Plan {
     }
 
     /// Everything rules look for in `text` and in its shadows, which are taken off one by one.
-    fn matches(&self, text: &str, spot: Spot<'_>, applied: &Applied<'_>, scratch: &mut Scratch) -> Vec<Match> {
+    fn matches<'f>(
+        &'f self,
+        text: &str,
+        spot: Spot<'f>,
+        applied: &'f Applied<'_>,
+        scratch: &mut Scratch,
+    ) -> Vec<Match<'f>> {
         const SHADOWS: usize = 3;
         let mut found = Found { matches: Vec::new(), spot, applied };
         let disguised = self.look(text, &[], scratch, &mut found);
@@ -253,7 +260,7 @@ impl Plan {
     }
 
     /// Looks at the last of `shadows`, or at `text` itself; returns whether the text is in disguise.
-    fn look(&self, text: &str, shadows: &[Shadow], scratch: &mut Scratch, found: &mut Found<'_>) -> bool {
+    fn look<'f>(&'f self, text: &str, shadows: &[Shadow], scratch: &mut Scratch, found: &mut Found<'f>) -> bool {
         let label = found.spot.label;
         let shown = shadows.last().map_or(text, Shadow::text);
         let Scratch { survey, spans, urls } = scratch;
@@ -287,7 +294,12 @@ impl Plan {
                 }
             }
         }
-        self.look_at_numbers(&seen, &mut seen_in, found);
+        self.claims.each(&seen, |span, entity| {
+            let (_, name, users) = &self.entities[entity];
+            for rule in users {
+                self.offer(&mut seen_in, (span, *rule, name), found);
+            }
+        });
         for (index, rule) in self.rules.iter().enumerate() {
             let Sought::Pattern { pattern, label } = &rule.what else { continue };
             for hit in pattern.regex.find_iter(shown) {
@@ -301,33 +313,13 @@ impl Plan {
         }
         found.applied.restored_in(shown, |span, rule, name, pseudonym| {
             let (start, end) = seen_in.original(span);
-            found.matches.push(Match { start, end, rule, name: name.clone(), written: pseudonym.to_owned() });
+            found.matches.push(Match { start, end, rule, name, written: pseudonym.to_owned() });
         });
         signals.has(Signal::Disguise)
     }
 
-    /// Offers each number to the recognisers that could claim its first run of digits, until one does.
-    fn look_at_numbers(&self, seen: &Text<'_>, shown: &mut Shown<'_>, found: &mut Found<'_>) {
-        let mut index = 0;
-        while let Some(run) = seen.runs.get(index) {
-            let length = (run.end - run.start).min(self.numbers.len() - 1);
-            let beside = seen.beside(*run);
-            let mut able = self.numbers[length].iter().filter(|(allowed, ..)| allowed.allows(beside));
-            let claimed = able.find_map(|(_, find, entity)| Some((find(seen, index)?, *entity)));
-            let Some((hit, entity)) = claimed else {
-                index += 1;
-                continue;
-            };
-            let (_, name, users) = &self.entities[entity];
-            for rule in users {
-                self.offer(shown, (Span { start: hit.start, end: hit.end }, *rule, name), found);
-            }
-            index = hit.last + 1;
-        }
-    }
-
     /// Takes a span of the last shadow as a match in the text, unless it is what a rule wrote.
-    fn offer(&self, shown: &mut Shown<'_>, (span, rule, name): (Span, usize, &Arc<str>), found: &mut Found<'_>) {
+    fn offer<'f>(&self, shown: &mut Shown<'_>, (span, rule, name): (Span, usize, &'f Arc<str>), found: &mut Found<'f>) {
         let (applied, spot) = (found.applied, found.spot);
         let text = shown.last();
         if applied.mode(rule) == Mode::Sleeps
@@ -348,7 +340,7 @@ impl Plan {
             Mode::Shows | Mode::Sleeps => String::new(),
         };
         let (start, end) = shown.original(span);
-        found.matches.push(Match { start, end, rule, name: name.clone(), written });
+        found.matches.push(Match { start, end, rule, name, written });
     }
 
     /// The span beside hashes and pseudonyms, which are looked for once there is something they could be taken for.
@@ -362,19 +354,19 @@ impl Plan {
     }
 
     /// Counts what is only reported, and what the caller may see.
-    fn report(&self, matches: &[Match], applied: &Applied<'_>, findings: &mut Findings) {
+    fn report(&self, matches: &[Match<'_>], applied: &Applied<'_>, findings: &mut Findings) {
         for (index, rule) in self.rules.iter().enumerate() {
             let counted = match applied.mode(index) {
                 Mode::Shows => "shown",
                 Mode::Acts if rule.action == Action::Report => rule.action.name(),
                 Mode::Acts | Mode::Sleeps => continue,
             };
-            let mut seen: Vec<&Match> = matches.iter().filter(|found| found.rule == index).collect();
+            let mut seen: Vec<&Match<'_>> = matches.iter().filter(|found| found.rule == index).collect();
             seen.sort_by_key(|found| found.start);
             let mut behind = 0;
             for found in seen {
                 if found.start >= behind {
-                    findings.add(rule, &found.name, counted, self.direction, found.span());
+                    findings.add(rule, found.name, counted, self.direction, found.span());
                 }
                 behind = behind.max(found.end);
             }
@@ -384,12 +376,12 @@ impl Plan {
     /// Settles overlaps: a `block` refuses all; else the longest span wins, then file order, and covers all it touches.
     fn resolve(
         &self,
-        mut matches: Vec<Match>,
+        mut matches: Vec<Match<'_>>,
         spot: Spot<'_>,
         applied: &Applied<'_>,
         findings: &mut Findings,
     ) -> Result<Vec<Edit>, Blocked> {
-        let treatment = |found: &Match| self.rules[found.rule].places.of(spot.place);
+        let treatment = |found: &Match<'_>| self.rules[found.rule].places.of(spot.place);
         matches.retain(|found| {
             self.rules[found.rule].action != Action::Report
                 && applied.mode(found.rule) == Mode::Acts
@@ -400,7 +392,7 @@ impl Plan {
             .filter(|found| self.rules[found.rule].action == Action::Block || treatment(found) == Treatment::Refuse);
         if let Some(found) = blocking.min_by_key(|found| (found.rule, found.start)) {
             let rule = &self.rules[found.rule];
-            findings.add(rule, &found.name, Action::Block.name(), self.direction, found.span());
+            findings.add(rule, found.name, Action::Block.name(), self.direction, found.span());
             return Err(Blocked { mask: rule.id.clone(), entity: found.name.clone(), cause: Cause::Matched });
         }
         matches.sort_by_key(|found| (found.start, found.end));
@@ -414,21 +406,21 @@ impl Plan {
     }
 
     /// The one edit for overlapping matches.
-    fn settle(&self, cluster: &[Match], findings: &mut Findings) -> Option<Edit> {
+    fn settle(&self, cluster: &[Match<'_>], findings: &mut Findings) -> Option<Edit> {
         let start = cluster.first()?.start;
         let end = cluster.iter().map(|found| found.end).max()?;
         let winner = cluster.iter().max_by_key(|found| (found.end - found.start, std::cmp::Reverse(found.rule)))?;
         let rule = &self.rules[winner.rule];
-        findings.add(rule, &winner.name, rule.action.name(), self.direction, Span { start, end });
+        findings.add(rule, winner.name, rule.action.name(), self.direction, Span { start, end });
         let whole = winner.start == start && winner.end == end && rule.action != Action::Redact;
         // Kept characters of a wider span could be another value's.
-        let text = if whole { winner.written.clone() } else { replacement(&rule.action, &winner.name, "")? };
+        let text = if whole { winner.written.clone() } else { replacement(&rule.action, winner.name, "")? };
         Some(Edit { start, end, text })
     }
 }
 
 /// The first of `matches`, which are in order, with all that overlap it or each other, and the rest.
-fn first_cluster(matches: &mut [Match]) -> Option<(&mut [Match], &mut [Match])> {
+fn first_cluster<'s, 'm>(matches: &'s mut [Match<'m>]) -> Option<(&'s mut [Match<'m>], &'s mut [Match<'m>])> {
     let mut end = matches.first()?.end;
     let mut count = 1;
     while let Some(next) = matches.get(count).filter(|next| next.start < end) {
@@ -440,7 +432,7 @@ fn first_cluster(matches: &mut [Match]) -> Option<(&mut [Match], &mut [Match])> 
 
 /// What was found in a text, and how it is looked at.
 struct Found<'f> {
-    matches: Vec<Match>,
+    matches: Vec<Match<'f>>,
     spot: Spot<'f>,
     applied: &'f Applied<'f>,
 }
@@ -463,17 +455,6 @@ impl<'t> Shown<'t> {
         let back = |(start, end), shadow: &Shadow| shadow.original(start, end);
         self.shadows.iter().rev().fold((span.start, span.end), back)
     }
-}
-
-/// The recognisers of numbers for each length of a first run of digits.
-fn numbers(entities: &[(Entity, Arc<str>, Vec<usize>)]) -> Vec<Vec<(Beside, Find, usize)>> {
-    let row = |length: u32| {
-        let able = NUMBERS.iter().filter(move |(_, lengths, ..)| lengths >> length & 1 == 1);
-        able.filter_map(|(sought, _, beside, find)| {
-            Some((*beside, *find, entities.iter().position(|(entity, ..)| entity == sought)?))
-        })
-    };
-    (0..u32::BITS).map(|length| row(length).collect()).collect()
 }
 
 /// Literals of which every match of a pattern begins with one, and whether a pattern has none.

@@ -1,21 +1,23 @@
 //! The one cheap scan: decides that a text holds nothing any mask could match, before anything is parsed or allocated.
 //!
 //! A coarse pass over each block asks in a dozen vector instructions whether it holds a digit, an `@`, a spelling that
-//! hides characters, or a stretch as long as a key. Only where it does, runs of digits and long words are looked at one by
+//! hides characters, a mark of encoded text, or a stretch as long as a key. Only where it does, runs of digits and long words are looked at one by
 //! one, and only what could belong to a value is handed on.
 
+mod beside;
 mod coarse;
+mod figure;
 mod numbers;
 mod words;
 
 use aho_corasick::packed::Searcher;
-use memchr::memmem::Finder;
 
 use super::Entity;
 use super::heat::Heat;
 use super::literals::{Literal, Presence};
 use crate::json::Span;
-use coarse::{Passed, Seen, Visit};
+pub(super) use beside::joins;
+use coarse::{Marks, Visit};
 use numbers::{Clusters, Wanted};
 
 /// Something a recogniser could start from.
@@ -29,6 +31,8 @@ pub(super) enum Signal {
     Digits,
     /// Spellings that hide characters: `\u`, `%41`, `&#64;`, zero-width and compatibility characters.
     Disguise,
+    /// A JSON key of encoded text, or an address of data.
+    Encoded,
     /// A literal of a pattern of the policy.
     Literal,
     /// A hardware address.
@@ -86,8 +90,6 @@ pub(super) struct Gate {
     /// Literals of which any match of a pattern begins with one.
     literals: Option<Searcher>,
     many_literals: Presence,
-    /// What JSON keys of encoded text and addresses of data are found by: each alone, which is faster than together.
-    encoded: Vec<Finder<'static>>,
 }
 
 impl Gate {
@@ -105,7 +107,6 @@ impl Gate {
         for entity in entities {
             gate.want(entity);
         }
-        gate.encoded = ["\"blob", "\"data", ";base64,"].map(Finder::new).into();
         if gate.secrets {
             gate.secret_literals = Presence::new(secrets);
         }
@@ -145,8 +146,7 @@ impl Gate {
         if self.open {
             return true;
         }
-        let passed = self.each(label, text, &mut |_| false);
-        passed.stopped || self.has_encoded(text, passed)
+        !self.each(label, text, &mut |_| false)
     }
 
     /// Where in `text` a string could stand for which the gate opens: a string that touches no such place is clean.
@@ -169,9 +169,6 @@ impl Gate {
             }
             true
         });
-        for encoded in &self.encoded {
-            encoded.find_iter(text).for_each(|at| heat.mark(at));
-        }
         heat
     }
 
@@ -195,9 +192,6 @@ impl Gate {
             }
             true
         });
-        if coarse::has_percent(text) {
-            signals.add(Signal::Disguise);
-        }
         // Words bring digits of their own: those of wallets, accounts and codes.
         if self.words && !words.is_empty() {
             let mut own = Vec::new();
@@ -208,19 +202,11 @@ impl Gate {
         }
     }
 
-    fn has_encoded(&self, text: &[u8], passed: Passed) -> bool {
-        let told =
-            |encoded: &&Finder<'_>| if encoded.needle().starts_with(b";") { passed.parted } else { passed.quoted };
-        self.encoded.iter().filter(told).any(|encoded| encoded.find(text).is_some())
-    }
-
-    /// Calls `visit` with what stands in `text` until it returns false.
-    fn each(&self, label: &str, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> Passed {
+    /// Calls `visit` with what stands in `text` until it returns false, which this then returns.
+    fn each(&self, label: &str, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let clusters = Clusters::new(label, text, &self.wanted);
         let mut look = Look { gate: self, label, text, clusters, dashes: None, visit };
-        let mut passed = coarse::look(text, &mut look);
-        passed.stopped = passed.stopped || !look.clusters.finish(look.visit) || !self.patterns(text, look.visit);
-        passed
+        coarse::look(text, &mut look) && look.clusters.finish(look.visit) && self.patterns(text, look.visit)
     }
 
     fn patterns(&self, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
@@ -243,17 +229,36 @@ struct Look<'l> {
 }
 
 impl Visit for Look<'_> {
-    fn block(&mut self, seen: &Seen) -> bool {
-        let Self { gate, text, clusters, visit, .. } = self;
-        if seen.ats != 0 && gate.mails && !visit(Sight::At(Signal::At, seen.at + seen.ats.trailing_zeros() as usize)) {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
+    fn digits(&mut self, at: usize, digits: u64, figures: u64) -> bool {
+        let Self { gate, clusters, visit, .. } = self;
+        gate.wanted.is_nothing() || clusters.block(at, digits, figures, *visit)
+    }
+
+    fn marks(&mut self, marks: &Marks) -> bool {
+        let Self { gate, text, visit, .. } = self;
+        if marks.ats != 0 && gate.mails && !visit(Sight::At(Signal::At, marks.at + marks.ats.trailing_zeros() as usize))
+        {
             return false;
         }
-        if let Some(place) = coarse::disguise(text, seen)
+        if let Some(place) = coarse::disguise(text, marks)
             && !visit(Sight::At(Signal::Disguise, place))
         {
             return false;
         }
-        seen.digits == 0 || gate.wanted.is_nothing() || clusters.block(seen, *visit)
+        let mut each = |mut bits: u64, ahead: &[&[u8]]| {
+            while bits != 0 {
+                let at = marks.at + bits.trailing_zeros() as usize;
+                let rest = text.get(at + 1..).unwrap_or_default();
+                if ahead.iter().any(|ahead| rest.starts_with(ahead)) && !visit(Sight::At(Signal::Encoded, at)) {
+                    return false;
+                }
+                bits &= bits - 1;
+            }
+            true
+        };
+        each(marks.quotes, &[b"blob", b"data"]) && each(marks.semicolons, &[b"base64,"])
     }
 
     fn word(&mut self, word: Span) -> bool {
@@ -261,8 +266,7 @@ impl Visit for Look<'_> {
         if !gate.words {
             return true;
         }
-        if coarse::has_percent(&text[word.start..word.end]) && !visit(Sight::At(Signal::Disguise, word.start))
-            || gate.macs && words::has_mac(text, word) && !visit(Sight::At(Signal::Mac, word.start))
+        if gate.macs && words::has_mac(text, word) && !visit(Sight::At(Signal::Mac, word.start))
             || gate.wanted.addresses && words::has_colons(text, word) && !visit(Sight::At(Signal::Colons, word.start))
         {
             return false;

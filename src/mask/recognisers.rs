@@ -26,33 +26,53 @@ pub(super) use context::{Words, end_of};
 /// A recogniser of numbers: what begins with, or around, the digit run of that index.
 pub(super) type Find = fn(&Text<'_>, usize) -> Option<Hit>;
 
-/// What claims numbers, strongest proof first: entity, lengths of the first run of digits it can begin with, what may stand
-/// before and behind that, recogniser.
-///
-/// A run of 31 digits or more counts as 31.
+/// A recogniser of numbers, and where it is worth asking.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) entity: Entity,
+    /// Lengths of the first run of digits, one bit each; one of 31 digits or more counts as 31.
+    pub(super) lengths: u32,
+    /// Fewest digits from there on that are close enough to be one number; 0 where letters part them.
+    pub(super) least: usize,
+    beside: Beside,
+    pub(super) find: Find,
+}
+
+impl Claim {
+    /// Whether a run of digits with so many from there on, between such bytes, could be claimed.
+    pub(super) fn may_take(&self, digits: usize, beside: (u8, u8)) -> bool {
+        digits >= self.least && self.beside.allows(beside)
+    }
+}
+
+const fn claim(entity: Entity, lengths: u32, least: usize, beside: Beside, find: Find) -> Claim {
+    Claim { entity, lengths, least, beside, find }
+}
+
+/// What claims numbers, strongest proof first.
 #[rustfmt::skip]
-pub(super) static NUMBERS: [(Entity, u32, Beside, Find); 21] = [
-    (Entity::IbanCode, from(2, 31), Beside { before: LETTER | BLANK | DASH, behind: ANY }, payment::iban),
-    (Entity::IpAddress, from(1, 3), NO_WORD, network::v4_address),
-    (Entity::ItFiscalCode, of(&[2]), Beside { before: LETTER, behind: ANY }, identity::it_fiscal_code),
-    (Entity::UkNino, of(&[2, 4, 6]), Beside { before: LETTER | BLANK, behind: ANY }, identity::uk_nino),
-    (Entity::Crypto, from(1, 31), Beside { before: ANY, behind: LETTER }, wallet::wallet),
-    (Entity::FrNir, of(&[1, 6, 13, 15]), NO_WORD, identity::fr_nir),
-    (Entity::CreditCard, of(&[1, 2, 4, 6, 8]) | from(12, 19), NO_WORD, payment::card),
-    (Entity::PhoneNumber, from(1, 15), Beside { before: SIGN, behind: ANY }, phone::phone_abroad),
-    (Entity::EsNif, of(&[7, 8]), Beside { before: ANY, behind: LETTER | BLANK | DASH }, identity::es_nif),
-    (Entity::BrCpf, of(&[3, 11]), NO_WORD, identity::br_cpf),
-    (Entity::PlPesel, of(&[11]), NO_WORD, identity::pl_pesel),
-    (Entity::DeTaxId, of(&[2, 11]), NO_WORD, identity::de_tax_id),
-    (Entity::InAadhaar, of(&[4, 12]), NO_WORD, identity::in_aadhaar),
-    (Entity::DateOfBirth, of(&[1, 2, 4]), Beside { before: ANY, behind: ANY }, birth::date_of_birth),
-    (Entity::UsSsn, of(&[3, 5, 9]), NO_WORD, identity::us_ssn),
-    (Entity::UsItin, of(&[3, 5, 9]), NO_WORD, identity::us_itin),
-    (Entity::CaSin, of(&[3, 9]), NO_WORD, identity::ca_sin),
-    (Entity::AuTfn, of(&[3, 9]), NO_WORD, identity::au_tfn),
-    (Entity::UkNhs, of(&[3, 10]), NO_WORD, identity::uk_nhs),
-    (Entity::PhoneNumber, from(1, 13), NO_WORD, phone::phone_at_home),
-    (Entity::UsBankNumber, from(8, 17), NO_WORD, payment::us_bank_number),
+pub(super) static NUMBERS: [Claim; 21] = [
+    claim(Entity::IbanCode, from(2, 31), 0, Beside { before: LETTER | BLANK | DASH, behind: ANY }, payment::iban),
+    claim(Entity::IpAddress, from(1, 3), 4, Beside { before: ANY & !LETTER, behind: DOT }, network::v4_address),
+    claim(Entity::ItFiscalCode, of(&[2]), 0, Beside { before: LETTER, behind: ANY }, identity::it_fiscal_code),
+    claim(Entity::UkNino, of(&[2, 4, 6]), 6, Beside { before: LETTER | BLANK, behind: ANY }, identity::uk_nino),
+    claim(Entity::Crypto, from(1, 31), 0, Beside { before: ANY, behind: LETTER }, wallet::wallet),
+    claim(Entity::FrNir, of(&[1, 6, 13, 15]), 6, NO_WORD, identity::fr_nir),
+    claim(Entity::CreditCard, of(&[1, 2, 4, 6, 8]) | from(12, 19), 12, NO_WORD, payment::card),
+    claim(Entity::PhoneNumber, from(1, 15), 5, Beside { before: SIGN, behind: ANY }, phone::phone_abroad),
+    claim(Entity::EsNif, of(&[7, 8]), 7, Beside { before: ANY, behind: LETTER | BLANK | DASH }, identity::es_nif),
+    claim(Entity::BrCpf, of(&[3, 11]), 11, NO_WORD, identity::br_cpf),
+    claim(Entity::PlPesel, of(&[11]), 11, NO_WORD, identity::pl_pesel),
+    claim(Entity::DeTaxId, of(&[2, 11]), 11, NO_WORD, identity::de_tax_id),
+    claim(Entity::InAadhaar, of(&[4, 12]), 12, NO_WORD, identity::in_aadhaar),
+    claim(Entity::DateOfBirth, of(&[1, 2, 4]), 0, Beside { before: ANY, behind: ANY }, birth::date_of_birth),
+    claim(Entity::UsSsn, of(&[3, 5, 9]), 9, NO_WORD, identity::us_ssn),
+    claim(Entity::UsItin, of(&[3, 5, 9]), 9, NO_WORD, identity::us_itin),
+    claim(Entity::CaSin, of(&[3, 9]), 9, NO_WORD, identity::ca_sin),
+    claim(Entity::AuTfn, of(&[3, 9]), 9, NO_WORD, identity::au_tfn),
+    claim(Entity::UkNhs, of(&[3, 10]), 10, NO_WORD, identity::uk_nhs),
+    claim(Entity::PhoneNumber, from(1, 13), 7, NO_WORD, phone::phone_at_home),
+    claim(Entity::UsBankNumber, from(8, 17), 8, NO_WORD, payment::us_bank_number),
 ];
 
 /// Kinds of bytes a recogniser allows right before and right behind a run of digits, one bit each.
@@ -67,8 +87,9 @@ const BLANK: u8 = 2;
 const DASH: u8 = 4;
 /// A plus sign, or the bracket that may stand behind it.
 const SIGN: u8 = 8;
-const OTHER: u8 = 16;
-const ANY: u8 = LETTER | BLANK | DASH | SIGN | OTHER;
+const DOT: u8 = 16;
+const OTHER: u8 = 32;
+const ANY: u8 = LETTER | BLANK | DASH | SIGN | DOT | OTHER;
 /// Digits right behind a letter are part of a word.
 const NO_WORD: Beside = Beside { before: ANY & !LETTER, behind: ANY };
 
@@ -85,6 +106,7 @@ const fn kind(byte: u8) -> u8 {
         b' ' => BLANK,
         b'-' => DASH,
         b'+' | b'(' => SIGN,
+        b'.' => DOT,
         _ => OTHER,
     }
 }
@@ -100,6 +122,19 @@ const fn of(lengths: &[u32]) -> u32 {
         at += 1;
     }
     set
+}
+
+/// Whether so many letters and digits stand in a row somewhere in `bytes`.
+pub(super) fn has_word_of(length: usize, bytes: &[u8]) -> bool {
+    let mut start = 0;
+    while let Some(part) = bytes.get(start..start + length) {
+        // Behind the last byte that is none the next can begin.
+        match part.iter().rposition(|byte| !byte.is_ascii_alphanumeric()) {
+            None => return true,
+            Some(other) => start += other + 1,
+        }
+    }
+    false
 }
 
 /// Makes what all recognisers share, so that no message has to wait for it.
@@ -291,6 +326,22 @@ impl<'a> Text<'a> {
     /// The part of the label whose words count.
     fn label_end(&self) -> &'a [u8] {
         context::end_of(self.label)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_word_of;
+
+    #[test]
+    fn sees_a_long_word_wherever_it_stands() {
+        for before in 0..40 {
+            for length in 12..16 {
+                let text = ".".repeat(before % 7) + &"-a".repeat(before) + "." + &"x".repeat(length) + "._y";
+                assert_eq!(has_word_of(14, text.as_bytes()), length >= 14, "{text}");
+            }
+        }
+        assert!(!has_word_of(14, b"") && has_word_of(14, b"abcdefghijklmn"));
     }
 }
 

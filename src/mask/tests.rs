@@ -123,6 +123,27 @@ fn sees_through_disguises() {
 }
 
 #[test]
+fn finds_what_other_figures_stand_beside() {
+    let cases = [
+        ("4111\t1111\t1111\t1111", "[CREDIT_CARD]"),
+        ("536-22-1234\t4111111111111111", "[US_SSN]\t[CREDIT_CARD]"),
+        ("born 4 May 1987 1,204.50", "born [DATE_OF_BIRTH] 1,204.50"),
+        ("born 4 May 1987\t12", "born [DATE_OF_BIRTH]\t12"),
+        ("born May 4,1987", "born [DATE_OF_BIRTH]"),
+        ("12 of 1,204.50 at 10:45, id-20417 on 2026-07-28", "12 of 1,204.50 at 10:45, id-20417 on 2026-07-28"),
+    ];
+    let on = Directions { arguments: true, result: true };
+    let spec = Spec::new("all", on, What::Entities(Entity::ALL.to_vec()), Action::Redact);
+    let masks = Masks::compile(vec![spec]).unwrap();
+    for (plain, masked) in cases {
+        for before in 0..70 {
+            let blank = "~".repeat(before) + " ";
+            assert_eq!(text(&masks, &(blank.clone() + plain)), blank + masked, "{plain} at {before}");
+        }
+    }
+}
+
+#[test]
 fn masks_inside_json_in_strings_and_keeps_it_json() {
     let cases = [
         (r#"["{\"mail\":\"ana@example.com\",\"n\":1.0}"]"#, r#"["{\"mail\":\"[EMAIL_ADDRESS]\",\"n\":1.0}"]"#),

@@ -1,7 +1,7 @@
 //! The pass that every byte goes through: which classes of bytes a block holds, sixty-four bytes at a time.
 
 use fearless_simd::prelude::*;
-use fearless_simd::{Level, Simd, dispatch, mask8x64, u8x64};
+use fearless_simd::{Level, Simd, dispatch, u8x64};
 
 use crate::json::Span;
 
@@ -10,68 +10,42 @@ pub(super) const BLOCK: usize = 64;
 /// Fewest bytes of a long word.
 pub(super) const LONG: usize = 15;
 
-/// What one block holds: a bit for each byte, the lowest first.
+/// The marks of one block: a bit for each byte, the lowest first.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    /// Where it begins.
+pub(super) struct Marks {
+    /// Where the block begins.
     pub(super) at: usize,
-    /// An `@`.
     pub(super) ats: u64,
-    pub(super) digits: u64,
-    /// What disguises begin with: `&`, `\`, `%` and bytes beyond ASCII.
-    pub(super) marks: u64,
-    /// A semicolon.
-    parted: bool,
-    /// What stands around the digits, if there are any.
-    pub(super) around: Around,
+    /// What disguises begin with: `&`, `\\`, `%` and bytes beyond ASCII.
+    pub(super) disguises: u64,
+    pub(super) quotes: u64,
+    pub(super) semicolons: u64,
 }
 
-/// What stands around the digits of a block.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Around {
-    /// What may stand between the digits of one number; none is missing, a few are too many.
-    pub(super) gaps: u64,
-    pub(super) letters: u64,
-    pub(super) capitals: u64,
-    /// Blanks and dashes.
-    pub(super) blanks: u64,
-    /// Colons and dots.
-    pub(super) points: u64,
-}
-
-/// What blocks are handed to.
+/// What blocks are handed to; each returns false to stop.
 pub(super) trait Visit {
-    /// A block that holds a digit, an `@` or a mark; false to stop.
-    fn block(&mut self, seen: &Seen) -> bool;
-    /// A word of [`LONG`] bytes or more, once it has ended; false to stop.
+    /// The digits of the block at `at`, of which there are some, and with them the marks numbers are written with.
+    fn digits(&mut self, at: usize, digits: u64, figures: u64) -> bool;
+    /// A block that holds a mark.
+    fn marks(&mut self, marks: &Marks) -> bool;
+    /// A word of [`LONG`] bytes or more, once it has ended.
     fn word(&mut self, word: Span) -> bool;
 }
 
-/// What the pass saw of a whole text.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Passed {
-    /// Whether a visit returned false, so that the rest was not looked at.
-    pub(super) stopped: bool,
-    /// Whether there was a quotation mark.
-    pub(super) quoted: bool,
-    /// Whether there was a semicolon.
-    pub(super) parted: bool,
-}
-
-/// Calls `visit` with every block of `text` that holds something, and with every long word.
-pub(super) fn look(text: &[u8], visit: &mut impl Visit) -> Passed {
+/// Calls `visit` with the digits and marks of every block of `text`, and with every long word; returns false if `visit` did.
+pub(super) fn look(text: &[u8], visit: &mut impl Visit) -> bool {
     dispatch!(Level::new(), simd => each(simd, text, visit))
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "each level of vector instructions has a copy of its own")]
-fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> Passed {
-    let mut pass = Pass { simd, quoted: false, parted: false, words: Words::default() };
+fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> bool {
+    let mut pass = Pass { simd, words: Words::default() };
     let (blocks, rest) = text.as_chunks::<BLOCK>();
     let mut at = 0;
     for block in blocks {
         if !pass.take(block, at, visit) {
-            return Passed { stopped: true, quoted: true, parted: true };
+            return false;
         }
         at += BLOCK;
     }
@@ -80,17 +54,12 @@ fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> Passed {
     if let Some(head) = padded.get_mut(..rest.len()) {
         head.copy_from_slice(rest);
     }
-    let stopped = !pass.take(&padded, at, visit);
-    Passed { stopped, quoted: pass.quoted, parted: pass.parted }
+    pass.take(&padded, at, visit)
 }
 
 /// What is carried from block to block.
 struct Pass<S: Simd> {
     simd: S,
-    /// Whether there was a quotation mark.
-    quoted: bool,
-    /// Whether there was a semicolon.
-    parted: bool,
     words: Words,
 }
 
@@ -99,20 +68,34 @@ impl<S: Simd> Pass<S> {
     #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
     fn take(&mut self, block: &[u8; BLOCK], at: usize, visit: &mut impl Visit) -> bool {
         let glance = Glance::at(self.simd, block);
-        self.quoted |= glance.quoted;
-        (!glance.telling || self.classify(block, at, visit)) && self.words.take(at, glance.parts, visit)
+        (glance.digits == 0 || self.count(block, at, glance.digits, visit))
+            && (!glance.marked || self.mark(block, at, visit))
+            && self.words.take(at, glance.parts, visit)
+    }
+
+    #[inline(never)]
+    fn count(&mut self, block: &[u8; BLOCK], at: usize, digits: u64, visit: &mut impl Visit) -> bool {
+        let simd = self.simd;
+        simd.vectorize(
+            #[inline(always)]
+            || {
+                let splat = |byte: u8| u8x64::splat(simd, byte);
+                // Brackets, plus sign, comma, dash, dot, slash, digits, colon.
+                let bytes = u8x64::from_slice(simd, block) - splat(b'(');
+                visit.digits(at, digits, bytes.simd_le(splat(b':' - b'(')).to_bitmask())
+            },
+        )
     }
 
     /// Outside the loop, which would else keep the whole block in registers.
     #[inline(never)]
-    fn classify(&mut self, block: &[u8; BLOCK], at: usize, visit: &mut impl Visit) -> bool {
+    fn mark(&mut self, block: &[u8; BLOCK], at: usize, visit: &mut impl Visit) -> bool {
         let simd = self.simd;
-        let seen = simd.vectorize(
+        let marks = simd.vectorize(
             #[inline(always)]
-            || classify(simd, block, at),
+            || marks(simd, block, at),
         );
-        self.parted |= seen.parted;
-        seen.ats | seen.digits | seen.marks == 0 || visit.block(&seen)
+        visit.marks(&marks)
     }
 }
 
@@ -120,9 +103,9 @@ impl<S: Simd> Pass<S> {
 struct Glance {
     /// Bytes above the quotation mark.
     parts: u64,
-    quoted: bool,
-    /// Whether there is a digit, an `@`, a mark, or a byte between those.
-    telling: bool,
+    digits: u64,
+    /// Whether there is one of the bytes [`Marks`] tells apart.
+    marked: bool,
 }
 
 impl Glance {
@@ -132,55 +115,44 @@ impl Glance {
         let bytes = u8x64::from_slice(simd, block);
         let splat = |byte: u8| u8x64::splat(simd, byte);
         let parts = bytes.simd_gt(splat(b'"')).to_bitmask();
-        let quoted = bytes.simd_eq(splat(b'"')).any_true();
-        // Digits, the at sign, and the few marks between them.
-        let middle = (bytes - splat(b'0')).simd_le(splat(b'@' - b'0'));
-        Self { parts, quoted, telling: (middle | marks(simd, bytes)).any_true() }
+        let digits = (bytes - splat(b'0')).simd_lt(splat(10)).to_bitmask();
+        // No two marks have the same low half, so that half leads to the one mark a byte can be.
+        let mark = u8x64::from_slice(simd, &MARKS).swizzle_dyn_within_blocks(bytes);
+        let marked = (mark.simd_eq(bytes) | bytes.simd_ge(splat(0x80))).any_true();
+        Self { parts, digits, marked }
     }
 }
 
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
-fn marks<S: Simd>(simd: S, bytes: u8x64<S>) -> mask8x64<S> {
-    let splat = |byte: u8| u8x64::splat(simd, byte);
-    bytes.simd_ge(splat(0x80)) | bytes.simd_eq(splat(b'&')) | bytes.simd_eq(splat(b'\\'))
-}
+/// The mark of each low half of a byte, four times; where there is none, a byte beyond ASCII.
+const MARKS: [u8; BLOCK] = {
+    let mut marks = [0x80; BLOCK];
+    let all = b"\"%&;@\\";
+    let mut at = 0;
+    while at < BLOCK {
+        let mut mark = 0;
+        while mark < all.len() {
+            if all[mark] as usize % 16 == at % 16 {
+                marks[at] = all[mark];
+            }
+            mark += 1;
+        }
+        at += 1;
+    }
+    marks
+};
 
-/// All that a block holds.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
-fn classify<S: Simd>(simd: S, block: &[u8; BLOCK], at: usize) -> Seen {
+fn marks<S: Simd>(simd: S, block: &[u8; BLOCK], at: usize) -> Marks {
     let bytes = u8x64::from_slice(simd, block);
-    let splat = |byte: u8| u8x64::splat(simd, byte);
-    let digits = (bytes - splat(b'0')).simd_lt(splat(10)).to_bitmask();
-    Seen {
+    let is = |byte: u8| bytes.simd_eq(u8x64::splat(simd, byte));
+    let disguises = is(b'&') | is(b'\\') | is(b'%') | bytes.simd_ge(u8x64::splat(simd, 0x80));
+    Marks {
         at,
-        ats: bytes.simd_eq(splat(b'@')).to_bitmask(),
-        digits,
-        marks: (marks(simd, bytes) | bytes.simd_eq(splat(b'%'))).to_bitmask(),
-        parted: bytes.simd_eq(splat(b';')).any_true(),
-        around: if digits == 0 { Around::default() } else { around(simd, block) },
-    }
-}
-
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
-fn around<S: Simd>(simd: S, block: &[u8; BLOCK]) -> Around {
-    let bytes = u8x64::from_slice(simd, block);
-    let small = ((bytes | u8x64::splat(simd, 0x20)) - u8x64::splat(simd, b'a')).simd_lt(u8x64::splat(simd, 26));
-    let capitals = (bytes - u8x64::splat(simd, b'A')).simd_lt(u8x64::splat(simd, 26));
-    let blanks = bytes.simd_eq(u8x64::splat(simd, b' ')) | bytes.simd_eq(u8x64::splat(simd, b'-'));
-    let points = bytes.simd_eq(u8x64::splat(simd, b':')) | bytes.simd_eq(u8x64::splat(simd, b'.'));
-    // Brackets, dot, slash, and three marks between them that are no gaps.
-    let marks = (bytes - u8x64::splat(simd, b'(')).simd_lt(u8x64::splat(simd, b'/' - b'(' + 1));
-    let escapes = bytes.simd_eq(u8x64::splat(simd, b'\\')) | bytes.simd_eq(u8x64::splat(simd, b't'));
-    let gaps = blanks | points | marks | escapes;
-    Around {
-        gaps: gaps.to_bitmask(),
-        letters: small.to_bitmask(),
-        capitals: capitals.to_bitmask(),
-        blanks: blanks.to_bitmask(),
-        points: points.to_bitmask(),
+        ats: is(b'@').to_bitmask(),
+        disguises: disguises.to_bitmask(),
+        quotes: is(b'"').to_bitmask(),
+        semicolons: is(b';').to_bitmask(),
     }
 }
 
@@ -237,36 +209,23 @@ fn inner(at: usize, parts: u64, before: usize, long: u64, visit: &mut impl Visit
 }
 
 /// Where a disguise begins in a block.
-pub(super) fn disguise(text: &[u8], seen: &Seen) -> Option<usize> {
+pub(super) fn disguise(text: &[u8], marks: &Marks) -> Option<usize> {
     let next = |at: usize, by: usize| text.get(at + by).copied().unwrap_or(0);
-    let is_percent = |at: &usize| {
-        text.get(*at) == Some(&b'%') && next(*at, 1).is_ascii_hexdigit() && next(*at, 2).is_ascii_hexdigit()
-    };
-    let mut marks = seen.marks;
-    while marks != 0 {
-        let at = seen.at + marks.trailing_zeros() as usize;
+    let mut rest = marks.disguises;
+    while rest != 0 {
+        let at = marks.at + rest.trailing_zeros() as usize;
         let found = match text.get(at)? {
             b'\\' => matches!(next(at, 1), b'u' | b'\\'),
             b'&' => next(at, 1) == b'#' || next(at, 1).is_ascii_lowercase(),
-            b'%' => is_percent(&at),
+            b'%' => next(at, 1).is_ascii_hexdigit() && next(at, 2).is_ascii_hexdigit(),
             byte => is_suspicious_lead(*byte),
         };
         if found {
             return Some(at);
         }
-        marks &= marks - 1;
+        rest &= rest - 1;
     }
-    // What hides ASCII behind a percent sign has a decimal digit, which may be one of the first bytes of the next block.
-    if seen.digits.trailing_zeros() > 1 {
-        return None;
-    }
-    [2, 1].into_iter().filter_map(|back| seen.at.checked_sub(back)).find(is_percent)
-}
-
-/// Whether a byte is written with `%` somewhere in `text`.
-pub(super) fn has_percent(text: &[u8]) -> bool {
-    let is_hex = |at: usize| text.get(at).is_some_and(u8::is_ascii_hexdigit);
-    memchr::memchr_iter(b'%', text).any(|at| is_hex(at + 1) && is_hex(at + 2))
+    None
 }
 
 /// Whether a UTF-8 lead byte begins characters that show nothing, separate, or stand for ASCII ones.

@@ -3,7 +3,7 @@
 use super::numbers::Wanted;
 use crate::json::Span;
 use crate::mask::literals::Presence;
-use crate::mask::recognisers::{identity, secret};
+use crate::mask::recognisers::{has_word_of, identity, secret};
 
 /// What PEM blocks begin with.
 pub(super) const DASHES: &[u8] = b"-----";
@@ -25,6 +25,9 @@ pub(super) fn has_secret(label: &str, text: &[u8], word: Span, literals: &Presen
 pub(super) fn is_shaped(text: &[u8], word: Span, wanted: &Wanted) -> bool {
     const SHORTEST: usize = 14;
     let bytes = &text[word.start..word.end];
+    if !has_word_of(SHORTEST, bytes) {
+        return false;
+    }
     let mut start = 0;
     while start + SHORTEST <= bytes.len() {
         let rest = &bytes[start..];

@@ -56,15 +56,10 @@ impl Validator {
 
 /// ISO/IEC 7812-1 annex B.
 pub(super) fn luhn(digits: &[u8]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| {
-            let value = value(*digit);
-            if place % 2 == 0 { value } else { value / 5 + value * 2 % 10 }
-        })
-        .sum();
+    const DOUBLED: [u32; 10] = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
+    let pairs = digits.rchunks_exact(2);
+    let odd = pairs.remainder().iter().map(|digit| value(*digit)).sum::<u32>();
+    let sum = pairs.fold(odd, |sum, pair| sum + value(pair[1]) + DOUBLED[value(pair[0]) as usize % 10]);
     sum.is_multiple_of(10)
 }
 

@@ -29,8 +29,7 @@ fn local_start(text: &Text<'_>, at: usize, behind: usize) -> Option<usize> {
         let open = quoted.rfind('"').filter(|open| quoted.len() - open <= LONGEST && !quoted.ends_with('\\'))?;
         return Some(behind + open);
     }
-    let local = head.trim_end_matches(|c: char| c.is_alphanumeric() || ".+-_'~".contains(c));
-    let mut start = behind + local.len();
+    let mut start = behind + local_length(head);
     let rest = |start: usize| text.bytes().get(start..at).unwrap_or_default();
     // What ends an escape or a percent-encoded byte before the address is not part of it.
     if text.before(start) == Some(b'\\') && rest(start).first().is_some_and(|b| b"nrtbf".contains(b)) {
@@ -44,14 +43,34 @@ fn local_start(text: &Text<'_>, at: usize, behind: usize) -> Option<usize> {
     (start < at && text.before(at) != Some(b'.')).then_some(start)
 }
 
+/// Bytes before the longest local part that `head` ends with.
+fn local_length(head: &str) -> usize {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'-' | b'_' | b'\'' | b'~');
+    match head.as_bytes().iter().rposition(|byte| !is_part(byte)) {
+        None => 0,
+        Some(at) if head.as_bytes()[at].is_ascii() => at + 1,
+        Some(_) => head.trim_end_matches(|c: char| c.is_alphanumeric() || ".+-_'~".contains(c)).len(),
+    }
+}
+
+/// Bytes of the longest run of what domains are made of that `tail` begins with.
+fn domain_length(tail: &str) -> usize {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    match tail.as_bytes().iter().position(|byte| !is_part(byte)) {
+        None => tail.len(),
+        Some(at) if tail.as_bytes()[at].is_ascii() => at,
+        Some(_) => {
+            tail.find(|c: char| !(c.is_alphanumeric() || c == '.' || c == '-' || is_mark(c))).unwrap_or(tail.len())
+        }
+    }
+}
+
 /// Where the domain that begins at `start` ends; RFC 5321 section 4.5.3.1.2 bounds it to 255 bytes.
 fn domain_end(text: &Text<'_>, start: usize) -> Option<usize> {
     const LONGEST: usize = 255;
     let tail = text.whole.get(start..)?;
     let tail = tail.get(..tail.floor_char_boundary(LONGEST))?;
-    let length =
-        tail.find(|c: char| !(c.is_alphanumeric() || c == '.' || c == '-' || is_mark(c))).unwrap_or(tail.len());
-    let mut domain = tail.get(..length)?;
+    let mut domain = tail.get(..domain_length(tail))?;
     loop {
         domain = domain.trim_end_matches(['.', '-']);
         let (rest, last) = domain.rsplit_once('.')?;
@@ -80,12 +99,43 @@ fn is_top_level(label: &str) -> bool {
 
 /// `icon@2x.png`, `pkg@1.0.beta`: a file or a version, not a host.
 fn is_file(rest: &str, last: &str) -> bool {
-    const EXTENSIONS: [&str; 20] = [
-        "avif", "bmp", "css", "dll", "exe", "gif", "html", "ico", "jpeg", "jpg", "js", "json", "log", "pdf", "png",
-        "svg", "txt", "webp", "xml", "yaml",
-    ];
-    let numbers = rest.split('.').take_while(|label| label.bytes().all(|b| b.is_ascii_digit())).count();
-    numbers >= 2 || EXTENSIONS.iter().any(|extension| last.eq_ignore_ascii_case(extension))
+    let is_number = |label: &&str| label.bytes().all(|b| b.is_ascii_digit());
+    rest.starts_with(|c: char| c.is_ascii_digit()) && rest.split('.').take_while(is_number).count() >= 2
+        || EXTENSIONS.contains(&spelled(last.as_bytes()))
+}
+
+/// What files end with.
+const EXTENSIONS: [u64; 20] = [
+    spelled(b"avif"),
+    spelled(b"bmp"),
+    spelled(b"css"),
+    spelled(b"dll"),
+    spelled(b"exe"),
+    spelled(b"gif"),
+    spelled(b"html"),
+    spelled(b"ico"),
+    spelled(b"jpeg"),
+    spelled(b"jpg"),
+    spelled(b"js"),
+    spelled(b"json"),
+    spelled(b"log"),
+    spelled(b"pdf"),
+    spelled(b"png"),
+    spelled(b"svg"),
+    spelled(b"txt"),
+    spelled(b"webp"),
+    spelled(b"xml"),
+    spelled(b"yaml"),
+];
+
+/// A word of up to eight bytes in small letters as one number; 0 for others.
+const fn spelled(word: &[u8]) -> u64 {
+    let (mut number, mut at) = (0, 0);
+    while at < word.len() && word.len() <= 8 {
+        number = number << 8 | word[at].to_ascii_lowercase() as u64;
+        at += 1;
+    }
+    number
 }
 
 #[cfg(test)]

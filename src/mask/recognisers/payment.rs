@@ -121,15 +121,17 @@ const ISSUERS: [(u32, u32, &[usize]); 27] = [
 
 fn has_issuer(digits: &[u8]) -> bool {
     let head = digits.iter().take(6).fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
-    ISSUERS.iter().any(|(low, high, lengths)| (*low..=*high).contains(&head) && lengths.contains(&digits.len()))
+    let range = ISSUERS[..ISSUERS.partition_point(|(low, ..)| *low <= head)].last();
+    range.is_some_and(|(_, high, lengths)| head <= *high && lengths.contains(&digits.len()))
 }
 
 /// IBANs: country, right length for it, and remainder 1 modulo 97; blanks or dashes between characters are skipped.
 pub(in crate::mask) fn iban(text: &Text<'_>, first: usize) -> Option<Hit> {
     let run = text.runs.get(first)?;
     // `DE89`, and as some print it `DE 89`.
-    let mut starts = [2, 3].into_iter().filter_map(|back| run.start.checked_sub(back));
-    let (start, end) = starts.find_map(|start| Some((start, iban_from(text, start)?)))?;
+    let back = if text.before(run.start)?.is_ascii_alphabetic() { 2 } else { 3 };
+    let start = run.start.checked_sub(back)?;
+    let end = iban_from(text, start)?;
     Some(Hit { start, end, last: text.last_run(first, end) })
 }
 
@@ -174,9 +176,26 @@ fn iban_end(text: &Text<'_>, start: usize, length: usize) -> Option<usize> {
 
 fn lengths(country: [u8; 2]) -> impl Iterator<Item = usize> {
     let wanted = country.map(|letter| letter.to_ascii_uppercase());
-    let first = IBANS.partition_point(|(country, _)| *country.as_bytes() < wanted[..]);
-    IBANS[first..].iter().take_while(move |(country, _)| country.as_bytes() == wanted).map(|(_, length)| *length)
+    let letter = usize::from(wanted[0].wrapping_sub(b'A')).min(LETTERS.len() - 2);
+    let alike = &IBANS[LETTERS[letter]..LETTERS[letter + 1]];
+    alike.iter().filter(move |(country, _)| country.as_bytes() == wanted).map(|(_, length)| *length)
 }
+
+/// Where the countries with each first letter begin in [`IBANS`], and where the last end.
+const LETTERS: [usize; 27] = {
+    let mut letters = [IBANS.len(); 27];
+    let mut at = IBANS.len();
+    while at > 0 {
+        at -= 1;
+        let mut letter = (IBANS[at].0.as_bytes()[0] - b'A') as usize + 1;
+        // Letters before it that have none begin where it does.
+        while letter > 0 && letters[letter - 1] > at {
+            letter -= 1;
+            letters[letter] = at;
+        }
+    }
+    letters
+};
 
 /// Country and length of the ISO 13616 registry, with the territories and partial users that print them.
 const IBANS: [(&str, usize); 128] = [

@@ -100,42 +100,55 @@ fn international(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
     if text.byte(start) != Some(b'+') || text.word_before(start) {
         return None;
     }
-    let fits = |last: usize| {
-        let mut number = text.runs[first..=last].iter().enumerate().flat_map(|(place, run)| {
-            // `+44 (0)20`: the trunk prefix in parentheses is not dialled from abroad.
-            let trunk = place > 0
-                && text.before(run.start) == Some(b'(')
-                && text.digits(*run) == b"0"
-                && text.byte(run.end) == Some(b')');
-            if trunk { &[] } else { text.digits(*run) }
-        });
-        is_e164(&mut number)
-    };
-    let (last, _) =
-        sequences(text, first, LONGEST + 1).filter(|(last, _)| ends_here(text, *last) && fits(*last)).last()?;
+    let (mut number, mut end) = (Dialled::default(), None);
+    for (last, _) in sequences(text, first, LONGEST + 1) {
+        let run = text.runs[last];
+        // `+44 (0)20`: the trunk prefix in parentheses is not dialled from abroad.
+        let is_trunk = last > first
+            && text.digits(run) == b"0"
+            && text.before(run.start) == Some(b'(')
+            && text.byte(run.end) == Some(b')');
+        if !is_trunk {
+            text.digits(run).iter().for_each(|digit| number.push(*digit));
+        }
+        if number.is_e164() && ends_here(text, last) {
+            end = Some(last);
+        }
+    }
+    let last = end?;
     let closes = text.gap(first).is_some_and(|gap| gap.starts_with(b")"));
     let opened = closes && text.before(start) == Some(b'(');
     Some((start - usize::from(opened), last))
 }
 
-/// A country code and as many digits as numbers there have.
-fn is_e164(digits: &mut dyn Iterator<Item = &u8>) -> bool {
-    let mut number: u64 = 0;
-    let mut length: u32 = 0;
-    for digit in digits {
-        number = number.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
-        length += 1;
+/// The digits of a number as they are dialled from abroad, as far as they tell its country and length.
+#[derive(Default)]
+struct Dialled {
+    head: [u8; 3],
+    length: usize,
+}
+
+impl Dialled {
+    fn push(&mut self, digit: u8) {
+        if let Some(place) = self.head.get_mut(self.length) {
+            *place = digit - b'0';
+        }
+        self.length += 1;
     }
-    (1..=3).any(|code_length: u32| {
-        let Some(rest) = length.checked_sub(code_length) else { return false };
-        let code = number / 10_u64.saturating_pow(rest);
-        let known =
-            COUNTRIES.binary_search_by_key(&code, |(code, _, _)| u64::from(*code)).ok().map(|index| COUNTRIES[index]);
-        let north_american = || matches!(number / 1_000_000_000 % 10, 2..);
-        known.is_some_and(|(code, least, most)| {
-            (u32::from(least)..=u32::from(most)).contains(&rest) && (code != 1 || north_american())
+
+    /// A country code and as many digits as numbers there have.
+    fn is_e164(&self) -> bool {
+        let mut code = 0;
+        (1..=3).any(|digits: usize| {
+            code = code * 10 + u16::from(self.head[digits - 1]);
+            let Some(rest) = self.length.checked_sub(digits) else { return false };
+            let known = COUNTRIES.binary_search_by_key(&code, |(code, _, _)| *code).ok().map(|index| COUNTRIES[index]);
+            // No area code of North America begins with 0 or 1.
+            known.is_some_and(|(code, least, most)| {
+                (usize::from(least)..=usize::from(most)).contains(&rest) && (code != 1 || self.head[1] >= 2)
+            })
         })
-    })
+    }
 }
 
 /// `(415) 555-0132`, `415-555-0132`, `1-415-555-0132`; with blanks alone only beside a word for it.
@@ -219,6 +232,9 @@ fn is_date(number: &[u8]) -> bool {
 fn with_extension(text: &Text<'_>, end: usize) -> usize {
     const MARKS: [&[u8]; 8] = [b";ext=", b" ext. ", b" ext.", b" ext ", b"ext", b" x ", b" x", b"x"];
     let tail = &text.bytes()[end..];
+    if !matches!(tail, [b';' | b'e' | b'E' | b'x' | b'X', ..] | [b' ', b'e' | b'E' | b'x' | b'X', ..]) {
+        return end;
+    }
     for mark in MARKS {
         let Some(head) = tail.get(..mark.len()).filter(|head| head.eq_ignore_ascii_case(mark)) else { continue };
         let digits = tail[head.len()..].iter().take_while(|b| b.is_ascii_digit()).count();

@@ -1,6 +1,6 @@
 //! Tax codes of Italy.
 
-use super::super::{Hit, Text};
+use super::super::{Hit, Text, has_word_of};
 use crate::json::Span;
 
 const LENGTH: usize = 16;
@@ -16,7 +16,7 @@ pub(in crate::mask) fn it_fiscal_code(text: &Text<'_>, first: usize) -> Option<H
 
 /// Codes among `words` whose year is written in letters, RSSMRAQRCMNFNLRG: no run of digits leads to them.
 pub(in crate::mask) fn it_fiscal_codes_in_letters(text: &Text<'_>, words: &[Span], found: &mut Vec<Span>) {
-    for word in words {
+    for word in words.iter().filter(|word| has_word_of(LENGTH, &text.bytes()[word.start..word.end])) {
         let mut start = word.start;
         for run in text.bytes()[word.start..word.end].split(|byte| !byte.is_ascii_alphanumeric()) {
             if run.get(NAME).is_some_and(u8::is_ascii_alphabetic) && run.len() == LENGTH && is_code_at(text, start) {

@@ -6,6 +6,8 @@ use crate::mask::recognisers::end_of;
 /// Fewest and most bytes of a value; shorter ones are words too often.
 const SHORTEST: usize = 16;
 const LONGEST: usize = 512;
+/// What can stand between a name and its value.
+const LONGEST_GAP: usize = 12;
 
 /// What stands in a name for a secret, in lower case and without marks.
 const NAMES: [&[u8]; 13] = [
@@ -52,6 +54,11 @@ const OTHERS: [&[u8]; 22] = [
 /// The value at the end of `word`, if a name for a secret stands before it, or it stands under such a JSON key, and it looks
 /// random.
 pub(super) fn value(label: &str, text: &[u8], word: Span) -> Option<Span> {
+    // Nothing is assigned without one of these before it.
+    if word.start > 1 && memchr::memchr2(b'=', b':', &text[word.start.saturating_sub(LONGEST_GAP)..word.end]).is_none()
+    {
+        return None;
+    }
     let trailing = |b: &&u8| matches!(b, b',' | b';' | b'.' | b')' | b'}' | b']' | b'\'' | b'`' | b'\\' | b'>');
     let end = word.end - text[word.start..word.end].iter().rev().take_while(trailing).count();
     let core = text.get(word.start..end)?;
@@ -72,7 +79,6 @@ pub(super) fn value(label: &str, text: &[u8], word: Span) -> Option<Span> {
 
 /// The name that `=`, `:` or `=>` assigns what begins at `start` to.
 fn name_before(text: &[u8], start: usize) -> Option<&[u8]> {
-    const LONGEST_GAP: usize = 12;
     const LONGEST_NAME: usize = 64;
     let head = &text[..start];
     let gap = head.iter().rev().take(LONGEST_GAP).take_while(|b| b" \t\"'`=:>\\(".contains(b)).count();

@@ -1,0 +1,137 @@
+//! What stands beside digits, and what it makes of them.
+
+use crate::json::Span;
+
+/// Bytes of `2026-01-05`.
+pub(super) const DATE: usize = 10;
+/// Digits of a French number before the letter of Corsica.
+pub(super) const BEFORE_CORSICA: usize = 6;
+pub(super) const LONGEST_GAP: usize = 6;
+/// What can stand between a day and its year.
+pub(super) const LONGEST_MONTH: usize = 24;
+
+/// What a byte beside digits, or between them, can be.
+pub(super) const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < u8::MAX {
+        kinds[byte as usize] = match byte {
+            b' ' | b'-' => GAP | BLANK,
+            b'.' => GAP | DOT,
+            b':' => GAP | COLON,
+            b'/' | b'(' | b')' | b'\\' | b'\t' => GAP,
+            b't' => GAP | LETTER,
+            b'A'..=b'F' => LETTER | HEX | CAPITAL,
+            b'G'..=b'Z' => LETTER | CAPITAL,
+            b'a'..=b'f' => LETTER | HEX,
+            b'g'..=b's' | b'u'..=b'z' => LETTER,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
+};
+/// May stand between the digits of one number.
+pub(super) const GAP: u8 = 1;
+pub(super) const LETTER: u8 = 2;
+/// A hexadecimal digit that is a letter.
+pub(super) const HEX: u8 = 4;
+pub(super) const DOT: u8 = 8;
+pub(super) const COLON: u8 = 16;
+/// A blank or a dash.
+pub(super) const BLANK: u8 = 32;
+pub(super) const CAPITAL: u8 = 64;
+
+/// Whether digits on both sides of `gap` could be of one number.
+pub(in crate::mask) fn joins(gap: &[u8]) -> bool {
+    gap.len() <= LONGEST_GAP && gap.iter().all(|byte| is_gap(*byte))
+}
+
+pub(super) const fn is_gap(byte: u8) -> bool {
+    KINDS[byte as usize] & GAP != 0
+}
+
+/// The number of one or two digits that stands alone before `year`, with room for the name of a month between them.
+pub(super) fn day_before(text: &[u8], year: Span) -> Option<Span> {
+    let head = text.get(..year.start)?;
+    let gap = head.iter().rev().take(LONGEST_MONTH + 1).position(|byte| is_digit(*byte))?;
+    let end = year.start - gap;
+    let length = head[..end].iter().rev().take(3).take_while(|byte| is_digit(**byte)).count();
+    let start = end - length;
+    // Another number that joins it makes both part of a longer one.
+    let joined = head[..start].iter().rev().take(LONGEST_GAP + 1).take_while(|byte| is_gap(**byte)).count();
+    let alone = joined > LONGEST_GAP || start.checked_sub(joined + 1).is_none_or(|at| !is_digit(head[at]));
+    (length <= 2 && alone).then_some(Span { start, end })
+}
+
+/// Whether `run` has the digits of a year of the last century or this.
+pub(super) fn is_year(text: &[u8], run: Span) -> bool {
+    run.end - run.start == 4 && (text[run.start..].starts_with(b"19") || text[run.start..].starts_with(b"20"))
+}
+
+/// Whether three runs have as many digits as year, month and day have.
+pub(super) fn is_dated(runs: &[Span]) -> bool {
+    let [one, two, three] = runs else { return false };
+    let [one, two, three] = [one, two, three].map(|run| run.end - run.start);
+    two <= 2 && (one == 4 && three <= 2 || one <= 2 && matches!(three, 2 | 4))
+}
+
+/// Whether a date begins `text` that is no part of a longer number.
+pub(super) fn is_lone_date(text: &[u8]) -> bool {
+    let Some((date, behind)) = text.split_first_chunk::<DATE>() else { return false };
+    let [b'1' | b'2', second, _, _, b'-', digits @ ..] = date else { return false };
+    let [b'0'..=b'9', b'0'..=b'9', b'-', b'0'..=b'9', b'0'..=b'9'] = digits else { return false };
+    matches!((date[0], *second), (b'1', b'9') | (b'2', b'0'))
+        && !behind.first().is_some_and(|byte| is_digit(*byte) || b"-./(".contains(byte))
+}
+
+/// Whether two letters that begin a word stand before `run`, or two capitals and a blank or dash.
+pub(super) fn begins_lettered(text: &[u8], run: Span) -> bool {
+    let head = &text[..run.start];
+    let is_beside = |byte: &u8| KINDS[usize::from(*byte)] & (LETTER | BLANK) != 0;
+    if run.end - run.start < 2 || !head.last().is_some_and(is_beside) {
+        return false;
+    }
+    let parted = head.strip_suffix(b" ").or_else(|| head.strip_suffix(b"-"));
+    let Some((rest, letters)) = parted.unwrap_or(head).split_last_chunk::<2>() else { return false };
+    // Blanks part most words from most numbers: then only capitals count, or that the number goes on in pairs.
+    let paired = || run.end - run.start == 2 && matches!(text.get(run.end..run.end + 2), Some([b' ', b'0'..=b'9']));
+    letters.iter().all(u8::is_ascii_alphabetic)
+        && (parted.is_none() || letters.iter().all(u8::is_ascii_uppercase) || paired())
+        && (rest.last().is_none_or(|byte| !byte.is_ascii_alphanumeric()) || super::is_escape_end(rest))
+}
+
+/// Whether `2A` or `2B` ends or goes on at `end`, with digits behind it.
+pub(super) fn is_corsican(text: &[u8], end: usize) -> bool {
+    text[..end].ends_with(b"2")
+        && matches!(text.get(end), Some(b'A' | b'B' | b'a' | b'b'))
+        && text[end + 1..].iter().find(|byte| **byte != b' ').is_some_and(u8::is_ascii_digit)
+}
+
+/// Whether `run` stands in a word of hexadecimal digits and colons that has two colons in a row.
+pub(super) fn has_double_colon(text: &[u8], run: Span) -> bool {
+    const LONGEST: usize = 45;
+    let doubled = |bytes: &mut dyn Iterator<Item = &u8>| {
+        let mut before = 0;
+        let mut word = bytes.take(LONGEST).take_while(|byte| byte.is_ascii_hexdigit() || **byte == b':');
+        word.any(|byte| std::mem::replace(&mut before, *byte) == b':' && *byte == b':')
+    };
+    doubled(&mut text[run.end..].iter()) || doubled(&mut text[..run.start].iter().rev())
+}
+
+/// Whether `run` stands in three groups of four hexadecimal digits.
+pub(super) fn is_dotted(text: &[u8], run: Span) -> bool {
+    const LENGTH: usize = 14;
+    if run.end - run.start > 4 {
+        return false;
+    }
+    let part = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'.';
+    let tail = text[run.end..].iter().take(LENGTH).take_while(|byte| part(byte)).count();
+    let head = text[..run.start].iter().rev().take(LENGTH).take_while(|byte| part(byte)).count();
+    let word = &text[run.start - head..run.end + tail];
+    word.len() >= LENGTH && word.windows(6).any(|part| part[0] == b'.' && part[5] == b'.')
+}
+
+pub(super) const fn is_digit(byte: u8) -> bool {
+    byte.wrapping_sub(b'0') < 10
+}
