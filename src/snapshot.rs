@@ -100,13 +100,10 @@ impl Snapshot {
 
     /// What a path means; compared as bytes, so that no spelling of a path but the configured one is served.
     pub fn find(&self, path: &str) -> Option<Found<'_>> {
-        match self.routes.get(path) {
-            Some(route) => Some(Found::Route(route)),
-            None => {
-                let metadata = self.metadata.get(path).map(Found::Metadata);
-                metadata.or_else(|| self.receiver(path).map(Found::Signals)).or_else(|| self.sse(path).map(Found::Sse))
-            }
-        }
+        let route = self.routes.get(path).map(Found::Route);
+        let metadata = || self.metadata.get(path).map(Found::Metadata);
+        let signals = || self.receiver(path).map(Found::Signals);
+        route.or_else(metadata).or_else(signals).or_else(|| self.sse(path).map(Found::Sse))
     }
 
     fn sse(&self, path: &str) -> Option<&Arc<Route>> {

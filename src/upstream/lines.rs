@@ -29,11 +29,15 @@ impl Peer {
         match self {
             Self::Channel(channel) => {
                 let line = channel.board().abandon(number);
-                line.into_iter().for_each(|line| channel.say(line));
+                if let Some(line) = line {
+                    channel.say(line);
+                }
             }
             Self::Process(process) => {
                 let line = process.board().abandon(number);
-                line.into_iter().for_each(|line| process.write_now(line));
+                if let Some(line) = line {
+                    process.write_now(line);
+                }
             }
         }
     }

@@ -14,12 +14,14 @@ use crate::clock;
 /// Most idle connections kept for one upstream by one worker.
 const IDLE: usize = 512;
 
+/// So few that looking through them is quicker than hashing an id.
+type Shelves = Vec<(UpstreamId, Arc<Shelf>)>;
+
 /// The connections of one worker thread, by upstream; they outlive a reload that does not change their upstream. A clone is
 /// another hold on the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
-    /// So few that looking through them is quicker than hashing an id.
-    shelves: Arc<Mutex<Vec<(UpstreamId, Arc<Shelf>)>>>,
+    shelves: Arc<Mutex<Shelves>>,
 }
 
 impl Pool {

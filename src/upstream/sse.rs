@@ -86,6 +86,7 @@ struct Sent {
 }
 
 /// Why a stream is not open.
+#[expect(clippy::large_enum_variant, reason = "made once for each stream or call, and taken apart at once")]
 enum Closed {
     /// An error of the server, or what the endpoint said instead.
     Answer(Answer),
@@ -101,6 +102,7 @@ impl From<UpstreamError> for Closed {
 }
 
 /// What comes first of a call.
+#[expect(clippy::large_enum_variant, reason = "made once for each stream or call, and taken apart at once")]
 enum First {
     Heard(Heard, mpsc::Receiver<Heard>),
     /// It was not taken.

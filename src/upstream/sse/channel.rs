@@ -51,6 +51,7 @@ pub(in crate::upstream) struct Channel {
 
 /// Why there is no channel.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once for each stream or call, and taken apart at once")]
 pub(super) enum Unopened {
     /// There is no stream, for a reason in the answer.
     Answer(Answer),
@@ -166,7 +167,7 @@ impl Channel {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear(&self, event: Event) {
+    fn hear(&self, event: &Event) {
         self.silent.store(0, Ordering::Relaxed);
         let Some(data) = event.data.as_ref().filter(|data| !data.is_empty()).cloned() else { return };
         let server = &self.shared.server.name;
@@ -230,7 +231,7 @@ async fn read(channel: Weak<Channel>, closed: CancellationToken, mut body: Answe
         while let Some(event) = splitter.next_event() {
             let Some(channel) = channel.upgrade() else { return };
             match event {
-                Ok(event) => channel.hear(event),
+                Ok(event) => channel.hear(&event),
                 Err(error) => {
                     tracing::warn!(server = %channel.shared.server.name, %error, "a stream is closed");
                     return channel.close();
