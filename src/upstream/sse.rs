@@ -31,6 +31,7 @@ use super::outbound::Passenger;
 use super::replica::Replicas;
 use super::switchboard::{AHEAD, Heard, Session};
 use super::{Answer, AnswerBody, Outbound, Pool, UpstreamError};
+use crate::auth::Who;
 use crate::clock;
 use crate::config::{self, Sharing};
 use crate::json::{Document, Limits, Splice};
@@ -45,6 +46,10 @@ const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const OWN: Session = 0;
 /// Most sessions.
 const SESSIONS: usize = 20_000;
+/// Most of them of one caller.
+const SHARE: usize = 1_000;
+/// Most bytes of the message that opens a session, which is kept to open its stream again.
+const HELLO_BYTES: usize = 64 * 1024;
 /// How long a session may be without a call and without a listener.
 const IDLE: Duration = Duration::from_mins(30);
 
@@ -72,6 +77,8 @@ pub(super) struct Shared {
 /// A session of a client: a number on a stream.
 #[derive(Debug)]
 struct Conversation {
+    /// Whose it is; nobody's who has no token.
+    who: Option<Who>,
     number: Session,
     trunk: Arc<Trunk>,
     used: Mutex<Instant>,
@@ -107,6 +114,12 @@ enum First {
     Heard(Heard, mpsc::Receiver<Heard>),
     /// It was not taken.
     Refused(Answer),
+}
+
+fn too_long(id: &RpcId) -> Answer {
+    let id = String::from_utf8_lossy(id.raw());
+    let error = r#""error":{"code":-32602,"message":"The message that opens a session may have at most 64 KiB"}"#;
+    Answer::json(StatusCode::OK, format!(r#"{{"jsonrpc":"2.0","id":{id},{error}}}"#).into())
 }
 
 impl Sse {
@@ -184,6 +197,9 @@ impl Sse {
 
     /// Opens a session: a stream, and the client's hello on it, or what has been said on the one that is shared.
     async fn open(&self, pool: &Pool, sent: Sent, id: RpcId) -> Result<Option<Answer>, UpstreamError> {
+        if sent.message.bytes().len() > HELLO_BYTES {
+            return Ok(Some(too_long(&id)));
+        }
         let trunk = self.trunk(&sent.message, id.clone())?;
         let greeted = match self.opened(pool, &trunk, &sent.fields, &sent.passenger).await {
             Ok(greeted) => greeted,
@@ -193,7 +209,8 @@ impl Sse {
         };
         let name = format!("sse-{}", Uuid::new_v4().simple());
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        self.keep(&name, Conversation { number, trunk, used: Mutex::new(clock::monotonic()) })?;
+        let who = sent.passenger.caller.as_deref().map(Who::of);
+        self.keep(&name, Conversation { who, number, trunk, used: Mutex::new(clock::monotonic()) })?;
         let mut splice = Splice::new();
         if let Some(own) = greeted.answer.root().get("id") {
             splice.replace(own.span(), Bytes::copy_from_slice(id.raw()));
@@ -209,7 +226,10 @@ impl Sse {
     fn trunk(&self, hello: &Document, id: RpcId) -> Result<Arc<Trunk>, UpstreamError> {
         let new = |hello, id, is_shared| Arc::new(Trunk { hello, id, is_shared, open: tokio::sync::Mutex::default() });
         if self.shared.server.sessions != Sharing::All {
-            return Ok(new(hello.clone(), id, false));
+            // A copy: what was read holds the room of all that was read with it, for as long as the session is open.
+            let bytes = Bytes::copy_from_slice(hello.bytes());
+            let hello = Document::parse(bytes, &Limits::REQUEST).map_err(|_| UpstreamError::Greeting)?;
+            return Ok(new(hello, id, false));
         }
         let version = hello.pointer("/params/protocolVersion").and_then(|version| version.as_str());
         let version = version.and_then(|version| Revision::parse(&version)).unwrap_or(Revision::V2025_11_25);
@@ -236,6 +256,9 @@ impl Sse {
         }
         if sessions.len() >= SESSIONS {
             return Err(Busy::Streams.into());
+        }
+        if sessions.values().filter(|other| other.who == conversation.who).count() >= SHARE {
+            return Err(Busy::Share.into());
         }
         sessions.insert(name.into(), Arc::new(conversation));
         Ok(())

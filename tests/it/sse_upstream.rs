@@ -429,3 +429,17 @@ async fn questions_and_news_come_on_the_stream_of_the_session() {
     server.end(1);
     assert_eq!(calling.message().await.unwrap()["error"]["code"], -31_502);
 }
+
+/// What opens a session is kept as long as that is, and is kept within bounds.
+#[tokio::test]
+async fn what_opens_a_session_has_bounds() {
+    let (upstream, _) = server(false, ENDPOINT, echo).await;
+    let proxy = start(&upstream, "transport = \"sse\"").await;
+    let params = json!({ "protocolVersion": "2025-06-18", "capabilities": { "experimental": { "a": "x".repeat(64 * 1024) } },
+        "clientInfo": { "name": "it", "version": "1" } });
+    let ask = Ask::legacy("initialize", &params).without("MCP-Protocol-Version").token(&proxy.token("ana"));
+    let refused = proxy.ask(&ask).await;
+    assert_eq!((refused.header("mcp-session-id"), &refused.message()["error"]["code"]), (None, &json!(-32_602)));
+    assert!(upstream.take().is_empty());
+    hello(&proxy, &proxy.token("ana")).await;
+}
