@@ -6,6 +6,7 @@
 //! Differences are taken in one run, round by round. CPU time is that of the proxy's process alone.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that fails has nothing to go on with")]
+#![expect(clippy::cast_precision_loss, reason = "numbers of calls and streams are small")]
 
 #[path = "path/bare.rs"]
 mod bare;

@@ -66,7 +66,9 @@ pub(crate) fn run(gateway: &Arc<Gateway>, minutes: f64) {
     );
     let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
     // Every path once, so that what is kept for good is there.
-    PATHS.iter().for_each(|path| drop(Client::open(gateway, path).calls(200)));
+    for path in &PATHS {
+        Client::open(gateway, path).calls(200);
+    }
     std::thread::sleep(Duration::from_secs(2));
     let before = Held::by(gateway.id());
     before.print("before", &tally);
@@ -83,7 +85,9 @@ pub(crate) fn run(gateway: &Arc<Gateway>, minutes: f64) {
         Held::by(gateway.id()).print(&format!("{:.0}", started.elapsed().as_secs_f64()), &tally);
     }
     stop.store(true, Ordering::Relaxed);
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
     // What waits for an answer that never comes waits for the configured time.
     std::thread::sleep(Duration::from_secs(8));
     let after = Held::by(gateway.id());

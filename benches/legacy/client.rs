@@ -1,5 +1,6 @@
 //! One connection, and what is asked on it.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
@@ -69,7 +70,7 @@ impl Client {
         }
         let hello = client.exchange(&client.post(HELLO))?;
         let session = hello.lines().find_map(|line| line.strip_prefix("mcp-session-id: "))?.trim();
-        client.fields += &format!("mcp-protocol-version: 2025-11-25\r\nmcp-session-id: {session}\r\n");
+        write!(client.fields, "mcp-protocol-version: 2025-11-25\r\nmcp-session-id: {session}\r\n").ok()?;
         client.exchange(&client.post(READY))?;
         Some(client)
     }

@@ -5,13 +5,14 @@
 //! proxy's own, and no two streams of one process use the same; so even then nobody is answered but who asked.
 
 mod channel;
+mod conversation;
 mod endpoint;
 mod trunk;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 pub(super) use self::channel::Channel;
 use self::channel::Unopened;
+use self::conversation::Conversation;
 pub use self::endpoint::EndpointError;
 use self::trunk::{Greeted, Trunk};
 use super::gate::{Busy, Room};
@@ -32,7 +34,6 @@ use super::replica::Replicas;
 use super::switchboard::{AHEAD, Heard, Session};
 use super::{Answer, AnswerBody, Outbound, Pool, UpstreamError};
 use crate::auth::Who;
-use crate::clock;
 use crate::config::{self, Sharing};
 use crate::json::{Document, Limits, Splice};
 use crate::mcp::methods::{INITIALIZE, INITIALIZED};
@@ -72,16 +73,6 @@ pub(super) struct Shared {
     is_told_to_all: Arc<AtomicBool>,
     /// No two requests under way have one id, on whatever stream.
     ids: Arc<AtomicU64>,
-}
-
-/// A session of a client: a number on a stream.
-#[derive(Debug)]
-struct Conversation {
-    /// Whose it is; nobody's who has no token.
-    who: Option<Who>,
-    number: Session,
-    trunk: Arc<Trunk>,
-    used: Mutex<Instant>,
 }
 
 /// A request of a client, read.
@@ -210,7 +201,7 @@ impl Sse {
         let name = format!("sse-{}", Uuid::new_v4().simple());
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let who = sent.passenger.caller.as_deref().map(Who::of);
-        self.keep(&name, Conversation { who, number, trunk, used: Mutex::new(clock::monotonic()) })?;
+        self.keep(&name, Conversation::new(who, number, trunk))?;
         let mut splice = Splice::new();
         if let Some(own) = greeted.answer.root().get("id") {
             splice.replace(own.span(), Bytes::copy_from_slice(id.raw()));
@@ -468,31 +459,6 @@ impl Sse {
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Conversation>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Conversation {
-    fn touch(&self) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = clock::monotonic();
-    }
-
-    /// Whether nothing has been asked for so long, and nobody waits for anything.
-    fn is_idle(&self, time: Duration) -> bool {
-        let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(open) = self.trunk.open.try_lock() else { return false };
-        let is_quiet = |greeted: &Greeted| self.trunk.is_shared || greeted.channel.board().is_idle();
-        used.elapsed() >= time && open.as_ref().is_none_or(is_quiet)
-    }
-
-    /// Ends the session, and its stream if that is its own.
-    async fn close(&self) {
-        if let Some(greeted) = &*self.trunk.open.lock().await {
-            if self.trunk.is_shared {
-                greeted.channel.board().forget(self.number);
-            } else {
-                greeted.channel.close();
-            }
-        }
     }
 }
 

@@ -51,7 +51,7 @@ async fn token_verify_knows_the_tokens_of_every_profile() {
         );
         folder.write("proxy.toml", &config);
         for case in fixture["cases"].as_array().unwrap() {
-            folder.write("token.txt", &signer.token(&case["header"], &claims(case, issuer)));
+            folder.write("token.txt", signer.token(&case["header"], &claims(case, issuer)));
             let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
             command.current_dir(folder.path(".")).stdin(Stdio::null());
             command.args(["-c", "proxy.toml", "token", "verify", "token.txt", "--format", "json"]);
