@@ -485,6 +485,8 @@ async fn notifications_are_accepted_without_a_word() {
         (raw_answer(202, "X-Inside: 1\r\n", b""), 202),
         (json(r#"{"inside":1}"#), 202),
         ("HTTP/1.1 204 No Content\r\n\r\n".into(), 202),
+        // Some call nothing text; nobody sees it.
+        (raw_answer(202, "Content-Type: text/plain\r\n", b"ana@private.example"), 202),
     ] {
         *next.lock().unwrap() = answer;
         let got = proxy.ask(&ask).await;
@@ -494,6 +496,10 @@ async fn notifications_are_accepted_without_a_word() {
     *next.lock().unwrap() = events(b"data: x\n\n");
     let got = proxy.ask(&ask).await;
     assert!(got.status == 502 || got.body.is_empty(), "{got:?}");
+    *next.lock().unwrap() = raw_answer(200, "Content-Type: text/html\r\n", b"<p>private.example");
+    let got = proxy.ask(&ask).await;
+    assert_eq!(got.status, 502, "{got:?}");
+    assert!(!got.text().contains("private.example"), "{got:?}");
 }
 
 #[tokio::test]
