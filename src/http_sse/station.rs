@@ -1,5 +1,6 @@
 //! The open streams of clients of 2024-11-05, and what is done for each as long as it is open.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -139,6 +140,9 @@ impl Attendance {
         let worker = &self.desk.worker;
         let mut silent_until = Instant::from_std(clock::monotonic()) + SILENCE;
         let mut changed = Box::pin(worker.verifier.shared_epoch().end());
+        // Later ends are found while it is kept alive.
+        let left = Timestamp::now().until(self.caller.until).min(Duration::from_hours(24));
+        let mut expires = pin!(sleep(left));
         loop {
             tokio::select! {
                 biased;
@@ -147,6 +151,7 @@ impl Attendance {
                 () = self.station.over.cancelled() => return Some("session"),
                 // Before it is looked at what has changed, so that no change falls between.
                 () = &mut changed => changed = Box::pin(worker.verifier.shared_epoch().end()),
+                () = &mut expires, if !expires.is_elapsed() => {}
                 () = sleep_until(silent_until) => {
                     silent_until = Instant::from_std(clock::monotonic()) + SILENCE;
                     let _ = self.station.out.try_send(Bytes::from_static(KEEP_ALIVE));

@@ -3,11 +3,12 @@
 
 use std::sync::{Arc, Mutex};
 
+use portcullis::clock::Timestamp;
 use portcullis::server::drain::Signal;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 
-use crate::support::{Answer, Ask, Client, Heard, Proxy, Setup, Upstream, raw_answer, until};
+use crate::support::{Answer, Ask, Client, Heard, Proxy, Setup, Upstream, raw_answer, token_of, until};
 
 const SSE: &str = "/crm/mcp/sse";
 const HIDDEN: &str = "ana@private.example";
@@ -341,4 +342,19 @@ async fn streams_end_with_the_drain() {
     let ends: Vec<_> =
         proxy.audit().into_iter().filter(|line| line["event"] == "end" && line["error"] == "drain").collect();
     assert!(!ends.is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_token_it_was_opened_with() {
+    let (upstream, _news) = server().await;
+    let proxy = start(&upstream).await;
+    let mut claims = token_of(&proxy.issuer, "ana");
+    // Three seconds of the leeway of a minute are left.
+    let end = Timestamp::now().unix_seconds() + 3;
+    claims.insert("exp".to_owned(), json!(end - 60));
+    let mut stream = open(&proxy, &proxy.mint(&claims)).await;
+    // Well before it is next looked after to be kept alive.
+    assert_eq!(stream.client.event().await, None);
+    assert!(Timestamp::now().unix_seconds() >= end);
+    assert!(proxy.audit().iter().any(|line| line["event"] == "end" && line["error"] == "expired"));
 }
