@@ -142,7 +142,7 @@ impl Desk {
             return trail.refuse(&UpstreamError::Busy(Busy::Share).into()).await;
         };
         station.lead(&mut head.headers);
-        let (told, decided) = oneshot::channel();
+        let (told, mut decided) = oneshot::channel();
         let (answer, mut answered) = oneshot::channel();
         trail.tell_decided(told);
         let (attended, over) = (station.clone(), station.over.clone());
@@ -162,8 +162,12 @@ impl Desk {
         });
         tokio::select! {
             biased;
-            response = &mut answered => response.unwrap_or_else(|_| reply::taken()),
-            Ok(()) = decided => reply::taken(),
+            // Whose stream ended before the message was decided was not heard.
+            response = &mut answered => response.unwrap_or_else(|_| match decided.try_recv() {
+                Ok(()) => reply::taken(),
+                Err(_) => reply::gone(),
+            }),
+            Ok(()) = &mut decided => reply::taken(),
         }
     }
 

@@ -397,6 +397,13 @@ pub(crate) fn taken() -> Response<Body> {
     response
 }
 
+/// 404: what a message was for has ended, and the message went nowhere.
+pub(crate) fn gone() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
 /// Whether an answer says that the session is gone.
 pub(crate) fn says_no_session(response: &Response<Body>) -> bool {
     let Body::Full(Some(bytes)) = response.body() else { return false };

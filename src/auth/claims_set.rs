@@ -40,14 +40,6 @@ impl Deref for ClaimsSet {
     }
 }
 
-#[cfg(test)]
-impl std::ops::DerefMut for ClaimsSet {
-    fn deref_mut(&mut self) -> &mut Map<String, Value> {
-        let _: &Map<_, _> = self;
-        self.read.get_mut().unwrap()
-    }
-}
-
 impl fmt::Debug for ClaimsSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
@@ -56,11 +48,21 @@ impl fmt::Debug for ClaimsSet {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::ops::DerefMut;
+
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
 
     use super::ClaimsSet;
     use crate::auth::VerifyError;
     use crate::json::{Document, Limits};
+
+    impl DerefMut for ClaimsSet {
+        fn deref_mut(&mut self) -> &mut Map<String, Value> {
+            *self = Self::from((**self).clone());
+            self.read.get_mut().unwrap()
+        }
+    }
 
     fn set(text: &str) -> Result<ClaimsSet, VerifyError> {
         ClaimsSet::new(Document::parse(text.to_owned().into(), &Limits::REQUEST).unwrap().root())
@@ -79,6 +81,18 @@ mod tests {
             ["{\"a\":1e309}", "{\"a\":[{\"b\":-1e999}]}", &format!("{{\"a\":{}}}", "9".repeat(400)), "[]", "1", "null"]
         {
             assert!(set(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        /// Claims that could not be read would be none, and a rule that refuses by them would not.
+        #[test]
+        fn what_is_taken_can_be_read(text in r#"\{"a":[\[\]{}",:0-9eE.+\-a-fnrtu\\lsd8cD]{0,24}\}"#) {
+            if let Ok(document) = Document::parse(text.clone().into(), &Limits::REQUEST)
+                && ClaimsSet::new(document.root()).is_ok()
+            {
+                prop_assert!(serde_json::from_str::<Map<String, Value>>(&text).is_ok(), "{}", text);
+            }
         }
     }
 }

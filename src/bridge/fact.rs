@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How long a call that finds out again may take before another one tries.
 const FINDING_OUT: Duration = Duration::from_secs(30);
-/// Fewest bits of time in the word: milliseconds after the process's first look, above the answer.
+/// Bits of the answer; above them stand the milliseconds until which it is believed.
 const SHIFT: u32 = 2;
 const YES: u64 = 1;
 const NO: u64 = 2;

@@ -22,7 +22,7 @@ use crate::telemetry::metrics::Held;
 use crate::trail::{Ending, Trail};
 
 /// Events of one stream on their way to its client.
-pub(super) const AHEAD: usize = 64;
+pub(super) const AHEAD: usize = 16;
 /// Most requests of one client under way at once.
 const REQUESTS: usize = 256;
 /// Proxies in between close connections that stay silent.

@@ -1,5 +1,5 @@
-//! Whose message is whose at one process that several callers share, or on one stream: ids and progress tokens are the proxy's own toward the
-//! process, and what answers nothing that was asked goes nowhere. No I/O.
+//! Whose message is whose at one process that several callers share, or on one stream: ids and progress tokens are the
+//! proxy's own toward the process, and what answers nothing that was asked goes nowhere. No I/O.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,6 +16,9 @@ use crate::mcp::{MessageShape, RpcId};
 
 /// Most messages that wait for one reader. What comes beyond is left out, but for the answer itself.
 pub(super) const AHEAD: usize = 256;
+/// A message of more bytes than this waits only beside few others, so that what waits for a slow reader stays small.
+const LARGE: usize = 64 * 1024;
+const FEW: usize = 8;
 /// Most ids remembered of calls nobody waits for any more, and of questions nobody has answered yet.
 const REMEMBERED: usize = 4_096;
 
@@ -133,7 +136,7 @@ impl Switchboard {
         (!is_moot).then(|| Line::of(message))
     }
 
-    /// A client's answer to a question of the process, which must have been put to just this session; once.
+    /// A client's answer to what the process asked, which must have been asked of just this client; once.
     pub(super) fn reply(&mut self, session: Session, message: &Document) -> Option<Line> {
         let id = message.root().get("id")?;
         let at = self.questions.iter().position(|(asked, whom, _)| *whom == session && is_same(asked, id))?;
@@ -322,7 +325,8 @@ fn pass(to: &mpsc::Sender<Heard>, message: Bytes) -> Outcome {
         return Outcome::Dropped("late");
     }
     // INVARIANT: the last place is the answer's.
-    if to.capacity() <= 1 {
+    let waiting = to.max_capacity() - to.capacity();
+    if to.capacity() <= 1 || message.len() > LARGE && waiting >= FEW {
         return Outcome::Dropped("reader is behind");
     }
     match to.try_send(Heard::Aside(message)) {

@@ -179,3 +179,22 @@ fn a_question_is_taken_back_where_it_was_asked() {
     assert_eq!(hear(&mut board, &cancel("q")), Outcome::Passed);
     assert_eq!(next(&mut heard).unwrap()["params"]["requestId"], "q");
 }
+
+/// What waits for a reader that does not read has bounds in bytes too.
+#[test]
+fn large_messages_wait_beside_few() {
+    let mut board = Switchboard::new(false);
+    let (to, mut heard) = mpsc::channel(AHEAD);
+    board.listen(1, to);
+    let log = |size: usize| {
+        let data = "x".repeat(size);
+        Bytes::from(format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":"{data}"}}}}"#
+        ))
+    };
+    let passed = (0..AHEAD).filter(|_| board.hear(log(super::LARGE)) == Outcome::Passed).count();
+    assert_eq!(passed, super::FEW);
+    assert_eq!(board.hear(log(10)), Outcome::Passed);
+    while heard.try_recv().is_ok() {}
+    assert_eq!(board.hear(log(super::LARGE)), Outcome::Passed);
+}
