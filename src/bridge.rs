@@ -15,6 +15,7 @@ mod on_newer;
 mod on_older;
 mod parked;
 mod session;
+mod sessionless;
 mod told;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,7 @@ use crate::upstream::{Answer, Asking, Credential, Outbound, UpstreamError};
 pub struct Bridge {
     known: Known,
     sessions: Sessions,
+    wanted: sessionless::Wanted,
     clients: Clients,
     parked: Parked<on_older::Resumed>,
     waiting: Parked<on_newer::Response>,
@@ -93,7 +95,11 @@ pub(crate) async fn send(
         (EraMode::Auto, _) => route.bridge.known.way(era, &outbound),
         _ => None,
     };
-    if quick == Some(Way::Straight) {
+    let sessionless = match era {
+        Era::Legacy if sessionless::is_one(&outbound) => route.bridge.wanted.way(),
+        Era::Legacy | Era::Modern => sessionless::Way::Plain,
+    };
+    if quick == Some(Way::Straight) && sessionless == sessionless::Way::Plain {
         return link::deliver(worker, route, outbound).await;
     }
     let link = Link {
@@ -102,6 +108,9 @@ pub(crate) async fn send(
         credential: credential.clone(),
         passenger: Some(outbound.passenger()),
     };
+    if quick == Some(Way::Straight) {
+        return Box::pin(sessionless::send(link, outbound, sessionless)).await;
+    }
     Box::pin(bridged(link, era, outbound)).await
 }
 
@@ -145,16 +154,17 @@ pub(crate) async fn asking(
     let Some(message) = opened.ask.message() else { return as_client };
     let era = message.era();
     let knows = match (route.bridging, era) {
-        (EraMode::Pass, _) | (EraMode::Legacy, Era::Legacy) | (EraMode::Modern, Era::Modern) => return as_client,
+        (EraMode::Pass, _) | (EraMode::Modern, Era::Modern) => return as_client,
+        (EraMode::Legacy, Era::Legacy) => Some(Way::Straight),
         (EraMode::Auto, _) => route.bridge.known.way_of(era, asking.session.as_deref()),
         (EraMode::Legacy, _) => Some(Way::ToOlder),
         (EraMode::Modern, _) => Some(Way::ToNewer),
     };
     if knows == Some(Way::Straight) {
-        return as_client;
+        let in_session = asking_in_session(worker, route, credential, opened, (&asking, None)).await;
+        return in_session.unwrap_or(as_client);
     }
-    let (worker, route, credential) = (worker.clone(), route.clone(), credential.clone());
-    let link = Link { worker, route, credential, passenger: None };
+    let link = Link::own(worker, route, credential);
     let way = match knows {
         Some(way) => way,
         None => link.route.bridge.known.probe(&link).await,
@@ -164,7 +174,7 @@ pub(crate) async fn asking(
         Way::ToNewer => (Asking { era: Era::Modern, session: None, ..asking }, Revision::V2026_07_28),
         Way::ToOlder => {
             let stated = older::Stated::of(message.params());
-            match link.route.bridge.sessions.get(&link, &opened.caller, &stated).await {
+            match link.route.bridge.sessions.of_newer(&link, &opened.caller, &stated).await {
                 Ok(session) => {
                     (Asking { era: Era::Legacy, session: session.id().map(Into::into), ..asking }, session.revision())
                 }
@@ -173,4 +183,19 @@ pub(crate) async fn asking(
             }
         }
     }
+}
+
+/// The same in a session that is held for the caller, where the client has none and one is known to be wanted, or seems to be
+/// because the question was `refused` with that status; `None` where that cannot be it.
+pub(crate) async fn asking_in_session(
+    worker: &Arc<Worker>,
+    route: &Arc<Route>,
+    credential: &Credential,
+    opened: &crate::opened::Opened,
+    (asking, refused): (&Asking, Option<u16>),
+) -> Option<(Asking, Revision)> {
+    if route.bridging == EraMode::Pass || !sessionless::may_be_asked(&route.bridge.wanted, opened, asking, refused) {
+        return None;
+    }
+    Box::pin(sessionless::asking(&Link::own(worker, route, credential), &opened.caller, asking)).await
 }

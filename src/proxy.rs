@@ -26,7 +26,7 @@ use crate::server::{Peer, authority_of};
 use crate::snapshot::{Live, Snapshot};
 use crate::state::State;
 use crate::trail::{Sinks, Trail};
-use crate::upstream::{self, Answer, Asking, Calling, Offer, Pool};
+use crate::upstream::{self, Answer, Asking, Calling, CatalogError, Offer, Pool};
 use crate::{audit, bridge, http_sse, json, mask, policy};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -400,7 +400,15 @@ async fn defined(
     let (asking, revision) =
         bridge::asking(worker, route, shown.credential(), opened, (asking, message.revision())).await;
     let from = (&**route, shown.credential());
-    match Box::pin(route.catalog.offer(&worker.pool, from, &asking, revision, tool)).await {
+    let mut offer = Box::pin(route.catalog.offer(&worker.pool, from, &asking, revision, tool)).await;
+    if let Err(CatalogError::Status { status }) = offer {
+        let refused = (&asking, Some(status));
+        let again = bridge::asking_in_session(worker, route, shown.credential(), opened, refused).await;
+        if let Some((asking, revision)) = again {
+            offer = Box::pin(route.catalog.offer(&worker.pool, from, &asking, revision, tool)).await;
+        }
+    }
+    match offer {
         Ok(Offer::Tool(tool)) => Ok(Defined::As(tool)),
         Ok(Offer::Ambiguous) if route.tools.insists() => Err(Refused::Definition.into()),
         // The proxy answers only for what policy hides: the upstream's own answer comes back.

@@ -61,6 +61,8 @@ pub enum ReplyError {
     MediaType,
     #[error("no answer to the request")]
     Missing,
+    #[error("the upstream seems to want a session")]
+    NoSession,
     #[error("the upstream asks for fewer calls")]
     RateLimited { retry_after: Option<Duration> },
     #[error("the upstream refused with {status}")]
@@ -233,6 +235,17 @@ impl Way {
         }
     }
 
+    /// What an error with that status says where its body says nothing to the client: a session may be wanting (2025-11-25,
+    /// "Session Management").
+    fn refused(&self, status: StatusCode) -> ReplyError {
+        let has_none = self.era == Era::Legacy && self.session.is_none() && self.id.is_some() && !self.opens_session();
+        if status == StatusCode::BAD_REQUEST && has_none {
+            ReplyError::NoSession
+        } else {
+            ReplyError::Refused { status: status.as_u16() }
+        }
+    }
+
     fn opens_session(&self) -> bool {
         self.era == Era::Legacy && self.method.is_some_and(methods::is_initialize)
     }
@@ -265,8 +278,7 @@ pub async fn rewrite(
         // Some say of nothing that it is text.
         Media::Other if is_taken(&answer, &way, &trail) => json(way, answer, trail).await?,
         Media::None | Media::EventStream | Media::Other if !answer.status.is_success() => {
-            let status = answer.status.as_u16();
-            return Err(Box::new((ReplyError::Refused { status }.into(), trail)));
+            return Err(Box::new((way.refused(answer.status).into(), trail)));
         }
         _ => return Err(Box::new((ReplyError::MediaType.into(), trail))),
     };
@@ -369,9 +381,7 @@ async fn json(
     }
     let answer = match message::answer(&way, bytes, trail.findings_mut()) {
         Ok(answer) => answer,
-        Err(_) if !status.is_success() => {
-            return Err(Box::new((ReplyError::Refused { status: status.as_u16() }.into(), trail)));
-        }
+        Err(_) if !status.is_success() => return Err(Box::new((way.refused(status).into(), trail))),
         Err(error) => return Err(Box::new((error, trail))),
     };
     let ending = Ending { http: status.as_u16(), code: answer.code, tool_error: answer.tool_error, error: None };

@@ -54,6 +54,11 @@ pub(super) fn too_long(id: &[u8]) -> Answer {
     )
 }
 
+/// What is asked is about a session, and the client has none of its own.
+pub(super) fn needs_session(id: &[u8]) -> Answer {
+    to(id, r#""error":{"code":-32600,"message":"This needs a session: begin with initialize"}"#)
+}
+
 /// A method that is not there, as 2026-07-28 answers that.
 pub(super) fn no_method(id: &[u8]) -> Answer {
     let Answer { headers, body, .. } =

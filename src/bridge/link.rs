@@ -30,6 +30,11 @@ pub(super) async fn deliver(
 }
 
 impl Link {
+    /// For what the proxy asks by itself.
+    pub(super) fn own(worker: &Arc<Worker>, route: &Arc<Route>, credential: &Credential) -> Self {
+        Self { worker: worker.clone(), route: route.clone(), credential: credential.clone(), passenger: None }
+    }
+
     pub(super) async fn deliver(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
         deliver(&self.worker, &self.route, outbound).await
     }

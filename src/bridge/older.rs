@@ -84,6 +84,34 @@ pub(super) fn message(document: &Document, own: Option<u64>) -> Bytes {
     splice.apply(document.bytes())
 }
 
+/// A request of a client as old as the upstream, under the id `own`, which its progress is reported by too.
+pub(super) fn renumbered(document: &Document, own: u64) -> Bytes {
+    let mut splice = Splice::new();
+    for place in ["/id", "/params/_meta/progressToken"] {
+        if let Some(value) = document.pointer(place) {
+            splice.replace(value.span(), own.to_string());
+        }
+    }
+    splice.apply(document.bytes())
+}
+
+/// The answer to it, under the id its client gave it.
+pub(super) fn renamed(document: &Document, id: &[u8]) -> Bytes {
+    let mut splice = Splice::new();
+    if let Some(own) = document.root().get("id") {
+        splice.replace(own.span(), Bytes::copy_from_slice(id));
+    }
+    splice.apply(document.bytes())
+}
+
+/// Whether a message is the answer to the request `own`, or an error about no request that could be told apart.
+pub(super) fn is_answer(document: &Document, own: u64) -> bool {
+    match document.root().get("id") {
+        Some(id) if id.kind() != Kind::Null => id.as_i64() == i64::try_from(own).ok(),
+        _ => document.root().get("error").is_some(),
+    }
+}
+
 /// No members to be added.
 pub(super) const NOTHING: &[(&str, &str)] = &[];
 

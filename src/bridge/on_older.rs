@@ -36,12 +36,14 @@ const AGAIN: &str = "again";
 
 /// A request of the client.
 #[derive(Clone, Debug)]
-struct Asked {
+pub(super) struct Asked {
     caller: Arc<Caller>,
     /// As written.
     id: Bytes,
     method: Option<&'static Method>,
     stated: Stated,
+    /// Whether its client is as old as the upstream, and only has no session.
+    is_older: bool,
 }
 
 /// The answers a client brought, and where what comes next goes.
@@ -53,6 +55,11 @@ pub(super) struct Resumed {
 }
 
 impl Asked {
+    /// A request of a client as old as the upstream.
+    pub(super) const fn older(caller: Arc<Caller>, id: Bytes, method: Option<&'static Method>, stated: Stated) -> Self {
+        Self { caller, id, method, stated, is_older: true }
+    }
+
     /// Whether its server may ask its client something before it answers.
     fn may_be_asked(&self) -> bool {
         let can = |name: &str| client_can(&self.stated, name);
@@ -73,7 +80,8 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
     };
     let params = root.get("params");
     let stated = Stated::of(params);
-    let asked = Asked { caller: caller.clone(), id: id.raw_bytes(), method: methods::find(&name), stated };
+    let (id, method) = (id.raw_bytes(), methods::find(&name));
+    let asked = Asked { caller: caller.clone(), id, method, stated, is_older: false };
     if let Some(state) = params.and_then(|params| params.get("requestState")?.as_str())
         && state != AGAIN
     {
@@ -82,7 +90,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
     if asked.method.is_some_and(|method| method.access == Access::Task || methods::lists_tasks(method)) {
         return Ok(answer::no_method(&asked.id));
     }
-    let session = match link.route.bridge.sessions.get(&link, &asked.caller, &asked.stated).await {
+    let session = match link.route.bridge.sessions.of_newer(&link, &asked.caller, &asked.stated).await {
         Ok(session) => session,
         Err(Unopened::Answer(answer)) => return Ok(*answer),
         Err(Unopened::Error(error)) => return Err(error),
@@ -109,7 +117,8 @@ fn resume(link: &Link, asked: Asked, state: &str, params: Option<Value<'_>>) -> 
     answer::to(&id, r#""error":{"code":-32602,"message":"What was asked is no longer waited for"}"#)
 }
 
-async fn call(
+/// Makes a call in a session.
+pub(super) async fn call(
     link: Link,
     mut session: Arc<Session>,
     asked: Asked,
@@ -122,7 +131,8 @@ async fn call(
         }
         let own = session.next_id();
         let unanswered = Unanswered { link: link.clone(), session: session.clone(), own, is_over: false };
-        let message = older::message(document, Some(own));
+        let message =
+            if asked.is_older { older::renumbered(document, own) } else { older::message(document, Some(own)) };
         let may_be_asked = asked.may_be_asked();
         let attended = if may_be_asked { Some(Hub::attend(&link, &session, own).await) } else { None };
         let running = Running::new(unanswered, asked.clone(), attended);
@@ -150,6 +160,9 @@ async fn call(
                 let bytes = answer.body.collect_limited(link.most_bytes()).await?;
                 running.over();
                 Ok(match Document::parse(bytes.clone(), &Limits::ANSWER) {
+                    // Under its client's id it would pass for the answer.
+                    Ok(document) if !older::is_answer(&document, own) => answer::unusable(),
+                    Ok(document) if asked.is_older => Answer::json(status, answered(&document, &asked)),
                     Ok(document) => answer::newer(status, &document, answered(&document, &asked)),
                     Err(_) => Answer { status, headers, body: AnswerBody::whole(bytes) },
                 })
@@ -165,6 +178,9 @@ async fn call(
 
 /// The answer as the client knows one; addresses that must be opened first become questions.
 fn answered(document: &Document, asked: &Asked) -> Bytes {
+    if asked.is_older {
+        return older::renamed(document, &asked.id);
+    }
     match older::elicitations(document).filter(|_| asked.method.is_some_and(|method| method.asks)) {
         Some(questions) => older::input_required(&asked.id, &questions, AGAIN),
         None => older::response(document, &asked.id, asked.method),

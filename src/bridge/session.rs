@@ -74,6 +74,20 @@ pub(super) enum Unopened {
 }
 
 impl Sessions {
+    /// The session for a client of 2026-07-28; where there can be none its messages are left as they are for a while.
+    pub(super) async fn of_newer(
+        &self,
+        link: &Link,
+        caller: &Caller,
+        stated: &Stated,
+    ) -> Result<Arc<Session>, Unopened> {
+        let session = self.get(link, caller, stated).await;
+        if matches!(session, Err(Unopened::NotOlder)) {
+            link.route.bridge.known.is_not_older();
+        }
+        session
+    }
+
     /// The caller's session, opened now if there is none.
     pub(super) async fn get(&self, link: &Link, caller: &Caller, stated: &Stated) -> Result<Arc<Session>, Unopened> {
         if stated.is_too_long() {
@@ -104,9 +118,6 @@ impl Sessions {
             }
             Err(unopened) => {
                 drop(opened);
-                if matches!(unopened, Unopened::NotOlder) {
-                    link.route.bridge.known.is_not_older();
-                }
                 self.drop_empty(&whose, &slot);
                 Err(unopened)
             }

@@ -271,6 +271,11 @@ fn reply(problem: &ReplyError) -> Answer {
             let answer = error(429, LIMITED, "The upstream server asks for fewer calls");
             Answer { retry_after: *retry_after, ..answer }
         }
+        ReplyError::NoSession => error(
+            400,
+            INVALID_REQUEST,
+            "The upstream server refused the request; it may want a session: begin with initialize",
+        ),
         ReplyError::Refused { status } => error(*status, UPSTREAM_BROKE, "The upstream server refused the request"),
         ReplyError::Session => error(404, INVALID_REQUEST, "Session not found"),
         ReplyError::Credential { .. } => {

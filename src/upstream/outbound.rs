@@ -115,6 +115,11 @@ impl Outbound {
         self.speaks.opens_session
     }
 
+    /// Whether it is a request to be worked on, and not a stream or a message without an answer.
+    pub(crate) fn is_call(&self) -> bool {
+        self.passenger.room == Room::Call && self.request.method() == Method::POST
+    }
+
     /// The message as it leaves.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.speaks.bytes

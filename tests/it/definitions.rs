@@ -200,15 +200,17 @@ async fn without_a_list_there_is_no_call() {
             let proxy = started(&upstream, keys).await;
             for revision in ["2025-11-25", "2026-07-28"] {
                 let answer = proxy.ask(&Ask::call(revision, "pay", &json!({})).token(&proxy.token("ana"))).await;
+                // What seems to want a session is asked for one.
+                let asked = upstream.take().iter().filter(|heard| heard.json()["method"] != "initialize").count();
                 if keys.is_empty() {
                     assert_eq!(
                         (answer.status, answer.json()["error"]["code"].as_i64()),
                         (status, Some(code)),
                         "{answer:?}"
                     );
-                    assert_eq!(upstream.take().len(), 0);
+                    assert_eq!(asked, 0);
                 } else {
-                    assert_eq!((answer.status, upstream.take().len()), (200, 1), "{answer:?}");
+                    assert_eq!((answer.status, asked), (200, 1), "{answer:?}");
                 }
             }
         }

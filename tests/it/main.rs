@@ -42,6 +42,7 @@ mod reload;
 mod reported;
 mod revoked;
 mod rules;
+mod sessionless;
 mod sessions;
 mod specifications;
 mod sse_client;

@@ -282,7 +282,7 @@ fn broken_answers() -> Vec<Broken> {
         unusable("500 with JSON", json_answer(500, good)),
         unusable("page", page(200)),
         broken("404 page", page(404), 404, -31502, REFUSED),
-        broken("400 page", page(400), 400, -31502, REFUSED),
+        broken("422 page", page(422), 422, -31502, REFUSED),
         unusable("redirect", raw_answer(307, "Location: http://127.0.0.1:9/ops/mcp\r\n", b"")),
         unusable(
             "gzip",
@@ -426,7 +426,8 @@ async fn an_answer_that_is_not_mcps_becomes_one_of_our_own() {
             *next.lock().unwrap() = answer;
             let got = proxy.ask(&Ask::call(revision, "search_contacts", &json!({})).token(&token)).await;
             let wanted = format!(r#"{{"jsonrpc":"2.0","id":7,"error":{{"code":{code},"message":"{text}"}}}}"#);
-            let heard = upstream.take().len();
+            // What seems to want a session is asked for one.
+            let heard = upstream.take().iter().filter(|heard| heard.json()["method"] != "initialize").count();
             if got.status != status || got.text() != wanted || heard != 1 {
                 wrong.push(format!("{name}: asked {heard} times, {got:?}\nwanted {status} {wanted}"));
             }
