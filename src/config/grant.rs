@@ -51,7 +51,7 @@ impl UpstreamAuth {
         match self {
             Self::Granted(grant) => {
                 let server = match &grant.kind {
-                    GrantKind::IdJag { server, .. } => server,
+                    GrantKind::IdJag { server, .. } => &**server,
                     _ => &grant.server,
                 };
                 let endpoint = server.token_endpoint.as_ref().map(Url::as_str);
@@ -106,7 +106,7 @@ pub enum GrantKind {
         /// `subject_token_type`.
         subject_token_type: String,
         /// The upstream's authorization server.
-        server: AuthorizationServer,
+        server: Box<AuthorizationServer>,
     },
     /// In the caller's name, as Microsoft Entra does it.
     OnBehalfOf,
@@ -140,6 +140,8 @@ pub struct AuthorizationServer {
     pub issuer: Option<Arc<str>>,
     /// Token endpoint.
     pub token_endpoint: Option<Url>,
+    /// Where tokens are given back (RFC 7009), if its metadata is not to be asked.
+    pub revocation_endpoint: Option<Url>,
     /// As whom.
     pub client: OAuthClient,
     /// `aud` of client assertions, if it is neither issuer nor endpoint.

@@ -55,12 +55,18 @@ fn listing(token: &str) -> Ask {
 
 #[tokio::test]
 async fn rfc_7009_what_was_exchanged_for_who_is_revoked_is_given_back_once() {
-    // Whether the metadata says where, what is answered there, and what is counted.
-    for (names, status, counted) in [(true, 200, "given_back"), (true, 503, "not_given_back"), (false, 200, "revoked")]
-    {
+    // Whether the metadata says where, whether the configuration does, what is answered there, and what is counted.
+    for (names, written, status, counted) in [
+        (true, false, 200, "given_back"),
+        (true, false, 503, "not_given_back"),
+        (false, true, 200, "given_back"),
+        (false, false, 200, "revoked"),
+    ] {
         let (upstream, server) = (Upstream::plain().await, Server::start(names, status).await);
+        let place = format!(", revocation_endpoint = \"http://{}/revoke\"", server.server.address);
+        let place = if written { &*place } else { "" };
         let auth = format!(
-            "upstream_auth = {{ type = \"token_exchange\", issuer = \"http://{}\", client_id = \"gate\", client_secret = {{ file = \"client-secret\" }}, audience = \"crm-api\" }}",
+            "upstream_auth = {{ type = \"token_exchange\", issuer = \"http://{}\", client_id = \"gate\", client_secret = {{ file = \"client-secret\" }}, audience = \"crm-api\"{place} }}",
             server.server.address
         );
         let setup = Setup::new(upstream.url()).file("client-secret", "s").file("revoked.jsonl", "");
@@ -77,7 +83,7 @@ async fn rfc_7009_what_was_exchanged_for_who_is_revoked_is_given_back_once() {
         })
         .await;
         let forms = std::mem::take(&mut *server.forms.lock().unwrap());
-        let expected: Vec<Value> = if names {
+        let expected: Vec<Value> = if names || written {
             let token = format!("issued-for-{}", ana.rsplit('.').next().unwrap());
             vec![json!({ "token": token, "token_type_hint": "access_token" })]
         } else {

@@ -27,8 +27,8 @@ pub(crate) struct TokenEndpoint {
     exchange: Exchange,
     client: OAuthClient,
     place: Place,
-    /// Where tokens are given back, if the issuer's metadata says so.
-    revocation: Option<Learned>,
+    /// Where tokens are given back, if that is written or the issuer's metadata may say so.
+    revocation: Option<Place>,
 }
 
 /// An answer of any status.
@@ -64,9 +64,9 @@ impl TokenEndpoint {
         let ca = authorities_in(config.ca_file.as_ref())?;
         let issuer = config.issuer.as_deref().map(Url::parse).transpose().map_err(|_| StartError::Issuer)?;
         // http is for loopback only, which `transport` looks at.
-        let plain = [issuer.as_ref(), config.token_endpoint.as_ref()].into_iter().flatten();
-        let plain = plain.clone().any(|url| url.scheme() == "http");
-        let known: Vec<&Url> = [issuer.as_ref(), config.token_endpoint.as_ref()].into_iter().flatten().collect();
+        let known = [issuer.as_ref(), config.token_endpoint.as_ref(), config.revocation_endpoint.as_ref()];
+        let known: Vec<&Url> = known.into_iter().flatten().collect();
+        let plain = known.iter().any(|url| url.scheme() == "http");
         let identity = client::identity(&config.client.auth)?;
         let exchange = Exchange::new(plain, &known, ca.as_deref(), identity, patience)?;
         let reader = config.issuer.as_ref();
@@ -83,7 +83,11 @@ impl TokenEndpoint {
         // The issuer is what assertions are for; servers of before took the URL of the endpoint (RFC 7523 section 3).
         let audience = config.assertion_audience.as_deref().or(config.issuer.as_deref());
         let audience = audience.or(config.token_endpoint.as_ref().map(Url::as_str)).unwrap_or_default();
-        let (client, revocation) = (OAuthClient::new(&config.client, audience)?, learned("revocation_endpoint"));
+        let client = OAuthClient::new(&config.client, audience)?;
+        let revocation = match &config.revocation_endpoint {
+            Some(url) => Some(Place::Configured(url.clone())),
+            None => learned("revocation_endpoint").map(Place::Discovered),
+        };
         Ok(Self { exchange, client, place, revocation })
     }
 
@@ -99,10 +103,7 @@ impl TokenEndpoint {
         now: Timestamp,
         monotonic: Instant,
     ) -> Result<Asked, &'static str> {
-        let url = match &self.place {
-            Place::Configured(url) => url.clone(),
-            Place::Discovered(learned) => learned.url(monotonic).await?,
-        };
+        let url = self.place.url(monotonic).await?;
         let (form, headers) = self.request(parameters, now)?;
         let (status, answer) = self.exchange.post_for_any(&url, form, headers, LIMIT_BYTES).await?;
         Ok(Asked { status, answer })
@@ -111,8 +112,8 @@ impl TokenEndpoint {
     /// Gives a token back that it gave out (RFC 7009 section 2.1); false where nobody says how, and a fixed word for why it
     /// may still be good.
     pub(crate) async fn revoke(&self, token: &str, now: Timestamp, monotonic: Instant) -> Result<bool, &'static str> {
-        let Some(learned) = &self.revocation else { return Ok(false) };
-        let Ok(url) = learned.url(monotonic).await else { return Ok(false) };
+        let Some(place) = &self.revocation else { return Ok(false) };
+        let Ok(url) = place.url(monotonic).await else { return Ok(false) };
         let (form, headers) = self.request(&[("token", token), ("token_type_hint", "access_token")], now)?;
         match self.exchange.post_for_any(&url, form, headers, LIMIT_BYTES).await? {
             (200, _) => Ok(true),
@@ -127,6 +128,15 @@ impl TokenEndpoint {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         self.client.sign(&mut form, &mut headers, now)?;
         Ok((form.finish(), headers))
+    }
+}
+
+impl Place {
+    async fn url(&self, now: Instant) -> Result<Url, &'static str> {
+        match self {
+            Self::Configured(url) => Ok(url.clone()),
+            Self::Discovered(learned) => learned.url(now).await,
+        }
     }
 }
 

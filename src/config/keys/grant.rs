@@ -12,6 +12,7 @@ pub(crate) static UPSTREAM_AUTH: Table = Table {
         key("value", Kind::Secret, "{ file = \"/run/secrets/crm-key\" }"),
         key("issuer", Kind::Text, "\"https://login.example.com/realms/acme\""),
         key("token_endpoint", Kind::Text, "\"https://login.example.com/token\""),
+        key("revocation_endpoint", Kind::Text, "\"https://login.example.com/revoke\""),
         key("client_id", Kind::Text, "\"portcullis\""),
         key("auth_method", Kind::Text, "\"client_secret_basic\""),
         key("client_secret", Kind::Secret, "{ file = \"/run/secrets/client\" }"),
@@ -51,6 +52,7 @@ static SERVER: Table = Table {
     keys: &[
         key("issuer", Kind::Text, "\"https://auth.example.com\""),
         key("token_endpoint", Kind::Text, "\"https://auth.example.com/token\""),
+        key("revocation_endpoint", Kind::Text, "\"https://auth.example.com/revoke\""),
         key("client_id", Kind::Text, "\"portcullis\""),
         key("auth_method", Kind::Text, "\"client_secret_basic\""),
         key("client_secret", Kind::Secret, "{ file = \"/run/secrets/client\" }"),

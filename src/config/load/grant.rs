@@ -60,7 +60,7 @@ impl Loader<'_> {
                     self.report(problem.help("the identity provider writes it into the assertion as `aud`"));
                 }
                 let server = self.authorization_server("authorization_server", &below.span(), &keys)?;
-                GrantKind::IdJag { subject_token_type, server }
+                GrantKind::IdJag { subject_token_type, server: Box::new(server) }
             }
             _ => GrantKind::ClientCredentials,
         };
@@ -95,6 +95,8 @@ impl Loader<'_> {
             Some(written.get_ref().as_str().into())
         });
         let token_endpoint = keys.token_endpoint.and_then(|written| self.endpoint("token_endpoint", written));
+        let revocation_endpoint =
+            keys.revocation_endpoint.and_then(|written| self.endpoint("revocation_endpoint", written));
         if keys.issuer.is_none() && keys.token_endpoint.is_none() {
             let message = format!("`{table}` names nobody to ask");
             let problem = self.error(span.clone(), message, "needs `issuer` or `token_endpoint`");
@@ -104,7 +106,14 @@ impl Loader<'_> {
         let assertion_audience =
             keys.client.assertion_audience.map(|written| self.text("assertion_audience", written, 1024));
         let ca_file = keys.ca_file.map(|written| self.certificates("ca_file", written));
-        Some(AuthorizationServer { issuer, token_endpoint, client: client?, assertion_audience, ca_file })
+        Some(AuthorizationServer {
+            issuer,
+            token_endpoint,
+            revocation_endpoint,
+            client: client?,
+            assertion_audience,
+            ca_file,
+        })
     }
 
     /// The proxy as a client of a server it asks.

@@ -108,8 +108,9 @@ impl Loader<'_> {
             Type::Header => &["name", "value"],
             Type::IdJag => &["authorization_server", "audience", "resource", "scopes", "subject_token_type"],
             Type::Mtls | Type::None => &[],
-            Type::OnBehalfOf => &["scopes"],
+            Type::OnBehalfOf => &["revocation_endpoint", "scopes"],
             Type::TokenExchange => &[
+                "revocation_endpoint",
                 "audience",
                 "resource",
                 "scopes",
@@ -186,6 +187,7 @@ impl Loader<'_> {
             ("value", raw.value.as_ref().map(Spanned::span)),
             ("issuer", raw.issuer.as_ref().map(Spanned::span)),
             ("token_endpoint", raw.token_endpoint.as_ref().map(Spanned::span)),
+            ("revocation_endpoint", raw.revocation_endpoint.as_ref().map(Spanned::span)),
             ("client_id", raw.client_id.as_ref().map(Spanned::span)),
             ("auth_method", raw.auth_method.as_ref().map(Spanned::span)),
             ("client_secret", raw.client_secret.as_ref().map(Spanned::span)),

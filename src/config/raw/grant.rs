@@ -21,6 +21,7 @@ pub(in crate::config) struct UpstreamAuth {
     pub(in crate::config) value: Option<Spanned<Secret>>,
     pub(in crate::config) issuer: Option<Spanned<String>>,
     pub(in crate::config) token_endpoint: Option<Spanned<String>>,
+    pub(in crate::config) revocation_endpoint: Option<Spanned<String>>,
     pub(in crate::config) client_id: Option<Spanned<String>>,
     pub(in crate::config) auth_method: Option<Spanned<String>>,
     pub(in crate::config) client_secret: Option<Spanned<Secret>>,
@@ -45,6 +46,7 @@ pub(in crate::config) struct UpstreamAuth {
 pub(in crate::config) struct AuthorizationServer {
     pub(in crate::config) issuer: Option<Spanned<String>>,
     pub(in crate::config) token_endpoint: Option<Spanned<String>>,
+    pub(in crate::config) revocation_endpoint: Option<Spanned<String>>,
     pub(in crate::config) client_id: Option<Spanned<String>>,
     pub(in crate::config) auth_method: Option<Spanned<String>>,
     pub(in crate::config) client_secret: Option<Spanned<Secret>>,
@@ -59,6 +61,7 @@ pub(in crate::config) struct AuthorizationServer {
 pub(in crate::config) struct ServerKeys<'a> {
     pub(in crate::config) issuer: Option<&'a Spanned<String>>,
     pub(in crate::config) token_endpoint: Option<&'a Spanned<String>>,
+    pub(in crate::config) revocation_endpoint: Option<&'a Spanned<String>>,
     pub(in crate::config) client: ClientKeys<'a>,
     pub(in crate::config) ca_file: Option<&'a Spanned<String>>,
 }
@@ -82,6 +85,7 @@ macro_rules! server_keys {
                 ServerKeys {
                     issuer: self.issuer.as_ref(),
                     token_endpoint: self.token_endpoint.as_ref(),
+                    revocation_endpoint: self.revocation_endpoint.as_ref(),
                     client: ClientKeys {
                         client_id: self.client_id.as_ref(),
                         auth_method: self.auth_method.as_ref(),
