@@ -11,6 +11,7 @@ pub(crate) mod history;
 mod lane;
 mod record;
 mod recorded;
+mod refreshed;
 mod revoked;
 mod writer;
 
@@ -30,6 +31,7 @@ pub use record::{Client, Decision, ErrorCode, Fragment, Masked, Policy, Record, 
 pub(crate) use record::{render_anonymous, render_credential, render_subject};
 pub use recorded::{Recorded, decided};
 pub(crate) use recorded::{drifted, ended, failed_login};
+pub(crate) use refreshed::{Refresh, refreshed};
 pub(crate) use revoked::revoked;
 
 use failures::Failures;

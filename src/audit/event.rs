@@ -9,6 +9,8 @@ pub enum Event {
     ConfigReload,
     /// The end of an answer.
     End,
+    /// The keys of an issuer changed, or cannot be had, or can be had again.
+    KeyRefresh,
     /// An issuer takes back what it gave.
     Revoked,
     /// The process begins.
@@ -26,6 +28,7 @@ impl Event {
             Self::Call => "call",
             Self::ConfigReload => "config_reload",
             Self::End => "end",
+            Self::KeyRefresh => "key_refresh",
             Self::Revoked => "revoked",
             Self::Start => "start",
             Self::Stop => "stop",
@@ -40,6 +43,7 @@ impl Event {
             Self::AuthFailed
             | Self::Call
             | Self::ConfigReload
+            | Self::KeyRefresh
             | Self::Revoked
             | Self::Start
             | Self::Stop

@@ -182,6 +182,7 @@ fn every_event_decision_and_target_is_a_strict_line() {
         (Event::Call, "call"),
         (Event::ConfigReload, "config_reload"),
         (Event::End, "end"),
+        (Event::KeyRefresh, "key_refresh"),
         (Event::Revoked, "revoked"),
         (Event::Start, "start"),
         (Event::Stop, "stop"),
@@ -213,7 +214,7 @@ fn every_event_decision_and_target_is_a_strict_line() {
     for (line, (key, text)) in lines.iter().zip(&expected) {
         assert_eq!(line[key], *text);
     }
-    assert_eq!(sequence(&lines), (1..=16).collect::<Vec<_>>());
+    assert_eq!(sequence(&lines), (1..=17).collect::<Vec<_>>());
     assert_ne!(lines[1]["id"], lines[3]["id"], "the lines of one request have ids of their own");
     assert_eq!(lines[1]["request_id"], lines[3]["request_id"]);
 }

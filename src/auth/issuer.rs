@@ -26,6 +26,7 @@ use super::introspection::Introspector;
 use super::keys::{Algorithm, Key};
 use super::revocation::Revocations;
 use super::{Epoch, VerifyError};
+use crate::audit::Audit;
 use crate::clock::{self, Timestamp};
 use crate::config;
 use fetch::{Fetcher, ScopesSupported};
@@ -138,7 +139,7 @@ impl Issuer {
     /// that cannot be reached is no error.
     pub fn start(config: &config::Issuer, epoch: Epoch, runtime: &Handle) -> Result<Arc<Self>, StartError> {
         let revocations = Arc::new(Revocations::new(epoch.clone()));
-        Self::start_with(config, epoch, runtime, Patience::USUAL, revocations)
+        Self::start_with(config, epoch, runtime, Patience::USUAL, revocations, None)
     }
 
     fn start_with(
@@ -147,6 +148,7 @@ impl Issuer {
         runtime: &Handle,
         patience: Patience,
         revocations: Arc<Revocations>,
+        audit: Option<Arc<Audit>>,
     ) -> Result<Arc<Self>, StartError> {
         let ca = authorities(config)?;
         let introspector = introspector(config, ca.as_deref(), patience)?;
@@ -158,7 +160,8 @@ impl Issuer {
             max_stale: config.max_stale,
         };
         let scopes_supported = fetcher.scopes();
-        let ring = Arc::new(Ring::new(Arc::clone(&config.name), timing, epoch, clock::monotonic()));
+        let ring = Ring::new(Arc::clone(&config.name), timing, epoch, clock::monotonic());
+        let ring = Arc::new(ring.recorded(audit, &config.issuer));
         let task = runtime.spawn(ring::keep_fresh(Arc::clone(&ring), fetcher)).abort_handle();
         let (name, iss) = (Arc::clone(&config.name), Arc::clone(&config.issuer));
         let (digest, on_start) = (config_digest(config, ca.as_deref()), config.on_start);

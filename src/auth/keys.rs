@@ -241,6 +241,13 @@ impl KeySet {
         });
     }
 
+    /// The names of the keys that `other` lacks; a key of another material is another key.
+    pub(super) fn beyond(&self, other: Option<&Self>) -> Vec<Option<Box<str>>> {
+        let has =
+            |key: &Key| other.is_some_and(|other| other.keys.iter().any(|held| held.identity() == key.identity()));
+        self.keys.iter().filter(|key| !has(key)).map(|key| key.kid.clone()).collect()
+    }
+
     /// How many keys are usable.
     pub(super) fn len(&self) -> usize {
         self.keys.len()

@@ -151,7 +151,7 @@ async fn nobody_can_write_a_line_of_their_own() {
     }
     let text = proxy.folder.read("audit.jsonl");
     assert_eq!(decisions(&text).len(), count);
-    assert_eq!(text.lines().count(), count + 1, "the start of the process has a line too");
+    assert_eq!(text.lines().count(), count + 2, "the start of the process and its issuer's keys have a line each");
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "a control character");
     for bad in ['\u{2028}', '\u{2029}', '\u{202e}'] {
         assert!(!text.contains(bad), "{bad:?}");

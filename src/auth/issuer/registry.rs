@@ -21,7 +21,7 @@ pub struct Issuers {
     /// By `iss`; what was revoked stays so, however the issuer is configured.
     revocations: Mutex<HashMap<Arc<str>, Arc<Revocations>>>,
     receivers: Mutex<HashMap<[u8; 32], Receiving>>,
-    /// Where it is written down that an issuer revokes.
+    /// Where it is written down that keys come and go, and that an issuer revokes.
     audit: Option<Arc<Audit>>,
 }
 
@@ -39,7 +39,7 @@ impl Issuers {
         Self { runtime, epoch, started, revocations, receivers, audit: None }
     }
 
-    /// The same, writing down in `audit` what issuers revoke.
+    /// The same, writing down in `audit` what becomes of their keys and what they revoke.
     pub fn recorded(mut self, audit: Arc<Audit>) -> Self {
         self.audit = Some(audit);
         self
@@ -57,7 +57,8 @@ impl Issuers {
                 .entry(Arc::clone(&config.issuer))
                 .or_insert_with(|| Arc::new(Revocations::new(self.epoch.clone()))),
         );
-        let issuer = Issuer::start_with(config, self.epoch.clone(), &self.runtime, Patience::USUAL, revocations)?;
+        let (epoch, audit) = (self.epoch.clone(), self.audit.clone());
+        let issuer = Issuer::start_with(config, epoch, &self.runtime, Patience::USUAL, revocations, audit)?;
         started.insert(*issuer.digest(), Arc::clone(&issuer));
         Ok(issuer)
     }

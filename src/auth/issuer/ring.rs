@@ -10,6 +10,7 @@ use super::Status;
 use super::fetch::{Fetched, Fetcher};
 use super::ledger::{Answer, Ledger, Timing};
 use super::reader::FetchError;
+use crate::audit::{self, Audit, Refresh};
 use crate::auth::keys::{Algorithm, Key, KeySet, Selected};
 use crate::auth::{Epoch, VerifyError};
 use crate::clock::{self, Timestamp};
@@ -21,6 +22,8 @@ const LIMIT_WAITING: usize = 1024;
 pub(super) struct Ring {
     name: Arc<str>,
     epoch: Epoch,
+    /// Where it is written down that keys come and go, and whose they are.
+    record: Option<(Arc<Audit>, Arc<str>)>,
     held: ArcSwapOption<Held>,
     ledger: Mutex<Ledger>,
     status: Mutex<Status>,
@@ -42,6 +45,7 @@ impl Ring {
         Self {
             name,
             epoch,
+            record: None,
             held: ArcSwapOption::empty(),
             ledger: Mutex::new(Ledger::new(timing, now)),
             status: Mutex::default(),
@@ -49,6 +53,12 @@ impl Ring {
             attempts: watch::Sender::new(0),
             waiting: Semaphore::new(LIMIT_WAITING),
         }
+    }
+
+    /// The same, writing down in `audit` what becomes of the keys of `iss`.
+    pub(super) fn recorded(mut self, audit: Option<Arc<Audit>>, iss: &Arc<str>) -> Self {
+        self.record = audit.map(|audit| (audit, Arc::clone(iss)));
+        self
     }
 
     /// See [`super::Issuer::keys`].
@@ -116,29 +126,36 @@ impl Ring {
 
     /// Takes in how a fetch ended, then lets the waiting requests look.
     pub(super) fn settle(&self, outcome: Result<Fetched, FetchError>, now: Instant, wall: Timestamp) {
-        let mut ledger = self.ledger();
-        match outcome {
+        let (refresh, max_age) = match outcome {
             Ok(fetched) => {
-                self.take(Arc::new(fetched.set), now + ledger.max_stale(), wall);
-                ledger.succeeded(fetched.max_age, jitter(), now);
+                let until = now + self.ledger().max_stale();
+                (self.take(Arc::new(fetched.set), until, wall), Some(fetched.max_age))
             }
-            Err(error) => {
-                self.miss(&error, now);
-                ledger.failed(now);
-            }
+            Err(error) => (self.miss(&error, now), None),
+        };
+        if let (Some(refresh), Some((audit, iss))) = (refresh, &self.record) {
+            audit::refreshed(audit, &self.name, iss, &refresh, wall);
+        }
+        // Until here the fetch counts as running: who asks for a key meanwhile waits.
+        let mut ledger = self.ledger();
+        match max_age {
+            Some(max_age) => ledger.succeeded(max_age, jitter(), now),
+            None => ledger.failed(now),
         }
         self.attempts.send_replace(ledger.attempts());
     }
 
-    fn take(&self, set: Arc<KeySet>, until: Instant, wall: Timestamp) {
+    fn take(&self, set: Arc<KeySet>, until: Instant, wall: Timestamp) -> Option<Refresh> {
         let old = self.held.load_full();
         let changed = old.as_ref().is_none_or(|old| *old.set != *set);
         let keys = set.len();
-        {
+        let failed = {
             let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            let failed = status.last_error.is_some();
             status.succeeded += 1;
             *status = Status { keys, last_success: Some(wall), last_error: None, ..*status };
-        }
+            failed
+        };
         if changed {
             for (kid, dropped) in set.dropped() {
                 let kid = kid.as_deref().map(|kid| kid.escape_debug().take(64).collect::<String>());
@@ -146,26 +163,39 @@ impl Ring {
             }
             tracing::info!(issuer = %self.name, keys, "issuer ready");
         }
-        let set = if changed { set } else { old.map_or(set, |old| Arc::clone(&old.set)) };
+        let old = old.as_ref().map(|old| &old.set);
+        let refresh = if changed {
+            let (old, new) = (old.map(|old| &**old), &*set);
+            let removed = old.map(|old| old.beyond(Some(new))).unwrap_or_default();
+            Some(Refresh::Changed { keys, added: new.beyond(old), removed })
+        } else {
+            failed.then_some(Refresh::Recovered)
+        };
+        let set = if changed { set } else { old.map_or(set, Arc::clone) };
         self.held.store(Some(Arc::new(Held { set, until })));
         // INVARIANT: the epoch moves after the keys are visible, so a verdict reached with the old ones has the old epoch.
         if changed {
             self.epoch.advance();
         }
+        refresh
     }
 
-    fn miss(&self, error: &FetchError, now: Instant) {
+    fn miss(&self, error: &FetchError, now: Instant) -> Option<Refresh> {
         tracing::warn!(issuer = %self.name, %error, "keys of issuer not fetched");
         let is_over = self.held.load().as_ref().is_some_and(|held| now >= held.until);
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.failed += 1;
-        status.last_error = Some(error.to_string().into());
+        let is_first = status.last_error.is_none();
+        let text = error.to_string();
+        status.last_error = Some(text.as_str().into());
         if is_over {
             status.keys = 0;
             self.held.store(None);
             self.epoch.advance();
             tracing::error!(issuer = %self.name, "keys of issuer are too old and no longer used");
+            return Some(Refresh::TooOld);
         }
+        is_first.then(|| Refresh::Failed(text.into()))
     }
 
     pub(super) fn stop(&self) {

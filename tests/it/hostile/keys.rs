@@ -198,3 +198,35 @@ async fn k6_an_issuer_that_never_answers_holds_up_its_own_alone() {
     }
     assert_eq!(issuer.take().len(), 1, "one fetch, and it hangs");
 }
+
+/// Which keys are believed is a matter of record: each change of them, and each beginning and end of an outage.
+#[tokio::test]
+async fn what_becomes_of_keys_is_written_down() {
+    let rig = Rig::new(&[]).await;
+    let told = |nth: usize| {
+        let log = rig.proxy.folder.read("audit.jsonl");
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut told = lines.filter(|line| line["event"] == "key_refresh").map(|line| line["key_refresh"].clone());
+        let (line, next) = (told.nth(nth).unwrap(), told.next());
+        assert_eq!(next, None, "no more than {nth}");
+        assert_eq!([&line["issuer"], &line["iss"]], [&json!("corp"), &json!(rig.proxy.issuer.url())]);
+        line
+    };
+    let found = |line: &Value| [line["result"].clone(), line["added"].clone(), line["removed"].clone()];
+    assert_eq!(found(&told(0)), [json!("changed"), json!(["k1"]), json!([])]);
+    let next = Signer::p256();
+    let token = |kid: &str| next.token(&header_with(&json!({ "kid": kid })), &rig.claims_with(&json!({})));
+    let keys = json_answer(200, &json!({ "keys": [next.jwk("k2")] }).to_string());
+    rig.publish(keys.clone());
+    rig.takes("the next", &token("k2")).await;
+    assert_eq!(found(&told(1)), [json!("changed"), json!(["k2"]), json!(["k1"])]);
+    rig.publish(raw_answer(503, "", b""));
+    for kid in ["k3", "k4"] {
+        assert_eq!(rig.proxy.ask(&ask(&token(kid))).await.status, 503, "{kid}");
+    }
+    let failed = told(2);
+    assert!(failed["result"] == "failed" && failed["reason"].as_str().unwrap().contains("503"), "{failed}");
+    rig.publish(keys);
+    assert_eq!(rig.proxy.ask(&ask(&token("k5"))).await.status, 401);
+    assert_eq!(told(3)["result"], "recovered");
+}

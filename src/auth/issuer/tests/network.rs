@@ -410,7 +410,8 @@ async fn an_issuer_that_never_answers_is_given_up_on() {
     let patience = Patience { connect: HOUR, request: HOUR, fetch: Duration::from_millis(20) };
     let config = issuer_config(&fake.url(""));
     let revocations = std::sync::Arc::new(crate::auth::Revocations::new(Epoch::default()));
-    let issuer = Issuer::start_with(&config, Epoch::default(), &Handle::current(), patience, revocations).unwrap();
+    let issuer =
+        Issuer::start_with(&config, Epoch::default(), &Handle::current(), patience, revocations, None).unwrap();
     issuer.settled().await;
     assert!(issuer.status().last_error.unwrap().contains("no answer within"));
 }
