@@ -44,6 +44,7 @@ pub use cache::{Counts, Epoch, Memo, Verifier};
 pub use challenge::Challenges;
 pub use claims_set::ClaimsSet;
 pub use dpop::ProofError;
+pub(crate) use error::TOO_WEAK;
 pub use error::{CredentialError, VerifyError};
 pub use examine::{Check, Decoded, Outcome, decode, examine};
 pub(crate) use issuer::{

@@ -34,6 +34,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::Scopes;
 use crate::clock::Timestamp;
 use crate::mcp::SubjectKind;
 
@@ -92,6 +93,13 @@ impl Policy {
     /// The smallest set of scopes an allow rule asks for; `scopes_supported` and the first challenge name it.
     pub fn scopes_advertised(&self) -> &[Box<str>] {
         &self.advertised
+    }
+
+    /// The scopes that are as good as `scope` to the rules that ask for it: itself and what implies it.
+    pub fn holders(&self, scope: &str) -> Scopes {
+        let mut asked = self.rules.iter().flat_map(|rule| rule.demand.all.iter().chain(&rule.demand.any));
+        let asked = asked.find(|asked| &*asked.name == scope);
+        asked.map_or_else(|| [scope].into_iter().collect(), scopes::Required::holders)
     }
 
     /// Whether a rule is in shadow, so that what it would do is to be recorded.

@@ -288,7 +288,8 @@ fn route(
         sse_path: server.sse_path.as_deref().map(Into::into),
         acceptance: Acceptance::new(server, issuers.ok()?).denying(listed.to_vec()),
         challenges: Challenges::new(&metadata::location(&server.resource), scopes.iter().map(|scope| &**scope))
-            .asking(&server.access),
+            .asking(&server.access)
+            .held_by(|scope| loaded.policy.holders(scope)),
         scopes: scopes.into(),
         policy: loaded.policy,
         policy_files: loaded.files.into(),

@@ -2,7 +2,8 @@
 
 use http::HeaderValue;
 
-use super::{Scheme, VerifyError};
+use super::error::TOO_WEAK;
+use super::{Scheme, Scopes, VerifyError};
 use crate::config;
 
 /// Longest description that is sent.
@@ -22,6 +23,8 @@ pub struct Challenges {
     /// Whether plain tokens are refused.
     proof_required: bool,
     stronger: Box<[(&'static str, Box<str>)]>,
+    /// For each of `scopes`, what holds it.
+    holders: Box<[Scopes]>,
 }
 
 /// The fields of one answer.
@@ -31,8 +34,16 @@ impl Challenges {
     /// Challenges that point at `metadata_url` and ask for `scopes` first.
     pub fn new<'a>(metadata_url: &str, scopes: impl IntoIterator<Item = &'a str>) -> Self {
         let metadata: Box<str> = quotable(metadata_url).into();
-        let scopes: Box<str> = joined(scopes).into();
-        Self { metadata, scopes, algorithms: None, proof_required: false, stronger: Box::default() }
+        let scopes: Vec<&str> = usable(scopes).collect();
+        let holders = scopes.iter().map(|scope| [*scope].into_iter().collect()).collect();
+        let scopes = scopes.join(" ").into();
+        Self { metadata, scopes, algorithms: None, proof_required: false, stronger: Box::default(), holders }
+    }
+
+    /// The same with the scopes that hold each of those that are asked for: itself and the broader ones.
+    pub fn held_by(mut self, holders: impl Fn(&str) -> Scopes) -> Self {
+        self.holders = self.scopes.split(' ').filter(|scope| !scope.is_empty()).map(holders).collect();
+        self
     }
 
     /// The same with what the server asks of those who present tokens.
@@ -62,9 +73,12 @@ impl Challenges {
         match error {
             VerifyError::NonceWanted { .. } => self.fields(scheme, Some("use_dpop_nonce"), "", &[], description),
             VerifyError::Proof(_) => self.fields(scheme, Some("invalid_dpop_proof"), "", &[], description),
-            VerifyError::TooWeak => {
+            VerifyError::TooWeak { scopes } => {
                 let error = Some("insufficient_user_authentication");
-                self.fields(scheme, error, "", &self.stronger, description)
+                // The user is asked once for all that is missing (RFC 9470 section 3).
+                let is_held = |holders: &Scopes| holders.iter().any(|scope| scopes.has(scope));
+                let wanted = if self.holders.iter().all(is_held) { "" } else { &*self.scopes };
+                self.fields(scheme, error, wanted, &self.stronger, description)
             }
             _ => self.fields(scheme, Some("invalid_token"), &self.scopes, &[], description),
         }
@@ -73,7 +87,7 @@ impl Challenges {
     /// 401 where an authorization server the proxy asks wants the user first; with `claims`, base64url, what it wants the
     /// next token to say (Microsoft identity platform, "Claims challenge").
     pub fn sign_in(&self, scheme: Scheme, claims: Option<&str>) -> Fields {
-        let description = Some(VerifyError::TooWeak.description());
+        let description = Some(TOO_WEAK);
         let Some(claims) = claims else {
             return self.fields(scheme, Some("insufficient_user_authentication"), "", &self.stronger, description);
         };
@@ -270,13 +284,18 @@ mod tests {
     fn rfc_9470_names_what_would_be_strong_enough() {
         let max_age = Some(std::time::Duration::from_mins(5));
         let authentication = Authentication { acr_values: vec!["phr".into(), "mfa".into()], max_age };
-        let challenges = Challenges::new(METADATA, ["a"]).asking(&Access { authentication, ..Access::default() });
-        assert_eq!(
-            texts(&challenges.invalid(Scheme::Bearer, &VerifyError::TooWeak)),
-            [
-                "Bearer resource_metadata=\"M\", error=\"insufficient_user_authentication\", acr_values=\"phr mfa\", max_age=\"300\", error_description=\"A stronger or more recent authentication is needed\""
-            ]
-        );
+        let challenges = Challenges::new(METADATA, ["a", "b"]).asking(&Access { authentication, ..Access::default() });
+        let challenges = challenges.held_by(|scope| [scope, "all"].into_iter().filter(|name| *name != "a").collect());
+        for (held, scope) in [("b all", ""), ("all", ""), ("a b", ", scope=\"a b\""), ("", ", scope=\"a b\"")] {
+            let scopes = held.split(' ').filter(|scope| !scope.is_empty()).collect();
+            assert_eq!(
+                texts(&challenges.invalid(Scheme::Bearer, &VerifyError::TooWeak { scopes })),
+                [format!(
+                    "Bearer resource_metadata=\"M\", error=\"insufficient_user_authentication\"{scope}, acr_values=\"phr mfa\", max_age=\"300\", error_description=\"A stronger or more recent authentication is needed\""
+                )],
+                "{held}"
+            );
+        }
     }
 
     #[test]

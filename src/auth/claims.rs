@@ -359,20 +359,25 @@ fn strength(facts: &Facts<'_>) -> Result<(), VerifyError> {
     if accepted.is_empty() || acr.is_some_and(|acr| accepted.iter().any(|value| **value == *acr)) {
         Ok(())
     } else {
-        Err(VerifyError::TooWeak)
+        Err(too_weak(facts)?)
     }
+}
+
+/// What else such a token lacks is told by what it grants; it decides nothing, as the signature is not looked at yet.
+fn too_weak(facts: &Facts<'_>) -> Result<VerifyError, VerifyError> {
+    Ok(VerifyError::TooWeak { scopes: scopes(facts)?.into_iter().collect() })
 }
 
 /// Until when the authentication behind the token is recent enough; for ever where nobody asks.
 pub(super) fn recent_until(facts: &Facts<'_>) -> Result<Option<Timestamp>, VerifyError> {
     let Some(max_age) = facts.authentication.max_age else { return Ok(None) };
-    let at = moment(facts, "auth_time")?.ok_or(VerifyError::TooWeak)?;
+    let Some(at) = moment(facts, "auth_time")? else { return Err(too_weak(facts)?) };
     Ok(Some(at.plus(max_age).plus(facts.profile.leeway)))
 }
 
 fn recent(facts: &Facts<'_>) -> Result<(), VerifyError> {
     match recent_until(facts)? {
-        Some(until) if until <= facts.now => Err(VerifyError::TooWeak),
+        Some(until) if until <= facts.now => Err(too_weak(facts)?),
         _ => Ok(()),
     }
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::Scopes;
 use super::dpop::ProofError;
 
 /// Why no credential could be read out of a request; answered with 400 `invalid_request` (RFC 6750 section 3.1).
@@ -37,6 +38,9 @@ impl CredentialError {
         "malformed"
     }
 }
+
+/// What the client is told whose user has to sign in anew.
+pub(crate) const TOO_WEAK: &str = "A stronger or more recent authentication is needed";
 
 /// Why a presented token does not make a caller. `Display` is for the log and holds nothing of the token.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -94,7 +98,10 @@ pub enum VerifyError {
     TooLong,
     /// The user has signed in too weakly or too long ago (RFC 9470).
     #[error("authentication behind the token is too weak or too old")]
-    TooWeak,
+    TooWeak {
+        /// What the token grants, so that the challenge can name what else it lacks.
+        scopes: Scopes,
+    },
     /// The issuer publishes no such key.
     #[error("key of the token is unknown to its issuer")]
     UnknownKey,
@@ -130,7 +137,7 @@ impl VerifyError {
             Self::NoRoom => "The proof cannot be checked at the moment",
             Self::NonceWanted { .. } => "The proof must name the nonce of this answer",
             Self::Proof(_) => "The proof of possession is not valid",
-            Self::TooWeak => "A stronger or more recent authentication is needed",
+            Self::TooWeak { .. } => TOO_WEAK,
             Self::BadSignature
             | Self::Bound
             | Self::Inactive
@@ -157,7 +164,7 @@ impl VerifyError {
             Self::NonceWanted { .. } => "nonce_wanted",
             Self::Proof(_) => "bad_proof",
             Self::Revoked => "revoked",
-            Self::TooWeak => "too_weak",
+            Self::TooWeak { .. } => "too_weak",
             Self::TooLong | Self::WrongType(_) => "wrong_type",
             Self::Expired => "expired",
             Self::Inactive => "inactive",

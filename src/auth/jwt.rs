@@ -69,7 +69,11 @@ pub(super) fn verified(acceptance: &Acceptance, issuer: &Issuer, facts: &Facts<'
         return Err(VerifyError::Revoked);
     }
     let expires = caller.expires.plus(facts.profile.leeway);
-    let after = if caller.until < expires { VerifyError::TooWeak } else { VerifyError::Expired };
+    let after = if caller.until < expires {
+        VerifyError::TooWeak { scopes: caller.scopes.clone() }
+    } else {
+        VerifyError::Expired
+    };
     Ok(Verified { until: caller.until, after: Some(after), caller: Arc::new(caller) })
 }
 

@@ -85,6 +85,11 @@ impl Required {
         scopes.has(&self.name) || self.broader.iter().any(|broader| scopes.has(broader))
     }
 
+    /// It and every scope that implies it.
+    pub(super) fn holders(&self) -> Scopes {
+        iter::once(&self.name).chain(&self.broader).map(|name| &**name).collect()
+    }
+
     /// Whether holding `other` is holding it.
     fn is_implied_by(&self, other: &Self) -> bool {
         self.name == other.name || self.broader.contains(&other.name)

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use uuid::Uuid;
 
 use super::{Answer, Asked, Reject, Shape, Status};
-use crate::auth::{Challenges, VerifyError};
+use crate::auth::{Challenges, TOO_WEAK, VerifyError};
 use crate::body::{Body, ReadError};
 use crate::json::quoted;
 use crate::mask::{Blocked, Cause, Direction};
@@ -137,7 +137,7 @@ fn grant(problem: &GrantError, asked: &Asked<'_>) -> Answer {
             let text = "The identity provider does not let this caller use the upstream server".to_owned();
             error(200, DENIED, with_request(text, asked.request_id)).into_tool_error(asked)
         }
-        GrantError::Interaction { claims, .. } => error(401, UNAUTHENTICATED, VerifyError::TooWeak.description())
+        GrantError::Interaction { claims, .. } => error(401, UNAUTHENTICATED, TOO_WEAK)
             .challenge(challenges.map(|challenges| challenges.sign_in(asked.scheme, claims.as_deref()))),
         GrantError::Nobody => Reject::NoCredentials.answer(asked),
         GrantError::Token => token(&VerifyError::Inactive, asked),

@@ -267,17 +267,21 @@ async fn rfc_9470_a_weak_or_old_login_is_asked_for_a_better_one() {
     let keys = "authentication = { acr_values = [\"phr\", \"mfa\"], max_age = \"5m\" }";
     let proxy = Setup::new(upstream.url()).server(keys).start().await;
     let now = Timestamp::now().unix_seconds();
-    let with = |acr: Option<&str>, auth_time: Option<i64>| {
-        let mut claims: Map<String, Value> = token_of(&proxy.issuer, "ana");
+    let of = |user: &str, acr: Option<&str>, auth_time: Option<i64>| {
+        let mut claims: Map<String, Value> = token_of(&proxy.issuer, user);
         claims.extend(acr.map(|acr| ("acr".to_owned(), json!(acr))));
         claims.extend(auth_time.map(|time| ("auth_time".to_owned(), json!(time))));
         proxy.mint(&claims)
     };
-    let challenge = format!(
-        "Bearer resource_metadata=\"{METADATA}\", error=\"insufficient_user_authentication\", \
-         acr_values=\"phr mfa\", max_age=\"300\", \
-         error_description=\"A stronger or more recent authentication is needed\""
-    );
+    let with = |acr, auth_time| of("ana", acr, auth_time);
+    let challenged = |scope: &str| {
+        format!(
+            "Bearer resource_metadata=\"{METADATA}\", error=\"insufficient_user_authentication\", \
+             {scope}acr_values=\"phr mfa\", max_age=\"300\", \
+             error_description=\"A stronger or more recent authentication is needed\""
+        )
+    };
+    let challenge = challenged("");
     for (acr, auth_time) in [
         (None, Some(now)),
         (Some("pwd"), Some(now)),
@@ -288,6 +292,11 @@ async fn rfc_9470_a_weak_or_old_login_is_asked_for_a_better_one() {
         let answer = proxy.ask(&ask().token(&with(acr, auth_time))).await;
         assert_eq!(answer.status, 401, "{acr:?} {auth_time:?}");
         assert_eq!(answer.header("www-authenticate"), Some(challenge.as_str()));
+    }
+    // Who lacks scopes besides is told both at once, and who has broader ones lacks none.
+    for (user, scope) in [("eve", "scope=\"crm:read\", "), ("max", "")] {
+        let answer = proxy.ask(&ask().token(&of(user, Some("pwd"), Some(now)))).await;
+        assert_eq!(answer.header("www-authenticate"), Some(challenged(scope).as_str()), "{user}");
     }
     assert_eq!(upstream.take().len(), 0);
     assert_eq!(proxy.ask(&ask().token(&with(Some("mfa"), Some(now - 200)))).await.status, 200);
