@@ -1,49 +1,52 @@
 //! What stands in an answer beside its words: `_meta` of items, and icons, each let through by a list.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
+use std::borrow::Cow;
 
 use crate::json::{Kind, Member, Splice, Value};
 use crate::mask::drop_foreign_meta;
-
-/// Members whose items, or that themselves, may have `_meta` and icons of their own (MCP 2025-11-25 and later, schema).
-const HOLDERS: [&str; 9] =
-    ["content", "contents", "messages", "prompts", "resource", "resourceTemplates", "resources", "serverInfo", "tools"];
-
-/// What none of it can be without: the names, as written or escaped.
-static SIGNS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| ["_meta\"", "icons\"", "\\u00"].map(Finder::new));
 
 /// Takes out of what is below `value` the `_meta` keys no list allows, and the icons a client should not load: from elsewhere
 /// than the upstream's own `origin` over https, or not in the message itself (RFC 2397).
 ///
 /// What a tool made of its own data, `structuredContent` and arguments, is none of the protocol's and is only masked.
 pub(super) fn items(value: Value<'_>, meta: &[Box<str>], origin: &str, splice: &mut Splice) {
-    if !SIGNS.iter().any(|sign| sign.find(value.raw()).is_some()) {
-        return;
-    }
-    icons(value, origin, splice);
-    below(value, meta, origin, splice);
-}
-
-fn below(value: Value<'_>, meta: &[Box<str>], origin: &str, splice: &mut Splice) {
-    for member in value.members().filter(is_holder) {
-        let holder = member.value;
-        let one = (holder.kind() == Kind::Object).then_some(holder);
-        for item in holder.items().chain(one) {
-            drop_foreign_meta(item, meta, splice);
-            icons(item, origin, splice);
-            below(item, meta, origin, splice);
+    for member in value.members() {
+        match Part::of(&member) {
+            Part::Holder => {
+                let holder = member.value;
+                let one = (holder.kind() == Kind::Object).then_some(holder);
+                for item in holder.items().chain(one) {
+                    drop_foreign_meta(item, meta, splice);
+                    items(item, meta, origin, splice);
+                }
+            }
+            Part::Icons => icons(member.value, origin, splice),
+            Part::Other => {}
         }
     }
 }
 
-fn is_holder(member: &Member<'_>) -> bool {
-    HOLDERS.iter().any(|name| member.name_is(name))
+/// What a member is, by its name.
+enum Part {
+    /// It has items, or is one itself, with `_meta` and icons of their own (MCP 2025-11-25 and later, schema).
+    Holder,
+    Icons,
+    Other,
 }
 
-fn icons(item: Value<'_>, origin: &str, splice: &mut Splice) {
-    let Some(icons) = item.get("icons") else { return };
+impl Part {
+    fn of(member: &Member<'_>) -> Self {
+        let name = member.plain_name().map_or_else(|| member.name().into_owned().into_bytes().into(), Cow::Borrowed);
+        match &*name {
+            b"content" | b"contents" | b"messages" | b"prompts" | b"resource" | b"resourceTemplates" | b"resources"
+            | b"serverInfo" | b"tools" => Self::Holder,
+            b"icons" => Self::Icons,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn icons(icons: Value<'_>, origin: &str, splice: &mut Splice) {
     if icons.kind() != Kind::Array {
         return splice.replace(icons.span(), "[]");
     }
