@@ -1,4 +1,6 @@
-//! How fast texts are looked through with every recogniser on, beside a scan of memory: `cargo bench --bench mask`.
+//! How fast texts are looked through with every recogniser on, beside a scan of memory.
+//!
+//! `cargo bench --bench mask -- [--text NAME] [--runs N]`
 //!
 //! Each figure is the best of many runs on one thread, as other work on the machine only ever adds to one.
 
@@ -54,22 +56,32 @@ const LENGTH: usize = 64 * 1024;
 const RUNS: usize = 2000;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let value = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1);
+    let runs = value("--runs").map_or(RUNS, |runs| runs.parse().unwrap());
+    let is_wanted = |name: &str| value("--text").is_none_or(|text| text == name);
     let on = Directions { arguments: true, result: true };
     let spec = Spec::new("all", on, What::Entities(Entity::ALL.to_vec()), Action::Redact);
     let masks = Masks::compile(vec![spec]).unwrap();
     let prose = words(0);
-    let scan = best(|| prose.bytes().fold(0_u8, |all, byte| all | byte));
+    let scan = best(runs, || prose.bytes().fold(0_u8, |all, byte| all | byte));
     println!("{:<24} {:>9} {:>8} {:>14}", "text", "us", "GB/s", "of the scan");
     report("memory scan (the limit)", prose.len(), scan, scan);
     for (name, text) in [("prose", &prose), ("number-heavy", &words(11)), ("dense personal data", &DENSE.repeat(340))] {
-        let time = best(|| masks.locate(black_box(text)));
+        if !is_wanted(name) {
+            continue;
+        }
+        let time = best(runs, || masks.locate(black_box(text)));
         report(name, text.len(), time, scan * u32::try_from(text.len()).unwrap() / u32::try_from(prose.len()).unwrap());
     }
     for (name, length) in [("answer of 300 bytes", 300), ("answer of 64 KB", LENGTH)] {
+        if !is_wanted(name) {
+            continue;
+        }
         let text: String = ANSWER.chars().cycle().take(length - 60).collect();
         let body = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}],"isError":false}}"#);
         let document = Document::parse(body.clone().into(), &Limits::ANSWER).unwrap();
-        let time = best(|| {
+        let time = best(runs, || {
             let (mut splice, mut findings) = (Splice::new(), Findings::default());
             let view = View::default();
             masks
@@ -88,7 +100,7 @@ fn report(name: &str, length: usize, time: Duration, scan: Duration) {
     println!("{name:<24} {:>9.2} {rate:>8.2} {share:>12.0} %", time.as_secs_f64() * 1e6);
 }
 
-fn best<R>(mut work: impl FnMut() -> R) -> Duration {
+fn best<R>(runs: usize, mut work: impl FnMut() -> R) -> Duration {
     /// Runs timed together, so that the clock itself does not count.
     const TOGETHER: u32 = 8;
     let once = |work: &mut dyn FnMut() -> R| {
@@ -96,7 +108,7 @@ fn best<R>(mut work: impl FnMut() -> R) -> Duration {
         (0..TOGETHER).for_each(|_| drop(black_box(work())));
         (monotonic() - start) / TOGETHER
     };
-    (0..RUNS).map(|_| once(&mut work)).min().unwrap_or_default()
+    (0..runs).map(|_| once(&mut work)).min().unwrap_or_default()
 }
 
 /// Prose in which every so manieth word is a number; none for 0.
