@@ -29,8 +29,10 @@ use session::Sessions;
 use told::Clients;
 
 use crate::config::EraMode;
+use crate::json::Value;
 use crate::mcp::sse::{Line, Outgoing};
 use crate::mcp::{Era, Revision};
+use crate::opened::Opened;
 use crate::proxy::Worker;
 use crate::route::Route;
 use crate::upstream::{Answer, Asking, Credential, Outbound, UpstreamError};
@@ -147,7 +149,7 @@ pub(crate) async fn asking(
     worker: &Arc<Worker>,
     route: &Arc<Route>,
     credential: &Credential,
-    opened: &crate::opened::Opened,
+    opened: &Opened,
     (asking, revision): (Asking, Revision),
 ) -> (Asking, Revision) {
     let as_client = (asking.clone(), revision);
@@ -165,22 +167,30 @@ pub(crate) async fn asking(
         return in_session.unwrap_or(as_client);
     }
     let link = Link::own(worker, route, credential);
+    Box::pin(translated(link, knows, opened, message.params(), asking)).await.unwrap_or(as_client)
+}
+
+/// The same in the other era, if the upstream speaks that and no other.
+async fn translated(
+    link: Link,
+    knows: Option<Way>,
+    opened: &Opened,
+    params: Option<Value<'_>>,
+    asking: Asking,
+) -> Option<(Asking, Revision)> {
     let way = match knows {
         Some(way) => way,
         None => link.route.bridge.known.probe(&link).await,
     };
     match way {
-        Way::Straight | Way::Trial => as_client,
-        Way::ToNewer => (Asking { era: Era::Modern, session: None, ..asking }, Revision::V2026_07_28),
+        Way::Straight | Way::Trial => None,
+        Way::ToNewer => Some((Asking { era: Era::Modern, session: None, ..asking }, Revision::V2026_07_28)),
         Way::ToOlder => {
-            let stated = older::Stated::of(message.params());
-            match link.route.bridge.sessions.of_newer(&link, &opened.caller, &stated).await {
-                Ok(session) => {
-                    (Asking { era: Era::Legacy, session: session.id().map(Into::into), ..asking }, session.revision())
-                }
-                // The call itself will be told why.
-                Err(_) => as_client,
-            }
+            let stated = older::Stated::of(params);
+            // If there is none, the call itself will be told why.
+            let session = link.route.bridge.sessions.of_newer(&link, &opened.caller, &stated).await.ok()?;
+            let asking = Asking { era: Era::Legacy, session: session.id().map(Into::into), ..asking };
+            Some((asking, session.revision()))
         }
     }
 }
@@ -191,7 +201,7 @@ pub(crate) async fn asking_in_session(
     worker: &Arc<Worker>,
     route: &Arc<Route>,
     credential: &Credential,
-    opened: &crate::opened::Opened,
+    opened: &Opened,
     (asking, refused): (&Asking, Option<u16>),
 ) -> Option<(Asking, Revision)> {
     if route.bridging == EraMode::Pass || !sessionless::may_be_asked(&route.bridge.wanted, opened, asking, refused) {

@@ -400,7 +400,7 @@ async fn defined(
     let (asking, revision) =
         bridge::asking(worker, route, shown.credential(), opened, (asking, message.revision())).await;
     let from = (&**route, shown.credential());
-    let mut offer = Box::pin(route.catalog.offer(&worker.pool, from, &asking, revision, tool)).await;
+    let mut offer = route.catalog.offer(&worker.pool, from, &asking, revision, tool).await;
     if let Err(CatalogError::Status { status }) = offer {
         let refused = (&asking, Some(status));
         let again = bridge::asking_in_session(worker, route, shown.credential(), opened, refused).await;

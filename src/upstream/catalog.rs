@@ -125,9 +125,9 @@ impl Catalog {
         // Every call of the tool waits for it: a listing that trickles is none.
         let limit = route.backend.timeouts().first_byte;
         let asked = || async {
-            timeout(limit, ask(pool, (route, credential), asking, revision))
-                .await
-                .unwrap_or(Err(CatalogError::Slow(limit)))
+            // In a box, as nearly every call finds a listing.
+            let asked = Box::pin(timeout(limit, ask(pool, (route, credential), asking, revision)));
+            asked.await.unwrap_or(Err(CatalogError::Slow(limit)))
         };
         let listing = listed.get_or_init(asked).await.as_ref().map_err(Clone::clone)?;
         Ok(match listing.tools.get(tool) {

@@ -60,8 +60,8 @@ impl Answer {
 pub(super) async fn http1(
     upstream: &Arc<Upstream>,
     shelf: &Arc<Shelf>,
-    mut request: Request<Full<Bytes>>,
-) -> Result<Answer, Box<Failed>> {
+    mut request: Box<Request<Full<Bytes>>>,
+) -> Result<Answer, Failed> {
     let mut kept = shelf.take();
     loop {
         let reused = kept.is_some();
@@ -75,7 +75,7 @@ pub(super) async fn http1(
         };
         let sent = clock::monotonic();
         connection.deadline.arm(sent, upstream.timeouts.first_byte);
-        let mut error = match connection.sender.try_send_request(request).await {
+        let mut error = match connection.sender.try_send_request(*request).await {
             Ok(response) => {
                 connection.deadline.disarm();
                 let lease = Lease::Http1 { connection, shelf: Arc::clone(shelf), waiting: false };
@@ -85,7 +85,7 @@ pub(super) async fn http1(
         };
         match error.take_message() {
             // hyper gives a request back only if none of it was written.
-            Some(unsent) if reused => request = unsent,
+            Some(unsent) if reused => *request = unsent,
             _ if connection.deadline.is_expired() => {
                 return Err(UpstreamError::FirstByte(upstream.timeouts.first_byte).into());
             }
@@ -98,15 +98,15 @@ pub(super) async fn http1(
 pub(super) async fn http2(
     upstream: &Arc<Upstream>,
     shelf: &Shelf,
-    mut request: Request<Full<Bytes>>,
-) -> Result<Answer, Box<Failed>> {
+    mut request: Box<Request<Full<Bytes>>>,
+) -> Result<Answer, Failed> {
     loop {
         let (mut sender, reused) = match shelf.shared(upstream).await {
             Ok(shared) => shared,
             Err(error) => return Err(Failed::unsent(error, request)),
         };
         let (sent, limit) = (clock::monotonic(), upstream.timeouts.first_byte);
-        let mut error = match timeout(limit, sender.try_send_request(request)).await {
+        let mut error = match timeout(limit, sender.try_send_request(*request)).await {
             Err(_) => return Err(UpstreamError::FirstByte(limit).into()),
             Ok(Ok(response)) => return Ok(admit(response, Lease::Http2 { pause: None }, upstream, sent)?),
             Ok(Err(error)) => error,
@@ -114,7 +114,7 @@ pub(super) async fn http2(
         match error.take_message() {
             Some(unsent) if reused => {
                 shelf.forget_closed();
-                request = unsent;
+                *request = unsent;
             }
             _ => return Err(failure(error.into_error()).into()),
         }
@@ -126,26 +126,26 @@ pub(super) async fn http2(
 pub(super) struct Failed {
     pub(super) error: UpstreamError,
     /// The request, where nothing of it has left.
-    pub(super) unsent: Option<Request<Full<Bytes>>>,
+    pub(super) unsent: Option<Box<Request<Full<Bytes>>>>,
     /// Whether anything was done to send it.
     pub(super) was_tried: bool,
 }
 
 impl Failed {
     /// It was to be sent, and nothing of it has left.
-    fn unsent(error: UpstreamError, request: Request<Full<Bytes>>) -> Box<Self> {
-        Box::new(Self { error, unsent: Some(request), was_tried: true })
+    fn unsent(error: UpstreamError, request: Box<Request<Full<Bytes>>>) -> Self {
+        Self { error, unsent: Some(request), was_tried: true }
     }
 
     /// It was not even to be sent.
-    pub(super) fn untried(error: UpstreamError, request: Request<Full<Bytes>>) -> Box<Self> {
-        Box::new(Self { error, unsent: Some(request), was_tried: false })
+    pub(super) fn untried(error: UpstreamError, request: Box<Request<Full<Bytes>>>) -> Self {
+        Self { error, unsent: Some(request), was_tried: false }
     }
 }
 
-impl From<UpstreamError> for Box<Failed> {
+impl From<UpstreamError> for Failed {
     fn from(error: UpstreamError) -> Self {
-        Self::new(Failed { error, unsent: None, was_tried: true })
+        Self { error, unsent: None, was_tried: true }
     }
 }
 
@@ -204,7 +204,7 @@ pub struct AnswerBody {
 /// An answer that begins within `limit` of now, and ends within it where it is one message.
 pub(crate) async fn within(
     limit: Duration,
-    sending: impl Future<Output = Result<Answer, UpstreamError>>,
+    sending: impl Future<Output = Result<Answer, UpstreamError>> + Unpin,
 ) -> Result<Answer, UpstreamError> {
     let mut answer = timeout(limit, sending).await.map_err(|_| UpstreamError::FirstByte(limit))??;
     answer.body.total = answer.body.total.min(limit);

@@ -40,7 +40,8 @@ const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// ```
 #[derive(Debug)]
 pub struct Outbound {
-    request: Request<Full<Bytes>>,
+    /// In a box: it is handed down through many a layer.
+    request: Box<Request<Full<Bytes>>>,
     /// Whether it changes nothing upstream, and may be sent once more should its credential be refused.
     repeatable: bool,
     passenger: Passenger,
@@ -178,7 +179,7 @@ impl Outbound {
     }
 
     /// The HTTP request, and what it brings along.
-    pub(super) fn into_parts(self) -> (Request<Full<Bytes>>, Passenger) {
+    pub(super) fn into_parts(self) -> (Box<Request<Full<Bytes>>>, Passenger) {
         (self.request, self.passenger)
     }
 
@@ -232,7 +233,7 @@ pub fn outbound(credential: &Credential, recorded: Recorded) -> Outbound {
             Method::POST
         }
     };
-    let mut request = Request::new(Full::new(masked.bytes().clone()));
+    let mut request = Box::new(Request::new(Full::new(masked.bytes().clone())));
     *request.method_mut() = method;
     *request.headers_mut() = headers;
     let passenger = Passenger::of(&masked);
@@ -292,7 +293,7 @@ fn own_message(credential: &Credential, session: Option<&Session>, revision: Rev
     if let Some(id) = session.and_then(upstream_id) {
         headers.insert(MCP_SESSION_ID, id);
     }
-    let mut request = Request::new(Full::new(message));
+    let mut request = Box::new(Request::new(Full::new(message)));
     *request.method_mut() = Method::POST;
     *request.headers_mut() = headers;
     Outbound { request, repeatable: false, passenger: Passenger::own(Room::Aside), speaks: Speaks::default() }

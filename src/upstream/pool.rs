@@ -35,15 +35,15 @@ impl Pool {
     /// Target and `Host` are the upstream's, whatever the request says. It is sent at most once, except that a request
     /// that certainly did not leave on a kept connection is sent on a new one.
     pub async fn send(&self, upstream: &Arc<Upstream>, request: Request<Full<Bytes>>) -> Result<Answer, UpstreamError> {
-        self.try_send(upstream, request).await.map_err(|failed| failed.error)
+        self.try_send(upstream, Box::new(request)).await.map_err(|failed| failed.error)
     }
 
     /// The same; where nothing of the request has left, it comes back.
     pub(super) async fn try_send(
         &self,
         upstream: &Arc<Upstream>,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Answer, Box<Failed>> {
+        mut request: Box<Request<Full<Bytes>>>,
+    ) -> Result<Answer, Failed> {
         upstream.address(&mut request);
         let connections = self.shelf(upstream.id);
         match upstream.protocol {

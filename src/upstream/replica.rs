@@ -100,7 +100,7 @@ impl Replicas {
     pub(super) async fn ask(
         &self,
         pool: &Pool,
-        mut request: Request<Full<Bytes>>,
+        mut request: Box<Request<Full<Bytes>>>,
         passenger: &Passenger,
     ) -> Result<(usize, Answer), UpstreamError> {
         let bound = self.unmark(&mut request)?;
@@ -113,7 +113,7 @@ impl Replicas {
             };
             tried |= 1 << at;
             let has_other = bound.is_none() && self.all.len() > tried.count_ones() as usize;
-            let Failed { error, unsent, was_tried } = *failed;
+            let Failed { error, unsent, was_tried } = failed;
             let Some(unsent) = unsent else { return Err(error) };
             if was_tried {
                 if attempts == 0 || !passenger.may_repeat || !error.is_unreachable() {
@@ -148,7 +148,7 @@ impl Replicas {
         at: usize,
         address: &Arc<Upstream>,
         pool: &Pool,
-        request: Request<Full<Bytes>>,
+        request: Box<Request<Full<Bytes>>>,
     ) -> Result<Answer, UpstreamError> {
         let replica = self.all.get(at).ok_or(UpstreamError::NoSuchSession)?;
         replica.pass_on(pool, address, request).await.map_err(|failed| failed.error)
@@ -174,7 +174,7 @@ impl Replicas {
     }
 
     /// The endpoint a session belongs to, whose mark is taken off the session's id.
-    fn unmark(&self, request: &mut Request<Full<Bytes>>) -> Result<Option<usize>, UpstreamError> {
+    fn unmark(&self, request: &mut Box<Request<Full<Bytes>>>) -> Result<Option<usize>, UpstreamError> {
         if self.all.len() == 1 {
             return Ok(None);
         }
@@ -205,9 +205,9 @@ impl Replica {
     async fn send(
         &self,
         pool: &Pool,
-        request: Request<Full<Bytes>>,
+        request: Box<Request<Full<Bytes>>>,
         passenger: &Passenger,
-    ) -> Result<Answer, Box<Failed>> {
+    ) -> Result<Answer, Failed> {
         let place = match self.enter(passenger).await {
             Ok(place) => place,
             Err(refused) => return Err(Failed::untried(refused.into(), request)),
@@ -229,8 +229,8 @@ impl Replica {
         &self,
         pool: &Pool,
         upstream: &Arc<Upstream>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Answer, Box<Failed>> {
+        request: Box<Request<Full<Bytes>>>,
+    ) -> Result<Answer, Failed> {
         let pass = match self.breaker.pass(clock::monotonic()) {
             Ok(pass) => pass,
             Err(refused) => return Err(Failed::untried(refused.into(), request)),

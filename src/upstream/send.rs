@@ -1,13 +1,15 @@
 //! One call: the request is written for its credential, sent, and once more with another one where that is safe.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::StatusCode;
 
 use super::credentials::{Calling, Shown};
+use super::grant::Granted;
 use super::http::within;
-use super::{Answer, GrantError, Outbound, UpstreamError};
+use super::{Answer, Outbound, UpstreamError};
 use crate::bridge;
 use crate::proxy::Worker;
 use crate::route::Route;
@@ -24,25 +26,37 @@ pub(crate) async fn send(
     outbound: Outbound,
     limit: Option<Duration>,
 ) -> Result<Answer, UpstreamError> {
-    let Some(granted) = &shown.granted else { return once(worker, route, shown, outbound, limit).await };
-    let again = outbound.again();
+    let again = shown.granted.as_ref().and_then(|_| outbound.again());
     let answer = once(worker, route, shown, outbound, limit).await?;
-    if answer.status != StatusCode::UNAUTHORIZED {
-        granted.taken();
-        return Ok(answer);
+    match &shown.granted {
+        Some(granted) if answer.status == StatusCode::UNAUTHORIZED => {
+            Box::pin(refused(worker, route, granted, (tool, calling), again, (answer, limit))).await
+        }
+        granted => {
+            granted.iter().for_each(Granted::taken);
+            Ok(answer)
+        }
     }
-    if !Box::pin(granted.refused()).await {
-        return Ok(answer);
+}
+
+/// Forgets what the upstream does not take, and sends `again` with another one, if there is any.
+async fn refused(
+    worker: &Arc<Worker>,
+    route: &Arc<Route>,
+    granted: &Granted,
+    (tool, calling): (Option<&str>, Calling<'_>),
+    again: Option<Outbound>,
+    (first, limit): (Answer, Option<Duration>),
+) -> Result<Answer, UpstreamError> {
+    if !granted.refused().await {
+        return Ok(first);
     }
-    let Some(again) = again else { return Ok(answer) };
-    let other: Result<Shown<'_>, GrantError> = Box::pin(route.credentials.shown(tool, calling)).await;
+    let Some(again) = again else { return Ok(first) };
     // The first answer is as good as any that says that there is no token.
-    let Ok(other) = other else { return Ok(answer) };
+    let Ok(other) = route.credentials.shown(tool, calling).await else { return Ok(first) };
     let answer = once(worker, route, &other, again.shown(other.credential()), limit).await?;
-    if let Some(granted) = &other.granted
-        && answer.status != StatusCode::UNAUTHORIZED
-    {
-        granted.taken();
+    if answer.status != StatusCode::UNAUTHORIZED {
+        other.granted.iter().for_each(Granted::taken);
     }
     Ok(answer)
 }
@@ -54,9 +68,9 @@ async fn once(
     outbound: Outbound,
     limit: Option<Duration>,
 ) -> Result<Answer, UpstreamError> {
-    let sending = bridge::send(worker, route, shown.credential(), outbound);
+    let sending = pin!(bridge::send(worker, route, shown.credential(), outbound));
     match limit {
         None => sending.await,
-        Some(limit) => within(limit, sending).await,
+        Some(limit) => Box::pin(within(limit, sending)).await,
     }
 }

@@ -116,7 +116,7 @@ impl Stdio {
 
     async fn message(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Box<Request<Full<Bytes>>>,
         session: Option<String>,
         passenger: Passenger,
     ) -> Result<Answer, UpstreamError> {

@@ -89,7 +89,7 @@ impl Channel {
         fields.remove(CONTENT_TYPE);
         fields.insert(ACCEPT, EVENT_STREAM);
         *request.headers_mut() = fields;
-        let (replica, answer) = shared.replicas.ask(pool, request, &passenger.streaming()).await?;
+        let (replica, answer) = shared.replicas.ask(pool, Box::new(request), &passenger.streaming()).await?;
         if !answer.status.is_success() || media_type(&answer.headers) != Media::EventStream {
             return Err(Unopened::Answer(answer));
         }
@@ -143,7 +143,7 @@ impl Channel {
         let mut request = Request::new(Full::new(line.into_bytes()));
         *request.method_mut() = Method::POST;
         *request.headers_mut() = head;
-        let answer = self.shared.replicas.send_to(self.replica, &self.endpoint, pool, request).await?;
+        let answer = self.shared.replicas.send_to(self.replica, &self.endpoint, pool, Box::new(request)).await?;
         let Answer { status, headers, body } = answer;
         // Read to its end, so that the connection can be used again.
         let said = body.collect_limited(TAKEN_BYTES).await?;
