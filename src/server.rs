@@ -8,6 +8,7 @@ pub mod admin;
 mod connection;
 pub mod drain;
 pub mod guard;
+pub(crate) mod liveness;
 pub mod tls;
 mod watch;
 

@@ -19,6 +19,7 @@ mod http;
 mod identity;
 mod lines;
 mod listing;
+mod losses;
 mod outbound;
 mod pool;
 mod replica;

@@ -101,6 +101,11 @@ impl Link {
         }
     }
 
+    /// Counts an answer that broke off on its way through here.
+    pub(super) fn failed(&self, error: &UpstreamError) {
+        self.worker.sinks.metrics.count_upstream_error(&self.route.name, error.kind());
+    }
+
     /// Most bytes of one answer.
     pub(super) fn most_bytes(&self) -> usize {
         self.worker.live.current().limits.answer_bytes

@@ -41,6 +41,9 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
             if let Some(processes) = backend.processes() {
                 metrics.set_processes(&server, processes);
             }
+            for (reason, count) in backend.losses() {
+                metrics.count_dropped(&server, reason, count);
+            }
         }
         let counts = audit.counts();
         written.inc_by(counts.written - told.written);

@@ -318,6 +318,9 @@ impl Stream {
     /// Tells the client why there is no answer, where it waits for one, and ends.
     fn fail(&mut self, reject: &Reject) {
         let Some(trail) = &self.trail else { return };
+        if let Some(error) = reject.upstream() {
+            trail.sinks.metrics.count_upstream_error(&self.way.route.name, error.kind());
+        }
         let (bytes, status) = trail.event_for(reject);
         let due = self.way.id.is_some();
         if self.finish(Ending {

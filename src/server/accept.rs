@@ -9,6 +9,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::liveness;
+
 /// Connections the kernel completes ahead of us.
 const BACKLOG: i32 = 4096;
 /// First and longest pause when the process is out of descriptors or memory.
@@ -37,6 +39,7 @@ fn socket(address: SocketAddr, shared: bool, only_v6: bool) -> io::Result<std::n
     if shared {
         socket.set_reuse_port(true)?;
     }
+    liveness::watch(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

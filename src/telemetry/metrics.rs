@@ -190,6 +190,7 @@ pub struct Metrics {
     streams: Family<StreamLabels, Gauge>,
     upstream_up: Family<ServerLabels, Gauge>,
     upstream_errors: Family<UpstreamErrorLabels, Counter>,
+    upstream_dropped: Family<ErrorLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
     upstream_calls: Family<EndpointLabels, Gauge>,
     upstream_queue: Family<EndpointLabels, Gauge>,
@@ -267,6 +268,10 @@ impl Metrics {
             tool_drift: families.add("portcullis_tool_drift", "Tools whose definition is not the approved one"),
             rate_limited: families.add("portcullis_rate_limited", "Calls a rule's limit refused"),
             upstream_errors: families.add("portcullis_upstream_errors", "Calls the upstream failed"),
+            upstream_dropped: families.add(
+                "portcullis_upstream_messages_dropped",
+                "Messages of programs and of HTTP+SSE streams that went no further, by why",
+            ),
             errors: families.add("portcullis_errors", "Requests refused or failed, by the reason the audit gives"),
             upstream_calls: families.add("portcullis_upstream_in_flight", "Calls at an endpoint"),
             upstream_queue: families.add("portcullis_upstream_queue", "Calls that wait for room at an endpoint"),
@@ -382,6 +387,11 @@ impl Metrics {
     /// A call the upstream failed, by a fixed `kind`.
     pub fn count_upstream_error(&self, server: &Arc<str>, kind: &'static str) {
         self.upstream_errors.get_or_create(&UpstreamErrorLabels { server: Arc::clone(server), kind }).inc();
+    }
+
+    /// `count` messages of an upstream that went no further, by a fixed word.
+    pub fn count_dropped(&self, server: &Arc<str>, reason: &'static str, count: u64) {
+        self.upstream_dropped.get_or_create(&ErrorLabels { server: Arc::clone(server), reason }).inc_by(count);
     }
 
     /// How many processes of a server run.

@@ -111,6 +111,14 @@ impl Backend {
         }
     }
 
+    /// How much of what was said since this was last asked nobody was told, by a fixed word.
+    pub(crate) fn losses(&self) -> Vec<(&'static str, u64)> {
+        match &self.reached {
+            Reached::Http(http) => http.sse.losses().take().into_iter().filter(|(_, count)| *count > 0).collect(),
+            Reached::Stdio(stdio) => stdio.losses.take(),
+        }
+    }
+
     /// Ends what has had nothing to do for long.
     pub(crate) fn tidy(&self) {
         match &self.reached {

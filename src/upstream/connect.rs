@@ -15,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 use super::deadline::{Deadline, drive};
 use super::{Tls, Upstream, UpstreamError};
 use crate::clock;
+use crate::server::liveness;
 
 /// How long an unused connection is kept. Below the 5 s after which Node and uvicorn hang up: a request that crosses
 /// with the other side's close must not be sent again, so it is better not to meet one.
@@ -87,6 +88,7 @@ async fn open(upstream: &Upstream) -> Result<Stream, UpstreamError> {
     let addresses: Vec<SocketAddr> = found.map_err(UpstreamError::Resolve)?.collect();
     let stream = first_of(&addresses, upstream.timeouts.connect).await?;
     stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
+    liveness::watch(&stream).map_err(UpstreamError::Connect)?;
     let Some(Tls { connector, name }) = &upstream.tls else {
         return Ok(Stream::Plain(stream));
     };

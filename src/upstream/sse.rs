@@ -29,6 +29,7 @@ pub use self::endpoint::EndpointError;
 use self::trunk::{Greeted, Trunk};
 use super::gate::{Busy, Room};
 use super::lines::{Asked, Lines, Peer};
+use super::losses::Losses;
 use super::outbound::Passenger;
 use super::replica::Replicas;
 use super::switchboard::{AHEAD, Heard, Session};
@@ -73,6 +74,7 @@ pub(super) struct Shared {
     is_told_to_all: Arc<AtomicBool>,
     /// No two requests under way have one id, on whatever stream.
     ids: Arc<AtomicU64>,
+    losses: Losses,
 }
 
 /// A request of a client, read.
@@ -122,6 +124,7 @@ impl Sse {
             replicas: Arc::clone(replicas),
             is_told_to_all: Arc::new(AtomicBool::new(server.sessions == Sharing::All)),
             ids: Arc::new(AtomicU64::new(first)),
+            losses: Losses::default(),
         });
         Self { shared, sessions: Mutex::default(), trunks: Mutex::default(), last: AtomicU64::new(0) }
     }
@@ -129,6 +132,11 @@ impl Sse {
     /// Ends the sessions that nobody has used for long; to be called now and then.
     pub(super) fn tidy(&self) {
         self.sessions().retain(|_, conversation| !conversation.is_idle(IDLE));
+    }
+
+    /// What servers said that nobody was told.
+    pub(super) fn losses(&self) -> &Losses {
+        &self.shared.losses
     }
 
     /// Hangs up everywhere.

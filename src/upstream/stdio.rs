@@ -24,6 +24,7 @@ pub(super) use self::process::Process;
 use self::slot::{Owner, Slot};
 use super::gate::{Busy, Place, Room};
 use super::lines::{Asked, Lines, Peer};
+use super::losses::Losses;
 use super::outbound::Passenger;
 use super::switchboard::{AHEAD, Heard, Session};
 use super::{Answer, AnswerBody, Outbound, UpstreamError};
@@ -48,6 +49,7 @@ pub(super) struct Stdio {
     command: Arc<config::Command>,
     places: Mutex<Places>,
     last: AtomicU64,
+    pub(super) losses: Arc<Losses>,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +69,7 @@ struct Opened {
 impl Stdio {
     pub(super) fn new(server: &config::Server, command: &config::Command) -> Self {
         let (server, command) = (Arc::new(server.clone()), Arc::new(command.clone()));
-        Self { server, command, places: Mutex::default(), last: AtomicU64::new(slot::OWN) }
+        Self { server, command, places: Mutex::default(), last: AtomicU64::new(slot::OWN), losses: Arc::default() }
     }
 
     /// Calls that run, calls that wait, and whether something keeps ending, over all processes.
@@ -244,7 +246,7 @@ impl Stdio {
         if places.slots.len() >= self.command.processes {
             return Err(Busy::Processes.into());
         }
-        let slot = Slot::new(owner.clone(), hello, &self.server);
+        let slot = Slot::new(owner.clone(), hello, &self.server, &self.losses);
         places.slots.insert(owner, Arc::clone(&slot));
         Ok(slot)
     }

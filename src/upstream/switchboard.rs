@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::losses::Loss;
 use crate::json::{Document, Splice, Value};
 use crate::mcp::inbound::{self, InboundError};
 use crate::mcp::methods::{CANCELLED, INITIALIZED, PING, PROGRESS, ROOTS_CHANGED};
@@ -47,8 +48,8 @@ pub(super) enum Outcome {
     Passed,
     /// It is answered with this.
     Reply(Bytes),
-    /// It is not for anybody, for a reason in a fixed word.
-    Dropped(&'static str),
+    /// It is not for anybody.
+    Dropped(Loss),
     /// It answers what nobody asked.
     Unasked,
     /// It is no message of MCP's.
@@ -201,7 +202,7 @@ impl Switchboard {
         let Some(call) = self.calls.remove(&number) else {
             let Some(at) = self.abandoned.iter().position(|other| *other == number) else { return Outcome::Unasked };
             self.abandoned.remove(at);
-            return Outcome::Dropped("late");
+            return Outcome::Dropped(Loss::Late);
         };
         let mut splice = Splice::new();
         if let Some(written) = document.root().get("id") {
@@ -215,7 +216,7 @@ impl Switchboard {
         // One place is always left for it.
         match call.to.try_send(Heard::Last(splice.apply(document.bytes()))) {
             Ok(()) => Outcome::Passed,
-            Err(_) => Outcome::Dropped("late"),
+            Err(_) => Outcome::Dropped(Loss::Late),
         }
     }
 
@@ -233,8 +234,10 @@ impl Switchboard {
 
     fn told_call(&self, document: &Document, named: Value<'_>, own: impl Fn(&Call) -> Option<Bytes>) -> Outcome {
         let number = named.as_i64().and_then(|named| u64::try_from(named).ok());
-        let Some(call) = number.and_then(|number| self.calls.get(&number)) else { return Outcome::Dropped("nobody's") };
-        let Some(own) = own(call) else { return Outcome::Dropped("nobody's") };
+        let Some(call) = number.and_then(|number| self.calls.get(&number)) else {
+            return Outcome::Dropped(Loss::Nobodys);
+        };
+        let Some(own) = own(call) else { return Outcome::Dropped(Loss::Nobodys) };
         let mut splice = Splice::new();
         splice.replace(named.span(), own);
         pass(&call.to, splice.apply(document.bytes()))
@@ -248,7 +251,7 @@ impl Switchboard {
         }
         let is_about_all = method.ends_with("/list_changed");
         if self.is_shared() && !is_about_all {
-            return Outcome::Dropped("nobody's");
+            return Outcome::Dropped(Loss::Nobodys);
         }
         let mut passed = false;
         for listener in self.listeners.values() {
@@ -257,15 +260,15 @@ impl Switchboard {
         if !passed && let Some(call) = self.only_call() {
             return pass(&call.to, document.bytes().clone());
         }
-        if passed { Outcome::Passed } else { Outcome::Dropped("nobody listens") }
+        if passed { Outcome::Passed } else { Outcome::Dropped(Loss::NobodyListens) }
     }
 
     /// The process takes a question back: whoever was asked is told where they were asked.
     fn taken_back(&self, document: &Document) -> Outcome {
-        let Some(id) = document.pointer("/params/requestId") else { return Outcome::Dropped("nobody's") };
+        let Some(id) = document.pointer("/params/requestId") else { return Outcome::Dropped(Loss::Nobodys) };
         match self.questions.iter().find(|(asked, ..)| is_same(asked, id)) {
             Some((_, _, to)) => pass(to, document.bytes().clone()),
-            None => Outcome::Dropped("nobody's"),
+            None => Outcome::Dropped(Loss::Nobodys),
         }
     }
 
@@ -322,16 +325,16 @@ fn is_same(literal: &Bytes, other: Value<'_>) -> bool {
 /// Hands on what is not the answer, unless its reader is behind.
 fn pass(to: &mpsc::Sender<Heard>, message: Bytes) -> Outcome {
     if to.is_closed() {
-        return Outcome::Dropped("late");
+        return Outcome::Dropped(Loss::Late);
     }
     // INVARIANT: the last place is the answer's.
     let waiting = to.max_capacity() - to.capacity();
     if to.capacity() <= 1 || message.len() > LARGE && waiting >= FEW {
-        return Outcome::Dropped("reader is behind");
+        return Outcome::Dropped(Loss::ReaderBehind);
     }
     match to.try_send(Heard::Aside(message)) {
         Ok(()) => Outcome::Passed,
-        Err(_) => Outcome::Dropped("late"),
+        Err(_) => Outcome::Dropped(Loss::Late),
     }
 }
 

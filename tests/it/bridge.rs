@@ -131,6 +131,18 @@ async fn older() -> (Upstream, Arc<Older>, mpsc::UnboundedSender<String>) {
                     connection.piece(format!("data: {body}\n\n")).await;
                     connection.end_stream().await;
                 }
+                // It takes its question back, and does without.
+                ("tools/call", Some("changes_its_mind")) => {
+                    connection.begin_stream().await;
+                    let asked = json!({ "jsonrpc": "2.0", "id": 5, "method": "elicitation/create",
+                        "params": { "message": "sure?", "requestedSchema": { "type": "object", "properties": {} } } });
+                    let back = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
+                        "params": { "requestId": message["params"]["arguments"]["which"] } });
+                    connection.piece(format!("data: {asked}\n\ndata: {back}\n\n")).await;
+                    let body = json!({ "jsonrpc": "2.0", "id": message["id"], "result": { "content": [] } });
+                    connection.piece(format!("data: {body}\n\n")).await;
+                    connection.end_stream().await;
+                }
                 // It asks on its own stream, and answers the call in one piece when it has been answered.
                 ("tools/call", Some("roots")) => {
                     state.ask.send(json!({ "jsonrpc": "2.0", "id": 6, "method": "roots/list" }).to_string()).unwrap();
@@ -286,6 +298,23 @@ async fn what_an_older_server_asks_is_asked_inside_of_the_answer() {
 }
 
 /// A server that asks outside of its call asks about that call, if there is no other.
+#[tokio::test]
+async fn a_question_that_is_taken_back_is_not_asked() {
+    let (upstream, _, _) = older().await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    let can = json!({ "elicitation": {} });
+    let done = newer_call("changes_its_mind", &json!({ "which": 5 }), &can);
+    let answer = proxy.ask(&done.token(&token)).await.message();
+    assert_eq!(answer["result"], json!({ "resultType": "complete", "content": [] }));
+    // Only that one: a number is not its text, and another question stands.
+    for which in [json!("5"), json!(6)] {
+        let asked = newer_call("changes_its_mind", &json!({ "which": which }), &can);
+        let answer = proxy.ask(&asked.token(&token)).await.message();
+        assert_eq!(answer["result"]["resultType"], "input_required", "{which}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn what_an_older_server_asks_beside_its_only_call_belongs_to_it() {
     let (upstream, _, _) = older().await;

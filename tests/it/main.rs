@@ -23,6 +23,7 @@ mod crowded;
 mod definitions;
 mod doctor;
 mod exchange;
+mod faults;
 mod fitting;
 mod given_back;
 mod handles;

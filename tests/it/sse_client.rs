@@ -329,6 +329,32 @@ async fn a_client_that_goes_takes_its_calls_back() {
     assert_eq!(cancelled["event"], "end");
 }
 
+/// What is still being sent when its stream ends has gone nowhere, and is not said to have been taken.
+#[tokio::test]
+async fn a_message_whose_stream_ends_meanwhile_is_not_taken() {
+    let (upstream, _news) = server().await;
+    let proxy = start(&upstream).await;
+    let ana = proxy.token("ana");
+    let mut stream = open(&proxy, &ana).await;
+    stream.hello(&proxy, &ana).await;
+    upstream.wait_for(3).await;
+    let message = stream.post(&ana, &call(3, "read")).header("Expect", "100-continue").bytes();
+    let head = memchr::memmem::find(&message, b"\r\n\r\n").unwrap() + 4;
+    let mut late = proxy.client().await;
+    late.send(&message[..head]).await;
+    // Its body is waited for.
+    assert_eq!(late.head().await.unwrap().status, 100);
+    let again = stream.post(&ana, &call(4, "read"));
+    upstream.take();
+    drop(stream);
+    let answer = late.answer().await.unwrap();
+    assert_eq!((answer.status, answer.body.len()), (404, 0), "{answer:?}");
+    until("the session to end", async || upstream.take().into_iter().find(|heard| heard.line().starts_with("DELETE")))
+        .await;
+    assert_eq!(proxy.ask(&again).await.status, 404, "nor is one that comes later");
+    assert!(upstream.take().iter().all(|heard| heard.json()["method"] != "tools/call"));
+}
+
 #[tokio::test]
 async fn streams_end_with_the_drain() {
     let (upstream, _news) = server().await;

@@ -66,12 +66,40 @@ impl Running {
         lines.lines().map(|line| serde_json::from_str(line.split_once(' ').unwrap().1).unwrap()).collect()
     }
 
-    async fn counted(&self, kind: &str) {
-        let line = format!("portcullis_upstream_errors_total{{server=\"crm\",kind=\"{kind}\"}}");
+    async fn metrics(&self) -> String {
         let mut client = Client::connect(self.process.admin).await;
         client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-        let metrics = client.answer().await.unwrap();
-        assert!(metrics.text().contains(&line), "{kind}: {}", metrics.text());
+        client.answer().await.unwrap().text().to_owned()
+    }
+
+    async fn counted(&self, kind: &str) {
+        let line = format!("portcullis_upstream_errors_total{{server=\"crm\",kind=\"{kind}\"}}");
+        let metrics = self.metrics().await;
+        assert!(metrics.contains(&line), "{kind}: {metrics}");
+    }
+
+    /// Waits until that many messages of the program, or more, were counted as told to nobody.
+    async fn dropped(&self, reason: &str, least: u64) {
+        let name = format!("portcullis_upstream_messages_dropped_total{{server=\"crm\",reason=\"{reason}\"}} ");
+        until(&name, async || {
+            let metrics = self.metrics().await;
+            let count = metrics.lines().find_map(|line| line.strip_prefix(&name))?.parse::<u64>().unwrap();
+            (count >= least).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until no call runs or waits and no stream is open; so many processes still run.
+    async fn nothing_is_left(&self, processes: usize) {
+        until("everything to be over", async || {
+            let metrics = self.metrics().await;
+            let gauges = ["portcullis_upstream_in_flight{", "portcullis_upstream_queue{", "portcullis_streams{"];
+            let is_gauge = |line: &&str| gauges.iter().any(|gauge| line.starts_with(gauge));
+            let is_over = metrics.lines().filter(is_gauge).all(|line| line.ends_with(" 0"));
+            let running = format!("portcullis_upstream_processes{{server=\"crm\"}} {processes}");
+            (is_over && metrics.lines().any(|line| line == running)).then_some(())
+        })
+        .await;
     }
 }
 
@@ -173,6 +201,7 @@ async fn an_answer_nobody_asked_for_goes_nowhere_and_ends_its_process_the_second
     let second = running.call(&token, &session, "unasked", "two").await;
     assert!(!second.text().contains("stolen"), "{second:?}");
     gone(&pid).await;
+    running.dropped("unasked", 2).await;
     assert_ne!(running.pid(&token, &session).await, pid, "started again, and the session goes on");
 }
 
@@ -214,8 +243,16 @@ async fn lines_that_are_no_messages_are_refused_and_a_flood_of_them_ends_the_pro
     let session = running.open(&token).await;
     let answer = running.call(&token, &session, "junk", "fine").await;
     let pid = text(&answer).split_once(' ').unwrap().0.to_owned();
+    running.dropped("not_mcp", 3).await;
     assert_eq!(running.call(&token, &session, "flood", "x").await.status, 502);
     gone(&pid).await;
+    running.dropped("not_mcp", 103).await;
+    // A line without an end is none either.
+    let pid = running.pid(&token, &session).await;
+    assert_eq!(running.call(&token, &session, "endless", "x").await.status, 502);
+    gone(&pid).await;
+    running.dropped("too_long", 1).await;
+    running.counted("exited").await;
     assert!(text(&running.call(&token, &session, "echo", "again").await).ends_with(" again"));
 }
 
@@ -244,7 +281,49 @@ async fn who_gets_no_answer_in_time_is_told_and_the_program_too() {
     assert_eq!(running.call(&token, &session, "deaf", "x").await.status, 504);
     assert_eq!(running.call(&token, &session, "echo", &word).await.status, 504);
     gone(&pid).await;
+    running.dropped("late", 1).await;
     assert!(text(&running.call(&token, &session, "echo", "again").await).ends_with(" again"));
+    running.nothing_is_left(1).await;
+}
+
+fn with_progress(tool: &str) -> Ask {
+    let params = json!({ "name": tool, "arguments": { "word": "done" }, "_meta": { "progressToken": "mine" } });
+    Ask::legacy("tools/call", &params)
+}
+
+#[tokio::test]
+async fn a_program_that_is_killed_in_the_middle_of_an_answer_ends_it() {
+    let running = serve("").await;
+    let token = running.token("ana");
+    let session = running.open(&token).await;
+    let pid = running.pid(&token, &session).await;
+    let answer = running.process.ask(&with_progress("perish").session(&session).token(&token)).await;
+    let messages = answer.messages();
+    assert_eq!((messages.len(), &messages[0]["params"]["progress"]), (2, &json!(1)), "{messages:?}");
+    assert_eq!(messages[1]["error"]["code"], -31502);
+    gone(&pid).await;
+    running.counted("exited").await;
+    running.nothing_is_left(0).await;
+}
+
+/// A program that says more than its client reads is not held up by it, nor is anybody else; the answer comes all the same.
+#[tokio::test]
+async fn a_flood_of_messages_loses_news_and_never_the_answer() {
+    let running = serve("").await;
+    let token = running.token("ana");
+    let session = running.open(&token).await;
+    let mut client = Client::connect(running.process.address).await;
+    client.send(&with_progress("chatter").session(&session).token(&token).bytes()).await;
+    let head = client.head().await.unwrap();
+    assert!(head.is_stream(), "{head:?}");
+    assert!(text(&running.call(&token, &session, "echo", "meanwhile").await).ends_with(" meanwhile"));
+    let (mut count, mut last) = (0, Value::Null);
+    while let Some(message) = client.message().await {
+        (count, last) = (count + 1, message);
+    }
+    assert!((2..=20_001).contains(&count), "{count}");
+    assert!(last["result"]["content"][0]["text"].as_str().unwrap().ends_with(" done"), "{last}");
+    running.nothing_is_left(1).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub(crate) use ask::Ask;
 pub(crate) use folder::Folder;
 pub(crate) use process::Process;
 pub(crate) use proxy::{Proxy, Setup, decisions, token_of};
-pub(crate) use upstream::{Driver, Heard, Upstream, events, json_answer, raw_answer};
+pub(crate) use upstream::{Connection, Driver, Heard, Upstream, events, json_answer, raw_answer};
 pub(crate) use wire::{Answer, Client};
 
 /// The policy the product ships for the sample CRM.

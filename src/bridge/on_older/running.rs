@@ -38,26 +38,27 @@ enum Piece {
 
 impl Upward {
     /// The next of it; `None` where there is no more. Nothing is lost if this is not waited for.
-    async fn piece(&mut self, most: usize) -> Option<Piece> {
+    async fn piece(&mut self, most: usize) -> Result<Option<Piece>, UpstreamError> {
         loop {
             match self {
-                Self::Nothing => return None,
+                Self::Nothing => return Ok(None),
                 Self::Head(sending) => {
-                    let answer = sending.as_mut().await.ok()?;
+                    let answer = sending.as_mut().await?;
                     *self = match media_type(&answer.headers) {
                         Media::Json => Self::Collecting(Box::pin(answer.body.collect_limited(most))),
                         Media::EventStream if answer.status.is_success() => Self::Body(answer.body),
-                        Media::EventStream | Media::None | Media::Other => return None,
+                        Media::EventStream | Media::None | Media::Other => return Ok(None),
                     };
                 }
                 Self::Collecting(all) => {
-                    let message = all.as_mut().await.ok();
+                    let message = all.as_mut().await;
                     *self = Self::Nothing;
-                    return message.map(Piece::Message);
+                    return message.map(|message| Some(Piece::Message(message)));
                 }
                 Self::Body(body) => {
-                    if let Ok(data) = body.frame().await?.ok()?.into_data() {
-                        return Some(Piece::Data(data));
+                    let Some(frame) = body.frame().await else { return Ok(None) };
+                    if let Ok(data) = frame?.into_data() {
+                        return Ok(Some(Piece::Data(data)));
                     }
                 }
             }
@@ -173,12 +174,17 @@ impl Running {
                 () = self.out.closed() => return Next::Over,
                 asked = outside(&mut self.outside) => return Next::Event(asked),
                 piece = self.upward.piece(most) => match piece {
-                    Some(Piece::Data(data)) => self.splitter.feed(data),
-                    Some(Piece::Message(message)) => match Document::parse(message, &Limits::ANSWER) {
+                    Ok(Some(Piece::Data(data))) => self.splitter.feed(data),
+                    Ok(Some(Piece::Message(message))) => match Document::parse(message, &Limits::ANSWER) {
                         Ok(document) => return Next::Event(document),
                         Err(_) => return Next::Over,
                     },
-                    None => return Next::Over,
+                    Ok(None) => return Next::Over,
+                    Err(error) => {
+                        // The client's answer only ends: what it is told is the same whatever went wrong.
+                        self.unanswered.link.failed(&error);
+                        return Next::Over;
+                    }
                 },
             }
         }

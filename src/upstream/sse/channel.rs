@@ -17,6 +17,7 @@ use super::Shared;
 use super::endpoint::resolve;
 use crate::mcp::sse::{Event, EventName, Line, Splitter};
 use crate::reply::{Media, media_type};
+use crate::upstream::losses::Loss;
 use crate::upstream::outbound::Passenger;
 use crate::upstream::switchboard::{Outcome, Switchboard};
 use crate::upstream::{Answer, AnswerBody, Pool, Upstream, UpstreamError};
@@ -179,8 +180,12 @@ impl Channel {
         match outcome {
             Outcome::Passed => {}
             Outcome::Reply(answer) => self.say(Line::of_json(answer)),
-            Outcome::Dropped(why) => tracing::debug!(%server, why, "message of a stream dropped"),
+            Outcome::Dropped(why) => {
+                self.shared.losses.count(why);
+                tracing::debug!(%server, why = why.word(), "message of a stream dropped");
+            }
             Outcome::Unasked => {
+                self.shared.losses.count(Loss::Unasked);
                 if !self.shared.is_told_to_all.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         %server,
@@ -190,6 +195,7 @@ impl Channel {
                 }
             }
             Outcome::Unreadable(error) => {
+                self.shared.losses.count(Loss::NotMcp);
                 if !self.is_odd.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%server, %error, "an event is no message and is dropped");
                 }

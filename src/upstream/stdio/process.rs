@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config;
 use crate::mask;
 use crate::mcp::sse::Line;
+use crate::upstream::losses::{Loss, Losses};
 use crate::upstream::switchboard::{Outcome, Switchboard};
 
 /// Most bytes of one line of a process.
@@ -42,6 +43,7 @@ pub(in crate::upstream) struct Process {
     stdin: Mutex<Option<mpsc::Sender<Line>>>,
     refused: AtomicU32,
     unasked: AtomicU32,
+    losses: Arc<Losses>,
     grace: Duration,
 }
 
@@ -50,7 +52,7 @@ impl Process {
     pub(super) async fn start(
         server: &Arc<str>,
         command: &config::Command,
-        is_shared: bool,
+        (is_shared, losses): (bool, &Arc<Losses>),
         patience: Duration,
     ) -> std::io::Result<Arc<Self>> {
         let (child, Pipes { stdin, stdout, stderr }) = Child::start(command).await?;
@@ -62,6 +64,7 @@ impl Process {
             stdin: Mutex::new(Some(lines)),
             refused: AtomicU32::new(0),
             unasked: AtomicU32::new(0),
+            losses: Arc::clone(losses),
             grace: command.grace,
         });
         let pipes = (|| {
@@ -130,14 +133,19 @@ impl Process {
         match outcome {
             Outcome::Passed => self.refused.store(0, Ordering::Relaxed),
             Outcome::Reply(answer) => self.write_now(Line::of_json(answer)),
-            Outcome::Dropped(why) => tracing::debug!(server = %self.server, why, "message of a child dropped"),
+            Outcome::Dropped(why) => {
+                self.losses.count(why);
+                tracing::debug!(server = %self.server, why = why.word(), "message of a child dropped");
+            }
             Outcome::Unasked => {
+                self.losses.count(Loss::Unasked);
                 tracing::warn!(server = %self.server, "a child answered what nobody asked");
                 if self.unasked.fetch_add(1, Ordering::Relaxed) + 1 >= UNASKED {
                     self.kill();
                 }
             }
             Outcome::Unreadable(error) => {
+                self.losses.count(Loss::NotMcp);
                 let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
                 if refused == 1 || refused == REFUSED {
                     tracing::warn!(server = %self.server, %error, "a line of a child is no message and is refused");
@@ -190,6 +198,7 @@ async fn read(process: Weak<Process>, mut stdout: pipe::Receiver) {
         }
         searched = read.len();
         if read.len() > LINE_BYTES {
+            process.losses.count(Loss::TooLong);
             tracing::warn!(server = %process.server, "a line of a child is too long");
             process.kill();
             break;

@@ -18,6 +18,7 @@ use crate::mcp::{Inbound, Revision, RpcId, admit_streamed};
 use crate::upstream::UpstreamError;
 use crate::upstream::breaker::Breaker;
 use crate::upstream::gate::Gate;
+use crate::upstream::losses::Losses;
 use crate::upstream::switchboard::{AHEAD, Heard};
 
 /// The session the proxy itself has with a process.
@@ -45,6 +46,7 @@ pub(super) struct Slot {
     hello: Option<Bytes>,
     state: tokio::sync::Mutex<State>,
     used: std::sync::Mutex<Instant>,
+    losses: Arc<Losses>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +63,7 @@ pub(super) struct Ready {
 }
 
 impl Slot {
-    pub(super) fn new(owner: Owner, hello: Option<Bytes>, server: &config::Server) -> Arc<Self> {
+    pub(super) fn new(owner: Owner, hello: Option<Bytes>, server: &config::Server, losses: &Arc<Losses>) -> Arc<Self> {
         Arc::new(Self {
             owner,
             gate: Gate::new(server.concurrency),
@@ -69,6 +71,7 @@ impl Slot {
             hello,
             state: tokio::sync::Mutex::default(),
             used: std::sync::Mutex::new(clock::monotonic()),
+            losses: Arc::clone(losses),
         })
     }
 
@@ -93,7 +96,7 @@ impl Slot {
         }
         let pass = self.breaker.pass(clock::monotonic())?;
         let is_shared = command.sessions == Sharing::All;
-        let started = match Process::start(server, command, is_shared, patience).await {
+        let started = match Process::start(server, command, (is_shared, &self.losses), patience).await {
             Ok(process) => timeout(patience, self.greet(&process))
                 .await
                 .unwrap_or_else(|_| {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::super::losses::Loss;
 use super::{AHEAD, Heard, Outcome, Switchboard};
 use crate::json::{Document, Limits};
 use crate::mcp::RpcId;
@@ -79,7 +80,7 @@ fn a_late_answer_is_dropped_and_no_fault() {
     let told = parsed(board.abandon(number).unwrap().as_bytes());
     assert_eq!((&told["method"], &told["params"]["requestId"]), (&json!("notifications/cancelled"), &json!(number)));
     assert!(board.abandon(number).is_none());
-    assert_eq!(hear(&mut board, &answer(&json!(number))), Outcome::Dropped("late"));
+    assert_eq!(hear(&mut board, &answer(&json!(number))), Outcome::Dropped(Loss::Late));
     assert_eq!(hear(&mut board, &answer(&json!(number))), Outcome::Unasked);
 }
 

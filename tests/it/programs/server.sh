@@ -17,6 +17,17 @@ while IFS= read -r line; do
     *'"name":"unasked"'*) text 900001 stolen; text "$id" "$$ $word" ;;
     *'"name":"junk"'*) say 'Listening on stdio'; say '{"jsonrpc":"1.0"}'; say '[]'; text "$id" "$$ $word" ;;
     *'"name":"flood"'*) while :; do say 'Listening on stdio'; done ;;
+    *'"name":"endless"'*) head -c 17000000 /dev/zero | tr '\0' a; exec sleep 1000 ;;
+    *'"name":"chatter"'*)
+        token=$(printf '%s' "$line" | sed -n 's/.*"progressToken":\([0-9]*\).*/\1/p')
+        for at in $(seq 20000); do
+            say "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":$token,\"progress\":$at}}"
+        done
+        text "$id" "$$ $word" ;;
+    *'"name":"perish"'*)
+        token=$(printf '%s' "$line" | sed -n 's/.*"progressToken":\([0-9]*\).*/\1/p')
+        say "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":$token,\"progress\":1}}"
+        kill -9 $$ ;;
     *'"name":"deaf"'*) exec sleep 1000 ;;
     *'"name":"progress"'*)
         token=$(printf '%s' "$line" | sed -n 's/.*"progressToken":\([0-9]*\).*/\1/p')

@@ -110,6 +110,11 @@ impl Connection {
         self.send("0\r\n\r\n").await;
     }
 
+    /// Breaks the connection off, as the end of a process does that had not read everything.
+    pub(crate) fn reset(&self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
     /// Leaves this connection to another server, beginning with a request already heard.
     pub(crate) async fn relay(&mut self, to: SocketAddr, heard: &Heard) {
         let mut other = TcpStream::connect(to).await.unwrap();

@@ -91,6 +91,12 @@ impl Client {
         Self { stream, read: Vec::new(), pending: Vec::new() }
     }
 
+    /// Takes little ahead of being read.
+    pub(crate) fn with_little_room(self) -> Self {
+        socket2::SockRef::from(&self.stream).set_recv_buffer_size(4 * 1024).unwrap();
+        self
+    }
+
     /// Writes; a peer that has already closed is noticed when its answer is read.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         let _ = within("room to write", self.stream.write_all(bytes)).await;
