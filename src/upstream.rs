@@ -64,6 +64,7 @@ pub(crate) use outbound::{Passenger, ending, in_era, listening, refusal};
 pub use pool::Pool;
 pub(crate) use send::send;
 pub use sse::EndpointError;
+pub(crate) use stdio::END_NOW;
 pub(crate) use survey::survey;
 
 /// One endpoint of a configured upstream: its origin, its TLS, its timeouts. Immutable and shared by all workers.

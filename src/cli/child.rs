@@ -1,7 +1,11 @@
-//! `portcullis child`: what `serve` starts instead of a program, to become that program with its life tied to `serve`'s.
+//! `portcullis child`: what `serve` starts instead of a program, to keep that program, with its life tied to `serve`'s.
 //!
-//! It makes its process end with the proxy whatever way that ends, leaves the proxy's session, drops every descriptor but the
-//! standard ones, gives up ever gaining privileges, and takes the limits it is told.
+//! It is started twice. The first, the [`keeper`], leaves the proxy's session, drops every descriptor but the standard ones and
+//! gives up ever gaining privileges; whatever the program starts comes back to it when its own parent ends, and it ends with all
+//! of that when the program does or the proxy, whatever way that ends. The second takes the limits it is told and becomes the
+//! program.
+
+mod keeper;
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -14,6 +18,10 @@ use nix::sys::signal::Signal;
 use nix::unistd::{close, getppid, setsid};
 
 use super::{Exit, Streams};
+use crate::upstream::END_NOW;
+
+/// What could not be done, and why.
+type Failure = (&'static str, std::io::Error);
 
 /// Arguments of `child`.
 #[derive(Args, Debug)]
@@ -21,6 +29,9 @@ pub struct Child {
     /// The process that must be the parent.
     #[arg(long)]
     parent: i32,
+    /// Become the program at once; for the keeper's own use.
+    #[arg(long)]
+    kept: bool,
     /// Most bytes of data.
     #[arg(long)]
     memory: Option<u64>,
@@ -39,10 +50,11 @@ pub struct Child {
 }
 
 impl Child {
-    /// Becomes the program; returns only if that cannot be.
+    /// Keeps the program, or becomes it; then it returns only if that cannot be.
     pub fn run(&self, streams: &mut Streams<'_>) -> Exit {
         let Some((program, arguments)) = self.program.split_first() else { return Exit::Usage };
-        if let Err((what, error)) = self.prepare() {
+        let done = if self.kept { self.take_limits() } else { self.keep() };
+        if let Err((what, error)) = done {
             streams.message(format_args!("cannot {what}: {error}"));
             return Exit::Unavailable;
         }
@@ -51,30 +63,56 @@ impl Child {
         Exit::Unavailable
     }
 
-    fn prepare(&self) -> Result<(), (&'static str, std::io::Error)> {
-        let told = |what: &'static str| move |error: nix::errno::Errno| (what, std::io::Error::from(error));
-        prctl::set_pdeathsig(Signal::SIGKILL).map_err(told("be tied to the proxy's life"))?;
-        // A proxy that ended before that is no parent any more, and would never be missed.
-        if getppid().as_raw() != self.parent {
-            return Err(("go on", std::io::Error::other("the proxy has ended")));
-        }
+    /// Keeps the program, and ends as it does.
+    fn keep(&self) -> Result<(), Failure> {
+        keeper::listen().map_err(told("listen for signals"))?;
+        tie(END_NOW, self.parent)?;
         setsid().map_err(told("leave the proxy's session"))?;
         close_inherited().map_err(|error| ("see what is open", error))?;
         prctl::set_no_new_privs().map_err(told("give up privileges"))?;
-        let limits = [
-            (Resource::RLIMIT_CORE, Some(0)),
-            (Resource::RLIMIT_DATA, self.memory),
-            (Resource::RLIMIT_NOFILE, self.open_files),
-            (Resource::RLIMIT_NPROC, self.tasks),
-            (Resource::RLIMIT_CPU, self.cpu_seconds),
-        ];
-        for (resource, limit) in limits {
+        setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(told("take a limit"))?;
+        let mut again = Command::new(std::env::current_exe().map_err(|error| ("find itself", error))?);
+        again.arg("child").arg("--kept").arg("--parent").arg(std::process::id().to_string());
+        for (name, _, limit) in self.limits() {
+            if let Some(limit) = limit {
+                again.arg(name).arg(limit.to_string());
+            }
+        }
+        again.arg("--").args(&self.program);
+        std::process::exit(keeper::keep(again)?)
+    }
+
+    fn take_limits(&self) -> Result<(), Failure> {
+        tie(Signal::SIGKILL, self.parent)?;
+        setsid().map_err(told("leave its keeper's session"))?;
+        for (_, resource, limit) in self.limits() {
             if let Some(limit) = limit {
                 setrlimit(resource, limit, limit).map_err(told("take a limit"))?;
             }
         }
         Ok(())
     }
+
+    /// What the program alone is limited by.
+    fn limits(&self) -> [(&'static str, Resource, Option<u64>); 4] {
+        [
+            ("--memory", Resource::RLIMIT_DATA, self.memory),
+            ("--open-files", Resource::RLIMIT_NOFILE, self.open_files),
+            ("--tasks", Resource::RLIMIT_NPROC, self.tasks),
+            ("--cpu-seconds", Resource::RLIMIT_CPU, self.cpu_seconds),
+        ]
+    }
+}
+
+fn told(what: &'static str) -> impl Fn(nix::errno::Errno) -> Failure {
+    move |error| (what, error.into())
+}
+
+/// Has the kernel send `signal` when the parent ends.
+fn tie(signal: Signal, parent: i32) -> Result<(), Failure> {
+    prctl::set_pdeathsig(signal).map_err(told("be tied to the proxy's life"))?;
+    // A parent that ended before that is none any more, and would never be missed.
+    if getppid().as_raw() == parent { Ok(()) } else { Err(("go on", std::io::Error::other("the proxy has ended"))) }
 }
 
 /// Closes every descriptor behind the three standard ones. The proxy's own close by themselves; what it was started with

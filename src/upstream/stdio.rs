@@ -20,6 +20,7 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+pub(crate) use self::launch::END_NOW;
 pub(super) use self::process::Process;
 use self::slot::{Owner, Slot};
 use super::gate::{Busy, Place, Room};

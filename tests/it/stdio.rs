@@ -341,6 +341,19 @@ async fn what_belongs_to_a_call_comes_on_its_stream_with_the_client_s_own_token(
     assert!(text(&answer).ends_with(" done"));
 }
 
+/// A program keeps nothing that could be told again: its streams name no places, and one that is made up is none.
+#[tokio::test]
+async fn a_stream_of_a_program_cannot_be_resumed() {
+    let running = serve("").await;
+    let token = running.token("ana");
+    let session = running.open(&token).await;
+    let answer = running.process.ask(&with_progress("progress").session(&session).token(&token)).await;
+    assert!(answer.is_stream() && answer.text().lines().all(|line| !line.starts_with("id:")), "{answer:?}");
+    let listen = Ask::new("GET").header("Accept", "text/event-stream").session(&session).token(&token);
+    let resumed = running.process.ask(&listen.header("Last-Event-ID", "1")).await;
+    assert_eq!((resumed.status, &resumed.json()["error"]["code"]), (404, &json!(-32600)), "{resumed:?}");
+}
+
 #[tokio::test]
 async fn questions_reach_the_client_that_called_and_its_answer_the_program() {
     let running = serve("").await;
@@ -415,6 +428,9 @@ async fn no_process_outlives_the_proxy_however_it_ends() {
         for token in [&ana, &ana, &max] {
             let session = running.open(token).await;
             pids.push(running.pid(token, &session).await);
+            // What it has started: one that stays with it, and one that has left its group, its session and its parents.
+            pids.push(text(&running.call(token, &session, "start", "x").await));
+            pids.push(text(&running.call(token, &session, "detach", "x").await));
         }
         assert!(pids.iter().all(|pid| runs(pid)));
         running.process.signal(signal);
@@ -433,11 +449,58 @@ async fn what_a_program_started_ends_with_it() {
     let running = serve("sessions = \"per_client_session\"").await;
     let token = running.token("ana");
     let session = running.open(&token).await;
-    let started = text(&running.call(&token, &session, "start", "x").await);
-    assert!(runs(&started));
+    let mut started = Vec::new();
+    for how in ["start", "detach"] {
+        started.push(text(&running.call(&token, &session, how, "x").await));
+    }
+    assert!(started.iter().all(|pid| runs(pid)));
     let close = Ask::new("DELETE").session(&session).token(&token);
     assert_eq!(running.process.ask(&close).await.status, 200);
-    gone(&started).await;
+    for pid in &started {
+        gone(pid).await;
+    }
+    // So it does with one that ends by itself.
+    let session = running.open(&token).await;
+    let left = text(&running.call(&token, &session, "detach", "x").await);
+    assert_eq!(running.call(&token, &session, "die", "x").await.status, 502);
+    gone(&left).await;
+}
+
+/// Only root can start a program as somebody else.
+#[tokio::test]
+async fn a_program_runs_as_the_user_it_is_given() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not tried: a program can be started as another user by root alone");
+        return;
+    }
+    let setup = Setup::new("").policy(OPEN).server("command = [\"sh\", \"server.sh\"]\ncwd = \".\"\nschema = \"off\"");
+    let setup = setup.server("user = \"65534:65534\"").file("server.sh", SERVER).file("secret.txt", "open");
+    let (folder, issuer) = setup.write("127.0.0.1:0", "127.0.0.1:0").await;
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(folder.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // It writes down what it hears.
+    mode("", 0o777);
+    mode("secret.txt", 0o600);
+    let running = Running { process: Process::serve(&folder).await, folder, issuer };
+    let token = running.token("ana");
+    let session = running.open(&token).await;
+    assert_eq!(text(&running.call(&token, &session, "who", "x").await), "65534 65534 closed");
+    let pid = running.pid(&token, &session).await;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    for line in ["Uid:\t65534\t65534\t65534\t65534", "Gid:\t65534\t65534\t65534\t65534", "CapEff:\t0000000000000000"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+    assert!(groups.trim().is_empty(), "{groups}");
+    // The proxy can still end it, and what it started.
+    let left = text(&running.call(&token, &session, "detach", "x").await);
+    assert!(runs(&left));
+    running.call(&token, &session, "die", "x").await;
+    gone(&left).await;
+    gone(&pid).await;
 }
 
 #[tokio::test]

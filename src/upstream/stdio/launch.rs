@@ -1,8 +1,8 @@
 //! A child process: started apart from everything else of the proxy's, watched until it ends, and ended with all it started.
 //!
-//! What is started is the proxy itself as a small launcher (`portcullis child`), which ties its life to this process's and
-//! then becomes the program. The parent-death signal is about the thread that started a process, so each child has a
-//! thread of its own that lives exactly as long.
+//! What is started is the proxy itself as a small keeper (`portcullis child`), which starts the program, ties its life to this
+//! process's, and ends last. The parent-death signal is about the thread that started a process, so each child has a thread of
+//! its own that lives exactly as long.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,13 +12,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use tokio::sync::{oneshot, watch};
 
 use crate::config;
 
+/// Makes a keeper end its program, and all that started, at once.
+pub(crate) const END_NOW: Signal = Signal::SIGUSR1;
+/// How long a keeper may take for that.
+const LAST: Duration = Duration::from_secs(5);
 /// Enough for a thread that starts a process and waits.
 const STACK: usize = 256 * 1024;
 
@@ -70,7 +74,9 @@ impl Child {
 
     /// Ends it and all it started, now.
     pub(super) fn kill(&self) {
-        self.0.signal(Signal::SIGKILL);
+        let shared = Arc::clone(&self.0);
+        self.0.signal(END_NOW);
+        self.wait(move || shared.end_now());
     }
 
     /// Ends it whose standard input was just closed: left alone for `grace`, then asked to end, then made to.
@@ -82,12 +88,16 @@ impl Child {
             }
             shared.signal(Signal::SIGTERM);
             if !shared.ends_within(grace) {
-                shared.signal(Signal::SIGKILL);
+                shared.end_now();
             }
         };
+        self.wait(ladder);
+    }
+
+    fn wait(&self, ladder: impl FnOnce() + Send + 'static) {
         let waiting = std::thread::Builder::new().name("child-end".to_owned()).stack_size(STACK).spawn(ladder);
         if waiting.is_err() {
-            self.kill();
+            self.0.signal(END_NOW);
         }
     }
 }
@@ -97,12 +107,19 @@ impl Shared {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To the whole group, which is the child's own once its launcher has made it, and to the child.
+    /// To the keeper, which knows what to do about all below it.
     fn signal(&self, signal: Signal) {
         let ended = self.lock();
         if ended.is_none() {
-            let _ = killpg(self.pid, signal);
             let _ = kill(self.pid, signal);
+        }
+    }
+
+    /// A keeper that does not end with that is kept from it, and ends with its program.
+    fn end_now(&self) {
+        self.signal(END_NOW);
+        if !self.ends_within(LAST) {
+            self.signal(Signal::SIGKILL);
         }
     }
 
@@ -129,13 +146,11 @@ fn keep(mut launcher: Command, tell: oneshot::Sender<io::Result<(Child, Pipes)>>
     let shared = Arc::new(Shared { pid, ended, changed, told });
     let wanted = tell.send(Ok((Child(Arc::clone(&shared)), pipes))).is_ok();
     if !wanted {
-        shared.signal(Signal::SIGKILL);
+        shared.signal(END_NOW);
     }
     // Without reaping it, so that its id stays its own until nothing more is sent to it.
     while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
     let mut ended = shared.lock();
-    // What it started and left behind.
-    let _ = killpg(pid, Signal::SIGKILL);
     let how = process.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
     *ended = Some(how);
     drop(ended);

@@ -40,6 +40,10 @@ while IFS= read -r line; do
     *'"id":"q1"'*) text "$asked" "$(printf '%s' "$line" | sed -n 's/.*"action":"\([a-z]*\)".*/\1/p')" ;;
     *'"name":"environment"'*) text "$id" "$(env | sed 's/=.*//' | sort | tr '\n' ' ')" ;;
     *'"name":"start"'*) sleep 1000 </dev/null >/dev/null 2>&1 & text "$id" "$!" ;;
+    *'"name":"detach"'*)
+        started=$(trap '' TERM HUP; setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!)
+        text "$id" "$started" ;;
+    *'"name":"who"'*) text "$id" "$(id -u) $(id -G) $(cat secret.txt 2>/dev/null || echo closed)" ;;
     *'"name":"mutter"'*) echo "mail ana@example.com" >&2; text "$id" "$$ $word" ;;
     esac
 done
