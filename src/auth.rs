@@ -20,6 +20,7 @@ mod issuer;
 mod jws;
 mod jwt;
 mod keys;
+mod lexicon;
 pub mod metadata;
 mod nonce;
 mod public_key;
@@ -67,7 +68,7 @@ pub struct Caller {
     /// `sub`, or the client id for an application's token without one.
     pub subject: Box<str>,
     /// The client the token was issued to: `client_id`, else `azp`, `cid`, `appid`.
-    pub client_id: Option<Box<str>>,
+    pub client_id: Option<Arc<str>>,
     /// Granted scopes.
     pub scopes: Scopes,
     /// All claims.
@@ -78,20 +79,12 @@ pub struct Caller {
     pub until: Timestamp,
     /// `jti`, else `uti`.
     pub token_id: Option<Box<str>>,
-    /// `sid`: the login the token comes from.
-    pub session_id: Option<Box<str>>,
-    /// Who acts for the subject, the nearest first (RFC 8693 section 4.1); empty when it acts itself.
-    pub actors: Box<[Box<str>]>,
     /// `iat`.
     pub issued: Option<Timestamp>,
-    /// `auth_time`: when the subject last showed who it is (RFC 9470 section 6.1).
-    pub authenticated: Option<Timestamp>,
-    /// `acr`: how well it did.
-    pub acr: Option<Box<str>>,
-    /// `cnf`: what the token is bound to.
-    pub confirmation: Option<Box<Confirmation>>,
+    /// What most tokens do not say.
+    pub particulars: Option<Box<Particulars>>,
     /// `kid` of the key that verified the token.
-    pub key_id: Option<Box<str>>,
+    pub key_id: Option<Arc<str>>,
     /// Whether there is no token: then all above is empty, but for the address in the place of the subject.
     pub anonymous: bool,
     /// The claims as expressions see them; converted once.
@@ -100,9 +93,44 @@ pub struct Caller {
     pub(crate) fragment: std::sync::OnceLock<crate::audit::Fragment>,
 }
 
-/// A set of scopes, sorted.
+/// What most tokens do not say; apart, because many callers are held at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scopes(Box<[Box<str>]>);
+pub struct Particulars {
+    /// Who acts for the subject, the nearest first (RFC 8693 section 4.1); empty when it acts itself.
+    pub actors: Box<[Box<str>]>,
+    /// `cnf`: what the token is bound to.
+    pub confirmation: Option<Confirmation>,
+    /// `sid`: the login the token comes from.
+    pub session_id: Option<Box<str>>,
+}
+
+impl Particulars {
+    /// Them, if there are any.
+    fn any(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+}
+
+impl Caller {
+    /// Who acts for the subject, the nearest first; empty when it acts itself.
+    pub fn actors(&self) -> &[Box<str>] {
+        self.particulars.as_ref().map_or(&[], |particulars| &particulars.actors)
+    }
+
+    /// What the token is bound to.
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.particulars.as_ref()?.confirmation.as_ref()
+    }
+
+    /// The login the token comes from.
+    pub fn session_id(&self) -> Option<&str> {
+        self.particulars.as_ref()?.session_id.as_deref()
+    }
+}
+
+/// A set of scopes, sorted; many callers have the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Scopes(Arc<[Box<str>]>);
 
 impl Scopes {
     /// Whether the scope of exactly these bytes is granted.
@@ -220,10 +248,13 @@ impl Acceptance {
 
 /// Name of a server together with a digest of everything it accepts: a verdict reached under other audiences or issuer
 /// settings has another key, also while a request that began before a reload is still running.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RouteKey {
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct RouteKey(Arc<Accepted>);
+
+#[derive(Default, PartialEq, Eq, Hash)]
+struct Accepted {
     name: Arc<str>,
-    accepts: [u64; 2],
+    digest: [u64; 2],
 }
 
 impl RouteKey {
@@ -248,18 +279,23 @@ impl RouteKey {
         part(format!("{authentication:?}").as_bytes());
         let digest = hash.finish();
         let word = |at: usize| digest.as_ref()[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-        Self { name: Arc::clone(name), accepts: [word(0), word(8)] }
+        Self(Arc::new(Accepted { name: Arc::clone(name), digest: [word(0), word(8)] }))
     }
 
     /// The server's name in `proxy.toml`.
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.0.name
+    }
+
+    /// A word that differs between most routes.
+    fn word(&self) -> u64 {
+        self.0.digest[0]
     }
 }
 
 impl fmt::Debug for RouteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(&self.0.name)
     }
 }
 

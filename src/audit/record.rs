@@ -1,8 +1,8 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{Event, Sanitize, escape};
@@ -190,7 +190,7 @@ pub struct Client<'a> {
 
 /// A part of a record that is rendered once and used in many.
 #[derive(Clone, Debug)]
-pub struct Fragment(pub(super) Bytes);
+pub struct Fragment(pub(super) Arc<[u8]>);
 
 /// Failures before authentication that were only counted.
 #[derive(Debug)]
@@ -281,7 +281,7 @@ pub(crate) fn render_subject(subject: &Subject<'_>) -> Fragment {
 
 /// Who has no token is nobody; the address is told as the client's.
 pub(crate) fn render_anonymous() -> Fragment {
-    Fragment(Bytes::from_static(b",\"subject\":{\"anonymous\":true}"))
+    Fragment(b",\"subject\":{\"anonymous\":true}".as_slice().into())
 }
 
 pub(super) fn render_client(client: &Client<'_>, sanitize: Sanitize) -> Fragment {

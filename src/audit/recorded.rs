@@ -161,7 +161,7 @@ fn subject(caller: &Caller) -> Fragment {
         return super::render_anonymous();
     }
     let scopes: Vec<&str> = caller.scopes.iter().collect();
-    let actors: Vec<&str> = caller.actors.iter().map(AsRef::as_ref).collect();
+    let actors: Vec<&str> = caller.actors().iter().map(AsRef::as_ref).collect();
     super::render_subject(&Subject {
         issuer: &caller.issuer,
         subject: &caller.subject,

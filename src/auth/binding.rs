@@ -73,7 +73,7 @@ pub(super) fn check(
     shown: &Shown<'_>,
     now: Timestamp,
 ) -> Result<(), VerifyError> {
-    let bound = caller.confirmation.as_deref();
+    let bound = caller.confirmation();
     if let (None, Presented::Bearer(_)) = (bound, presented) {
         // What most requests are.
         return if acceptance.binding.proof_required || acceptance.binding.certificate_required {

@@ -1,33 +1,63 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 
 use super::VerifyError;
 use crate::json::{self, Kind};
 
-/// The claims set of an accepted token (RFC 7519 section 7.2): kept as text, and read into values when somebody asks, as
-/// most requests are decided without.
+/// The claims set of an accepted token (RFC 7519 section 7.2): kept as what it was read from, and read into values when
+/// somebody asks, as most requests are decided without.
 #[derive(Clone, Default)]
 pub struct ClaimsSet {
-    text: Box<[u8]>,
-    read: OnceLock<Map<String, Value>>,
+    /// The token whose payload they are, which others hold too; or they themselves, with the brace no token begins with.
+    source: Arc<[u8]>,
+    read: OnceLock<Box<Map<String, Value>>>,
 }
 
 impl ClaimsSet {
     /// The claims of an object, all of which can be read.
     pub(super) fn new(claims: json::Value<'_>) -> Result<Self, VerifyError> {
-        if claims.kind() != Kind::Object || !claims.numbers_fit() {
-            return Err(VerifyError::Malformed("a claim is out of range"));
+        readable(claims)?;
+        Ok(Self { source: claims.raw().into(), read: OnceLock::new() })
+    }
+
+    /// The same of the payload of a token in compact serialisation, which `claims` were read from.
+    pub(super) fn of_token(claims: json::Value<'_>, token: Arc<[u8]>) -> Result<Self, VerifyError> {
+        readable(claims)?;
+        Ok(Self { source: token, read: OnceLock::new() })
+    }
+
+    /// Them for who looks rarely and at few: what is read for it is not kept.
+    pub(super) fn glance(&self) -> Cow<'_, Map<String, Value>> {
+        self.read.get().map_or_else(|| Cow::Owned(self.parsed()), |read| Cow::Borrowed(&**read))
+    }
+
+    /// The source was looked at when it was taken: it reads.
+    fn parsed(&self) -> Map<String, Value> {
+        if self.source.starts_with(b"{") {
+            return serde_json::from_slice(&self.source).unwrap_or_default();
         }
-        Ok(Self { text: claims.raw().into(), read: OnceLock::new() })
+        let payload = self.source.split(|byte| *byte == b'.').nth(1).unwrap_or_default();
+        let payload = BASE64URL_NOPAD.decode(payload).unwrap_or_default();
+        serde_json::from_slice(&payload).unwrap_or_default()
+    }
+}
+
+fn readable(claims: json::Value<'_>) -> Result<(), VerifyError> {
+    if claims.kind() == Kind::Object && claims.numbers_fit() {
+        Ok(())
+    } else {
+        Err(VerifyError::Malformed("a claim is out of range"))
     }
 }
 
 impl From<Map<String, Value>> for ClaimsSet {
     fn from(claims: Map<String, Value>) -> Self {
-        Self { text: Box::default(), read: claims.into() }
+        Self { source: Arc::default(), read: Box::new(claims).into() }
     }
 }
 
@@ -35,8 +65,7 @@ impl Deref for ClaimsSet {
     type Target = Map<String, Value>;
 
     fn deref(&self) -> &Map<String, Value> {
-        // The text was strict JSON with numbers in range: it reads.
-        self.read.get_or_init(|| serde_json::from_slice(&self.text).unwrap_or_default())
+        self.read.get_or_init(|| Box::new(self.parsed()))
     }
 }
 
@@ -53,6 +82,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 
+    use data_encoding::BASE64URL_NOPAD;
+
     use super::ClaimsSet;
     use crate::auth::VerifyError;
     use crate::json::{Document, Limits};
@@ -65,7 +96,18 @@ mod tests {
     }
 
     fn set(text: &str) -> Result<ClaimsSet, VerifyError> {
-        ClaimsSet::new(Document::parse(text.to_owned().into(), &Limits::REQUEST).unwrap().root())
+        let document = Document::parse(text.to_owned().into(), &Limits::REQUEST).unwrap();
+        let token = format!("eyJ9.{}.c2ln", BASE64URL_NOPAD.encode(text.as_bytes()));
+        let payload = ClaimsSet::of_token(document.root(), token.into_bytes().into());
+        let said = ClaimsSet::new(document.root());
+        assert_eq!(payload.is_ok(), said.is_ok());
+        if let (Ok(payload), Ok(said)) = (payload, &said) {
+            assert_eq!(*payload.glance(), *said.glance());
+            assert!(payload.read.get().is_none(), "nothing is kept of a glance");
+            assert_eq!(*payload, **said);
+            assert_eq!(*payload.glance(), **said);
+        }
+        said
     }
 
     #[test]
@@ -88,9 +130,7 @@ mod tests {
         /// Claims that could not be read would be none, and a rule that refuses by them would not.
         #[test]
         fn what_is_taken_can_be_read(text in r#"\{"a":[\[\]{}",:0-9eE.+\-a-fnrtu\\lsd8cD]{0,24}\}"#) {
-            if let Ok(document) = Document::parse(text.clone().into(), &Limits::REQUEST)
-                && ClaimsSet::new(document.root()).is_ok()
-            {
+            if Document::parse(text.clone().into(), &Limits::REQUEST).is_ok() && set(&text).is_ok() {
                 prop_assert!(serde_json::from_str::<Map<String, Value>>(&text).is_ok(), "{}", text);
             }
         }

@@ -10,7 +10,7 @@ use url::Url;
 use super::claims::{Facts, RULES};
 use super::issuer::{Exchange, Issuer, OAuthClient};
 use super::jws::Compact;
-use super::{Acceptance, Bearer, VerifyError, jwt};
+use super::{Acceptance, Bearer, ClaimsSet, VerifyError, jwt};
 use crate::clock::Timestamp;
 use crate::config::{AnswerFormat, When};
 use crate::json::{Document, Kind, Limits, Value};
@@ -74,7 +74,7 @@ pub(super) async fn verify(
     for rule in RULES {
         (rule.check)(&facts)?;
     }
-    let verified = jwt::verified(acceptance, issuer, &facts)?;
+    let verified = jwt::verified(acceptance, issuer, &facts, ClaimsSet::new(claims)?)?;
     Ok(verified.again_after(now.plus(introspector.ttl)))
 }
 

@@ -24,6 +24,7 @@ use url::Url;
 use super::claims::LIMIT_LEEWAY;
 use super::introspection::Introspector;
 use super::keys::{Algorithm, Key};
+use super::lexicon::Lexicon;
 use super::revocation::Revocations;
 use super::{Epoch, VerifyError};
 use crate::audit::Audit;
@@ -128,6 +129,7 @@ pub struct Issuer {
     profile: Profile,
     on_start: config::OnStart,
     introspector: Option<Introspector>,
+    lexicon: Lexicon,
     revocations: Arc<Revocations>,
     ring: Arc<Ring>,
     scopes_supported: Arc<OnceLock<ScopesSupported>>,
@@ -172,6 +174,7 @@ impl Issuer {
             profile,
             on_start,
             introspector,
+            lexicon: Lexicon::default(),
             revocations,
             ring,
             scopes_supported,
@@ -212,6 +215,11 @@ impl Issuer {
     /// What the issuer has revoked since the start.
     pub const fn revocations(&self) -> &Arc<Revocations> {
         &self.revocations
+    }
+
+    /// What many of its tokens say alike.
+    pub(super) const fn lexicon(&self) -> &Lexicon {
+        &self.lexicon
     }
 
     /// How it is asked about tokens, if it is.

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cache::Over;
 use super::claims::{self, Facts, RULES};
 use super::issuer::Issuer;
 use super::jws::Compact;
 use super::keys::{Algorithm, Key};
-use super::{Acceptance, Bearer, Caller, ClaimsSet, Scopes, VerifyError, introspection};
+use super::{Acceptance, Bearer, Caller, ClaimsSet, Particulars, VerifyError, introspection};
 use crate::clock::Timestamp;
 use crate::config::When;
 use crate::json::Document;
@@ -16,7 +17,7 @@ pub(super) struct Verified {
     /// `exp` and leeway, the end of a recent enough authentication, or of what the issuer said when asked.
     pub(super) until: Timestamp,
     /// What is wrong with it from then on; `None` if that has to be found out again.
-    pub(super) after: Option<VerifyError>,
+    pub(super) after: Option<Over>,
 }
 
 impl Verified {
@@ -29,10 +30,11 @@ impl Verified {
 /// Checks a token from nothing: shape, issuer, rules, key, signature, revocation, in that order. May wait for the issuer.
 pub(super) async fn verify(
     acceptance: &Acceptance,
-    bearer: Bearer<'_>,
+    token: &Arc<[u8]>,
     now: Timestamp,
     monotonic: Instant,
 ) -> Result<Verified, VerifyError> {
+    let bearer = Bearer::new(token);
     if introspection::is_opaque(bearer.bytes())
         && let Some((issuer, asked)) = acceptance.asked()
     {
@@ -55,7 +57,8 @@ pub(super) async fn verify(
     let alg = compact.header.alg.ok_or(VerifyError::WrongAlgorithm)?;
     let keys = issuer.keys(compact.header.kid.as_deref(), alg, monotonic).await?;
     signed_by_one(&compact, &keys, alg)?;
-    let verified = verified(acceptance, issuer, &facts)?;
+    let claims = ClaimsSet::of_token(facts.claims, Arc::clone(token))?;
+    let verified = verified(acceptance, issuer, &facts, claims)?;
     match issuer.introspector().filter(|asked| asked.when == When::Always) {
         None => Ok(verified),
         Some(asked) => Ok(verified.again_after(introspection::confirm(issuer, asked, bearer, now, monotonic).await?)),
@@ -63,17 +66,18 @@ pub(super) async fn verify(
 }
 
 /// What a token that holds makes of its facts, unless it is revoked.
-pub(super) fn verified(acceptance: &Acceptance, issuer: &Issuer, facts: &Facts<'_>) -> Result<Verified, VerifyError> {
-    let caller = caller(issuer, facts)?;
+pub(super) fn verified(
+    acceptance: &Acceptance,
+    issuer: &Issuer,
+    facts: &Facts<'_>,
+    claims: ClaimsSet,
+) -> Result<Verified, VerifyError> {
+    let caller = caller(issuer, facts, claims)?;
     if acceptance.revokes(&caller) {
         return Err(VerifyError::Revoked);
     }
     let expires = caller.expires.plus(facts.profile.leeway);
-    let after = if caller.until < expires {
-        VerifyError::TooWeak { scopes: caller.scopes.clone() }
-    } else {
-        VerifyError::Expired
-    };
+    let after = if caller.until < expires { Over::TooWeak } else { Over::Expired };
     Ok(Verified { until: caller.until, after: Some(after), caller: Arc::new(caller) })
 }
 
@@ -89,32 +93,34 @@ pub(super) fn signed_by_one(compact: &Compact<'_>, keys: &[Arc<Key>], alg: Algor
     if keys.iter().any(|key| compact.is_signed_by(key, alg)) { Ok(()) } else { Err(VerifyError::BadSignature) }
 }
 
-fn caller(issuer: &Issuer, facts: &Facts<'_>) -> Result<Caller, VerifyError> {
+fn caller(issuer: &Issuer, facts: &Facts<'_>, claims: ClaimsSet) -> Result<Caller, VerifyError> {
     let (subject, client) = claims::principal(facts)?;
     let text = |names: &[&str]| claims::first_text(facts, names).map(|text| text.map(Box::from));
     let tenant = claims::first_text(facts, &facts.profile.tokens.tenant_claims)?;
     let expires = claims::expires(facts)?;
     let until = expires.plus(facts.profile.leeway);
+    let lexicon = issuer.lexicon();
+    let particulars = Particulars {
+        actors: claims::actors(facts)?.into_iter().map(Box::from).collect(),
+        confirmation: claims::binding(facts)?,
+        session_id: text(&["sid"])?,
+    };
     Ok(Caller {
         issuer: Arc::clone(issuer.issuer()),
         issuer_name: Arc::clone(issuer.name()),
         tenant: tenant.map(Box::from),
         subject: subject.into(),
-        client_id: client.map(Box::from),
-        scopes: claims::scopes(facts)?.into_iter().collect::<Scopes>(),
-        claims: ClaimsSet::new(facts.claims)?,
+        client_id: client.map(|client| lexicon.text(&client)),
+        scopes: lexicon.scopes(claims::scopes(facts)?.into_iter().collect()),
+        claims,
         expires,
         until: claims::recent_until(facts)?.map_or(until, |recent| recent.min(until)),
-        confirmation: claims::binding(facts)?.map(Box::new),
         token_id: text(claims::TOKEN_ID)?,
-        session_id: text(&["sid"])?,
-        actors: claims::actors(facts)?.into_iter().map(Box::from).collect(),
         issued: claims::moment(facts, "iat")?,
-        authenticated: claims::moment(facts, "auth_time")?,
-        acr: text(&["acr"])?,
+        particulars: particulars.any(),
         expressed: crate::policy::Expressed::default(),
         fragment: std::sync::OnceLock::new(),
-        key_id: facts.header.and_then(|header| header.kid.clone()),
+        key_id: facts.header.and_then(|header| header.kid.as_deref()).map(|kid| lexicon.text(kid)),
         anonymous: false,
     })
 }

@@ -45,12 +45,14 @@ impl Denials {
         if self.0.is_empty() {
             return false;
         }
-        let text = |name: &str| caller.claims.get(name).and_then(serde_json::Value::as_str);
+        // Every token is asked about, and few of them ask for their claims again.
+        let claims = caller.claims.glance();
+        let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str);
         let email = text("email").map(str::to_lowercase);
         let names = [
             Some(Revoked::Everyone),
             caller.token_id.clone().map(Revoked::Token),
-            caller.session_id.clone().map(Revoked::Session),
+            caller.session_id().map(|sid| Revoked::Session(sid.into())),
             Some(Revoked::Subject(caller.subject.clone())),
             text("sub").map(|sub| Revoked::Subject(sub.into())),
             caller.tenant.clone().map(Revoked::Tenant),

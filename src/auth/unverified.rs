@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::claims::TOKEN_ID;
-use super::{Caller, Scopes};
+use super::{Caller, Particulars, Scopes};
 use crate::clock::Timestamp;
 use crate::config::profiles::GENERIC;
 
@@ -21,17 +21,18 @@ impl Caller {
             issuer_name: Arc::from(issuer_name),
             tenant: text(GENERIC.tenant_claim),
             subject: text(&["sub"]).or_else(|| client_id.clone()).unwrap_or_default(),
-            client_id,
+            client_id: client_id.map(Into::into),
             scopes: scopes(&claims),
             expires,
             until: expires,
             token_id: text(TOKEN_ID),
-            session_id: text(&["sid"]),
-            actors: actors.filter_map(|act| act.get("sub")?.as_str()).map(Box::from).collect(),
             issued: time("iat"),
-            authenticated: time("auth_time"),
-            acr: text(&["acr"]),
-            confirmation: None,
+            particulars: Particulars {
+                actors: actors.filter_map(|act| act.get("sub")?.as_str()).map(Box::from).collect(),
+                confirmation: None,
+                session_id: text(&["sid"]),
+            }
+            .any(),
             key_id: None,
             anonymous: false,
             expressed: crate::policy::Expressed::default(),

@@ -39,12 +39,8 @@ fn caller_of(issuer: &str, scopes: &str) -> Caller {
         expires: Timestamp::from_unix_seconds(0),
         until: Timestamp::from_unix_seconds(0),
         token_id: None,
-        session_id: None,
-        actors: Box::default(),
         issued: None,
-        authenticated: None,
-        acr: None,
-        confirmation: None,
+        particulars: None,
         key_id: None,
         anonymous: false,
     }

@@ -268,7 +268,7 @@ impl Broker {
     /// A token that came through here often enough goes round in a circle (RFC 8693 section 4.1, nested `act`).
     fn looped(&self, caller: &Caller) -> Result<(), GrantError> {
         let own = self.endpoints.first.client_id();
-        if self.is_own() || caller.actors.iter().filter(|actor| ***actor == *own).count() < LIMIT_LOOPS {
+        if self.is_own() || caller.actors().iter().filter(|actor| ***actor == *own).count() < LIMIT_LOOPS {
             return Ok(());
         }
         self.count("delegation_loop");

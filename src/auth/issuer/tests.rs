@@ -27,6 +27,7 @@ impl Issuer {
             profile: Profile::new(config).unwrap(),
             on_start: config.on_start,
             introspector: super::introspector(config, None, super::Patience::USUAL).unwrap(),
+            lexicon: super::Lexicon::default(),
             revocations: Arc::new(crate::auth::revocation::Revocations::new(epoch.clone())),
             ring,
             scopes_supported: Arc::default(),

@@ -85,7 +85,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{LIMIT_ENTRIES, Revocations, Revoked};
-    use crate::auth::{Caller, Epoch};
+    use crate::auth::{Caller, Epoch, Particulars};
     use crate::clock::Timestamp;
     use crate::policy::tests::caller;
 
@@ -97,7 +97,7 @@ mod tests {
         let mut caller = caller("");
         caller.issued = seconds.map(at);
         caller.token_id = Some("t".into());
-        caller.session_id = Some("s".into());
+        caller.particulars = Some(Box::new(Particulars { session_id: Some("s".into()), ..Particulars::default() }));
         caller.tenant = Some("acme".into());
         caller.claims.insert("sub".into(), "pairwise".into());
         caller.claims.insert("email".into(), "Ana@Example.com".into());

@@ -50,7 +50,7 @@ async fn every_profile_reads_its_issuers_tokens_and_no_others() {
             match result {
                 Err(error) => assert_eq!(error.result(), case["refused"], "{name}: {error}"),
                 Ok(caller) => {
-                    let found = json!({"subject": caller.subject, "client": caller.client_id, "tenant": caller.tenant,
+                    let found = json!({"subject": caller.subject, "client": caller.client_id.as_deref(), "tenant": caller.tenant,
                         "scopes": caller.scopes.iter().collect::<Vec<_>>(), "token_id": caller.token_id});
                     assert_eq!(found, case["caller"], "{name}");
                 }
@@ -102,9 +102,8 @@ async fn knobs_override_the_profile() {
         "auth_time": SECONDS - 60}))
     .await
     .unwrap();
-    assert_eq!(caller.actors.iter().map(|actor| &**actor).collect::<Vec<_>>(), ["agent", "first"]);
-    assert_eq!((caller.session_id.as_deref(), caller.acr.as_deref()), (Some("s"), Some("gold")));
-    assert_eq!(caller.authenticated.unwrap().unix_seconds(), SECONDS - 60);
+    assert_eq!(caller.actors().iter().map(|actor| &**actor).collect::<Vec<_>>(), ["agent", "first"]);
+    assert_eq!((caller.session_id(), caller.claims["acr"].as_str()), (Some("s"), Some("gold")));
     let deep = (0..9).fold(json!({"sub": "a"}), |inner, _| json!({"sub": "a", "act": inner}));
     assert_eq!(ask(json!({"act": deep})).await.unwrap_err().result(), "malformed");
 }

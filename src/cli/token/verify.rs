@@ -227,7 +227,7 @@ impl Report {
             json!({
                 "issuer": caller.issuer_name,
                 "subject": caller.subject,
-                "client_id": caller.client_id,
+                "client_id": caller.client_id.as_deref(),
                 "scopes": caller.scopes.iter().collect::<Vec<_>>(),
                 "expires": caller.expires.unix_seconds(),
             })

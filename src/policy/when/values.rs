@@ -92,7 +92,7 @@ pub(super) fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Box<dyn Val>)>
 
 /// A caller's claims as an expression sees them, made when the first one asks and kept with the caller.
 #[derive(Default)]
-pub(crate) struct Expressed(OnceLock<Option<Converted>>);
+pub(crate) struct Expressed(OnceLock<Option<Box<Converted>>>);
 
 impl Expressed {
     /// The claims; `None` if they are beyond the caps.
@@ -102,9 +102,9 @@ impl Expressed {
             let document = Document::parse(bytes, &Limits::REQUEST).ok()?;
             let mut converter = Converter { text: 2 * TEXT, ..Converter::new() };
             let value = converter.value(document.root())?;
-            Some(converter.finish(value))
+            Some(Box::new(converter.finish(value)))
         };
-        self.0.get_or_init(convert).as_ref()
+        self.0.get_or_init(convert).as_deref()
     }
 }
 
