@@ -1,4 +1,4 @@
-//! The stages of a call by themselves, on one thread: `cargo bench --bench stages`.
+//! The stages of a call by themselves, on one thread, with what they take from the heap: `cargo bench --bench stages`.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that fails has nothing to go on with")]
 
@@ -28,6 +28,9 @@ const CLEAN: &str = "Quarterly review of the northern region: revenue and pipeli
 const DENSE: &str =
     "Jane Roe, jane.roe@example.com, +1 415 555 0132, card 4111 1111 1111 1111, DE89370400440532013000; ";
 const AUDIENCE: &str = "https://bench.example.com/mcp";
+
+#[global_allocator]
+static HEAP: divan::AllocProfiler = divan::AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -62,12 +65,13 @@ fn decide(bencher: Bencher<'_, '_>, name: &str) {
     bencher.bench(|| loaded.policy.decide(black_box(&caller), black_box(&operation), &context));
 }
 
-#[divan::bench(args = [1, 400])]
+/// The longest is an answer of 1 MB.
+#[divan::bench(args = [1, 400, 5_600])]
 fn mask_clean(bencher: Bencher<'_, '_>, times: usize) {
     masked(bencher, &CLEAN.repeat(times));
 }
 
-#[divan::bench(args = [1, 400])]
+#[divan::bench(args = [1, 400, 10_000])]
 fn mask_dense(bencher: Bencher<'_, '_>, times: usize) {
     masked(bencher, &DENSE.repeat(times));
 }

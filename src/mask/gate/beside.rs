@@ -51,17 +51,13 @@ pub(super) const fn is_gap(byte: u8) -> bool {
     KINDS[byte as usize] & GAP != 0
 }
 
-/// The number of one or two digits that stands alone before `year`, with room for the name of a month between them.
+/// The number of one or two digits before `year`, with room for the name of a month between them.
 pub(super) fn day_before(text: &[u8], year: Span) -> Option<Span> {
     let head = text.get(..year.start)?;
     let gap = head.iter().rev().take(LONGEST_MONTH + 1).position(|byte| is_digit(*byte))?;
     let end = year.start - gap;
     let length = head[..end].iter().rev().take(3).take_while(|byte| is_digit(**byte)).count();
-    let start = end - length;
-    // Another number that joins it makes both part of a longer one.
-    let joined = head[..start].iter().rev().take(LONGEST_GAP + 1).take_while(|byte| is_gap(**byte)).count();
-    let alone = joined > LONGEST_GAP || start.checked_sub(joined + 1).is_none_or(|at| !is_digit(head[at]));
-    (length <= 2 && alone).then_some(Span { start, end })
+    (length <= 2).then_some(Span { start: end - length, end })
 }
 
 /// Whether `run` has the digits of a year of the last century or this.
@@ -82,7 +78,8 @@ pub(super) fn is_lone_date(text: &[u8]) -> bool {
     let [b'1' | b'2', second, _, _, b'-', digits @ ..] = date else { return false };
     let [b'0'..=b'9', b'0'..=b'9', b'-', b'0'..=b'9', b'0'..=b'9'] = digits else { return false };
     matches!((date[0], *second), (b'1', b'9') | (b'2', b'0'))
-        && !behind.first().is_some_and(|byte| is_digit(*byte) || b"-./(".contains(byte))
+        && !behind.first().is_some_and(|byte| byte.is_ascii_hexdigit() || b"-./(".contains(byte))
+        && !behind.starts_with(b"::")
 }
 
 /// Whether two letters that begin a word stand before `run`, or two capitals and a blank or dash.

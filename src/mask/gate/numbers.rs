@@ -83,6 +83,8 @@ pub(super) struct Clusters<'t> {
     /// Where the last run or date ended, and how long it was.
     behind: usize,
     length: usize,
+    /// Where the last run ended that was handed on.
+    told: usize,
 }
 
 /// What a cluster's score is raised by once more than its digits speaks for it.
@@ -119,6 +121,7 @@ impl<'t> Clusters<'t> {
             count: 0,
             behind: 0,
             length: usize::MAX,
+            told: 0,
         }
     }
 
@@ -179,6 +182,7 @@ impl<'t> Clusters<'t> {
             && figure.digits < self.least
             && !may_be_year
             && (before | kind(end)) & (HEX | COLON) == 0
+            && (figure.digits != 4 || (before | kind(end)) & DOT == 0)
             && before & LETTER == 0
             && (before & BLANK == 0 || kind(start.wrapping_sub(2)) & CAPITAL == 0)
             && !(kind(end) & BLANK != 0 && self.text.get(end.wrapping_add(1)).is_some_and(|byte| is_digit(*byte)))
@@ -225,7 +229,7 @@ impl<'t> Clusters<'t> {
             if self.score >= self.least && !self.flush(visit) {
                 return false;
             }
-            if length == 4 && after == b'-' && is_lone_date(&text[run.start..]) {
+            if length == 4 && before != b':' && after == b'-' && is_lone_date(&text[run.start..]) {
                 return self.date(run.start, visit);
             }
             let with_day = length == 4 && parted <= LONGEST_MONTH && self.length <= 2 && self.births == Births::Near;
@@ -267,7 +271,12 @@ impl<'t> Clusters<'t> {
     fn date(&mut self, start: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         (self.score, self.behind, self.length) = (0, start + DATE, 2);
         let dates = [(0, 4), (5, 7), (8, 10)].map(|(from, to)| Span { start: start + from, end: start + to });
-        !(self.births != Births::No && self.is_birth(&dates)) || visit(Sight::Number(&dates))
+        !(self.births != Births::No && self.is_birth(&dates)) || self.tell(&dates, visit)
+    }
+
+    fn tell(&mut self, runs: &[Span], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        self.told = runs.last().map_or(self.told, |run| run.end);
+        visit(Sight::Number(runs))
     }
 
     /// Tells of an address of a host or of hardware that `run` stands in.
@@ -298,7 +307,7 @@ impl<'t> Clusters<'t> {
         let mut runs = std::mem::take(&mut self.runs);
         let number = self.is_number(&runs);
         let told = self.births != Births::No && self.tells_birth(number, &mut runs) || number;
-        let go_on = !told || visit(Sight::Number(&runs));
+        let go_on = !told || self.tell(&runs, visit);
         runs.clear();
         self.runs = runs;
         go_on
@@ -323,7 +332,7 @@ impl<'t> Clusters<'t> {
         }
         let year = runs.first().copied().filter(|year| is_year(self.text, *year));
         let day = year.and_then(|year| day_before(self.text, year));
-        if let Some(day) = day {
+        if let Some(day) = day.filter(|day| day.start >= self.told) {
             runs.insert(0, day);
         }
         !number && (day.is_some() || runs.windows(3).any(is_dated)) && self.is_birth(runs)

@@ -1,6 +1,10 @@
+use proptest::prelude::*;
+
+use super::super::claims::Claims;
 use super::super::literals::Literal;
-use super::super::recognisers::secret;
-use super::Gate;
+use super::super::recognisers::{Text, hardware, network, secret};
+use super::{Gate, Signal, Survey, numbers};
+use crate::json::Span;
 use crate::mask::Entity;
 
 fn gate() -> Gate {
@@ -80,4 +84,115 @@ fn stays_shut_for_clean_text() {
 fn is_open_when_a_pattern_has_no_literal() {
     assert!(Gate::new(std::iter::empty(), &[], &[], true).opens(b"x"));
     assert!(!Gate::new(std::iter::empty(), &[], &[], false).opens(b"a@b.com 4111111111111111"));
+}
+
+/// Values, parts of values, and what may stand around them; joined by anything they meet and miss at every boundary.
+const PIECES: [&str; 64] = [
+    "4111 1111 1111 1111",
+    "4111-1111-1111-1111",
+    "378282246310005",
+    "DE89370400440532013000",
+    "DE89 3704 0044 0532 0130 00",
+    "MT84MALT011ABCDEFG3H5MTLCAST001S",
+    "536-22-1890",
+    "900-70-0001",
+    "AA 12 34 56 B",
+    "QQ123456C",
+    "529.982.247-25",
+    "1 85 05 78 006 084 91",
+    "185052A006084",
+    "44051401359",
+    "943 476 5919",
+    "46 454 286",
+    "12345678Z",
+    "RSSMRA85T10A562S",
+    "+1 (415) 555-0119",
+    "(415) 555-0119",
+    "020 7946 0958",
+    "+49 30 901820",
+    "10.0.0.17",
+    "::1",
+    "fe80::1",
+    "2001:db8::8a2e:370:7334",
+    "0012.3456.789a",
+    "abcd.1234.efab",
+    "00:1B:44:11:3A:B7",
+    "4 May 1987",
+    "May 4, 1987",
+    "1987-05-04",
+    "4.5.87",
+    "04/05/1987",
+    "1987",
+    "born ",
+    "geb. ",
+    "dob: ",
+    "phone ",
+    "tel",
+    "account no ",
+    "card ",
+    "SSN ",
+    "AB",
+    "XY ",
+    "of ",
+    "1",
+    "12",
+    "345",
+    "6789",
+    "3.2",
+    "1,204.50",
+    "10:45",
+    "id-20417",
+    "2026-07-28",
+    " ",
+    "-",
+    ".",
+    "/",
+    "(",
+    ")",
+    ", ",
+    "\n",
+    "a",
+];
+
+fn runs(text: &str) -> Vec<Span> {
+    let mut runs = Vec::new();
+    numbers::runs_in(text.as_bytes(), Span { start: 0, end: text.len() }, &mut runs);
+    runs
+}
+
+fn claimed(text: &str, runs: &[Span]) -> Vec<(usize, usize, usize)> {
+    let mut claimed = Vec::new();
+    let claims = Claims::of(|entity| Entity::ALL.iter().position(|known| *known == entity));
+    claims.each(&Text::new(text, "", runs), |span, entity| claimed.push((span.start, span.end, entity)));
+    claimed
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => prop::sample::select(&PIECES[..]).prop_map(str::to_owned),
+        1 => "[0-9]{1,6}",
+        1 => "[0-9a-fA-F]{2,4}",
+        1 => "[ :./()\\\\t-]{1,3}",
+    ]
+}
+
+proptest! {
+    /// What the gate leaves out is nothing: recognisers asked at all runs of digits claim what those it tells of do.
+    #[test]
+    fn tells_of_all_that_is_claimed(pad in 0_usize..70, pieces in prop::collection::vec(piece(), 1..16)) {
+        let text = "-".repeat(pad) + &pieces.concat();
+        let mut survey = Survey::default();
+        gate().survey("", text.as_bytes(), &mut survey);
+        let told = claimed(&text, &survey.runs);
+        for claim in claimed(&text, &runs(&text)) {
+            prop_assert!(told.contains(&claim), "{:?} in {text:?}", text.get(claim.0..claim.1));
+        }
+        let seen = Text::new(&text, "", &survey.runs);
+        let mut spans = Vec::new();
+        hardware::macs(&seen, &mut spans);
+        prop_assert!(spans.is_empty() || survey.signals.has(Signal::Mac), "{text:?}");
+        spans.clear();
+        network::v6_addresses(&seen, &mut spans);
+        prop_assert!(spans.is_empty() || survey.signals.has(Signal::Colons), "{text:?}");
+    }
 }

@@ -131,6 +131,11 @@ pub(in crate::mask) fn iban(text: &Text<'_>, first: usize) -> Option<Hit> {
     // `DE89`, and as some print it `DE 89`.
     let back = if text.before(run.start)?.is_ascii_alphabetic() { 2 } else { 3 };
     let start = run.start.checked_sub(back)?;
+    // Behind a word of two letters stands a number of something, unless it is long or goes on in pairs.
+    let (length, paired) = (run.end - run.start, || text.goes_on(run.end, b" "));
+    if back == 3 && text.byte(start)?.is_ascii_lowercase() && length < 7 && !(length == 2 && paired()) {
+        return None;
+    }
     let end = iban_from(text, start)?;
     Some(Hit { start, end, last: text.last_run(first, end) })
 }

@@ -162,7 +162,7 @@ fn north_american(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
         return None;
     }
     let (one, two) = (text.gap(area)?, text.gap(area + 1)?);
-    let opened = text.before(runs[0].start) == Some(b'(') && one.starts_with(b")");
+    let opened = text.before(runs[0].start) == Some(b'(') && matches!(one, b")" | b") " | b")-" | b").");
     let plain = matches!(one, b"-" | b"." | b" ") && (one == two || one == b" " && two == b"-");
     let start = if trunk == 1 { text.runs[first].start } else { runs[0].start - usize::from(opened) };
     let last = area + 2;
