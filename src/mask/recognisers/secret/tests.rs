@@ -1,7 +1,7 @@
 use super::super::Text;
 use super::super::cases::{check_none, found};
 use super::each;
-use super::shapes::SHAPES;
+use super::shapes::{Part, SHAPES, Set, Shape};
 use crate::json::Span;
 
 /// Secrets in all of `text`, as if it were one word.
@@ -155,5 +155,54 @@ fn the_table_is_sound() {
             shape.literal
         );
         assert!(!shape.after.is_empty() && !shape.kind.is_empty(), "{}", shape.literal);
+    }
+}
+
+/// So many characters of a set, as a vendor might choose them.
+fn run(set: Set, length: usize) -> String {
+    match set {
+        Set::Alnum | Set::Base64 | Set::Url | Set::Word => alnum(length),
+        Set::Digit => body("1029384756", length),
+        Set::Hex => hex(length),
+        Set::Lower => body("a1b2c3d4e5f6g7h8", length),
+        Set::Upper => upper(length),
+    }
+}
+
+/// The key of a row with the shortest runs, the first of them behind the literal by so much shorter.
+fn shortest(shape: &Shape, by: usize) -> String {
+    let mut less = by;
+    let mut written = |part: &Part| match part {
+        Part::Literal(literal) => (*literal).to_owned(),
+        Part::Run(set, least, _) => run(*set, least - std::mem::take(&mut less).min(*least)),
+    };
+    let after: String = shape.after.iter().map(&mut written).collect();
+    let before: String = shape.before.iter().map(&mut written).collect();
+    before + shape.literal + &after
+}
+
+fn kinds(text: &str) -> Vec<(&'static str, Span)> {
+    let mut kinds = Vec::new();
+    each(&Text::new(text, "", &[]), &[Span { start: 0, end: text.len() }], |kind, span| kinds.push((kind, span)));
+    kinds
+}
+
+#[test]
+fn every_row_finds_its_shortest_key_and_nothing_shorter_or_glued() {
+    for shape in &SHAPES {
+        let key = shortest(shape, 0);
+        let whole = Span { start: 0, end: key.len() };
+        assert!(kinds(&key).contains(&(shape.kind, whole)), "{key}: {:?}", kinds(&key));
+        assert_eq!(found(secrets, "", &format!("({key})")), [key.as_str()], "{}", shape.literal);
+        // Another row may find what this one does not.
+        let alike = SHAPES.iter().filter(|other| other.kind == shape.kind && shape.literal.starts_with(other.literal));
+        if alike.count() == 1 {
+            let short = shortest(shape, 1);
+            let is_kind = |(kind, _): &(&str, Span)| *kind == shape.kind;
+            assert!(!kinds(&short).iter().any(is_kind), "{short}: {:?}", kinds(&short));
+            let glued = format!("x{key}");
+            let is_free = !shape.before.is_empty() || !shape.literal.starts_with(|first: char| first.is_alphanumeric());
+            assert!(is_free || !kinds(&glued).iter().any(is_kind), "{glued}: {:?}", kinds(&glued));
+        }
     }
 }
