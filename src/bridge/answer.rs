@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::json::Document;
+use crate::mcp::Era;
 use crate::upstream::Answer;
 
 /// JSON-RPC 2.0, section 5.1.
@@ -59,11 +60,13 @@ pub(super) fn needs_session(id: &[u8]) -> Answer {
     to(id, r#""error":{"code":-32600,"message":"This needs a session: begin with initialize"}"#)
 }
 
-/// A method that is not there, as 2026-07-28 answers that.
-pub(super) fn no_method(id: &[u8]) -> Answer {
-    let Answer { headers, body, .. } =
-        to(id, &format!(r#""error":{{"code":{METHOD_NOT_FOUND},"message":"Method not found"}}"#));
-    Answer { status: StatusCode::NOT_FOUND, headers, body }
+/// Tasks of one era are none of the other's: to a client of that era, a method that is not there.
+pub(super) fn no_tasks(id: &[u8], era: Era) -> Answer {
+    let text = "Method not found: the server is of another revision, and tasks are not translated";
+    let Answer { headers, body, .. } = to(id, &format!(r#""error":{{"code":{METHOD_NOT_FOUND},"message":"{text}"}}"#));
+    // 2026-07-28 has a status of its own for that.
+    let status = if era == Era::Modern { StatusCode::NOT_FOUND } else { StatusCode::OK };
+    Answer { status, headers, body }
 }
 
 /// What an older upstream answered with that status, as 2026-07-28 answers: a method that is not there, and a capability the

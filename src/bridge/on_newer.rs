@@ -25,7 +25,7 @@ use crate::json::{Document, Limits, Value};
 use crate::mcp::headers::SESSION_ID;
 use crate::mcp::methods::{self, CANCELLED, INITIALIZE, Method, News, PING, SET_LEVEL, SUBSCRIBE};
 use crate::mcp::sse::Splitter;
-use crate::mcp::{Access, Inbound, Revision, RpcId, SubjectKind};
+use crate::mcp::{Access, Era, Inbound, Revision, RpcId, SubjectKind};
 use crate::policy::tools::Tool;
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, Outbound, UpstreamError, whole_or_streamed};
@@ -140,7 +140,7 @@ fn own(client: &Client, method: &str, params: Option<Value<'_>>, id: &Bytes) -> 
     }
     let row = methods::find(method)?;
     let is_task = row.access == Access::Task || methods::lists_tasks(row);
-    is_task.then(|| answer::to(id, r#""error":{"code":-32601,"message":"Method not found"}"#))
+    is_task.then(|| answer::no_tasks(id, Era::Legacy))
 }
 
 fn result(id: &Bytes, result: &str) -> Answer {

@@ -22,8 +22,8 @@ use running::{Running, Sent};
 
 use crate::auth::Caller;
 use crate::json::{Document, Limits, Value};
-use crate::mcp::Access;
 use crate::mcp::methods::{self, ASKED_OF_CLIENTS, CANCELLED, DISCOVER, LISTEN, Method};
+use crate::mcp::{Access, Era};
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, Outbound, UpstreamError};
 
@@ -88,7 +88,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
         return Ok(resume(&link, asked, &state, params));
     }
     if asked.method.is_some_and(|method| method.access == Access::Task || methods::lists_tasks(method)) {
-        return Ok(answer::no_method(&asked.id));
+        return Ok(answer::no_tasks(&asked.id, Era::Modern));
     }
     let session = match link.route.bridge.sessions.of_newer(&link, &asked.caller, &asked.stated).await {
         Ok(session) => session,

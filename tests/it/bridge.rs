@@ -578,6 +578,26 @@ async fn an_older_client_has_a_session_at_a_server_without_any() {
     }
 }
 
+/// Tasks of one era are none of the other's: nobody is told that there are any, and who asks is told why not.
+#[tokio::test]
+async fn tasks_are_not_translated_and_that_is_said() {
+    let upstream = newer().await;
+    let policy = format!("{POLICY}[[rule]]\nid = \"tasks\"\nmethods = [\"tasks/list\"]\n");
+    let proxy = Setup::new(upstream.url()).policy(policy).server("schema = \"off\"").start().await;
+    let token = proxy.token("ana");
+    let session = hello(&proxy, &token, OLD).await;
+    upstream.take();
+    let answer = proxy.ask(&Ask::legacy("tasks/list", &json!({})).session(&session).token(&token)).await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (200, &json!(-32601)), "{answer:?}");
+    assert!(answer.text().contains("tasks are not translated"), "{answer:?}");
+    assert!(upstream.take().is_empty());
+    // A call that wants to be one is an ordinary call.
+    let params = json!({ "name": "x", "arguments": {}, "task": { "ttl": 1000 } });
+    let answer = proxy.ask(&Ask::legacy("tools/call", &params).session(&session).token(&token)).await;
+    assert!(answer.message()["result"]["content"].is_array(), "{answer:?}");
+    assert!(upstream.take().iter().all(|heard| heard.json()["params"].get("task").is_none()));
+}
+
 #[tokio::test]
 async fn what_a_newer_server_asks_is_asked_on_the_stream_of_the_call() {
     let upstream = newer().await;
