@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use era::Known;
 use foldhash::HashMap;
+use futures_util::future::join_all;
 use link::Link;
 use parked::Parked;
 use session::Sessions;
@@ -35,7 +36,7 @@ use crate::mcp::{Era, Revision};
 use crate::opened::Opened;
 use crate::proxy::Worker;
 use crate::route::Route;
-use crate::upstream::{Answer, Asking, Credential, Outbound, UpstreamError};
+use crate::upstream::{Answer, Asking, Credential, Outbound, Pool, UpstreamError};
 
 /// What one upstream is known to speak, and what is held to speak to it.
 #[derive(Debug, Default)]
@@ -142,6 +143,12 @@ async fn way(link: &Link, era: Era, outbound: &Outbound) -> Way {
             None => link.route.bridge.known.probe(link).await,
         },
     }
+}
+
+/// Ends every session that is held at the upstream of `route`, as the process ends; whether the upstream lets it be or not.
+pub(crate) async fn shut_down(route: &Route, pool: &Pool) {
+    let held = route.bridge.sessions.take_all();
+    join_all(held.iter().filter_map(|session| session.ending()).map(|ending| route.backend.send(pool, ending))).await;
 }
 
 /// How the proxy asks for the tool a call is about: in the era and the session the call will be made in.

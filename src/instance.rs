@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::audit::{Audit, Event, Lane, Record};
 use crate::auth::{Issuers, Memo, Verifier};
@@ -22,7 +23,7 @@ use crate::mask;
 use crate::proxy::{self, Worker};
 use crate::seal::Seals;
 use crate::server::admin::{self, Admin, Readiness};
-use crate::server::drain::{self, Drain, Signal, Summary, Times};
+use crate::server::drain::{self, Drain, GOODBYE, Signal, Summary, Times};
 use crate::server::tls::Tls;
 use crate::server::{self, Bound};
 use crate::snapshot::{Kept, Live, Snapshot};
@@ -45,6 +46,7 @@ pub struct Instance {
     backends: Arc<Backends>,
     drain: Drain,
     issuers: Arc<Issuers>,
+    live: Arc<Live>,
     readiness: Arc<Readiness>,
     reloader: Arc<Reloader>,
     times: Times,
@@ -127,9 +129,9 @@ impl Instance {
         readiness.set_listening(addresses.len());
         let times = Times { delay: config.server.drain_delay, timeout: config.server.drain_timeout };
         let reloader =
-            Reloader::new(config, path, kept, live, verifier, tls, audit.clone(), metrics, readiness.clone());
+            Reloader::new(config, path, kept, live.clone(), verifier, tls, audit.clone(), metrics, readiness.clone());
         record(&audit, Event::Start);
-        Ok((Self { addresses, admin, audit, backends, drain, issuers, readiness, reloader, times }, warnings))
+        Ok((Self { addresses, admin, audit, backends, drain, issuers, live, readiness, reloader, times }, warnings))
     }
 
     /// Where it listens, with the port chosen for port 0.
@@ -159,6 +161,8 @@ impl Instance {
             () = self.reloader.forget_revoked() => unreachable_end(),
             () = gauges::keep(&self.reloader, &self.issuers, &self.audit) => unreachable_end(),
         };
+        // No call runs any more; what is held for the next is given up, if the upstream is there to hear it.
+        let _ = timeout(GOODBYE, self.live.current().end_sessions(&Pool::new())).await;
         self.backends.shut_down().await;
         record(&self.audit, Event::Stop);
         summary

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt as _};
+use futures_util::future::join_all;
 
 use crate::auth::signals::Receiver;
 use crate::auth::{Acceptance, Challenges, Issuer, Issuers, Listed, metadata};
-use crate::bridge::Bridges;
+use crate::bridge::{self, Bridges};
 use crate::config::{Config, Limits, Listener, Problem, Problems, Server};
 use crate::cors::Origins;
 use crate::mask::{Keyring, Pace};
@@ -19,7 +20,7 @@ use crate::policy::lock::Lock;
 use crate::policy::tools::Tools;
 use crate::route::{Found, Route};
 use crate::seal::Seals;
-use crate::upstream::{Backend, Backends, Broker, Catalog, Credentials, Grants, Upstream};
+use crate::upstream::{Backend, Backends, Broker, Catalog, Credentials, Grants, Pool, Upstream};
 
 /// Everything a request is decided by; read once per request and held to its end.
 #[derive(Debug)]
@@ -127,6 +128,11 @@ impl Snapshot {
     /// What stands behind each server, by the server's name.
     pub fn backends(&self) -> Vec<(Arc<str>, Arc<Backend>)> {
         self.routes.values().map(|route| (route.name.clone(), route.backend.clone())).collect()
+    }
+
+    /// Ends the sessions that are held for callers at upstreams of another era.
+    pub async fn end_sessions(&self, pool: &Pool) {
+        join_all(self.routes.values().map(|route| bridge::shut_down(route, pool))).await;
     }
 
     /// Everybody who is asked for tokens for an upstream.

@@ -19,7 +19,7 @@ use crate::mcp::handle::is_plain_id;
 use crate::mcp::headers::SESSION_ID;
 use crate::mcp::methods::{INITIALIZE, INITIALIZED, SET_LEVEL};
 use crate::mcp::{Era, Inbound, Revision, RpcId};
-use crate::upstream::{Answer, UpstreamError, whole_or_streamed};
+use crate::upstream::{Answer, Credential, Outbound, UpstreamError, ending, whole_or_streamed};
 
 /// A session nobody has used for so long is ended.
 const IDLE: Duration = Duration::from_mins(10);
@@ -59,6 +59,8 @@ pub(super) struct Session {
     used: Mutex<Instant>,
     level: tokio::sync::Mutex<Option<Box<str>>>,
     pub(super) hub: Arc<Hub>,
+    /// What it was opened with.
+    credential: Credential,
 }
 
 /// Why there is no session.
@@ -134,6 +136,13 @@ impl Sessions {
         }
     }
 
+    /// Every session there is, none of which is held any more.
+    pub(super) fn take_all(&self) -> Vec<Arc<Session>> {
+        let slots = std::mem::take(&mut *lock(&self.0));
+        // One that is being opened is not there yet.
+        slots.into_values().filter_map(|slot| slot.try_lock().ok()?.take()).collect()
+    }
+
     fn drop_empty(&self, whose: &Whose, slot: &Slot) {
         let mut slots = lock(&self.0);
         // Whoever waits holds the slot, and will find it empty.
@@ -158,10 +167,8 @@ async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mut
         let session = opened.take();
         drop(opened);
         link.route.bridge.sessions.drop_empty(&whose, &slot);
-        if let Some(session) = session
-            && let Some(id) = session.id()
-        {
-            link.end(id, session.revision).await;
+        if let Some(ending) = session.and_then(|session| session.ending()) {
+            let _ = link.deliver(ending).await;
         }
         return;
     }
@@ -187,8 +194,23 @@ impl Session {
             Some(Ok(id)) => Some(id.into()),
             Some(Err(())) => return Err(unusable()),
         };
+        match Self::greeted(link, sent, &id, session_id.clone()).await {
+            Ok(session) => Ok(session),
+            Err(unopened) => {
+                // Opened it is all the same.
+                if let Some(id) = session_id {
+                    link.end(&id, Revision::V2025_11_25).await;
+                }
+                Err(unopened)
+            }
+        }
+    }
+
+    /// The session whose `initialize` was answered so.
+    async fn greeted(link: &Link, sent: Answer, id: &RpcId, session_id: Option<Box<str>>) -> Result<Self, Unopened> {
+        let unusable = || Unopened::NotOlder;
         let media = sent.headers.get(CONTENT_TYPE).cloned();
-        let hello = whole_or_streamed(media.as_ref(), sent.body, &id, Revision::V2025_11_25).await;
+        let hello = whole_or_streamed(media.as_ref(), sent.body, id, Revision::V2025_11_25).await;
         let hello: Inbound = hello.map_err(|_| unusable())?;
         let version = hello.result().and_then(|result| Revision::parse(&result.get("protocolVersion")?.as_str()?));
         let revision = version.filter(|revision| revision.era() == Era::Legacy).ok_or_else(unusable)?;
@@ -203,7 +225,13 @@ impl Session {
             used: Mutex::new(clock::monotonic()),
             level: tokio::sync::Mutex::default(),
             hub: Arc::default(),
+            credential: link.credential.clone(),
         })
+    }
+
+    /// What ends it, where it has a name to be ended by.
+    pub(super) fn ending(&self) -> Option<Outbound> {
+        Some(ending(&self.credential, self.id()?, self.revision))
     }
 
     /// What the upstream calls it, where it calls it anything.

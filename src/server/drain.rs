@@ -14,7 +14,7 @@ use super::admin::Readiness;
 use crate::clock;
 
 /// How long connections may take to say goodbye after their streams were told to end.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What the operating system asks of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
+use portcullis::server::drain::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{Ask, Heard, Proxy, Setup, Upstream, json_answer, raw_answer, until};
@@ -250,4 +251,21 @@ async fn a_server_without_sessions_has_its_say() {
     let proxy = start(&upstream, "schema = \"off\"").await;
     assert_eq!(proxy.ask(&call("x").token(&proxy.token("ana"))).await.status, 400);
     assert_eq!(methods(&upstream.take()), ["tools/call"]);
+}
+
+/// A server keeps what belongs to a session until it is told that nobody comes back: also by a proxy that ends.
+#[tokio::test]
+async fn sessions_end_with_the_proxy() {
+    let (upstream, _) = strict(raw_answer(400, "", b"")).await;
+    let mut proxy = start(&upstream, "schema = \"off\"").await;
+    for user in ["ana", "max"] {
+        assert_eq!(proxy.ask(&call("x").token(&proxy.token(user))).await.status, 200);
+    }
+    upstream.take();
+    proxy.signal(Signal::Terminate).await;
+    proxy.ended().await;
+    let ended: BTreeSet<_> =
+        upstream.take().into_iter().map(|heard| (heard.line().to_owned(), heard.header("mcp-session-id"))).collect();
+    let wanted = ["s1", "s2"].map(|id| ("DELETE /mcp HTTP/1.1".to_owned(), Some(id.to_owned())));
+    assert_eq!(ended, BTreeSet::from(wanted));
 }
