@@ -113,7 +113,7 @@ pub(super) fn value(entity: Entity, dice: &mut Dice) -> (&'static str, String) {
                     checked.push(c);
                 }
             }
-            if is_gone(entity, &checked, &json!([format!("{before}{checked}.")]).to_string()) {
+            if is_taken_whole(entity, before, &checked) {
                 return (before, checked);
             }
         }
@@ -158,6 +158,16 @@ fn read(value: &Value, into: &mut Vec<String>) {
 fn masked(entity: Entity, source: &str) -> String {
     let (_, masks) = MASKS.iter().find(|(known, _)| *known == entity).unwrap();
     try_rewrite(masks, source, &[]).unwrap().0
+}
+
+/// Whether the value is taken for one, and no part of it alone.
+fn is_taken_whole(entity: Entity, before: &str, value: &str) -> bool {
+    let source = json!([format!("{before}{value}.")]).to_string();
+    match entity {
+        // What stands around these stays.
+        Entity::Secret | Entity::UrlCredentials => is_gone(entity, value, &source),
+        _ => masked(entity, &source) == json!([format!("{before}[{}].", entity.name())]).to_string(),
+    }
 }
 
 /// Whether nothing of the value is left of a document that the mask of its entity went over.
