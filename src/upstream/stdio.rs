@@ -90,10 +90,12 @@ impl Stdio {
     /// Ends every process, and waits until they have ended.
     pub(super) async fn shut_down(&self) {
         let slots: Vec<_> = self.places().slots.drain().map(|(_, slot)| slot).collect();
-        let running: Vec<_> = slots.iter().filter_map(|slot| slot.running()).collect();
-        for process in &running {
-            process.stop();
+        let mut running = Vec::new();
+        for slot in &slots {
+            // The worker that wrote to it may be gone, and with it the pipe.
+            running.extend(slot.unended().await);
         }
+        running.iter().for_each(|process| process.stop());
         for process in running {
             process.ended().await;
         }

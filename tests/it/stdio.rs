@@ -438,7 +438,7 @@ async fn no_process_outlives_the_proxy_however_it_ends() {
         assert_eq!(code, (signal == "TERM").then_some(0));
         for pid in &pids {
             // After a drain they are gone already; a killed proxy leaves that to the kernel.
-            assert!(signal == "KILL" || !runs(pid), "{pid}");
+            assert!(signal == "KILL" || !runs(pid), "{pid} of {pids:?}");
             gone(pid).await;
         }
     }

@@ -92,6 +92,10 @@ impl Process {
         self.child.end().is_none() && self.stdin().as_ref().is_some_and(|stdin| !stdin.is_closed())
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.child.end().is_some()
+    }
+
     pub(super) async fn ended(&self) {
         self.child.ended().await;
     }

@@ -165,6 +165,11 @@ impl Slot {
         self.state.try_lock().ok()?.process.clone().filter(|process| process.is_alive())
     }
 
+    /// The process of now, until it has ended: also one that nobody can write to any more.
+    pub(super) async fn unended(&self) -> Option<Arc<Process>> {
+        self.state.lock().await.process.clone().filter(|process| !process.has_ended())
+    }
+
     pub(super) fn touch(&self) {
         *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = clock::monotonic();
     }
