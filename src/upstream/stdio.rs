@@ -95,7 +95,9 @@ impl Stdio {
             // The worker that wrote to it may be gone, and with it the pipe.
             running.extend(slot.unended().await);
         }
-        running.iter().for_each(|process| process.stop());
+        for process in &running {
+            process.stop();
+        }
         for process in running {
             process.ended().await;
         }

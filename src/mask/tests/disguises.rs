@@ -163,10 +163,11 @@ fn masked(entity: Entity, source: &str) -> String {
 /// Whether the value is taken for one, and no part of it alone.
 fn is_taken_whole(entity: Entity, before: &str, value: &str) -> bool {
     let source = json!([format!("{before}{value}.")]).to_string();
+    let taken = json!([format!("{before}[{}].", entity.name())]).to_string();
     match entity {
         // What stands around these stays.
         Entity::Secret | Entity::UrlCredentials => is_gone(entity, value, &source),
-        _ => masked(entity, &source) == json!([format!("{before}[{}].", entity.name())]).to_string(),
+        _ => masked(entity, &source) == taken,
     }
 }
 
