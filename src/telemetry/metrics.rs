@@ -4,6 +4,7 @@
 //! labels once and keeps the handles ([`Recorder`]); recording is then a few atomic additions.
 
 mod histogram;
+mod labels;
 mod process;
 mod recorder;
 
@@ -12,103 +13,22 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use histogram::Histogram;
+pub use labels::MaskLabels;
 pub use recorder::{Decided, ErrorType, Recorder, Series, Target};
 
+use labels::{
+    AuditLabels, AuthLabels, BuildLabels, ConfigLabels, DecisionLabels, EndpointLabels, ErrorLabels, GrantLabels,
+    IssuerLabels, NameLabels, OperationLabels, RefreshLabels, RequestLabels, ResultLabels, RuleLabels, ServerLabels,
+    SinkLabels, StreamLabels, UpstreamErrorLabels,
+};
+
 use crate::clock::Timestamp;
-
-/// Labels of `mcp_server_operation_duration_seconds`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OperationLabels {
-    server: Arc<str>,
-    mcp_method_name: &'static str,
-    gen_ai_operation_name: Option<&'static str>,
-    gen_ai_tool_name: Option<Arc<str>>,
-    gen_ai_prompt_name: Option<Arc<str>>,
-    error_type: Option<&'static str>,
-    rpc_response_status_code: Option<&'static str>,
-    mcp_protocol_version: &'static str,
-    network_protocol_name: &'static str,
-    network_transport: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-#[expect(clippy::struct_field_names, reason = "the convention's names")]
-struct RequestLabels {
-    http_request_method: &'static str,
-    http_route: Arc<str>,
-    http_response_status_code: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AuthLabels {
-    issuer: Arc<str>,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DecisionLabels {
-    server: Arc<str>,
-    rule: Arc<str>,
-    decision: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RuleLabels {
-    server: Arc<str>,
-    rule: Arc<str>,
-}
-
-/// Labels of `portcullis_mask_matches_total`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-#[allow(missing_docs)]
-pub struct MaskLabels {
-    pub server: Arc<str>,
-    pub mask: Arc<str>,
-    pub entity: Arc<str>,
-    pub action: &'static str,
-    pub direction: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct IssuerLabels {
-    issuer: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ServerLabels {
-    server: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StreamLabels {
-    server: Arc<str>,
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamErrorLabels {
-    server: Arc<str>,
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ErrorLabels {
-    server: Arc<str>,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndpointLabels {
-    server: Arc<str>,
-    endpoint: Arc<str>,
-}
 
 /// One endpoint of an upstream, as gauges tell of it.
 #[derive(Clone, Debug)]
@@ -120,45 +40,6 @@ pub struct Endpoint {
     pub waiting: usize,
     /// 0 closed, 1 half open, 2 open.
     pub breaker: i64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct GrantLabels {
-    server: Arc<str>,
-    grant: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabels {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SinkLabels {
-    sink: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AuditLabels {
-    sink: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct NameLabels {
-    name: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ConfigLabels {
-    version: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BuildLabels {
-    version: &'static str,
-    commit: &'static str,
 }
 
 type Seconds = Gauge<f64, AtomicU64>;
@@ -206,12 +87,6 @@ pub struct Metrics {
     reload_success: Seconds,
     config_info: Family<ConfigLabels, Gauge>,
     certificate_expiry: Family<NameLabels, Seconds>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefreshLabels {
-    issuer: Arc<str>,
-    result: &'static str,
 }
 
 /// Registers families under their names, each once.
