@@ -11,15 +11,13 @@ use toml::de::{DeTable, DeValue};
 const SECRET_KEYS: [&str; 9] =
     ["api_key", "client_secret", "key", "passphrase", "password", "private_key", "secret", "token", "value"];
 
-/// User and password of a URL.
-#[expect(clippy::unwrap_used, reason = "a constant pattern, compiled by a test")]
-static USERINFO: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"://([^/\s"'?#]+)@"#).unwrap());
+/// User and password of a URL. Without the pattern all of a text would be hidden.
+static USERINFO: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"://([^/\s"'?#]+)@"#).ok());
 
 /// A string under a secret's key, or what looks like one where the file does not parse.
-#[expect(clippy::unwrap_used, reason = "a constant pattern, compiled by a test")]
-static ASSIGNMENT: LazyLock<Regex> = LazyLock::new(|| {
+static ASSIGNMENT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let quoted = r#"(?:"""(?s:.*?)(?:"""|\z)|'''(?s:.*?)(?:'''|\z)|"[^"\n]*|'[^'\n]*|[^\s{\["'][^\n]*)"#;
-    Regex::new(&format!(r#"["']?\b(?:{})["']?[ \t]*=[ \t]*({quoted})"#, SECRET_KEYS.join("|"))).unwrap()
+    Regex::new(&format!(r#"["']?\b(?:{})["']?[ \t]*=[ \t]*({quoted})"#, SECRET_KEYS.join("|"))).ok()
 });
 
 /// `text` without the secrets of `root`, which was parsed from it.
@@ -31,9 +29,17 @@ pub(super) fn secrets(text: &str, root: &DeTable<'_>) -> String {
 
 /// `text` without what may be secrets, for a file that is not TOML.
 pub(super) fn likely_secrets(text: &str) -> String {
-    let spans: Vec<Range<usize>> =
-        ASSIGNMENT.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.range()).collect();
-    overwrite(text, &spans)
+    overwrite(text, &matches(ASSIGNMENT.as_ref(), text))
+}
+
+/// What the first group of `pattern` matches; everything, where there is no pattern.
+fn matches(pattern: Option<&Regex>, text: &str) -> Vec<Range<usize>> {
+    match pattern {
+        Some(pattern) => {
+            pattern.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.range()).collect()
+        }
+        None => Vec::from([Range { start: 0, end: text.len() }]),
+    }
 }
 
 fn strings_of(table: &DeTable<'_>, spans: &mut Vec<Range<usize>>) {
@@ -53,8 +59,7 @@ fn below(value: &Spanned<DeValue<'_>>, secret: bool, spans: &mut Vec<Range<usize
 
 fn overwrite(text: &str, spans: &[Range<usize>]) -> String {
     let mut bytes = text.as_bytes().to_vec();
-    let userinfo = USERINFO.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.range());
-    for span in spans.iter().cloned().chain(userinfo) {
+    for span in spans.iter().cloned().chain(matches(USERINFO.as_ref(), text)) {
         // Line breaks and quotes stay, to keep lines and strings recognisable; a character is hidden whole.
         for byte in bytes.get_mut(span).into_iter().flatten() {
             if !matches!(*byte, b'\n' | b'\r' | b'"' | b'\'') {
