@@ -57,6 +57,8 @@ pub(super) struct Stdio {
 struct Places {
     slots: HashMap<Owner, Arc<Slot>>,
     sessions: HashMap<Box<str>, Opened>,
+    /// Processes that were told to end, and may not have yet.
+    leaving: Vec<Arc<Process>>,
 }
 
 /// A session of a client: a name for its place.
@@ -89,9 +91,11 @@ impl Stdio {
 
     /// Ends every process, and waits until they have ended.
     pub(super) async fn shut_down(&self) {
-        let slots: Vec<_> = self.places().slots.drain().map(|(_, slot)| slot).collect();
-        let mut running = Vec::new();
-        for slot in &slots {
+        let (slots, mut running) = {
+            let mut places = self.places();
+            (std::mem::take(&mut places.slots), std::mem::take(&mut places.leaving))
+        };
+        for slot in slots.values() {
             // The worker that wrote to it may be gone, and with it the pipe.
             running.extend(slot.unended().await);
         }
@@ -222,8 +226,7 @@ impl Stdio {
             process.board().forget(opened.number);
         }
         if matches!(opened.slot.owner, Owner::Client(_)) {
-            self.places().slots.remove(&opened.slot.owner);
-            opened.slot.stop();
+            self.places().give_up(&opened.slot);
         }
         true
     }
@@ -337,12 +340,18 @@ impl Stdio {
 }
 
 impl Places {
+    /// Ends the process of a place that is nobody's any more.
+    fn give_up(&mut self, slot: &Slot) {
+        self.slots.remove(&slot.owner);
+        self.leaving.retain(|process| !process.has_ended());
+        self.leaving.extend(slot.stop());
+    }
+
     /// Gives up the places that were idle for so long, with their sessions where nobody else can go on with those.
     fn make_room(&mut self, idle: Duration) {
         let given_up: Vec<_> = self.slots.values().filter(|slot| slot.is_idle(idle)).cloned().collect();
         for slot in given_up {
-            self.slots.remove(&slot.owner);
-            slot.stop();
+            self.give_up(&slot);
             self.sessions.retain(|_, opened| !Arc::ptr_eq(&opened.slot, &slot));
         }
     }

@@ -444,6 +444,21 @@ async fn no_process_outlives_the_proxy_however_it_ends() {
     }
 }
 
+/// What its client has told to end may put its things in order, also while the proxy ends.
+#[tokio::test]
+async fn what_was_told_to_end_has_its_time() {
+    let mut running =
+        serve("sessions = \"per_client_session\"\nstdio = { grace = \"30s\" }\nenv = { LINGER = \"1\" }").await;
+    let token = running.token("ana");
+    let session = running.open(&token).await;
+    let pid = running.pid(&token, &session).await;
+    let close = Ask::new("DELETE").session(&session).token(&token);
+    assert_eq!(running.process.ask(&close).await.status, 200);
+    running.process.signal("TERM");
+    assert_eq!(running.process.ended().await, Some(0));
+    assert!(running.folder.read("heard.txt").ends_with(&format!("{pid} bye\n")));
+}
+
 #[tokio::test]
 async fn what_a_program_started_ends_with_it() {
     let running = serve("sessions = \"per_client_session\"").await;

@@ -181,13 +181,11 @@ impl Slot {
         used.elapsed() >= time && state.process.as_ref().is_none_or(|process| process.board().is_idle())
     }
 
-    /// Ends its process.
-    pub(super) fn stop(&self) {
-        if let Ok(mut state) = self.state.try_lock()
-            && let Some(process) = state.process.take()
-        {
-            process.stop();
-        }
+    /// Ends its process, and gives it away: it may take its time.
+    pub(super) fn stop(&self) -> Option<Arc<Process>> {
+        let process = self.state.try_lock().ok()?.process.take()?;
+        process.stop();
+        Some(process)
     }
 
     pub(super) fn phase(&self) -> crate::upstream::Phase {

@@ -47,4 +47,5 @@ while IFS= read -r line; do
     *'"name":"mutter"'*) echo "mail ana@example.com" >&2; text "$id" "$$ $word" ;;
     esac
 done
+[ -z "$LINGER" ] || { sleep 0.5; printf '%s bye\n' "$$" >>heard.txt; }
 [ -z "$HOLD" ] || exec sleep 1000
