@@ -161,8 +161,10 @@ impl Instance {
             () = self.reloader.forget_revoked() => unreachable_end(),
             () = gauges::keep(&self.reloader, &self.issuers, &self.audit) => unreachable_end(),
         };
-        // No call runs any more; what is held for the next is given up, if the upstream is there to hear it.
-        let _ = timeout(GOODBYE, self.live.current().end_sessions(&Pool::new())).await;
+        if !summary.forced {
+            // No call runs any more; what is held for the next is given up, if the upstream is there to hear it.
+            let _ = timeout(GOODBYE, self.live.current().end_sessions(&Pool::new())).await;
+        }
         self.backends.shut_down().await;
         record(&self.audit, Event::Stop);
         summary
