@@ -26,6 +26,7 @@ mod nonce;
 mod public_key;
 mod revocation;
 pub mod signals;
+mod signing_key;
 mod strength;
 mod unverified;
 mod who;
@@ -54,6 +55,7 @@ pub(crate) use issuer::{
 pub use issuer::{Issuer, Issuers, StartError, Status};
 pub use keys::Algorithm;
 pub use revocation::{ListError, Listed, Revocations, Revoked};
+pub(crate) use signing_key::SigningKey;
 pub(crate) use who::Who;
 
 /// Who calls, established by a verified access token; immutable, shared, cached.

@@ -6,12 +6,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
-use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Map, Value, json};
 
 use super::GrantError;
-use crate::auth::{Caller, StartError, private_key};
+use crate::auth::{Caller, SigningKey, StartError};
 use crate::clock::Timestamp;
 use crate::config;
 
@@ -26,9 +24,7 @@ pub struct Identity {
 
 struct Signer {
     header: HeaderName,
-    key: EncodingKey,
-    head: Header,
-    jwk: Value,
+    key: SigningKey,
     /// `iss`: the proxy's public origin.
     issuer: String,
     config: config::IdentityJwt,
@@ -53,7 +49,7 @@ impl Identity {
 
     /// The public key statements are signed with (RFC 7517).
     pub(crate) fn key(&self) -> Option<&Value> {
-        self.signer.as_ref().map(|signer| &signer.jwk)
+        self.signer.as_ref().map(|signer| signer.key.jwk())
     }
 
     /// What is told of `caller`; nothing of who is nobody.
@@ -78,19 +74,8 @@ impl Identity {
 
 impl Signer {
     fn new(config: &config::IdentityJwt, issuer: &str) -> Result<Self, StartError> {
-        let (key, algorithm) = private_key(&config.key_file)?;
-        let unusable = |_| StartError::KeyFile { path: config.key_file.clone() };
-        let mut jwk = Jwk::from_encoding_key(&key, algorithm).map_err(unusable)?;
-        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(unusable)?;
-        jwk.common.key_id = Some(kid.clone());
-        let mut jwk = serde_json::to_value(jwk).unwrap_or_default();
-        jwk["use"] = "sig".into();
-        let mut head = Header::new(algorithm);
-        head.kid = Some(kid);
-        // Of a type of its own, so that nothing takes it for an access token (RFC 8725 section 3.11).
-        head.typ = Some("portcullis-identity+jwt".to_owned());
-        let (header, issuer) = (config.header.clone(), issuer.to_owned());
-        Ok(Self { header, key, head, jwk, issuer, config: config.clone() })
+        let key = SigningKey::read(&config.key_file, "portcullis-identity+jwt")?;
+        Ok(Self { header: config.header.clone(), key, issuer: issuer.to_owned(), config: config.clone() })
     }
 
     fn statement(&self, caller: &Caller, now: Timestamp) -> Result<HeaderValue, GrantError> {
@@ -110,7 +95,7 @@ impl Signer {
         if let Some(act) = caller.claims.get("act") {
             claims.insert("act".to_owned(), act.clone());
         }
-        let signed = jsonwebtoken::encode(&self.head, &claims, &self.key).map_err(|_| unusable.clone())?;
+        let signed = self.key.sign(&claims).ok_or_else(|| unusable.clone())?;
         let mut value = HeaderValue::try_from(signed).map_err(|_| unusable)?;
         value.set_sensitive(true);
         Ok(value)
