@@ -9,6 +9,7 @@ mod hide;
 mod issuer;
 pub(crate) mod keys;
 mod load;
+mod metadata;
 pub mod problem;
 pub(crate) mod profiles;
 mod raw;
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::access::{Access, Anonymous, Authentication, Dpop, Metadata, Mtls, Network};
+pub use self::access::{Access, Anonymous, Authentication, Dpop, Mtls, Network};
 pub use self::backend::{Backend, Breaker, ChildLimits, Command, Concurrency, Retries, Sharing, User};
 pub use self::grant::{AuthorizationServer, Grant, GrantKind, Identity, IdentityJwt, KeyPair, UpstreamAuth};
 pub use self::issuer::{
@@ -34,6 +35,7 @@ pub use self::issuer::{
 };
 pub(crate) use self::load::load_before_policies;
 pub use self::load::{load, parse};
+pub use self::metadata::{Localized, Metadata, SignedMetadata};
 pub use self::problem::{Problem, Problems, Severity, Source};
 use crate::secret::Secret;
 
@@ -78,6 +80,7 @@ impl Config {
                 .chain(own)
                 .chain(server.upstream_ca_file.clone())
                 .chain(server.identity.jwt.iter().map(|jwt| jwt.key_file.clone()))
+                .chain(server.access.metadata.signed.iter().map(|signed| signed.file().to_owned()))
         });
         let issuers = self.issuers.values().flat_map(Issuer::credential_files);
         servers.chain(issuers).collect()

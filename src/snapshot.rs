@@ -1,12 +1,14 @@
 //! What runs: one immutable [`Snapshot`] per loaded configuration, swapped whole.
 
+mod documents;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::HashMap;
 use futures_util::future::join_all;
 
 use crate::auth::signals::Receiver;
@@ -76,6 +78,7 @@ impl Snapshot {
             .map(|route| (route.path.clone(), Arc::new(route)))
             .collect();
         let receivers = receivers(config, kept, &routes, &mut problems);
+        let metadata = documents::all(config, &routes, &mut problems);
         if problems.has_errors() {
             return Err(problems);
         }
@@ -85,7 +88,7 @@ impl Snapshot {
             origins: origins(config),
             seals,
             hosts: hosts(&config.server).into_iter().collect(),
-            metadata: documents(config, &routes),
+            metadata,
             receivers,
             sse: routes.values().filter(|route| route.sse_path.is_some()).cloned().collect(),
             routes,
@@ -333,35 +336,6 @@ fn push(problems: &mut Problems, config: &Config, server: &Server, key: &str, er
 /// A problem of what `proxy.toml` names rather than of a place in it.
 fn general(config: &Config, message: String) -> Problem {
     Problem::error(&config.source(), 0..0, message, "")
-}
-
-/// Where the keys are that upstreams check identities by (RFC 7517 section 5).
-const IDENTITY_KEYS: &str = "/.well-known/portcullis/jwks.json";
-
-/// Path form for every server, root form only where there is exactly one (RFC 9728 section 3.1; two resources on one
-/// origin cannot both match the root form).
-fn documents(config: &Config, routes: &HashMap<Box<str>, Arc<Route>>) -> HashMap<Box<str>, Bytes> {
-    let mut documents = HashMap::new();
-    for server in config.servers.values() {
-        let Some(route) = routes.get(server.path.as_str()) else { continue };
-        let issuers = route.acceptance.issuers.iter().map(|issuer| &**issuer.issuer());
-        let document = metadata::document(
-            &server.resource,
-            issuers,
-            route.scopes.iter().map(|scope| &**scope),
-            server.resource_name.as_deref(),
-            &server.access,
-        );
-        if config.servers.len() == 1 {
-            documents.insert(metadata::path("").into(), document.clone());
-        }
-        documents.insert(metadata::path(&server.resource).into(), document);
-    }
-    let keys: Vec<_> = routes.values().filter_map(|route| route.credentials.identity_key()).collect();
-    if !keys.is_empty() {
-        documents.insert(IDENTITY_KEYS.into(), serde_json::json!({ "keys": keys }).to_string().into());
-    }
-    documents
 }
 
 /// Accepted authorities: the public one, with and without its default port, configured ones, and on loopback listeners

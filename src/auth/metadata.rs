@@ -1,9 +1,16 @@
 //! Protected resource metadata (RFC 9728): where it is served and what it says.
 
+mod attestation;
+
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 
+pub(crate) use self::attestation::{Attestation, AttestationError};
 use super::challenge::usable;
+use crate::clock::Timestamp;
 use crate::config;
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -27,8 +34,9 @@ fn split(resource: &str) -> (&str, &str) {
     (origin, if path == "/" { "" } else { path })
 }
 
+/// What a server says of itself (RFC 9728 section 2): the identifier exactly as clients type it, issuers byte for byte.
 #[derive(Serialize)]
-struct Document<'a> {
+pub(crate) struct Document<'a> {
     resource: &'a str,
     authorization_servers: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -42,6 +50,9 @@ struct Document<'a> {
     resource_policy_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource_tos_uri: Option<&'a str>,
+    /// `resource_name#de` and the like (section 2.1).
+    #[serde(flatten)]
+    localized: BTreeMap<String, &'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     tls_client_certificate_bound_access_tokens: bool,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -50,39 +61,79 @@ struct Document<'a> {
     dpop_signing_alg_values_supported: &'a [String],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dpop_bound_access_tokens_required: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_metadata: Option<String>,
 }
 
-/// The document of `resource` (RFC 9728 section 2): the identifier exactly as clients type it, issuers byte for byte.
-pub fn document<'a>(
-    resource: &str,
-    issuers: impl IntoIterator<Item = &'a str>,
-    scopes: impl IntoIterator<Item = &'a str>,
-    resource_name: Option<&str>,
-    access: &config::Access,
-) -> Bytes {
-    let (metadata, dpop) = (&access.metadata, access.dpop.as_ref());
-    let document = Document {
-        resource,
-        authorization_servers: issuers.into_iter().collect(),
-        scopes_supported: usable(scopes).collect(),
-        bearer_methods_supported: ["header"],
-        resource_name,
-        resource_documentation: metadata.documentation.as_ref().map(url::Url::as_str),
-        resource_policy_uri: metadata.policy_uri.as_ref().map(url::Url::as_str),
-        resource_tos_uri: metadata.tos_uri.as_ref().map(url::Url::as_str),
-        tls_client_certificate_bound_access_tokens: access.mtls.is_some(),
-        authorization_details_types_supported: &metadata.authorization_details_types,
-        dpop_signing_alg_values_supported: dpop.map(|dpop| &*dpop.algorithms).unwrap_or_default(),
-        dpop_bound_access_tokens_required: dpop.is_some_and(|dpop| dpop.required),
-    };
-    // Text and lists of text always serialise.
-    serde_json::to_vec(&document).unwrap_or_default().into()
+impl<'a> Document<'a> {
+    /// The document of `resource`, unsigned.
+    pub(crate) fn new(
+        resource: &'a str,
+        issuers: impl IntoIterator<Item = &'a str>,
+        scopes: impl IntoIterator<Item = &'a str>,
+        resource_name: Option<&'a str>,
+        access: &'a config::Access,
+    ) -> Self {
+        let (metadata, dpop) = (&access.metadata, access.dpop.as_ref());
+        Self {
+            resource,
+            authorization_servers: issuers.into_iter().collect(),
+            scopes_supported: usable(scopes).collect(),
+            bearer_methods_supported: ["header"],
+            resource_name,
+            resource_documentation: metadata.documentation.as_ref().map(url::Url::as_str),
+            resource_policy_uri: metadata.policy_uri.as_ref().map(url::Url::as_str),
+            resource_tos_uri: metadata.tos_uri.as_ref().map(url::Url::as_str),
+            localized: metadata.languages.iter().flat_map(|(tag, said)| localized(tag, said)).collect(),
+            tls_client_certificate_bound_access_tokens: access.mtls.is_some(),
+            authorization_details_types_supported: &metadata.authorization_details_types,
+            dpop_signing_alg_values_supported: dpop.map(|dpop| &*dpop.algorithms).unwrap_or_default(),
+            dpop_bound_access_tokens_required: dpop.is_some_and(|dpop| dpop.required),
+            jwks_uri: None,
+            signed_metadata: None,
+        }
+    }
+
+    /// With the word of who vouches for it (section 2.2). What that says otherwise is told to `differing`.
+    pub(crate) fn vouched_for(
+        mut self,
+        attestation: &'a Attestation,
+        now: Timestamp,
+        differing: &mut dyn FnMut(String),
+    ) -> Result<Self, AttestationError> {
+        self.jwks_uri = attestation.keys();
+        if let Ok(Value::Object(members)) = serde_json::to_value(&self) {
+            self.signed_metadata = attestation.statement(&members, now, differing)?;
+        }
+        Ok(self)
+    }
+
+    /// As it is served.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        // Text and lists of text always serialise.
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+}
+
+/// The members of one language.
+fn localized<'a>(tag: &str, said: &'a config::Localized) -> impl Iterator<Item = (String, &'a str)> {
+    let page = |url: &'a Option<url::Url>| url.as_ref().map(url::Url::as_str);
+    let members = [
+        ("resource_name", said.resource_name.as_deref()),
+        ("resource_documentation", page(&said.documentation)),
+        ("resource_policy_uri", page(&said.policy_uri)),
+        ("resource_tos_uri", page(&said.tos_uri)),
+    ];
+    let named = members.map(|(name, value)| value.map(|value| (format!("{name}#{tag}"), value)));
+    named.into_iter().flatten()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{document, location, path};
-    use crate::config::{Access, Dpop, Metadata, Mtls};
+    use super::{Document, location, path};
+    use crate::config::{Access, Dpop, Localized, Metadata, Mtls};
 
     #[test]
     fn rfc_9728_inserts_the_well_known_path_before_the_path() {
@@ -103,19 +154,21 @@ mod tests {
 
     #[test]
     fn says_what_clients_need_and_nothing_empty() {
-        let full = document(
+        let access = Access::default();
+        let full = Document::new(
             "https://mcp.example.com/crm/mcp",
             ["https://t.auth0.com/", "https://login.example.com/realms/acme"],
             ["crm:read", "offline_access"],
             Some("CRM \"live\""),
-            &Access::default(),
-        );
+            &access,
+        )
+        .to_bytes();
         assert_eq!(
             std::str::from_utf8(&full).unwrap(),
             "{\"resource\":\"https://mcp.example.com/crm/mcp\",\"authorization_servers\":[\"https://t.auth0.com/\",\"https://login.example.com/realms/acme\"],\
              \"scopes_supported\":[\"crm:read\"],\"bearer_methods_supported\":[\"header\"],\"resource_name\":\"CRM \\\"live\\\"\"}"
         );
-        let least = document("https://h/mcp", ["https://i"], [], None, &Access::default());
+        let least = Document::new("https://h/mcp", ["https://i"], [], None, &access).to_bytes();
         assert_eq!(
             std::str::from_utf8(&least).unwrap(),
             "{\"resource\":\"https://h/mcp\",\"authorization_servers\":[\"https://i\"],\"bearer_methods_supported\":[\"header\"]}"
@@ -131,11 +184,24 @@ mod tests {
                 policy_uri: Some("https://example.com/policy".parse().unwrap()),
                 tos_uri: Some("https://example.com/terms".parse().unwrap()),
                 authorization_details_types: vec!["crm_record".into()],
+                languages: [
+                    ("de".to_owned(), Localized { resource_name: Some("Kundendaten".into()), ..Localized::default() }),
+                    (
+                        "pt-BR".to_owned(),
+                        Localized {
+                            tos_uri: Some("https://example.com/termos".parse().unwrap()),
+                            ..Localized::default()
+                        },
+                    ),
+                ]
+                .into(),
+                signed: None,
             },
             ..Access::default()
         };
         let full: serde_json::Value =
-            serde_json::from_slice(&document("https://h/mcp", ["https://i"], [], None, &access)).unwrap();
+            serde_json::from_slice(&Document::new("https://h/mcp", ["https://i"], [], None, &access).to_bytes())
+                .unwrap();
         assert_eq!(
             full,
             serde_json::json!({
@@ -143,6 +209,7 @@ mod tests {
                 "bearer_methods_supported": ["header"],
                 "resource_documentation": "https://docs.example.com/crm",
                 "resource_policy_uri": "https://example.com/policy", "resource_tos_uri": "https://example.com/terms",
+                "resource_name#de": "Kundendaten", "resource_tos_uri#pt-BR": "https://example.com/termos",
                 "tls_client_certificate_bound_access_tokens": true,
                 "authorization_details_types_supported": ["crm_record"],
                 "dpop_signing_alg_values_supported": ["ES256"], "dpop_bound_access_tokens_required": true,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use url::Url;
+use super::Metadata;
 
 /// What a server asks of tokens and those who present them, and what it says of itself.
 #[derive(Clone, Debug, Default)]
@@ -69,16 +69,6 @@ pub struct Authentication {
     pub acr_values: Vec<String>,
     /// How long ago a user may have signed in.
     pub max_age: Option<Duration>,
-}
-
-/// `servers.NAME.metadata` (RFC 9728 section 2).
-#[derive(Clone, Debug, Default)]
-#[allow(missing_docs)]
-pub struct Metadata {
-    pub documentation: Option<Url>,
-    pub policy_uri: Option<Url>,
-    pub tos_uri: Option<Url>,
-    pub authorization_details_types: Vec<String>,
 }
 
 /// Addresses that share their first bits.

@@ -11,6 +11,7 @@ mod grant;
 mod identity;
 mod issuer;
 mod listener;
+mod metadata;
 mod sealing;
 mod secret;
 mod server;

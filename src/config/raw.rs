@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub(super) use access::{Anonymous, Authentication, Dpop, Metadata, Mtls};
+pub(super) use access::{Anonymous, Authentication, Dpop, Localized, Metadata, Mtls};
 pub(super) use backend::{Breaker, Concurrency, Retries, Stdio};
 pub(super) use grant::{ClientKeys, Identity, KeyPair, ServerKeys, UpstreamAuth};
 pub(super) use issuer::{Introspection, Issuer, Jwks, Signals};

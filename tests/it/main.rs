@@ -35,6 +35,7 @@ mod index;
 mod lists;
 mod map;
 mod masking;
+mod metadata;
 mod possession;
 mod principals;
 mod promises;

@@ -28,9 +28,23 @@ pub(super) static AUTHENTICATION: Table = Table {
 pub(super) static ANONYMOUS: Table =
     Table { keys: &[key("rate", Kind::Text, "\"120/min\"")], later: &["bytes"], synonyms: &[("limit", "rate")] };
 
-pub(super) static METADATA: Table = table(&[
-    key("documentation", Kind::Text, "\"https://docs.example.com/crm\""),
-    key("policy_uri", Kind::Text, "\"https://example.com/policy\""),
-    key("tos_uri", Kind::Text, "\"https://example.com/terms\""),
-    key("authorization_details_types", Kind::Texts, "[\"crm_record\"]"),
+pub(super) static METADATA: Table = Table {
+    keys: &[
+        key("documentation", Kind::Text, "\"https://docs.example.com/crm\""),
+        key("policy_uri", Kind::Text, "\"https://example.com/policy\""),
+        key("tos_uri", Kind::Text, "\"https://example.com/terms\""),
+        key("authorization_details_types", Kind::Texts, "[\"crm_record\"]"),
+        key("languages", Kind::Named(&LOCALIZED), "{ de = { resource_name = \"Kundendaten\" } }"),
+        key("signing_key_file", Kind::Text, "\"metadata.pem\""),
+        key("signed_metadata_file", Kind::Text, "\"crm-metadata.jwt\""),
+    ],
+    later: &[],
+    synonyms: &[("key_file", "signing_key_file"), ("signed_metadata", "signed_metadata_file")],
+};
+
+static LOCALIZED: Table = table(&[
+    key("resource_name", Kind::Text, "\"Kundendaten\""),
+    key("documentation", Kind::Text, "\"https://docs.example.com/de/crm\""),
+    key("policy_uri", Kind::Text, "\"https://example.com/de/policy\""),
+    key("tos_uri", Kind::Text, "\"https://example.com/de/terms\""),
 ]);

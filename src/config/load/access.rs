@@ -1,11 +1,10 @@
-//! `servers.NAME.dpop`, `mtls`, `authentication`, `anonymous` and `metadata`.
+//! `servers.NAME.dpop`, `mtls`, `authentication` and `anonymous`.
 
 use std::time::Duration;
 
 use toml::Spanned;
-use url::Url;
 
-use super::super::{Access, Anonymous, Authentication, Dpop, Metadata, Mtls, Network, raw, units, walk};
+use super::super::{Access, Anonymous, Authentication, Dpop, Mtls, Network, raw, units, walk};
 use super::Loader;
 
 /// Signature algorithms a proof can be made with.
@@ -90,16 +89,5 @@ impl Loader<'_> {
             acr_values: acr_values.unwrap_or_default(),
             max_age: max_age.map(|written| self.duration("max_age", Some(written), Duration::from_hours(8), &range)),
         }
-    }
-
-    fn metadata(&mut self, raw: &raw::Metadata) -> Metadata {
-        let mut url = |key: &str, written: Option<&Spanned<String>>| -> Option<Url> { self.url(key, written?) };
-        let documentation = url("documentation", raw.documentation.as_ref());
-        let policy_uri = url("policy_uri", raw.policy_uri.as_ref());
-        let tos_uri = url("tos_uri", raw.tos_uri.as_ref());
-        let types = raw.authorization_details_types.as_ref();
-        let authorization_details_types =
-            types.map(|written| self.texts("authorization_details_types", written)).unwrap_or_default();
-        Metadata { documentation, policy_uri, tos_uri, authorization_details_types }
     }
 }

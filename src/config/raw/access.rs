@@ -1,5 +1,7 @@
 //! `servers.NAME.dpop`, `mtls`, `authentication`, `anonymous` and `metadata`, as written.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -46,4 +48,17 @@ pub(in crate::config) struct Metadata {
     pub(in crate::config) policy_uri: Option<Spanned<String>>,
     pub(in crate::config) tos_uri: Option<Spanned<String>>,
     pub(in crate::config) authorization_details_types: Texts,
+    pub(in crate::config) languages: Option<BTreeMap<Spanned<String>, Spanned<Localized>>>,
+    pub(in crate::config) signing_key_file: Option<Spanned<String>>,
+    pub(in crate::config) signed_metadata_file: Option<Spanned<String>>,
+}
+
+/// `servers.NAME.metadata.languages.TAG`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Localized {
+    pub(in crate::config) resource_name: Option<Spanned<String>>,
+    pub(in crate::config) documentation: Option<Spanned<String>>,
+    pub(in crate::config) policy_uri: Option<Spanned<String>>,
+    pub(in crate::config) tos_uri: Option<Spanned<String>>,
 }

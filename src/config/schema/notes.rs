@@ -96,6 +96,7 @@ fn header(line: &str) -> Option<String> {
         ["servers", "*", "upstream_auth", rest @ ..] | ["servers", "*", "tool_auth", _, rest @ ..] => {
             Some([&["UPSTREAM_AUTH"], rest].concat().join("."))
         }
+        ["servers", "*", "metadata", "languages", _] => Some("servers.*.metadata.languages.*".to_owned()),
         parts => Some(parts.join(".")),
     }
 }
