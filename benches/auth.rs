@@ -33,6 +33,10 @@ const AUDIENCE: &str = "https://bench.example.com/mcp";
 const SAMPLES: usize = 2000;
 const LIVE: usize = 200_000;
 const BURST: u32 = 10_000;
+/// Hits before each of which the processor's caches are filled with something else.
+const COLD_SAMPLES: usize = 500;
+/// More than caches hold.
+const SWEEP_BYTES: usize = 32 << 20;
 
 fn main() {
     let rig = Rig::new();
@@ -58,7 +62,7 @@ fn main() {
         shown(proof),
         shown(proof.saturating_sub(bare))
     );
-    many(&rig, known);
+    many(&rig, &few, known);
     burst(&rig);
 }
 
@@ -121,6 +125,23 @@ impl Rig {
         let times = tokens.iter().zip(&bare.signed);
         let (first, alone) = times.map(|(token, signed)| (self.timed(&self.memo, token), bare.timed(signed))).unzip();
         (quantile(first, 50), quantile(alone, 50))
+    }
+
+    /// The same where nothing of it is in the processor's caches but the request's own token, as one was just read.
+    fn cold_hits(&self, tokens: &[String]) -> Duration {
+        let mut other = vec![0_u64; SWEEP_BYTES / size_of::<u64>()];
+        let mut read = 0;
+        let fresh = Memo::new();
+        let times = tokens.iter().map(|token| {
+            for word in &mut other {
+                *word = word.wrapping_add(1);
+            }
+            read += std::hint::black_box(token).bytes().map(usize::from).sum::<usize>();
+            self.hit(&fresh, token)
+        });
+        let cold = median(times);
+        std::hint::black_box((read, other));
+        cold
     }
 
     /// Tokens the process knows and this worker does not.
@@ -213,8 +234,10 @@ fn resident() -> usize {
     pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
 }
 
-/// As many live tokens as the cache holds: what they take, and what a hit then costs.
-fn many(rig: &Rig, few: Duration) {
+/// As many live tokens as the cache holds: what they take, and what a hit then costs, with what it needs in the
+/// processor's caches and without. Among few tokens everything is, as a matter of course.
+fn many(rig: &Rig, few: &[String], known: Duration) {
+    let cold_among_few = rig.cold_hits(&few[..COLD_SAMPLES]);
     let before = resident();
     let mut sampled = Vec::new();
     for at in 0..LIVE {
@@ -225,14 +248,13 @@ fn many(rig: &Rig, few: Duration) {
         }
     }
     let grown = resident().saturating_sub(before);
-    let fresh = Memo::new();
-    let hit = median(sampled.iter().map(|token| rig.hit(&fresh, token)));
-    println!(
-        "{LIVE} live tokens                    {:8} MB, a hit {} (with few {})",
-        grown / 1_000_000,
-        shown(hit),
-        shown(few)
-    );
+    println!("{LIVE} live tokens                    {:8} MB", grown / 1_000_000);
+    let cold = rig.cold_hits(&sampled[..COLD_SAMPLES]);
+    // Once to have them at hand, once to measure.
+    rig.shared_hits(&sampled);
+    let warm = rig.shared_hits(&sampled);
+    println!("a hit among them, at hand             {}  (with few: {})", shown(warm), shown(known));
+    println!("a hit among them, from memory         {}  (with few: {})", shown(cold), shown(cold_among_few));
 }
 
 /// First-seen tokens on another worker, and known ones on this one meanwhile.

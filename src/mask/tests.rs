@@ -6,6 +6,7 @@ use super::{
 };
 use crate::json::{Document, Limits, Splice};
 
+mod asked;
 mod corpora;
 mod disguises;
 mod keyed;
