@@ -16,6 +16,7 @@ mod on_older;
 mod parked;
 mod session;
 mod sessionless;
+mod task;
 mod told;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,6 +47,7 @@ pub struct Bridge {
     wanted: sessionless::Wanted,
     clients: Clients,
     parked: Parked<on_older::Resumed>,
+    tasks: on_older::Begun,
     waiting: Parked<on_newer::Response>,
 }
 

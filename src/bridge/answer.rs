@@ -5,6 +5,7 @@ use http::StatusCode;
 
 use crate::json::Document;
 use crate::mcp::Era;
+use crate::mcp::handle::TASKS_EXTENSION;
 use crate::upstream::Answer;
 
 /// JSON-RPC 2.0, section 5.1.
@@ -60,13 +61,29 @@ pub(super) fn needs_session(id: &[u8]) -> Answer {
     to(id, r#""error":{"code":-32600,"message":"This needs a session: begin with initialize"}"#)
 }
 
-/// Tasks of one era are none of the other's: to a client of that era, a method that is not there.
+/// A client asks for a task where the server, which is of another revision, has none it could be told of.
 pub(super) fn no_tasks(id: &[u8], era: Era) -> Answer {
-    let text = "Method not found: the server is of another revision, and tasks are not translated";
+    let text = match era {
+        Era::Legacy => "Method not found: the server is of 2026-07-28, and its tasks are not translated",
+        Era::Modern => "Method not found: the server is of an older revision, and has no tasks there",
+    };
     let Answer { headers, body, .. } = to(id, &format!(r#""error":{{"code":{METHOD_NOT_FOUND},"message":"{text}"}}"#));
     // 2026-07-28 has a status of its own for that.
     let status = if era == Era::Modern { StatusCode::NOT_FOUND } else { StatusCode::OK };
     Answer { status, headers, body }
+}
+
+/// News of tasks are for clients that can have tasks (the extension's "Task Status Notifications").
+pub(super) fn needs_tasks(id: &[u8]) -> Answer {
+    let needed = format!(r#"{{"requiredCapabilities":{{"extensions":{{"{TASKS_EXTENSION}":{{}}}}}}}}"#);
+    let text = "Missing required client capability";
+    let error = format!(r#""error":{{"code":{LACKING_CAPABILITY},"message":"{text}","data":{needed}}}"#);
+    Answer { status: StatusCode::BAD_REQUEST, ..to(id, &error) }
+}
+
+/// What a task asked before is no longer waited for.
+pub(super) fn not_waiting(id: &[u8]) -> Answer {
+    to(id, r#""error":{"code":-32602,"message":"What was asked is no longer waited for"}"#)
 }
 
 /// What an older upstream answered with that status, as 2026-07-28 answers: a method that is not there, and a capability the
@@ -78,6 +95,11 @@ pub(super) fn newer(status: StatusCode, answered: &Document, message: Bytes) -> 
         _ => status,
     };
     Answer::json(status, message)
+}
+
+/// An error an older upstream answered with, as 2026-07-28 answers.
+pub(super) fn error(answered: &Document, message: Bytes) -> Answer {
+    newer(StatusCode::OK, answered, message)
 }
 
 /// Whether a server says that it has lost the session (2025-11-25 "Session Management").

@@ -59,6 +59,16 @@ impl Link {
         self.deliver(self.counted(in_era(&self.credential, session, revision, message))).await
     }
 
+    /// The same of a request whose answer is a stream that may be silent for long.
+    pub(super) async fn ask_for_stream(
+        &self,
+        session: Option<&str>,
+        revision: Revision,
+        message: Bytes,
+    ) -> Result<Answer, UpstreamError> {
+        self.deliver(in_era(&self.credential, session, revision, message).into_stream()).await
+    }
+
     fn counted(&self, outbound: Outbound) -> Outbound {
         match &self.passenger {
             Some(passenger) => outbound.for_passenger(passenger.clone()),

@@ -5,9 +5,11 @@
 
 use bytes::Bytes;
 
+use super::task;
 use crate::json::{Document, Kind, Member, Splice, Value, quoted};
 use crate::mcp::Revision;
 use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_SUBSCRIPTION};
+use crate::mcp::handle::TASKS_EXTENSION;
 use crate::mcp::methods::{self, Method, News};
 
 /// Members of `params` that only the newer revision has, or that open what is not bridged.
@@ -65,15 +67,24 @@ fn known_capabilities(stated: Value<'_>) -> Bytes {
     format!("{{{}}}", members.join(",")).into()
 }
 
-/// A message as the older upstream takes it; a request under the id `own`, which its progress is reported by too.
-pub(super) fn message(document: &Document, own: Option<u64>) -> Bytes {
+/// Whether a request says that its client can follow tasks.
+pub(super) fn declares_tasks(params: Option<Value<'_>>) -> bool {
+    let declared = params.and_then(|params| params.get("_meta")?.get(META_CAPABILITIES)?.get("extensions"));
+    declared.is_some_and(|extensions| extensions.get(TASKS_EXTENSION).is_some())
+}
+
+/// A message as the older upstream takes it; a request under the id `own`, which its progress is reported by too, and which
+/// goes on as a task where that is said.
+pub(super) fn message(document: &Document, own: Option<u64>, as_task: bool) -> Bytes {
     let root = document.root();
     let mut splice = Splice::new();
     if let (Some(own), Some(id)) = (own, root.get("id")) {
         splice.replace(id.span(), own.to_string());
     }
     if let Some(params) = root.get("params").filter(|params| params.kind() == Kind::Object) {
-        splice.rewrite_object(params, |name| !NEWER_PARAMS.contains(&name), NOTHING);
+        // How long it is kept is left to the server (2025-11-25 "Tasks").
+        let added: &[(&str, &str)] = if as_task { &[("task", "{}")] } else { NOTHING };
+        splice.rewrite_object(params, |name| !NEWER_PARAMS.contains(&name), added);
         if let Some(meta) = params.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
             splice.rewrite_object(meta, |name| !name.starts_with(OWN_META), NOTHING);
             if let (Some(own), Some(token)) = (own, meta.get("progressToken")) {
@@ -203,22 +214,12 @@ pub(super) fn news(document: &Document, id: &[u8]) -> Bytes {
 pub(super) fn discovered(opened: &Document, id: &[u8]) -> Bytes {
     let result = opened.root().get("result");
     let part = |name: &str| result.and_then(|result| result.get(name)).map(|value| value.raw_bytes());
-    let capabilities = result.and_then(|result| result.get("capabilities")).map_or_else(
-        || Bytes::from_static(b"{}"),
-        |capabilities| {
-            let mut members = Vec::new();
-            for member in capabilities.members().filter(|member| !member.name_is("tasks")) {
-                members.push(format!("{}:{}", quoted(&member.name()), String::from_utf8_lossy(member.value.raw())));
-            }
-            format!("{{{}}}", members.join(",")).into()
-        },
-    );
     let mut out = br#"{"jsonrpc":"2.0","id":"#.to_vec();
     out.extend_from_slice(id);
     out.extend_from_slice(br#","result":{"resultType":"complete","supportedVersions":["#);
     out.extend_from_slice(Revision::SERVED.map(|revision| quoted(revision.as_str())).join(",").as_bytes());
     out.extend_from_slice(br#"],"ttlMs":0,"cacheScope":"private","capabilities":"#);
-    out.extend_from_slice(&capabilities);
+    out.extend_from_slice(capabilities_of(opened).as_bytes());
     if let Some(instructions) = part("instructions") {
         out.extend_from_slice(br#","instructions":"#);
         out.extend_from_slice(&instructions);
@@ -230,6 +231,27 @@ pub(super) fn discovered(opened: &Document, id: &[u8]) -> Bytes {
     }
     out.extend_from_slice(b"}}");
     out.into()
+}
+
+/// What an older server can do, as the newer revision says it: tasks are an extension there.
+fn capabilities_of(opened: &Document) -> String {
+    let stated = opened.pointer("/result/capabilities");
+    let members = |object: Option<Value<'_>>, but: [&str; 2]| {
+        let members = object.into_iter().flat_map(|object| object.members().collect::<Vec<_>>());
+        let members = members.filter(|member| !but.iter().any(|name| member.name_is(name)));
+        let written =
+            |member: Member<'_>| format!("{}:{}", quoted(&member.name()), String::from_utf8_lossy(member.value.raw()));
+        members.map(written).collect::<Vec<_>>()
+    };
+    let mut can = members(stated, ["extensions", "tasks"]);
+    let mut extensions = members(stated.and_then(|stated| stated.get("extensions")), [TASKS_EXTENSION, ""]);
+    if task::runs_tools(opened) {
+        extensions.push(format!("\"{TASKS_EXTENSION}\":{{}}"));
+    }
+    if !extensions.is_empty() {
+        can.push(format!(r#""extensions":{{{}}}"#, extensions.join(",")));
+    }
+    format!("{{{}}}", can.join(","))
 }
 
 /// A question inside the answer to a request: what the server asks by itself before it answers.
@@ -296,7 +318,7 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, r#"{"jsonrpc":"2.0","id":9,"method":"ping"}"#),
         ];
         for (before, after) in cases {
-            assert_eq!(message(&document(before), Some(9)), after);
+            assert_eq!(message(&document(before), Some(9), false), after);
         }
     }
 

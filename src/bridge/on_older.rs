@@ -3,9 +3,12 @@
 //! A question the older server asks while a call runs ends the answer to that call, as questions of the newer revision do;
 //! the upstream's stream stays open, under a name in `requestState`, and goes on when the client has brought its answers.
 
+mod begun;
+mod followed;
 pub(super) mod hub;
 mod listen;
 mod running;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +20,10 @@ use super::answer;
 use super::link::Link;
 use super::older::{self, Stated};
 use super::session::{Session, Unopened};
+pub(super) use begun::Begun;
 use hub::Hub;
-use running::{Running, Sent};
+use running::{Goes, Running, Sent};
+use tasks::Follower;
 
 use crate::auth::Caller;
 use crate::json::{Document, Limits, Value};
@@ -42,6 +47,8 @@ pub(super) struct Asked {
     id: Bytes,
     method: Option<&'static Method>,
     stated: Stated,
+    /// Who follows it, where it is to go on as a task.
+    follower: Option<Follower>,
     /// Whether its client is as old as the upstream, and only has no session.
     is_older: bool,
 }
@@ -57,7 +64,7 @@ pub(super) struct Resumed {
 impl Asked {
     /// A request of a client as old as the upstream.
     pub(super) const fn older(caller: Arc<Caller>, id: Bytes, method: Option<&'static Method>, stated: Stated) -> Self {
-        Self { caller, id, method, stated, is_older: true }
+        Self { caller, id, method, stated, follower: None, is_older: true }
     }
 
     /// Whether its server may ask its client something before it answers.
@@ -81,16 +88,20 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
     let params = root.get("params");
     let stated = Stated::of(params);
     let (id, method) = (id.raw_bytes(), methods::find(&name));
-    let asked = Asked { caller: caller.clone(), id, method, stated, is_older: false };
+    let mut asked = Asked { caller: caller.clone(), id, method, stated, follower: None, is_older: false };
     if let Some(state) = params.and_then(|params| params.get("requestState")?.as_str())
         && state != AGAIN
     {
         return Ok(resume(&link, asked, &state, params));
     }
-    if asked.method.is_some_and(|method| method.access == Access::Task || methods::lists_tasks(method)) {
-        return Ok(answer::no_tasks(&asked.id, Era::Modern));
-    }
-    let session = match link.route.bridge.sessions.of_newer(&link, &asked.caller, &asked.stated).await {
+    let is_task = asked.method.is_some_and(|method| method.access == Access::Task || methods::lists_tasks(method));
+    let task = params.filter(|_| is_task).and_then(|params| params.get("taskId")?.as_str());
+    let begun = task.and_then(|task| link.route.bridge.tasks.session(&asked.caller, &task));
+    let session = match begun {
+        Some(session) => Ok(session),
+        None => link.route.bridge.sessions.of_newer(&link, &asked.caller, &asked.stated).await,
+    };
+    let session = match session {
         Ok(session) => session,
         Err(Unopened::Answer(answer)) => return Ok(*answer),
         Err(Unopened::Error(error)) => return Err(error),
@@ -99,8 +110,13 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
     };
     match &*name {
         DISCOVER => Ok(answer::message(older::discovered(&session.opened, &asked.id))),
-        LISTEN => Ok(listen::open(link, session, &asked.id, params).await),
-        _ => call(link, session, asked, &document).await,
+        LISTEN => Ok(listen::open(link, session, asked, params).await),
+        _ if is_task && session.runs_tasks => tasks::send(link, session, asked, params).await,
+        _ if is_task => Ok(answer::no_tasks(&asked.id, Era::Modern)),
+        _ => {
+            asked.follower = tasks::follower(&link, &session, &asked, params);
+            call(link, session, asked, &document).await
+        }
     }
 }
 
@@ -114,7 +130,7 @@ fn resume(link: &Link, asked: Asked, state: &str, params: Option<Value<'_>>) -> 
     if resumed.is_some_and(|resumed| link.route.bridge.parked.resume(state, resumed)) {
         return Answer::events(events);
     }
-    answer::to(&id, r#""error":{"code":-32602,"message":"What was asked is no longer waited for"}"#)
+    answer::not_waiting(&id)
 }
 
 /// Makes a call in a session.
@@ -131,8 +147,11 @@ pub(super) async fn call(
         }
         let own = session.next_id();
         let unanswered = Unanswered { link: link.clone(), session: session.clone(), own, is_over: false };
-        let message =
-            if asked.is_older { older::renumbered(document, own) } else { older::message(document, Some(own)) };
+        let message = if asked.is_older {
+            older::renumbered(document, own)
+        } else {
+            older::message(document, Some(own), asked.follower.is_some())
+        };
         let may_be_asked = asked.may_be_asked();
         let attended = if may_be_asked { Some(Hub::attend(&link, &session, own).await) } else { None };
         let running = Running::new(unanswered, asked.clone(), attended);
@@ -158,8 +177,20 @@ pub(super) async fn call(
             Media::Json => {
                 let (status, headers) = (answer.status, answer.headers);
                 let bytes = answer.body.collect_limited(link.most_bytes()).await?;
+                let document = Document::parse(bytes.clone(), &Limits::ANSWER);
+                if let Ok(answer) = &document
+                    && let Some(goes) = running.goes_on(answer)
+                {
+                    return Ok(match goes {
+                        Goes::AsTask(message) => {
+                            running.over();
+                            Answer::json(status, message)
+                        }
+                        Goes::Followed(followed) => Answer::events(running.follow(followed)),
+                    });
+                }
                 running.over();
-                Ok(match Document::parse(bytes.clone(), &Limits::ANSWER) {
+                Ok(match document {
                     // Under its client's id it would pass for the answer.
                     Ok(document) if !older::is_answer(&document, own) => answer::unusable(),
                     Ok(document) if asked.is_older => Answer::json(status, answered(&document, &asked)),

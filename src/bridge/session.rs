@@ -8,10 +8,10 @@ use bytes::Bytes;
 use foldhash::HashMap;
 use http::header::CONTENT_TYPE;
 
-use super::answer;
 use super::link::Link;
 use super::older::{self, Stated};
 use super::on_older::hub::Hub;
+use super::{answer, task};
 use crate::auth::{Caller, Who};
 use crate::clock;
 use crate::json::{Document, quoted};
@@ -56,7 +56,10 @@ pub(super) struct Session {
     /// The answer to `initialize`.
     pub(super) opened: Document,
     ids: AtomicU64,
+    /// When it was used last; or until when it certainly will be.
     used: Mutex<Instant>,
+    /// Whether the server runs tools as tasks.
+    pub(super) runs_tasks: bool,
     level: tokio::sync::Mutex<Option<Box<str>>>,
     pub(super) hub: Arc<Hub>,
     /// What it was opened with.
@@ -107,7 +110,7 @@ impl Sessions {
         };
         let mut opened = slot.lock().await;
         if let Some(session) = &*opened {
-            *lock(&session.used) = clock::monotonic();
+            session.keep(Duration::ZERO);
             return Ok(session.clone());
         }
         match Session::open(link, stated).await {
@@ -220,6 +223,7 @@ impl Session {
         Ok(Self {
             id: session_id,
             revision,
+            runs_tasks: task::runs_tools(hello.document()),
             opened: hello.into_document(),
             ids: AtomicU64::new(1),
             used: Mutex::new(clock::monotonic()),
@@ -227,6 +231,12 @@ impl Session {
             hub: Arc::default(),
             credential: link.credential.clone(),
         })
+    }
+
+    /// It is used now, and is not to end for that long.
+    pub(super) fn keep(&self, time: Duration) {
+        let mut used = lock(&self.used);
+        *used = (*used).max(clock::monotonic() + time);
     }
 
     /// What ends it, where it has a name to be ended by.

@@ -257,6 +257,21 @@ pub const RESOURCES_READ: &str = "resources/read";
 /// What asks after a task, and what news of one is decided like.
 pub const TASKS_GET: &str = "tasks/get";
 
+/// What takes a task back.
+pub(crate) const TASKS_CANCEL: &str = "tasks/cancel";
+
+/// What asks for the outcome of a task (2025-11-25 "Tasks").
+pub(crate) const TASKS_RESULT: &str = "tasks/result";
+
+/// What brings answers to what a task asks (the extension's "Task Update Requests").
+pub(crate) const TASKS_UPDATE: &str = "tasks/update";
+
+/// How a task stands (2025-11-25 "Tasks").
+pub(crate) const TASK_STATUS: &str = "notifications/tasks/status";
+
+/// The same in the extension of 2026-07-28.
+pub(crate) const TASK_NEWS: &str = "notifications/tasks";
+
 /// What opens a session (2025-11-25 "Lifecycle").
 pub const INITIALIZE: &str = "initialize";
 
@@ -304,6 +319,8 @@ pub(crate) enum News {
     Progress,
     /// Of a resource.
     Resource,
+    /// Of a task.
+    Task,
 }
 
 /// What kind of news a notification is; `None` for those of one era alone.

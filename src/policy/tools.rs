@@ -16,6 +16,7 @@ use serde_json::{Map, Value as Json};
 use self::drift::Drifts;
 pub(crate) use self::form::{Form, Looked};
 use self::texts::{Suspicion, Texts};
+pub(crate) use self::tool::TaskSupport;
 pub use self::tool::Tool;
 use super::Descriptions;
 use super::args::Args;

@@ -170,6 +170,11 @@ impl Outbound {
         Self { passenger, ..self }
     }
 
+    /// The same as a stream: mostly silent, and open for as long as anybody reads it.
+    pub(crate) fn into_stream(self) -> Self {
+        self.for_passenger(Passenger::own(Room::Stream))
+    }
+
     /// The same with more header fields.
     pub(crate) fn with_headers(mut self, fields: Vec<(HeaderName, HeaderValue)>) -> Self {
         for (name, value) in fields {
@@ -280,7 +285,7 @@ pub(crate) fn listening(credential: &Credential, session: Option<&str>, revision
     let headers = outbound.request.headers_mut();
     headers.remove(CONTENT_TYPE);
     headers.insert(ACCEPT, EVENT_STREAM);
-    outbound.for_passenger(Passenger::own(Room::Stream))
+    outbound.into_stream()
 }
 
 fn own_message(credential: &Credential, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {

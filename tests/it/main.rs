@@ -52,6 +52,7 @@ mod sse_upstream;
 mod stdio;
 mod streams;
 mod table;
+mod tasks;
 mod tokens;
 mod upstream;
 mod verify;

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::bridge::link::Link;
 use crate::bridge::session::Session;
 use crate::json::{Document, Limits, quoted};
-use crate::mcp::methods::{self, News, PING, SUBSCRIBE};
+use crate::mcp::methods::{self, News, PING, SUBSCRIBE, TASK_STATUS};
 use crate::mcp::sse::Splitter;
 use crate::reply::{Media, media_type};
 use crate::upstream::Answer;
@@ -221,7 +221,8 @@ async fn heard(link: &Link, session: &Session, document: Document) {
         let _ = link.post(session.id(), session.revision(), message.into()).await;
         return;
     }
-    if let Some(news) = methods::news(&method) {
+    let of_task = (method == TASK_STATUS).then_some(News::Task);
+    if let Some(news) = of_task.or_else(|| methods::news(&method)) {
         if news == News::List("toolsListChanged") {
             link.route.catalog.forget();
         }

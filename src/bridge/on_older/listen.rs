@@ -7,12 +7,12 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-use super::AHEAD;
 use super::hub::{Hub, Told};
-use crate::bridge::event;
+use super::tasks::{self, Looked};
+use super::{AHEAD, Asked};
 use crate::bridge::link::Link;
-use crate::bridge::older;
 use crate::bridge::session::Session;
+use crate::bridge::{answer, event, older, task};
 use crate::json::{Document, Value, quoted};
 use crate::mcp::admit::META_SUBSCRIPTION;
 use crate::mcp::methods::{ACKNOWLEDGED, News};
@@ -28,25 +28,36 @@ const LISTS: [(&str, &str); 3] = [
 struct Subscription {
     link: Link,
     session: Arc<Session>,
-    id: Bytes,
+    asked: Asked,
     lists: Vec<&'static str>,
     uris: Vec<Box<str>>,
+    tasks: Vec<Box<str>>,
     heard: Receiver<Told>,
     out: mpsc::Sender<Bytes>,
 }
 
-/// Opens the subscription a client asks for under the id `id`.
-pub(super) async fn open(link: Link, session: Arc<Session>, id: &Bytes, params: Option<Value<'_>>) -> Answer {
-    let asked = params.and_then(|params| params.get("notifications"));
-    let wants = |name: &str| asked.and_then(|asked| asked.get(name)?.as_bool()) == Some(true);
+/// Opens the subscription a client asks for.
+pub(super) async fn open(link: Link, session: Arc<Session>, asked: Asked, params: Option<Value<'_>>) -> Answer {
+    let filter = params.and_then(|params| params.get("notifications"));
+    let wants = |name: &str| filter.and_then(|filter| filter.get(name)?.as_bool()) == Some(true);
     let lists = LISTS.iter().filter(|(name, capability)| wants(name) && session.server_can(capability));
     let lists = lists.map(|(name, _)| *name).collect();
-    let uris = asked.and_then(|asked| asked.get("resourceSubscriptions"));
-    let uris: Vec<Box<str>> = uris.iter().flat_map(Value::items).filter_map(|uri| Some(uri.as_str()?.into())).collect();
+    let texts = |name: &str| -> Vec<Box<str>> {
+        let items = filter.and_then(|filter| filter.get(name));
+        items.iter().flat_map(Value::items).filter_map(|item| Some(item.as_str()?.into())).collect()
+    };
+    let (uris, mut tasks) = (texts("resourceSubscriptions"), texts("taskIds"));
+    if !tasks.is_empty() && !older::declares_tasks(params) {
+        return answer::needs_tasks(&asked.id);
+    }
+    // A server tells of a task in the session it was begun in.
+    let begun = |task: &str| link.route.bridge.tasks.session(&asked.caller, task);
+    tasks.retain(|task| session.runs_tasks && begun(task).is_none_or(|begun| Arc::ptr_eq(&begun, &session)));
     let heard = Hub::hear(&link, &session);
     let (out, events) = mpsc::channel(AHEAD);
-    let mut subscription =
-        Subscription { link, session, id: Bytes::copy_from_slice(id), lists, uris: Vec::new(), heard, out };
+    // A copy: a slice would hold the whole message as long as the stream is open.
+    let asked = Asked { id: Bytes::copy_from_slice(&asked.id), ..asked };
+    let mut subscription = Subscription { link, session, asked, lists, uris: Vec::new(), tasks, heard, out };
     if subscription.session.server_can("/resources/subscribe") {
         for uri in uris {
             if Hub::want(&subscription.link, &subscription.session, &uri).await {
@@ -71,7 +82,8 @@ impl Subscription {
                 told = self.heard.recv() => told,
             };
             match told {
-                Ok(told) if self.asked_for(&told) => self.say(older::news(&told.document, &self.id)).await,
+                Ok(told) if told.news == News::Task => self.task(&told.document).await,
+                Ok(told) if self.asked_for(&told) => self.say(older::news(&told.document, &self.asked.id)).await,
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => break,
             }
@@ -88,19 +100,40 @@ impl Subscription {
             let uris: Vec<String> = self.uris.iter().map(|uri| quoted(uri)).collect();
             kept.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
         }
+        if !self.tasks.is_empty() {
+            let tasks: Vec<String> = self.tasks.iter().map(|task| quoted(task)).collect();
+            kept.push(format!("\"taskIds\":[{}]", tasks.join(",")));
+        }
         format!(
             r#"{{"jsonrpc":"2.0","method":"{ACKNOWLEDGED}","params":{{"_meta":{{"{META_SUBSCRIPTION}":{}}},"notifications":{{{}}}}}}}"#,
-            String::from_utf8_lossy(&self.id),
+            String::from_utf8_lossy(&self.asked.id),
             kept.join(",")
         )
         .into()
+    }
+
+    /// How a task stands whose server says that it stands otherwise than before, as `tasks/get` tells it.
+    async fn task(&self, document: &Document) {
+        let id = document.pointer("/params/taskId").and_then(|id| id.as_str());
+        let Some(id) = id.filter(|id| self.tasks.iter().any(|task| **task == **id)) else { return };
+        let who = (&*self.asked.caller, &self.asked.stated);
+        let looked = tokio::select! {
+            () = self.out.closed() => return,
+            looked = tasks::look(&self.link, &self.session, who, &id) => looked,
+        };
+        // What cannot be found out now the client asks for itself.
+        if let Ok(Looked::At(stands)) = looked
+            && let Some(news) = stands.with(|task, told| task::news(task, told, &self.asked.id))
+        {
+            self.say(news).await;
+        }
     }
 
     fn asked_for(&self, told: &Told) -> bool {
         match told.news {
             News::List(list) => self.lists.contains(&list),
             News::Resource => uri_of(&told.document).is_some_and(|uri| self.uris.contains(&uri)),
-            News::Log | News::Progress => false,
+            News::Log | News::Progress | News::Task => false,
         }
     }
 

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
+use super::followed::{Followed, Stands};
 use super::hub::Attended;
+use super::tasks::{self, Follower};
 use super::{AHEAD, Asked, PATIENCE, Resumed, Unanswered, answered, client_can};
-use crate::bridge::{event, older};
-use crate::json::{Document, Limits, Value};
-use crate::mcp::methods::{ASKED_OF_CLIENTS, CANCELLED, PING};
+use crate::bridge::{event, older, task};
+use crate::json::{Document, Limits, Value, quoted};
+use crate::mcp::methods::{ASKED_OF_CLIENTS, CANCELLED, PING, TASKS_RESULT};
 use crate::mcp::sse::Splitter;
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, UpstreamError};
@@ -21,7 +23,7 @@ type Sending = Pin<Box<dyn Future<Output = Result<Answer, UpstreamError>> + Send
 type Collecting = Pin<Box<dyn Future<Output = Result<Bytes, UpstreamError>> + Send>>;
 
 /// Where the answer of the upstream is.
-enum Upward {
+pub(super) enum Upward {
     Body(AnswerBody),
     Collecting(Collecting),
     Head(Sending),
@@ -29,7 +31,7 @@ enum Upward {
 }
 
 /// What comes of it.
-enum Piece {
+pub(super) enum Piece {
     /// Of a stream.
     Data(Bytes),
     /// The whole of it.
@@ -38,7 +40,7 @@ enum Piece {
 
 impl Upward {
     /// The next of it; `None` where there is no more. Nothing is lost if this is not waited for.
-    async fn piece(&mut self, most: usize) -> Result<Option<Piece>, UpstreamError> {
+    pub(super) async fn piece(&mut self, most: usize) -> Result<Option<Piece>, UpstreamError> {
         loop {
             match self {
                 Self::Nothing => return Ok(None),
@@ -77,6 +79,10 @@ pub(super) enum Sent {
 /// A call that has no answer yet.
 pub(super) struct Running {
     unanswered: Unanswered,
+    /// The id its progress is told by.
+    token: u64,
+    /// The task it goes on as, and that is followed here.
+    followed: Option<Followed>,
     asked: Asked,
     upward: Upward,
     splitter: Splitter,
@@ -85,6 +91,21 @@ pub(super) struct Running {
     out: mpsc::Sender<Bytes>,
     /// What the server has asked and nobody has answered, by a number for the client.
     questions: Vec<(u64, Document)>,
+}
+
+/// How a call goes on that has become a task.
+pub(super) enum Goes {
+    /// As a task its client follows, which is told so.
+    AsTask(Bytes),
+    /// As one that is followed here.
+    Followed(Followed),
+}
+
+/// What a message of the server was.
+enum Taken {
+    Answer,
+    Aside,
+    Task(Followed),
 }
 
 /// What a running call comes to next.
@@ -101,7 +122,18 @@ impl Running {
         let limit = unanswered.link.worker.live.current().limits.event_bytes;
         let (out, _) = mpsc::channel(1);
         let (upward, splitter) = (Upward::Nothing, Splitter::new(limit));
-        Self { unanswered, asked, upward, splitter, outside, out, questions: Vec::new() }
+        let (token, questions) = (unanswered.own, Vec::new());
+        Self { unanswered, token, followed: None, asked, upward, splitter, outside, out, questions }
+    }
+
+    /// How it goes on, if `answer` says that it has become a task.
+    pub(super) fn goes_on(&self, answer: &Document) -> Option<Goes> {
+        let Unanswered { link, session, own, .. } = &self.unanswered;
+        let follower = self.asked.follower.filter(|_| self.followed.is_none() && older::is_answer(answer, *own))?;
+        match follower {
+            Follower::Client => tasks::begun(link, session, &self.asked, answer).map(Goes::AsTask),
+            Follower::Proxy => Followed::of(link, session, answer).map(Goes::Followed),
+        }
     }
 
     /// There will be none, or it is there.
@@ -129,6 +161,19 @@ impl Running {
         self.begin()
     }
 
+    /// Goes on as the task the answer told of.
+    pub(super) fn follow(mut self, followed: Followed) -> mpsc::Receiver<Bytes> {
+        let (out, events) = mpsc::channel(AHEAD);
+        self.out = out;
+        let link = self.unanswered.link.clone();
+        link.begin(async move {
+            if self.settles(followed).await {
+                self.run().await;
+            }
+        });
+        events
+    }
+
     fn begin(mut self) -> mpsc::Receiver<Bytes> {
         let (out, events) = mpsc::channel(AHEAD);
         self.out = out;
@@ -146,14 +191,80 @@ impl Running {
                         return;
                     }
                 }
-                Next::Event(document) => {
-                    if self.take(&document).await {
-                        self.unanswered.is_over = true;
+                Next::Event(document) => match self.take(&document).await {
+                    Taken::Answer => {
+                        self.ends();
                         return;
                     }
+                    Taken::Aside => {}
+                    Taken::Task(followed) => {
+                        if !self.settles(followed).await {
+                            return;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// Nothing is to be taken back.
+    fn ends(&mut self) {
+        self.unanswered.is_over = true;
+        if let Some(followed) = &mut self.followed {
+            followed.is_over = true;
+        }
+    }
+
+    /// Waits until the task asks something or has ended, and asks for its outcome; says whether that is to be waited for.
+    async fn settles(&mut self, mut followed: Followed) -> bool {
+        self.unanswered.is_over = true;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.out.closed() => return false,
+                asked = outside(&mut self.outside) => {
+                    self.take(&asked).await;
+                    break;
+                }
+                () = tokio::time::sleep(followed.pause()) => {}
+            }
+            match followed.look().await {
+                Stands::Working => {}
+                Stands::Settled => break,
+                Stands::Answer(said) => {
+                    self.say(older::response(&said, &self.asked.id, self.asked.method)).await;
+                    return false;
+                }
+                Stands::Gone => {
+                    self.say(self.failed("The server ran this as a task, which was taken back or lost")).await;
+                    return false;
+                }
+                Stands::Late(most) => {
+                    let text = format!("The server ran this as a task, which took longer than {} s", most.as_secs());
+                    self.say(self.failed(&text)).await;
+                    return false;
                 }
             }
         }
+        let (link, session) = (self.unanswered.link.clone(), self.unanswered.session.clone());
+        let own = session.next_id();
+        let message = tasks::question(&own.to_string(), TASKS_RESULT, &followed.id);
+        self.unanswered = Unanswered { link: link.clone(), session: session.clone(), own, is_over: false };
+        self.followed = Some(followed);
+        self.splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
+        let sending = async move { link.ask(session.id(), session.revision(), message).await };
+        self.upward = Upward::Head(Box::pin(sending));
+        true
+    }
+
+    /// The result of a tool that has none.
+    fn failed(&self, text: &str) -> Bytes {
+        let id = String::from_utf8_lossy(&self.asked.id);
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"complete","content":[{{"type":"text","text":{}}}],"isError":true}}}}"#,
+            quoted(text)
+        )
+        .into()
     }
 
     async fn next(&mut self) -> Next {
@@ -190,8 +301,11 @@ impl Running {
         }
     }
 
-    /// Takes one message of the server; says whether it was the answer.
-    async fn take(&mut self, document: &Document) -> bool {
+    /// Takes one message of the server; says what it was.
+    async fn take(&mut self, document: &Document) -> Taken {
+        // Its client knows of no task.
+        let unrelated = task::unrelated(document);
+        let document = unrelated.as_ref().unwrap_or(document);
         let root = document.root();
         match (root.get("method"), root.get("id")) {
             (Some(method), None) => {
@@ -202,23 +316,31 @@ impl Running {
                     self.questions
                         .retain(|(_, question)| question.root().get("id").is_none_or(|own| own.raw() != id.raw()));
                 }
-                if let Some(aside) = older::aside(document, self.unanswered.own, &self.asked.stated) {
+                if let Some(aside) = older::aside(document, self.token, &self.asked.stated) {
                     self.say(aside).await;
                 }
-                false
+                Taken::Aside
             }
             (Some(method), Some(id)) => {
                 let method = method.as_str().unwrap_or_default();
                 self.question(&method, id, document).await;
-                false
+                Taken::Aside
             }
             (None, id) => {
                 if id.and_then(|id| id.as_i64()) != i64::try_from(self.unanswered.own).ok() {
-                    return false;
+                    return Taken::Aside;
                 }
-                let answer = answered(document, &self.asked);
-                self.say(answer).await;
-                true
+                match self.goes_on(document) {
+                    Some(Goes::Followed(followed)) => Taken::Task(followed),
+                    Some(Goes::AsTask(message)) => {
+                        self.say(message).await;
+                        Taken::Answer
+                    }
+                    None => {
+                        self.say(answered(document, &self.asked)).await;
+                        Taken::Answer
+                    }
+                }
             }
         }
     }

@@ -21,6 +21,14 @@ use crate::policy::{Annotations, Descriptions};
 /// Most narrowed forms kept of one definition.
 const FORMS: usize = 64;
 
+/// Whether calls of a tool may or must go on as tasks (2025-11-25 "Tasks").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TaskSupport {
+    Forbidden,
+    Optional,
+    Required,
+}
+
 /// One definition.
 #[derive(Debug)]
 pub struct Tool {
@@ -99,6 +107,16 @@ impl Tool {
     /// What its texts hold that they should not.
     pub const fn findings(&self) -> &Findings {
         &self.findings
+    }
+
+    /// Whether the tool is run as a task, as 2025-11-25 tells it (`execution.taskSupport`).
+    pub(crate) fn task_support(&self) -> TaskSupport {
+        let stated = self.document.pointer("/execution/taskSupport").and_then(|stated| stated.as_str());
+        match stated.as_deref() {
+            Some("optional") => TaskSupport::Optional,
+            Some("required") => TaskSupport::Required,
+            _ => TaskSupport::Forbidden,
+        }
     }
 
     /// What the approved definition says the tool does; the worst where none is approved.

@@ -1,0 +1,258 @@
+//! Tasks that were begun at an older upstream, and what they ask their callers.
+//!
+//! An older server asks on the answer to `tasks/result` and waits there; the newer revision has the client ask again and
+//! again. So that answer is kept open here, and what came on it is told with how the task stands.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use foldhash::HashMap;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::running::{Piece, Upward};
+use super::{PATIENCE, Unanswered, client_can, tasks};
+use crate::auth::{Caller, Who};
+use crate::bridge::link::Link;
+use crate::bridge::older::Stated;
+use crate::bridge::session::Session;
+use crate::clock;
+use crate::json::{Document, Limits, Value};
+use crate::mcp::methods::{ASKED_OF_CLIENTS, PING, TASKS_RESULT};
+use crate::mcp::sse::Splitter;
+use crate::upstream::UpstreamError;
+
+/// Most tasks remembered of one upstream; the one not asked after for longest makes room.
+const MOST: usize = 4_096;
+/// Most of them of one caller.
+const SHARE: usize = 256;
+/// How long what a task asks is waited for when it says that it asks something.
+const ASKING: Duration = Duration::from_secs(2);
+/// Most questions of one task that nobody has answered.
+const QUESTIONS: usize = 16;
+
+/// The tasks of one upstream, by whose they are and what the upstream calls them.
+#[derive(Debug, Default)]
+pub(in crate::bridge) struct Begun(Mutex<HashMap<Key, Arc<Task>>>);
+
+/// Whose a task is, and its id.
+type Key = (Who, Box<str>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Task {
+    /// Servers tell of a task in the session it was begun in.
+    session: Weak<Session>,
+    used: Mutex<Instant>,
+    asks: watch::Sender<Asks>,
+}
+
+/// What a task asks.
+#[derive(Debug, Default)]
+struct Asks {
+    /// By keys no other question has.
+    open: Vec<(Box<str>, Document)>,
+    /// Whether more may come.
+    is_heard: bool,
+}
+
+impl Begun {
+    /// Notes a task of the caller's in that session.
+    pub(super) fn remember(&self, caller: &Caller, id: &str, session: &Arc<Session>) -> Arc<Task> {
+        let (who, now) = (Who::of(caller), clock::monotonic());
+        let mut tasks = lock(&self.0);
+        let key = (who, id.into());
+        if let Some(task) = tasks.get(&key).filter(|task| task.session.as_ptr() == Arc::as_ptr(session)) {
+            *lock(&task.used) = now;
+            return task.clone();
+        }
+        tasks.retain(|_, task| task.session.strong_count() > 0);
+        let is_own = |(other, _): &Key| *other == key.0;
+        if tasks.keys().filter(|other| is_own(other)).count() >= SHARE {
+            make_room(&mut tasks, is_own);
+        } else if tasks.len() >= MOST {
+            make_room(&mut tasks, |_| true);
+        }
+        let (asks, _) = watch::channel(Asks::default());
+        let task = Arc::new(Task { session: Arc::downgrade(session), used: Mutex::new(now), asks });
+        tasks.insert(key, task.clone());
+        task
+    }
+
+    /// The caller's task of that id.
+    pub(super) fn get(&self, caller: &Caller, id: &str) -> Option<Arc<Task>> {
+        let task = lock(&self.0).get(&(Who::of(caller), id.into())).cloned()?;
+        *lock(&task.used) = clock::monotonic();
+        Some(task)
+    }
+
+    /// The session the caller's task was begun in.
+    pub(super) fn session(&self, caller: &Caller, id: &str) -> Option<Arc<Session>> {
+        self.get(caller, id)?.session.upgrade()
+    }
+
+    /// Nothing is known of it any more.
+    pub(super) fn forget(&self, caller: &Caller, id: &str) {
+        lock(&self.0).remove(&(Who::of(caller), id.into()));
+    }
+}
+
+fn make_room(tasks: &mut HashMap<Key, Arc<Task>>, among: impl Fn(&Key) -> bool) {
+    let some = tasks.iter().filter(|(key, _)| among(key));
+    let oldest = some.min_by_key(|(_, task)| *lock(&task.used)).map(|(key, _)| key.clone());
+    if let Some(oldest) = oldest {
+        tasks.remove(&oldest);
+    }
+}
+
+impl Task {
+    /// What it asks that nobody has answered; it has said that it asks something.
+    pub(super) async fn questions(
+        self: &Arc<Self>,
+        link: &Link,
+        session: &Arc<Session>,
+        id: &str,
+        stated: &Stated,
+    ) -> Vec<(Box<str>, Document)> {
+        let begins = self.asks.send_if_modified(|asks| !std::mem::replace(&mut asks.is_heard, true));
+        if begins {
+            let hearing = Hearing::begin(self.clone(), link, session, id, stated);
+            link.begin(hearing.run());
+        }
+        let mut asks = self.asks.subscribe();
+        let asked = asks.wait_for(|asks| !asks.open.is_empty() || !asks.is_heard);
+        match tokio::time::timeout(ASKING, asked).await {
+            Ok(Ok(asks)) => asks.open.clone(),
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// Takes the question of that key, which is answered now.
+    fn take(&self, key: &str) -> Option<Document> {
+        let mut taken = None;
+        self.asks.send_if_modified(|asks| {
+            let at = asks.open.iter().position(|(open, _)| **open == *key);
+            taken = at.map(|at| asks.open.remove(at).1);
+            false
+        });
+        taken
+    }
+
+    /// Answers what was asked under those keys; others are of no question (the extension's "Task Update Requests").
+    pub(super) async fn answer(
+        &self,
+        link: &Link,
+        session: &Session,
+        responses: Option<Value<'_>>,
+    ) -> Result<(), UpstreamError> {
+        for member in responses.iter().flat_map(Value::members) {
+            let Some(question) = self.take(&member.name()) else { continue };
+            let Some(id) = question.root().get("id") else { continue };
+            let result = String::from_utf8_lossy(member.value.raw());
+            reply(link, session, id, &format!(r#""result":{result}"#)).await?;
+        }
+        Ok(())
+    }
+
+    fn is_left_alone(&self) -> bool {
+        clock::monotonic().saturating_duration_since(*lock(&self.used)) >= PATIENCE
+    }
+}
+
+/// An answer to `tasks/result` that is kept open.
+struct Hearing {
+    task: Arc<Task>,
+    unanswered: Unanswered,
+    stated: Stated,
+    upward: Upward,
+    splitter: Splitter,
+}
+
+impl Hearing {
+    fn begin(task: Arc<Task>, link: &Link, session: &Arc<Session>, id: &str, stated: &Stated) -> Self {
+        let own = session.next_id();
+        let message = tasks::question(&own.to_string(), TASKS_RESULT, id);
+        let unanswered = Unanswered { link: link.clone(), session: session.clone(), own, is_over: false };
+        let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
+        let (link, session) = (link.clone(), session.clone());
+        let sending = async move { link.ask_for_stream(session.id(), session.revision(), message).await };
+        Self { task, unanswered, stated: stated.clone(), upward: Upward::Head(Box::pin(sending)), splitter }
+    }
+
+    /// Until the task has ended, or nobody asks after it any more.
+    async fn run(mut self) {
+        let most = self.unanswered.link.most_bytes();
+        while !self.task.is_left_alone() {
+            match tokio::time::timeout(PATIENCE, self.upward.piece(most)).await {
+                Err(_) => {}
+                Ok(Ok(Some(Piece::Data(data)))) => {
+                    self.splitter.feed(data);
+                    if !self.events().await {
+                        break;
+                    }
+                }
+                Ok(Ok(Some(Piece::Message(message)))) => {
+                    self.message(message).await;
+                    break;
+                }
+                // What came of it is asked for again, by who wants to know.
+                Ok(Ok(None) | Err(_)) => break,
+            }
+        }
+        self.task.asks.send_modify(|asks| *asks = Asks::default());
+    }
+
+    /// Whether more may come.
+    async fn events(&mut self) -> bool {
+        while let Some(event) = self.splitter.next_event() {
+            let Ok(event) = event else { return false };
+            if let Some(data) = event.data.filter(|data| !data.is_empty())
+                && !self.message(data).await
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn message(&mut self, message: Bytes) -> bool {
+        let Ok(document) = Document::parse(message, &Limits::ANSWER) else { return false };
+        let root = document.root();
+        match (root.get("method").and_then(|method| method.as_str()), root.get("id")) {
+            (Some(method), Some(id)) => self.question(&method, id, &document).await,
+            (Some(_), None) => {}
+            (None, _) => {
+                self.unanswered.is_over = true;
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn question(&mut self, method: &str, id: Value<'_>, document: &Document) {
+        let (link, session) = (&self.unanswered.link, &self.unanswered.session);
+        let is_known = ASKED_OF_CLIENTS.iter().any(|(name, _)| *name == method);
+        let what = if method == PING {
+            r#""result":{}"#
+        } else if !is_known || !client_can(&self.stated, method) {
+            r#""error":{"code":-32601,"message":"The client cannot be asked this"}"#
+        } else if self.task.asks.borrow().open.len() >= QUESTIONS {
+            r#""error":{"code":-32603,"message":"The client is asked as much as it may be"}"#
+        } else {
+            let key = Uuid::now_v7().to_string().into();
+            self.task.asks.send_modify(|asks| asks.open.push((key, document.clone())));
+            return;
+        };
+        let _ = reply(link, session, id, what).await;
+    }
+}
+
+async fn reply(link: &Link, session: &Session, id: Value<'_>, what: &str) -> Result<(), UpstreamError> {
+    let message = format!(r#"{{"jsonrpc":"2.0","id":{},{what}}}"#, String::from_utf8_lossy(id.raw()));
+    link.post(session.id(), session.revision(), message.into()).await.map(drop)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,109 @@
+//! A task the proxy follows itself, for a client that waits for the answer to its call.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::tasks::{self, Said};
+use crate::bridge::link::Link;
+use crate::bridge::session::Session;
+use crate::bridge::task::Status;
+use crate::clock;
+use crate::json::Document;
+use crate::mcp::methods::{TASKS_CANCEL, TASKS_GET};
+
+/// How often a task is asked after whose server does not say how often that may be, and within which bounds one may say it.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(30)];
+/// Failures in a row to hear of it that are borne.
+const FAILURES: usize = 3;
+
+/// A task that goes on for a call. Dropped before it has ended, it is taken back.
+#[derive(Debug)]
+pub(super) struct Followed {
+    link: Link,
+    session: Arc<Session>,
+    pub(super) id: Box<str>,
+    began: Instant,
+    pause: Duration,
+    failures: usize,
+    pub(super) is_over: bool,
+}
+
+/// How it stands.
+pub(super) enum Stands {
+    /// The server says of it what a client must be told.
+    Answer(Document),
+    /// It has been taken back, or is no longer known.
+    Gone,
+    /// It takes longer than an answer may.
+    Late(Duration),
+    /// Its outcome is there, or it asks something first.
+    Settled,
+    Working,
+}
+
+impl Followed {
+    /// The task the answer to a call tells of.
+    pub(super) fn of(link: &Link, session: &Arc<Session>, answer: &Document) -> Option<Self> {
+        let (task, id) = crate::bridge::task::begun(answer)?;
+        let pause = pause(task.get("pollInterval").and_then(|millis| millis.as_i64()));
+        let (link, session) = (link.clone(), session.clone());
+        Some(Self { link, session, id, began: clock::monotonic(), pause, failures: 0, is_over: false })
+    }
+
+    /// How long until it is asked after again.
+    pub(super) const fn pause(&self) -> Duration {
+        self.pause
+    }
+
+    /// Asks after it.
+    pub(super) async fn look(&mut self) -> Stands {
+        let most = self.link.route.backend.timeouts().total;
+        if clock::monotonic().saturating_duration_since(self.began) >= most {
+            return Stands::Late(most);
+        }
+        let got = match tasks::ask(&self.link, &self.session, TASKS_GET, &self.id).await {
+            Ok(Said::Message(got)) => got,
+            Ok(Said::Other(answer)) if answer.status.is_client_error() => return self.ends(Stands::Gone),
+            Ok(Said::Other(_)) | Err(_) => {
+                self.failures += 1;
+                return if self.failures < FAILURES { Stands::Working } else { Stands::Gone };
+            }
+        };
+        self.failures = 0;
+        let Some(task) = got.root().get("result") else { return self.ends(Stands::Answer(got)) };
+        match Status::of(task) {
+            Some(Status::Ended | Status::InputRequired) => Stands::Settled,
+            Some(Status::Working) => {
+                self.pause = pause(task.get("pollInterval").and_then(|millis| millis.as_i64()));
+                Stands::Working
+            }
+            Some(Status::Cancelled) => self.ends(Stands::Gone),
+            None => Stands::Gone,
+        }
+    }
+
+    fn ends(&mut self, stands: Stands) -> Stands {
+        self.is_over = true;
+        stands
+    }
+}
+
+fn pause(millis: Option<i64>) -> Duration {
+    let [least, most] = PAUSES;
+    let stated = millis.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis);
+    stated.map_or(PAUSE, |stated| stated.clamp(least, most))
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let (link, session, id) = (self.link.clone(), self.session.clone(), self.id.clone());
+        self.link.begin(async move {
+            let message = tasks::question(&session.next_id().to_string(), TASKS_CANCEL, &id);
+            let _ = link.post(session.id(), session.revision(), message).await;
+        });
+    }
+}
