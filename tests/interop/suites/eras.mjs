@@ -11,7 +11,7 @@ import { stop } from '../lib/process.mjs';
 import { stack } from '../lib/stack.mjs';
 
 /** Scenarios, or single checks of one, that cannot come out alike, and why. */
-const TASKS = 'tasks are not translated';
+const TASKS = 'this server has tasks in the newer revision alone; suite `tasks` has one that has them in the older';
 const ASKS = 'the server asks so in this revision alone: at the other era the tool answers with an error or without asking';
 const RESUMES = '2026-07-28 has no streams that can be resumed';
 const CANNOT = {
