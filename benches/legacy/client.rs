@@ -77,12 +77,20 @@ impl Client {
 
     /// Microseconds of each of so many calls, one after the other.
     pub(crate) fn calls(&mut self, count: usize) -> Vec<f64> {
-        let request = self.post(self.body);
+        self.timed(&self.post(self.body), TEXT, count)
+    }
+
+    /// The same of calls that the policy denies.
+    pub(crate) fn denied(&mut self, count: usize) -> Vec<f64> {
+        self.timed(&self.post(&self.body.replace("\"search\"", "\"delete\"")), "\"error\"", count)
+    }
+
+    fn timed(&mut self, request: &[u8], expected: &str, count: usize) -> Vec<f64> {
         let mut one = || {
             let sent = monotonic();
-            let answer = self.exchange(&request).unwrap();
+            let answer = self.exchange(request).unwrap();
             let micros = sent.elapsed().as_secs_f64() * 1e6;
-            assert!(answer.contains(TEXT), "{answer}");
+            assert!(answer.contains(expected), "{answer}");
             micros
         };
         (0..count).map(|_| one()).collect()

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::issuer::Issuer;
+use super::{counter, measure};
 
 const AUDIENCE: &str = "https://bench.example.com/mcp";
 const POLICY: &str = "[policy]\nname = \"bench\"\n[[rule]]\nid = \"read\"\ntools = [\"search\"]\nscopes = [\"crm:read\"]\n\
@@ -17,6 +18,8 @@ const POLICY: &str = "[policy]\nname = \"bench\"\n[[rule]]\nid = \"read\"\ntools
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bare,
+    /// Portcullis, whose instructions are counted.
+    Callgrind,
     Portcullis,
 }
 
@@ -24,7 +27,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare hyper",
-            Self::Portcullis => "portcullis",
+            Self::Callgrind | Self::Portcullis => "portcullis",
         }
     }
 }
@@ -33,6 +36,8 @@ impl Kind {
 pub(crate) struct Gateway {
     children: Vec<Child>,
     folder: PathBuf,
+    /// Where its instructions are written down.
+    counts: Option<PathBuf>,
     pub(crate) address: String,
     pub(crate) token: String,
 }
@@ -46,19 +51,19 @@ impl Gateway {
         let (address, upstream, issuer) = (free_address(), free_address(), Issuer::start());
         let servers = Command::new(own()).args(["servers", &upstream]).spawn().unwrap();
         let token = issuer.token(AUDIENCE);
+        let counts = (kind == Kind::Callgrind).then(|| folder.join("callgrind"));
         let proxy = match kind {
             Kind::Bare => Command::new(own()).args(["bare", &address, &upstream]).spawn(),
-            Kind::Portcullis => {
+            Kind::Callgrind | Kind::Portcullis => {
                 std::fs::write(folder.join("policy.toml"), POLICY).unwrap();
                 std::fs::write(folder.join("proxy.toml"), configuration(&folder, &address, &upstream, &issuer))
                     .unwrap();
-                let binary = env!("CARGO_BIN_EXE_portcullis");
-                let mut command = Command::new(binary);
+                let mut command = program(counts.as_deref());
                 command.args(["serve", "--config"]).arg(folder.join("proxy.toml")).env("RUST_LOG", "error");
                 command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()
             }
         };
-        let gateway = Self { children: vec![proxy.unwrap(), servers], folder, address, token };
+        let gateway = Self { children: vec![proxy.unwrap(), servers], folder, counts, address, token };
         for address in [&gateway.address, &upstream] {
             while !answers(address) {
                 std::thread::sleep(Duration::from_millis(5));
@@ -71,6 +76,24 @@ impl Gateway {
     pub(crate) fn id(&self) -> u32 {
         self.children[0].id()
     }
+
+    /// What the proxy spends on some work: microseconds of CPU, or thousands of instructions in user space.
+    pub(crate) fn spent(&self, work: impl FnOnce()) -> f64 {
+        let before = measure::cpu_micros(self.id());
+        if self.counts.is_some() {
+            counter::callgrind_reset(self.id());
+        }
+        work();
+        match &self.counts {
+            Some(counts) => counter::callgrind_count(self.id(), counts) / 1e3,
+            None => measure::cpu_micros(self.id()) - before,
+        }
+    }
+
+    /// Its audit log.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.folder.join("audit/audit.jsonl")
+    }
 }
 
 impl Drop for Gateway {
@@ -81,6 +104,15 @@ impl Drop for Gateway {
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+fn program(counts: Option<&Path>) -> Command {
+    let binary = env!("CARGO_BIN_EXE_portcullis");
+    let Some(counts) = counts else { return Command::new(binary) };
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "-q", &format!("--callgrind-out-file={}", counts.display()), binary]);
+    command.stderr(Stdio::null());
+    command
 }
 
 fn configuration(folder: &Path, address: &str, upstream: &str, issuer: &Issuer) -> String {
