@@ -280,6 +280,11 @@ impl<'a> Member<'a> {
         self.value.document.nodes[self.key].escaped
     }
 
+    /// Where it stands, from its key to the end of its value.
+    pub(crate) fn span(&self) -> Span {
+        Span { start: self.key_span().start, end: self.value.span().end }
+    }
+
     /// Where the key stands, quotes included.
     pub fn key_span(&self) -> Span {
         let node = &self.value.document.nodes[self.key];

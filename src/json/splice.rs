@@ -43,11 +43,7 @@ impl Splice {
 
     /// Takes the members marked `false` out of their object, commas included; all members of one object, in order.
     pub fn remove_members(&mut self, members: &[(Member<'_>, bool)]) {
-        self.remove(
-            members
-                .iter()
-                .map(|(member, keep)| (Span { start: member.key_span().start, end: member.value.span().end }, *keep)),
-        );
+        self.remove(members.iter().map(|(member, keep)| (member.span(), *keep)));
     }
 
     /// Takes the members of `object` that `keep` refuses out, and puts `added`, names and JSON texts, in front.
@@ -57,28 +53,35 @@ impl Splice {
         keep: impl Fn(&str) -> bool,
         added: &[(&str, impl AsRef<[u8]>)],
     ) {
-        let members: Vec<_> = object.members().map(|member| (member, keep(&member.name()))).collect();
-        if !added.is_empty() {
-            let mut text = BytesMut::new();
-            for (at, (name, value)) in added.iter().enumerate() {
-                if at > 0 {
-                    text.extend_from_slice(b",");
-                }
-                text.extend_from_slice(quoted(name).as_bytes());
-                text.extend_from_slice(b":");
-                text.extend_from_slice(value.as_ref());
+        let length = added.iter().map(|(name, value)| name.len() + value.as_ref().len() + 4).sum();
+        let mut text = Vec::with_capacity(length);
+        for (at, (name, value)) in added.iter().enumerate() {
+            if at > 0 {
+                text.push(b',');
             }
-            if members.iter().any(|(_, keep)| *keep) {
-                text.extend_from_slice(b",");
-            }
-            let start = object.span().start + 1;
-            self.replace(Span { start, end: start }, text.freeze());
+            text.extend_from_slice(quoted(name).as_bytes());
+            text.push(b':');
+            text.extend_from_slice(value.as_ref());
         }
-        self.remove_members(&members);
+        self.put_in_front(object, keep, text);
     }
 
-    /// A removed part takes the comma before it along, or the one behind it where nothing before it stays.
-    fn remove(&mut self, parts: impl Iterator<Item = (Span, bool)>) {
+    /// The same with members that are written already.
+    pub(crate) fn put_in_front(&mut self, object: Value<'_>, keep: impl Fn(&str) -> bool, mut added: Vec<u8>) {
+        let some_stay = self.remove(object.members().map(|member| (member.span(), keep(&member.name()))));
+        if added.is_empty() {
+            return;
+        }
+        if some_stay {
+            added.push(b',');
+        }
+        let start = object.span().start + 1;
+        self.replace(Span { start, end: start }, added);
+    }
+
+    /// A removed part takes the comma before it along, or the one behind it where nothing before it stays; says whether any
+    /// stays.
+    fn remove(&mut self, parts: impl Iterator<Item = (Span, bool)>) -> bool {
         let (mut kept_before, mut previous_end, mut leading) = (false, 0, None);
         for (span, keep) in parts {
             if keep {
@@ -96,6 +99,7 @@ impl Splice {
         if let Some(start) = leading {
             self.replace(Span { start, end: previous_end }, Bytes::new());
         }
+        kept_before
     }
 
     /// The bytes with all replacements made; the same bytes where there are none.
@@ -132,6 +136,12 @@ impl Splice {
 pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
+    // Nearly every text is written as it is.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        out.push_str(text);
+        out.push('"');
+        return out;
+    }
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),

@@ -37,7 +37,9 @@ impl RpcId {
 
     /// An id for a request the proxy sends for itself. Within a session it must be unlike any the client uses.
     pub(crate) fn own() -> Self {
-        Self(format!("\"portcullis-{}\"", uuid::Uuid::now_v7()).into())
+        let (id, mut text) = (uuid::Uuid::now_v7(), uuid::Uuid::encode_buffer());
+        let id = id.hyphenated().encode_lower(&mut text);
+        Self(["\"portcullis-", &*id, "\""].concat().into())
     }
 
     /// The id between the quotes if it is one of our sealed ones; those are never written with escapes.
