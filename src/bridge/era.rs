@@ -10,6 +10,7 @@ use super::told::is_own_session;
 use super::{Way, answer, newer};
 use crate::clock::monotonic;
 use crate::json::{Document, Limits, Value};
+use crate::mcp::methods::DISCOVER;
 use crate::mcp::{Era, Revision, RpcId};
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, CatalogError, Outbound, whole_or_streamed};
@@ -75,10 +76,8 @@ impl Known {
     /// Compatibility").
     pub(super) async fn probe(&self, link: &Link) -> Way {
         let id = RpcId::own();
-        let own = String::from_utf8_lossy(id.raw()).into_owned();
-        let message = newer::discover(&own, &newer::Told::of(None));
-        let headers = newer::headers(&message, None);
-        let speaks = match link.post_newer(message, headers).await {
+        let message = newer::discover(id.raw(), &newer::Told::of(None));
+        let speaks = match link.post_newer(message, newer::method_header(DISCOVER)).await {
             Ok(answer) => speaks_newer(answer, &id).await,
             Err(_) => None,
         };

@@ -80,7 +80,7 @@ impl Link {
     pub(super) async fn post_newer(
         &self,
         message: Bytes,
-        headers: Vec<(HeaderName, HeaderValue)>,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Answer, UpstreamError> {
         let outbound = in_era(&self.credential, None, Revision::V2026_07_28, message);
         self.deliver(self.counted(outbound.with_headers(headers))).await

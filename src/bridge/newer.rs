@@ -3,13 +3,11 @@
 //! What an older client said once, when it opened its session, is said again in every request on the way up; what only the
 //! newer revision has is taken out on the way down. All else keeps its bytes.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::older::{KEPT, NOTHING};
-use crate::json::{Document, Kind, Limits, Splice, Value, quoted};
+use crate::json::{Document, Kind, Splice, Value, quoted};
 use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_SERVER, META_SUBSCRIPTION, META_VERSION};
 use crate::mcp::headers::{METHOD, NAME, PARAM_PREFIX, encode_value, mirrored};
 use crate::mcp::methods::{self, Method};
@@ -22,10 +20,12 @@ const NEWER_RESULT: [&str; 3] = ["cacheScope", "resultType", "ttlMs"];
 /// What an older client said of itself.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
-    /// A JSON object.
+    /// What every request says of it again: members of `_meta`, written out once.
+    stated: Bytes,
+    /// A JSON object, a part of that.
     pub(super) capabilities: Bytes,
-    /// A JSON object.
-    pub(super) client: Option<Bytes>,
+    /// The same, where the client names itself.
+    client: Option<Bytes>,
     /// What was settled on.
     pub(super) revision: Revision,
 }
@@ -34,15 +34,26 @@ impl Told {
     /// What an `initialize` tells; the revision is the one asked for if an older client can be served by it.
     pub(super) fn of(params: Option<Value<'_>>) -> Self {
         let get = |name: &str| params.and_then(|params| params.get(name));
-        // A copy: a slice would hold the whole message as long as the session is.
-        let object = |name: &str| {
-            get(name).filter(|value| value.kind() == Kind::Object).map(|value| Bytes::copy_from_slice(value.raw()))
-        };
+        let object = |name: &str| get(name).filter(|value| value.kind() == Kind::Object).map(|value| value.raw());
         let asked = get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
         let served = asked.filter(|revision| revision.era() == Era::Legacy);
+        // A copy: a slice would hold the whole message as long as the session is.
+        let mut stated = format!(r#""{META_VERSION}":"{}","{META_CAPABILITIES}":"#, Revision::V2026_07_28).into_bytes();
+        let mut append = |text: &[u8]| {
+            let start = stated.len();
+            stated.extend_from_slice(text);
+            start..stated.len()
+        };
+        let capabilities = append(object("capabilities").unwrap_or(b"{}"));
+        let client = object("clientInfo").map(|client| {
+            append(format!(r#","{META_CLIENT}":"#).as_bytes());
+            append(client)
+        });
+        let stated = Bytes::from(stated);
         Self {
-            capabilities: object("capabilities").unwrap_or_else(|| Bytes::from_static(b"{}")),
-            client: object("clientInfo"),
+            capabilities: stated.slice(capabilities),
+            client: client.map(|client| stated.slice(client)),
+            stated,
             revision: served.unwrap_or(Revision::V2025_11_25),
         }
     }
@@ -52,13 +63,24 @@ impl Told {
         self.capabilities.len() + self.client.as_ref().map_or(0, Bytes::len) > KEPT
     }
 
-    /// What every request says.
-    fn stated(&self, level: Option<&str>) -> Vec<(&'static str, Bytes)> {
-        let version = Bytes::from(quoted(Revision::V2026_07_28.as_str()));
-        let mut stated = vec![(META_VERSION, version), (META_CAPABILITIES, self.capabilities.clone())];
-        stated.extend(self.client.clone().map(|client| (META_CLIENT, client)));
-        stated.extend(level.map(|level| (META_LOG_LEVEL, quoted(level).into())));
+    /// What every request says, as members of its `_meta`.
+    fn stated(&self, level: Option<&str>) -> Vec<u8> {
+        let mut stated = Vec::with_capacity(self.stated.len() + META_LOG_LEVEL.len() + 32);
+        stated.extend_from_slice(&self.stated);
+        if let Some(level) = level {
+            stated.extend_from_slice(format!(r#","{META_LOG_LEVEL}":{}"#, quoted(level)).as_bytes());
+        }
         stated
+    }
+
+    /// Whether that key of `_meta` is one that every request says.
+    fn states(&self, key: &str, level: Option<&str>) -> bool {
+        match key {
+            META_VERSION | META_CAPABILITIES => true,
+            META_CLIENT => self.client.is_some(),
+            META_LOG_LEVEL => level.is_some(),
+            _ => false,
+        }
     }
 }
 
@@ -71,48 +93,55 @@ pub(super) struct Brought {
     pub(super) state: Option<Bytes>,
 }
 
+impl Brought {
+    /// As members of `params`.
+    fn members(&self) -> Vec<u8> {
+        let mut members = Vec::new();
+        if !self.responses.is_empty() {
+            let responses = self.responses.iter();
+            let responses = responses.map(|(key, said)| format!("{}:{}", quoted(key), String::from_utf8_lossy(said)));
+            let responses = responses.collect::<Vec<_>>().join(",");
+            members.extend_from_slice(format!(r#""inputResponses":{{{responses}}}"#).as_bytes());
+        }
+        if let Some(state) = &self.state {
+            if !members.is_empty() {
+                members.push(b',');
+            }
+            members.extend_from_slice(b"\"requestState\":");
+            members.extend_from_slice(state);
+        }
+        members
+    }
+}
+
 /// A request as the newer upstream takes it, under the id `own`.
-pub(super) fn request(document: &Document, own: &str, told: &Told, level: Option<&str>, brought: &Brought) -> Bytes {
+pub(super) fn request(document: &Document, own: &Bytes, told: &Told, level: Option<&str>, brought: &Brought) -> Bytes {
     let root = document.root();
     let mut splice = Splice::new();
     if let Some(id) = root.get("id") {
-        splice.replace(id.span(), own.to_owned());
+        splice.replace(id.span(), own.clone());
     }
-    let mut added: Vec<(&str, Bytes)> = Vec::new();
-    if !brought.responses.is_empty() {
-        let members: Vec<String> = brought
-            .responses
-            .iter()
-            .map(|(key, response)| format!("{}:{}", quoted(key), String::from_utf8_lossy(response)))
-            .collect();
-        added.push(("inputResponses", format!("{{{}}}", members.join(",")).into()));
-    }
-    added.extend(brought.state.clone().map(|state| ("requestState", state)));
+    let mut added = brought.members();
     let stated = told.stated(level);
-    let meta = |stated: &[(&str, Bytes)]| {
-        let mut text = String::from("{");
-        for (at, (key, value)) in stated.iter().enumerate() {
-            let comma = if at > 0 { "," } else { "" };
-            let _ = write!(text, "{comma}{}:{}", quoted(key), String::from_utf8_lossy(value));
+    let params = root.get("params").filter(|params| params.kind() == Kind::Object);
+    let meta = params.and_then(|params| params.get("_meta")).filter(|meta| meta.kind() == Kind::Object);
+    match (params, meta) {
+        (None, _) => {
+            let params = [b"\"params\":{\"_meta\":{".as_slice(), &stated, b"}}"].concat();
+            splice.put_in_front(root, |name| name != "params", params);
         }
-        text.push('}');
-        Bytes::from(text)
-    };
-    match root.get("params").filter(|params| params.kind() == Kind::Object) {
-        None => {
-            let params = [b"{\"_meta\":".as_slice(), &meta(&stated), b"}"].concat();
-            splice.rewrite_object(root, |name| name != "params", &[("params", params)]);
+        (Some(params), None) => {
+            let comma = if added.is_empty() { "" } else { "," };
+            added.extend_from_slice(comma.as_bytes());
+            added.extend_from_slice(b"\"_meta\":{");
+            added.extend_from_slice(&stated);
+            added.push(b'}');
+            splice.put_in_front(params, |name| name != "task" && name != "_meta", added);
         }
-        Some(params) => match params.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
-            None => {
-                added.push(("_meta", meta(&stated)));
-                splice.rewrite_object(params, |name| name != "task" && name != "_meta", &added);
-            }
-            Some(written) => {
-                splice.rewrite_object(params, |name| name != "task", &added);
-                splice.rewrite_object(written, |name| !stated.iter().any(|(key, _)| *key == name), &stated);
-            }
-        },
+        (Some(params), Some(meta)) => {
+            splice.put_in_front(params, |name| name != "task", added);
+            splice.put_in_front(meta, |name| !told.states(name, level), stated);
+        }
     }
     splice.apply(document.bytes())
 }
@@ -218,26 +247,37 @@ pub(super) fn news(document: &Document) -> Option<Bytes> {
     Some(splice.apply(document.bytes()))
 }
 
-/// `subscriptions/listen` for all lists and for those resources.
-pub(super) fn listen(own: &str, told: &Told, uris: &[Box<str>]) -> Bytes {
+/// `subscriptions/listen` for all lists and for those resources, under the id `own`.
+pub(super) fn listen(own: &Bytes, told: &Told, uris: &[Box<str>]) -> Bytes {
     let uris: Vec<String> = uris.iter().map(|uri| quoted(uri)).collect();
-    let text = format!(
-        r#"{{"jsonrpc":"2.0","id":{own},"method":"{}","params":{{"notifications":{{"promptsListChanged":true,"resourcesListChanged":true,"toolsListChanged":true,"resourceSubscriptions":[{}]}}}}}}"#,
-        methods::LISTEN,
+    let wanted = format!(
+        r#""notifications":{{"promptsListChanged":true,"resourcesListChanged":true,"toolsListChanged":true,"resourceSubscriptions":[{}]}},"#,
         uris.join(",")
     );
-    restated(text, own, told)
+    own_request(own, methods::LISTEN, &wanted, told)
 }
 
-/// The headers that repeat what stands in a message (2026-07-28 "Request Metadata Headers").
-pub(super) fn headers(message: &Bytes, tool: Option<&Tool>) -> Vec<(HeaderName, HeaderValue)> {
-    let Ok(document) = Document::parse(message.clone(), &Limits::ANSWER) else { return Vec::new() };
-    let root = document.root();
+/// `server/discover`.
+pub(super) fn discover(own: &Bytes, told: &Told) -> Bytes {
+    own_request(own, methods::DISCOVER, "", told)
+}
+
+/// A request of the proxy's own, with these members of `params` in front.
+fn own_request(own: &Bytes, method: &str, params: &str, told: &Told) -> Bytes {
+    let (own, stated) = (String::from_utf8_lossy(own), told.stated(None));
+    let stated = String::from_utf8_lossy(&stated);
+    format!(r#"{{"jsonrpc":"2.0","id":{own},"method":"{method}","params":{{{params}"_meta":{{{stated}}}}}}}"#).into()
+}
+
+/// The headers that repeat what stands in a request, which no translation changes (2026-07-28 "Request Metadata Headers").
+pub(super) fn headers(request: &Document, tool: Option<&Tool>) -> Vec<(HeaderName, HeaderValue)> {
+    let root = request.root();
     let Some(name) = root.get("method").and_then(|method| method.as_str()) else { return Vec::new() };
-    let mut headers = Vec::new();
-    headers.extend(HeaderValue::from_str(&name).ok().map(|name| (METHOD.clone(), name)));
+    let method = methods::find(&name);
+    let mut headers = Vec::with_capacity(2);
+    headers.extend(method_header(&name));
     let params = root.get("params");
-    let place = methods::find(&name).and_then(|method| method.header);
+    let place = method.and_then(|method| method.header);
     let named = place.zip(params).and_then(|(place, params)| params.pointer(place)?.as_str());
     headers.extend(named.map(|named| (NAME.clone(), encode_value(&named))));
     let arguments = params.and_then(|params| params.get("arguments"));
@@ -251,21 +291,15 @@ pub(super) fn headers(message: &Bytes, tool: Option<&Tool>) -> Vec<(HeaderName, 
     headers
 }
 
-/// `server/discover`.
-pub(super) fn discover(own: &str, told: &Told) -> Bytes {
-    restated(format!(r#"{{"jsonrpc":"2.0","id":{own},"method":"{}","params":{{}}}}"#, methods::DISCOVER), own, told)
-}
-
-fn restated(text: String, own: &str, told: &Told) -> Bytes {
-    match Document::parse(text.into(), &Limits::ANSWER) {
-        Ok(document) => request(&document, own, told, None, &Brought::default()),
-        Err(_) => Bytes::new(),
-    }
+/// The header that names the method; all there is to the requests of the proxy's own.
+pub(super) fn method_header(name: &str) -> Option<(HeaderName, HeaderValue)> {
+    HeaderValue::from_str(name).ok().map(|name| (METHOD.clone(), name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::Limits;
 
     fn document(text: &str) -> Document {
         Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::ANSWER).unwrap()
@@ -294,7 +328,7 @@ mod tests {
             ),
         ];
         for (before, after) in cases {
-            let written = request(&document(before), "\"o\"", &told(), None, &Brought::default());
+            let written = request(&document(before), &Bytes::from_static(b"\"o\""), &told(), None, &Brought::default());
             assert_eq!(written, after);
             Document::parse(written, &Limits::ANSWER).unwrap();
         }
@@ -302,7 +336,13 @@ mod tests {
             responses: vec![("k".into(), Bytes::from_static(b"{}"))],
             state: Some(Bytes::from_static(b"\"s\"")),
         };
-        let written = request(&document(r#"{"id":1,"params":{"_meta":{}}}"#), "2", &told(), Some("info"), &brought);
+        let written = request(
+            &document(r#"{"id":1,"params":{"_meta":{}}}"#),
+            &Bytes::from_static(b"2"),
+            &told(),
+            Some("info"),
+            &brought,
+        );
         let level = r#","io.modelcontextprotocol/logLevel":"info""#;
         assert_eq!(
             written,

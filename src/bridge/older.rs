@@ -28,6 +28,8 @@ pub(super) const KEPT: usize = 64 * 1024;
 pub(super) struct Stated {
     /// A JSON object.
     pub(super) capabilities: Bytes,
+    /// The same: what its server may ask it.
+    pub(super) able: Able,
     /// A JSON object, where the client names itself.
     pub(super) client: Option<Bytes>,
     /// From which level on what is logged may be told.
@@ -41,8 +43,10 @@ impl Stated {
         let meta = params.and_then(|params| params.get("_meta"));
         let get = |key: &str| meta.and_then(|meta| meta.get(key));
         let object = |key: &str| get(key).filter(|value| value.kind() == Kind::Object);
+        let (able, capabilities) = object(META_CAPABILITIES).map_or_else(Able::nothing, Able::of);
         Self {
-            capabilities: object(META_CAPABILITIES).map_or_else(|| Bytes::from_static(b"{}"), known_capabilities),
+            capabilities,
+            able,
             client: object(META_CLIENT).map(|client| Bytes::copy_from_slice(client.raw())),
             log_level: get(META_LOG_LEVEL).and_then(|level| level.as_str()).map(Into::into),
             progress_token: get("progressToken").map(|token| token.raw_bytes()),
@@ -55,16 +59,48 @@ impl Stated {
     }
 }
 
-/// The capabilities an older revision has too; extensions are not bridged.
-fn known_capabilities(stated: Value<'_>) -> Bytes {
-    let known = |name: &str| matches!(name, "elicitation" | "roots" | "sampling");
-    let mut members: Vec<_> = stated.members().filter(|member| known(&member.name())).collect();
-    members.sort_by_key(Member::name);
-    let members: Vec<String> = members
-        .iter()
-        .map(|member| format!("{}:{}", quoted(&member.name()), String::from_utf8_lossy(member.value.raw())))
-        .collect();
-    format!("{{{}}}", members.join(",")).into()
+/// The capabilities that both eras have, by name; extensions are not bridged.
+const CAPABILITIES: [&str; 3] = ["elicitation", "roots", "sampling"];
+
+/// Which of [`CAPABILITIES`] a client has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Able([bool; CAPABILITIES.len()]);
+
+impl Able {
+    fn nothing() -> (Self, Bytes) {
+        (Self::default(), Bytes::from_static(b"{}"))
+    }
+
+    /// With what of `stated` says so, always in the same order.
+    fn of(stated: Value<'_>) -> (Self, Bytes) {
+        let settings = CAPABILITIES.map(|name| stated.get(name));
+        if settings.iter().all(Option::is_none) {
+            return Self::nothing();
+        }
+        let mut text = vec![b'{'];
+        for (name, settings) in CAPABILITIES.iter().zip(settings) {
+            let Some(settings) = settings else { continue };
+            if text.len() > 1 {
+                text.push(b',');
+            }
+            text.extend_from_slice(quoted(name).as_bytes());
+            text.push(b':');
+            text.extend_from_slice(settings.raw());
+        }
+        text.push(b'}');
+        (Self(settings.map(|settings| settings.is_some())), text.into())
+    }
+
+    /// Whether a server may ask this of the client.
+    pub(super) fn answers(self, method: &str) -> bool {
+        let capability = method.split_once('/').map_or(method, |(capability, _)| capability);
+        CAPABILITIES.iter().zip(self.0).any(|(name, able)| able && *name == capability)
+    }
+
+    /// Whether a server may ask anything of it.
+    pub(super) fn answers_any(self) -> bool {
+        self.0.contains(&true)
+    }
 }
 
 /// Whether a request says that its client can follow tasks.
@@ -357,6 +393,7 @@ mod tests {
     fn tells_of_its_own_progress_and_of_what_was_asked_to_be_logged() {
         let stated = |level: Option<&str>, token: Option<&'static str>| Stated {
             capabilities: Bytes::new(),
+            able: Able::default(),
             client: None,
             log_level: level.map(Into::into),
             progress_token: token.map(|token| Bytes::from_static(token.as_bytes())),

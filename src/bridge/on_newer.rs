@@ -23,7 +23,7 @@ use super::{answer, event, older};
 use crate::auth::{Caller, Who};
 use crate::json::{Document, Limits, Value};
 use crate::mcp::headers::SESSION_ID;
-use crate::mcp::methods::{self, CANCELLED, INITIALIZE, Method, News, PING, SET_LEVEL, SUBSCRIBE};
+use crate::mcp::methods::{self, CANCELLED, DISCOVER, INITIALIZE, Method, News, PING, SET_LEVEL, SUBSCRIBE};
 use crate::mcp::sse::Splitter;
 use crate::mcp::{Access, Era, Inbound, Revision, RpcId, SubjectKind};
 use crate::policy::tools::Tool;
@@ -77,9 +77,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
     if outbound.verb() == Verb::GET {
         return Ok(listen::open(&link, client));
     }
-    let Ok(document) = Document::parse(outbound.bytes().clone(), &Limits::ANSWER) else {
-        return Ok(answer::unusable());
-    };
+    let Some(document) = outbound.document() else { return Ok(answer::unusable()) };
     let root = document.root();
     let method = root.get("method").and_then(|method| method.as_str());
     match (method, root.get("id")) {
@@ -104,7 +102,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
                     let method = methods::find(&method);
                     let tool = tool_of(&link, method, root);
                     let taken_back = client.begins(&id);
-                    let asked = Asked { client, id, method, tool, taken_back, document: document.clone() };
+                    let asked = Asked { client, id, method, tool, taken_back, document: document.into_owned() };
                     call(link, asked).await
                 }
             }
@@ -166,9 +164,8 @@ async fn hello(
         return Ok(answer::too_long(id));
     }
     let own = RpcId::own();
-    let question = newer::discover(&String::from_utf8_lossy(own.raw()), &told);
-    let headers = newer::headers(&question, None);
-    let answer = link.post_newer(question, headers).await?;
+    let question = newer::discover(own.raw(), &told);
+    let answer = link.post_newer(question, newer::method_header(DISCOVER)).await?;
     if !answer.status.is_success() {
         return Ok(answer);
     }
@@ -191,9 +188,8 @@ async fn hello(
 async fn round(link: &Link, asked: &Asked, brought: &Brought) -> Result<(Answer, RpcId), UpstreamError> {
     let own = RpcId::own();
     let level = asked.client.level();
-    let id = String::from_utf8_lossy(own.raw());
-    let request = newer::request(&asked.document, &id, &asked.client.told, level.as_deref(), brought);
-    let headers = newer::headers(&request, asked.tool.as_deref());
+    let request = newer::request(&asked.document, own.raw(), &asked.client.told, level.as_deref(), brought);
+    let headers = newer::headers(&asked.document, asked.tool.as_deref());
     Ok((link.post_newer(request, headers).await?, own))
 }
 
@@ -204,8 +200,6 @@ async fn call(link: Link, asked: Asked) -> Result<Answer, UpstreamError> {
         () = asked.taken_back.cancelled() => return Ok(answer::unusable()),
         round = round(&link, &asked, &nothing) => round?,
     };
-    let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
-    let (out, events) = mpsc::channel(AHEAD);
     match media_type(&answer.headers) {
         Media::Json => {
             let (status, headers) = (answer.status, answer.headers);
@@ -216,16 +210,9 @@ async fn call(link: Link, asked: Asked) -> Result<Answer, UpstreamError> {
             if newer::questions(&document).is_none() {
                 return Ok(answer::message(newer::response(&document, &asked.id, asked.method)));
             }
-            let running =
-                Running { link: link.clone(), asked, own, body: AnswerBody::whole(Bytes::new()), splitter, out };
-            link.begin(running.run(Some(document)));
-            Ok(Answer::events(events))
+            Ok(Running::begin(link, asked, own, (AnswerBody::whole(Bytes::new()), Some(document))))
         }
-        Media::EventStream if answer.status.is_success() => {
-            let running = Running { link: link.clone(), asked, own, body: answer.body, splitter, out };
-            link.begin(running.run(None));
-            Ok(Answer::events(events))
-        }
+        Media::EventStream if answer.status.is_success() => Ok(Running::begin(link, asked, own, (answer.body, None))),
         Media::EventStream | Media::None | Media::Other => Ok(answer),
     }
 }
@@ -241,6 +228,15 @@ struct Running {
 }
 
 impl Running {
+    /// Goes on with what has come: a stream, or the first message of it.
+    fn begin(link: Link, asked: Asked, own: RpcId, (body, first): (AnswerBody, Option<Document>)) -> Answer {
+        let (out, events) = mpsc::channel(AHEAD);
+        let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
+        let running = Self { link, asked, own, body, splitter, out };
+        running.link.clone().begin(running.run(first));
+        Answer::events(events)
+    }
+
     async fn run(mut self, mut first: Option<Document>) {
         for _ in 0..ROUNDS {
             let answer = match first.take() {

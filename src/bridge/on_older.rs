@@ -27,7 +27,7 @@ use tasks::Follower;
 
 use crate::auth::Caller;
 use crate::json::{Document, Limits, Value};
-use crate::mcp::methods::{self, ASKED_OF_CLIENTS, CANCELLED, DISCOVER, LISTEN, Method};
+use crate::mcp::methods::{self, CANCELLED, DISCOVER, LISTEN, Method};
 use crate::mcp::{Access, Era};
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, Outbound, UpstreamError};
@@ -69,16 +69,13 @@ impl Asked {
 
     /// Whether its server may ask its client something before it answers.
     fn may_be_asked(&self) -> bool {
-        let can = |name: &str| client_can(&self.stated, name);
-        self.method.is_some_and(|method| method.asks) && ASKED_OF_CLIENTS.iter().any(|(name, _)| can(name))
+        self.method.is_some_and(|method| method.asks) && self.stated.able.answers_any()
     }
 }
 
 /// Sends a message of 2026-07-28.
 pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, UpstreamError> {
-    let Ok(document) = Document::parse(outbound.bytes().clone(), &Limits::ANSWER) else {
-        return Ok(answer::unusable());
-    };
+    let Some(document) = outbound.document() else { return Ok(answer::unusable()) };
     let root = document.root();
     let name = root.get("method").and_then(|method| method.as_str()).unwrap_or_default();
     // 2026-07-28 has no notifications of clients over HTTP; what comes all the same is taken and goes nowhere.
@@ -238,11 +235,4 @@ impl Drop for Unanswered {
             let _ = link.post(session.id(), session.revision(), message.into()).await;
         });
     }
-}
-
-/// Whether the client said that it can answer a server's request of that method.
-fn client_can(stated: &Stated, method: &str) -> bool {
-    let capability = method.split('/').next().unwrap_or_default();
-    let capabilities = Document::parse(stated.capabilities.clone(), &Limits::REQUEST);
-    capabilities.is_ok_and(|capabilities| capabilities.root().get(capability).is_some())
 }

@@ -101,12 +101,14 @@ impl Sessions {
         let whose = Whose::of(caller, stated);
         let slot = {
             let mut slots = lock(&self.0);
-            let is_full =
-                || slots.len() >= MOST || slots.keys().filter(|other| other.who == whose.who).count() >= SHARE;
-            if !slots.contains_key(&whose) && is_full() {
-                return Err(Unopened::Answer(Box::new(answer::full())));
+            let is_full = |slots: &HashMap<Whose, Slot>| {
+                slots.len() >= MOST || slots.keys().filter(|other| other.who == whose.who).count() >= SHARE
+            };
+            match slots.get(&whose) {
+                Some(slot) => slot.clone(),
+                None if is_full(&slots) => return Err(Unopened::Answer(Box::new(answer::full()))),
+                None => slots.entry(whose.clone()).or_default().clone(),
             }
-            slots.entry(whose.clone()).or_default().clone()
         };
         let mut opened = slot.lock().await;
         if let Some(session) = &*opened {

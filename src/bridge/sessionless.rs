@@ -115,7 +115,7 @@ fn is_about_the_call(said: Value<'_>) -> bool {
 /// The answer in the caller's session; `None` where the upstream has no sessions.
 async fn in_session(link: &Link, outbound: &Outbound) -> Result<Option<Answer>, UpstreamError> {
     let Some(caller) = outbound.caller() else { return Ok(None) };
-    let Ok(document) = Document::parse(outbound.bytes().clone(), &Limits::ANSWER) else { return Ok(None) };
+    let Some(document) = outbound.document() else { return Ok(None) };
     let root = document.root();
     let (Some(id), Some(method)) = (root.get("id"), root.get("method").and_then(|method| method.as_str())) else {
         return Ok(None);

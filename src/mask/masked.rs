@@ -30,6 +30,8 @@ use crate::policy::tools::Tool;
 pub struct Masked {
     opened: Box<Opened>,
     bytes: Bytes,
+    /// Whether they are what was read.
+    is_as_read: bool,
     params: Vec<(HeaderName, HeaderValue)>,
     findings: Findings,
     rule: Option<Arc<str>>,
@@ -60,6 +62,14 @@ impl Masked {
     /// What the message's handles stand for.
     pub const fn handles(&self) -> &Handles {
         &self.opened.handles
+    }
+
+    /// The message, read, if no mask has changed it.
+    pub(crate) fn into_document(self) -> Option<Document> {
+        match self.opened.ask {
+            Ask::Message(message) if self.is_as_read => Some(message.into_document()),
+            Ask::Close | Ask::Listen | Ask::Message(_) => None,
+        }
     }
 
     /// Every `Mcp-Param-*` header, masked as the argument it mirrors.
@@ -104,8 +114,8 @@ pub fn mask(
         Ask::Close | Ask::Listen => None,
         Ask::Message(message) => masks.listen(message).map(Arc::new),
     };
-    let (bytes, params) = match &opened.ask {
-        Ask::Close | Ask::Listen => (Bytes::new(), Vec::new()),
+    let (bytes, is_as_read, params) = match &opened.ask {
+        Ask::Close | Ask::Listen => (Bytes::new(), true, Vec::new()),
         Ask::Message(message) => {
             let view = View {
                 caller: opened.caller.principal(),
@@ -120,12 +130,13 @@ pub fn mask(
             opened.handles.put_back(message.document(), &mut splice);
             let answers = opened.answers.as_ref().map(|asked| asked.method);
             mask_message(masks, &view, meta, message, answers, &mut splice, &mut findings)?;
+            let is_as_read = splice.is_empty();
             let bytes = splice.apply(message.document().bytes());
             let params = mask_headers(masks, &view, message, &bytes, &mut findings)?;
-            (bytes, params)
+            (bytes, is_as_read, params)
         }
     };
-    Ok(Masked { opened, bytes, params, findings, rule, said })
+    Ok(Masked { opened, bytes, is_as_read, params, findings, rule, said })
 }
 
 fn mask_message(

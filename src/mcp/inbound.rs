@@ -194,10 +194,15 @@ pub fn admit_streamed(data: Bytes, asked: Option<&RpcId>, revision: Revision) ->
 /// Reads a message by its envelope, whatever it is.
 pub(crate) fn read(bytes: Bytes) -> Result<(Document, MessageShape), InboundError> {
     let document = Document::parse(bytes, &Limits::ANSWER).map_err(|error| InboundError::Json(error.kind))?;
-    let envelope = Envelope::read(&document, false).map_err(|(flaw, _)| InboundError::Envelope(flaw))?;
-    refuse_disguises(&envelope)?;
-    let shape = envelope.shape().map_err(InboundError::Envelope)?;
+    let shape = shape(&document)?;
     Ok((document, shape))
+}
+
+/// What a message is by its envelope.
+pub(crate) fn shape(document: &Document) -> Result<MessageShape, InboundError> {
+    let envelope = Envelope::read(document, false).map_err(|(flaw, _)| InboundError::Envelope(flaw))?;
+    refuse_disguises(&envelope)?;
+    envelope.shape().map_err(InboundError::Envelope)
 }
 
 fn refuse_disguises(envelope: &Envelope<'_>) -> Result<(), InboundError> {

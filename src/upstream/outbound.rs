@@ -1,11 +1,12 @@
 //! What goes upstream: built from the route, the credential and the masked message, never copied from the client.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 
 use super::Credential;
 use super::gate::Room;
@@ -41,11 +42,59 @@ const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 #[derive(Debug)]
 pub struct Outbound {
     /// In a box: it is handed down through many a layer.
-    request: Box<Request<Full<Bytes>>>,
+    said: Box<Said>,
+}
+
+/// What is to be said, before it is a request in HTTP: what is said in another era need not be written twice.
+#[derive(Clone, Debug)]
+struct Said {
+    verb: Method,
+    credential: Credential,
+    /// The session, as its upstream calls it.
+    session: Option<HeaderValue>,
+    /// The revision, where a header names it.
+    revision: Option<Revision>,
+    /// What else the head says: what mirrors the message, or where a stream is to go on.
+    fields: Vec<(HeaderName, HeaderValue)>,
+    message: Bytes,
+    /// The same, where it has been read and not changed since.
+    document: Option<Document>,
+    /// The client's era; none for what the proxy says by itself.
+    era: Option<Era>,
+    opens_session: bool,
     /// Whether it changes nothing upstream, and may be sent once more should its credential be refused.
     repeatable: bool,
     passenger: Passenger,
-    speaks: Speaks,
+}
+
+impl Said {
+    /// The request, whose target is still to come.
+    fn into_request(self) -> Box<Request<Full<Bytes>>> {
+        // The next size up is no longer among those the allocator keeps at hand.
+        let few = self.session.is_none() && self.fields.is_empty() && self.credential.is_none();
+        let mut headers = HeaderMap::with_capacity(if few { 6 } else { 12 });
+        headers.insert(ACCEPT_ENCODING, IDENTITY);
+        self.credential.apply(&mut headers);
+        if let Some(session) = self.session {
+            headers.insert(MCP_SESSION_ID, session);
+        }
+        if self.verb == Method::POST {
+            headers.insert(ACCEPT, BOTH_TYPES);
+            headers.insert(CONTENT_TYPE, JSON);
+        } else if self.verb == Method::GET {
+            headers.insert(ACCEPT, EVENT_STREAM);
+        }
+        if let Some(revision) = self.revision {
+            headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
+        }
+        for (name, value) in self.fields {
+            headers.append(name, value);
+        }
+        let mut request = Box::new(Request::new(Full::new(self.message)));
+        *request.method_mut() = self.verb;
+        *request.headers_mut() = headers;
+        request
+    }
 }
 
 /// What a request brings along that is not sent: for whom and as what it counts.
@@ -84,90 +133,73 @@ impl Passenger {
     }
 }
 
-/// What a request is, for whoever must say it in another era.
-#[derive(Clone, Debug, Default)]
-struct Speaks {
-    /// The client's era; none for what the proxy says by itself.
-    era: Option<Era>,
-    opens_session: bool,
-    /// The body once more: the request's own cannot be looked at.
-    bytes: Bytes,
-}
-
-impl Speaks {
-    fn of(masked: &Masked) -> Self {
-        let message = masked.ask().message();
-        Self {
-            era: Some(message.map_or(Era::Legacy, Message::era)),
-            opens_session: message.and_then(Message::listed).is_some_and(is_initialize),
-            bytes: masked.bytes().clone(),
-        }
-    }
-}
-
 impl Outbound {
     /// The client's era; `None` for what the proxy says by itself, which is always in the upstream's.
     pub(crate) fn era(&self) -> Option<Era> {
-        self.speaks.era
+        self.said.era
     }
 
     /// Whether it opens a session of an older revision.
     pub(crate) fn opens_session(&self) -> bool {
-        self.speaks.opens_session
+        self.said.opens_session
     }
 
     /// Whether it is a request to be worked on, and not a stream or a message without an answer.
     pub(crate) fn is_call(&self) -> bool {
-        self.passenger.room == Room::Call && self.request.method() == Method::POST
+        self.said.passenger.room == Room::Call && self.said.verb == Method::POST
     }
 
-    /// The message as it leaves.
-    pub(crate) fn bytes(&self) -> &Bytes {
-        &self.speaks.bytes
+    /// The message as it leaves; `None` where there is none that can be read.
+    pub(crate) fn document(&self) -> Option<Cow<'_, Document>> {
+        match &self.said.document {
+            Some(document) => Some(Cow::Borrowed(document)),
+            None => Document::parse(self.said.message.clone(), &Limits::ANSWER).ok().map(Cow::Owned),
+        }
     }
 
     /// For whom and as what it counts.
     pub(crate) fn passenger(&self) -> Passenger {
-        self.passenger.clone()
+        self.said.passenger.clone()
     }
 
     /// Whose request it is.
     pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
-        self.passenger.caller.as_ref()
+        self.said.passenger.caller.as_ref()
     }
 
     /// POST, GET or DELETE.
     pub(crate) fn verb(&self) -> &Method {
-        self.request.method()
+        &self.said.verb
     }
 
     /// The session it is sent in, as its upstream calls it.
     pub(crate) fn session(&self) -> Option<&str> {
-        self.request.headers().get(&MCP_SESSION_ID)?.to_str().ok()
+        self.said.session.as_ref()?.to_str().ok()
+    }
+
+    /// Whether it names its method in its head, as messages of 2026-07-28 do.
+    pub(super) fn names_method(&self) -> bool {
+        self.said.fields.iter().any(|(name, _)| name == MCP_METHOD)
     }
 
     /// Whether it is a client's hello, whoever says it.
-    pub(super) async fn says_hello(&self) -> bool {
-        let Ok(body) = self.request.body().clone().collect().await;
-        let message = Document::parse(body.to_bytes(), &Limits::ANSWER);
-        message.is_ok_and(|message| {
+    pub(super) fn says_hello(&self) -> bool {
+        self.document().is_some_and(|message| {
             message.root().get("method").is_some_and(|method| method.as_str().as_deref() == Some(INITIALIZE))
         })
     }
 
     /// The same once more, for who may be asked in another era.
     pub(crate) fn twin(&self) -> Self {
-        Self {
-            request: self.request.clone(),
-            repeatable: false,
-            passenger: self.passenger.clone(),
-            speaks: self.speaks.clone(),
-        }
+        let mut said = self.said.clone();
+        said.repeatable = false;
+        Self { said }
     }
 
     /// The same, counted as that.
-    pub(crate) fn for_passenger(self, passenger: Passenger) -> Self {
-        Self { passenger, ..self }
+    pub(crate) fn for_passenger(mut self, passenger: Passenger) -> Self {
+        self.said.passenger = passenger;
+        self
     }
 
     /// The same as a stream: mostly silent, and open for as long as anybody reads it.
@@ -176,33 +208,40 @@ impl Outbound {
     }
 
     /// The same with more header fields.
-    pub(crate) fn with_headers(mut self, fields: Vec<(HeaderName, HeaderValue)>) -> Self {
-        for (name, value) in fields {
-            self.request.headers_mut().append(name, value);
-        }
+    pub(crate) fn with_headers(mut self, fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+        self.said.fields.extend(fields);
         self
     }
 
     /// The HTTP request, and what it brings along.
     pub(super) fn into_parts(self) -> (Box<Request<Full<Bytes>>>, Passenger) {
-        (self.request, self.passenger)
+        let mut said = self.said;
+        let none = Passenger::own(Room::Aside);
+        let passenger = std::mem::replace(&mut said.passenger, none);
+        (said.into_request(), passenger)
+    }
+
+    /// The message and what it brings along, for who is not spoken to over HTTP.
+    pub(super) fn into_message(self) -> (Option<Document>, Passenger) {
+        let Said { message, document, passenger, .. } = *self.said;
+        (document.or_else(|| Document::parse(message, &Limits::ANSWER).ok()), passenger)
     }
 
     /// The same once more, if sending it twice is no more than sending it once.
     pub(super) fn again(&self) -> Option<Self> {
-        self.repeatable.then(|| self.twin())
+        self.said.repeatable.then(|| self.twin())
     }
 
     /// The same with that credential.
     pub(super) fn shown(mut self, credential: &Credential) -> Self {
-        credential.apply(self.request.headers_mut());
+        self.said.credential = credential.clone();
         self
     }
 
     /// The same, of a tool that only reads, or that may be called twice, by its approved definition or the operator's word.
     pub(crate) fn of_tool(mut self, reads: bool, may_repeat: bool) -> Self {
-        self.repeatable |= reads;
-        self.passenger.may_repeat |= reads || may_repeat;
+        self.said.repeatable |= reads;
+        self.said.passenger.may_repeat |= reads || may_repeat;
         self
     }
 }
@@ -210,39 +249,34 @@ impl Outbound {
 /// Writes the upstream request for a recorded decision, shown with `credential`.
 pub fn outbound(credential: &Credential, recorded: Recorded) -> Outbound {
     let masked = recorded.into_masked();
-    // The next size up is no longer among those the allocator keeps at hand.
-    let few = masked.session().is_none() && masked.ask().message().is_some_and(|message| message.era() == Era::Legacy);
-    let mut headers = HeaderMap::with_capacity(if few && credential.is_none() { 6 } else { 12 });
-    headers.insert(ACCEPT_ENCODING, IDENTITY);
-    credential.apply(&mut headers);
-    if let Some(id) = masked.session().and_then(upstream_id) {
-        headers.insert(MCP_SESSION_ID, id);
-    }
-    let method = match masked.ask() {
-        Ask::Close => {
-            insert_version(&mut headers, masked.session());
-            Method::DELETE
-        }
+    let session = masked.session();
+    let (verb, revision, fields) = match masked.ask() {
+        Ask::Close => (Method::DELETE, session.map(|session| session.revision), Vec::new()),
         Ask::Listen => {
-            insert_version(&mut headers, masked.session());
-            headers.insert(ACCEPT, EVENT_STREAM);
-            if let Some(id) = masked.resumed().and_then(|id| HeaderValue::from_str(&id.upstream_id).ok()) {
-                headers.insert(LAST_EVENT_ID, id);
-            }
-            Method::GET
+            let resumed = masked.resumed().and_then(|id| HeaderValue::from_str(&id.upstream_id).ok());
+            let resumed = resumed.map(|id| (LAST_EVENT_ID, id));
+            // The revision later requests of a session speak (2025-06-18, "Protocol Version Header").
+            (Method::GET, session.map(|session| session.revision), resumed.into_iter().collect())
         }
-        Ask::Message(message) => {
-            headers.insert(ACCEPT, BOTH_TYPES);
-            headers.insert(CONTENT_TYPE, JSON);
-            message_headers(&mut headers, message, &masked);
-            Method::POST
-        }
+        Ask::Message(message) => (Method::POST, stated_revision(message), mirroring(message, &masked)),
     };
-    let mut request = Box::new(Request::new(Full::new(masked.bytes().clone())));
-    *request.method_mut() = method;
-    *request.headers_mut() = headers;
+    let message = masked.ask().message();
     let passenger = Passenger::of(&masked);
-    Outbound { request, repeatable: passenger.may_repeat, passenger, speaks: Speaks::of(&masked) }
+    Outbound {
+        said: Box::new(Said {
+            verb,
+            credential: credential.clone(),
+            session: session.and_then(upstream_id),
+            revision,
+            fields,
+            message: masked.bytes().clone(),
+            era: Some(message.map_or(Era::Legacy, Message::era)),
+            opens_session: message.and_then(Message::listed).is_some_and(is_initialize),
+            repeatable: passenger.may_repeat,
+            passenger,
+            document: masked.into_document(),
+        }),
+    }
 }
 
 /// Lists, reads and streams; what a tool does is not known here.
@@ -272,36 +306,33 @@ pub(crate) fn refusal(
 /// A message that is the proxy's own, or that it says for a client in another era; in a session or in none.
 pub(crate) fn in_era(credential: &Credential, session: Option<&str>, revision: Revision, message: Bytes) -> Outbound {
     let mut outbound = in_session(own_message(credential, None, revision, message), session);
-    if revision == Revision::UNSTATED {
-        outbound.request.headers_mut().remove(&MCP_PROTOCOL_VERSION);
-    }
+    outbound.said.revision = Some(revision).filter(|revision| *revision != Revision::UNSTATED);
     outbound
 }
 
 /// Opens the stream of a session.
 pub(crate) fn listening(credential: &Credential, session: Option<&str>, revision: Revision) -> Outbound {
     let mut outbound = in_era(credential, session, revision, Bytes::new());
-    *outbound.request.method_mut() = Method::GET;
-    let headers = outbound.request.headers_mut();
-    headers.remove(CONTENT_TYPE);
-    headers.insert(ACCEPT, EVENT_STREAM);
+    outbound.said.verb = Method::GET;
     outbound.into_stream()
 }
 
 fn own_message(credential: &Credential, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
-    let mut headers = HeaderMap::with_capacity(8);
-    credential.apply(&mut headers);
-    headers.insert(ACCEPT_ENCODING, IDENTITY);
-    headers.insert(ACCEPT, BOTH_TYPES);
-    headers.insert(CONTENT_TYPE, JSON);
-    headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
-    if let Some(id) = session.and_then(upstream_id) {
-        headers.insert(MCP_SESSION_ID, id);
+    Outbound {
+        said: Box::new(Said {
+            verb: Method::POST,
+            credential: credential.clone(),
+            session: session.and_then(upstream_id),
+            revision: Some(revision),
+            fields: Vec::new(),
+            message,
+            document: None,
+            era: None,
+            opens_session: false,
+            repeatable: false,
+            passenger: Passenger::own(Room::Aside),
+        }),
     }
-    let mut request = Box::new(Request::new(Full::new(message)));
-    *request.method_mut() = Method::POST;
-    *request.headers_mut() = headers;
-    Outbound { request, repeatable: false, passenger: Passenger::own(Room::Aside), speaks: Speaks::default() }
 }
 
 /// What the proxy says it can do where it only lists: servers show some tools only to clients that can answer what those
@@ -323,16 +354,11 @@ pub(super) fn listing(
     let meta = modern.then(|| format!(r#""_meta":{{"{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{{able}}}}}"#));
     let params = cursor.into_iter().chain(meta).collect::<Vec<_>>().join(",");
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{TOOLS_LIST}","params":{{{params}}}}}"#);
-    let Outbound { mut request, .. } = own_message(credential, None, revision, message.into());
-    let passenger = Passenger::own(Room::Call);
-    let headers = request.headers_mut();
+    let mut outbound = in_era(credential, session, revision, message.into()).for_passenger(Passenger::own(Room::Call));
     if modern {
-        headers.insert(MCP_METHOD, HeaderValue::from_static(TOOLS_LIST));
-    } else if revision == Revision::UNSTATED {
-        headers.remove(MCP_PROTOCOL_VERSION);
+        outbound.said.fields.push((MCP_METHOD, HeaderValue::from_static(TOOLS_LIST)));
     }
-    let speaks = Speaks::default();
-    (in_session(Outbound { request, repeatable: false, passenger, speaks }, session), id)
+    (outbound, id)
 }
 
 /// Opens a session of the proxy's own: the request, and what is to be sent when it is answered.
@@ -344,27 +370,26 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
         r#"{{"protocolVersion":"{revision}","capabilities":{{{CAPABILITIES}}},"clientInfo":{{"name":"portcullis","version":"{version}"}}}}"#
     );
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{INITIALIZE}","params":{params}}}"#);
-    let Outbound { mut request, .. } = own_message(credential, None, revision, message.into());
-    request.headers_mut().remove(MCP_PROTOCOL_VERSION);
+    // Before it is answered no revision is agreed on.
+    let first = in_era(credential, None, Revision::UNSTATED, message.into()).for_passenger(Passenger::own(Room::Call));
     let credential = credential.clone();
     let opened = move |session: Option<&str>, revision| {
         let message = format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#);
         in_session(own_message(&credential, None, revision, message.into()), session)
     };
-    let passenger = Passenger::own(Room::Call);
-    ((Outbound { request, repeatable: false, passenger, speaks: Speaks::default() }, id), opened)
+    ((first, id), opened)
 }
 
 /// Ends a session of the proxy's own.
 pub(crate) fn ending(credential: &Credential, session: &str, revision: Revision) -> Outbound {
     let mut outbound = in_session(own_message(credential, None, revision, Bytes::new()), Some(session));
-    *outbound.request.method_mut() = Method::DELETE;
+    outbound.said.verb = Method::DELETE;
     outbound
 }
 
 fn in_session(mut outbound: Outbound, session: Option<&str>) -> Outbound {
     if let Some(id) = session.and_then(|id| HeaderValue::from_str(id).ok()) {
-        outbound.request.headers_mut().insert(MCP_SESSION_ID, id);
+        outbound.said.session = Some(id);
     }
     outbound
 }
@@ -373,31 +398,26 @@ fn upstream_id(session: &Session) -> Option<HeaderValue> {
     HeaderValue::from_str(session.upstream_id.as_deref()?).ok()
 }
 
-/// The revision later requests of a session speak (2025-06-18, "Protocol Version Header").
-fn insert_version(headers: &mut HeaderMap, session: Option<&Session>) {
-    if let Some(session) = session {
-        headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(session.revision.as_str()));
-    }
+/// The revision a message's head names: a hello has agreed on none yet.
+fn stated_revision(message: &Message) -> Option<Revision> {
+    let opens_session = message.listed().is_some_and(is_initialize);
+    let names = message.era() == Era::Modern || !opens_session && message.revision() > Revision::UNSTATED;
+    names.then(|| message.revision())
 }
 
-fn message_headers(headers: &mut HeaderMap, message: &Message, masked: &Masked) {
+/// 2026-07-28, "Request metadata headers": each equals its place in the body, which masking may have changed.
+fn mirroring(message: &Message, masked: &Masked) -> Vec<(HeaderName, HeaderValue)> {
     if message.era() == Era::Legacy {
-        let opens_session = message.listed().is_some_and(is_initialize);
-        if !opens_session && message.revision() > Revision::UNSTATED {
-            headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(message.revision().as_str()));
-        }
-        return;
+        return Vec::new();
     }
-    // 2026-07-28, "Request metadata headers": each equals its place in the body, which masking may have changed.
-    headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(message.revision().as_str()));
-    if let Some(Ok(method)) = message.method().map(|method| HeaderValue::from_str(method.name())) {
-        headers.insert(MCP_METHOD, method);
-    }
-    match &masked.handles().task {
-        Some(own) => headers.insert(MCP_NAME, encode_value(&own.task.upstream_id)),
-        None => message.mirrored_name().and_then(|name| headers.insert(MCP_NAME, encode_value(&name))),
+    let mut fields = Vec::with_capacity(2 + masked.param_headers().len());
+    let method = message.method().and_then(|method| HeaderValue::from_str(method.name()).ok());
+    fields.extend(method.map(|method| (MCP_METHOD, method)));
+    let name = match &masked.handles().task {
+        Some(own) => Some(encode_value(&own.task.upstream_id)),
+        None => message.mirrored_name().map(|name| encode_value(&name)),
     };
-    for (name, value) in masked.param_headers() {
-        headers.append(name.clone(), value.clone());
-    }
+    fields.extend(name.map(|name| (MCP_NAME, name)));
+    fields.extend_from_slice(masked.param_headers());
+    fields
 }

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -38,7 +37,6 @@ use crate::mcp::{MessageShape, Revision, RpcId, inbound};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
-const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Most sessions, of which each is a few hundred bytes.
 const SESSIONS: usize = 20_000;
@@ -109,41 +107,35 @@ impl Stdio {
 
     /// Sends `outbound` and waits for the first of the answer.
     pub(super) async fn send(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
-        let (request, passenger) = outbound.into_parts();
-        if passenger.caller.as_ref().is_some_and(|caller| caller.anonymous) && self.command.sessions != Sharing::All {
+        if outbound.caller().is_some_and(|caller| caller.anonymous) && self.command.sessions != Sharing::All {
             // Nobody in particular has no process of their own.
             return Ok(empty(StatusCode::BAD_REQUEST));
         }
-        let session = request.headers().get(&MCP_SESSION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
-        match (request.method().clone(), session) {
-            (Method::GET, Some(id)) => self.listen(&id, passenger).await,
-            (Method::DELETE, Some(id)) => {
-                Ok(empty(if self.close(&id) { StatusCode::OK } else { StatusCode::NOT_FOUND }))
+        let session = outbound.session();
+        match (outbound.verb(), session) {
+            (&Method::GET, Some(id)) => self.listen(id, &outbound.passenger()).await,
+            (&Method::DELETE, Some(id)) => {
+                Ok(empty(if self.close(id) { StatusCode::OK } else { StatusCode::NOT_FOUND }))
             }
-            (Method::POST, session) => self.message(request, session, passenger).await,
+            (&Method::POST, _) => self.message(outbound).await,
             _ => Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
         }
     }
 
-    async fn message(
-        &self,
-        request: Box<Request<Full<Bytes>>>,
-        session: Option<String>,
-        passenger: Passenger,
-    ) -> Result<Answer, UpstreamError> {
-        let is_modern = request.headers().contains_key(&MCP_METHOD);
-        let Ok(body) = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
-        let (message, shape) = inbound::read(body).map_err(|_| UpstreamError::Greeting)?;
+    async fn message(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
+        let is_modern = outbound.names_method();
+        let opened = outbound.session().map(|id| self.find(id));
+        let (message, passenger) = outbound.into_message();
+        let message = message.ok_or(UpstreamError::Greeting)?;
+        let shape = inbound::shape(&message).map_err(|_| UpstreamError::Greeting)?;
         let is_initialize =
             message.root().get("method").is_some_and(|method| method.as_str().as_deref() == Some(INITIALIZE));
         if let (true, MessageShape::Request { id }) = (is_initialize, &shape) {
             return self.open(&message, id, passenger.caller.as_deref()).await;
         }
-        let (number, slot) = match session {
-            Some(id) => {
-                let opened = self.find(&id).ok_or(UpstreamError::NoSuchSession)?;
-                (opened.number, opened.slot)
-            }
+        let (number, slot) = match opened {
+            Some(Some(opened)) => (opened.number, opened.slot),
+            Some(None) => return Err(UpstreamError::NoSuchSession),
             None if is_modern => (slot::OWN, self.slot_without_greeting(passenger.caller.as_deref())?),
             None => return Ok(empty(StatusCode::BAD_REQUEST)),
         };
@@ -320,7 +312,7 @@ impl Stdio {
         Ok(empty(StatusCode::ACCEPTED))
     }
 
-    async fn listen(&self, id: &str, passenger: Passenger) -> Result<Answer, UpstreamError> {
+    async fn listen(&self, id: &str, passenger: &Passenger) -> Result<Answer, UpstreamError> {
         let opened = self.find(id).ok_or(UpstreamError::NoSuchSession)?;
         let place = opened.slot.gate.enter(passenger.room, passenger.caller.as_deref()).await?;
         let process = self.process(&opened.slot).await?;

@@ -78,7 +78,7 @@ impl Http {
             self.found.store(STREAMABLE, Ordering::Relaxed);
             return Ok(answer);
         }
-        if !is_elsewhere(&answer) || !twin.says_hello().await {
+        if !is_elsewhere(&answer) || !twin.says_hello() {
             return Ok(answer);
         }
         match self.sse.send(pool, twin).await {

@@ -14,6 +14,7 @@ use crate::bridge::newer;
 use crate::bridge::told::Client;
 use crate::json::{Document, Limits};
 use crate::mcp::RpcId;
+use crate::mcp::methods::LISTEN;
 use crate::mcp::sse::Splitter;
 use crate::reply::{Media, media_type};
 use crate::upstream::Answer;
@@ -46,9 +47,9 @@ pub(super) fn open(link: &Link, client: Arc<Client>) -> Answer {
 
 async fn read(link: &Link, client: &Client, out: &mpsc::Sender<Bytes>) {
     let own = RpcId::own();
-    let request = newer::listen(&String::from_utf8_lossy(own.raw()), &client.told, &client.uris());
-    let headers = newer::headers(&request, None);
-    let Ok(Answer { status, headers, mut body }) = link.post_newer(request, headers).await else { return };
+    let request = newer::listen(own.raw(), &client.told, &client.uris());
+    let sent = link.post_newer(request, newer::method_header(LISTEN)).await;
+    let Ok(Answer { status, headers, mut body }) = sent else { return };
     if !status.is_success() || !matches!(media_type(&headers), Media::EventStream) {
         return;
     }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::running::{Piece, Upward};
-use super::{PATIENCE, Unanswered, client_can, tasks};
+use super::{PATIENCE, Unanswered, tasks};
 use crate::auth::{Caller, Who};
 use crate::bridge::link::Link;
 use crate::bridge::older::Stated;
@@ -235,7 +235,7 @@ impl Hearing {
         let is_known = ASKED_OF_CLIENTS.iter().any(|(name, _)| *name == method);
         let what = if method == PING {
             r#""result":{}"#
-        } else if !is_known || !client_can(&self.stated, method) {
+        } else if !is_known || !self.stated.able.answers(method) {
             r#""error":{"code":-32601,"message":"The client cannot be asked this"}"#
         } else if self.task.asks.borrow().open.len() >= QUESTIONS {
             r#""error":{"code":-32603,"message":"The client is asked as much as it may be"}"#

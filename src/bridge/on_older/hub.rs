@@ -80,7 +80,7 @@ impl Hub {
         let heard = (!hub.has_none.load(Ordering::Relaxed)).then(|| Self::hear(link, session));
         hub.asked.lock().unwrap_or_else(PoisonError::into_inner).push((own, sender));
         let attended = Attended { session: session.clone(), own, questions, heard };
-        if attended.heard.is_some() {
+        if attended.heard.is_some() && !*hub.settled.borrow() {
             let mut settled = hub.settled.subscribe();
             // A server that is slow to open it is not waited for.
             let _ = tokio::time::timeout(OPENING, settled.wait_for(|settled| *settled)).await;

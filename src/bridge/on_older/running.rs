@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::followed::{Followed, Stands};
 use super::hub::Attended;
 use super::tasks::{self, Follower};
-use super::{AHEAD, Asked, PATIENCE, Resumed, Unanswered, answered, client_can};
+use super::{AHEAD, Asked, PATIENCE, Resumed, Unanswered, answered};
 use crate::bridge::{event, older, task};
 use crate::json::{Document, Limits, Value, quoted};
 use crate::mcp::methods::{ASKED_OF_CLIENTS, CANCELLED, PING, TASKS_RESULT};
@@ -356,7 +356,7 @@ impl Running {
         }
         let may_ask = self.asked.method.is_some_and(|method| method.asks);
         let known = ASKED_OF_CLIENTS.iter().any(|(name, _)| *name == method);
-        if may_ask && known && client_can(&self.asked.stated, method) {
+        if may_ask && known && self.asked.stated.able.answers(method) {
             let key = self.questions.last().map_or(0, |(key, _)| key + 1);
             self.questions.push((key, document.clone()));
         } else {

@@ -18,6 +18,11 @@ impl Message {
         &self.document
     }
 
+    /// The whole message, to be kept.
+    pub(crate) fn into_document(self) -> Document {
+        self.document
+    }
+
     /// Which handshake its sender uses.
     pub fn era(&self) -> Era {
         self.revision.era()
