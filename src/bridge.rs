@@ -18,6 +18,7 @@ mod session;
 mod sessionless;
 mod task;
 mod told;
+mod visits;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,6 +47,7 @@ pub struct Bridge {
     sessions: Sessions,
     wanted: sessionless::Wanted,
     clients: Clients,
+    visits: visits::Visits,
     parked: Parked<on_older::Resumed>,
     tasks: on_older::Begun,
     waiting: Parked<on_newer::Response>,
@@ -93,7 +95,7 @@ pub(crate) async fn send(
     outbound: Outbound,
 ) -> Result<Answer, UpstreamError> {
     let Some(era) = outbound.era().filter(|_| route.bridging != EraMode::Pass) else {
-        return link::deliver(worker, route, outbound).await;
+        return link::deliver(worker, route, credential, outbound).await;
     };
     let quick = match (route.bridging, era) {
         (EraMode::Legacy, Era::Legacy) | (EraMode::Modern, Era::Modern) => Some(Way::Straight),
@@ -105,7 +107,7 @@ pub(crate) async fn send(
         Era::Legacy | Era::Modern => sessionless::Way::Plain,
     };
     if quick == Some(Way::Straight) && sessionless == sessionless::Way::Plain {
-        return link::deliver(worker, route, outbound).await;
+        return link::deliver(worker, route, credential, outbound).await;
     }
     let link = Link {
         worker: worker.clone(),

@@ -28,7 +28,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::access::{Access, Anonymous, Authentication, Dpop, Mtls, Network};
-pub use self::backend::{Backend, Breaker, ChildLimits, Command, Concurrency, Retries, Sharing, User};
+pub use self::backend::{Backend, Breaker, ChildLimits, Command, Concurrency, Retries, SessionIdle, Sharing, User};
 pub use self::grant::{AuthorizationServer, Grant, GrantKind, Identity, IdentityJwt, KeyPair, UpstreamAuth};
 pub use self::issuer::{
     AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,
@@ -237,6 +237,8 @@ pub struct Server {
     pub transport: Transport,
     /// Who shares what the upstream tells, where that is over HTTP+SSE.
     pub sessions: Sharing,
+    /// How long sessions at the upstream may be left alone.
+    pub session_idle: SessionIdle,
     /// Where clients of HTTP+SSE find the server.
     pub sse_path: Option<String>,
     /// Timeouts toward the upstream.

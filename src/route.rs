@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::auth::signals::Receiver;
 use crate::auth::{Acceptance, Challenges};
 use crate::bridge::Bridge;
-use crate::config::EraMode;
+use crate::config::{EraMode, SessionIdle};
 use crate::mask::Masks;
 use crate::policy::tools::Tools;
 use crate::policy::{self, Policy};
@@ -46,6 +46,8 @@ pub struct Route {
     pub meta: Box<[Box<str>]>,
     /// Which eras are bridged.
     pub bridging: EraMode,
+    /// How long sessions there may be left alone.
+    pub idle: SessionIdle,
     /// What stands between client and upstream where they are of different eras.
     pub bridge: Arc<Bridge>,
     /// What stands behind it.

@@ -308,6 +308,7 @@ fn route(
         masks: masks?.keyed(keys),
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
         bridging: server.era,
+        idle: server.session_idle,
         bridge: kept.bridges.get_or_make(&server.name, backend.id()),
         backend,
         repeatable: server.retries.tools.iter().map(|tool| tool.as_str().into()).collect(),

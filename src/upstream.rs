@@ -30,6 +30,7 @@ mod stdio;
 mod survey;
 mod switchboard;
 mod transport;
+mod visit;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -66,6 +67,7 @@ pub(crate) use send::send;
 pub use sse::EndpointError;
 pub(crate) use stdio::END_NOW;
 pub(crate) use survey::survey;
+pub(crate) use visit::{Stay, Visit};
 
 /// One endpoint of a configured upstream: its origin, its TLS, its timeouts. Immutable and shared by all workers.
 #[derive(Clone, Debug)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use crate::mcp::Revision;
+use super::visits;
+use crate::mcp::{Era, Revision};
 use crate::proxy::Worker;
 use crate::route::Route;
 use crate::upstream::{Answer, Credential, Outbound, Passenger, UpstreamError, ending, in_era, listening};
@@ -24,9 +25,16 @@ pub(super) struct Link {
 pub(super) async fn deliver(
     worker: &Arc<Worker>,
     route: &Arc<Route>,
+    credential: &Credential,
     outbound: Outbound,
 ) -> Result<Answer, UpstreamError> {
-    route.backend.send(&worker.pool, outbound).await
+    match route.idle.clients {
+        Some(idle) if outbound.era() == Some(Era::Legacy) => {
+            let link = Link::own(worker, route, credential);
+            Box::pin(visits::deliver(link, outbound, idle)).await
+        }
+        _ => route.backend.send(&worker.pool, outbound).await,
+    }
 }
 
 impl Link {
@@ -36,7 +44,7 @@ impl Link {
     }
 
     pub(super) async fn deliver(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
-        deliver(&self.worker, &self.route, outbound).await
+        deliver(&self.worker, &self.route, &self.credential, outbound).await
     }
 
     /// Posts a message in a session of an older revision, or in none.

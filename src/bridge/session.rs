@@ -21,8 +21,6 @@ use crate::mcp::methods::{INITIALIZE, INITIALIZED, SET_LEVEL};
 use crate::mcp::{Era, Inbound, Revision, RpcId};
 use crate::upstream::{Answer, Credential, Outbound, UpstreamError, ending, whole_or_streamed};
 
-/// A session nobody has used for so long is ended.
-const IDLE: Duration = Duration::from_mins(10);
 /// Most sessions at one upstream.
 const MOST: usize = 4_096;
 /// Most of them for one caller, who has one for each set of things its clients can do.
@@ -157,16 +155,22 @@ impl Sessions {
     }
 }
 
+/// How long a session is left alone at least before it is looked at again.
+const LEAST: Duration = Duration::from_millis(20);
+
 /// Ends a session when it has not been used for long.
 async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mutex<Option<Arc<Session>>>>) {
+    let most = link.route.idle.own;
+    let mut left = most;
     loop {
-        tokio::time::sleep(IDLE).await;
+        tokio::time::sleep(left.max(LEAST)).await;
         let Some(slot) = slot.upgrade() else { return };
         let mut opened = slot.lock().await;
         let Some(session) = &*opened else { return };
         let idle = clock::monotonic().saturating_duration_since(*lock(&session.used));
         // Calls and streams that run hold it too.
-        if idle < IDLE || Arc::strong_count(session) > 1 {
+        if idle < most || Arc::strong_count(session) > 1 {
+            left = if idle < most { most.saturating_sub(idle) } else { most };
             continue;
         }
         let session = opened.take();

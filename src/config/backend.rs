@@ -105,6 +105,23 @@ pub enum Sharing {
     Principal,
 }
 
+/// `servers.NAME.session_idle`: how long nobody may have used a session at the upstream before it is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionIdle {
+    /// One the proxy has opened itself, for clients that have none of their own.
+    pub own: Duration,
+    /// A client's own; never, where nothing is said.
+    pub clients: Option<Duration>,
+    /// One at a server of HTTP+SSE, which has a stream.
+    pub streams: Duration,
+}
+
+impl Default for SessionIdle {
+    fn default() -> Self {
+        Self { own: Duration::from_mins(10), clients: None, streams: Duration::from_mins(30) }
+    }
+}
+
 /// What `servers.NAME.stdio` says a process may use; absent is whatever the proxy itself may.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]

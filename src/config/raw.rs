@@ -100,6 +100,7 @@ pub(super) struct Server {
     pub(super) cwd: Option<Spanned<String>>,
     pub(super) user: Option<Spanned<String>>,
     pub(super) sessions: Option<Spanned<String>>,
+    pub(super) session_idle: Option<Spanned<String>>,
     pub(super) stdio: Option<Stdio>,
     pub(super) concurrency: Option<Concurrency>,
     pub(super) breaker: Option<Breaker>,

@@ -158,3 +158,18 @@ fn every_kind_of_credential_is_understood() {
 
 mod example;
 mod on_disk;
+
+#[test]
+fn sessions_are_left_alone_as_long_as_is_said() {
+    let idle = |config: &Config| config.servers["crm"].session_idle;
+    let minutes = Duration::from_mins;
+    let default = SessionIdle { own: minutes(10), clients: None, streams: minutes(30) };
+    assert_eq!(idle(&loads(SMALLEST)), default);
+    let all = SessionIdle { own: minutes(1), clients: Some(minutes(1)), streams: minutes(1) };
+    assert_eq!(idle(&loads(&format!("{SMALLEST}session_idle = \"1m\"\n"))), all);
+    let program = SMALLEST.replace(
+        "upstream = \"http://127.0.0.1:3001/mcp\"",
+        "command = [\"true\"]\nuser = \"nobody\"\nstdio = { idle = \"2m\" }",
+    );
+    assert_eq!(idle(&loads(&program)), SessionIdle { own: minutes(2), ..default });
+}

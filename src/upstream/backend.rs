@@ -51,7 +51,8 @@ impl Backend {
         match reached {
             Reached::Http(http) => {
                 http.replicas.upstreams().for_each(|upstream| hash.update(upstream.id().as_bytes()));
-                hash.update(format!("{:?} {:?}", server.transport, server.sessions).as_bytes());
+                let (kind, idle) = (server.transport, server.session_idle);
+                hash.update(format!("{kind:?} {:?} {idle:?}", server.sessions).as_bytes());
             }
             Reached::Stdio(_) => {
                 hash.update(format!("{:?} {:?}", server.backend, server.timeouts).as_bytes());

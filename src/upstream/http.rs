@@ -16,7 +16,7 @@ use super::gate::Place;
 use super::lines::Lines;
 use super::pool::Shelf;
 use super::source::Source;
-use super::{Upstream, UpstreamError};
+use super::{Stay, Upstream, UpstreamError};
 use crate::clock;
 
 /// Most header fields of an answer; hyper has the same limit for HTTP/1.1.
@@ -197,6 +197,8 @@ pub struct AnswerBody {
     lease: Lease,
     /// Room at the upstream, until the answer has ended.
     place: Option<Place>,
+    /// The session it is of, which is used until then.
+    stay: Option<Stay>,
     sent: Instant,
     total: Duration,
 }
@@ -231,8 +233,15 @@ enum Lease {
 
 impl AnswerBody {
     fn new(incoming: Source, lease: Lease, upstream: &Upstream, sent: Instant) -> Self {
-        let mut body =
-            Self { idle: upstream.timeouts.idle, incoming, lease, place: None, sent, total: upstream.timeouts.total };
+        let mut body = Self {
+            idle: upstream.timeouts.idle,
+            incoming,
+            lease,
+            place: None,
+            stay: None,
+            sent,
+            total: upstream.timeouts.total,
+        };
         if body.incoming.is_end_stream() {
             body.lease.end();
         }
@@ -242,6 +251,11 @@ impl AnswerBody {
     /// Gives up `place` when the answer has ended.
     pub(super) fn hold(&mut self, place: Place) {
         self.place = Some(place).filter(|_| !matches!(self.lease, Lease::Ended));
+    }
+
+    /// Uses a session until it is read or dropped.
+    pub(crate) fn keep(&mut self, stay: Stay) {
+        self.stay = Some(stay).filter(|_| !matches!(self.lease, Lease::Ended));
     }
 
     /// The same, which may be silent and last for as long as it likes.
@@ -262,7 +276,7 @@ impl AnswerBody {
 
     fn made(incoming: Source, lease: Lease) -> Self {
         let forever = Duration::MAX;
-        Self { idle: forever, incoming, lease, place: None, sent: clock::monotonic(), total: forever }
+        Self { idle: forever, incoming, lease, place: None, stay: None, sent: clock::monotonic(), total: forever }
     }
 
     /// The whole body, if it has at most `limit` bytes and comes within the total time. A body that came in one piece is

@@ -144,6 +144,11 @@ impl Outbound {
         self.said.opens_session
     }
 
+    /// The revision its head says it is of.
+    pub(crate) fn revision(&self) -> Revision {
+        self.said.revision.unwrap_or(Revision::UNSTATED)
+    }
+
     /// Whether it is a request to be worked on, and not a stream or a message without an answer.
     pub(crate) fn is_call(&self) -> bool {
         self.said.passenger.room == Room::Call && self.said.verb == Method::POST
@@ -382,7 +387,7 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
 
 /// Ends a session of the proxy's own.
 pub(crate) fn ending(credential: &Credential, session: &str, revision: Revision) -> Outbound {
-    let mut outbound = in_session(own_message(credential, None, revision, Bytes::new()), Some(session));
+    let mut outbound = in_era(credential, Some(session), revision, Bytes::new());
     outbound.said.verb = Method::DELETE;
     outbound
 }

@@ -12,7 +12,6 @@ mod trunk;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -52,8 +51,6 @@ const SESSIONS: usize = 20_000;
 const SHARE: usize = 1_000;
 /// Most bytes of the message that opens a session, which is kept to open its stream again.
 const HELLO_BYTES: usize = 64 * 1024;
-/// How long a session may be without a call and without a listener.
-const IDLE: Duration = Duration::from_mins(30);
 
 /// The sessions of one server.
 #[derive(Debug)]
@@ -131,7 +128,8 @@ impl Sse {
 
     /// Ends the sessions that nobody has used for long; to be called now and then.
     pub(super) fn tidy(&self) {
-        self.sessions().retain(|_, conversation| !conversation.is_idle(IDLE));
+        let idle = self.shared.server.session_idle.streams;
+        self.sessions().retain(|_, conversation| !conversation.is_idle(idle));
     }
 
     /// What servers said that nobody was told.
@@ -250,8 +248,9 @@ impl Sse {
 
     fn keep(&self, name: &str, conversation: Conversation) -> Result<(), UpstreamError> {
         let mut sessions = self.sessions();
+        let idle = self.shared.server.session_idle.streams;
         if sessions.len() >= SESSIONS {
-            sessions.retain(|_, conversation| !conversation.is_idle(IDLE));
+            sessions.retain(|_, conversation| !conversation.is_idle(idle));
         }
         if sessions.len() >= SESSIONS {
             return Err(Busy::Streams.into());

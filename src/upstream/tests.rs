@@ -46,6 +46,7 @@ fn server(url: &str) -> config::Server {
         era: config::EraMode::default(),
         transport: config::Transport::default(),
         sessions: config::Sharing::default(),
+        session_idle: config::SessionIdle::default(),
         sse_path: None,
         access: config::Access::default(),
         timeouts: config::Timeouts {

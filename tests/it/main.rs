@@ -32,6 +32,7 @@ mod house;
 mod http2;
 mod identity;
 mod index;
+mod left_behind;
 mod lists;
 mod map;
 mod masking;

@@ -201,6 +201,7 @@ pub(in crate::auth) fn server_config(name: &str, resource: &str) -> config::Serv
         era: config::EraMode::default(),
         transport: config::Transport::default(),
         sessions: config::Sharing::default(),
+        session_idle: config::SessionIdle::default(),
         sse_path: None,
         access: config::Access::default(),
         timeouts: config::Timeouts {

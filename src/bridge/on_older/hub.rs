@@ -97,10 +97,10 @@ impl Hub {
     }
 
     /// Until nobody has heard it for a while.
-    async fn unheard(&self) {
+    async fn unheard(&self, linger: Duration) {
         loop {
             self.told.closed().await;
-            tokio::time::sleep(LINGER).await;
+            tokio::time::sleep(linger).await;
             if self.told.receiver_count() == 0 {
                 return;
             }
@@ -159,13 +159,15 @@ impl Drop for Attended {
 /// Reads the session's stream as long as anybody hears it.
 async fn listen(link: Link, session: Arc<Session>) {
     let hub = &session.hub;
+    // An open stream keeps its session.
+    let linger = LINGER.min(link.route.idle.own);
     loop {
         tokio::select! {
-            () = hub.unheard() => {}
+            () = hub.unheard(linger) => {}
             () = read(&link, &session) => {
                 hub.settled.send_replace(true);
                 tokio::select! {
-                    () = hub.unheard() => {}
+                    () = hub.unheard(linger) => {}
                     () = tokio::time::sleep(PAUSE), if !hub.has_none.load(Ordering::Relaxed) => continue,
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::{Backend, Breaker, Concurrency, Retries, Server, Sharing, Transport, raw};
+use super::super::{Backend, Breaker, Concurrency, Retries, Server, SessionIdle, Sharing, Transport, raw};
 use super::Loader;
 
 /// Most endpoints that stand for each other.
@@ -80,6 +80,23 @@ impl Loader<'_> {
         }
         let kinds = [("per_client_session", Sharing::Client), ("shared", Sharing::All)];
         (transport, self.choice("sessions", Some(written), &kinds, &[]).unwrap_or(Sharing::Client))
+    }
+
+    /// How long sessions may be left alone; of a program, as long as its processes may.
+    pub(super) fn session_idle(&mut self, raw: &raw::Server, backend: Option<&Backend>) -> SessionIdle {
+        let default = SessionIdle::default();
+        if let Some(Backend::Command(command)) = backend {
+            if let Some(written) = &raw.session_idle {
+                let message = "`session_idle` has no effect with `command`";
+                let problem = self.error(written.span(), message, "a program's sessions end with its processes");
+                self.report(problem.help("set `stdio.idle`"));
+            }
+            return SessionIdle { own: command.idle, ..default };
+        }
+        let Some(written) = &raw.session_idle else { return default };
+        let times = Duration::from_millis(10)..=Duration::from_hours(24);
+        let own = self.duration("session_idle", Some(written), default.own, &times);
+        SessionIdle { own, clients: Some(own), streams: own }
     }
 
     /// Where clients of 2024-11-05 find the server.

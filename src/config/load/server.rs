@@ -81,6 +81,7 @@ impl Loader<'_> {
         let tools = self.tools(raw);
         let era = self.era(raw);
         let (transport, sessions) = self.transport(raw);
+        let session_idle = self.session_idle(raw, backend.as_ref());
         let sse_path = self.sse_path(raw);
         let access = self.access(raw);
         let audiences = raw.audiences.as_ref().map(|written| self.texts("audiences", written));
@@ -110,6 +111,7 @@ impl Loader<'_> {
             era,
             transport,
             sessions,
+            session_idle,
             sse_path,
             timeouts,
             tools,

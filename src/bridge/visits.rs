@@ -1,0 +1,121 @@
+//! Sessions of clients at an upstream of their own era, where those that nobody uses any more are to be ended.
+//!
+//! Clients end a session if they think of it, and many do not; an upstream that keeps a process for each then keeps it. The
+//! proxy remembers no clients but here, and here only where `session_idle` asks for it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use foldhash::HashMap;
+use http::{HeaderMap, Method};
+
+use super::answer;
+use super::link::Link;
+use super::told::is_own_session;
+use crate::mcp::Revision;
+use crate::mcp::handle::is_plain_id;
+use crate::mcp::headers::SESSION_ID;
+use crate::upstream::{Answer, Credential, Outbound, Stay, UpstreamError, Visit, ending};
+
+/// Most sessions known of at one upstream; others are left to the upstream.
+const MOST: usize = 65_536;
+/// How often it is looked for some that are idle, within these bounds.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(15)];
+
+/// The sessions of one upstream, by its names for them.
+#[derive(Debug, Default)]
+pub(super) struct Visits {
+    known: Mutex<HashMap<Box<str>, Arc<Visit>>>,
+    is_watched: AtomicBool,
+}
+
+/// Delivers a message of a client in its session, which is ended when nobody has used it for `idle`.
+pub(super) async fn deliver(link: Link, outbound: Outbound, idle: Duration) -> Result<Answer, UpstreamError> {
+    let visits = &link.route.bridge.visits;
+    let name: Option<Box<str>> = outbound.session().filter(|name| !is_own_session(name)).map(Into::into);
+    let revision = outbound.revision();
+    let (opens, ends) = (outbound.opens_session(), outbound.verb() == Method::DELETE);
+    let stay = name.as_deref().and_then(|name| visits.enter(name, &link.credential, revision));
+    let mut answer = link.route.backend.send(&link.worker.pool, outbound).await?;
+    if let Some(name) = name.filter(|_| ends && answer.status.is_success() || answer::has_lost_session(&answer)) {
+        visits.forget(&name);
+        return Ok(answer);
+    }
+    let opened = || named(&answer.headers).filter(|_| opens && answer.status.is_success());
+    if let Some(stay) = stay.or_else(|| visits.enter(opened()?, &link.credential, Revision::UNSTATED)) {
+        answer.body.keep(stay);
+    }
+    if visits.begins_watch() {
+        link.begin(watch(link.clone(), idle));
+    }
+    Ok(answer)
+}
+
+fn named(headers: &HeaderMap) -> Option<&str> {
+    headers.get(&SESSION_ID)?.to_str().ok().filter(|id| is_plain_id(id))
+}
+
+impl Visits {
+    /// Notes that a session is used now. One that is not known was opened before the process began, or elsewhere.
+    fn enter(&self, name: &str, credential: &Credential, revision: Revision) -> Option<Stay> {
+        let mut known = self.known();
+        if let Some(visit) = known.get(name) {
+            if revision != Revision::UNSTATED {
+                *visit.revision.lock().unwrap_or_else(PoisonError::into_inner) = revision;
+            }
+            return Some(visit.stay());
+        }
+        if known.len() >= MOST {
+            return None;
+        }
+        let visit = Visit::new(credential.clone(), revision);
+        let stay = visit.stay();
+        known.insert(name.into(), visit);
+        Some(stay)
+    }
+
+    fn forget(&self, name: &str) {
+        self.known().remove(name);
+    }
+
+    /// Whether somebody must look for those that are idle, and nobody does.
+    fn begins_watch(&self) -> bool {
+        !self.known().is_empty() && !self.is_watched.swap(true, Ordering::AcqRel)
+    }
+
+    fn take_idle(&self, idle: Duration) -> Vec<(Box<str>, Arc<Visit>)> {
+        self.known().extract_if(|_, visit| visit.is_idle(idle)).collect()
+    }
+
+    /// Whether there is none left to look for.
+    fn ends_watch(&self) -> bool {
+        let known = self.known();
+        let is_over = known.is_empty();
+        if is_over {
+            self.is_watched.store(false, Ordering::Release);
+        }
+        is_over
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Visit>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends those that are idle, as long as there are any sessions.
+async fn watch(link: Link, idle: Duration) {
+    let [least, most] = PAUSES;
+    let visits = &link.route.bridge.visits;
+    loop {
+        tokio::time::sleep((idle / 4).clamp(least, most)).await;
+        for (name, visit) in visits.take_idle(idle) {
+            let revision = *visit.revision.lock().unwrap_or_else(PoisonError::into_inner);
+            let ending = ending(&visit.credential, &name, revision);
+            let _ = link.route.backend.send(&link.worker.pool, ending).await;
+        }
+        if visits.ends_watch() {
+            return;
+        }
+    }
+}

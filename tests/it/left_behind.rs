@@ -1,0 +1,137 @@
+//! Sessions at an upstream that nobody uses any more.
+
+use serde_json::{Value, json};
+
+use crate::support::{Ask, Heard, Proxy, Setup, Upstream, json_answer, raw_answer, until};
+
+const OLD: &str = "2025-11-25";
+
+/// A server that opens a session for each hello, and has a stream for each.
+async fn server() -> Upstream {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let count = std::sync::Arc::new(count);
+    Upstream::unaided(move |heard, mut connection| {
+        let count = count.clone();
+        async move {
+            let message = heard.json();
+            if heard.line().starts_with("GET") {
+                connection.begin_stream().await;
+                connection.hung_up().await;
+                return None;
+            }
+            let answer = match message["method"].as_str() {
+                None => raw_answer(200, "", b""),
+                Some("initialize") => {
+                    let number = 1 + count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let result = json!({ "protocolVersion": OLD, "capabilities": {}, "serverInfo": { "name": "u", "version": "1" } });
+                    let body = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result }).to_string();
+                    let fields = format!("Content-Type: application/json\r\nMcp-Session-Id: s{number}\r\n");
+                    raw_answer(200, &fields, body.as_bytes())
+                }
+                Some("server/discover") => {
+                    json_answer(400, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no session"}}"#)
+                }
+                Some(_) if message.get("id").is_none() => raw_answer(202, "", b""),
+                Some(_) => {
+                    let body = json!({ "jsonrpc": "2.0", "id": message["id"], "result": { "tools": [], "content": [] } });
+                    json_answer(200, &body.to_string())
+                }
+            };
+            connection.send(answer).await;
+            Some(connection)
+        }
+    })
+    .await
+}
+
+async fn start(upstream: &Upstream, lines: &str) -> Proxy {
+    let auth = "[servers.crm.upstream_auth]\ntype = \"bearer\"\ntoken = { value = \"for-upstream\" }";
+    let lines = format!("schema = \"off\"\n{lines}\n{auth}");
+    Setup::new(upstream.url()).policy("[[rule]]\nid = \"any\"\ntools = [\"**\"]\n").server(&lines).start().await
+}
+
+/// The sessions whose end the upstream is told, in order.
+async fn ended(upstream: &Upstream, count: usize) -> Vec<Heard> {
+    let mut all = Vec::new();
+    until("sessions to be ended", async || {
+        all.extend(upstream.take().into_iter().filter(|heard| heard.line().starts_with("DELETE")));
+        (all.len() >= count).then_some(())
+    })
+    .await;
+    all
+}
+
+fn is_ending(heard: &Heard, session: &str, revision: Option<&str>) {
+    assert_eq!(heard.header("mcp-session-id").as_deref(), Some(session), "{heard:?}");
+    assert_eq!(heard.header("mcp-protocol-version").as_deref(), revision, "{heard:?}");
+    assert_eq!(heard.header("authorization").as_deref(), Some("Bearer for-upstream"), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_session_of_the_proxy_s_own_is_ended_when_nobody_uses_it() {
+    let upstream = server().await;
+    let proxy = start(&upstream, "session_idle = \"50ms\"").await;
+    let token = proxy.token("ana");
+    for (number, can) in [json!({}), json!({ "elicitation": {} })].into_iter().enumerate() {
+        let mut call = Ask::modern("tools/call", &json!({ "name": "x", "arguments": {} }));
+        let mut message: Value = serde_json::from_slice(&call.body).unwrap();
+        message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = can;
+        call.body = message.to_string().into_bytes();
+        assert_eq!(proxy.ask(&call.token(&token)).await.status, 200);
+        let [end] = ended(&upstream, 1).await.try_into().unwrap();
+        is_ending(&end, &format!("s{}", number + 1), Some(OLD));
+    }
+}
+
+#[tokio::test]
+async fn a_session_a_client_has_left_behind_is_ended() {
+    let upstream = server().await;
+    let proxy = start(&upstream, "session_idle = \"50ms\"").await;
+    let token = proxy.token("ana");
+    // One that only said hello, and settled on nothing that has shown.
+    proxy.open_session(&token).await;
+    let [end] = ended(&upstream, 1).await.try_into().unwrap();
+    is_ending(&end, "s1", None);
+    let session = proxy.open_session(&token).await;
+    let ask = |method: &str| Ask::legacy(method, &json!({})).token(&token).session(&session);
+    assert_eq!(proxy.ask(&ask("tools/list")).await.status, 200);
+    let [end] = ended(&upstream, 1).await.try_into().unwrap();
+    is_ending(&end, "s2", Some("2025-11-25"));
+    // What the server has forgotten it is not told again.
+    assert_eq!(proxy.ask(&ask("tools/list")).await.status, 200);
+    let [end] = ended(&upstream, 1).await.try_into().unwrap();
+    is_ending(&end, "s2", Some("2025-11-25"));
+}
+
+#[tokio::test]
+async fn a_session_somebody_listens_in_is_in_use() {
+    let upstream = server().await;
+    let proxy = start(&upstream, "session_idle = \"50ms\"").await;
+    let token = proxy.token("ana");
+    let kept = proxy.open_session(&token).await;
+    let mut client = proxy.client().await;
+    let listen = Ask::new("GET").header("Accept", "text/event-stream").token(&token).session(&kept);
+    client.send(&listen.bytes()).await;
+    client.head().await.unwrap();
+    proxy.open_session(&token).await;
+    let [end] = ended(&upstream, 1).await.try_into().unwrap();
+    is_ending(&end, "s2", None);
+    drop(client);
+    let [end] = ended(&upstream, 1).await.try_into().unwrap();
+    assert_eq!(end.header("mcp-session-id").as_deref(), Some("s1"));
+}
+
+#[tokio::test]
+async fn a_session_its_client_ends_is_ended_once() {
+    let upstream = server().await;
+    let proxy = start(&upstream, "session_idle = \"50ms\"").await;
+    let token = proxy.token("ana");
+    let session = proxy.open_session(&token).await;
+    let end = Ask::new("DELETE").token(&token).session(&session);
+    assert_eq!(proxy.ask(&end).await.status, 200);
+    // What comes after it is told of the next.
+    proxy.open_session(&token).await;
+    let heard = ended(&upstream, 2).await;
+    let names: Vec<_> = heard.iter().map(|heard| heard.header("mcp-session-id").unwrap()).collect();
+    assert_eq!(names, ["s1", "s2"]);
+}
