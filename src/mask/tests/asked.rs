@@ -19,7 +19,7 @@ fn check(masks: &Masks, label: &str, messages: &[&str]) {
         let mut wanted = String::new();
         for part in marked.split('<') {
             match part.split_once('>') {
-                Some((_, rest)) => wanted += &format!("[{label}]{rest}"),
+                Some((_, rest)) => wanted.extend(["[", label, "]", rest]),
                 None => wanted += part,
             }
         }
