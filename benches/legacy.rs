@@ -152,7 +152,9 @@ fn eras(name: &str, gateway: &Gateway, calls: &[Call; 2], options: &Options) {
 /// well: masks, the answer's checks, a second audit line.
 fn stdio(gateway: &Gateway, options: &Options) {
     let mut through = [Client::open(gateway, &Call::older("/older")), Client::open(gateway, &Call::older("/program"))];
-    through.iter_mut().for_each(|client| drop(client.calls(options.calls)));
+    for client in &mut through {
+        drop(client.calls(options.calls));
+    }
     let mut program = program::Program::start();
     let mut recorded = Recorded::by(gateway);
     let mut round = || {
