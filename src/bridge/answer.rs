@@ -1,12 +1,12 @@
 //! What a bridge answers in the upstream's place. The client is told what these mean by who tells it what an upstream's mean.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use crate::json::Document;
 use crate::mcp::Era;
 use crate::mcp::handle::TASKS_EXTENSION;
-use crate::upstream::Answer;
+use crate::upstream::{Answer, AnswerBody};
 
 /// JSON-RPC 2.0, section 5.1.
 pub(super) const METHOD_NOT_FOUND: i64 = -32_601;
@@ -41,6 +41,11 @@ pub(super) fn full() -> Answer {
 /// One message, as older revisions answer whatever it says.
 pub(super) fn message(message: Bytes) -> Answer {
     Answer::json(StatusCode::OK, message)
+}
+
+/// The same with the head its upstream gave it, of which nothing but the media type goes further.
+pub(super) fn older(headers: HeaderMap, message: Bytes) -> Answer {
+    Answer { status: StatusCode::OK, headers, body: AnswerBody::whole(message) }
 }
 
 /// A result or error, `what`, for the request with that id.
@@ -86,20 +91,20 @@ pub(super) fn not_waiting(id: &[u8]) -> Answer {
     to(id, r#""error":{"code":-32602,"message":"What was asked is no longer waited for"}"#)
 }
 
-/// What an older upstream answered with that status, as 2026-07-28 answers: a method that is not there, and a capability the
-/// client lacks, have statuses of their own.
-pub(super) fn newer(status: StatusCode, answered: &Document, message: Bytes) -> Answer {
-    let status = match answered.pointer("/error/code").and_then(|code| code.as_i64()) {
+/// The status of what an older upstream answered with that status, as 2026-07-28 answers: a method that is not there, and a
+/// capability the client lacks, have statuses of their own.
+pub(super) fn newer(status: StatusCode, answered: &Document) -> StatusCode {
+    let error = answered.root().get("error");
+    match error.and_then(|error| error.get("code")?.as_i64()) {
         Some(METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
         Some(LACKING_CAPABILITY) => StatusCode::BAD_REQUEST,
         _ => status,
-    };
-    Answer::json(status, message)
+    }
 }
 
 /// An error an older upstream answered with, as 2026-07-28 answers.
 pub(super) fn error(answered: &Document, message: Bytes) -> Answer {
-    newer(StatusCode::OK, answered, message)
+    Answer::json(newer(StatusCode::OK, answered), message)
 }
 
 /// Whether a server says that it has lost the session (2025-11-25 "Session Management").

@@ -65,11 +65,11 @@ impl Told {
 
     /// What every request says, as members of its `_meta`.
     fn stated(&self, level: Option<&str>) -> Vec<u8> {
-        let mut stated = Vec::with_capacity(self.stated.len() + META_LOG_LEVEL.len() + 32);
+        let level = level.map(|level| format!(r#","{META_LOG_LEVEL}":{}"#, quoted(level))).unwrap_or_default();
+        // One more than it has: what stands behind it comes after a comma.
+        let mut stated = Vec::with_capacity(self.stated.len() + level.len() + 1);
         stated.extend_from_slice(&self.stated);
-        if let Some(level) = level {
-            stated.extend_from_slice(format!(r#","{META_LOG_LEVEL}":{}"#, quoted(level)).as_bytes());
-        }
+        stated.extend_from_slice(level.as_bytes());
         stated
     }
 
@@ -121,7 +121,7 @@ pub(super) fn request(document: &Document, own: &Bytes, told: &Told, level: Opti
     if let Some(id) = root.get("id") {
         splice.replace(id.span(), own.clone());
     }
-    let mut added = brought.members();
+    let added = brought.members();
     let stated = told.stated(level);
     let params = root.get("params").filter(|params| params.kind() == Kind::Object);
     let meta = params.and_then(|params| params.get("_meta")).filter(|meta| meta.kind() == Kind::Object);
@@ -132,10 +132,7 @@ pub(super) fn request(document: &Document, own: &Bytes, told: &Told, level: Opti
         }
         (Some(params), None) => {
             let comma = if added.is_empty() { "" } else { "," };
-            added.extend_from_slice(comma.as_bytes());
-            added.extend_from_slice(b"\"_meta\":{");
-            added.extend_from_slice(&stated);
-            added.push(b'}');
+            let added = [&added, comma.as_bytes(), b"\"_meta\":{", &stated, b"}"].concat();
             splice.put_in_front(params, |name| name != "task" && name != "_meta", added);
         }
         (Some(params), Some(meta)) => {
@@ -147,11 +144,11 @@ pub(super) fn request(document: &Document, own: &Bytes, told: &Told, level: Opti
 }
 
 /// The answer to a request as its client, who asked it under the id `id`, knows one.
-pub(super) fn response(document: &Document, id: &[u8], method: Option<&Method>) -> Bytes {
+pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>) -> Bytes {
     let root = document.root();
     let mut splice = Splice::new();
     if let Some(own) = root.get("id") {
-        splice.replace(own.span(), Bytes::copy_from_slice(id));
+        splice.replace(own.span(), id.clone());
     }
     if let Some(result) = root.get("result").filter(|result| result.kind() == Kind::Object) {
         // Before 2026-07-28 structured content is an object; what it says stands in a text as well.
@@ -270,12 +267,15 @@ fn own_request(own: &Bytes, method: &str, params: &str, told: &Told) -> Bytes {
 }
 
 /// The headers that repeat what stands in a request, which no translation changes (2026-07-28 "Request Metadata Headers").
-pub(super) fn headers(request: &Document, tool: Option<&Tool>) -> Vec<(HeaderName, HeaderValue)> {
+pub(super) fn headers(
+    request: &Document,
+    method: Option<&'static Method>,
+    tool: Option<&Tool>,
+) -> Vec<(HeaderName, HeaderValue)> {
     let root = request.root();
-    let Some(name) = root.get("method").and_then(|method| method.as_str()) else { return Vec::new() };
-    let method = methods::find(&name);
     let mut headers = Vec::with_capacity(2);
-    headers.extend(method_header(&name));
+    let unlisted = || Some((METHOD.clone(), HeaderValue::from_str(&root.get("method")?.as_str()?).ok()?));
+    headers.extend(method.map_or_else(unlisted, |method| Some(method_header(method.name))));
     let params = root.get("params");
     let place = method.and_then(|method| method.header);
     let named = place.zip(params).and_then(|(place, params)| params.pointer(place)?.as_str());
@@ -292,8 +292,8 @@ pub(super) fn headers(request: &Document, tool: Option<&Tool>) -> Vec<(HeaderNam
 }
 
 /// The header that names the method; all there is to the requests of the proxy's own.
-pub(super) fn method_header(name: &str) -> Option<(HeaderName, HeaderValue)> {
-    HeaderValue::from_str(name).ok().map(|name| (METHOD.clone(), name))
+pub(super) fn method_header(name: &'static str) -> (HeaderName, HeaderValue) {
+    (METHOD.clone(), HeaderValue::from_static(name))
 }
 
 #[cfg(test)]
@@ -369,7 +369,7 @@ mod tests {
             (None, r#"{"id":"o","error":{"code":-32602}}"#, r#"{"id":7,"error":{"code":-32602}}"#),
         ];
         for (method, before, after) in cases {
-            assert_eq!(response(&document(before), b"7", method), after);
+            assert_eq!(response(&document(before), &Bytes::from_static(b"7"), method), after);
         }
     }
 

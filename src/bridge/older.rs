@@ -143,10 +143,10 @@ pub(super) fn renumbered(document: &Document, own: u64) -> Bytes {
 }
 
 /// The answer to it, under the id its client gave it.
-pub(super) fn renamed(document: &Document, id: &[u8]) -> Bytes {
+pub(super) fn renamed(document: &Document, id: &Bytes) -> Bytes {
     let mut splice = Splice::new();
     if let Some(own) = document.root().get("id") {
-        splice.replace(own.span(), Bytes::copy_from_slice(id));
+        splice.replace(own.span(), id.clone());
     }
     splice.apply(document.bytes())
 }
@@ -163,33 +163,28 @@ pub(super) fn is_answer(document: &Document, own: u64) -> bool {
 pub(super) const NOTHING: &[(&str, &str)] = &[];
 
 /// The answer to a request as its client, who asked it under the id `id`, knows one.
-pub(super) fn response(document: &Document, id: &[u8], method: Option<&Method>) -> Bytes {
+pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>) -> Bytes {
     let root = document.root();
     let mut splice = Splice::new();
     if let Some(own) = root.get("id") {
-        splice.replace(own.span(), Bytes::copy_from_slice(id));
+        splice.replace(own.span(), id.clone());
     }
     if let Some(result) = root.get("result").filter(|result| result.kind() == Kind::Object) {
-        let mut added = Vec::new();
-        let mut add = |name, value| {
-            if result.get(name).is_none() {
-                added.push((name, value));
-            }
-        };
-        add("resultType", "\"complete\"");
-        if method.is_some_and(methods::is_cached) {
-            add("ttlMs", "0");
-            add("cacheScope", "\"private\"");
-        }
-        splice.rewrite_object(result, |_| true, &added);
+        let cached: &[_] = if method.is_some_and(methods::is_cached) { &CACHED_RESULT } else { &[] };
+        let must = NEWER_RESULT.iter().chain(cached).filter(|(name, _)| result.get(name).is_none());
+        splice.rewrite_object(result, |_| true, &must.copied().collect::<Vec<_>>());
     }
-    if let Some(code) = root.pointer("/error/code")
+    if let Some(code) = root.get("error").and_then(|error| error.get("code"))
         && code.as_i64() == Some(NOT_FOUND)
     {
         splice.replace(code.span(), "-32602");
     }
     splice.apply(document.bytes())
 }
+
+/// What every result of the newer revision says, and those that may be kept.
+const NEWER_RESULT: [(&str, &str); 1] = [("resultType", "\"complete\"")];
+const CACHED_RESULT: [(&str, &str); 2] = [("ttlMs", "0"), ("cacheScope", "\"private\"")];
 
 /// What a server tells beside the request it knows as `own`, to the client that asked it: how far that is, and what is logged
 /// if it wants that.
@@ -385,7 +380,7 @@ mod tests {
             ),
         ];
         for (method, before, after) in cases {
-            assert_eq!(response(&document(before), b"\"a\"", method), after);
+            assert_eq!(response(&document(before), &Bytes::from_static(b"\"a\""), method), after);
         }
     }
 

@@ -77,7 +77,8 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
     if outbound.verb() == Verb::GET {
         return Ok(listen::open(&link, client));
     }
-    let Some(document) = outbound.document() else { return Ok(answer::unusable()) };
+    let caller = outbound.caller().cloned();
+    let (Some(document), _) = outbound.into_message() else { return Ok(answer::unusable()) };
     let root = document.root();
     let method = root.get("method").and_then(|method| method.as_str());
     match (method, root.get("id")) {
@@ -93,19 +94,18 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
             }
             Ok(answer::accepted())
         }
-        (Some(method), Some(id)) => {
-            let id = id.raw_bytes();
-            match own(&client, &method, root.get("params"), &id) {
-                Some(answer) => Ok(answer),
-                None if method == INITIALIZE => hello(&link, outbound.caller(), &document, &id).await,
-                None => {
-                    let method = methods::find(&method);
-                    let tool = tool_of(&link, method, root);
-                    let taken_back = client.begins(&id);
-                    let asked = Asked { client, id, method, tool, taken_back, document: document.into_owned() };
-                    call(link, asked).await
-                }
+        (Some(name), Some(id)) => {
+            let (id, method) = (id.raw_bytes(), methods::find(&name));
+            if let Some(answer) = own(&client, &name, method, root.get("params"), &id) {
+                return Ok(answer);
             }
+            if name == INITIALIZE {
+                return hello(&link, caller.as_ref(), &document, &id).await;
+            }
+            let tool = tool_of(&link, method, root);
+            let taken_back = client.begins(&id);
+            drop(name);
+            call(link, Asked { client, document, id, method, tool, taken_back }).await
         }
     }
 }
@@ -118,7 +118,7 @@ fn response(link: &Link, id: Option<Value<'_>>, result: Option<Value<'_>>) {
 }
 
 /// What a session of the proxy's own answers by itself.
-fn own(client: &Client, method: &str, params: Option<Value<'_>>, id: &Bytes) -> Option<Answer> {
+fn own(client: &Client, method: &str, row: Option<&Method>, params: Option<Value<'_>>, id: &Bytes) -> Option<Answer> {
     let text = |name: &str| params.and_then(|params| params.get(name)?.as_str());
     if method == PING {
         return Some(result(id, "{}"));
@@ -136,7 +136,7 @@ fn own(client: &Client, method: &str, params: Option<Value<'_>>, id: &Bytes) -> 
         let full = r#""error":{"code":-32602,"message":"The session has as many subscriptions as it may"}"#;
         return Some(if has_room { result(id, "{}") } else { answer::to(id, full) });
     }
-    let row = methods::find(method)?;
+    let row = row?;
     let is_task = row.access == Access::Task || methods::lists_tasks(row);
     is_task.then(|| answer::no_tasks(id, Era::Legacy))
 }
@@ -165,7 +165,7 @@ async fn hello(
     }
     let own = RpcId::own();
     let question = newer::discover(own.raw(), &told);
-    let answer = link.post_newer(question, newer::method_header(DISCOVER)).await?;
+    let answer = link.post_newer(question, [newer::method_header(DISCOVER)]).await?;
     if !answer.status.is_success() {
         return Ok(answer);
     }
@@ -189,7 +189,7 @@ async fn round(link: &Link, asked: &Asked, brought: &Brought) -> Result<(Answer,
     let own = RpcId::own();
     let level = asked.client.level();
     let request = newer::request(&asked.document, own.raw(), &asked.client.told, level.as_deref(), brought);
-    let headers = newer::headers(&asked.document, asked.tool.as_deref());
+    let headers = newer::headers(&asked.document, asked.method, asked.tool.as_deref());
     Ok((link.post_newer(request, headers).await?, own))
 }
 
@@ -208,7 +208,7 @@ async fn call(link: Link, asked: Asked) -> Result<Answer, UpstreamError> {
                 return Ok(Answer { status, headers, body: AnswerBody::whole(bytes) });
             };
             if newer::questions(&document).is_none() {
-                return Ok(answer::message(newer::response(&document, &asked.id, asked.method)));
+                return Ok(answer::older(headers, newer::response(&document, &asked.id, asked.method)));
             }
             Ok(Running::begin(link, asked, own, (AnswerBody::whole(Bytes::new()), Some(document))))
         }

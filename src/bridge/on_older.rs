@@ -21,7 +21,8 @@ use super::link::Link;
 use super::older::{self, Stated};
 use super::session::{Session, Unopened};
 pub(super) use begun::Begun;
-use hub::Hub;
+use followed::Followed;
+use hub::{Attended, Hub};
 use running::{Goes, Running, Sent};
 use tasks::Follower;
 
@@ -149,16 +150,21 @@ pub(super) async fn call(
         } else {
             older::message(document, Some(own), asked.follower.is_some())
         };
-        let may_be_asked = asked.may_be_asked();
-        let attended = if may_be_asked { Some(Hub::attend(&link, &session, own).await) } else { None };
-        let running = Running::new(unanswered, asked.clone(), attended);
-        let (answer, running) = match running.send(message).await {
-            Sent::Answered(answered) => (answered.0?, answered.1),
-            Sent::Asked(events) => return Ok(Answer::events(events)),
+        let (answer, unanswered, attended) = if asked.may_be_asked() {
+            let attended = Hub::attend(&link, &session, own).await;
+            match Running::new(unanswered, asked.clone(), Some(attended)).send(message).await {
+                Sent::Answered(answered) => {
+                    let (answer, unanswered, attended) = *answered;
+                    (answer?, unanswered, attended)
+                }
+                Sent::Asked(events) => return Ok(Answer::events(events)),
+            }
+        } else {
+            (link.ask(session.id(), session.revision(), message).await?, unanswered, None)
         };
         // The server has lost the session, and has looked at nothing else (2025-11-25 "Session Management").
         if answer::has_lost_session(&answer) && session.id().is_some() && !is_again {
-            running.over();
+            unanswered.over();
             is_again = true;
             link.route.bridge.sessions.forget(&asked.caller, &asked.stated, &session).await;
             session = match link.route.bridge.sessions.get(&link, &asked.caller, &asked.stated).await {
@@ -170,37 +176,53 @@ pub(super) async fn call(
             };
             continue;
         }
-        return match media_type(&answer.headers) {
-            Media::Json => {
-                let (status, headers) = (answer.status, answer.headers);
-                let bytes = answer.body.collect_limited(link.most_bytes()).await?;
-                let document = Document::parse(bytes.clone(), &Limits::ANSWER);
-                if let Ok(answer) = &document
-                    && let Some(goes) = running.goes_on(answer)
-                {
-                    return Ok(match goes {
-                        Goes::AsTask(message) => {
-                            running.over();
-                            Answer::json(status, message)
-                        }
-                        Goes::Followed(followed) => Answer::events(running.follow(followed)),
-                    });
-                }
-                running.over();
-                Ok(match document {
-                    // Under its client's id it would pass for the answer.
-                    Ok(document) if !older::is_answer(&document, own) => answer::unusable(),
-                    Ok(document) if asked.is_older => Answer::json(status, answered(&document, &asked)),
-                    Ok(document) => answer::newer(status, &document, answered(&document, &asked)),
-                    Err(_) => Answer { status, headers, body: AnswerBody::whole(bytes) },
-                })
+        return heard(unanswered, asked, attended, answer).await;
+    }
+}
+
+/// Goes on with what has come: a message, a stream of them, or something else.
+async fn heard(
+    unanswered: Unanswered,
+    asked: Asked,
+    attended: Option<Attended>,
+    answer: Answer,
+) -> Result<Answer, UpstreamError> {
+    match media_type(&answer.headers) {
+        Media::Json => {
+            let (status, headers) = (answer.status, answer.headers);
+            let bytes = answer.body.collect_limited(unanswered.link.most_bytes()).await?;
+            let document = Document::parse(bytes.clone(), &Limits::ANSWER);
+            if let Ok(answer) = &document
+                && let Some(goes) = unanswered.goes_on(&asked, answer)
+            {
+                return Ok(match goes {
+                    Goes::AsTask(message) => {
+                        unanswered.over();
+                        Answer::json(status, message)
+                    }
+                    Goes::Followed(followed) => {
+                        Answer::events(Running::new(unanswered, asked, attended).follow(followed))
+                    }
+                });
             }
-            Media::EventStream if answer.status.is_success() => Ok(Answer::events(running.stream(answer.body))),
-            Media::EventStream | Media::None | Media::Other => {
-                running.over();
-                Ok(answer)
-            }
-        };
+            let own = unanswered.own;
+            unanswered.over();
+            let said = |status, message| Answer { status, headers, body: AnswerBody::whole(message) };
+            Ok(match document {
+                // Under its client's id it would pass for the answer.
+                Ok(document) if !older::is_answer(&document, own) => answer::unusable(),
+                Ok(document) if asked.is_older => said(status, answered(&document, &asked)),
+                Ok(document) => said(answer::newer(status, &document), answered(&document, &asked)),
+                Err(_) => said(status, bytes),
+            })
+        }
+        Media::EventStream if answer.status.is_success() => {
+            Ok(Answer::events(Running::new(unanswered, asked, attended).stream(answer.body)))
+        }
+        Media::EventStream | Media::None | Media::Other => {
+            unanswered.over();
+            Ok(answer)
+        }
     }
 }
 
@@ -222,6 +244,22 @@ struct Unanswered {
     session: Arc<Session>,
     own: u64,
     is_over: bool,
+}
+
+impl Unanswered {
+    /// There will be no answer, or it is there.
+    fn over(mut self) {
+        self.is_over = true;
+    }
+
+    /// How it goes on, if `answer` says that it has become a task.
+    fn goes_on(&self, asked: &Asked, answer: &Document) -> Option<Goes> {
+        let Self { link, session, own, .. } = self;
+        match asked.follower.filter(|_| older::is_answer(answer, *own))? {
+            Follower::Client => tasks::begun(link, session, asked, answer).map(Goes::AsTask),
+            Follower::Proxy => Followed::of(link, session, answer).map(Goes::Followed),
+        }
+    }
 }
 
 impl Drop for Unanswered {

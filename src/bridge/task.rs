@@ -147,7 +147,7 @@ fn ended(outcome: &Document) -> Option<(&'static str, Option<String>)> {
     }
     let unrelated = unrelated(outcome);
     // With what every result of the newer revision says.
-    let said = older::response(unrelated.as_ref().unwrap_or(outcome), b"0", None);
+    let said = older::response(unrelated.as_ref().unwrap_or(outcome), &Bytes::from_static(b"0"), None);
     let said = Document::parse(said, &Limits::ANSWER).ok()?;
     Some(("completed", Some(format!(r#""result":{}"#, text(said.root().get("result")?)))))
 }

@@ -212,9 +212,9 @@ impl Outbound {
         self.for_passenger(Passenger::own(Room::Stream))
     }
 
-    /// The same with more header fields.
+    /// The same with those header fields, of a message of the proxy's own.
     pub(crate) fn with_headers(mut self, fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
-        self.said.fields.extend(fields);
+        self.said.fields = fields.into_iter().collect();
         self
     }
 
@@ -227,7 +227,7 @@ impl Outbound {
     }
 
     /// The message and what it brings along, for who is not spoken to over HTTP.
-    pub(super) fn into_message(self) -> (Option<Document>, Passenger) {
+    pub(crate) fn into_message(self) -> (Option<Document>, Passenger) {
         let Said { message, document, passenger, .. } = *self.said;
         (document.or_else(|| Document::parse(message, &Limits::ANSWER).ok()), passenger)
     }

@@ -48,7 +48,7 @@ pub(super) fn open(link: &Link, client: Arc<Client>) -> Answer {
 async fn read(link: &Link, client: &Client, out: &mpsc::Sender<Bytes>) {
     let own = RpcId::own();
     let request = newer::listen(own.raw(), &client.told, &client.uris());
-    let sent = link.post_newer(request, newer::method_header(LISTEN)).await;
+    let sent = link.post_newer(request, [newer::method_header(LISTEN)]).await;
     let Ok(Answer { status, headers, mut body }) = sent else { return };
     if !status.is_success() || !matches!(media_type(&headers), Media::EventStream) {
         return;

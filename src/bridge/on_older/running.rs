@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::followed::{Followed, Stands};
 use super::hub::Attended;
-use super::tasks::{self, Follower};
+use super::tasks;
 use super::{AHEAD, Asked, PATIENCE, Resumed, Unanswered, answered};
 use crate::bridge::{event, older, task};
 use crate::json::{Document, Limits, Value, quoted};
@@ -71,7 +71,7 @@ impl Upward {
 /// What became of a request that was sent.
 pub(super) enum Sent {
     /// Its answer begins.
-    Answered(Box<(Result<Answer, UpstreamError>, Running)>),
+    Answered(Box<(Result<Answer, UpstreamError>, Unanswered, Option<Attended>)>),
     /// Its client is asked something first; these are the events of the client's answer.
     Asked(mpsc::Receiver<Bytes>),
 }
@@ -126,28 +126,13 @@ impl Running {
         Self { unanswered, token, followed: None, asked, upward, splitter, outside, out, questions }
     }
 
-    /// How it goes on, if `answer` says that it has become a task.
-    pub(super) fn goes_on(&self, answer: &Document) -> Option<Goes> {
-        let Unanswered { link, session, own, .. } = &self.unanswered;
-        let follower = self.asked.follower.filter(|_| self.followed.is_none() && older::is_answer(answer, *own))?;
-        match follower {
-            Follower::Client => tasks::begun(link, session, &self.asked, answer).map(Goes::AsTask),
-            Follower::Proxy => Followed::of(link, session, answer).map(Goes::Followed),
-        }
-    }
-
-    /// There will be none, or it is there.
-    pub(super) fn over(mut self) {
-        self.unanswered.is_over = true;
-    }
-
     /// Sends the request, until its answer begins or its client is asked something.
     pub(super) async fn send(mut self, message: Bytes) -> Sent {
         let (link, session) = (self.unanswered.link.clone(), self.unanswered.session.clone());
         let mut sending: Sending = Box::pin(async move { link.ask(session.id(), session.revision(), message).await });
         let asked = tokio::select! {
             biased;
-            answer = &mut sending => return Sent::Answered(Box::new((answer, self))),
+            answer = &mut sending => return Sent::Answered(Box::new((answer, self.unanswered, self.outside))),
             asked = outside(&mut self.outside) => asked,
         };
         self.upward = Upward::Head(sending);
@@ -330,7 +315,8 @@ impl Running {
                 if id.and_then(|id| id.as_i64()) != i64::try_from(self.unanswered.own).ok() {
                     return Taken::Aside;
                 }
-                match self.goes_on(document) {
+                let goes = self.followed.is_none().then(|| self.unanswered.goes_on(&self.asked, document));
+                match goes.flatten() {
                     Some(Goes::Followed(followed)) => Taken::Task(followed),
                     Some(Goes::AsTask(message)) => {
                         self.say(message).await;
