@@ -130,6 +130,9 @@ impl Sse {
     pub(super) fn tidy(&self) {
         let idle = self.shared.server.session_idle.streams;
         self.sessions().retain(|_, conversation| !conversation.is_idle(idle));
+        // What is shared ends with the last session that shares it.
+        let mut trunks = self.trunks.lock().unwrap_or_else(PoisonError::into_inner);
+        trunks.retain(|_, trunk| Arc::strong_count(trunk) > 1);
     }
 
     /// What servers said that nobody was told.

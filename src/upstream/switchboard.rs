@@ -175,6 +175,12 @@ impl Switchboard {
         self.calls.is_empty() && self.listeners.values().all(mpsc::Sender::is_closed)
     }
 
+    /// Whether a session waits for nothing, whatever others do.
+    pub(super) fn is_idle_for(&self, session: Session) -> bool {
+        let listens = self.listeners.get(&session).is_some_and(|listener| !listener.is_closed());
+        !listens && self.calls.values().all(|call| call.session != session)
+    }
+
     /// Everybody who waits is told by the end of their channels.
     pub(super) fn clear(&mut self) {
         self.calls.clear();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Ask, Heard, Proxy, Setup, Upstream, json_answer, raw_answer, until};
+use crate::support::{Ask, Heard, Proxy, Setup, Upstream, json_answer, raw_answer, until, within};
 
 const OLD: &str = "2025-11-25";
 
@@ -134,4 +134,49 @@ async fn a_session_its_client_ends_is_ended_once() {
     let heard = ended(&upstream, 2).await;
     let names: Vec<_> = heard.iter().map(|heard| heard.header("mcp-session-id").unwrap()).collect();
     assert_eq!(names, ["s1", "s2"]);
+}
+
+/// Everybody's sessions are on one stream of HTTP+SSE, which ends with the last of them.
+#[tokio::test]
+async fn a_shared_stream_ends_when_nobody_is_on_it() {
+    let (opened, gone) = (tokio::sync::watch::Sender::new(0), tokio::sync::watch::Sender::new(0));
+    let (to, pieces) = tokio::sync::mpsc::unbounded_channel();
+    let pieces = std::sync::Arc::new(tokio::sync::Mutex::new(pieces));
+    let (counted, ended) = (opened.clone(), gone.clone());
+    let upstream = Upstream::unaided(move |heard, mut connection| {
+        let (counted, ended, to, pieces) = (counted.clone(), ended.clone(), to.clone(), pieces.clone());
+        async move {
+            if heard.line().starts_with("GET") {
+                counted.send_modify(|count| *count += 1);
+                connection.begin_stream().await;
+                connection.piece("event: endpoint\ndata: /messages\n\n").await;
+                if connection.pieces(&mut *pieces.lock().await).await {
+                    ended.send_modify(|count| *count += 1);
+                }
+                return None;
+            }
+            connection.send(raw_answer(202, "", b"")).await;
+            let message = heard.json();
+            if message["method"] == "initialize" {
+                let result = json!({ "protocolVersion": "2024-11-05", "capabilities": {}, "serverInfo": { "name": "u", "version": "1" } });
+                let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
+                to.send(format!("event: message\ndata: {answer}\n\n").into_bytes()).unwrap();
+            }
+            Some(connection)
+        }
+    })
+    .await;
+    let proxy = start(&upstream, "transport = \"sse\"\nsessions = \"shared\"\nsession_idle = \"50ms\"").await;
+    let (ana, max) = (proxy.token("ana"), proxy.token("max"));
+    let (kept, left) = (proxy.open_session(&ana).await, proxy.open_session(&max).await);
+    let mut client = proxy.client().await;
+    let listen = Ask::new("GET").header("Accept", "text/event-stream").token(&ana).session(&kept);
+    client.send(&listen.bytes()).await;
+    client.head().await.unwrap();
+    let end = Ask::new("DELETE").token(&max).session(&left);
+    assert_eq!(proxy.ask(&end).await.status, 200);
+    assert_eq!((*opened.borrow(), *gone.borrow()), (1, 0));
+    drop(client);
+    within("the stream to end", gone.subscribe().wait_for(|count| *count == 1)).await.unwrap();
+    assert_eq!(*opened.borrow(), 1);
 }

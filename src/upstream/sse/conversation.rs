@@ -32,7 +32,10 @@ impl Conversation {
     pub(super) fn is_idle(&self, time: Duration) -> bool {
         let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(open) = self.trunk.open.try_lock() else { return false };
-        let is_quiet = |greeted: &Greeted| self.trunk.is_shared || greeted.channel.board().is_idle();
+        let is_quiet = |greeted: &Greeted| {
+            let board = greeted.channel.board();
+            if self.trunk.is_shared { board.is_idle_for(self.number) } else { board.is_idle() }
+        };
         used.elapsed() >= time && open.as_ref().is_none_or(is_quiet)
     }
 

@@ -199,3 +199,17 @@ fn large_messages_wait_beside_few() {
     while heard.try_recv().is_ok() {}
     assert_eq!(board.hear(log(super::LARGE)), Outcome::Passed);
 }
+
+#[test]
+fn a_session_waits_while_it_listens_or_has_asked_whatever_others_do() {
+    let mut board = Switchboard::new(true);
+    let (number, _, _heard) = ask(&mut board, 1, &json!(7), &json!("t"));
+    let (to, listens) = mpsc::channel(AHEAD);
+    board.listen(2, to);
+    let idle = |board: &Switchboard| [1, 2, 3].map(|session| board.is_idle_for(session));
+    assert_eq!((idle(&board), board.is_idle()), ([false, false, true], false));
+    board.abandon(number);
+    assert_eq!(idle(&board), [true, false, true]);
+    drop(listens);
+    assert_eq!((idle(&board), board.is_idle()), ([true, true, true], true));
+}
