@@ -146,6 +146,12 @@ pub(super) fn request(document: &Document, own: &Bytes, told: &Told, level: Opti
 /// The answer to a request as its client, who asked it under the id `id`, knows one.
 pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>) -> Bytes {
     let root = document.root();
+    // A result of a kind that is not known is none (2026-07-28, `resultType`); tasks are for clients that declare them.
+    if root.pointer("/result/resultType").is_some_and(|kind| kind.as_str().as_deref() != Some("complete")) {
+        let text = "The server answered with what a client of an older revision cannot follow, such as a task";
+        let id = String::from_utf8_lossy(id);
+        return format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32603,"message":"{text}"}}}}"#).into();
+    }
     let mut splice = Splice::new();
     if let Some(own) = root.get("id") {
         splice.replace(own.span(), id.clone());
@@ -198,7 +204,10 @@ pub(super) fn initialized(discovered: &Document, id: &[u8], revision: Revision) 
 /// What a server can do, as far as an older client can make use of it.
 fn known_capabilities(stated: Option<Value<'_>>) -> Vec<u8> {
     let mut members = Vec::new();
-    for member in stated.iter().flat_map(Value::members).filter(|member| !member.name_is("extensions")) {
+    for member in stated.iter().flat_map(Value::members) {
+        if member.name_is("extensions") || member.name_is("tasks") {
+            continue;
+        }
         members.push(format!("{}:{}", quoted(&member.name()), String::from_utf8_lossy(member.value.raw())));
     }
     format!("{{{}}}", members.join(",")).into_bytes()
@@ -367,6 +376,11 @@ mod tests {
                 r#"{"id":7,"result":{"tools":[{"name":"a"},{"name":"b","outputSchema":{"type":"object"}}]}}"#,
             ),
             (None, r#"{"id":"o","error":{"code":-32602}}"#, r#"{"id":7,"error":{"code":-32602}}"#),
+            (
+                methods::find("tools/call"),
+                r#"{"id":"o","result":{"resultType":"task","taskId":"t","status":"working"}}"#,
+                r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"The server answered with what a client of an older revision cannot follow, such as a task"}}"#,
+            ),
         ];
         for (method, before, after) in cases {
             assert_eq!(response(&document(before), &Bytes::from_static(b"7"), method), after);

@@ -197,8 +197,6 @@ pub struct AnswerBody {
     lease: Lease,
     /// Room at the upstream, until the answer has ended.
     place: Option<Place>,
-    /// The session it is of, which is used until then.
-    stay: Option<Stay>,
     sent: Instant,
     total: Duration,
 }
@@ -233,15 +231,8 @@ enum Lease {
 
 impl AnswerBody {
     fn new(incoming: Source, lease: Lease, upstream: &Upstream, sent: Instant) -> Self {
-        let mut body = Self {
-            idle: upstream.timeouts.idle,
-            incoming,
-            lease,
-            place: None,
-            stay: None,
-            sent,
-            total: upstream.timeouts.total,
-        };
+        let mut body =
+            Self { idle: upstream.timeouts.idle, incoming, lease, place: None, sent, total: upstream.timeouts.total };
         if body.incoming.is_end_stream() {
             body.lease.end();
         }
@@ -255,7 +246,10 @@ impl AnswerBody {
 
     /// Uses a session until it is read or dropped.
     pub(crate) fn keep(&mut self, stay: Stay) {
-        self.stay = Some(stay).filter(|_| !matches!(self.lease, Lease::Ended));
+        if !matches!(self.lease, Lease::Ended) {
+            let incoming = std::mem::replace(&mut self.incoming, Source::Whole(Bytes::new()));
+            self.incoming = Source::OfSession(Box::new((incoming, stay)));
+        }
     }
 
     /// The same, which may be silent and last for as long as it likes.
@@ -276,7 +270,7 @@ impl AnswerBody {
 
     fn made(incoming: Source, lease: Lease) -> Self {
         let forever = Duration::MAX;
-        Self { idle: forever, incoming, lease, place: None, stay: None, sent: clock::monotonic(), total: forever }
+        Self { idle: forever, incoming, lease, place: None, sent: clock::monotonic(), total: forever }
     }
 
     /// The whole body, if it has at most `limit` bytes and comes within the total time. A body that came in one piece is

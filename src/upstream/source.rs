@@ -6,9 +6,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
-use super::UpstreamError;
 use super::http::failure;
 use super::lines::Lines;
+use super::{Stay, UpstreamError};
 
 /// Where the bytes of an answer come from.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) enum Source {
     Made(mpsc::Receiver<Bytes>),
     /// A connection.
     Network(Incoming),
+    /// Any of these, while a session is used. In a box: few are.
+    OfSession(Box<(Self, Stay)>),
     /// They are here.
     Whole(Bytes),
 }
@@ -32,6 +34,7 @@ impl Body for Source {
             Self::Lines(lines) => lines.poll(cx).map_ok(Frame::data),
             Self::Made(pieces) => pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
             Self::Network(incoming) => Pin::new(incoming).poll_frame(cx).map_err(failure),
+            Self::OfSession(inner) => Pin::new(&mut inner.0).poll_frame(cx),
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
@@ -42,6 +45,7 @@ impl Body for Source {
             Self::Lines(lines) => lines.is_ended(),
             Self::Made(_) => false,
             Self::Network(incoming) => incoming.is_end_stream(),
+            Self::OfSession(inner) => inner.0.is_end_stream(),
             Self::Whole(bytes) => bytes.is_empty(),
         }
     }
@@ -50,6 +54,7 @@ impl Body for Source {
         match self {
             Self::Lines(_) | Self::Made(_) => SizeHint::default(),
             Self::Network(incoming) => incoming.size_hint(),
+            Self::OfSession(inner) => inner.0.size_hint(),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
