@@ -502,6 +502,19 @@ async fn a_task_nobody_waits_for_any_more_is_taken_back() {
 }
 
 #[tokio::test]
+async fn a_task_that_takes_longer_than_an_answer_may_is_taken_back() {
+    let server = Server::start().await;
+    let times = "schema = \"off\"\ntimeouts = { first_byte = \"2s\", total = \"2s\" }";
+    let proxy = Setup::new(server.upstream.url()).policy(POLICY).server(times).start().await;
+    let mut client = proxy.client().await;
+    client.send(&call("must", &json!({})).token(&proxy.token("ana")).bytes()).await;
+    let done = client.answer().await.unwrap().message();
+    assert_eq!(done["result"]["isError"], true, "{done}");
+    assert!(done["result"]["content"][0]["text"].as_str().unwrap().contains("longer than 2 s"), "{done}");
+    assert_eq!(server.heard("tasks/cancel").await.json()["params"], json!({ "taskId": "up-must-0" }));
+}
+
+#[tokio::test]
 async fn a_task_that_is_taken_back_elsewhere_is_an_error_of_the_tool() {
     let server = Server::start().await;
     let proxy = server.proxied().await;
