@@ -17,7 +17,7 @@ use bytes::Bytes;
 pub use canonical::digest;
 pub use error::{Error, ErrorKind};
 pub use fold::{fold, is_folded_spelling};
-pub use splice::{Splice, quoted};
+pub use splice::{Splice, escaped, quoted};
 
 /// Bounds of one document.
 #[derive(Clone, Copy, Debug)]

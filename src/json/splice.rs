@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
@@ -134,14 +135,16 @@ impl Splice {
 
 /// `text` as a JSON string literal, quotes included; U+0085, U+2028 and U+2029 are escaped, so that no line-framed peer splits it.
 pub fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
+    ["\"", &escaped(text), "\""].concat()
+}
+
+/// The same without the quotes.
+pub fn escaped(text: &str) -> Cow<'_, str> {
     // Nearly every text is written as it is.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
-        out.push_str(text);
-        out.push('"');
-        return out;
+        return text.into();
     }
+    let mut out = String::with_capacity(text.len() + 2);
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
@@ -156,6 +159,5 @@ pub fn quoted(text: &str) -> String {
             _ => out.push(c),
         }
     }
-    out.push('"');
-    out
+    out.into()
 }

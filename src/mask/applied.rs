@@ -1,6 +1,7 @@
 //! A plan as it is for one message: which masks act, what they leave alone, and what their replacements are keyed by.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::actions::replacement;
@@ -32,7 +33,13 @@ pub(super) struct Applied<'v> {
     restored: Vec<(usize, Arc<str>, &'v Restored)>,
     /// What is written where the usual replacements do not fit a schema.
     fitted: Fitted,
+    /// Bytes of the request looked through so far for values.
+    looked: Cell<usize>,
 }
+
+/// Most bytes of a request that are looked through for the values of one message: a long request and an answer of many
+/// values are looked through for seconds otherwise.
+const MOST_LOOKED: usize = 64 << 20;
 
 impl<'v> Applied<'v> {
     pub(super) fn new(plan: &'v Plan, view: &View<'v>, keys: Option<&'v Keyring>) -> Self {
@@ -137,11 +144,18 @@ impl<'v> Applied<'v> {
             return Some(restored.pseudonym.to_string());
         }
         let (keys, caller) = (self.keys?, self.view.caller?);
-        if self.view.said.is_some_and(|said| said.holds(value.text)) {
+        if self.is_said(value.text) {
             return None;
         }
         let pseudonym = keys.seal(caller, value)?;
         keys.pace.gives(caller, &pseudonym, self.view.now).then_some(pseudonym)
+    }
+
+    /// Whether the caller wrote that itself, or it is too late to find out.
+    fn is_said(&self, value: &str) -> bool {
+        let Some(said) = self.view.said else { return false };
+        self.looked.set(self.looked.get().saturating_add(said.length()));
+        self.looked.get() > MOST_LOOKED || said.holds(value)
     }
 
     /// A URI sealed as a whole.

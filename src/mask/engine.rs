@@ -9,7 +9,7 @@ use super::claims::Claims;
 use super::fit::is_stand_in;
 use super::gate::{Gate, Signal, Survey};
 use super::literals::Literal;
-use super::own::{Own, beside};
+use super::own::{Own, Written, beside};
 use super::pattern::Pattern;
 use super::places::{Blobs, Place, Places, Treatment};
 use super::pseudonym::MaskTag;
@@ -274,7 +274,7 @@ impl Plan {
                 Entity::EmailAddress if signals.has(Signal::At) => {
                     contact::emails(&seen, spans);
                     // What looks like an address between a password and its host is none.
-                    spans.retain(|span| !urls.iter().any(|url| url.start < span.end && span.start < url.end));
+                    spans.retain(|span| !touches_any(urls, *span));
                 }
                 Entity::IpAddress if signals.has(Signal::Colons) => network::v6_addresses(&seen, spans),
                 Entity::ItFiscalCode if signals.has(Signal::Word) => {
@@ -350,7 +350,7 @@ impl Plan {
         }
         let text = shown.last();
         let keyed = shown.keyed.get_or_insert_with(|| self.own.keyed_in(text, applied));
-        keyed.iter().try_fold(span, |taken, own| beside(*own, span, taken))
+        keyed.touching(span).try_fold(span, |taken, own| beside(own, span, taken))
     }
 
     /// Counts what is only reported, and what the caller may see.
@@ -430,6 +430,12 @@ fn first_cluster<'s, 'm>(matches: &'s mut [Match<'m>]) -> Option<(&'s mut [Match
     Some(matches.split_at_mut(count))
 }
 
+/// Whether `span` touches one of `others`, which are in order and do not overlap.
+fn touches_any(others: &[Span], span: Span) -> bool {
+    let behind = others.partition_point(|other| other.end <= span.start);
+    others.get(behind).is_some_and(|other| other.start < span.end)
+}
+
 /// What was found in a text, and how it is looked at.
 struct Found<'f> {
     matches: Vec<Match<'f>>,
@@ -442,7 +448,7 @@ struct Shown<'t> {
     text: &'t str,
     shadows: &'t [Shadow],
     /// Hashes and pseudonyms in it, once they have been looked for.
-    keyed: Option<Vec<Span>>,
+    keyed: Option<Written>,
 }
 
 impl<'t> Shown<'t> {

@@ -61,7 +61,7 @@ impl Own {
     }
 
     /// The hashes and pseudonyms in `text`. A hash is known by its looks, as nobody can do more; a pseudonym by opening.
-    pub(super) fn keyed_in(&self, text: &str, applied: &Applied<'_>) -> Vec<Span> {
+    pub(super) fn keyed_in(&self, text: &str, applied: &Applied<'_>) -> Written {
         let bytes = text.as_bytes();
         let mut found = Vec::new();
         for name in &self.hashed {
@@ -82,7 +82,7 @@ impl Own {
                 }
             }
         }
-        found
+        Written::new(found)
     }
 
     fn opens(&self, word: &str, applied: &Applied<'_>) -> bool {
@@ -90,6 +90,29 @@ impl Own {
             let mut reads = names.iter().filter_map(|name| Read::new(word, name)).filter(|read| read.tag == *tag);
             reads.any(|read| applied.opens(mask, &read).is_some())
         })
+    }
+}
+
+/// Places of what was written, in order: a text may hold as many of them as values.
+#[derive(Debug)]
+pub(super) struct Written {
+    spans: Vec<Span>,
+    /// Length of the longest.
+    longest: usize,
+}
+
+impl Written {
+    fn new(mut spans: Vec<Span>) -> Self {
+        spans.sort_unstable_by_key(|span| span.start);
+        let longest = spans.iter().map(|span| span.end - span.start).max().unwrap_or(0);
+        Self { spans, longest }
+    }
+
+    /// Those that share a byte with `span`, and perhaps some that do not.
+    pub(super) fn touching(&self, span: Span) -> impl Iterator<Item = Span> {
+        let from = self.spans.partition_point(|own| own.start + self.longest <= span.start);
+        let to = self.spans.partition_point(|own| own.start < span.end);
+        self.spans.get(from..to).unwrap_or_default().iter().copied()
     }
 }
 
@@ -102,4 +125,26 @@ pub(super) fn beside(own: Span, span: Span, taken: Span) -> Option<Span> {
         return Some(Span { start: taken.start.min(own.start), end: taken.end.max(own.end) });
     }
     Some(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Written;
+    use crate::json::Span;
+
+    proptest! {
+        #[test]
+        fn none_that_is_touched_is_left_out(places in proptest::collection::vec((0_usize..60, 1_usize..9), 0..12), start in 0_usize..60, length in 1_usize..9) {
+            let spans: Vec<Span> = places.iter().map(|(start, length)| Span { start: *start, end: start + length }).collect();
+            let span = Span { start, end: start + length };
+            let touched = |own: &Span| own.start < span.end && span.start < own.end;
+            let mut wanted: Vec<Span> = spans.iter().filter(|own| touched(own)).copied().collect();
+            let mut told: Vec<Span> = Written::new(spans).touching(span).filter(touched).collect();
+            wanted.sort_unstable_by_key(|own| (own.start, own.end));
+            told.sort_unstable_by_key(|own| (own.start, own.end));
+            prop_assert_eq!(told, wanted);
+        }
+    }
 }

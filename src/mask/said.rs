@@ -24,6 +24,14 @@ impl Said {
         said
     }
 
+    /// What a request with this text says.
+    #[cfg(test)]
+    pub(super) fn speaking(text: &str) -> Self {
+        let mut said = Self::default();
+        hear(&mut said.words, text);
+        said
+    }
+
     fn listen(&mut self, value: Value<'_>) {
         match value.kind() {
             Kind::Array => value.items().for_each(|item| self.listen(item)),
@@ -44,6 +52,11 @@ impl Said {
     pub(super) fn holds(&self, value: &str) -> bool {
         let value: String = letters(value).collect();
         self.words.contains(&value) || self.names.contains(&value)
+    }
+
+    /// How many bytes are looked through for a value.
+    pub(super) const fn length(&self) -> usize {
+        self.words.len() + self.names.len()
     }
 
     /// What was restored for the call.

@@ -9,7 +9,7 @@ use super::heat::Heat;
 use super::opaque::{Opaque, Step, covers};
 use super::places::Place;
 use super::{Blocked, Direction, Findings, blob};
-use crate::json::{Document, Kind, Limits, Member, Span, Value, quoted};
+use crate::json::{Document, Kind, Limits, Member, Span, Value, escaped, quoted};
 
 /// Documents in strings of documents that are looked into.
 const LEVELS: usize = 4;
@@ -267,8 +267,11 @@ impl<'d> Tree<'_, '_, 'd> {
         for edit in edits {
             let from = source.find(edit.start);
             let to = source.find(edit.end);
-            let literal = quoted(&edit.text);
-            let text = literal.get(1..literal.len() - 1).unwrap_or_default().to_owned();
+            let changed = match escaped(&edit.text) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(text) => Some(text),
+            };
+            let text = changed.unwrap_or(edit.text);
             self.edits.push(Edit { start: start + 1 + from, end: start + 1 + to, text });
         }
     }
@@ -301,7 +304,8 @@ impl Source<'_> {
     fn find(&mut self, wanted: usize) -> usize {
         while self.text < wanted {
             let rest = &self.inner[self.at..];
-            let plain = memchr::memchr(b'\\', rest).unwrap_or(rest.len()).min(wanted - self.text);
+            let ahead = &rest[..rest.len().min(wanted - self.text)];
+            let plain = memchr::memchr(b'\\', ahead).unwrap_or(ahead.len());
             if plain > 0 {
                 self.at += plain;
                 self.text += plain;

@@ -9,6 +9,7 @@ use super::{entities, pattern};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::mask::pseudonym::Read;
+use crate::mask::said::Said;
 use crate::mask::{Action, Direction, Entity, Findings, Keyring, Masks, Pace, Share, Spec, View};
 use crate::policy::tests::caller;
 use crate::seal::Seals;
@@ -91,6 +92,23 @@ fn a_pseudonym_is_stable_and_left_alone_by_its_owner_s_masks_alone() {
     let [only_mail, _] = servers(&[entities("mail", &[Entity::EmailAddress], Action::Tokenize)]);
     let alike = shown(&only_mail, &ana, NOW, "tok_email_address_ana@example.com");
     assert!(!alike.contains("ana@"), "{alike}");
+}
+
+/// A long request and an answer of many values: what was said is looked for as often as is cheap, and then taken for granted.
+#[test]
+fn no_pseudonyms_are_given_once_looking_for_what_was_said_takes_too_long() {
+    let [crm, _] = servers(&[entities("m", &[Entity::EmailAddress], Action::Tokenize)]);
+    let ana = named("ana");
+    let values: Vec<String> = (0..100).map(|at| format!("user{at}@example.com")).collect();
+    for (length, given) in [(1 << 10, 99), (1 << 20, 63)] {
+        let said = Said::speaking(&("user7@example.com".to_owned() + &"x".repeat(length)));
+        let view = View { caller: Some(&ana), now: NOW, said: Some(&said), ..View::default() };
+        let text = crm.text(&view, Direction::Result, &values.join(" "), &mut Findings::new()).unwrap().into_owned();
+        let words: Vec<&str> = text.split(' ').collect();
+        assert_eq!(words.iter().filter(|word| word.starts_with("tok_")).count(), given - usize::from(given < 99));
+        assert!(words.iter().all(|word| word.starts_with("tok_") || *word == "[EMAIL_ADDRESS]"), "{text}");
+        assert_eq!(words[7], "[EMAIL_ADDRESS]");
+    }
 }
 
 #[test]
