@@ -26,7 +26,7 @@ fn is_there(file: &str, test: &str) -> bool {
     let Some(at) = lines.iter().position(|line| start(line)) else { return false };
     let attributes: Vec<&&str> = lines[..at].iter().rev().take_while(|line| line.starts_with("#[")).collect();
     attributes.iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
-        && !attributes.iter().any(|line| line.starts_with("#[ignore"))
+        && !attributes.iter().any(|line| line.trim_start_matches("#[").starts_with("ignore"))
 }
 
 #[test]

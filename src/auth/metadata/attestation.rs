@@ -42,6 +42,8 @@ pub(crate) struct Given {
 pub(crate) enum AttestationError {
     #[error(transparent)]
     Key(#[from] StartError),
+    #[error("the document cannot be signed with `signing_key_file`")]
+    Unsigned,
     #[error("cannot read `{}`: {source}", .path.display())]
     Unread { path: PathBuf, source: std::io::Error },
     #[error("`{}` {reason}", .path.display())]
@@ -90,7 +92,7 @@ impl Attestation {
                 let mut claims = members.clone();
                 claims.insert("iss".to_owned(), issuer.as_str().into());
                 claims.insert("iat".to_owned(), now.unix_seconds().into());
-                Ok(key.sign(&claims))
+                key.sign(&claims).map(Some).ok_or(AttestationError::Unsigned)
             }
         }
     }
@@ -126,7 +128,7 @@ impl Given {
     ) -> Result<Option<String>, AttestationError> {
         let file = self.file.display();
         if self.claims.get("exp").is_some_and(|exp| exp.as_i64().is_none_or(|exp| exp <= now.unix_seconds())) {
-            differing(format!("`{file}` has expired and is not served"));
+            differing(format!("`{file}` has expired, or its `exp` is no whole number, and is not served"));
             return Ok(None);
         }
         for (name, claim) in self.claims.iter().filter(|(name, _)| !is_of_jwt(name)) {
@@ -224,8 +226,12 @@ mod tests {
             (json!({}), Ok(true), ""),
             (json!({ "resource": "https://h/mcp", "resource_name": "CRM", "iat": 1, "jti": "x" }), Ok(true), ""),
             (json!({ "exp": NOW + 1 }), Ok(true), ""),
-            (json!({ "exp": NOW }), Ok(false), "`F` has expired and is not served"),
-            (json!({ "exp": "soon" }), Ok(false), "`F` has expired and is not served"),
+            (json!({ "exp": NOW }), Ok(false), "`F` has expired, or its `exp` is no whole number, and is not served"),
+            (
+                json!({ "exp": "soon" }),
+                Ok(false),
+                "`F` has expired, or its `exp` is no whole number, and is not served",
+            ),
             (json!({ "resource_name": "X" }), Ok(true), "`F` says `resource_name` is \"X\", the document \"CRM\""),
             (json!({ "tos_uri": 1 }), Ok(true), "`F` says `tos_uri` is 1, the document nothing"),
             (

@@ -1,6 +1,8 @@
 // Stands in front of a bridge and counts what it holds: sessions by the ids it gave out, streams that are open.
 import http from 'node:http';
 
+import { forward } from './forward.mjs';
+
 /** Listens in front of `target`. */
 export async function counted(target) {
   const to = new URL(target);
@@ -10,21 +12,14 @@ export async function counted(target) {
   let deleted = 0;
   const server = http.createServer((request, response) => {
     if (request.method === 'DELETE') deleted += 1;
-    const headers = { ...request.headers, host: to.host };
-    const out = http.request({ host: to.hostname, port: to.port, path: request.url, method: request.method, headers, agent }, (answer) => {
+    const out = forward(to, agent, request.url, request, response, (answer) => {
       const session = answer.headers['mcp-session-id'];
       if (session) sessions.add(session);
       if (request.method === 'GET' && answer.statusCode === 200) {
         streams.add(response);
         response.on('close', () => streams.delete(response));
       }
-      response.writeHead(answer.statusCode, answer.headers);
-      response.flushHeaders();
-      answer.pipe(response);
-      answer.on('error', () => response.destroy());
     });
-    out.on('error', () => (response.headersSent ? response.destroy() : response.writeHead(502).end()));
-    response.on('close', () => response.writableFinished || out.destroy());
     request.pipe(out);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));

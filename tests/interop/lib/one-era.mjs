@@ -2,6 +2,8 @@
 // never heard of it. All else goes through as it is.
 import http from 'node:http';
 
+import { forward } from './forward.mjs';
+
 const MODERN = '2026-07-28';
 
 /** Listens in front of `target`, as a server of the older revisions or of the newer one. */
@@ -23,15 +25,7 @@ export async function oneEra(target, era) {
       response.end(JSON.stringify({ jsonrpc: '2.0', id: message?.id ?? null, error: { code, message: text } }));
       return;
     }
-    const headers = { ...request.headers, host: to.host };
-    const out = http.request({ host: to.hostname, port: to.port, path: to.pathname, method: request.method, headers, agent }, (answer) => {
-      response.writeHead(answer.statusCode, answer.headers);
-      response.flushHeaders();
-      answer.pipe(response);
-      answer.on('error', () => response.destroy());
-    });
-    out.on('error', () => (response.headersSent ? response.destroy() : response.writeHead(502).end()));
-    response.on('close', () => response.writableFinished || out.destroy());
+    const out = forward(to, agent, to.pathname, request, response);
     out.end(body);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
