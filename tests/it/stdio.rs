@@ -21,7 +21,13 @@ struct Running {
 
 /// A proxy of its own in front of the program, with more keys of `[servers.crm]`.
 async fn serve(keys: &str) -> Running {
-    let setup = Setup::new("").policy(OPEN).server("command = [\"sh\", \"server.sh\"]\ncwd = \".\"\nschema = \"off\"");
+    serve_under(OPEN, keys).await
+}
+
+/// The same under that policy.
+async fn serve_under(policy: &str, keys: &str) -> Running {
+    let setup =
+        Setup::new("").policy(policy).server("command = [\"sh\", \"server.sh\"]\ncwd = \".\"\nschema = \"off\"");
     let (folder, issuer) = setup.server(keys).file("server.sh", SERVER).write("127.0.0.1:0", "127.0.0.1:0").await;
     let process = Process::serve(&folder).await;
     Running { process, folder, issuer }
@@ -149,6 +155,19 @@ async fn a_program_is_served_like_a_server_over_http() {
     assert_eq!(running.process.ask(&close).await.status, 200);
     assert_eq!(running.call(&token, &session, "echo", "x").await.status, 404);
     assert_eq!(running.call(&running.token("max"), &session, "echo", "x").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_program_hears_arguments_as_masks_leave_them() {
+    let mask = "[[mask]]\nid = \"mail\"\non = [\"arguments\"]\nentities = [\"EMAIL_ADDRESS\"]\n";
+    let running = serve_under(&format!("{OPEN}{mask}"), "").await;
+    let token = running.token("ana");
+    let session = running.open(&token).await;
+    assert_eq!(running.call(&token, &session, "echo", "mail ana@private.example").await.status, 200);
+    let called: Vec<Value> = running.heard().into_iter().filter(|message| message["method"] == "tools/call").collect();
+    assert_eq!(called.len(), 1);
+    assert_eq!(called[0]["params"]["arguments"], json!({ "word": "mail [EMAIL_ADDRESS]" }));
+    assert!(!running.folder.read("heard.txt").contains("private.example"));
 }
 
 #[tokio::test]
