@@ -109,12 +109,7 @@ pub(crate) async fn send(
     if quick == Some(Way::Straight) && sessionless == sessionless::Way::Plain {
         return link::deliver(worker, route, credential, outbound).await;
     }
-    let link = Link {
-        worker: worker.clone(),
-        route: route.clone(),
-        credential: credential.clone(),
-        passenger: Some(outbound.passenger()),
-    };
+    let link = Link::new(worker, route, credential, Some(outbound.passenger()));
     if quick == Some(Way::Straight) {
         return Box::pin(sessionless::send(link, outbound, sessionless)).await;
     }
@@ -200,8 +195,8 @@ async fn translated(
             let stated = older::Stated::of(params);
             // If there is none, the call itself will be told why.
             let session = link.route.bridge.sessions.of_newer(&link, &opened.caller, &stated).await.ok()?;
-            let asking = Asking { era: Era::Legacy, session: session.id().map(Into::into), ..asking };
-            Some((asking, session.revision()))
+            let asking = Asking { era: Era::Legacy, session: session.within.id().map(Into::into), ..asking };
+            Some((asking, session.within.revision))
         }
     }
 }

@@ -60,6 +60,13 @@ pub(crate) struct Node {
     pub(crate) escaped: bool,
 }
 
+impl Node {
+    /// Bytes, quotes and brackets included.
+    const fn length(&self) -> usize {
+        self.end.wrapping_sub(self.start) as usize
+    }
+}
+
 /// A half-open byte range of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
@@ -82,6 +89,14 @@ impl Document {
     pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Self, Error> {
         let nodes = scan::index(&bytes, limits)?;
         Ok(Self { bytes, nodes })
+    }
+
+    /// The same of what an upstream said; or its bytes back, if it is no JSON.
+    pub(crate) fn parse_or_return(bytes: Bytes) -> Result<Self, Bytes> {
+        match scan::index(&bytes, &Limits::ANSWER) {
+            Ok(nodes) => Ok(Self { bytes, nodes }),
+            Err(_) => Err(bytes),
+        }
     }
 
     /// The text as it arrived.
@@ -167,6 +182,13 @@ impl<'a> Value<'a> {
         (node.kind == Kind::String && !node.escaped).then(inner)
     }
 
+    /// The same, sharing the document's memory.
+    pub(crate) fn plain_bytes(&self) -> Option<Bytes> {
+        let node = self.node();
+        let inner = || self.document.bytes.slice(node.start as usize + 1..node.end as usize - 1);
+        (node.kind == Kind::String && !node.escaped).then(inner)
+    }
+
     /// The value as an integer written without fraction or exponent; `None` for anything else or out of range.
     pub fn as_i64(&self) -> Option<i64> {
         if self.kind() != Kind::Number {
@@ -181,6 +203,7 @@ impl<'a> Value<'a> {
     }
 
     /// The members of an object in document order; empty for anything else.
+    #[inline]
     pub fn members(&self) -> Members<'a> {
         let node = self.node();
         let (at, end) = match node.kind {
@@ -201,8 +224,25 @@ impl<'a> Value<'a> {
     }
 
     /// The member of that name.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "what is looked for is known where it is asked for, and its length with it"
+    )]
     pub fn get(&self, name: &str) -> Option<Value<'a>> {
-        self.members().find(|member| member.name_is(name)).map(|member| member.value)
+        let (document, Members { mut at, end, .. }) = (self.document, self.members());
+        // Quotes and all: most keys are of another length.
+        let length = name.len() + 2;
+        while at < end {
+            let key = &document.nodes[at];
+            if key.length() == length && document.reads(key, name.as_bytes())
+                || key.escaped && document.is_escaped_name(key, name.as_bytes())
+            {
+                return Some(Value { document, index: at + 1 });
+            }
+            at = document.nodes[at + 1].next as usize;
+        }
+        None
     }
 
     /// The value at an RFC 6901 pointer below this one.
@@ -211,12 +251,17 @@ impl<'a> Value<'a> {
             return Some(*self);
         }
         let mut at = *self;
-        for token in pointer.strip_prefix('/')?.split('/') {
-            let name: Cow<'_, str> =
-                if token.contains('~') { token.replace("~1", "/").replace("~0", "~").into() } else { token.into() };
+        for token in pointer.strip_prefix('/')?.as_bytes().split(|byte| *byte == b'/') {
             at = match at.kind() {
-                Kind::Array => at.items().nth(name.parse().ok()?)?,
-                Kind::Object => at.get(&name)?,
+                Kind::Array => at.items().nth(std::str::from_utf8(token).ok()?.parse().ok()?)?,
+                Kind::Object => {
+                    let token = std::str::from_utf8(token).ok()?;
+                    if token.contains('~') {
+                        at.get(&token.replace("~1", "/").replace("~0", "~"))?
+                    } else {
+                        at.get(token)?
+                    }
+                }
                 _ => return None,
             };
         }
@@ -258,15 +303,18 @@ impl<'a> Member<'a> {
 
     /// Whether the decoded key is `name`.
     pub fn name_is(&self, name: &str) -> bool {
-        /// Bytes of the longest escape that stands for one byte.
-        const ESCAPE: usize = 6;
-        let node = &self.value.document.nodes[self.key];
-        let length = (node.end - node.start) as usize - 2;
-        if node.escaped {
-            // A key that is asked for many names is decoded for those alone that it could be.
-            return length <= name.len() * ESCAPE && self.name() == name;
+        let (document, name) = (self.value.document, name.as_bytes());
+        let key = &document.nodes[self.key];
+        key.length() == name.len() + 2 && document.reads(key, name)
+            || key.escaped && document.is_escaped_name(key, name)
+    }
+
+    /// Whether the decoded key begins with `prefix`.
+    pub(crate) fn name_starts_with(&self, prefix: &str) -> bool {
+        match self.plain_name() {
+            Some(name) => name.starts_with(prefix.as_bytes()),
+            None => self.name().starts_with(prefix),
         }
-        length == name.len() && self.value.document.bytes[node.start as usize + 1..][..length] == *name.as_bytes()
     }
 
     /// The key as written, which is also what it says; `None` where it was written with escapes.
@@ -303,6 +351,7 @@ pub struct Members<'a> {
 impl<'a> Iterator for Members<'a> {
     type Item = Member<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Member<'a>> {
         if self.at >= self.end {
             return None;
@@ -336,6 +385,23 @@ impl<'a> Iterator for Items<'a> {
 }
 
 impl Document {
+    /// Whether a key of as many bytes is written as `name`.
+    #[inline]
+    fn reads(&self, key: &Node, name: &[u8]) -> bool {
+        let start = key.start as usize + 1;
+        !key.escaped && self.bytes.get(start..start + name.len()) == Some(name)
+    }
+
+    /// Whether the decoded key of a node that was written with escapes is `name`.
+    #[cold]
+    fn is_escaped_name(&self, key: &Node, name: &[u8]) -> bool {
+        /// Bytes of the longest escape that stands for one byte.
+        const ESCAPE: usize = 6;
+        let inner = &self.bytes[key.start as usize + 1..key.end as usize - 1];
+        // A key that is asked for many names is decoded for those alone that it could be.
+        inner.len() <= name.len() * ESCAPE && scan::unescape(inner).as_bytes() == name
+    }
+
     /// The text between the quotes of a string or key node, decoded.
     fn text_at(&self, index: usize) -> Cow<'_, str> {
         let node = &self.nodes[index];

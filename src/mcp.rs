@@ -19,5 +19,6 @@ pub use admit::{Head, Known, Message, Restored, admit};
 pub use envelope::{MessageShape, RpcId};
 pub use era::{Era, Revision};
 pub use error::{AdmitError, Category};
+pub(crate) use inbound::admit_answer;
 pub use inbound::{Inbound, admit_reply, admit_streamed};
 pub use methods::{Access, Method, MethodRef, SubjectKind, find};

@@ -38,6 +38,7 @@ use crate::snapshot::Snapshot;
 use crate::trail::{Ending, Trail};
 use crate::upstream::{Answer, Credential};
 
+use message::Whole;
 pub(crate) use message::rewrite_result;
 pub use message::shown_list;
 pub use stream::Stream;
@@ -271,7 +272,8 @@ pub async fn rewrite(
             return Err(Box::new((Reject::NoCredentials, trail)));
         }
     }
-    let response = match media_type(&answer.headers) {
+    let media = if answer.body.is_read() { Media::Json } else { media_type(&answer.headers) };
+    let response = match media {
         Media::EventStream if answer.status.is_success() => Box::pin(stream(way, answer, trail)).await,
         Media::Json => json(way, answer, trail).await?,
         Media::None if answer.status.is_success() && way.id.is_none() => accepted(answer.status, trail).await?,
@@ -366,10 +368,13 @@ async fn json(
     answer: Answer,
     mut trail: Box<Trail>,
 ) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
-    let status = answer.status;
-    let bytes = match answer.body.collect_limited(way.snapshot.limits.answer_bytes).await {
-        Ok(bytes) => bytes,
-        Err(error) => return Err(Box::new((error.into(), trail))),
+    let Answer { status, mut body, .. } = answer;
+    let whole = match body.take_read() {
+        Some((document, edits)) => Whole::Read(document, edits),
+        None => match body.collect_limited(way.snapshot.limits.answer_bytes).await {
+            Ok(bytes) => Whole::Bytes(bytes),
+            Err(error) => return Err(Box::new((error.into(), trail))),
+        },
     };
     if way.id.is_none() {
         // The answer to a notification or response carries nothing a client may see.
@@ -379,7 +384,7 @@ async fn json(
             Err(Box::new((ReplyError::Refused { status: status.as_u16() }.into(), trail)))
         };
     }
-    let answer = match message::answer(&way, bytes, trail.findings_mut()) {
+    let answer = match message::answer(&way, whole, trail.findings_mut()) {
         Ok(answer) => answer,
         Err(_) if !status.is_success() => return Err(Box::new((way.refused(status).into(), trail))),
         Err(error) => return Err(Box::new((error, trail))),

@@ -61,7 +61,7 @@ pub use http::{Answer, AnswerBody};
 pub use identity::Identity;
 pub(crate) use listing::whole_or_streamed;
 pub use outbound::{Outbound, outbound};
-pub(crate) use outbound::{Passenger, ending, in_era, listening, refusal};
+pub(crate) use outbound::{Passenger, Within, ending, in_era, listening, refusal};
 pub use pool::Pool;
 pub(crate) use send::send;
 pub use sse::EndpointError;

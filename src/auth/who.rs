@@ -1,11 +1,12 @@
 //! A caller, as what is held between two calls tells callers apart.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::Caller;
 
 /// One user of one issuer with one client.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub(crate) struct Who {
     issuer: Arc<str>,
     tenant: Option<Box<str>>,
@@ -20,6 +21,52 @@ impl Who {
             tenant: caller.tenant.clone(),
             subject: caller.subject.clone(),
             client: caller.client_id.as_deref().map(Into::into),
+        }
+    }
+    /// Whether it is that caller.
+    pub(crate) fn is(&self, caller: &Caller) -> bool {
+        self.names() == Names::of(caller)
+    }
+
+    /// Feeds `state` what the [`Hash`] of the caller's own [`Who`] would.
+    pub(crate) fn hash_of(caller: &Caller, state: &mut impl Hasher) {
+        Names::of(caller).hash(state);
+    }
+
+    fn names(&self) -> Names<'_> {
+        let Self { issuer, tenant, subject, client } = self;
+        Names { issuer, tenant: tenant.as_deref(), subject, client: client.as_deref() }
+    }
+}
+
+impl PartialEq for Who {
+    fn eq(&self, other: &Self) -> bool {
+        self.names() == other.names()
+    }
+}
+
+impl Hash for Who {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.names().hash(state);
+    }
+}
+
+/// What makes one, where it stands.
+#[derive(PartialEq, Eq, Hash)]
+struct Names<'n> {
+    issuer: &'n str,
+    tenant: Option<&'n str>,
+    subject: &'n str,
+    client: Option<&'n str>,
+}
+
+impl<'n> Names<'n> {
+    fn of(caller: &'n Caller) -> Self {
+        Self {
+            issuer: &caller.issuer,
+            tenant: caller.tenant.as_deref(),
+            subject: &caller.subject,
+            client: caller.client_id.as_deref(),
         }
     }
 }

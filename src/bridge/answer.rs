@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::json::Document;
+use crate::json::{Document, Splice};
 use crate::mcp::Era;
 use crate::mcp::handle::TASKS_EXTENSION;
 use crate::upstream::{Answer, AnswerBody};
@@ -12,6 +12,36 @@ use crate::upstream::{Answer, AnswerBody};
 pub(super) const METHOD_NOT_FOUND: i64 = -32_601;
 /// 2026-07-28, "Error Codes": the client did not declare what the request needs.
 const LACKING_CAPABILITY: i64 = -32_021;
+
+/// An upstream's message as a client of another era knows it.
+#[derive(Debug)]
+pub(super) enum Rewritten {
+    /// Another message in its place.
+    Anew(Bytes),
+    /// The same but for this.
+    Edited(Splice),
+    /// The same but for its id and what each era has its results say of themselves, so that all else is to be read in it as
+    /// in the client's.
+    Framed(Splice),
+}
+
+impl Rewritten {
+    /// The message; `document` is what it was.
+    pub(super) fn bytes(self, document: &Document) -> Bytes {
+        match self {
+            Self::Anew(bytes) => bytes,
+            Self::Edited(splice) | Self::Framed(splice) => splice.apply(document.bytes()),
+        }
+    }
+
+    /// The same as a body.
+    pub(super) fn body(self, document: Document) -> AnswerBody {
+        match self {
+            Self::Framed(splice) => AnswerBody::read(document, splice),
+            Self::Anew(_) | Self::Edited(_) => AnswerBody::whole(self.bytes(&document)),
+        }
+    }
+}
 
 /// A notification or response was taken.
 pub(super) fn accepted() -> Answer {
@@ -44,8 +74,8 @@ pub(super) fn message(message: Bytes) -> Answer {
 }
 
 /// The same with the head its upstream gave it, of which nothing but the media type goes further.
-pub(super) fn older(headers: HeaderMap, message: Bytes) -> Answer {
-    Answer { status: StatusCode::OK, headers, body: AnswerBody::whole(message) }
+pub(super) fn older(headers: HeaderMap, body: AnswerBody) -> Answer {
+    Answer { status: StatusCode::OK, headers, body }
 }
 
 /// A result or error, `what`, for the request with that id.

@@ -1,5 +1,6 @@
 //! How the messages of one call reach the upstream.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,16 +10,28 @@ use super::visits;
 use crate::mcp::{Era, Revision};
 use crate::proxy::Worker;
 use crate::route::Route;
-use crate::upstream::{Answer, Credential, Outbound, Passenger, UpstreamError, ending, in_era, listening};
+use crate::upstream::{Answer, Credential, Outbound, Passenger, UpstreamError, Within, ending, in_era, listening};
 
-/// The upstream, and what the proxy shows itself with there.
+/// The upstream, and what the proxy shows itself with there; shared by all that goes on for one call.
 #[derive(Clone, Debug)]
-pub(super) struct Link {
+pub(super) struct Link(Arc<Ends>);
+
+/// The same, as it is made.
+#[derive(Debug)]
+pub(super) struct Ends {
     pub(super) worker: Arc<Worker>,
     pub(super) route: Arc<Route>,
     pub(super) credential: Credential,
     /// As what the call counts that is made for a client; none where none is.
     pub(super) passenger: Option<Passenger>,
+}
+
+impl Deref for Link {
+    type Target = Ends;
+
+    fn deref(&self) -> &Ends {
+        &self.0
+    }
 }
 
 /// Sends what is already in the upstream's era.
@@ -40,7 +53,18 @@ pub(super) async fn deliver(
 impl Link {
     /// For what the proxy asks by itself.
     pub(super) fn own(worker: &Arc<Worker>, route: &Arc<Route>, credential: &Credential) -> Self {
-        Self { worker: worker.clone(), route: route.clone(), credential: credential.clone(), passenger: None }
+        Self::new(worker, route, credential, None)
+    }
+
+    /// For a call that counts as that.
+    pub(super) fn new(
+        worker: &Arc<Worker>,
+        route: &Arc<Route>,
+        credential: &Credential,
+        passenger: Option<Passenger>,
+    ) -> Self {
+        let (worker, route, credential) = (worker.clone(), route.clone(), credential.clone());
+        Self(Arc::new(Ends { worker, route, credential, passenger }))
     }
 
     pub(super) async fn deliver(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
@@ -48,33 +72,18 @@ impl Link {
     }
 
     /// Posts a message in a session of an older revision, or in none.
-    pub(super) async fn post(
-        &self,
-        session: Option<&str>,
-        revision: Revision,
-        message: Bytes,
-    ) -> Result<Answer, UpstreamError> {
-        self.deliver(in_era(&self.credential, session, revision, message)).await
+    pub(super) async fn post(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
+        self.deliver(in_era(&self.credential, within, message)).await
     }
 
     /// The same of the call itself, which waits for its turn like any other.
-    pub(super) async fn ask(
-        &self,
-        session: Option<&str>,
-        revision: Revision,
-        message: Bytes,
-    ) -> Result<Answer, UpstreamError> {
-        self.deliver(self.counted(in_era(&self.credential, session, revision, message))).await
+    pub(super) async fn ask(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
+        self.deliver(self.counted(in_era(&self.credential, within, message))).await
     }
 
     /// The same of a request whose answer is a stream that may be silent for long.
-    pub(super) async fn ask_for_stream(
-        &self,
-        session: Option<&str>,
-        revision: Revision,
-        message: Bytes,
-    ) -> Result<Answer, UpstreamError> {
-        self.deliver(in_era(&self.credential, session, revision, message).into_stream()).await
+    pub(super) async fn ask_for_stream(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
+        self.deliver(in_era(&self.credential, within, message).into_stream()).await
     }
 
     fn counted(&self, outbound: Outbound) -> Outbound {
@@ -90,13 +99,13 @@ impl Link {
         message: Bytes,
         headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Answer, UpstreamError> {
-        let outbound = in_era(&self.credential, None, Revision::V2026_07_28, message);
+        let outbound = in_era(&self.credential, &Within::none(Revision::V2026_07_28), message);
         self.deliver(self.counted(outbound.with_headers(headers))).await
     }
 
     /// Opens the stream of a session.
-    pub(super) async fn listen(&self, session: Option<&str>, revision: Revision) -> Result<Answer, UpstreamError> {
-        self.deliver(listening(&self.credential, session, revision)).await
+    pub(super) async fn listen(&self, within: &Within) -> Result<Answer, UpstreamError> {
+        self.deliver(listening(&self.credential, within)).await
     }
 
     /// Ends a session; whether the upstream lets it be or not.

@@ -6,12 +6,13 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use super::answer::Rewritten;
 use super::older::{KEPT, NOTHING};
-use crate::json::{Document, Kind, Splice, Value, quoted};
+use crate::json::{Document, Kind, Member, Splice, Value, quoted};
 use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_SERVER, META_SUBSCRIPTION, META_VERSION};
-use crate::mcp::headers::{METHOD, NAME, PARAM_PREFIX, encode_value, mirrored};
+use crate::mcp::headers::{METHOD, NAME, PARAM_PREFIX, encode_string, encode_value, mirrored};
 use crate::mcp::methods::{self, Method};
-use crate::mcp::{Era, Revision, SubjectKind};
+use crate::mcp::{Era, Revision, RpcId, SubjectKind};
 use crate::policy::tools::Tool;
 
 /// Members of a result that only the newer revision has.
@@ -73,14 +74,12 @@ impl Told {
         stated
     }
 
-    /// Whether that key of `_meta` is one that every request says.
-    fn states(&self, key: &str, level: Option<&str>) -> bool {
-        match key {
-            META_VERSION | META_CAPABILITIES => true,
-            META_CLIENT => self.client.is_some(),
-            META_LOG_LEVEL => level.is_some(),
-            _ => false,
-        }
+    /// Whether that member of `_meta` is one that every request says.
+    fn states(&self, member: &Member<'_>, level: Option<&str>) -> bool {
+        member.name_is(META_VERSION)
+            || member.name_is(META_CAPABILITIES)
+            || self.client.is_some() && member.name_is(META_CLIENT)
+            || level.is_some() && member.name_is(META_LOG_LEVEL)
     }
 }
 
@@ -128,55 +127,71 @@ pub(super) fn request(document: &Document, own: &Bytes, told: &Told, level: Opti
     match (params, meta) {
         (None, _) => {
             let params = [b"\"params\":{\"_meta\":{".as_slice(), &stated, b"}}"].concat();
-            splice.put_in_front(root, |name| name != "params", params);
+            splice.put_in_front(root, |member| !member.name_is("params"), params);
         }
         (Some(params), None) => {
             let comma = if added.is_empty() { "" } else { "," };
             let added = [&added, comma.as_bytes(), b"\"_meta\":{", &stated, b"}"].concat();
-            splice.put_in_front(params, |name| name != "task" && name != "_meta", added);
+            splice.put_in_front(params, |member| !member.name_is("task") && !member.name_is("_meta"), added);
         }
         (Some(params), Some(meta)) => {
-            splice.put_in_front(params, |name| name != "task", added);
-            splice.put_in_front(meta, |name| !told.states(name, level), stated);
+            splice.put_in_front(params, |member| !member.name_is("task"), added);
+            splice.put_in_front(meta, |member| !told.states(member, level), stated);
         }
     }
     splice.apply(document.bytes())
 }
 
+/// Whether a message is the answer to the request `own`, or an error about no request that could be told apart.
+pub(super) fn is_answer(document: &Document, own: &RpcId) -> bool {
+    match document.root().get("id") {
+        Some(id) if id.kind() != Kind::Null => own.is(id),
+        _ => document.root().get("error").is_some(),
+    }
+}
+
 /// The answer to a request as its client, who asked it under the id `id`, knows one.
-pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>) -> Bytes {
+pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>) -> Rewritten {
     let root = document.root();
     // A result of a kind that is not known is none (2026-07-28, `resultType`); tasks are for clients that declare them.
-    if root.pointer("/result/resultType").is_some_and(|kind| kind.as_str().as_deref() != Some("complete")) {
+    let (result, own) = (root.get("result"), root.get("id"));
+    let kind = result.and_then(|result| result.get("resultType"));
+    if kind.is_some_and(|kind| kind.as_str().as_deref() != Some("complete")) {
         let text = "The server answered with what a client of an older revision cannot follow, such as a task";
         let id = String::from_utf8_lossy(id);
-        return format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32603,"message":"{text}"}}}}"#).into();
+        let error = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32603,"message":"{text}"}}}}"#);
+        return Rewritten::Anew(error.into());
     }
-    let mut splice = Splice::new();
-    if let Some(own) = root.get("id") {
+    let (mut splice, mut is_framed) = (Splice::new(), true);
+    if let Some(own) = own {
         splice.replace(own.span(), id.clone());
     }
-    if let Some(result) = root.get("result").filter(|result| result.kind() == Kind::Object) {
+    if let Some(result) = result.filter(|result| result.kind() == Kind::Object) {
         // Before 2026-07-28 structured content is an object; what it says stands in a text as well.
         let structured = result.get("structuredContent").is_none_or(|content| content.kind() == Kind::Object);
-        let keeps = |name: &str| !NEWER_RESULT.contains(&name) && (structured || name != "structuredContent");
+        let keeps = |member: &Member<'_>| {
+            !NEWER_RESULT.iter().any(|name| member.name_is(name))
+                && (structured || !member.name_is("structuredContent"))
+        };
         splice.rewrite_object(result, keeps, NOTHING);
+        let frames = splice.len();
         if let Some(meta) = result.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
-            splice.rewrite_object(meta, |name| name != META_SERVER, NOTHING);
+            splice.rewrite_object(meta, |member| !member.name_is(META_SERVER), NOTHING);
         }
         let lists_tools = method.and_then(|method| method.list).is_some_and(|list| list.kind == SubjectKind::Tool);
         for tool in result.get("tools").filter(|_| lists_tools).iter().flat_map(Value::items) {
             older_tool(tool, &mut splice);
         }
+        is_framed = structured && splice.len() == frames;
     }
-    splice.apply(document.bytes())
+    if is_framed { Rewritten::Framed(splice) } else { Rewritten::Edited(splice) }
 }
 
 /// Before 2026-07-28 an output schema is one of an object.
 fn older_tool(tool: Value<'_>, splice: &mut Splice) {
     let Some(schema) = tool.get("outputSchema") else { return };
     if schema.get("type").and_then(|kind| kind.as_str()).as_deref() != Some("object") {
-        splice.rewrite_object(tool, |name| name != "outputSchema", NOTHING);
+        splice.rewrite_object(tool, |member| !member.name_is("outputSchema"), NOTHING);
     }
 }
 
@@ -248,7 +263,7 @@ pub(super) fn news(document: &Document) -> Option<Bytes> {
     methods::news(&root.get("method")?.as_str()?)?;
     let mut splice = Splice::new();
     if let Some(meta) = root.pointer("/params/_meta").filter(|meta| meta.kind() == Kind::Object) {
-        splice.rewrite_object(meta, |name| name != META_SUBSCRIPTION, NOTHING);
+        splice.rewrite_object(meta, |member| !member.name_is(META_SUBSCRIPTION), NOTHING);
     }
     Some(splice.apply(document.bytes()))
 }
@@ -287,8 +302,8 @@ pub(super) fn headers(
     headers.extend(method.map_or_else(unlisted, |method| Some(method_header(method.name))));
     let params = root.get("params");
     let place = method.and_then(|method| method.header);
-    let named = place.zip(params).and_then(|(place, params)| params.pointer(place)?.as_str());
-    headers.extend(named.map(|named| (NAME.clone(), encode_value(&named))));
+    let named = place.zip(params).and_then(|(place, params)| encode_string(params.pointer(place)?));
+    headers.extend(named.map(|named| (NAME.clone(), named)));
     let arguments = params.and_then(|params| params.get("arguments"));
     for mirror in tool.and_then(Tool::mirrors).iter().flat_map(|mirrors| mirrors.iter()) {
         let value = arguments.and_then(|arguments| arguments.pointer(&mirror.pointer)).and_then(mirrored);
@@ -383,7 +398,8 @@ mod tests {
             ),
         ];
         for (method, before, after) in cases {
-            assert_eq!(response(&document(before), &Bytes::from_static(b"7"), method), after);
+            let before = document(before);
+            assert_eq!(response(&before, &Bytes::from_static(b"7"), method).bytes(&before), after);
         }
     }
 

@@ -47,10 +47,16 @@ impl Stated {
         Self {
             capabilities,
             able,
-            client: object(META_CLIENT).map(|client| Bytes::copy_from_slice(client.raw())),
+            client: object(META_CLIENT).map(|client| client.raw_bytes()),
             log_level: get(META_LOG_LEVEL).and_then(|level| level.as_str()).map(Into::into),
             progress_token: get("progressToken").map(|token| token.raw_bytes()),
         }
+    }
+
+    /// The same without the message it was read from, for who keeps it for longer than that.
+    pub(super) fn kept(self) -> Self {
+        let copy = |part: Bytes| Bytes::copy_from_slice(&part);
+        Self { client: self.client.map(copy), progress_token: self.progress_token.map(copy), ..self }
     }
 
     /// Whether it is too long to be kept as long as a session is.
@@ -120,9 +126,9 @@ pub(super) fn message(document: &Document, own: Option<u64>, as_task: bool) -> B
     if let Some(params) = root.get("params").filter(|params| params.kind() == Kind::Object) {
         // How long it is kept is left to the server (2025-11-25 "Tasks").
         let added: &[(&str, &str)] = if as_task { &[("task", "{}")] } else { NOTHING };
-        splice.rewrite_object(params, |name| !NEWER_PARAMS.contains(&name), added);
+        splice.rewrite_object(params, |member| !NEWER_PARAMS.iter().any(|name| member.name_is(name)), added);
         if let Some(meta) = params.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
-            splice.rewrite_object(meta, |name| !name.starts_with(OWN_META), NOTHING);
+            splice.rewrite_object(meta, |member| !member.name_starts_with(OWN_META), NOTHING);
             if let (Some(own), Some(token)) = (own, meta.get("progressToken")) {
                 splice.replace(token.span(), own.to_string());
             }
@@ -142,13 +148,13 @@ pub(super) fn renumbered(document: &Document, own: u64) -> Bytes {
     splice.apply(document.bytes())
 }
 
-/// The answer to it, under the id its client gave it.
-pub(super) fn renamed(document: &Document, id: &Bytes) -> Bytes {
+/// What makes it the answer to it, under the id its client gave it.
+pub(super) fn renamed(document: &Document, id: &Bytes) -> Splice {
     let mut splice = Splice::new();
     if let Some(own) = document.root().get("id") {
         splice.replace(own.span(), id.clone());
     }
-    splice.apply(document.bytes())
+    splice
 }
 
 /// Whether a message is the answer to the request `own`, or an error about no request that could be told apart.
@@ -162,8 +168,8 @@ pub(super) fn is_answer(document: &Document, own: u64) -> bool {
 /// No members to be added.
 pub(super) const NOTHING: &[(&str, &str)] = &[];
 
-/// The answer to a request as its client, who asked it under the id `id`, knows one.
-pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>) -> Bytes {
+/// What makes it the answer to a request as its client, who asked it under the id `id`, knows one.
+pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>) -> Splice {
     let root = document.root();
     let mut splice = Splice::new();
     if let Some(own) = root.get("id") {
@@ -172,14 +178,14 @@ pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>)
     if let Some(result) = root.get("result").filter(|result| result.kind() == Kind::Object) {
         let cached: &[_] = if method.is_some_and(methods::is_cached) { &CACHED_RESULT } else { &[] };
         let must = NEWER_RESULT.iter().chain(cached).filter(|(name, _)| result.get(name).is_none());
-        splice.rewrite_object(result, |_| true, &must.copied().collect::<Vec<_>>());
+        splice.add_members(result, must.map(|(name, value)| (*name, value.as_bytes())));
     }
     if let Some(code) = root.get("error").and_then(|error| error.get("code"))
         && code.as_i64() == Some(NOT_FOUND)
     {
         splice.replace(code.span(), "-32602");
     }
-    splice.apply(document.bytes())
+    splice
 }
 
 /// What every result of the newer revision says, and those that may be kept.
@@ -235,7 +241,9 @@ pub(super) fn news(document: &Document, id: &[u8]) -> Bytes {
         None => splice.rewrite_object(root, |_| true, &[("params", format!("{{\"_meta\":{{{subscription}}}}}"))]),
         Some(params) => match params.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
             None => splice.rewrite_object(params, |_| true, &[("_meta", format!("{{{subscription}}}"))]),
-            Some(meta) => splice.rewrite_object(meta, |name| name != META_SUBSCRIPTION, &[(META_SUBSCRIPTION, id)]),
+            Some(meta) => {
+                splice.rewrite_object(meta, |member| !member.name_is(META_SUBSCRIPTION), &[(META_SUBSCRIPTION, id)]);
+            }
         },
     }
     splice.apply(document.bytes())
@@ -380,7 +388,8 @@ mod tests {
             ),
         ];
         for (method, before, after) in cases {
-            assert_eq!(response(&document(before), &Bytes::from_static(b"\"a\""), method), after);
+            let before = document(before);
+            assert_eq!(response(&before, &Bytes::from_static(b"\"a\""), method).apply(before.bytes()), after);
         }
     }
 

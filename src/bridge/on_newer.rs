@@ -78,6 +78,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
         return Ok(listen::open(&link, client));
     }
     let caller = outbound.caller().cloned();
+    let listed = outbound.listed();
     let (Some(document), _) = outbound.into_message() else { return Ok(answer::unusable()) };
     let root = document.root();
     let method = root.get("method").and_then(|method| method.as_str());
@@ -95,17 +96,17 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
             Ok(answer::accepted())
         }
         (Some(name), Some(id)) => {
-            let (id, method) = (id.raw_bytes(), methods::find(&name));
+            let (id, method) = (id.raw_bytes(), listed);
             if let Some(answer) = own(&client, &name, method, root.get("params"), &id) {
                 return Ok(answer);
             }
             if name == INITIALIZE {
-                return hello(&link, caller.as_ref(), &document, &id).await;
+                return Box::pin(hello(&link, caller.as_ref(), &document, &id)).await;
             }
             let tool = tool_of(&link, method, root);
             let taken_back = client.begins(&id);
             drop(name);
-            call(link, Asked { client, document, id, method, tool, taken_back }).await
+            call(link, Box::new(Asked { client, document, id, method, tool, taken_back })).await
         }
     }
 }
@@ -173,7 +174,7 @@ async fn hello(
     let discovered = whole_or_streamed(media.as_ref(), answer.body, &own, Revision::V2026_07_28).await;
     let Ok(discovered) = discovered.map(Inbound::into_document) else { return Ok(answer::unusable()) };
     if discovered.root().get("result").is_none() {
-        return Ok(answer::message(newer::response(&discovered, id, None)));
+        return Ok(answer::message(newer::response(&discovered, id, None).bytes(&discovered)));
     }
     let revision = told.revision;
     let mut answer = answer::message(newer::initialized(&discovered, id, revision));
@@ -193,7 +194,7 @@ async fn round(link: &Link, asked: &Asked, brought: &Brought) -> Result<(Answer,
     Ok((link.post_newer(request, headers).await?, own))
 }
 
-async fn call(link: Link, asked: Asked) -> Result<Answer, UpstreamError> {
+async fn call(link: Link, asked: Box<Asked>) -> Result<Answer, UpstreamError> {
     let nothing = Brought::default();
     let (answer, own) = tokio::select! {
         biased;
@@ -204,11 +205,17 @@ async fn call(link: Link, asked: Asked) -> Result<Answer, UpstreamError> {
         Media::Json => {
             let (status, headers) = (answer.status, answer.headers);
             let bytes = answer.body.collect_limited(link.most_bytes()).await?;
-            let Ok(document) = Document::parse(bytes.clone(), &Limits::ANSWER) else {
-                return Ok(Answer { status, headers, body: AnswerBody::whole(bytes) });
+            let document = match Document::parse_or_return(bytes) {
+                Ok(document) => document,
+                Err(bytes) => return Ok(Answer { status, headers, body: AnswerBody::whole(bytes) }),
             };
+            // Under its client's id it would pass for the answer.
+            if !newer::is_answer(&document, &own) {
+                return Ok(answer::unusable());
+            }
             if newer::questions(&document).is_none() {
-                return Ok(answer::older(headers, newer::response(&document, &asked.id, asked.method)));
+                let body = newer::response(&document, &asked.id, asked.method).body(document);
+                return Ok(answer::older(headers, body));
             }
             Ok(Running::begin(link, asked, own, (AnswerBody::whole(Bytes::new()), Some(document))))
         }
@@ -220,7 +227,7 @@ async fn call(link: Link, asked: Asked) -> Result<Answer, UpstreamError> {
 /// A call whose answer is a stream, or that asks something first.
 struct Running {
     link: Link,
-    asked: Asked,
+    asked: Box<Asked>,
     own: RpcId,
     body: AnswerBody,
     splitter: Splitter,
@@ -229,7 +236,7 @@ struct Running {
 
 impl Running {
     /// Goes on with what has come: a stream, or the first message of it.
-    fn begin(link: Link, asked: Asked, own: RpcId, (body, first): (AnswerBody, Option<Document>)) -> Answer {
+    fn begin(link: Link, asked: Box<Asked>, own: RpcId, (body, first): (AnswerBody, Option<Document>)) -> Answer {
         let (out, events) = mpsc::channel(AHEAD);
         let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
         let running = Self { link, asked, own, body, splitter, out };
@@ -245,7 +252,8 @@ impl Running {
             };
             let Some(answer) = answer else { return };
             let Some((questions, state)) = newer::questions(&answer) else {
-                return self.say(newer::response(&answer, &self.asked.id, self.asked.method)).await;
+                let said = newer::response(&answer, &self.asked.id, self.asked.method);
+                return self.say(said.bytes(&answer)).await;
             };
             let Some(responses) = self.ask(questions).await else { return self.give_up().await };
             let brought = Brought { responses, state };

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::answer;
+use super::answer::{self, Rewritten};
 use super::link::Link;
 use super::older::{self, Stated};
 use super::session::{Session, Unopened};
@@ -57,7 +57,7 @@ pub(super) struct Asked {
 /// The answers a client brought, and where what comes next goes.
 #[derive(Debug)]
 pub(super) struct Resumed {
-    asked: Asked,
+    asked: Box<Asked>,
     responses: Document,
     out: mpsc::Sender<Bytes>,
 }
@@ -78,15 +78,15 @@ impl Asked {
 pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, UpstreamError> {
     let Some(document) = outbound.document() else { return Ok(answer::unusable()) };
     let root = document.root();
-    let name = root.get("method").and_then(|method| method.as_str()).unwrap_or_default();
     // 2026-07-28 has no notifications of clients over HTTP; what comes all the same is taken and goes nowhere.
     let (Some(id), Some(caller)) = (root.get("id"), outbound.caller()) else {
         return Ok(answer::accepted());
     };
     let params = root.get("params");
     let stated = Stated::of(params);
-    let (id, method) = (id.raw_bytes(), methods::find(&name));
-    let mut asked = Asked { caller: caller.clone(), id, method, stated, follower: None, is_older: false };
+    let (id, method) = (id.raw_bytes(), outbound.listed());
+    let asked = Asked { caller: caller.clone(), id, method, stated, follower: None, is_older: false };
+    let mut asked = Box::new(asked);
     if let Some(state) = params.and_then(|params| params.get("requestState")?.as_str())
         && state != AGAIN
     {
@@ -106,10 +106,11 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
         Err(Unopened::NotOlder) => return link.deliver(outbound).await,
         Err(Unopened::TooLong) => return Ok(answer::too_long(&asked.id)),
     };
-    match &*name {
+    match asked.method.map_or("", |method| method.name) {
         DISCOVER => Ok(answer::message(older::discovered(&session.opened, &asked.id))),
-        LISTEN => Ok(listen::open(link, session, asked, params).await),
-        _ if is_task && session.runs_tasks => tasks::send(link, session, asked, params).await,
+        // What few calls need is in boxes, as it is in the proxy's own path.
+        LISTEN => Ok(Box::pin(listen::open(link, session, asked, params)).await),
+        _ if is_task && session.runs_tasks => Box::pin(tasks::send(link, session, asked, params)).await,
         _ if is_task => Ok(answer::no_tasks(&asked.id, Era::Modern)),
         _ => {
             asked.follower = tasks::follower(&link, &session, &asked, params);
@@ -119,7 +120,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
 }
 
 /// Lets a call that waits for answers go on.
-fn resume(link: &Link, asked: Asked, state: &str, params: Option<Value<'_>>) -> Answer {
+fn resume(link: &Link, asked: Box<Asked>, state: &str, params: Option<Value<'_>>) -> Answer {
     let responses = params.and_then(|params| params.get("inputResponses"));
     let responses = responses.map_or_else(|| Bytes::from_static(b"{}"), |responses| responses.raw_bytes());
     let id = asked.id.clone();
@@ -135,13 +136,13 @@ fn resume(link: &Link, asked: Asked, state: &str, params: Option<Value<'_>>) -> 
 pub(super) async fn call(
     link: Link,
     mut session: Arc<Session>,
-    asked: Asked,
+    asked: Box<Asked>,
     document: &Document,
 ) -> Result<Answer, UpstreamError> {
     let mut is_again = false;
     loop {
         if let Some(level) = &asked.stated.log_level {
-            session.log_from(&link, level).await;
+            Box::pin(session.log_from(&link, level)).await;
         }
         let own = session.next_id();
         let unanswered = Unanswered { link: link.clone(), session: session.clone(), own, is_over: false };
@@ -152,7 +153,7 @@ pub(super) async fn call(
         };
         let (answer, unanswered, attended) = if asked.may_be_asked() {
             let attended = Hub::attend(&link, &session, own).await;
-            match Running::new(unanswered, asked.clone(), Some(attended)).send(message).await {
+            match Box::pin(Running::new(unanswered, asked.clone(), Some(attended)).send(message)).await {
                 Sent::Answered(answered) => {
                     let (answer, unanswered, attended) = *answered;
                     (answer?, unanswered, attended)
@@ -160,14 +161,15 @@ pub(super) async fn call(
                 Sent::Asked(events) => return Ok(Answer::events(events)),
             }
         } else {
-            (link.ask(session.id(), session.revision(), message).await?, unanswered, None)
+            (link.ask(&session.within, message).await?, unanswered, None)
         };
         // The server has lost the session, and has looked at nothing else (2025-11-25 "Session Management").
-        if answer::has_lost_session(&answer) && session.id().is_some() && !is_again {
+        if answer::has_lost_session(&answer) && session.within.id().is_some() && !is_again {
             unanswered.over();
             is_again = true;
-            link.route.bridge.sessions.forget(&asked.caller, &asked.stated, &session).await;
-            session = match link.route.bridge.sessions.get(&link, &asked.caller, &asked.stated).await {
+            let sessions = &link.route.bridge.sessions;
+            sessions.forget(&asked.caller, &asked.stated, &session).await;
+            session = match Box::pin(sessions.get(&link, &asked.caller, &asked.stated)).await {
                 Ok(session) => session,
                 Err(Unopened::Answer(answer)) => return Ok(*answer),
                 Err(Unopened::Error(error)) => return Err(error),
@@ -183,7 +185,7 @@ pub(super) async fn call(
 /// Goes on with what has come: a message, a stream of them, or something else.
 async fn heard(
     unanswered: Unanswered,
-    asked: Asked,
+    asked: Box<Asked>,
     attended: Option<Attended>,
     answer: Answer,
 ) -> Result<Answer, UpstreamError> {
@@ -191,10 +193,14 @@ async fn heard(
         Media::Json => {
             let (status, headers) = (answer.status, answer.headers);
             let bytes = answer.body.collect_limited(unanswered.link.most_bytes()).await?;
-            let document = Document::parse(bytes.clone(), &Limits::ANSWER);
-            if let Ok(answer) = &document
-                && let Some(goes) = unanswered.goes_on(&asked, answer)
-            {
+            let document = match Document::parse_or_return(bytes) {
+                Ok(document) => document,
+                Err(bytes) => {
+                    unanswered.over();
+                    return Ok(Answer { status, headers, body: AnswerBody::whole(bytes) });
+                }
+            };
+            if let Some(goes) = unanswered.goes_on(&asked, &document) {
                 return Ok(match goes {
                     Goes::AsTask(message) => {
                         unanswered.over();
@@ -207,14 +213,13 @@ async fn heard(
             }
             let own = unanswered.own;
             unanswered.over();
-            let said = |status, message| Answer { status, headers, body: AnswerBody::whole(message) };
-            Ok(match document {
-                // Under its client's id it would pass for the answer.
-                Ok(document) if !older::is_answer(&document, own) => answer::unusable(),
-                Ok(document) if asked.is_older => said(status, answered(&document, &asked)),
-                Ok(document) => said(answer::newer(status, &document), answered(&document, &asked)),
-                Err(_) => said(status, bytes),
-            })
+            // Under its client's id it would pass for the answer.
+            if !older::is_answer(&document, own) {
+                return Ok(answer::unusable());
+            }
+            let status = if asked.is_older { status } else { answer::newer(status, &document) };
+            let body = answered(&document, &asked).body(document);
+            Ok(Answer { status, headers, body })
         }
         Media::EventStream if answer.status.is_success() => {
             Ok(Answer::events(Running::new(unanswered, asked, attended).stream(answer.body)))
@@ -227,13 +232,17 @@ async fn heard(
 }
 
 /// The answer as the client knows one; addresses that must be opened first become questions.
-fn answered(document: &Document, asked: &Asked) -> Bytes {
+fn answered(document: &Document, asked: &Asked) -> Rewritten {
     if asked.is_older {
-        return older::renamed(document, &asked.id);
+        return Rewritten::Framed(older::renamed(document, &asked.id));
     }
     match older::elicitations(document).filter(|_| asked.method.is_some_and(|method| method.asks)) {
-        Some(questions) => older::input_required(&asked.id, &questions, AGAIN),
-        None => older::response(document, &asked.id, asked.method),
+        Some(questions) => Rewritten::Anew(older::input_required(&asked.id, &questions, AGAIN)),
+        // The code of an error may be another.
+        None if document.root().get("error").is_some() => {
+            Rewritten::Edited(older::response(document, &asked.id, asked.method))
+        }
+        None => Rewritten::Framed(older::response(document, &asked.id, asked.method)),
     }
 }
 
@@ -270,7 +279,7 @@ impl Drop for Unanswered {
         let (link, session, own) = (self.link.clone(), self.session.clone(), self.own);
         self.link.begin(async move {
             let message = format!(r#"{{"jsonrpc":"2.0","method":"{CANCELLED}","params":{{"requestId":{own}}}}}"#);
-            let _ = link.post(session.id(), session.revision(), message.into()).await;
+            let _ = link.post(&session.within, message.into()).await;
         });
     }
 }

@@ -1,12 +1,15 @@
 //! Sessions at an older upstream: one for each caller and what its client can do, opened once and used by all its calls.
 
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use foldhash::HashMap;
+use equivalent::Equivalent;
+use foldhash::fast::RandomState;
 use http::header::CONTENT_TYPE;
+use indexmap::IndexMap;
 
 use super::link::Link;
 use super::older::{self, Stated};
@@ -19,7 +22,7 @@ use crate::mcp::handle::is_plain_id;
 use crate::mcp::headers::SESSION_ID;
 use crate::mcp::methods::{INITIALIZE, INITIALIZED, SET_LEVEL};
 use crate::mcp::{Era, Inbound, Revision, RpcId};
-use crate::upstream::{Answer, Credential, Outbound, UpstreamError, ending, whole_or_streamed};
+use crate::upstream::{Answer, Credential, Outbound, UpstreamError, Within, ending, whole_or_streamed};
 
 /// Most sessions at one upstream.
 const MOST: usize = 4_096;
@@ -33,9 +36,29 @@ struct Whose {
     capabilities: Bytes,
 }
 
-impl Whose {
-    fn of(caller: &Caller, stated: &Stated) -> Self {
-        Self { who: Who::of(caller), capabilities: stated.capabilities.clone() }
+/// The same of a call, to look it up by.
+#[derive(Clone, Copy)]
+struct Wanting<'c> {
+    caller: &'c Caller,
+    stated: &'c Stated,
+}
+
+impl Wanting<'_> {
+    fn whose(&self) -> Whose {
+        Whose { who: Who::of(self.caller), capabilities: self.stated.capabilities.clone() }
+    }
+}
+
+impl Hash for Wanting<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Who::hash_of(self.caller, state);
+        self.stated.capabilities.hash(state);
+    }
+}
+
+impl Equivalent<Whose> for Wanting<'_> {
+    fn equivalent(&self, whose: &Whose) -> bool {
+        whose.capabilities == self.stated.capabilities && whose.who.is(self.caller)
     }
 }
 
@@ -44,13 +67,13 @@ type Slot = Arc<tokio::sync::Mutex<Option<Arc<Session>>>>;
 
 /// The sessions of one upstream.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<Whose, Slot>>);
+pub(super) struct Sessions(Mutex<IndexMap<Whose, Slot, RandomState>>);
 
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Session {
-    id: Option<Box<str>>,
-    revision: Revision,
+    /// What its messages are said in: what its upstream calls it, where it calls it anything, and its revision.
+    pub(super) within: Within,
     /// The answer to `initialize`.
     pub(super) opened: Document,
     ids: AtomicU64,
@@ -96,42 +119,47 @@ impl Sessions {
         if stated.is_too_long() {
             return Err(Unopened::TooLong);
         }
-        let whose = Whose::of(caller, stated);
-        let slot = {
-            let mut slots = lock(&self.0);
-            let is_full = |slots: &HashMap<Whose, Slot>| {
-                slots.len() >= MOST || slots.keys().filter(|other| other.who == whose.who).count() >= SHARE
-            };
-            match slots.get(&whose) {
-                Some(slot) => slot.clone(),
-                None if is_full(&slots) => return Err(Unopened::Answer(Box::new(answer::full()))),
-                None => slots.entry(whose.clone()).or_default().clone(),
-            }
+        let wanting = Wanting { caller, stated };
+        let slot = self.slot(wanting).ok_or_else(|| Unopened::Answer(Box::new(answer::full())))?;
+        let mut opened = match slot.try_lock() {
+            Ok(opened) => opened,
+            Err(_) => slot.lock().await,
         };
-        let mut opened = slot.lock().await;
         if let Some(session) = &*opened {
             session.keep(Duration::ZERO);
             return Ok(session.clone());
         }
-        match Session::open(link, stated).await {
+        // A hello is long, and comes once.
+        match Box::pin(Session::open(link, stated)).await {
             Ok(session) => {
                 let session = Arc::new(session);
                 *opened = Some(session.clone());
                 drop(opened);
-                link.begin(expire(link.clone(), whose, Arc::downgrade(&slot)));
+                link.begin(expire(link.clone(), wanting.whose(), Arc::downgrade(&slot)));
                 Ok(session)
             }
             Err(unopened) => {
                 drop(opened);
-                self.drop_empty(&whose, &slot);
+                self.drop_empty(&wanting.whose(), &slot);
                 Err(unopened)
             }
         }
     }
 
+    /// Where the session is or will be; `None` where there is no room for one more.
+    fn slot(&self, wanting: Wanting<'_>) -> Option<Slot> {
+        let mut slots = lock(&self.0);
+        if let Some(slot) = slots.get(&wanting) {
+            return Some(slot.clone());
+        }
+        let own = slots.keys().filter(|other| other.who.is(wanting.caller)).count();
+        let has_room = slots.len() < MOST && own < SHARE;
+        has_room.then(|| slots.entry(wanting.whose()).or_default().clone())
+    }
+
     /// Lets go of a session its upstream no longer knows.
     pub(super) async fn forget(&self, caller: &Caller, stated: &Stated, session: &Arc<Session>) {
-        let slot = lock(&self.0).get(&Whose::of(caller, stated)).cloned();
+        let slot = lock(&self.0).get(&Wanting { caller, stated }).cloned();
         let Some(slot) = slot else { return };
         let mut opened = slot.lock().await;
         if opened.as_ref().is_some_and(|known| Arc::ptr_eq(known, session)) {
@@ -150,7 +178,7 @@ impl Sessions {
         let mut slots = lock(&self.0);
         // Whoever waits holds the slot, and will find it empty.
         if Arc::strong_count(slot) <= 2 {
-            slots.remove(whose);
+            slots.swap_remove(whose);
         }
     }
 }
@@ -188,7 +216,7 @@ impl Session {
     async fn open(link: &Link, stated: &Stated) -> Result<Self, Unopened> {
         let id = RpcId::own();
         let message = hello(&id, stated);
-        let sent = link.post(None, Revision::UNSTATED, message).await.map_err(|error| {
+        let sent = link.post(&Within::none(Revision::UNSTATED), message).await.map_err(|error| {
             link.route.bridge.known.forget();
             Unopened::Error(error)
         })?;
@@ -224,11 +252,10 @@ impl Session {
         let version = hello.result().and_then(|result| Revision::parse(&result.get("protocolVersion")?.as_str()?));
         let revision = version.filter(|revision| revision.era() == Era::Legacy).ok_or_else(unusable)?;
         let told = format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#);
-        let told = link.post(session_id.as_deref(), revision, told.into()).await.map_err(Unopened::Error)?;
-        drop(told);
+        let within = Within::session(session_id.as_deref(), revision);
+        drop(link.post(&within, told.into()).await.map_err(Unopened::Error)?);
         Ok(Self {
-            id: session_id,
-            revision,
+            within,
             runs_tasks: task::runs_tools(hello.document()),
             opened: hello.into_document(),
             ids: AtomicU64::new(1),
@@ -247,16 +274,7 @@ impl Session {
 
     /// What ends it, where it has a name to be ended by.
     pub(super) fn ending(&self) -> Option<Outbound> {
-        Some(ending(&self.credential, self.id()?, self.revision))
-    }
-
-    /// What the upstream calls it, where it calls it anything.
-    pub(super) fn id(&self) -> Option<&str> {
-        self.id.as_deref()
-    }
-
-    pub(super) fn revision(&self) -> Revision {
-        self.revision
+        Some(ending(&self.credential, self.within.id()?, self.within.revision))
     }
 
     /// An id no other request of the session has.
@@ -282,7 +300,7 @@ impl Session {
         let id = self.next_id();
         let message =
             format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{SET_LEVEL}","params":{{"level":{}}}}}"#, quoted(level));
-        if link.post(self.id(), self.revision, message.into()).await.is_ok_and(|answer| answer.status.is_success()) {
+        if link.post(&self.within, message.into()).await.is_ok_and(|answer| answer.status.is_success()) {
             *known = Some(level.into());
         }
     }

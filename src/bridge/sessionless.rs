@@ -127,14 +127,14 @@ async fn in_session(link: &Link, outbound: &Outbound) -> Result<Option<Answer>, 
         return Ok(Some(answer::needs_session(id.raw())));
     }
     let asked = Asked::older(caller.clone(), id.raw_bytes(), methods::find(&method), stated);
-    on_older::call(link.clone(), session, asked, &document).await.map(Some)
+    on_older::call(link.clone(), session, Box::new(asked), &document).await.map(Some)
 }
 
 /// The session held for the caller; `None` where the upstream gives its sessions no names, or has none.
 async fn held(link: &Link, caller: &Caller, stated: &Stated) -> Result<Option<Arc<Session>>, UpstreamError> {
     let bridge = &link.route.bridge;
     let session = match bridge.sessions.get(link, caller, stated).await {
-        Ok(session) => Some(session).filter(|session| session.id().is_some()),
+        Ok(session) => Some(session).filter(|session| session.within.id().is_some()),
         Err(Unopened::Error(error)) => return Err(error),
         Err(Unopened::Answer(_) | Unopened::NotOlder | Unopened::TooLong) => None,
     };
@@ -157,7 +157,7 @@ pub(super) fn may_be_asked(wanted: &Wanted, opened: &Opened, asking: &Asking, re
 pub(super) async fn asking(link: &Link, caller: &Caller, asking: &Asking) -> Option<(Asking, Revision)> {
     // That there is no answer the call itself will say.
     let session = held(link, caller, &Stated::of(None)).await.ok()??;
-    Some((Asking { session: Some(session.id()?.into()), ..asking.clone() }, session.revision()))
+    Some((Asking { session: Some(session.within.id()?.into()), ..asking.clone() }, session.within.revision))
 }
 
 #[cfg(test)]

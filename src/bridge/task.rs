@@ -111,8 +111,8 @@ pub(super) fn unrelated(answer: &Document) -> Option<Document> {
     let meta = holder.get("_meta").filter(|meta| meta.get(RELATED_TASK).is_some())?;
     let mut splice = Splice::new();
     match meta.members().count() {
-        1 => splice.rewrite_object(holder, |name| name != "_meta", older::NOTHING),
-        _ => splice.rewrite_object(meta, |name| name != RELATED_TASK, older::NOTHING),
+        1 => splice.rewrite_object(holder, |member| !member.name_is("_meta"), older::NOTHING),
+        _ => splice.rewrite_object(meta, |member| !member.name_is(RELATED_TASK), older::NOTHING),
     }
     Document::parse(splice.apply(answer.bytes()), &Limits::ANSWER).ok()
 }
@@ -146,8 +146,9 @@ fn ended(outcome: &Document) -> Option<(&'static str, Option<String>)> {
         return Some(("failed", Some(format!(r#""error":{}"#, text(error)))));
     }
     let unrelated = unrelated(outcome);
+    let outcome = unrelated.as_ref().unwrap_or(outcome);
     // With what every result of the newer revision says.
-    let said = older::response(unrelated.as_ref().unwrap_or(outcome), &Bytes::from_static(b"0"), None);
+    let said = older::response(outcome, &Bytes::from_static(b"0"), None).apply(outcome.bytes());
     let said = Document::parse(said, &Limits::ANSWER).ok()?;
     Some(("completed", Some(format!(r#""result":{}"#, text(said.root().get("result")?)))))
 }

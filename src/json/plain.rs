@@ -9,6 +9,7 @@ const BLOCK: usize = 64;
 /// The first position at or behind `at` whose byte is a quote, a backslash or a control character.
 ///
 /// Keys and words end within the first few bytes; of a long text many are looked at together.
+#[inline]
 pub(super) fn plain_run(bytes: &[u8], mut at: usize) -> usize {
     /// Words of eight bytes before a string is a long one.
     const SHORT: usize = 4;
@@ -19,6 +20,11 @@ pub(super) fn plain_run(bytes: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
+    long_run(bytes, at)
+}
+
+#[inline(never)]
+fn long_run(bytes: &[u8], mut at: usize) -> usize {
     match bytes.get(at..) {
         Some(rest) if rest.len() >= BLOCK => match dispatch!(Level::new(), simd => first_in_blocks(simd, rest)) {
             Some(place) => return at + place,

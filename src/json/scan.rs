@@ -169,22 +169,27 @@ impl Scan<'_> {
 
     fn string(&mut self, kind: Kind) -> Result<Expect, ErrorKind> {
         let start = self.at;
-        let mut escaped = false;
-        self.at += 1;
-        loop {
-            self.at = plain_run(self.bytes, self.at);
-            match self.peek()? {
-                b'"' => break,
-                b'\\' => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                _ => return Err(ErrorKind::ControlCharacter),
-            }
+        self.at = plain_run(self.bytes, start + 1);
+        // Most strings have no escapes.
+        let escaped = self.bytes.get(self.at) != Some(&b'"');
+        if escaped {
+            self.escaped_string()?;
         }
         self.at += 1;
         self.push(start, self.at, kind, escaped);
         Ok(Expect::More)
+    }
+
+    /// Goes on to the quote that ends a string, from where it first is not plain.
+    fn escaped_string(&mut self) -> Result<(), ErrorKind> {
+        loop {
+            match self.peek()? {
+                b'"' => return Ok(()),
+                b'\\' => self.escape()?,
+                _ => return Err(ErrorKind::ControlCharacter),
+            }
+            self.at = plain_run(self.bytes, self.at);
+        }
     }
 
     fn escape(&mut self) -> Result<(), ErrorKind> {

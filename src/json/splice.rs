@@ -6,9 +6,18 @@ use bytes::{Bytes, BytesMut};
 use super::{Member, Span, Value};
 
 /// Replacements to be written into a document's bytes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Splice {
-    edits: Vec<(Span, Bytes)>,
+    edits: Vec<Edit>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct Edit {
+    span: Span,
+    text: Bytes,
+    /// Whether a member or item goes, and a comma with it.
+    is_part: bool,
 }
 
 impl Splice {
@@ -24,7 +33,7 @@ impl Splice {
 
     /// Puts `text` where `span` stands; spans must not overlap and may come in any order.
     pub fn replace(&mut self, span: Span, text: impl Into<Bytes>) {
-        self.edits.push((span, text.into()));
+        self.edits.push(Edit { span, text: text.into(), is_part: false });
     }
 
     /// How many replacements there are.
@@ -34,7 +43,7 @@ impl Splice {
 
     /// Takes in those of another text, each where `place` says its span is in this one.
     pub(crate) fn extend(&mut self, other: Self, place: impl Fn(Span) -> Span) {
-        self.edits.extend(other.edits.into_iter().map(|(span, text)| (place(span), text)));
+        self.edits.extend(other.edits.into_iter().map(|edit| Edit { span: place(edit.span), ..edit }));
     }
 
     /// Takes the items marked `false` out of their array, commas included; all items of one array, in order.
@@ -51,56 +60,48 @@ impl Splice {
     pub(crate) fn rewrite_object(
         &mut self,
         object: Value<'_>,
-        keep: impl Fn(&str) -> bool,
+        keep: impl Fn(&Member<'_>) -> bool,
         added: &[(&str, impl AsRef<[u8]>)],
     ) {
-        let length = added.iter().map(|(name, value)| name.len() + value.as_ref().len() + 4).sum();
-        let mut text = Vec::with_capacity(length);
-        for (at, (name, value)) in added.iter().enumerate() {
-            if at > 0 {
-                text.push(b',');
-            }
-            text.extend_from_slice(quoted(name).as_bytes());
-            text.push(b':');
-            text.extend_from_slice(value.as_ref());
-        }
-        self.put_in_front(object, keep, text);
+        self.put_in_front(object, keep, written(added.iter().map(|(name, value)| (*name, value.as_ref()))));
     }
 
     /// The same with members that are written already.
-    pub(crate) fn put_in_front(&mut self, object: Value<'_>, keep: impl Fn(&str) -> bool, mut added: Vec<u8>) {
-        let some_stay = self.remove(object.members().map(|member| (member.span(), keep(&member.name()))));
+    pub(crate) fn put_in_front(&mut self, object: Value<'_>, keep: impl Fn(&Member<'_>) -> bool, added: Vec<u8>) {
+        let some_stay = self.remove(object.members().map(|member| (member.span(), keep(&member))));
+        self.insert(object, added, some_stay);
+    }
+
+    /// Puts members, names and JSON texts, in front of those of `object`.
+    pub(crate) fn add_members<'a>(
+        &mut self,
+        object: Value<'_>,
+        added: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    ) {
+        self.insert(object, written(added), object.members().next().is_some());
+    }
+
+    fn insert(&mut self, object: Value<'_>, mut added: Vec<u8>, has_more: bool) {
         if added.is_empty() {
             return;
         }
-        if some_stay {
+        if has_more {
             added.push(b',');
         }
         let start = object.span().start + 1;
         self.replace(Span { start, end: start }, added);
     }
 
-    /// A removed part takes the comma before it along, or the one behind it where nothing before it stays; says whether any
-    /// stays.
+    /// Notes which parts go; says whether any stays.
     fn remove(&mut self, parts: impl Iterator<Item = (Span, bool)>) -> bool {
-        let (mut kept_before, mut previous_end, mut leading) = (false, 0, None);
+        let mut some_stay = false;
         for (span, keep) in parts {
-            if keep {
-                if let Some(start) = leading.take() {
-                    self.replace(Span { start, end: span.start }, Bytes::new());
-                }
-                kept_before = true;
-            } else if kept_before {
-                self.replace(Span { start: previous_end, end: span.end }, Bytes::new());
-            } else {
-                leading = leading.or(Some(span.start));
+            some_stay |= keep;
+            if !keep {
+                self.edits.push(Edit { span, text: Bytes::new(), is_part: true });
             }
-            previous_end = span.end;
         }
-        if let Some(start) = leading {
-            self.replace(Span { start, end: previous_end }, Bytes::new());
-        }
-        kept_before
+        some_stay
     }
 
     /// The bytes with all replacements made; the same bytes where there are none.
@@ -110,20 +111,16 @@ impl Splice {
         if self.edits.is_empty() {
             return bytes.clone();
         }
-        self.edits.sort_by_key(|(span, _)| *span);
-        let mut at = 0;
-        self.edits.retain(|(span, _)| {
-            let stays = span.start >= at;
-            at = if stays { span.end } else { at };
-            stays
+        if !self.edits.is_sorted_by(|edit, next| edit.span.end <= next.span.start && edit.span <= next.span) {
+            self.put_in_order();
+        }
+        self.cut(bytes);
+        let (gone, grown) = self.edits.iter().fold((0, 0), |(gone, grown), Edit { span, text, .. }| {
+            (gone + (span.end - span.start), grown + text.len())
         });
-        let (gone, grown) = self
-            .edits
-            .iter()
-            .fold((0, 0), |(gone, grown), (span, text)| (gone + (span.end - span.start), grown + text.len()));
         let mut out = BytesMut::with_capacity(bytes.len().saturating_sub(gone) + grown);
         let mut at = 0;
-        for (span, text) in &self.edits {
+        for Edit { span, text, .. } in &self.edits {
             out.extend_from_slice(&bytes[at..span.start]);
             out.extend_from_slice(text);
             at = span.end;
@@ -131,6 +128,62 @@ impl Splice {
         out.extend_from_slice(&bytes[at..]);
         out.freeze()
     }
+
+    fn put_in_order(&mut self) {
+        self.edits.sort_by_key(|edit| edit.span);
+        let mut at = 0;
+        self.edits.retain(|Edit { span, .. }| {
+            let stays = span.start >= at;
+            at = if stays { span.end } else { at };
+            stays
+        });
+    }
+
+    /// Gives parts that go the commas they take along, whoever took them out: the one before them, or the one behind them
+    /// where nothing before them stays.
+    fn cut(&mut self, bytes: &[u8]) {
+        let mut at = 0;
+        while at < self.edits.len() {
+            if !self.edits[at].is_part {
+                at += 1;
+                continue;
+            }
+            let parts = self.edits[at..].windows(2).take_while(|pair| {
+                let [part, next] = pair else { return false };
+                next.is_part && bytes[part.span.end..next.span.start].trim_ascii() == b","
+            });
+            let last = at + parts.count();
+            let (start, end) = (self.edits[at].span.start, self.edits[last].span.end);
+            let (before, behind) = (bytes[..start].trim_ascii_end(), bytes[end..].trim_ascii_start());
+            let span = match (before, behind) {
+                ([kept @ .., b','], _) => Span { start: kept.trim_ascii_end().len(), end },
+                (_, [b',', rest @ ..]) => Span { start, end: bytes.len() - rest.trim_ascii_start().len() },
+                _ => Span { start, end },
+            };
+            // The first of them takes all out, the others nothing more.
+            self.edits[at].span = span;
+            for edit in &mut self.edits[at + 1..=last] {
+                edit.span = Span { start: span.end, end: span.end };
+            }
+            at = last + 1;
+        }
+    }
+}
+
+/// Members as they stand in an object, with room for a comma behind them.
+fn written<'a>(members: impl Iterator<Item = (&'a str, &'a [u8])> + Clone) -> Vec<u8> {
+    let length = members.clone().map(|(name, value)| name.len() + value.len() + 4).sum();
+    let mut text = Vec::with_capacity(length);
+    for (name, value) in members {
+        if !text.is_empty() {
+            text.push(b',');
+        }
+        text.push(b'"');
+        text.extend_from_slice(escaped(name).as_bytes());
+        text.extend_from_slice(b"\":");
+        text.extend_from_slice(value);
+    }
+    text
 }
 
 /// `text` as a JSON string literal, quotes included; U+0085, U+2028 and U+2029 are escaped, so that no line-framed peer splits it.

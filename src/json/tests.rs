@@ -146,3 +146,36 @@ proptest! {
         prop_assert_eq!(parse(literal.as_bytes()).unwrap().root().as_str().unwrap().into_owned(), text);
     }
 }
+
+#[test]
+fn what_several_take_out_goes_as_if_one_had() {
+    let texts = [r#"{"a":1 , "b":[] ,"c":{} , "d":2 }"#, r#"{ "a":1,"b":[],"c":{},"d":2}"#];
+    let keeps = |set: u8| move |member: &super::Member<'_>| set >> (member.name().as_bytes()[0] - b'a') & 1 == 0;
+    for text in texts {
+        let document = Document::parse(text.into(), &Limits::REQUEST).unwrap();
+        for (first, second) in (0..16).flat_map(|first| (0..16).map(move |second| (first, second))) {
+            let (mut one, mut both) = (Splice::new(), Splice::new());
+            one.put_in_front(document.root(), keeps(first | second), Vec::new());
+            both.put_in_front(document.root(), keeps(first), Vec::new());
+            both.put_in_front(document.root(), keeps(second), Vec::new());
+            // What is changed in what goes is of no account.
+            both.replace(document.pointer("/b").unwrap().span(), &b"{}"[..]);
+            one.replace(document.pointer("/b").unwrap().span(), &b"{}"[..]);
+            let made = both.apply(document.bytes());
+            assert_eq!(made, one.apply(document.bytes()), "{first:b} {second:b}");
+            let left: Vec<String> = Document::parse(made, &Limits::REQUEST)
+                .unwrap()
+                .root()
+                .members()
+                .map(|member| member.name().into_owned())
+                .collect();
+            let wanted: Vec<&str> = ["a", "b", "c", "d"]
+                .into_iter()
+                .enumerate()
+                .filter(|(at, _)| (first | second) >> at & 1 == 0)
+                .map(|(_, name)| name)
+                .collect();
+            assert_eq!(left, wanted);
+        }
+    }
+}

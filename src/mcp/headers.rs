@@ -132,15 +132,30 @@ pub fn decode(value: &str) -> Option<Cow<'_, str>> {
 
 /// A header value that decodes to `text`: as it is where that is safe, else encoded.
 pub fn encode_value(text: &str) -> HeaderValue {
-    let is_plain = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && text.trim_matches(' ') == text;
-    let looks_encoded = text.starts_with(OPEN) && text.ends_with(CLOSE);
-    let value = if is_plain && !looks_encoded {
+    let value = if stands_for_itself(text.as_bytes()) {
         HeaderValue::from_str(text)
     } else {
         HeaderValue::try_from(format!("{OPEN}{}{CLOSE}", BASE64.encode(text.as_bytes())))
     };
     // Both are visible ASCII, which every field value may hold.
     value.unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// The same of a JSON string, whose memory the value shares where it can; `None` for anything else.
+pub(crate) fn encode_string(value: Value<'_>) -> Option<HeaderValue> {
+    let shared = value.plain_bytes().filter(|text| stands_for_itself(text));
+    match shared.and_then(|text| HeaderValue::from_maybe_shared(text).ok()) {
+        Some(shared) => Some(shared),
+        None => Some(encode_value(&value.as_str()?)),
+    }
+}
+
+/// Whether a text can be a header value as it is, and is not read as an encoded one.
+fn stands_for_itself(text: &[u8]) -> bool {
+    let is_plain = text.iter().all(|byte| *byte == b' ' || byte.is_ascii_graphic());
+    let is_padded = text.first() == Some(&b' ') || text.last() == Some(&b' ');
+    let looks_encoded = text.starts_with(OPEN.as_bytes()) && text.ends_with(CLOSE.as_bytes());
+    is_plain && !is_padded && !looks_encoded
 }
 
 /// The header text of an argument that a schema mirrors; `None` for what is never mirrored: null, arrays, objects.

@@ -191,6 +191,14 @@ pub fn admit_streamed(data: Bytes, asked: Option<&RpcId>, revision: Revision) ->
     }
 }
 
+/// Takes what is read already as the answer, whoever has seen to it that it is one to what was asked.
+pub(crate) fn admit_answer(document: Document) -> Result<Inbound, InboundError> {
+    match shape(&document)? {
+        MessageShape::Response { .. } => Ok(Inbound::Response { document }),
+        MessageShape::Notification | MessageShape::Request { .. } => Err(InboundError::NotAnAnswer),
+    }
+}
+
 /// Reads a message by its envelope, whatever it is.
 pub(crate) fn read(bytes: Bytes) -> Result<(Document, MessageShape), InboundError> {
     let document = Document::parse(bytes, &Limits::ANSWER).map_err(|error| InboundError::Json(error.kind))?;

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::{ReplyError, Way, handles, list, tidy};
+use super::{InboundError, ReplyError, Way, handles, list, tidy};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::json::{Document, Splice, Value, quoted};
 use crate::mask::{Direction, Findings, Masks, View, drop_foreign_meta};
 use crate::mcp::methods::{self, ERROR_PLACES, Method};
 use crate::mcp::session::ServerRequest;
-use crate::mcp::{Access, Era, Inbound, Revision, admit_streamed};
+use crate::mcp::{Access, Era, Inbound, Revision, admit_answer, admit_streamed};
 use crate::opened::{binding, session_key};
 use crate::policy::tools::Tools;
 use crate::policy::{Asker, Context, Policy};
@@ -46,9 +46,21 @@ pub(super) enum Passed {
     TakenBack(Document),
 }
 
+/// The one message of a JSON answer.
+#[derive(Debug)]
+pub(super) enum Whole {
+    Bytes(Bytes),
+    /// The same in another era, read already, and what makes it the client's: its id, and members of its result.
+    Read(Document, Splice),
+}
+
 /// Rewrites the one message of a JSON answer; anything but the response asked for is an error.
-pub(super) fn answer(way: &Way, bytes: Bytes, findings: &mut Findings) -> Result<Response, Reject> {
-    match passed(way, bytes, findings)? {
+pub(super) fn answer(way: &Way, whole: Whole, findings: &mut Findings) -> Result<Response, Reject> {
+    let (admitted, edits) = match whole {
+        Whole::Bytes(bytes) => (admit_streamed(bytes, way.id.as_ref(), way.revision), Splice::new()),
+        Whole::Read(document, edits) => (admit_answer(document), edits),
+    };
+    match rewritten(way, admitted, edits, findings)? {
         Passed::Response(response) => Ok(response),
         Passed::Aside(_) | Passed::Asked { .. } | Passed::Dropped | Passed::Refused(_) | Passed::TakenBack(_) => {
             Err(ReplyError::Missing.into())
@@ -58,21 +70,29 @@ pub(super) fn answer(way: &Way, bytes: Bytes, findings: &mut Findings) -> Result
 
 /// Rewrites one message from upstream.
 pub(super) fn passed(way: &Way, bytes: Bytes, findings: &mut Findings) -> Result<Passed, Reject> {
-    let inbound = match admit_streamed(bytes, way.id.as_ref(), way.revision) {
+    rewritten(way, admit_streamed(bytes, way.id.as_ref(), way.revision), Splice::new(), findings)
+}
+
+fn rewritten(
+    way: &Way,
+    admitted: Result<Inbound, InboundError>,
+    edits: Splice,
+    findings: &mut Findings,
+) -> Result<Passed, Reject> {
+    let inbound = match admitted {
         Ok(inbound) => inbound,
         Err(error) if error.is_dropped() => return Ok(Passed::Dropped),
         Err(error) => return Err(ReplyError::from(error).into()),
     };
     match &inbound {
-        Inbound::Response { document } => response(way, document, findings).map(Passed::Response),
+        Inbound::Response { document } => response(way, document, edits, findings).map(Passed::Response),
         Inbound::Notification { document, method } => notification(way, document, method, findings),
         Inbound::Request { document, method, .. } => request(way, document, method, findings),
     }
 }
 
-fn response(way: &Way, document: &Document, findings: &mut Findings) -> Result<Response, Reject> {
+fn response(way: &Way, document: &Document, mut splice: Splice, findings: &mut Findings) -> Result<Response, Reject> {
     let root = document.root();
-    let mut splice = Splice::new();
     if let Some(error) = root.get("error") {
         masked(way, error, ERROR_PLACES, &mut splice, findings)?;
         let code = error.get("code").and_then(|code| code.as_i64()).and_then(|code| i32::try_from(code).ok());

@@ -18,6 +18,7 @@ use super::pool::Shelf;
 use super::source::Source;
 use super::{Stay, Upstream, UpstreamError};
 use crate::clock;
+use crate::json::{Document, Splice};
 
 /// Most header fields of an answer; hyper has the same limit for HTTP/1.1.
 const HEAD_FIELDS: usize = 100;
@@ -261,6 +262,21 @@ impl AnswerBody {
     pub(crate) fn whole(bytes: Bytes) -> Self {
         let lease = if bytes.is_empty() { Lease::Ended } else { Lease::None };
         Self::made(Source::Whole(bytes), lease)
+    }
+
+    /// A message that is here and read, and `edits` that are to be made in it.
+    pub(crate) fn read(document: Document, edits: Splice) -> Self {
+        Self::made(Source::Read(Box::new((document, edits))), Lease::None)
+    }
+
+    /// Whether it is a message that is read.
+    pub(crate) const fn is_read(&self) -> bool {
+        matches!(self.incoming, Source::Read(_))
+    }
+
+    /// The same back, if it is that, instead of its bytes.
+    pub(crate) fn take_read(&mut self) -> Option<(Document, Splice)> {
+        if self.is_read() { self.incoming.take_read() } else { None }
     }
 
     /// Events of a server that is asked line by line.

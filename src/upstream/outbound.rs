@@ -16,8 +16,8 @@ use crate::json::{Document, Limits, quoted};
 use crate::mask::Masked;
 use crate::mcp::admit::{META_CAPABILITIES, META_VERSION};
 use crate::mcp::handle::TASKS_EXTENSION;
-use crate::mcp::headers::encode_value;
-use crate::mcp::methods::{INITIALIZE, INITIALIZED, TOOLS_LIST, is_initialize};
+use crate::mcp::headers::{encode_string, encode_value};
+use crate::mcp::methods::{INITIALIZE, INITIALIZED, Method as Row, MethodRef, TOOLS_LIST, is_initialize};
 use crate::mcp::session::Session;
 use crate::mcp::{Access, Era, Message, MessageShape, Revision, RpcId, SubjectKind};
 use crate::opened::Ask;
@@ -61,7 +61,8 @@ struct Said {
     document: Option<Document>,
     /// The client's era; none for what the proxy says by itself.
     era: Option<Era>,
-    opens_session: bool,
+    /// The row of its method.
+    listed: Option<&'static Row>,
     /// Whether it changes nothing upstream, and may be sent once more should its credential be refused.
     repeatable: bool,
     passenger: Passenger,
@@ -134,6 +135,11 @@ impl Passenger {
 }
 
 impl Outbound {
+    /// The row of its method; `None` for a method only a rule knows, and for what the proxy says by itself.
+    pub(crate) fn listed(&self) -> Option<&'static Row> {
+        self.said.listed
+    }
+
     /// The client's era; `None` for what the proxy says by itself, which is always in the upstream's.
     pub(crate) fn era(&self) -> Option<Era> {
         self.said.era
@@ -141,7 +147,7 @@ impl Outbound {
 
     /// Whether it opens a session of an older revision.
     pub(crate) fn opens_session(&self) -> bool {
-        self.said.opens_session
+        self.said.listed.is_some_and(is_initialize)
     }
 
     /// The revision its head says it is of.
@@ -276,7 +282,7 @@ pub fn outbound(credential: &Credential, recorded: Recorded) -> Outbound {
             fields,
             message: masked.bytes().clone(),
             era: Some(message.map_or(Era::Legacy, Message::era)),
-            opens_session: message.and_then(Message::listed).is_some_and(is_initialize),
+            listed: message.and_then(Message::listed),
             repeatable: passenger.may_repeat,
             passenger,
             document: masked.into_document(),
@@ -308,16 +314,43 @@ pub(crate) fn refusal(
     own_message(credential, session, revision, message)
 }
 
-/// A message that is the proxy's own, or that it says for a client in another era; in a session or in none.
-pub(crate) fn in_era(credential: &Credential, session: Option<&str>, revision: Revision, message: Bytes) -> Outbound {
-    let mut outbound = in_session(own_message(credential, None, revision, message), session);
-    outbound.said.revision = Some(revision).filter(|revision| *revision != Revision::UNSTATED);
+/// What a message is said in: a revision, and the session, where there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Within {
+    /// As the upstream calls it.
+    session: Option<HeaderValue>,
+    pub(crate) revision: Revision,
+}
+
+impl Within {
+    /// A session of that name.
+    pub(crate) fn session(id: Option<&str>, revision: Revision) -> Self {
+        Self { session: id.and_then(|id| HeaderValue::from_str(id).ok()), revision }
+    }
+
+    /// No session.
+    pub(crate) const fn none(revision: Revision) -> Self {
+        Self { session: None, revision }
+    }
+
+    /// The session's name.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.session.as_ref()?.to_str().ok()
+    }
+}
+
+/// A message that is the proxy's own, or that it says for a client in another era.
+pub(crate) fn in_era(credential: &Credential, within: &Within, message: Bytes) -> Outbound {
+    let Within { session, revision } = within;
+    let mut outbound = own_message(credential, None, *revision, message);
+    outbound.said.session.clone_from(session);
+    outbound.said.revision = Some(*revision).filter(|revision| *revision != Revision::UNSTATED);
     outbound
 }
 
 /// Opens the stream of a session.
-pub(crate) fn listening(credential: &Credential, session: Option<&str>, revision: Revision) -> Outbound {
-    let mut outbound = in_era(credential, session, revision, Bytes::new());
+pub(crate) fn listening(credential: &Credential, within: &Within) -> Outbound {
+    let mut outbound = in_era(credential, within, Bytes::new());
     outbound.said.verb = Method::GET;
     outbound.into_stream()
 }
@@ -333,7 +366,7 @@ fn own_message(credential: &Credential, session: Option<&Session>, revision: Rev
             message,
             document: None,
             era: None,
-            opens_session: false,
+            listed: None,
             repeatable: false,
             passenger: Passenger::own(Room::Aside),
         }),
@@ -359,7 +392,8 @@ pub(super) fn listing(
     let meta = modern.then(|| format!(r#""_meta":{{"{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{{able}}}}}"#));
     let params = cursor.into_iter().chain(meta).collect::<Vec<_>>().join(",");
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{TOOLS_LIST}","params":{{{params}}}}}"#);
-    let mut outbound = in_era(credential, session, revision, message.into()).for_passenger(Passenger::own(Room::Call));
+    let within = Within::session(session, revision);
+    let mut outbound = in_era(credential, &within, message.into()).for_passenger(Passenger::own(Room::Call));
     if modern {
         outbound.said.fields.push((MCP_METHOD, HeaderValue::from_static(TOOLS_LIST)));
     }
@@ -376,26 +410,22 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
     );
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{INITIALIZE}","params":{params}}}"#);
     // Before it is answered no revision is agreed on.
-    let first = in_era(credential, None, Revision::UNSTATED, message.into()).for_passenger(Passenger::own(Room::Call));
+    let nothing = Within::none(Revision::UNSTATED);
+    let first = in_era(credential, &nothing, message.into()).for_passenger(Passenger::own(Room::Call));
     let credential = credential.clone();
     let opened = move |session: Option<&str>, revision| {
         let message = format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#);
-        in_session(own_message(&credential, None, revision, message.into()), session)
+        let mut outbound = own_message(&credential, None, revision, message.into());
+        outbound.said.session = Within::session(session, revision).session;
+        outbound
     };
     ((first, id), opened)
 }
 
 /// Ends a session of the proxy's own.
 pub(crate) fn ending(credential: &Credential, session: &str, revision: Revision) -> Outbound {
-    let mut outbound = in_era(credential, Some(session), revision, Bytes::new());
+    let mut outbound = in_era(credential, &Within::session(Some(session), revision), Bytes::new());
     outbound.said.verb = Method::DELETE;
-    outbound
-}
-
-fn in_session(mut outbound: Outbound, session: Option<&str>) -> Outbound {
-    if let Some(id) = session.and_then(|id| HeaderValue::from_str(id).ok()) {
-        outbound.said.session = Some(id);
-    }
     outbound
 }
 
@@ -416,11 +446,14 @@ fn mirroring(message: &Message, masked: &Masked) -> Vec<(HeaderName, HeaderValue
         return Vec::new();
     }
     let mut fields = Vec::with_capacity(2 + masked.param_headers().len());
-    let method = message.method().and_then(|method| HeaderValue::from_str(method.name()).ok());
+    let method = message.method().and_then(|method| match method {
+        MethodRef::Listed(row) => Some(HeaderValue::from_static(row.name)),
+        MethodRef::Unlisted(name) => HeaderValue::from_str(name).ok(),
+    });
     fields.extend(method.map(|method| (MCP_METHOD, method)));
     let name = match &masked.handles().task {
         Some(own) => Some(encode_value(&own.task.upstream_id)),
-        None => message.mirrored_name().map(|name| encode_value(&name)),
+        None => message.named().and_then(encode_string),
     };
     fields.extend(name.map(|name| (MCP_NAME, name)));
     fields.extend_from_slice(masked.param_headers());

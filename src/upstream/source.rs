@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::http::failure;
 use super::lines::Lines;
 use super::{Stay, UpstreamError};
+use crate::json::{Document, Splice};
 
 /// Where the bytes of an answer come from.
 #[derive(Debug)]
@@ -21,8 +22,23 @@ pub(super) enum Source {
     Network(Incoming),
     /// Any of these, while a session is used. In a box: few are.
     OfSession(Box<(Self, Stay)>),
+    /// A message that is here and read. In a box: every stream has room for it.
+    Read(Box<(Document, Splice)>),
     /// They are here.
     Whole(Bytes),
+}
+
+impl Source {
+    /// The message, if it is read, and the edits that are to be made in it; then nothing more comes.
+    pub(super) fn take_read(&mut self) -> Option<(Document, Splice)> {
+        match std::mem::replace(self, Self::Whole(Bytes::new())) {
+            Self::Read(read) => Some(*read),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl Body for Source {
@@ -35,6 +51,10 @@ impl Body for Source {
             Self::Made(pieces) => pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
             Self::Network(incoming) => Pin::new(incoming).poll_frame(cx).map_err(failure),
             Self::OfSession(inner) => Pin::new(&mut inner.0).poll_frame(cx),
+            source @ Self::Read(_) => {
+                let written = source.take_read().map(|(document, edits)| edits.apply(document.bytes()));
+                Poll::Ready(written.map(|bytes| Ok(Frame::data(bytes))))
+            }
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
@@ -43,7 +63,7 @@ impl Body for Source {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Lines(lines) => lines.is_ended(),
-            Self::Made(_) => false,
+            Self::Made(_) | Self::Read(_) => false,
             Self::Network(incoming) => incoming.is_end_stream(),
             Self::OfSession(inner) => inner.0.is_end_stream(),
             Self::Whole(bytes) => bytes.is_empty(),
@@ -52,7 +72,7 @@ impl Body for Source {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Lines(_) | Self::Made(_) => SizeHint::default(),
+            Self::Lines(_) | Self::Made(_) | Self::Read(_) => SizeHint::default(),
             Self::Network(incoming) => incoming.size_hint(),
             Self::OfSession(inner) => inner.0.size_hint(),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),

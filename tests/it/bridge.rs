@@ -171,6 +171,7 @@ async fn older() -> (Upstream, Arc<Older>, mpsc::UnboundedSender<String>) {
                     connection.hung_up().await;
                     return None;
                 }
+                ("tools/call", Some(name @ ("framed" | "other"))) => connection.send(framed(&heard, name)).await,
                 ("tools/call", _) => {
                     let text = message["params"]["arguments"]["to"].as_str().unwrap_or_default().to_owned();
                     let content = json!([{ "type": "text", "text": format!("{session} {text} {HIDDEN}") }]);
@@ -490,6 +491,7 @@ async fn newer() -> Upstream {
                 connection.hung_up().await;
                 return None;
             }
+            ("tools/call", Some(name @ ("framed" | "other"))) => connection.send(framed(&heard, name)).await,
             ("tools/call", _) => {
                 connection.begin_stream().await;
                 let level = &meta["io.modelcontextprotocol/logLevel"];
@@ -522,6 +524,52 @@ async fn newer() -> Upstream {
         Some(connection)
     })
     .await
+}
+
+/// An answer that is one message, with something of everything that is taken out; of "other", to another request.
+fn framed(heard: &Heard, name: &str) -> Vec<u8> {
+    let id = if name == "other" { "77777".to_owned() } else { heard.id() };
+    let (kind, kept) = match heard.header("mcp-session-id") {
+        None => (r#""resultType":"complete", "ttlMs":5,"cacheScope":"public","#, r#", "n":1.0 "#),
+        Some(_) => ("", r#", "n":1.0 "#),
+    };
+    let content = format!(r#"{{"type":"text","text":"{HIDDEN}","_meta":{{"x/y":1}}}}"#);
+    let result = format!(r#"{{{kind}"_meta":{{"x/y":1 ,"progressToken":2}},"content":[{content}]{kept}}}"#);
+    raw_answer(
+        200,
+        "Content-Type: application/json\r\n",
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).as_bytes(),
+    )
+}
+
+/// What is one message is read once, and leaves as if it had been written in the client's era.
+#[tokio::test]
+async fn an_answer_in_one_piece_is_masked_and_tidied_as_in_the_client_s_era() {
+    let shown = format!(
+        r#""_meta":{{"progressToken":2}},"content":[{{"type":"text","text":"{SHOWN}","_meta":{{}}}}], "n":1.0 "#
+    );
+    let (upstream, _, _) = older().await;
+    let proxy = start(&upstream).await;
+    let ask = |tool: &str| newer_call(tool, &json!({}), &json!({})).token(&proxy.token("ana"));
+    let got = proxy.ask(&ask("framed")).await;
+    let id = got.json()["id"].to_string();
+    assert_eq!(got.text(), format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"complete",{shown}}}}}"#));
+    // Under the client's id it would pass for the answer.
+    let got = proxy.ask(&ask("other")).await;
+    assert!(got.status == 502 && !got.text().contains(SHOWN) && !got.text().contains(HIDDEN), "{got:?}");
+
+    let upstream = newer().await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    let session = hello(&proxy, &token, OLD).await;
+    let ask = |tool: &str| {
+        Ask::legacy("tools/call", &json!({ "name": tool, "arguments": {} })).session(&session).token(&token)
+    };
+    let got = proxy.ask(&ask("framed")).await;
+    let id = got.json()["id"].to_string();
+    assert_eq!(got.text(), format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{{shown}}}}}"#));
+    let got = proxy.ask(&ask("other")).await;
+    assert!(got.status == 502 && !got.text().contains(SHOWN) && !got.text().contains(HIDDEN), "{got:?}");
 }
 
 /// Opens a session as an older client does; gives its id.

@@ -176,7 +176,7 @@ impl Hearing {
         let unanswered = Unanswered { link: link.clone(), session: session.clone(), own, is_over: false };
         let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
         let (link, session) = (link.clone(), session.clone());
-        let sending = async move { link.ask_for_stream(session.id(), session.revision(), message).await };
+        let sending = async move { link.ask_for_stream(&session.within, message).await };
         Self { task, unanswered, stated: stated.clone(), upward: Upward::Head(Box::pin(sending)), splitter }
     }
 
@@ -250,7 +250,7 @@ impl Hearing {
 
 async fn reply(link: &Link, session: &Session, id: Value<'_>, what: &str) -> Result<(), UpstreamError> {
     let message = format!(r#"{{"jsonrpc":"2.0","id":{},{what}}}"#, String::from_utf8_lossy(id.raw()));
-    link.post(session.id(), session.revision(), message.into()).await.map(drop)
+    link.post(&session.within, message.into()).await.map(drop)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -103,7 +103,7 @@ impl Drop for Followed {
         let (link, session, id) = (self.link.clone(), self.session.clone(), self.id.clone());
         self.link.begin(async move {
             let message = tasks::question(&session.next_id().to_string(), TASKS_CANCEL, &id);
-            let _ = link.post(session.id(), session.revision(), message).await;
+            let _ = link.post(&session.within, message).await;
         });
     }
 }

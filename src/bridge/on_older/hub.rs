@@ -135,7 +135,7 @@ impl Hub {
 async fn tell(link: &Link, session: &Session, method: &str, uri: &str) -> bool {
     let id = session.next_id();
     let message = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"uri":{}}}}}"#, quoted(uri));
-    let answer = link.post(session.id(), session.revision(), message.into()).await;
+    let answer = link.post(&session.within, message.into()).await;
     answer.is_ok_and(|answer| answer.status.is_success())
 }
 
@@ -182,7 +182,7 @@ async fn listen(link: Link, session: Arc<Session>) {
 }
 
 async fn read(link: &Link, session: &Session) {
-    let Ok(Answer { status, headers, mut body }) = link.listen(session.id(), session.revision()).await else { return };
+    let Ok(Answer { status, headers, mut body }) = link.listen(&session.within).await else { return };
     if !status.is_success() || !matches!(media_type(&headers), Media::EventStream) {
         // 405 is how a server without one says so (2025-11-25 "Listening for Messages from the Server").
         session.hub.has_none.store(status.is_client_error(), Ordering::Relaxed);
@@ -220,7 +220,7 @@ async fn heard(link: &Link, session: &Session, document: Document) {
             r#""error":{"code":-32601,"message":"The client is asked nothing outside of its calls"}"#
         };
         let message = format!(r#"{{"jsonrpc":"2.0","id":{},{what}}}"#, String::from_utf8_lossy(id.raw()));
-        let _ = link.post(session.id(), session.revision(), message.into()).await;
+        let _ = link.post(&session.within, message.into()).await;
         return;
     }
     let of_task = (method == TASK_STATUS).then_some(News::Task);

@@ -28,7 +28,7 @@ const LISTS: [(&str, &str); 3] = [
 struct Subscription {
     link: Link,
     session: Arc<Session>,
-    asked: Asked,
+    asked: Box<Asked>,
     lists: Vec<&'static str>,
     uris: Vec<Box<str>>,
     tasks: Vec<Box<str>>,
@@ -37,7 +37,7 @@ struct Subscription {
 }
 
 /// Opens the subscription a client asks for.
-pub(super) async fn open(link: Link, session: Arc<Session>, asked: Asked, params: Option<Value<'_>>) -> Answer {
+pub(super) async fn open(link: Link, session: Arc<Session>, asked: Box<Asked>, params: Option<Value<'_>>) -> Answer {
     let filter = params.and_then(|params| params.get("notifications"));
     let wants = |name: &str| filter.and_then(|filter| filter.get(name)?.as_bool()) == Some(true);
     let lists = LISTS.iter().filter(|(name, capability)| wants(name) && session.server_can(capability));
@@ -56,7 +56,7 @@ pub(super) async fn open(link: Link, session: Arc<Session>, asked: Asked, params
     let heard = Hub::hear(&link, &session);
     let (out, events) = mpsc::channel(AHEAD);
     // A copy: a slice would hold the whole message as long as the stream is open.
-    let asked = Asked { id: Bytes::copy_from_slice(&asked.id), ..asked };
+    let asked = Box::new(Asked { id: Bytes::copy_from_slice(&asked.id), stated: asked.stated.kept(), ..*asked });
     let mut subscription = Subscription { link, session, asked, lists, uris: Vec::new(), tasks, heard, out };
     if subscription.session.server_can("/resources/subscribe") {
         for uri in uris {

@@ -83,7 +83,7 @@ pub(super) struct Running {
     token: u64,
     /// The task it goes on as, and that is followed here.
     followed: Option<Followed>,
-    asked: Asked,
+    asked: Box<Asked>,
     upward: Upward,
     splitter: Splitter,
     /// What is asked of its client outside of it.
@@ -118,7 +118,7 @@ enum Next {
 }
 
 impl Running {
-    pub(super) fn new(unanswered: Unanswered, asked: Asked, outside: Option<Attended>) -> Self {
+    pub(super) fn new(unanswered: Unanswered, asked: Box<Asked>, outside: Option<Attended>) -> Self {
         let limit = unanswered.link.worker.live.current().limits.event_bytes;
         let (out, _) = mpsc::channel(1);
         let (upward, splitter) = (Upward::Nothing, Splitter::new(limit));
@@ -129,7 +129,7 @@ impl Running {
     /// Sends the request, until its answer begins or its client is asked something.
     pub(super) async fn send(mut self, message: Bytes) -> Sent {
         let (link, session) = (self.unanswered.link.clone(), self.unanswered.session.clone());
-        let mut sending: Sending = Box::pin(async move { link.ask(session.id(), session.revision(), message).await });
+        let mut sending: Sending = Box::pin(async move { link.ask(&session.within, message).await });
         let asked = tokio::select! {
             biased;
             answer = &mut sending => return Sent::Answered(Box::new((answer, self.unanswered, self.outside))),
@@ -217,7 +217,8 @@ impl Running {
                 Stands::Working => {}
                 Stands::Settled => break,
                 Stands::Answer(said) => {
-                    self.say(older::response(&said, &self.asked.id, self.asked.method)).await;
+                    let response = older::response(&said, &self.asked.id, self.asked.method);
+                    self.say(response.apply(said.bytes())).await;
                     return false;
                 }
                 Stands::Gone => {
@@ -237,7 +238,7 @@ impl Running {
         self.unanswered = Unanswered { link: link.clone(), session: session.clone(), own, is_over: false };
         self.followed = Some(followed);
         self.splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
-        let sending = async move { link.ask(session.id(), session.revision(), message).await };
+        let sending = async move { link.ask(&session.within, message).await };
         self.upward = Upward::Head(Box::pin(sending));
         true
     }
@@ -323,7 +324,7 @@ impl Running {
                         Taken::Answer
                     }
                     None => {
-                        self.say(answered(document, &self.asked)).await;
+                        self.say(answered(document, &self.asked).bytes(document)).await;
                         Taken::Answer
                     }
                 }
@@ -354,7 +355,7 @@ impl Running {
         let id = String::from_utf8_lossy(id.raw());
         let message = format!(r#"{{"jsonrpc":"2.0","id":{id},{what}}}"#);
         let (link, session) = (&self.unanswered.link, &self.unanswered.session);
-        let _ = link.post(session.id(), session.revision(), message.into()).await;
+        let _ = link.post(&session.within, message.into()).await;
     }
 
     /// Asks the client, and waits until it comes back with answers; says whether it did.

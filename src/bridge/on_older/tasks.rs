@@ -65,12 +65,12 @@ pub(super) enum Said {
 pub(super) async fn ask(link: &Link, session: &Session, method: &str, id: &str) -> Result<Said, UpstreamError> {
     let own = RpcId::own();
     let message = question(&String::from_utf8_lossy(own.raw()), method, id);
-    let answer = link.ask(session.id(), session.revision(), message).await?;
+    let answer = link.ask(&session.within, message).await?;
     if !answer.status.is_success() {
         return Ok(Said::Other(Box::new(answer)));
     }
     let media = answer.headers.get(CONTENT_TYPE).cloned();
-    Ok(match whole_or_streamed(media.as_ref(), answer.body, &own, session.revision()).await {
+    Ok(match whole_or_streamed(media.as_ref(), answer.body, &own, session.within.revision).await {
         Ok(said) => Said::Message(said.into_document()),
         Err(_) => Said::Other(Box::new(answer::unusable())),
     })
@@ -80,7 +80,7 @@ pub(super) async fn ask(link: &Link, session: &Session, method: &str, id: &str) 
 pub(super) async fn send(
     link: Link,
     mut session: Arc<Session>,
-    asked: Asked,
+    asked: Box<Asked>,
     params: Option<Value<'_>>,
 ) -> Result<Answer, UpstreamError> {
     let Some(id) = params.and_then(|params| params.get("taskId")?.as_str()) else {
@@ -94,7 +94,7 @@ pub(super) async fn send(
             Some(TASKS_UPDATE) => return update(&link, &session, &asked, (&id, params)).await,
             _ => return Ok(answer::no_tasks(&asked.id, Era::Modern)),
         };
-        if is_again || !answer::has_lost_session(&answer) || session.id().is_none() {
+        if is_again || !answer::has_lost_session(&answer) || session.within.id().is_none() {
             return Ok(answer);
         }
         // The server has looked at nothing; what it keeps beyond a session it may still know.
@@ -222,5 +222,5 @@ const fn has_ended(status: Status) -> bool {
 }
 
 fn error(document: &Document, asked: &Asked) -> Answer {
-    answer::error(document, older::response(document, &asked.id, asked.method))
+    answer::error(document, older::response(document, &asked.id, asked.method).apply(document.bytes()))
 }

@@ -64,8 +64,13 @@ impl Message {
 
     /// What `Mcp-Name` must say (2026-07-28, "Request metadata headers").
     pub fn mirrored_name(&self) -> Option<Cow<'_, str>> {
+        self.named()?.as_str()
+    }
+
+    /// The same as it stands in the message.
+    pub(crate) fn named(&self) -> Option<Value<'_>> {
         let pointer = self.listed()?.header?;
-        self.params()?.pointer(pointer)?.as_str()
+        self.params()?.pointer(pointer)
     }
 
     /// Whether the subject may only be compared with a listed one, byte by byte.
