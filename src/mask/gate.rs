@@ -1,16 +1,21 @@
 //! The one cheap scan: decides that a text holds nothing any mask could match, before anything is parsed or allocated.
 //!
 //! A coarse pass over each block asks in a dozen vector instructions whether it holds a digit, an `@`, a spelling that
-//! hides characters, a mark of encoded text, or a stretch as long as a key. Only where it does, runs of digits and long words are looked at one by
-//! one, and only what could belong to a value is handed on.
+//! hides characters, a mark of encoded text, or a stretch as long as a key. Only where it does, numbers and long words are
+//! looked at one by one, and only what could belong to a value is handed on.
 
 mod beside;
 mod coarse;
 mod figure;
+mod heard;
 mod numbers;
+mod runs;
+mod wanted;
+mod window;
 mod words;
 
 use aho_corasick::packed::Searcher;
+use fearless_simd::Simd;
 
 use super::Entity;
 use super::heat::Heat;
@@ -18,7 +23,8 @@ use super::literals::{Literal, Presence};
 use crate::json::Span;
 pub(super) use beside::joins;
 use coarse::{Marks, Visit};
-use numbers::{Clusters, Wanted};
+use numbers::Clusters;
+use wanted::Wanted;
 
 /// Something a recogniser could start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +110,7 @@ impl Gate {
         /// More than these are found faster one by one.
         const PACKED: usize = 32;
         let mut gate = Self { open, ..Self::default() };
+        heard::prepare();
         for entity in entities {
             gate.want(entity);
         }
@@ -151,25 +158,28 @@ impl Gate {
 
     /// Where in `text` a string could stand for which the gate opens: a string that touches no such place is clean.
     pub(super) fn heat(&self, text: &[u8]) -> Heat {
+        /// Bytes after which is asked whether to go on.
+        const ASKED: usize = 4096;
         if self.open {
             return Heat::Everywhere;
         }
         let mut heat = Heat::none(text.len());
-        self.each("", text, &mut |sight| {
-            match sight {
-                Sight::At(_, at) => heat.mark(at),
+        let mut asked = 0;
+        let is_sparse = self.each("", text, &mut |sight| {
+            let Span { start, end } = match sight {
+                Sight::At(_, at) => Span { start: at, end: at },
+                // A word about a number may be what gives it away, so all its blocks are hot.
                 Sight::Number(runs) => {
-                    // A word about a number may be what gives it away, so all its blocks are hot.
-                    let (start, end) = (runs.first().map_or(0, |run| run.start), runs.last().map_or(0, |run| run.end));
-                    (start..end).step_by(Heat::BLOCK).chain([end.saturating_sub(1)]).for_each(|at| heat.mark(at));
+                    Span { start: runs.first().map_or(0, |run| run.start), end: runs.last().map_or(0, |run| run.end) }
                 }
-                Sight::Word(Span { start, end }) => {
-                    (start..end).step_by(Heat::BLOCK).chain([end.saturating_sub(1)]).for_each(|at| heat.mark(at));
-                }
-            }
-            true
+                Sight::Word(word) => word,
+            };
+            (start..end).step_by(Heat::BLOCK).chain([end.saturating_sub(1).max(start)]).for_each(|at| heat.mark(at));
+            let is_due = start >= asked + ASKED;
+            asked = if is_due { start } else { asked };
+            !is_due || !heat.is_full(start)
         });
-        heat
+        if is_sparse { heat } else { Heat::Everywhere }
     }
 
     /// Everything in `text`, which stands under the JSON key `label`, that a recogniser could start from.
@@ -196,9 +206,9 @@ impl Gate {
         if self.words && !words.is_empty() {
             let mut own = Vec::new();
             for word in words.iter() {
-                numbers::runs_in(text, *word, &mut own);
+                runs::runs_in(text, *word, &mut own);
             }
-            numbers::merge(runs, &own);
+            runs::merge(runs, &own);
         }
     }
 
@@ -206,7 +216,7 @@ impl Gate {
     fn each(&self, label: &str, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let clusters = Clusters::new(label, text, &self.wanted);
         let mut look = Look { gate: self, label, text, clusters, dashes: None, visit };
-        coarse::look(text, &mut look) && look.clusters.finish(look.visit) && self.patterns(text, look.visit)
+        coarse::look(text, &mut look) && self.patterns(text, look.visit)
     }
 
     fn patterns(&self, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
@@ -230,14 +240,17 @@ struct Look<'l> {
 
 impl Visit for Look<'_> {
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
-    fn digits(&mut self, at: usize, digits: u64, figures: u64) -> bool {
+    #[expect(clippy::inline_always, reason = "so that it is compiled for the instructions of the pass over all blocks")]
+    fn digits<S: Simd>(&mut self, simd: S, at: usize, digits: (u64, u64)) -> bool {
         let Self { gate, clusters, visit, .. } = self;
-        gate.wanted.is_nothing() || clusters.block(at, digits, figures, *visit)
+        gate.wanted.is_nothing() || clusters.block(simd, at, digits, *visit)
     }
 
     fn marks(&mut self, marks: &Marks) -> bool {
-        let Self { gate, text, visit, .. } = self;
+        let Self { gate, text, clusters, visit, .. } = self;
+        if marks.quotes != 0 {
+            clusters.quote();
+        }
         if marks.ats != 0 && gate.mails && !visit(Sight::At(Signal::At, marks.at + marks.ats.trailing_zeros() as usize))
         {
             return false;
@@ -266,8 +279,12 @@ impl Visit for Look<'_> {
         if !gate.words {
             return true;
         }
-        if gate.macs && words::has_mac(text, word) && !visit(Sight::At(Signal::Mac, word.start))
-            || gate.wanted.addresses && words::has_colons(text, word) && !visit(Sight::At(Signal::Colons, word.start))
+        let (colons, marks) = words::marks(text, word);
+        if gate.macs && marks > 4 && words::has_mac(text, word) && !visit(Sight::At(Signal::Mac, word.start))
+            || gate.wanted.addresses
+                && colons > 5
+                && words::has_colons(text, word)
+                && !visit(Sight::At(Signal::Colons, word.start))
         {
             return false;
         }

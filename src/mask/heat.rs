@@ -30,6 +30,14 @@ impl Heat {
         }
     }
 
+    /// Whether most before byte `at` is hot, so that going on would tell little that asking everywhere does not.
+    pub(super) fn is_full(&self, at: usize) -> bool {
+        let Self::Places(words) = self else { return true };
+        let blocks = at / Self::BLOCK;
+        let hot: usize = words.iter().take(blocks.div_ceil(64)).map(|word| word.count_ones() as usize).sum();
+        hot * 4 > blocks * 3
+    }
+
     /// Whether anything could match within `span`, which is not empty.
     pub(super) fn touches(&self, span: Span) -> bool {
         let Self::Places(words) = self else { return true };

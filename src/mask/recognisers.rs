@@ -18,7 +18,7 @@ mod wallet;
 
 use super::Entity;
 use crate::json::Span;
-pub(super) use birth::speaks_of_birth;
+pub(super) use birth::{speaks_of_birth, stems as birth_stems};
 pub use check_digits::Validator;
 use context::{Context, Hint, Topic};
 pub(super) use context::{Words, end_of};
@@ -39,9 +39,19 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Whether a run of digits with so many from there on, between such bytes, could be claimed.
-    pub(super) fn may_take(&self, digits: usize, beside: (u8, u8)) -> bool {
-        digits >= self.least && self.beside.allows(beside)
+    /// Whether so many digits from a run on are enough.
+    pub(super) const fn has_enough(&self, digits: usize) -> bool {
+        digits >= self.least
+    }
+
+    /// Whether a byte of that kind may stand right before a run.
+    pub(super) const fn may_follow(&self, kind: usize) -> bool {
+        self.beside.before >> kind & 1 == 1
+    }
+
+    /// Whether a byte of that kind may stand right behind a run.
+    pub(super) const fn may_precede(&self, kind: usize) -> bool {
+        self.beside.behind >> kind & 1 == 1
     }
 }
 
@@ -52,10 +62,10 @@ const fn claim(entity: Entity, lengths: u32, least: usize, beside: Beside, find:
 /// What claims numbers, strongest proof first.
 #[rustfmt::skip]
 pub(super) static NUMBERS: [Claim; 21] = [
-    claim(Entity::IbanCode, from(2, 31), 0, Beside { before: LETTER | BLANK | DASH, behind: ANY }, payment::iban),
+    claim(Entity::IbanCode, from(2, 31), 0, Beside { before: LETTER | PARTED, behind: ANY }, payment::iban),
     claim(Entity::IpAddress, from(1, 3), 4, Beside { before: ANY & !LETTER, behind: DOT }, network::v4_address),
-    claim(Entity::ItFiscalCode, of(&[2]), 0, Beside { before: LETTER, behind: ANY }, identity::it_fiscal_code),
-    claim(Entity::UkNino, of(&[2, 4, 6]), 6, Beside { before: LETTER | BLANK, behind: ANY }, identity::uk_nino),
+    claim(Entity::ItFiscalCode, of(&[2]), 0, Beside { before: LETTER, behind: LETTER }, identity::it_fiscal_code),
+    claim(Entity::UkNino, of(&[2, 4, 6]), 6, Beside { before: LETTER | PARTED, behind: ANY }, identity::uk_nino),
     claim(Entity::Crypto, from(1, 31), 0, Beside { before: ANY, behind: LETTER }, wallet::wallet),
     claim(Entity::FrNir, of(&[1, 6, 13, 15]), 6, NO_WORD, identity::fr_nir),
     claim(Entity::CreditCard, of(&[1, 2, 4, 6, 8]) | from(12, 19), 12, NO_WORD, payment::card),
@@ -89,26 +99,26 @@ const DASH: u8 = 4;
 const SIGN: u8 = 8;
 const DOT: u8 = 16;
 const OTHER: u8 = 32;
-const ANY: u8 = LETTER | BLANK | DASH | SIGN | DOT | OTHER;
+/// Before digits: a blank or dash behind a letter.
+const PARTED: u8 = 64;
+const ANY: u8 = LETTER | BLANK | DASH | SIGN | DOT | OTHER | PARTED;
 /// Digits right behind a letter are part of a word.
 const NO_WORD: Beside = Beside { before: ANY & !LETTER, behind: ANY };
 
-impl Beside {
-    /// Whether a run of digits may stand between these two bytes; the edges of a text are any other byte.
-    pub(super) fn allows(self, (before, behind): (u8, u8)) -> bool {
-        self.before & before != 0 && self.behind & behind != 0
-    }
-}
+/// How many kinds of bytes there are.
+pub(super) const KINDS: usize = ANY.count_ones() as usize;
 
-const fn kind(byte: u8) -> u8 {
-    match byte {
+/// The kind of a byte, as the place of its bit; the edges of a text are any other byte.
+const fn kind(byte: u8) -> usize {
+    let kind = match byte {
         b'A'..=b'Z' | b'a'..=b'z' => LETTER,
         b' ' => BLANK,
         b'-' => DASH,
         b'+' | b'(' => SIGN,
         b'.' => DOT,
         _ => OTHER,
-    }
+    };
+    kind.trailing_zeros() as usize
 }
 
 const fn from(least: u32, most: u32) -> u32 {
@@ -259,8 +269,13 @@ impl<'a> Text<'a> {
     }
 
     /// What kinds of bytes stand right before and right behind `run`.
-    pub(super) fn beside(&self, run: Span) -> (u8, u8) {
-        (self.before(run.start).map_or(OTHER, kind), self.byte(run.end).map_or(OTHER, kind))
+    pub(super) fn beside(&self, run: Span) -> (usize, usize) {
+        const EDGE: u8 = b'\n';
+        let bytes = self.bytes();
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or(EDGE);
+        let before = byte(run.start.wrapping_sub(1));
+        let is_parted = matches!(before, b' ' | b'-') && byte(run.start.wrapping_sub(2)).is_ascii_alphabetic();
+        (if is_parted { PARTED.trailing_zeros() as usize } else { kind(before) }, kind(byte(run.end)))
     }
 
     /// What stands between digit run `index` and the next; `None` behind the last.

@@ -47,7 +47,32 @@ pub(in crate::mask) fn joins(gap: &[u8]) -> bool {
     gap.len() <= LONGEST_GAP && gap.iter().all(|byte| is_gap(*byte))
 }
 
-pub(super) const fn is_gap(byte: u8) -> bool {
+/// Digits that the run at `at` has from there on.
+pub(super) fn digits_at(text: &[u8], at: usize) -> usize {
+    text[at..].iter().take_while(|byte| is_digit(**byte)).count()
+}
+
+/// Digits right before `end`.
+pub(super) fn digits_before(text: &[u8], end: usize) -> usize {
+    text[..end].iter().rev().take_while(|byte| is_digit(**byte)).count()
+}
+
+/// Bytes of the gap that begins at `end` and has digits of the same number behind it.
+pub(super) fn gap_at(text: &[u8], end: usize) -> Option<usize> {
+    let rest = &text[end..];
+    let gap = rest.iter().take(LONGEST_GAP + 1).take_while(|byte| is_gap(**byte)).count();
+    (gap <= LONGEST_GAP && rest.get(gap).copied().is_some_and(is_digit)).then_some(gap)
+}
+
+/// Bytes of the gap that ends at `start` and has digits of the same number before it; 0 if there is none.
+pub(super) fn gap_before(text: &[u8], start: usize) -> usize {
+    let head = &text[..start];
+    let gap = head.iter().rev().take(LONGEST_GAP + 1).take_while(|byte| is_gap(**byte)).count();
+    let parted = gap <= LONGEST_GAP && head[..start - gap].last().copied().is_some_and(is_digit);
+    if parted { gap } else { 0 }
+}
+
+const fn is_gap(byte: u8) -> bool {
     KINDS[byte as usize] & GAP != 0
 }
 
@@ -101,8 +126,20 @@ pub(super) fn begins_lettered(text: &[u8], run: Span) -> bool {
 /// Whether `2A` or `2B` ends or goes on at `end`, with digits behind it.
 pub(super) fn is_corsican(text: &[u8], end: usize) -> bool {
     text[..end].ends_with(b"2")
-        && matches!(text.get(end), Some(b'A' | b'B' | b'a' | b'b'))
-        && text[end + 1..].iter().find(|byte| **byte != b' ').is_some_and(u8::is_ascii_digit)
+        && text.get(end).copied().is_some_and(is_corsican_letter)
+        && text[end + 1..].iter().take(LONGEST_GAP + 1).find(|byte| !is_gap(**byte)).is_some_and(u8::is_ascii_digit)
+}
+
+/// Where the letter of `2A` or `2B` stands before digits that begin at `start`.
+pub(super) fn before_corsican(text: &[u8], start: usize) -> Option<usize> {
+    let head = &text[..start];
+    let gap = head.iter().rev().take(LONGEST_GAP).take_while(|byte| is_gap(**byte)).count();
+    let letter = (start - gap).checked_sub(1)?;
+    (text.get(letter).copied().is_some_and(is_corsican_letter) && text[..letter].ends_with(b"2")).then_some(letter)
+}
+
+const fn is_corsican_letter(byte: u8) -> bool {
+    matches!(byte, b'A' | b'B' | b'a' | b'b')
 }
 
 /// Whether `run` stands in a word of hexadecimal digits and colons that has two colons in a row.

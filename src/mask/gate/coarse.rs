@@ -24,9 +24,9 @@ pub(super) struct Marks {
 
 /// What blocks are handed to; each returns false to stop.
 pub(super) trait Visit {
-    /// The digits of the block at `at`, of which there are some, and with them the marks numbers are written with.
-    fn digits(&mut self, at: usize, digits: u64, figures: u64) -> bool;
-    /// A block that holds a mark.
+    /// The digits of the block at `at`, of which there are some, and those of the next.
+    fn digits<S: Simd>(&mut self, simd: S, at: usize, digits: (u64, u64)) -> bool;
+    /// A block that holds a mark, before its digits.
     fn marks(&mut self, marks: &Marks) -> bool;
     /// A word of [`LONG`] bytes or more, once it has ended.
     fn word(&mut self, word: Span) -> bool;
@@ -40,7 +40,7 @@ pub(super) fn look(text: &[u8], visit: &mut impl Visit) -> bool {
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "each level of vector instructions has a copy of its own")]
 fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> bool {
-    let mut pass = Pass { simd, words: Words::default() };
+    let mut pass = Pass { simd, digits: 0, words: Words::default() };
     let (blocks, rest) = text.as_chunks::<BLOCK>();
     let mut at = 0;
     for block in blocks {
@@ -54,12 +54,14 @@ fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> bool {
     if let Some(head) = padded.get_mut(..rest.len()) {
         head.copy_from_slice(rest);
     }
-    pass.take(&padded, at, visit)
+    pass.take(&padded, at, visit) && (pass.digits == 0 || pass.count(at, (pass.digits, 0), visit))
 }
 
 /// What is carried from block to block.
 struct Pass<S: Simd> {
     simd: S,
+    /// Those of the last block.
+    digits: u64,
     words: Words,
 }
 
@@ -68,22 +70,18 @@ impl<S: Simd> Pass<S> {
     #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
     fn take(&mut self, block: &[u8; BLOCK], at: usize, visit: &mut impl Visit) -> bool {
         let glance = Glance::at(self.simd, block);
-        (glance.digits == 0 || self.count(block, at, glance.digits, visit))
-            && (!glance.marked || self.mark(block, at, visit))
+        let digits = std::mem::replace(&mut self.digits, glance.digits);
+        (!glance.marked || self.mark(block, at, visit))
+            && (digits == 0 || self.count(at.wrapping_sub(BLOCK), (digits, glance.digits), visit))
             && self.words.take(at, glance.parts, visit)
     }
 
     #[inline(never)]
-    fn count(&mut self, block: &[u8; BLOCK], at: usize, digits: u64, visit: &mut impl Visit) -> bool {
+    fn count(&mut self, at: usize, digits: (u64, u64), visit: &mut impl Visit) -> bool {
         let simd = self.simd;
         simd.vectorize(
             #[inline(always)]
-            || {
-                let splat = |byte: u8| u8x64::splat(simd, byte);
-                // Brackets, plus sign, comma, dash, dot, slash, digits, colon.
-                let bytes = u8x64::from_slice(simd, block) - splat(b'(');
-                visit.digits(at, digits, bytes.simd_le(splat(b':' - b'(')).to_bitmask())
-            },
+            || visit.digits(simd, at, digits),
         )
     }
 
@@ -117,7 +115,7 @@ impl Glance {
         let parts = bytes.simd_gt(splat(b'"')).to_bitmask();
         let digits = (bytes - splat(b'0')).simd_lt(splat(10)).to_bitmask();
         // No two marks have the same low half, so that half leads to the one mark a byte can be.
-        let mark = u8x64::from_slice(simd, &MARKS).swizzle_dyn_within_blocks(bytes);
+        let mark = u8x64::from_slice(simd, &MARKS).swizzle_dyn_within_blocks(bytes & splat(0x0f));
         let marked = (mark.simd_eq(bytes) | bytes.simd_ge(splat(0x80))).any_true();
         Self { parts, digits, marked }
     }

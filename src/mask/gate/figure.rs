@@ -1,43 +1,201 @@
-//! A figure as a block shows it: digits and the marks between them, told from the bits of both.
+//! A figure: digits that no number goes over from, with the few bytes around them that tell what they could be.
+//!
+//! Most figures are short and stand among plain words. The bits of a block tell where digits are, and six bytes what stands
+//! beside them: that of one of these needs no branch that depends on it, and only what is left is looked at in a
+//! [`Window`](super::window::Window).
 
-use crate::json::Span;
+use super::beside::{BLANK, CAPITAL, COLON, DOT, HEX, KINDS, LETTER, LONGEST_GAP, LONGEST_MONTH};
 
-/// Digits and the marks between them, as far as one block shows.
+/// Bytes before the first digit that are looked at, and all of them.
+const BEFORE: usize = 8;
+const AROUND: usize = 32;
+/// Bytes of the longest figure that is told here.
+const LONGEST: usize = 16;
+
+/// A letter right before digits.
+const GLUED: u8 = 1;
+/// A capital and one byte before them.
+const CODE: u8 = 2;
+/// A letter that is a digit too right behind them.
+const HEXED: u8 = 4;
+/// A colon or dot, and where it goes on.
+const POINT: u8 = 8;
+/// A dot beside four digits.
+const FOUR: u8 = 16;
+/// A blank or dash before two digits and others, and a letter before that.
+const PAIR: u8 = 32;
+
+/// What stands beside the digits of codes.
+pub(super) const CODES: u8 = GLUED | CODE | PAIR;
+/// What stands beside those of addresses of hardware and of the internet.
+pub(super) const ADDRESSES: u8 = GLUED | HEXED | POINT | FOUR;
+
+/// What a byte next to digits can be.
+const NEXT: [u8; 256] = {
+    let (mut next, mut byte) = ([0; 256], 0);
+    while byte < 256 {
+        let kind = KINDS[byte];
+        next[byte] = given(kind & LETTER, GLUED)
+            | given(kind & HEX, HEXED)
+            | given(kind & (COLON | DOT), POINT)
+            | given(kind & DOT, FOUR)
+            | given(kind & BLANK, PAIR);
+        byte += 1;
+    }
+    next
+};
+
+/// What the byte behind that can be.
+const SECOND: [u8; 256] = {
+    let (mut second, mut byte) = ([0; 256], 0);
+    while byte < 256 {
+        let kind = KINDS[byte];
+        second[byte] =
+            given(kind & CAPITAL, CODE) | given(kind & (HEX | COLON | DOT), POINT) | given(kind & LETTER, PAIR);
+        byte += 1;
+    }
+    second
+};
+
+const fn given(kind: u8, bit: u8) -> u8 {
+    if kind == 0 { 0 } else { bit }
+}
+
+/// Digits with no other within a gap before or behind them; the lowest bit is the first.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Figure {
-    pub(super) span: Span,
-    pub(super) runs: usize,
-    pub(super) digits: usize,
-    /// Of its run of digits, if it has only one; else at least so many.
-    pub(super) length: usize,
-    /// Whether it ends within the block, has single marks within, and no more runs than a sum of money.
-    pub(super) is_plain: bool,
-    /// What of the block is behind it.
-    pub(super) behind: u64,
+    digits: u64,
+    /// Bytes until a digit may be of another.
+    pub(super) length: u32,
+}
+
+/// What matters of a figure: masks for what is asked of every one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// All bits if many digits do.
+    pub(super) long: u64,
+    /// Of [`CODES`] and [`ADDRESSES`] what is asked for.
+    pub(super) beside: u8,
+    /// All bits if dates do.
+    pub(super) births: u64,
+}
+
+/// What a figure turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing anybody looks for.
+    Idle,
+    /// Nothing, if it is a date of this form and no date of birth: 2026-01-05.
+    Date,
+    /// What more of the text must be looked at for.
+    Unclear,
 }
 
 impl Figure {
-    /// The figure of the block at `at` that begins with the first of `digits`.
+    /// The figure that begins with the lowest bit of `digits`, one for each byte.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
-    pub(super) fn of(at: usize, digits: u64, figures: u64) -> Self {
-        let first = digits.trailing_zeros();
-        let marked = (figures >> first).trailing_ones();
-        let shown = digits >> first & (u64::MAX >> ((u64::BITS - marked) % u64::BITS));
-        let width = u64::BITS - shown.leading_zeros();
-        let marks = !shown & (u64::MAX >> (u64::BITS - width));
-        let runs = (shown & !(shown << 1)).count_ones() as usize;
-        let start = at.wrapping_add(first as usize);
-        let count = shown.count_ones() as usize;
-        let three = shown & shown >> 1 & shown >> 2;
-        // Of two one could be a year, and three a date, but for one of three digits.
-        let few = runs == 1 || three & shown >> 3 == 0 && (runs == 2 || runs == 3 && three != 0);
-        Self {
-            span: Span { start, end: start.wrapping_add(width as usize) },
-            runs,
-            digits: count,
-            length: if runs == 1 { count } else { 1 },
-            is_plain: first.wrapping_add(marked) < u64::BITS && few && marks & marks >> 1 == 0,
-            behind: (u64::MAX << first).checked_shl(width).unwrap_or_default(),
+    pub(super) const fn of(digits: u64) -> Self {
+        let length = within_gap(digits).trailing_ones();
+        Self { digits: digits & u64::MAX >> (u64::BITS.wrapping_sub(length) % u64::BITS), length }
+    }
+
+    /// Bytes from the first digit to the last.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
+    pub(super) const fn width(self) -> u32 {
+        u64::BITS.wrapping_sub(self.digits.leading_zeros())
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
+    const fn starts(self) -> u64 {
+        self.digits & !(self.digits << 1)
+    }
+
+    /// Where runs of one or two digits begin.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
+    pub(super) const fn days(self) -> u64 {
+        self.starts() & !(self.digits >> 1 & self.digits >> 2)
+    }
+
+    /// What it could be at byte `first` of `text`; `near` tells whether a day stands before it as before its year.
+    ///
+    /// Nothing is decided before the end, as most of it would be decided by chance.
+    #[inline(always)]
+    pub(super) fn kind(self, text: &[u8], first: usize, asked: &Asked, near: bool) -> Kind {
+        /// `2026-01-05`.
+        const DATE: u64 = 0b11_0110_1111;
+        let around: Option<&[u8; AROUND]> = text.get(first.wrapping_sub(BEFORE)..).and_then(|rest| rest.first_chunk());
+        let Some(around) = around else { return Kind::Unclear };
+        let dated = self.is_dated(near) & asked.births;
+        let beside = self.beside(around) & asked.beside;
+        let many = u64::from(self.digits.count_ones() >= 7) | u64::from(self.starts().count_ones() >= 4);
+        let long = many | u64::from(self.digits >> LONGEST != 0);
+        if dated | u64::from(beside) | self.between(around) | long & asked.long == 0 {
+            return Kind::Idle;
         }
+        if self.digits == DATE && beside == 0 { Kind::Date } else { Kind::Unclear }
+    }
+
+    /// Letters between its digits, or colons where two marks are.
+    #[inline(always)]
+    fn between(self, around: &[u8; AROUND]) -> u64 {
+        const fn each(byte: u8) -> u64 {
+            u64::from_ne_bytes([byte; 8])
+        }
+        /// Letters have these bits, digits and most marks do not.
+        const LETTERS: u64 = each(0xc0);
+        let word = |at: usize| u64::from_le_bytes(around.as_chunks().0.get(at).copied().unwrap_or_default());
+        let (width, half) = (self.width().wrapping_mul(8), u64::BITS);
+        let (first, second) = (half.saturating_sub(width), (2 * half).saturating_sub(width.max(half)));
+        let (one, two) =
+            (word(1) & u64::MAX >> (first % half), word(2) & u64::MAX.checked_shr(second).unwrap_or_default());
+        // A byte that is nought borrows from its highest bit.
+        let colon = |word: u64| (word ^ each(b':')).wrapping_sub(each(1)) & !(word ^ each(b':')) & each(0x80);
+        let marks = !self.digits & u64::MAX >> (half.wrapping_sub(self.width()) % half);
+        let parted = if marks & marks >> 1 == 0 { 0 } else { colon(one) | colon(two) };
+        LETTERS & (one | two) | parted
+    }
+
+    /// What beside its digits could make a code or an address of it.
+    #[inline(always)]
+    fn beside(self, around: &[u8; AROUND]) -> u8 {
+        const PAIRS: u64 = 0b1011;
+        let end = BEFORE.wrapping_add(self.width() as usize);
+        let byte = |at: usize| usize::from(around[at % AROUND]);
+        let (before, behind) = (NEXT[byte(BEFORE - 1)], NEXT[byte(end)]);
+        let (second, further) = (SECOND[byte(BEFORE - 2)], SECOND[byte(end.wrapping_add(1))]);
+        // A point right beside, and what goes on behind that.
+        let points = (before & second | behind & further) & POINT;
+        let dots = if self.digits & 0b1_1111 == 0b1111 { (before | behind) & FOUR } else { 0 };
+        let paired = self.digits & 0b1111 == PAIRS && around[BEFORE + 2] == b' ';
+        let paired = if paired { before & second & PAIR } else { 0 };
+        before & GLUED | second & CODE | behind & HEXED | points | dots | paired
+    }
+
+    /// A year behind a day, or three runs as in a date.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
+    const fn is_dated(self, near: bool) -> u64 {
+        let (own, starts, days) = (self.digits, self.starts(), self.days());
+        let years = starts & own >> 1 & own >> 2 & own >> 3 & !(own >> 4);
+        let months = days & (starts << 2 | starts << 3 | starts << 4 | starts << 5 | starts << 6);
+        let threes = starts & (months << 2 | months << 3 | months << 4);
+        years & if near { u64::MAX } else { !1 } | threes
     }
 }
+
+/// `digits` and the bytes behind each that a gap can have.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
+const fn within_gap(digits: u64) -> u64 {
+    const { assert!(LONGEST_GAP == 6, "one, one more, two more and three more") };
+    let two = digits | digits << 1;
+    let four = two | two << 2;
+    four | four << 3
+}
+
+/// How far behind the beginning of a day its year can begin.
+pub(super) const AFTER_DAY: usize = LONGEST_MONTH + 2;

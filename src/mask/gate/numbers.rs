@@ -1,94 +1,64 @@
 //! Runs of digits, and which of them could belong to a number somebody looks for.
+//!
+//! Numbers are judged in three steps, each for what the one before could not tell: a [`Figure`] by the bits of its block and
+//! the bytes beside it, which is the end of most; a [`Window`] by what stands further around, all figures of it at once; and
+//! a cluster by reading it run by run, as recognisers will.
 
-use super::beside::{
-    BEFORE_CORSICA, BLANK, CAPITAL, COLON, DATE, DOT, HEX, KINDS, LETTER, LONGEST_GAP, LONGEST_MONTH, begins_lettered,
-    day_before, has_double_colon, is_corsican, is_dated, is_digit, is_dotted, is_lone_date, is_year, joins,
-};
+mod cluster;
+
+use fearless_simd::Simd;
+
+use super::Sight;
+use super::beside::{LONGEST_GAP, is_digit, is_lone_date, is_year};
 use super::coarse::BLOCK;
-use super::figure::Figure;
-use super::{Sight, Signal};
+use super::figure::{self, AFTER_DAY, Figure, Kind};
+use super::heard::speaks_before;
+use super::wanted::{Asked, Wanted};
+use super::window::{Hints, Window};
 use crate::json::Span;
-use crate::mask::Entity;
 use crate::mask::recognisers::{end_of, speaks_of_birth};
-
-/// Which numbers matter.
-#[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "entities that are wanted independently")]
-pub(super) struct Wanted {
-    /// Fewest digits of a wanted number; `None` if there is none.
-    digits: Option<usize>,
-    /// Internet addresses.
-    pub(super) addresses: bool,
-    births: bool,
-    /// French numbers, in which a letter parts the digits of those born in Corsica.
-    corsica: bool,
-    pub(super) macs: bool,
-    /// Bank accounts, insurance numbers and codes that begin with letters.
-    lettered: bool,
-    pub(super) wallets: bool,
-    pub(super) codes: bool,
-    pub(super) ibans: bool,
-}
-
-impl Wanted {
-    pub(super) fn add(&mut self, entity: Entity) {
-        let digits = match entity {
-            Entity::Crypto => return self.wallets = true,
-            Entity::DateOfBirth => return self.births = true,
-            Entity::IpAddress => return self.addresses = true,
-            Entity::ItFiscalCode => return self.codes = true,
-            Entity::IbanCode => {
-                (self.lettered, self.ibans) = (true, true);
-                8
-            }
-            Entity::UkNino => return self.lettered = true,
-            Entity::EsNif | Entity::PhoneNumber => 7,
-            Entity::UsBankNumber => 8,
-            Entity::AuTfn | Entity::CaSin | Entity::UsItin | Entity::UsSsn => 9,
-            Entity::UkNhs => 10,
-            Entity::BrCpf | Entity::DeTaxId | Entity::PlPesel => 11,
-            Entity::CreditCard | Entity::InAadhaar => 12,
-            Entity::FrNir => {
-                self.corsica = true;
-                13
-            }
-            Entity::EmailAddress | Entity::MacAddress | Entity::Secret | Entity::UrlCredentials => return,
-        };
-        self.digits = Some(self.digits.map_or(digits, |least| least.min(digits)));
-    }
-
-    /// Whether no number matters.
-    pub(super) const fn is_nothing(&self) -> bool {
-        self.digits.is_none() && !self.lettered && !self.addresses && !self.births && !self.macs
-    }
-}
 
 /// Runs of digits that stand close enough to be one number, one cluster after the other.
 ///
-/// Most numbers are short and stand alone; such a one is never written down.
+/// Nothing is kept from one to the next but where they ended, so that any can be read alone, from its first run to its last.
 pub(super) struct Clusters<'t> {
+    label: &'t str,
     text: &'t [u8],
     wanted: &'t Wanted,
+    asked: Asked,
+    figures: figure::Asked,
     births: Births,
-    /// Score from which a cluster is looked at.
-    least: usize,
-    /// The runs of the cluster, if they were written down.
-    runs: Vec<Span>,
-    /// Digits of the cluster that may go on, and much more if something else speaks for it; 0 if there is none.
-    score: usize,
-    /// Where it begins.
-    start: usize,
-    /// How many runs it has.
-    count: usize,
-    /// Where the last run or date ended, and how long it was.
+    /// Whether there is a quotation mark in the blocks so far.
+    quoted: bool,
+    /// Where digits begin that were not judged yet.
+    judged: usize,
+    /// Where the last digit that was judged ended.
     behind: usize,
-    length: usize,
+    /// Where the last run of one or two digits began, which a year may stand behind.
+    day: usize,
     /// Where the last run ended that was handed on.
     told: usize,
+    /// The runs of the cluster that is read.
+    runs: Vec<Span>,
 }
 
-/// What a cluster's score is raised by once more than its digits speaks for it.
-const TELLING: usize = 1 << 32;
+/// How far before a date, or its year or last part, a word begins that speaks for it.
+const BEFORE_DATE: usize = 64;
+const BEFORE_YEAR: usize = 128;
+
+/// Which digits of a window could be a value's, one bit each.
+#[derive(Clone, Copy)]
+struct Told {
+    long: u64,
+    lettered: u64,
+    points: u64,
+    /// Whether any could be a date of birth.
+    born: bool,
+    /// Where dates begin that stand alone.
+    alone: u64,
+    /// The rows that have enough digits, as far as the window shows all of them: told whatever else they are.
+    sure: u64,
+}
 
 /// Whether numbers may be dates of birth.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,303 +69,268 @@ enum Births {
     Near,
     /// None.
     No,
-    /// The text was not asked yet.
+    /// The label was not asked yet.
     Unknown,
 }
 
 impl<'t> Clusters<'t> {
-    pub(super) fn new(label: &str, text: &'t [u8], wanted: &'t Wanted) -> Self {
-        let births = match wanted.births {
-            false => Births::No,
-            true if speaks_of_birth(end_of(label)) => Births::All,
-            true => Births::Unknown,
-        };
+    pub(super) fn new(label: &'t str, text: &'t [u8], wanted: &'t Wanted) -> Self {
         Self {
+            label,
             text,
             wanted,
-            births,
-            least: wanted.digits.unwrap_or(TELLING),
-            runs: Vec::new(),
-            score: 0,
-            start: 0,
-            count: 0,
+            asked: Asked::of(wanted),
+            figures: Asked::of(wanted).of_figures(),
+            births: if wanted.births { Births::Unknown } else { Births::No },
+            quoted: false,
+            judged: 0,
             behind: 0,
-            length: usize::MAX,
+            day: 0,
             told: 0,
+            runs: Vec::new(),
         }
     }
 
-    /// Takes in the runs that begin in the block at `at`, where there are `digits` among `figures`; false if `visit` was.
+    /// A quotation mark stands in the next block: numbers from there on may stand under a key.
+    pub(super) const fn quote(&mut self) {
+        self.quoted = true;
+    }
+
+    /// Judges the `digits` of the block at `at`, and of those of the `next` what goes on from it; false if `visit` was.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "so that it is compiled for the instructions of the pass over all blocks")]
-    pub(super) fn block(
+    pub(super) fn block<S: Simd>(
         &mut self,
+        simd: S,
         at: usize,
-        digits: u64,
-        figures: u64,
+        (digits, next): (u64, u64),
         visit: &mut dyn FnMut(Sight<'_>) -> bool,
     ) -> bool {
-        if self.births == Births::Unknown {
-            self.ask_for_births();
-        }
         let mut rest = self.left_of(at, digits);
         while rest != 0 {
-            let first = rest.trailing_zeros();
-            if self.is_free(at.wrapping_add(first as usize)) {
-                let figure = Figure::of(at, rest, figures);
-                if self.is_idle(&figure) {
-                    self.open(figure.span, figure.runs, figure.digits, figure.length);
-                    rest &= figure.behind;
-                    continue;
+            let bit = rest.trailing_zeros();
+            let first = at.wrapping_add(bit as usize);
+            let figure = Figure::of(rest >> bit | (next << 1) << (u64::BITS - 1).wrapping_sub(bit));
+            let kind = figure.kind(self.text, first, &self.figures, first.wrapping_sub(self.day) <= AFTER_DAY);
+            let is_apart = first.wrapping_sub(self.behind) > LONGEST_GAP;
+            if is_apart && (kind == Kind::Idle || kind == Kind::Date && self.is_date_of_other(simd, first)) {
+                let days = figure.days();
+                if days != 0 {
+                    self.day = first.wrapping_add((u64::BITS - 1).wrapping_sub(days.leading_zeros()) as usize);
                 }
+                self.behind = first.wrapping_add(figure.width() as usize);
+                self.judged = first.wrapping_add(figure.length as usize);
+                let behind = bit.wrapping_add(figure.length);
+                rest &= if behind < u64::BITS { u64::MAX << behind } else { 0 };
+            } else {
+                if !self.look_around(simd, first, visit) {
+                    return false;
+                }
+                rest = self.left_of(at, rest);
             }
-            let length = (rest >> first).trailing_ones();
-            let start = at + first as usize;
-            let mut end = start + length as usize;
-            if first + length == u64::BITS {
-                end += self.text[end..].iter().take_while(|byte| is_digit(**byte)).count();
-            }
-            if !self.run(Span { start, end }, visit) {
-                return false;
-            }
-            rest = self.left_of(at, rest);
         }
         true
     }
 
-    /// Whether nothing before byte `start` is still open.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
-    fn is_free(&self, start: usize) -> bool {
-        start.wrapping_sub(self.behind) > LONGEST_GAP && self.score < self.least && self.births != Births::All
+    /// Whether the date of ten bytes at `first` stands alone, and is none of birth.
+    #[inline(never)]
+    fn is_date_of_other<S: Simd>(&mut self, simd: S, first: usize) -> bool {
+        is_lone_date(&self.text[first..])
+            && self.text[first - 1] != b':'
+            && (self.births == Births::No || !self.may_be_born(simd, first, BEFORE_DATE))
     }
 
-    /// Whether a figure stands alone among plain text and is short, as most are: nothing beside it could be part of it.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
-    fn is_idle(&self, figure: &Figure) -> bool {
-        let Span { start, end } = figure.span;
-        let kind = |at: usize| KINDS[usize::from(self.text.get(at).copied().unwrap_or(b' '))];
-        let (parted, before) = (start.wrapping_sub(self.behind), kind(start.wrapping_sub(1)));
-        let may_be_year = figure.digits == 4 && parted <= LONGEST_MONTH && self.length <= 2;
-        figure.is_plain
-            && figure.digits < self.least
-            && !may_be_year
-            && (before | kind(end)) & (HEX | COLON) == 0
-            && (figure.digits != 4 || (before | kind(end)) & DOT == 0)
-            && before & LETTER == 0
-            && (before & BLANK == 0 || kind(start.wrapping_sub(2)) & CAPITAL == 0)
-            && !(kind(end) & BLANK != 0 && self.text.get(end.wrapping_add(1)).is_some_and(|byte| is_digit(*byte)))
-    }
-
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
-    fn open(&mut self, Span { start, end }: Span, count: usize, digits: usize, length: usize) {
-        self.runs.clear();
-        (self.start, self.count, self.score) = (start, count, digits);
-        (self.behind, self.length) = (end, length);
-    }
-
-    /// Of a run that began before, or a date, nothing is left.
+    /// Of digits before the place that is judged nothing is left.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all blocks")]
     fn left_of(&self, at: usize, digits: u64) -> u64 {
-        match self.behind.saturating_sub(at) {
+        // A branch, which is foreseen, where a shift would have to wait.
+        if self.judged <= at {
+            return digits;
+        }
+        match self.judged - at {
             over @ 0..BLOCK => digits & u64::MAX << over,
             _ => 0,
         }
     }
 
-    /// A key speaks for all numbers below it, however far away; else a word does for those near it.
-    #[cold]
-    fn ask_for_births(&mut self) {
-        self.births = match memchr::memchr(b'"', self.text) {
-            None => Births::Near,
-            Some(_) if speaks_of_birth(self.text) => Births::All,
-            Some(_) => Births::No,
+    /// Judges the digit at `first` and those behind it by what stands further around them; false if `visit` was.
+    #[inline(never)]
+    fn look_around<S: Simd>(&mut self, simd: S, first: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        let window = Window::around(simd, self.text, first);
+        let (hints, asked) = (window.hints(), &self.asked);
+        let told = hints.long & asked.long | hints.lettered & asked.lettered | hints.points & asked.points;
+        let dated = (hints.dates | hints.threes | self.years_behind_days(&window, &hints)) & asked.births;
+        if told | dated == 0 {
+            self.skip(&window, &hints);
+            return true;
+        }
+        self.consider(simd, &window, &hints, visit)
+    }
+
+    /// Of the years of `window` those behind a day.
+    #[inline]
+    fn years_behind_days(&self, window: &Window, hints: &Hints) -> u64 {
+        let first = hints.years & hints.years.wrapping_neg();
+        let is_near = window.place(hints.years).wrapping_sub(self.day) <= AFTER_DAY;
+        hints.years_behind_days() | if is_near { first } else { 0 }
+    }
+
+    /// Goes on behind what is judged in `window`.
+    #[inline]
+    fn skip(&mut self, window: &Window, hints: &Hints) {
+        // Those further on are not behind a year that is judged later.
+        let days = hints.days & window.passed();
+        if days != 0 {
+            self.day = self.day.max(window.at.wrapping_add((u64::BITS - 1 - days.leading_zeros()) as usize));
+        }
+        self.judged = self.judged.max(window.end);
+        let judged = window.judged();
+        self.behind = window.at.wrapping_add((u64::BITS - judged.leading_zeros()) as usize).max(self.behind);
+    }
+
+    /// Looks closer at what `hints` are of, and hands on what could be a value; false if `visit` was.
+    #[inline(never)]
+    fn consider<S: Simd>(
+        &mut self,
+        simd: S,
+        window: &Window,
+        hints: &Hints,
+        visit: &mut dyn FnMut(Sight<'_>) -> bool,
+    ) -> bool {
+        let alone = if hints.dates == 0 { 0 } else { self.lone(window, hints) };
+        // Of a date that stands alone no part is anything else.
+        let parts = alone << 5 | alone << 8;
+        let hints = &Hints {
+            years: hints.years & !alone,
+            threes: hints.threes & !parts,
+            lettered: hints.lettered & !parts,
+            ..*hints
         };
-    }
-
-    #[inline(never)]
-    fn run(&mut self, run: Span, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        let text = self.text;
-        let (length, parted) = (run.end - run.start, run.start - self.behind);
-        let before = text.get(run.start.wrapping_sub(1)).copied().unwrap_or(b' ');
-        let after = text.get(run.end).copied().unwrap_or(b' ');
-        let beside = KINDS[usize::from(before)] | KINDS[usize::from(after)];
-        if self.score != 0 && joins(&text[self.behind..run.start]) {
-            self.join(run);
-        } else {
-            if self.score >= self.least && !self.flush(visit) {
-                return false;
-            }
-            if length == 4 && before != b':' && after == b'-' && is_lone_date(&text[run.start..]) {
-                return self.date(run.start, visit);
-            }
-            let with_day = length == 4 && parted <= LONGEST_MONTH && self.length <= 2 && self.births == Births::Near;
-            self.open(run, 1, length, length);
-            if with_day || self.births == Births::All {
-                self.score = TELLING;
-            }
-        }
-        (self.behind, self.length) = (run.end, length);
-        // Behind most blanks neither capitals stand nor pairs of digits.
-        let letter = || KINDS[usize::from(text.get(run.start.wrapping_sub(2)).copied().unwrap_or_default())];
-        let may_begin = match KINDS[usize::from(before)] {
-            kind if kind & BLANK != 0 => letter() & CAPITAL != 0 || length == 2 && after == b' ',
-            kind => kind & LETTER != 0,
+        let long = self.asked.long & if alone == 0 { hints.long } else { window.long_beside(alone) };
+        let sure = self.sure(window, hints, long);
+        let told = Told {
+            long,
+            lettered: self.asked.lettered & if hints.lettered == 0 { 0 } else { window.lettered() },
+            points: self.asked.points & if hints.points == 0 { 0 } else { window.points() },
+            born: self.births != Births::No && self.may_be_birth(simd, window, alone | hints.threes & !sure, hints),
+            alone,
+            sure,
         };
-        if may_begin && self.wanted.lettered && begins_lettered(text, run) {
-            self.score |= TELLING;
+        if told.long | told.lettered | told.points != 0 || told.born {
+            return self.judge(window, hints, &told, visit);
         }
-        if self.wanted.corsica && self.score == BEFORE_CORSICA && is_corsican(text, run.end) {
-            self.score |= TELLING;
+        self.skip(window, hints);
+        true
+    }
+
+    /// The rows of `long` that have digits enough for a number.
+    fn sure(&self, window: &Window, hints: &Hints, long: u64) -> u64 {
+        let (mut rest, mut sure) = (long, 0);
+        while rest != 0 {
+            let (row, is_whole) = hints.row_of(rest.trailing_zeros());
+            let is_enough =
+                self.wanted.digits.is_some_and(|least| (window.digits & row).count_ones() as usize >= least);
+            sure |= if is_whole && is_enough { row } else { 0 };
+            rest &= !row;
         }
-        let hardware = beside & (HEX | COLON) != 0 || beside & DOT != 0 && length == 4;
-        !hardware || self.look_for_hardware(run, beside, visit)
+        sure
     }
 
-    /// Takes a run into the open cluster.
-    fn join(&mut self, run: Span) {
-        self.know_runs();
-        self.runs.push(run);
-        self.count += 1;
-        self.score += run.end - run.start;
-        // As many as an address has, or a date.
-        if self.count > 3 && self.wanted.addresses || self.count > 2 && self.births == Births::Near {
-            self.score |= TELLING;
+    /// Of the dates those that stand alone: no recogniser takes such a one for anything else.
+    fn lone(&self, window: &Window, hints: &Hints) -> u64 {
+        let (mut lone, mut rest) = (0, hints.dates);
+        while rest != 0 {
+            let start = window.place(rest);
+            let before = start.checked_sub(1).map_or(b' ', |before| self.text[before]);
+            if before != b':' && !is_digit(before) && is_lone_date(&self.text[start..]) {
+                lone |= rest & rest.wrapping_neg();
+            }
+            rest &= rest - 1;
         }
+        lone & !hints.joined
     }
 
-    /// A date that stands alone.
-    fn date(&mut self, start: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        (self.score, self.behind, self.length) = (0, start + DATE, 2);
-        let dates = [(0, 4), (5, 7), (8, 10)].map(|(from, to)| Span { start: start + from, end: start + to });
-        !(self.births != Births::No && self.is_birth(&dates)) || self.tell(&dates, visit)
-    }
-
-    fn tell(&mut self, runs: &[Span], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        self.told = runs.last().map_or(self.told, |run| run.end);
-        visit(Sight::Number(runs))
-    }
-
-    /// Tells of an address of a host or of hardware that `run` stands in.
-    #[inline(never)]
-    fn look_for_hardware(&self, run: Span, beside: u8, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        let (hosts, macs) = (self.wanted.addresses, self.wanted.macs);
-        !(hosts && has_double_colon(self.text, run) && !visit(Sight::At(Signal::Colons, run.start))
-            || macs
-                && beside & (HEX | DOT) != 0
-                && is_dotted(self.text, run)
-                && !visit(Sight::At(Signal::Mac, run.start)))
-    }
-
-    /// Writes down the runs of the open cluster, unless they are.
-    fn know_runs(&mut self) {
-        if self.runs.is_empty() && self.count == 1 {
-            self.runs.push(Span { start: self.start, end: self.behind });
-        } else if self.runs.is_empty() {
-            runs_in(self.text, Span { start: self.start, end: self.behind }, &mut self.runs);
+    /// Whether anything says that one of `dates`, or of the years in `window`, could be of birth: a key for all below it,
+    /// however far away, else a word for those near it.
+    fn may_be_birth<S: Simd>(&mut self, simd: S, window: &Window, dates: u64, hints: &Hints) -> bool {
+        let mut years = self.years_behind_days(window, hints);
+        if dates | years == 0 {
+            return false;
         }
-    }
-
-    /// Hands the cluster on, if it could be something.
-    #[inline(never)]
-    fn flush(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        self.score = 0;
-        self.know_runs();
-        let mut runs = std::mem::take(&mut self.runs);
-        let number = self.is_number(&runs);
-        let told = self.births != Births::No && self.tells_birth(number, &mut runs) || number;
-        let go_on = !told || self.tell(&runs, visit);
-        runs.clear();
-        self.runs = runs;
-        go_on
-    }
-
-    /// Whether `runs` could be something else than a date.
-    fn is_number(&self, runs: &[Span]) -> bool {
-        let Wanted { digits: least, addresses, corsica, lettered, .. } = *self.wanted;
-        let digits: usize = runs.iter().map(|run| run.end - run.start).sum();
-        let is_dot = |pair: &&[Span]| self.text[pair[0].end..pair[1].start] == *b".";
-        least.is_some_and(|least| digits >= least)
-            || addresses && runs.len() > 3 && runs.windows(2).filter(is_dot).count() >= 3
-            || corsica && digits == BEFORE_CORSICA && is_corsican(self.text, self.behind)
-            || lettered && runs.iter().any(|run| begins_lettered(self.text, *run))
-    }
-
-    /// Whether `runs`, which may be another `number` as well, could be a date of birth; the day of one that begins with its
-    /// year is put before it.
-    fn tells_birth(&self, number: bool, runs: &mut Vec<Span>) -> bool {
-        if self.births != Births::Near {
-            return self.is_birth(runs);
+        let mut dates = dates;
+        while dates != 0 {
+            let is_third = dates & dates.wrapping_neg() & hints.threes != 0;
+            let reach = if is_third { BEFORE_YEAR } else { BEFORE_DATE };
+            if self.may_be_born(simd, window.place(dates), reach) {
+                return true;
+            }
+            dates &= dates - 1;
         }
-        let year = runs.first().copied().filter(|year| is_year(self.text, *year));
-        let day = year.and_then(|year| day_before(self.text, year));
-        if let Some(day) = day.filter(|day| day.start >= self.told) {
-            runs.insert(0, day);
+        while years != 0 {
+            let start = window.place(years);
+            if is_year(self.text, Span { start, end: start + 4 }) && self.may_be_born(simd, start, BEFORE_YEAR) {
+                return true;
+            }
+            years &= years - 1;
         }
-        !number && (day.is_some() || runs.windows(3).any(is_dated)) && self.is_birth(runs)
+        false
     }
 
-    /// Whether a word for birth speaks for `runs`.
-    fn is_birth(&self, runs: &[Span]) -> bool {
-        /// How far before a number a word for birth can stand.
-        const REACH: usize = 64;
-        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return false };
+    /// Whether a key may speak for a date at `at`, or a word so near.
+    fn may_be_born<S: Simd>(&mut self, simd: S, at: usize, reach: usize) -> bool {
+        if self.births == Births::Unknown || self.quoted && self.births == Births::Near {
+            self.ask_for_births();
+        }
         match self.births {
             Births::All => true,
+            Births::Near => speaks_before(simd, self.text, at, reach),
             Births::No | Births::Unknown => false,
-            Births::Near => speaks_of_birth(&self.text[first.start.saturating_sub(REACH)..last.start]),
         }
     }
 
-    /// Hands the last cluster on.
-    pub(super) fn finish(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        self.score < self.least || self.flush(visit)
+    #[cold]
+    fn ask_for_births(&mut self) {
+        self.births = match () {
+            () if self.births == Births::Unknown && speaks_of_birth(end_of(self.label)) => Births::All,
+            () if !self.quoted => Births::Near,
+            () if speaks_of_birth(self.text) => Births::All,
+            () => Births::No,
+        };
     }
-}
 
-/// Puts the runs of `others` among `runs`, both in order, each once.
-pub(super) fn merge(runs: &mut Vec<Span>, others: &[Span]) {
-    if others.is_empty() {
-        return;
-    }
-    let mut merged = Vec::with_capacity(runs.len() + others.len());
-    let mut rest = others;
-    for run in runs.iter() {
-        while let Some((other, behind)) = rest.split_first().filter(|(other, _)| *other <= run) {
-            if other != run {
-                merged.push(*other);
+    /// Reads the clusters of the digits that `window` tells could be a value's: those `lettered`, `long` and, if it may be one
+    /// of birth, all; and looks for addresses with `points`.
+    #[inline(never)]
+    fn judge(&mut self, window: &Window, hints: &Hints, told: &Told, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        if told.points != 0 && !self.look_for_hardware(window, visit) {
+            return false;
+        }
+        let certain = if told.born { window.judged() } else { told.lettered };
+        let mut suspects = certain | told.long;
+        while suspects != 0 {
+            let bit = suspects.trailing_zeros();
+            let (row, is_whole) = hints.row_of(bit);
+            let is_sure = told.sure & row != 0;
+            if is_whole
+                && !is_sure
+                && row & certain == 0
+                && !self.wanted.could_be(window.digits & row, hints.joined & row)
+            {
+                suspects &= !row;
+                continue;
             }
-            rest = behind;
+            let go_on = if is_whole && !told.born && told.alone & row == 0 {
+                self.read_row(window, row, is_sure, visit)
+            } else {
+                self.read(self.first_of(window.at + bit as usize), visit)
+            };
+            if !go_on {
+                return false;
+            }
+            suspects = self.left_of(window.at, suspects);
         }
-        merged.push(*run);
+        self.skip(window, hints);
+        true
     }
-    merged.extend_from_slice(rest);
-    *runs = merged;
-}
-
-/// Adds the runs of digits in `word` to `runs`.
-pub(super) fn runs_in(text: &[u8], word: Span, runs: &mut Vec<Span>) {
-    let mut from = word.start;
-    while let Some(run) = next_digits(text, from, word.end) {
-        from = run.end;
-        runs.push(run);
-    }
-}
-
-/// The first run of ASCII digits that begins at or behind `from` and before `end`.
-fn next_digits(text: &[u8], from: usize, end: usize) -> Option<Span> {
-    const STEP: usize = 16;
-    let mut at = from;
-    while at + STEP <= end
-        && let Some(step) = text.get(at..at + STEP)
-        && !step.iter().fold(false, |any, byte| any | is_digit(*byte))
-    {
-        at += STEP;
-    }
-    let start = at + text.get(at..end)?.iter().position(|byte| is_digit(*byte))?;
-    let length = text[start..].iter().take_while(|byte| is_digit(**byte)).count();
-    Some(Span { start, end: start + length })
 }

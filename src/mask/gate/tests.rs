@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::claims::Claims;
 use super::super::literals::Literal;
 use super::super::recognisers::{Text, hardware, network, secret};
-use super::{Gate, Signal, Survey, numbers};
+use super::{Gate, Signal, Survey, runs as digits};
 use crate::json::Span;
 use crate::mask::Entity;
 
@@ -53,6 +53,8 @@ fn opens_for_what_could_match_at_any_offset() {
         "4111\t1111\t1111\t1111",
         "dob: 1987-05-04",
         "password=Ab1Cd2Ef3Gh4Ij5K",
+        "12345678Z",
+        "AB123456C",
         "\"blob\":\"",
     ];
     let gate = gate();
@@ -60,6 +62,9 @@ fn opens_for_what_could_match_at_any_offset() {
         for before in 0..140 {
             let text = format!("{}{case}{}", "-".repeat(before), " ".repeat(before % 7));
             assert!(gate.opens(text.as_bytes()), "{case} at {before}");
+            // Behind a number that is nothing.
+            let text = format!("7{}{case}{}", ",".repeat(before + 1), " ".repeat(before % 7));
+            assert!(gate.opens(text.as_bytes()), "{case} at {before} behind a number");
         }
     }
 }
@@ -156,7 +161,7 @@ const PIECES: [&str; 64] = [
 
 fn runs(text: &str) -> Vec<Span> {
     let mut runs = Vec::new();
-    numbers::runs_in(text.as_bytes(), Span { start: 0, end: text.len() }, &mut runs);
+    digits::runs_in(text.as_bytes(), Span { start: 0, end: text.len() }, &mut runs);
     runs
 }
 

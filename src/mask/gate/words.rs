@@ -1,6 +1,6 @@
 //! Words as long as keys are: fifteen bytes or more without a blank or a quotation mark.
 
-use super::numbers::Wanted;
+use super::wanted::Wanted;
 use crate::json::Span;
 use crate::mask::literals::Presence;
 use crate::mask::recognisers::{has_word_of, identity, secret};
@@ -55,6 +55,18 @@ fn has_shape(rest: &[u8], length: usize, wanted: &Wanted) -> bool {
     wanted.wallets && length >= 14 && matches!(rest, [b'0' | b'1' | b'3' | b'b' | b'B' | b't' | b'T', ..])
         || wanted.ibans && length >= 15 && letters() == 2
         || wanted.codes && rest.get(..length).is_some_and(identity::is_fiscal_code)
+}
+
+/// Colons, and colons and dashes, in `word`; a very long one counts as having many.
+pub(super) fn marks(text: &[u8], word: Span) -> (u8, u8) {
+    let bytes = &text[word.start..word.end];
+    if bytes.len() > usize::from(u8::MAX) {
+        return (u8::MAX, u8::MAX);
+    }
+    bytes.iter().fold((0, 0), |(colons, marks): (u8, u8), byte| {
+        let colon = u8::from(*byte == b':');
+        (colons.wrapping_add(colon), marks.wrapping_add(colon | u8::from(*byte == b'-')))
+    })
 }
 
 /// Whether `word` has marks parting hexadecimal digits as in a hardware address.

@@ -47,8 +47,11 @@ const STEMS: [&str; 18] = [
     "рожд", "出生", "生年", "geburt",
 ];
 
-/// Finds stems in small letters, with a capital, and in capitals.
-static SPOKEN: LazyLock<Option<Searcher>> = LazyLock::new(|| {
+/// Finds what [`stems`] are.
+static SPOKEN: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(stems()));
+
+/// What any word for birth holds: stems in small letters, with a capital, and in capitals.
+pub(in crate::mask) fn stems() -> Vec<String> {
     let mut patterns = Vec::new();
     for stem in STEMS {
         let mut rest = stem.chars();
@@ -57,8 +60,8 @@ static SPOKEN: LazyLock<Option<Searcher>> = LazyLock::new(|| {
     }
     patterns.sort_unstable();
     patterns.dedup();
-    Searcher::new(patterns)
-});
+    patterns
+}
 
 /// Whether any word for birth stands in `text`, which a date of birth needs; sometimes true without.
 pub(in crate::mask) fn speaks_of_birth(text: &[u8]) -> bool {

@@ -126,11 +126,39 @@ pub(super) fn prepare() {
 /// How far a word may stand before a number to speak for it, in bytes.
 const REACH: usize = 48;
 
-/// What was said about the number asked about last: recognisers ask about one number in turn.
+/// What was said about the number asked about last: recognisers ask about one number in turn, and then about its groups.
 #[derive(Debug, Default)]
 pub(super) struct Context {
-    asked: Cell<Option<(usize, Said)>>,
+    asked: Cell<Option<Asked>>,
     label: Cell<Option<Said>>,
+}
+
+/// An answer that was found.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// The number asked about.
+    at: usize,
+    said: Said,
+    /// Where the word begins, or the bytes looked at if there is none.
+    from: usize,
+    is_word: bool,
+}
+
+impl Asked {
+    /// Whether it holds for a number at `at` too: nothing but digits and what parts them is between, and as many bytes as are
+    /// looked at begin no later than the word, or within none.
+    fn holds(self, text: &[u8], at: usize) -> bool {
+        if self.at == at {
+            return true;
+        }
+        let from = at.saturating_sub(REACH);
+        let is_cut = from > 0 && text[from - 1].is_ascii_alphabetic() && text[from].is_ascii_alphabetic();
+        let parts = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b':');
+        self.at < at
+            && !is_cut
+            && (!self.is_word || from <= self.from)
+            && text.get(self.at..at).is_some_and(|between| between.len() <= REACH && between.iter().all(parts))
+    }
 }
 
 /// The topics of the nearest word; `None` where there is no word.
@@ -139,15 +167,21 @@ type Said = Option<&'static [Topic]>;
 impl Context {
     /// What the nearest known word before `at`, on the same line, says about `topic`; else what the label says.
     pub(super) fn hint(&self, text: &[u8], label: &str, at: usize, topic: Topic) -> Option<Hint> {
-        let said = match self.asked.get() {
-            Some((asked, said)) if asked == at => said,
-            _ => {
-                let said = WORDS.nearest(window(text, at, REACH)).or_else(|| self.of_label(label));
-                self.asked.set(Some((at, said)));
-                said
-            }
+        let asked = match self.asked.get() {
+            Some(asked) if asked.holds(text, at) => Asked { at, ..asked },
+            _ => self.ask(text, label, at),
         };
-        said.map(|topics| if topics.contains(&topic) { Hint::For } else { Hint::Against })
+        self.asked.set(Some(asked));
+        asked.said.map(|topics| if topics.contains(&topic) { Hint::For } else { Hint::Against })
+    }
+
+    fn ask(&self, text: &[u8], label: &str, at: usize) -> Asked {
+        let window = window(text, at, REACH);
+        let from = at - window.len();
+        match WORDS.nearest_at(window) {
+            Some((start, said)) => Asked { at, said: Some(said), from: from + start, is_word: true },
+            None => Asked { at, said: self.of_label(label), from, is_word: false },
+        }
     }
 
     fn of_label(&self, label: &str) -> Said {
@@ -233,27 +267,33 @@ impl<M: Copy> Words<M> {
 
     /// The meaning of the word that ends last in `text`, of equal ones the longest; none inside a longer word.
     pub(super) fn nearest(&self, text: &[u8]) -> Option<M> {
-        let mut before_end = text;
-        while let Some((last, rest)) = before_end.split_last() {
-            let before = rest.last().copied().unwrap_or_default();
-            if let Some(bucket) = self.bucket(Self::ending(before, *last))
-                && ends_word(text, before_end.len())
-                && let Some(meaning) = self.last_word(bucket, before_end)
+        self.nearest_at(text).map(|(_, meaning)| meaning)
+    }
+
+    /// The same, with the place where the word begins.
+    fn nearest_at(&self, text: &[u8]) -> Option<(usize, M)> {
+        let (mut behind, mut further) = (b' ', b' ');
+        for (at, last) in text.iter().enumerate().rev() {
+            // Most bytes stand within words.
+            if ends_word(behind, further)
+                && let Some(bucket) = self.bucket(Self::ending(if at > 0 { text[at - 1] } else { 0 }, *last))
+                && let Some(found) = self.last_word(bucket, &text[..=at])
             {
-                return Some(meaning);
+                return Some(found);
             }
-            before_end = rest;
+            (behind, further) = (*last, behind);
         }
         None
     }
 
-    /// The meaning of the longest word of a bucket that `text` ends with.
-    fn last_word(&self, bucket: usize, text: &[u8]) -> Option<M> {
+    /// The place and the meaning of the longest word of a bucket that `text` ends with.
+    fn last_word(&self, bucket: usize, text: &[u8]) -> Option<(usize, M)> {
         let fits = |word: &[u8]| {
             let start = text.len().checked_sub(word.len());
             start.is_some_and(|start| text[start..].eq_ignore_ascii_case(word) && starts_word(text, start))
         };
-        self.buckets.get(bucket)?.iter().find(|(word, _)| fits(word)).map(|(_, meaning)| *meaning)
+        let found = self.buckets.get(bucket)?.iter().find(|(word, _)| fits(word));
+        found.map(|(word, meaning)| (text.len() - word.len(), *meaning))
     }
 }
 
@@ -263,10 +303,9 @@ fn starts_word(text: &[u8], at: usize) -> bool {
     !before.is_ascii_alphabetic() || (before.is_ascii_lowercase() && text[at].is_ascii_uppercase())
 }
 
-fn ends_word(text: &[u8], at: usize) -> bool {
-    let plural = usize::from(text.get(at).is_some_and(|b| b.eq_ignore_ascii_case(&b's')));
-    [at, at + plural].iter().any(|end| text.get(*end).is_none_or(|b| !b.is_ascii_alphabetic()))
-        || text.get(at).is_some_and(u8::is_ascii_uppercase)
+/// Whether a word may end before these two bytes; blanks stand for the end of a text.
+const fn ends_word(behind: u8, further: u8) -> bool {
+    !behind.is_ascii_lowercase() || behind == b's' && !further.is_ascii_alphabetic()
 }
 
 #[cfg(test)]

@@ -188,12 +188,15 @@ fn in_context(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
     if text.word_before(start) || text.joined(start) || text.comes_from(start, b"-./:,") {
         return None;
     }
+    if text.hint(first, Topic::Phone) != Some(Hint::For) {
+        return None;
+    }
     let whole = |(last, digits): &(usize, usize)| *digits >= LEAST && ends_here(text, *last) && !goes_over(text, *last);
     let (last, _) = sequences(text, first, MOST).filter(whole).last()?;
     let number = text.bytes().get(digits_start..text.runs[last].end)?;
     let clear =
         !is_date(number) && !is_dotted_quad(text, first, last) && !text.in_uuid(digits_start, text.runs[last].end);
-    (clear && text.hint(first, Topic::Phone) == Some(Hint::For)).then_some((start, last))
+    clear.then_some((start, last))
 }
 
 /// A time, a fraction or a further part of a code.
