@@ -9,7 +9,13 @@ pub(super) const WIDTH: usize = 12;
 /// write nothing.
 pub(super) fn replacement(action: &Action, name: &str, value: &str) -> Option<String> {
     match action {
-        Action::Hash { .. } | Action::Redact | Action::Tokenize => Some(["[", name, "]"].concat()),
+        Action::Hash { .. } | Action::Redact | Action::Tokenize => {
+            let mut token = String::with_capacity(name.len() + 2);
+            token.push('[');
+            token.push_str(name);
+            token.push(']');
+            Some(token)
+        }
         Action::Mask { keep_first, keep_last, char } => Some(masked(value, *keep_first, *keep_last, *char)),
         Action::Block | Action::Report => None,
     }

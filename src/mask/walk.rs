@@ -163,7 +163,7 @@ impl<'d> Tree<'_, '_, 'd> {
         };
         match self.walk.applied.literal(value.span(), &text, self.level == 0).filter(|_| !edits.is_empty()) {
             Some(literal) => self.replace(value, literal.to_owned()),
-            None => self.splice(raw, value.span().start, edits),
+            None => self.splice(raw, value.span().start, &text, edits),
         }
         Ok(())
     }
@@ -229,7 +229,7 @@ impl<'d> Tree<'_, '_, 'd> {
         if !edits.is_empty() {
             let suffix = names.suffix(object, &apply(&name, &edits));
             edits.push(Edit { start: name.len(), end: name.len(), text: suffix });
-            self.splice(raw, span.start, edits);
+            self.splice(raw, span.start, &name, edits);
         }
         Ok(())
     }
@@ -261,12 +261,15 @@ impl<'d> Tree<'_, '_, 'd> {
     }
 
     /// Takes edits of the text that the literal `raw` at `start` of the source stands for as edits of the source.
-    fn splice(&mut self, raw: &[u8], start: usize, edits: Vec<Edit>) {
+    fn splice(&mut self, raw: &[u8], start: usize, text: &str, edits: Vec<Edit>) {
         let inner = &raw[1..raw.len() - 1];
+        // An escape is longer than what it stands for: of equal lengths both are the same.
+        let is_plain = inner.len() == text.len();
         let mut source = Source { inner, at: 0, text: 0 };
+        let mut find = |at: usize| if is_plain { at } else { source.find(at) };
+        self.edits.reserve(edits.len());
         for edit in edits {
-            let from = source.find(edit.start);
-            let to = source.find(edit.end);
+            let (from, to) = (find(edit.start), find(edit.end));
             let changed = match escaped(&edit.text) {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(text) => Some(text),
