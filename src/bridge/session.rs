@@ -266,6 +266,21 @@ impl Session {
         })
     }
 
+    /// One that nobody opened.
+    #[cfg(test)]
+    pub(super) fn of_tests() -> Self {
+        Self {
+            within: Within::none(Revision::V2025_11_25),
+            opened: Document::parse(Bytes::from_static(b"{}"), &crate::json::Limits::ANSWER).unwrap(),
+            ids: AtomicU64::new(1),
+            used: Mutex::new(clock::monotonic()),
+            runs_tasks: true,
+            level: tokio::sync::Mutex::default(),
+            hub: Arc::default(),
+            credential: Credential::NONE,
+        }
+    }
+
     /// It is used now, and is not to end for that long.
     pub(super) fn keep(&self, time: Duration) {
         let mut used = lock(&self.used);

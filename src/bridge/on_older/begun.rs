@@ -256,3 +256,60 @@ async fn reply(link: &Link, session: &Session, id: Value<'_>, what: &str) -> Res
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Begun, MOST, SHARE, lock};
+    use crate::bridge::session::Session;
+    use crate::policy::tests::caller;
+
+    /// Notes that a task was asked after so long ago that any other was later.
+    fn was_never_asked_after(tasks: &Begun, who: &crate::auth::Caller, id: &str) {
+        let task = tasks.get(who, id).unwrap();
+        *lock(&task.used) = crate::clock::monotonic().checked_sub(super::PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn one_caller_s_tasks_take_no_room_of_others() {
+        let (tasks, session) = (Begun::default(), Arc::new(Session::of_tests()));
+        let (ana, mut kim) = (caller(""), caller(""));
+        kim.subject = "kim".into();
+        tasks.remember(&kim, "0", &session);
+        was_never_asked_after(&tasks, &kim, "0");
+        for id in 0..SHARE {
+            tasks.remember(&ana, &id.to_string(), &session);
+        }
+        // The same task again is not one more.
+        tasks.remember(&ana, "0", &session);
+        was_never_asked_after(&tasks, &ana, "7");
+        tasks.remember(&ana, "new", &session);
+        assert!(tasks.get(&ana, "7").is_none());
+        assert!(["0", "new"].iter().all(|id| tasks.get(&ana, id).is_some()));
+        assert!(tasks.get(&kim, "0").is_some() && tasks.get(&kim, "1").is_none());
+        assert_eq!(lock(&tasks.0).len(), SHARE + 1);
+    }
+
+    #[test]
+    fn all_callers_tasks_together_are_bounded() {
+        let (tasks, session) = (Begun::default(), Arc::new(Session::of_tests()));
+        let mut who = caller("");
+        for number in 0..MOST {
+            who.subject = format!("user {}", number / SHARE * 2).into();
+            tasks.remember(&who, &number.to_string(), &session);
+        }
+        let (mut first, mut other) = (caller(""), caller(""));
+        (first.subject, other.subject) = ("user 0".into(), "somebody else".into());
+        was_never_asked_after(&tasks, &first, "3");
+        tasks.remember(&other, "x", &session);
+        assert!(tasks.get(&first, "3").is_none() && tasks.get(&first, "4").is_some());
+        assert_eq!(lock(&tasks.0).len(), MOST);
+        // With its session a task has ended too; the next that begins finds that out.
+        drop(session);
+        let next = Arc::new(Session::of_tests());
+        tasks.remember(&other, "y", &next);
+        assert!(tasks.session(&first, "4").is_none() && tasks.session(&other, "y").is_some());
+        assert_eq!(lock(&tasks.0).len(), 1);
+    }
+}
