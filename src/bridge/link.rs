@@ -46,7 +46,12 @@ pub(super) async fn deliver(
             let link = Link::own(worker, route, credential);
             Box::pin(visits::deliver(link, outbound, idle)).await
         }
-        _ => route.backend.send(&worker.pool, outbound).await,
+        idle => {
+            if idle.is_none() {
+                route.bridge.visits.leave();
+            }
+            route.backend.send(&worker.pool, outbound).await
+        }
     }
 }
 

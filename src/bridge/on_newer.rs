@@ -267,7 +267,8 @@ impl Running {
             match media_type(&answer.headers) {
                 Media::Json => {
                     let bytes = answer.body.collect_limited(self.link.most_bytes()).await;
-                    first = bytes.ok().and_then(|bytes| Document::parse(bytes, &Limits::ANSWER).ok());
+                    let said = bytes.ok().and_then(|bytes| Document::parse(bytes, &Limits::ANSWER).ok());
+                    first = said.filter(|said| newer::is_answer(said, &self.own));
                     if first.is_none() {
                         return;
                     }

@@ -3,7 +3,7 @@
 //! Clients end a session if they think of it, and many do not; an upstream that keeps a process for each then keeps it. The
 //! proxy remembers no clients but here, and here only where `session_idle` asks for it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,11 +28,14 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(15
 pub(super) struct Visits {
     known: Mutex<HashMap<Box<str>, Arc<Visit>>>,
     is_watched: AtomicBool,
+    /// How long nobody may use one before it is ended, in milliseconds: as the configuration of the last message has it.
+    idle: AtomicU64,
 }
 
 /// Delivers a message of a client in its session, which is ended when nobody has used it for `idle`.
 pub(super) async fn deliver(link: Link, outbound: Outbound, idle: Duration) -> Result<Answer, UpstreamError> {
     let visits = &link.route.bridge.visits;
+    visits.set_idle(idle);
     let name: Option<Box<str>> = outbound.session().filter(|name| !is_own_session(name)).map(Into::into);
     let revision = outbound.revision();
     let (opens, ends) = (outbound.opens_session(), outbound.verb() == Method::DELETE);
@@ -47,7 +50,7 @@ pub(super) async fn deliver(link: Link, outbound: Outbound, idle: Duration) -> R
         answer.body.keep(stay);
     }
     if visits.begins_watch() {
-        link.begin(watch(link.clone(), idle));
+        link.begin(watch(link.clone()));
     }
     Ok(answer)
 }
@@ -79,12 +82,29 @@ impl Visits {
         self.known().remove(name);
     }
 
+    /// After a reload another time may hold.
+    fn set_idle(&self, idle: Duration) {
+        self.idle.store(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle.load(Ordering::Relaxed))
+    }
+
+    /// Leaves all sessions to themselves: they are no longer to be ended, and whether they are used is no longer seen.
+    pub(super) fn leave(&self) {
+        if self.is_watched.load(Ordering::Relaxed) {
+            self.known().clear();
+        }
+    }
+
     /// Whether somebody must look for those that are idle, and nobody does.
     fn begins_watch(&self) -> bool {
         !self.known().is_empty() && !self.is_watched.swap(true, Ordering::AcqRel)
     }
 
-    fn take_idle(&self, idle: Duration) -> Vec<(Box<str>, Arc<Visit>)> {
+    fn take_idle(&self) -> Vec<(Box<str>, Arc<Visit>)> {
+        let idle = self.idle();
         self.known().extract_if(|_, visit| visit.is_idle(idle)).collect()
     }
 
@@ -104,12 +124,12 @@ impl Visits {
 }
 
 /// Ends those that are idle, as long as there are any sessions.
-async fn watch(link: Link, idle: Duration) {
+async fn watch(link: Link) {
     let [least, most] = PAUSES;
     let visits = &link.route.bridge.visits;
     loop {
-        tokio::time::sleep((idle / 4).clamp(least, most)).await;
-        for (name, visit) in visits.take_idle(idle) {
+        tokio::time::sleep((visits.idle() / 4).clamp(least, most)).await;
+        for (name, visit) in visits.take_idle() {
             let revision = *visit.revision.lock().unwrap_or_else(PoisonError::into_inner);
             let ending = ending(&visit.credential, &name, revision);
             let _ = link.route.backend.send(&link.worker.pool, ending).await;
@@ -117,5 +137,32 @@ async fn watch(link: Link, idle: Duration) {
         if visits.ends_watch() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Visits;
+    use crate::mcp::Revision;
+    use crate::upstream::Credential;
+
+    #[test]
+    fn what_the_newest_configuration_says_holds_for_sessions_there_are() {
+        let visits = Visits::default();
+        let enter = |name: &str| drop(visits.enter(name, &Credential::NONE, Revision::UNSTATED).unwrap());
+        let names = || visits.take_idle().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        visits.set_idle(Duration::from_hours(1));
+        enter("a");
+        assert!(visits.begins_watch() && !visits.begins_watch());
+        assert!(names().is_empty());
+        visits.set_idle(Duration::ZERO);
+        let used = visits.enter("b", &Credential::NONE, Revision::UNSTATED).unwrap();
+        assert_eq!(names(), ["a".into()]);
+        drop(used);
+        // None are to be ended any more: one that goes on unseen would seem to be idle.
+        visits.leave();
+        assert!(names().is_empty() && visits.ends_watch());
     }
 }
