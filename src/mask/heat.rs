@@ -76,4 +76,14 @@ mod tests {
         }
         assert!(Heat::Everywhere.touches(Span { start: 7, end: 8 }));
     }
+
+    #[test]
+    fn is_full_where_most_blocks_are_hot() {
+        for (step, full) in [(1, true), (2, false), (4, false)] {
+            let mut heat = Heat::none(100 * Heat::BLOCK);
+            (0..100).step_by(step).for_each(|block| heat.mark(block * Heat::BLOCK));
+            assert_eq!(heat.is_full(90 * Heat::BLOCK), full, "every {step}");
+        }
+        assert!(Heat::Everywhere.is_full(0));
+    }
 }

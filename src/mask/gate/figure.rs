@@ -12,6 +12,17 @@ const AROUND: usize = 32;
 /// Bytes of the longest figure that is told here.
 const LONGEST: usize = 16;
 
+/// The bits that letters have, and digits and most marks do not, of so many first bytes of sixteen.
+const LETTERS: [[u64; 2]; LONGEST + 1] = {
+    let (mut letters, mut width) = ([[0; 2]; LONGEST + 1], 1);
+    while width <= LONGEST {
+        letters[width] = letters[width - 1];
+        letters[width][(width - 1) / 8] |= 0xc0 << ((width - 1) % 8 * 8);
+        width += 1;
+    }
+    letters
+};
+
 /// A letter right before digits.
 const GLUED: u8 = 1;
 /// A capital and one byte before them.
@@ -145,18 +156,17 @@ impl Figure {
         const fn each(byte: u8) -> u64 {
             u64::from_ne_bytes([byte; 8])
         }
-        /// Letters have these bits, digits and most marks do not.
-        const LETTERS: u64 = each(0xc0);
+        let width = (self.width() as usize).min(LONGEST);
         let word = |at: usize| u64::from_le_bytes(around.as_chunks().0.get(at).copied().unwrap_or_default());
-        let (width, half) = (self.width().wrapping_mul(8), u64::BITS);
-        let (first, second) = (half.saturating_sub(width), (2 * half).saturating_sub(width.max(half)));
-        let (one, two) =
-            (word(1) & u64::MAX >> (first % half), word(2) & u64::MAX.checked_shr(second).unwrap_or_default());
+        let (one, two) = (word(1), word(2));
+        let letters = one & LETTERS[width][0] | two & LETTERS[width][1];
+        let marks = !self.digits & u64::MAX >> (u64::BITS.wrapping_sub(self.width()) % u64::BITS);
+        if marks & marks >> 1 == 0 {
+            return letters;
+        }
         // A byte that is nought borrows from its highest bit.
         let colon = |word: u64| (word ^ each(b':')).wrapping_sub(each(1)) & !(word ^ each(b':')) & each(0x80);
-        let marks = !self.digits & u64::MAX >> (half.wrapping_sub(self.width()) % half);
-        let parted = if marks & marks >> 1 == 0 { 0 } else { colon(one) | colon(two) };
-        LETTERS & (one | two) | parted
+        letters | colon(one) | colon(two)
     }
 
     /// What beside its digits could make a code or an address of it.

@@ -310,6 +310,8 @@ const fn ends_word(behind: u8, further: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{Context, Hint, Topic};
 
     fn hint(text: &str, label: &str, topic: Topic) -> Option<Hint> {
@@ -346,6 +348,51 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(context.hint(text, "", 6, Topic::Phone), Some(Hint::For));
             assert_eq!(context.hint(text, "", 15, Topic::Phone), Some(Hint::Against));
+        }
+    }
+
+    fn piece() -> impl Strategy<Value = String> {
+        const WORDS: [&str; 17] = [
+            "phone",
+            "micro",
+            "tele",
+            "order",
+            " ",
+            ": ",
+            "-",
+            ".",
+            "(",
+            ")",
+            "\n",
+            "]",
+            "t",
+            "é",
+            "s",
+            "Tel",
+            "date of birth",
+        ];
+        prop_oneof![
+            2 => prop::sample::select(&WORDS[..]).prop_map(str::to_owned),
+            2 => "[0-9]{1,9}",
+            1 => "[ ./-]{1,3}",
+            1 => "[a-z ]{1,20}",
+        ]
+    }
+
+    proptest! {
+        /// What was found for one number is taken for the next only where a search would find the same.
+        #[test]
+        fn says_what_is_said_when_asked_anew(pieces in prop::collection::vec(piece(), 1..30)) {
+            let text = pieces.concat();
+            let bytes = text.as_bytes();
+            let context = Context::default();
+            let is_start = |at: &usize| bytes[*at].is_ascii_digit() && (*at == 0 || !bytes[at - 1].is_ascii_digit());
+            for at in (0..bytes.len()).filter(is_start) {
+                for topic in [Topic::Phone, Topic::Birth, Topic::Bank] {
+                    let anew = Context::default().hint(bytes, "", at, topic);
+                    prop_assert_eq!(context.hint(bytes, "", at, topic), anew, "at {} of {:?}", at, text);
+                }
+            }
         }
     }
 }

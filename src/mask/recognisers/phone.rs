@@ -4,7 +4,7 @@ mod countries;
 
 use super::context::{Topic, Word};
 use super::{Hint, Hit, Text};
-use countries::COUNTRIES;
+use countries::{COUNTRIES, SHORTEST};
 
 pub(super) const WORDS: &[Word] = &[
     ("call", &[Topic::Phone]),
@@ -138,6 +138,9 @@ impl Dialled {
 
     /// A country code and as many digits as numbers there have.
     fn is_e164(&self) -> bool {
+        if self.length < SHORTEST {
+            return false;
+        }
         let mut code = 0;
         (1..=3).any(|digits: usize| {
             code = code * 10 + u16::from(self.head[digits - 1]);

@@ -32,6 +32,18 @@ pub(super) const COUNTRIES: [(u16, u8, u8); 215] = [
     (992, 9, 9), (993, 8, 8), (994, 9, 9), (995, 9, 9), (996, 9, 10), (998, 9, 9),
 ];
 
+/// Digits of the shortest number of any country, its code and all.
+pub(super) const SHORTEST: usize = {
+    let (mut shortest, mut at) = (usize::MAX, 0);
+    while at < COUNTRIES.len() {
+        let (code, least, _) = COUNTRIES[at];
+        let digits = code.ilog10() as usize + 1 + least as usize;
+        shortest = if digits < shortest { digits } else { shortest };
+        at += 1;
+    }
+    shortest
+};
+
 #[cfg(test)]
 mod tests {
     use super::COUNTRIES;
