@@ -102,8 +102,10 @@ fn compare(options: &Options) {
         println!("{what:<44} {:>10} {:>10} {:>10}", "straight", "bridged", "more");
         let gateway = Gateway::start(kind);
         let newer = [Call::newer("/newer"), Call::newer("/older-for-newer")];
+        let asked = [Call::asked("/newer"), Call::asked("/older-for-newer")];
         let older = [Call::older("/older"), Call::older("/newer-for-older")];
         eras("a client of 2026-07-28, a server of 2025-11-25", &gateway, &newer, options);
+        eras("the same of a client that can be asked", &gateway, &asked, options);
         eras("a client of 2025-11-25, a server of 2026-07-28", &gateway, &older, options);
     }
     if options.wants("stdio") {

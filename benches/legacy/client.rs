@@ -15,22 +15,29 @@ use super::wire::is_whole;
 pub(crate) const CALL: &str =
     r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"query":"open tickets"}}}"#;
 const NEWER: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"query":"open tickets"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+const ASKED: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"query":"open tickets"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}}}}"#;
 const HELLO: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
 const READY: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 /// What is called, and in which era.
 pub(crate) struct Call {
     path: &'static str,
+    body: &'static str,
     newer: bool,
 }
 
 impl Call {
     pub(crate) const fn newer(path: &'static str) -> Self {
-        Self { path, newer: true }
+        Self { path, body: NEWER, newer: true }
+    }
+
+    /// The same by a client whose server may ask it something.
+    pub(crate) const fn asked(path: &'static str) -> Self {
+        Self { path, body: ASKED, newer: true }
     }
 
     pub(crate) const fn older(path: &'static str) -> Self {
-        Self { path, newer: false }
+        Self { path, body: CALL, newer: false }
     }
 
     /// Whether its server has a stream of the session's own.
@@ -62,8 +69,8 @@ impl Client {
             "host: {address}\r\nauthorization: Bearer {}\r\naccept: application/json, text/event-stream\r\n",
             gateway.token
         );
-        let (stream, body) = (connect(&address)?, if call.newer { NEWER } else { CALL });
-        let mut client = Self { stream, address, path: call.path, fields, body, read: Vec::new() };
+        let stream = connect(&address)?;
+        let mut client = Self { stream, address, path: call.path, fields, body: call.body, read: Vec::new() };
         if call.newer {
             client.fields += "mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: search\r\n";
             return Some(client);

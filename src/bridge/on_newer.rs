@@ -13,12 +13,11 @@ use http::Method as Verb;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use super::answer::METHOD_NOT_FOUND;
 use super::link::Link;
 use super::newer::{self, Brought, Question, Told};
-use super::told::Client;
+use super::told::{Client, TakenBack};
 use super::{answer, event, older};
 use crate::auth::{Caller, Who};
 use crate::json::{Document, Limits, Value};
@@ -49,7 +48,6 @@ struct Asked {
     id: Bytes,
     method: Option<&'static Method>,
     tool: Option<Arc<Tool>>,
-    taken_back: CancellationToken,
 }
 
 impl Drop for Asked {
@@ -106,7 +104,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
             let tool = tool_of(&link, method, root);
             let taken_back = client.begins(&id);
             drop(name);
-            call(link, Box::new(Asked { client, document, id, method, tool, taken_back })).await
+            call(link, Box::new(Asked { client, document, id, method, tool }), taken_back).await
         }
     }
 }
@@ -194,11 +192,11 @@ async fn round(link: &Link, asked: &Asked, brought: &Brought) -> Result<(Answer,
     Ok((link.post_newer(request, headers).await?, own))
 }
 
-async fn call(link: Link, asked: Box<Asked>) -> Result<Answer, UpstreamError> {
+async fn call(link: Link, asked: Box<Asked>, mut taken_back: TakenBack) -> Result<Answer, UpstreamError> {
     let nothing = Brought::default();
     let (answer, own) = tokio::select! {
         biased;
-        () = asked.taken_back.cancelled() => return Ok(answer::unusable()),
+        () = taken_back.said() => return Ok(answer::unusable()),
         round = round(&link, &asked, &nothing) => round?,
     };
     match media_type(&answer.headers) {
@@ -217,10 +215,20 @@ async fn call(link: Link, asked: Box<Asked>) -> Result<Answer, UpstreamError> {
                 let body = newer::response(&document, &asked.id, asked.method).body(document);
                 return Ok(answer::older(headers, body));
             }
-            Ok(Running::begin(link, asked, own, (AnswerBody::whole(Bytes::new()), Some(document))))
+            Ok(Running::begin(link, (asked, taken_back), own, (AnswerBody::whole(Bytes::new()), Some(document))))
         }
-        Media::EventStream if answer.status.is_success() => Ok(Running::begin(link, asked, own, (answer.body, None))),
+        Media::EventStream if answer.status.is_success() => {
+            Ok(Running::begin(link, (asked, taken_back), own, (answer.body, None)))
+        }
         Media::EventStream | Media::None | Media::Other => Ok(answer),
+    }
+}
+
+/// Until the client has gone, or has taken its request back.
+async fn is_over(out: &mpsc::Sender<Bytes>, taken_back: &mut TakenBack) {
+    tokio::select! {
+        () = out.closed() => {}
+        () = taken_back.said() => {}
     }
 }
 
@@ -228,6 +236,7 @@ async fn call(link: Link, asked: Box<Asked>) -> Result<Answer, UpstreamError> {
 struct Running {
     link: Link,
     asked: Box<Asked>,
+    taken_back: TakenBack,
     own: RpcId,
     body: AnswerBody,
     splitter: Splitter,
@@ -236,10 +245,15 @@ struct Running {
 
 impl Running {
     /// Goes on with what has come: a stream, or the first message of it.
-    fn begin(link: Link, asked: Box<Asked>, own: RpcId, (body, first): (AnswerBody, Option<Document>)) -> Answer {
+    fn begin(
+        link: Link,
+        (asked, taken_back): (Box<Asked>, TakenBack),
+        own: RpcId,
+        (body, first): (AnswerBody, Option<Document>),
+    ) -> Answer {
         let (out, events) = mpsc::channel(AHEAD);
         let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
-        let running = Self { link, asked, own, body, splitter, out };
+        let running = Self { link, asked, taken_back, own, body, splitter, out };
         running.link.clone().begin(running.run(first));
         Answer::events(events)
     }
@@ -259,7 +273,7 @@ impl Running {
             let brought = Brought { responses, state };
             let next = tokio::select! {
                 biased;
-                () = self.is_over() => return,
+                () = is_over(&self.out, &mut self.taken_back) => return,
                 next = round(&self.link, &self.asked, &brought) => next,
             };
             let Ok((answer, own)) = next else { return };
@@ -283,14 +297,6 @@ impl Running {
         self.give_up().await;
     }
 
-    /// Until the client has gone, or has taken its request back.
-    async fn is_over(&self) {
-        tokio::select! {
-            () = self.out.closed() => {}
-            () = self.asked.taken_back.cancelled() => {}
-        }
-    }
-
     /// The answer on the stream; what is told before it goes on.
     async fn answer(&mut self) -> Option<Document> {
         loop {
@@ -306,11 +312,9 @@ impl Running {
                     _ => {}
                 }
             }
-            let (out, taken_back) = (self.out.clone(), self.asked.taken_back.clone());
             tokio::select! {
                 biased;
-                () = out.closed() => return None,
-                () = taken_back.cancelled() => return None,
+                () = is_over(&self.out, &mut self.taken_back) => return None,
                 frame = self.body.frame() => {
                     if let Ok(data) = frame?.ok()?.into_data() {
                         self.splitter.feed(data);
@@ -325,7 +329,7 @@ impl Running {
     }
 
     /// Asks the client, and waits for all its answers; `None` where it does not or cannot give one.
-    async fn ask(&self, questions: Vec<Question>) -> Option<Vec<(String, Bytes)>> {
+    async fn ask(&mut self, questions: Vec<Question>) -> Option<Vec<(String, Bytes)>> {
         let mut waiting: Vec<(String, oneshot::Receiver<Response>)> = Vec::new();
         for question in questions {
             if !self.client_can(&question.method) {
@@ -344,7 +348,7 @@ impl Running {
         };
         tokio::select! {
             biased;
-            () = self.is_over() => None,
+            () = is_over(&self.out, &mut self.taken_back) => None,
             responses = tokio::time::timeout(PATIENCE, all) => responses.ok()?,
         }
     }

@@ -23,7 +23,7 @@ use super::session::{Session, Unopened};
 pub(super) use begun::Begun;
 use followed::Followed;
 use hub::{Attended, Hub};
-use running::{Goes, Running, Sent};
+use running::{Goes, Running, Sending};
 use tasks::Follower;
 
 use crate::auth::Caller;
@@ -151,17 +151,27 @@ pub(super) async fn call(
         } else {
             older::message(document, Some(own), asked.follower.is_some())
         };
-        let (answer, unanswered, attended) = if asked.may_be_asked() {
-            let attended = Hub::attend(&link, &session, own).await;
-            match Box::pin(Running::new(unanswered, asked.clone(), Some(attended)).send(message)).await {
-                Sent::Answered(answered) => {
-                    let (answer, unanswered, attended) = *answered;
-                    (answer?, unanswered, attended)
+        let (answer, attended) = if asked.may_be_asked() {
+            let attended = Hub::attend(&link, &session, own);
+            if attended.is_early() {
+                Box::pin(session.hub.settle()).await;
+            }
+            let ends = (link.clone(), session.clone());
+            let mut sending: Sending = Box::pin(async move { ends.0.ask(&ends.1.within, message).await });
+            let question = tokio::select! {
+                biased;
+                answer = &mut sending => Err(answer?),
+                question = attended.question() => Ok(question),
+            };
+            match question {
+                Err(answer) => (answer, Some(attended)),
+                Ok(question) => {
+                    let running = Running::new(unanswered, asked, Some(attended));
+                    return Ok(Answer::events(Box::pin(running.ask(sending, &question)).await));
                 }
-                Sent::Asked(events) => return Ok(Answer::events(events)),
             }
         } else {
-            (link.ask(&session.within, message).await?, unanswered, None)
+            (link.ask(&session.within, message).await?, None)
         };
         // The server has lost the session, and has looked at nothing else (2025-11-25 "Session Management").
         if answer::has_lost_session(&answer) && session.within.id().is_some() && !is_again {

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use foldhash::HashMap;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use super::newer::Told;
@@ -47,7 +46,7 @@ pub(super) struct Client {
     uris: Mutex<BTreeSet<Box<str>>>,
     /// Tells the stream of the session that it is to have other news.
     pub(super) changed: Notify,
-    running: Mutex<HashMap<Bytes, CancellationToken>>,
+    running: Mutex<HashMap<Bytes, oneshot::Sender<()>>>,
 }
 
 impl Clients {
@@ -135,10 +134,10 @@ impl Client {
     }
 
     /// Notes a request that may be taken back, by its id.
-    pub(super) fn begins(&self, id: &Bytes) -> CancellationToken {
-        let token = CancellationToken::new();
-        lock(&self.running).insert(id.clone(), token.clone());
-        token
+    pub(super) fn begins(&self, id: &Bytes) -> TakenBack {
+        let (back, taken) = oneshot::channel();
+        lock(&self.running).insert(id.clone(), back);
+        TakenBack(Some(taken))
     }
 
     /// It has been answered.
@@ -148,8 +147,27 @@ impl Client {
 
     /// Takes the request of that id back.
     pub(super) fn cancel(&self, id: &[u8]) {
-        if let Some(token) = lock(&self.running).remove(id) {
-            token.cancel();
+        if let Some(back) = lock(&self.running).remove(id) {
+            // Nobody may wait for it any more.
+            let _ = back.send(());
+        }
+    }
+}
+
+/// Whether a client takes its request back.
+#[derive(Debug)]
+pub(super) struct TakenBack(Option<oneshot::Receiver<()>>);
+
+impl TakenBack {
+    /// Until it does; for ever where it can no longer say so, as another request of its has that id.
+    pub(super) async fn said(&mut self) {
+        let said = match &mut self.0 {
+            Some(taken) => taken.await.is_ok(),
+            None => false,
+        };
+        self.0 = None;
+        if !said {
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The stream of a session at an older upstream, which there is once, for all subscriptions of the caller.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _};
 use http_body_util::BodyExt as _;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::bridge::link::Link;
 use crate::bridge::session::Session;
@@ -44,7 +45,7 @@ pub(in crate::bridge) struct Hub {
     /// Whether the server has no such stream.
     has_none: AtomicBool,
     /// The calls that run and whose client can be asked, by their ids.
-    asked: Mutex<Vec<(u64, mpsc::Sender<Document>)>>,
+    asked: Mutex<Vec<(u64, Arc<Inbox>)>>,
     /// By how many each resource is asked for.
     uris: Mutex<HashMap<Box<str>, usize>>,
 }
@@ -74,22 +75,23 @@ impl Hub {
     }
 
     /// What the server asks outside of its calls while the call `own` runs: with no other, it is about that one.
-    pub(super) async fn attend(link: &Link, session: &Arc<Session>, own: u64) -> Attended {
+    pub(super) fn attend(link: &Link, session: &Arc<Session>, own: u64) -> Attended {
         let hub = &session.hub;
-        let (sender, questions) = mpsc::channel(AHEAD);
+        let questions = Arc::<Inbox>::default();
         let heard = (!hub.has_none.load(Ordering::Relaxed)).then(|| Self::hear(link, session));
-        hub.asked.lock().unwrap_or_else(PoisonError::into_inner).push((own, sender));
-        let attended = Attended { session: session.clone(), own, questions, heard };
-        if attended.heard.is_some() && !*hub.settled.borrow() {
-            let mut settled = hub.settled.subscribe();
-            // A server that is slow to open it is not waited for.
-            let _ = tokio::time::timeout(OPENING, settled.wait_for(|settled| *settled)).await;
-        }
-        attended
+        hub.asked.lock().unwrap_or_else(PoisonError::into_inner).push((own, questions.clone()));
+        Attended { session: session.clone(), own, questions, heard }
+    }
+
+    /// Waits until the stream is open, or will not be.
+    pub(super) async fn settle(&self) {
+        let mut settled = self.settled.subscribe();
+        // A server that is slow to open it is not waited for.
+        let _ = tokio::time::timeout(OPENING, settled.wait_for(|settled| *settled)).await;
     }
 
     /// The only call whose client can be asked.
-    fn only_asked(&self) -> Option<mpsc::Sender<Document>> {
+    fn only_asked(&self) -> Option<Arc<Inbox>> {
         match &**self.asked.lock().unwrap_or_else(PoisonError::into_inner) {
             [(_, only)] => Some(only.clone()),
             _ => None,
@@ -144,9 +146,50 @@ async fn tell(link: &Link, session: &Session, method: &str, uri: &str) -> bool {
 pub(super) struct Attended {
     session: Arc<Session>,
     own: u64,
-    pub(super) questions: mpsc::Receiver<Document>,
+    questions: Arc<Inbox>,
     /// Keeps the stream open.
     heard: Option<broadcast::Receiver<Told>>,
+}
+
+impl Attended {
+    /// Whether the stream it could be asked on is still to be opened.
+    pub(super) fn is_early(&self) -> bool {
+        self.heard.is_some() && !*self.session.hub.settled.borrow()
+    }
+
+    /// The next question.
+    pub(super) async fn question(&self) -> Document {
+        loop {
+            if let Some(question) = self.questions.lock().pop_front() {
+                return question;
+            }
+            self.questions.told.notified().await;
+        }
+    }
+}
+
+/// Questions that wait to be looked at. Nearly always there are none, so that it has no room for any before.
+#[derive(Debug, Default)]
+struct Inbox {
+    waiting: Mutex<VecDeque<Document>>,
+    told: Notify,
+}
+
+impl Inbox {
+    /// Takes one more, if there are not too many.
+    fn put(&self, question: &Document) -> bool {
+        let mut waiting = self.lock();
+        let has_room = waiting.len() < AHEAD;
+        if has_room {
+            waiting.push_back(question.clone());
+            self.told.notify_one();
+        }
+        has_room
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Document>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Attended {
@@ -209,7 +252,7 @@ async fn heard(link: &Link, session: &Session, document: Document) {
     if let Some(id) = root.get("id") {
         if method != PING
             && let Some(call) = session.hub.only_asked()
-            && call.try_send(document.clone()).is_ok()
+            && call.put(&document)
         {
             return;
         }

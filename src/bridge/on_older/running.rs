@@ -18,7 +18,7 @@ use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, UpstreamError};
 
 /// A request whose answer has not begun.
-type Sending = Pin<Box<dyn Future<Output = Result<Answer, UpstreamError>> + Send>>;
+pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Answer, UpstreamError>> + Send>>;
 /// An answer that is one message.
 type Collecting = Pin<Box<dyn Future<Output = Result<Bytes, UpstreamError>> + Send>>;
 
@@ -66,14 +66,6 @@ impl Upward {
             }
         }
     }
-}
-
-/// What became of a request that was sent.
-pub(super) enum Sent {
-    /// Its answer begins.
-    Answered(Box<(Result<Answer, UpstreamError>, Unanswered, Option<Attended>)>),
-    /// Its client is asked something first; these are the events of the client's answer.
-    Asked(mpsc::Receiver<Bytes>),
 }
 
 /// A call that has no answer yet.
@@ -126,18 +118,11 @@ impl Running {
         Self { unanswered, token, followed: None, asked, upward, splitter, outside, out, questions }
     }
 
-    /// Sends the request, until its answer begins or its client is asked something.
-    pub(super) async fn send(mut self, message: Bytes) -> Sent {
-        let (link, session) = (self.unanswered.link.clone(), self.unanswered.session.clone());
-        let mut sending: Sending = Box::pin(async move { link.ask(&session.within, message).await });
-        let asked = tokio::select! {
-            biased;
-            answer = &mut sending => return Sent::Answered(Box::new((answer, self.unanswered, self.outside))),
-            asked = outside(&mut self.outside) => asked,
-        };
+    /// Goes on with a question of the server's before the answer begins that is `sending`.
+    pub(super) async fn ask(mut self, sending: Sending, question: &Document) -> mpsc::Receiver<Bytes> {
         self.upward = Upward::Head(sending);
-        self.take(&asked).await;
-        Sent::Asked(self.begin())
+        self.take(question).await;
+        self.begin()
     }
 
     /// Goes on with an answer that is a stream.
@@ -207,7 +192,7 @@ impl Running {
             tokio::select! {
                 biased;
                 () = self.out.closed() => return false,
-                asked = outside(&mut self.outside) => {
+                asked = outside(self.outside.as_ref()) => {
                     self.take(&asked).await;
                     break;
                 }
@@ -269,7 +254,7 @@ impl Running {
             tokio::select! {
                 biased;
                 () = self.out.closed() => return Next::Over,
-                asked = outside(&mut self.outside) => return Next::Event(asked),
+                asked = outside(self.outside.as_ref()) => return Next::Event(asked),
                 piece = self.upward.piece(most) => match piece {
                     Ok(Some(Piece::Data(data))) => self.splitter.feed(data),
                     Ok(Some(Piece::Message(message))) => match Document::parse(message, &Limits::ANSWER) {
@@ -386,12 +371,9 @@ impl Running {
 }
 
 /// The next thing that is asked outside of the call; never, where nothing can be.
-async fn outside(attended: &mut Option<Attended>) -> Document {
-    match attended.as_mut() {
-        Some(attended) => match attended.questions.recv().await {
-            Some(question) => question,
-            None => std::future::pending().await,
-        },
+pub(super) async fn outside(attended: Option<&Attended>) -> Document {
+    match attended {
+        Some(attended) => attended.question().await,
         None => std::future::pending().await,
     }
 }
