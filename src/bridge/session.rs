@@ -266,21 +266,6 @@ impl Session {
         })
     }
 
-    /// One that nobody opened.
-    #[cfg(test)]
-    pub(super) fn of_tests() -> Self {
-        Self {
-            within: Within::none(Revision::V2025_11_25),
-            opened: Document::parse(Bytes::from_static(b"{}"), &crate::json::Limits::ANSWER).unwrap(),
-            ids: AtomicU64::new(1),
-            used: Mutex::new(clock::monotonic()),
-            runs_tasks: true,
-            level: tokio::sync::Mutex::default(),
-            hub: Arc::default(),
-            credential: Credential::NONE,
-        }
-    }
-
     /// It is used now, and is not to end for that long.
     pub(super) fn keep(&self, time: Duration) {
         let mut used = lock(&self.used);
@@ -336,4 +321,26 @@ fn hello(id: &RpcId, stated: &Stated) -> Bytes {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Limits;
+
+    impl Session {
+        /// One that nobody opened.
+        pub(in crate::bridge) fn of_tests() -> Self {
+            Self {
+                within: Within::none(Revision::V2025_11_25),
+                opened: Document::parse(Bytes::from_static(b"{}"), &Limits::ANSWER).unwrap(),
+                ids: AtomicU64::new(1),
+                used: Mutex::new(clock::monotonic()),
+                runs_tasks: true,
+                level: tokio::sync::Mutex::default(),
+                hub: Arc::default(),
+                credential: Credential::NONE,
+            }
+        }
+    }
 }

@@ -2,11 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use crate::json::{self, Document, Kind, Value};
 use crate::seal;
@@ -40,11 +37,10 @@ impl RpcId {
 
     /// An id for a request the proxy sends for itself. Within a session it must be unlike any the client uses.
     pub(crate) fn own() -> Self {
-        /// What every id of this process begins with, quote and all.
-        static PROCESS: LazyLock<String> = LazyLock::new(|| format!("\"portcullis-{}-", Uuid::now_v7().simple()));
-        static COUNT: AtomicU64 = AtomicU64::new(1);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed).to_string();
-        Self([PROCESS.as_str(), &count, "\""].concat().into())
+        // Nobody can foresee one: a bridge that tells all its clients everything would let another's answer pass for it.
+        let (id, mut text) = (uuid::Uuid::now_v7(), uuid::Uuid::encode_buffer());
+        let id = id.hyphenated().encode_lower(&mut text);
+        Self(["\"portcullis-", &*id, "\""].concat().into())
     }
 
     /// The id between the quotes if it is one of our sealed ones; those are never written with escapes.

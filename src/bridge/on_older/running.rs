@@ -371,7 +371,7 @@ impl Running {
 }
 
 /// The next thing that is asked outside of the call; never, where nothing can be.
-pub(super) async fn outside(attended: Option<&Attended>) -> Document {
+async fn outside(attended: Option<&Attended>) -> Document {
     match attended {
         Some(attended) => attended.question().await,
         None => std::future::pending().await,
