@@ -97,12 +97,18 @@ pub(super) fn is_dated(runs: &[Span]) -> bool {
     two <= 2 && (one == 4 && three <= 2 || one <= 2 && matches!(three, 2 | 4))
 }
 
-/// Whether a date begins `text` that is no part of a longer number.
+/// Whether a date of the calendar begins `text` that is no part of a longer number; digits that only look like one could be a
+/// telephone number.
 pub(super) fn is_lone_date(text: &[u8]) -> bool {
     let Some((date, behind)) = text.split_first_chunk::<DATE>() else { return false };
     let [b'1' | b'2', second, _, _, b'-', digits @ ..] = date else { return false };
-    let [b'0'..=b'9', b'0'..=b'9', b'-', b'0'..=b'9', b'0'..=b'9'] = digits else { return false };
+    let [month @ .., b'-', day_tens, day_ones] = digits else { return false };
+    let is_month = matches!(month, [b'0', b'1'..=b'9'] | [b'1', b'0'..=b'2']);
+    let is_day =
+        matches!([*day_tens, *day_ones], [b'0', b'1'..=b'9'] | [b'1' | b'2', b'0'..=b'9'] | [b'3', b'0' | b'1']);
     matches!((date[0], *second), (b'1', b'9') | (b'2', b'0'))
+        && is_month
+        && is_day
         && !behind.first().is_some_and(|byte| byte.is_ascii_hexdigit() || b"-./(".contains(byte))
         && !behind.starts_with(b"::")
 }

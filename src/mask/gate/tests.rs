@@ -52,6 +52,8 @@ fn opens_for_what_could_match_at_any_offset() {
         "born 4 May 1987 1,204.50",
         "4111\t1111\t1111\t1111",
         "dob: 1987-05-04",
+        "phone 1900-15-17",
+        "born 1987-05-04 1900-15-17",
         "password=Ab1Cd2Ef3Gh4Ij5K",
         "12345678Z",
         "AB123456C",
@@ -92,7 +94,7 @@ fn is_open_when_a_pattern_has_no_literal() {
 }
 
 /// Values, parts of values, and what may stand around them; joined by anything they meet and miss at every boundary.
-const PIECES: [&str; 64] = [
+const PIECES: [&str; 66] = [
     "4111 1111 1111 1111",
     "4111-1111-1111-1111",
     "378282246310005",
@@ -148,6 +150,8 @@ const PIECES: [&str; 64] = [
     "10:45",
     "id-20417",
     "2026-07-28",
+    "1900-15-17",
+    "2026-01-32",
     " ",
     "-",
     ".",
