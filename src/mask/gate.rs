@@ -6,6 +6,7 @@
 
 mod beside;
 mod coarse;
+mod crowd;
 mod figure;
 mod heard;
 mod numbers;
@@ -23,6 +24,7 @@ use super::literals::{Literal, Presence};
 use crate::json::Span;
 pub(super) use beside::joins;
 use coarse::{Marks, Visit};
+use crowd::Crowd;
 use numbers::Clusters;
 use wanted::Wanted;
 
@@ -77,7 +79,8 @@ enum Sight<'s> {
     /// Begins at this byte.
     At(Signal, usize),
     Number(&'s [Span]),
-    Word(Span),
+    /// A word, and whether all its digits are told of as numbers.
+    Word(Span, bool),
 }
 
 /// Which signals matter for the entities of one plan.
@@ -153,7 +156,7 @@ impl Gate {
         if self.open {
             return true;
         }
-        !self.each(label, text, &mut |_| false)
+        !self.each(label, text, Crowd::NONE, &mut |_| false)
     }
 
     /// Where in `text` a string could stand for which the gate opens: a string that touches no such place is clean.
@@ -165,14 +168,14 @@ impl Gate {
         }
         let mut heat = Heat::none(text.len());
         let mut asked = 0;
-        let is_sparse = self.each("", text, &mut |sight| {
+        let is_sparse = self.each("", text, Crowd::NONE, &mut |sight| {
             let Span { start, end } = match sight {
                 Sight::At(_, at) => Span { start: at, end: at },
                 // A word about a number may be what gives it away, so all its blocks are hot.
                 Sight::Number(runs) => {
                     Span { start: runs.first().map_or(0, |run| run.start), end: runs.last().map_or(0, |run| run.end) }
                 }
-                Sight::Word(word) => word,
+                Sight::Word(word, _) => word,
             };
             (start..end).step_by(Heat::BLOCK).chain([end.saturating_sub(1).max(start)]).for_each(|at| heat.mark(at));
             let is_due = start >= asked + ASKED;
@@ -184,38 +187,45 @@ impl Gate {
 
     /// Everything in `text`, which stands under the JSON key `label`, that a recogniser could start from.
     pub(super) fn survey(&self, label: &str, text: &[u8], survey: &mut Survey) {
+        self.survey_in(Crowd::new(), label, text, survey);
+    }
+
+    fn survey_in(&self, crowd: Crowd, label: &str, text: &[u8], survey: &mut Survey) {
+        // Where no number matters, none is taken.
+        let crowd = if self.wanted.is_nothing() { Crowd::NONE } else { crowd };
         let Survey { signals, runs, words } = survey;
         *signals = Signals::default();
         runs.clear();
         words.clear();
-        self.each(label, text, &mut |sight| {
+        // Words bring digits of their own: those of wallets, accounts and codes.
+        let mut own = Vec::new();
+        self.each(label, text, crowd, &mut |sight| {
             match sight {
                 Sight::At(signal, _) => signals.add(signal),
                 Sight::Number(found) => {
                     signals.add(Signal::Digits);
-                    runs.extend_from_slice(found);
+                    // What goes on behind a crowd is read from its beginning.
+                    let behind = runs.last().map_or(0, |run| run.end);
+                    let known = found.partition_point(|run| run.start < behind);
+                    runs.extend_from_slice(&found[known..]);
                 }
-                Sight::Word(word) => {
+                Sight::Word(word, is_taken) => {
                     signals.add(Signal::Word);
                     words.push(word);
+                    if !is_taken {
+                        runs::runs_in(text, word, &mut own);
+                    }
                 }
             }
             true
         });
-        // Words bring digits of their own: those of wallets, accounts and codes.
-        if self.words && !words.is_empty() {
-            let mut own = Vec::new();
-            for word in words.iter() {
-                runs::runs_in(text, *word, &mut own);
-            }
-            runs::merge(runs, &own);
-        }
+        runs::merge(runs, &own);
     }
 
     /// Calls `visit` with what stands in `text` until it returns false, which this then returns.
-    fn each(&self, label: &str, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+    fn each(&self, label: &str, text: &[u8], crowd: Crowd, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let clusters = Clusters::new(label, text, &self.wanted);
-        let mut look = Look { gate: self, label, text, clusters, dashes: None, visit };
+        let mut look = Look { gate: self, label, text, clusters, crowd, dashes: None, visit };
         coarse::look(text, &mut look) && self.patterns(text, look.visit)
     }
 
@@ -233,6 +243,7 @@ struct Look<'l> {
     label: &'l str,
     text: &'l [u8],
     clusters: Clusters<'l>,
+    crowd: Crowd,
     /// Whether the text has five dashes in a row; asked for at the first long word.
     dashes: Option<bool>,
     visit: &'l mut dyn FnMut(Sight<'_>) -> bool,
@@ -242,8 +253,22 @@ impl Visit for Look<'_> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "so that it is compiled for the instructions of the pass over all blocks")]
     fn digits<S: Simd>(&mut self, simd: S, at: usize, digits: (u64, u64)) -> bool {
-        let Self { gate, clusters, visit, .. } = self;
-        gate.wanted.is_nothing() || clusters.block(simd, at, digits, *visit)
+        let Self { gate, clusters, crowd, visit, .. } = self;
+        if gate.wanted.is_nothing() {
+            return true;
+        }
+        if crowd.has(at) {
+            return clusters.take(at, digits.0, crowd, *visit);
+        }
+        if crowd.leave() && !clusters.take_rest(*visit) {
+            return false;
+        }
+        let told = clusters.told;
+        let go_on = clusters.block(simd, at, digits, *visit);
+        if clusters.told != told {
+            crowd.note(clusters.told);
+        }
+        go_on
     }
 
     fn marks(&mut self, marks: &Marks) -> bool {
@@ -275,7 +300,7 @@ impl Visit for Look<'_> {
     }
 
     fn word(&mut self, word: Span) -> bool {
-        let Self { gate, label, text, dashes, visit, .. } = self;
+        let Self { gate, label, text, crowd, dashes, visit, .. } = self;
         if !gate.words {
             return true;
         }
@@ -293,7 +318,7 @@ impl Visit for Look<'_> {
             words::has_secret(label, text, word, &gate.secret_literals, dashes)
         };
         let told = gate.secrets && has_secret() || words::is_shaped(text, word, &gate.wanted);
-        !told || visit(Sight::Word(word))
+        !told || visit(Sight::Word(word, crowd.has_all(word)))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::mask::recognisers::{end_of, speaks_of_birth};
 /// Nothing is kept from one to the next but where they ended, so that any can be read alone, from its first run to its last.
 pub(super) struct Clusters<'t> {
     label: &'t str,
-    text: &'t [u8],
+    pub(super) text: &'t [u8],
     wanted: &'t Wanted,
     asked: Asked,
     figures: figure::Asked,
@@ -31,15 +31,15 @@ pub(super) struct Clusters<'t> {
     /// Whether there is a quotation mark in the blocks so far.
     quoted: bool,
     /// Where digits begin that were not judged yet.
-    judged: usize,
+    pub(super) judged: usize,
     /// Where the last digit that was judged ended.
-    behind: usize,
+    pub(super) behind: usize,
     /// Where the last run of one or two digits began, which a year may stand behind.
     day: usize,
     /// Where the last run ended that was handed on.
-    told: usize,
+    pub(super) told: usize,
     /// The runs of the cluster that is read.
-    runs: Vec<Span>,
+    pub(super) runs: Vec<Span>,
 }
 
 /// How far before a date, or its year or last part, a word begins that speaks for it.
@@ -143,7 +143,7 @@ impl<'t> Clusters<'t> {
     /// Of digits before the place that is judged nothing is left.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all blocks")]
-    fn left_of(&self, at: usize, digits: u64) -> u64 {
+    pub(super) fn left_of(&self, at: usize, digits: u64) -> u64 {
         // A branch, which is foreseen, where a shift would have to wait.
         if self.judged <= at {
             return digits;

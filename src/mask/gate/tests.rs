@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::super::claims::Claims;
 use super::super::literals::Literal;
 use super::super::recognisers::{Text, hardware, network, secret};
+use super::crowd::Crowd;
 use super::{Gate, Signal, Survey, runs as digits};
 use crate::json::Span;
 use crate::mask::Entity;
@@ -186,23 +187,32 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// What the gate leaves out is nothing: recognisers asked at all runs of digits claim what those it tells of do.
+    /// What the gate leaves out is nothing, and what it takes unjudged nothing new: recognisers asked at all runs of digits
+    /// claim what they do at those it tells of, wherever it goes over from judging numbers to taking them and back.
     #[test]
-    fn tells_of_all_that_is_claimed(pad in 0_usize..70, pieces in prop::collection::vec(piece(), 1..16)) {
+    fn tells_of_all_that_is_claimed(
+        pad in 0_usize..70,
+        first in prop::sample::select(&[0_usize, 64, 128][..]),
+        pieces in prop::collection::vec(piece(), 1..24),
+    ) {
         let text = "-".repeat(pad) + &pieces.concat();
-        let mut survey = Survey::default();
-        gate().survey("", text.as_bytes(), &mut survey);
-        let told = claimed(&text, &survey.runs);
-        for claim in claimed(&text, &runs(&text)) {
-            prop_assert!(told.contains(&claim), "{:?} in {text:?}", text.get(claim.0..claim.1));
+        let all = claimed(&text, &runs(&text));
+        for crowd in [Crowd::NONE, Crowd::of(first, 0), Crowd::of(first, 30), Crowd::of(0, 100), Crowd::new()] {
+            let mut survey = Survey::default();
+            gate().survey_in(crowd, "", text.as_bytes(), &mut survey);
+            prop_assert!(survey.runs.is_sorted_by(|one, other| one.end < other.start), "{:?} in {text:?}", survey.runs);
+            let told = claimed(&text, &survey.runs);
+            for claim in &all {
+                prop_assert!(told.contains(claim), "{:?} in {text:?}", text.get(claim.0..claim.1));
+            }
+            let seen = Text::new(&text, "", &survey.runs);
+            let mut spans = Vec::new();
+            hardware::macs(&seen, &mut spans);
+            prop_assert!(spans.is_empty() || survey.signals.has(Signal::Mac), "{text:?}");
+            spans.clear();
+            network::v6_addresses(&seen, &mut spans);
+            prop_assert!(spans.is_empty() || survey.signals.has(Signal::Colons), "{text:?}");
         }
-        let seen = Text::new(&text, "", &survey.runs);
-        let mut spans = Vec::new();
-        hardware::macs(&seen, &mut spans);
-        prop_assert!(spans.is_empty() || survey.signals.has(Signal::Mac), "{text:?}");
-        spans.clear();
-        network::v6_addresses(&seen, &mut spans);
-        prop_assert!(spans.is_empty() || survey.signals.has(Signal::Colons), "{text:?}");
     }
 }
 

@@ -45,7 +45,7 @@ impl Clusters<'_> {
     }
 
     /// A year may stand behind the last of `runs`.
-    fn note_day(&mut self, runs: &[Span]) {
+    pub(in crate::mask::gate) fn note_day(&mut self, runs: &[Span]) {
         if let Some(last) = runs.last().filter(|last| last.end - last.start <= 2) {
             self.day = last.start;
         }
@@ -132,7 +132,7 @@ impl Clusters<'_> {
 
     /// Tells of an address of a host or of hardware that `run` stands in; false if `visit` was.
     #[inline]
-    fn is_in_hardware(&self, run: Span, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+    pub(in crate::mask::gate) fn is_in_hardware(&self, run: Span, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let kind = |at: usize| self.text.get(at).map_or(0, |byte| KINDS[usize::from(*byte)]);
         let beside = kind(run.start.wrapping_sub(1)) | kind(run.end);
         let is_part = beside & (HEX | COLON) != 0 || beside & DOT != 0 && run.end - run.start == 4;
