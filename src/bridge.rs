@@ -57,15 +57,15 @@ pub struct Bridge {
 #[derive(Debug, Default)]
 pub struct Bridges(Mutex<HashMap<Ends, Arc<Bridge>>>);
 
-/// A server's name, and its upstream.
+/// A server's name, and where its sessions are.
 type Ends = (Arc<str>, [u8; 32]);
 
 impl Bridges {
     /// The bridge of that server to that upstream: the one that is held, or a new one.
-    pub(crate) fn get_or_make(&self, server: &Arc<str>, backend: [u8; 32]) -> Arc<Bridge> {
+    pub(crate) fn get_or_make(&self, server: &Arc<str>, place: [u8; 32]) -> Arc<Bridge> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|key, bridge| Arc::strong_count(bridge) > 1 || *key == (server.clone(), backend));
-        held.entry((server.clone(), backend)).or_default().clone()
+        held.retain(|key, bridge| Arc::strong_count(bridge) > 1 || *key == (server.clone(), place));
+        held.entry((server.clone(), place)).or_default().clone()
     }
 }
 

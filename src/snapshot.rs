@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 
 use crate::auth::signals::Receiver;
 use crate::auth::{Acceptance, Challenges, Issuer, Issuers, Listed, metadata};
-use crate::bridge::{self, Bridges};
+use crate::bridge::{self, Bridge, Bridges};
 use crate::config::{Config, Limits, Listener, Problem, Problems, Server};
 use crate::cors::Origins;
 use crate::mask::{Keyring, Pace};
@@ -126,6 +126,11 @@ impl Snapshot {
     /// Every upstream, for pools to know which connections may stay.
     pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
         self.routes.values().flat_map(|route| route.backend.upstreams().cloned()).collect()
+    }
+
+    /// The route that bridge is on, if it still is on one.
+    pub(crate) fn over(&self, bridge: &Arc<Bridge>) -> Option<&Arc<Route>> {
+        self.routes.values().find(|route| Arc::ptr_eq(&route.bridge, bridge))
     }
 
     /// What stands behind each server, by the server's name.
@@ -309,7 +314,7 @@ fn route(
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
         bridging: server.era,
         idle: server.session_idle,
-        bridge: kept.bridges.get_or_make(&server.name, backend.id()),
+        bridge: kept.bridges.get_or_make(&server.name, backend.place()),
         backend,
         repeatable: server.retries.tools.iter().map(|tool| tool.as_str().into()).collect(),
         credentials: credentials.ok()?,

@@ -45,7 +45,8 @@ struct Wanting<'c> {
 
 impl Wanting<'_> {
     fn whose(&self) -> Whose {
-        Whose { who: Who::of(self.caller), capabilities: self.stated.capabilities.clone() }
+        // Without the message it was read from.
+        Whose { who: Who::of(self.caller), capabilities: Bytes::copy_from_slice(&self.stated.capabilities) }
     }
 }
 
@@ -188,14 +189,16 @@ const LEAST: Duration = Duration::from_millis(20);
 
 /// Ends a session when it has not been used for long.
 async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mutex<Option<Arc<Session>>>>) {
-    let most = link.route.idle.own;
-    let mut left = most;
+    // After a reload another time may hold.
+    let most = || link.worker.live.current().over(&link.route.bridge).unwrap_or(&link.route).idle.own;
+    let mut left = most();
     loop {
         tokio::time::sleep(left.max(LEAST)).await;
         let Some(slot) = slot.upgrade() else { return };
         let mut opened = slot.lock().await;
         let Some(session) = &*opened else { return };
         let idle = clock::monotonic().saturating_duration_since(*lock(&session.used));
+        let most = most();
         // Calls and streams that run hold it too.
         if idle < most || Arc::strong_count(session) > 1 {
             left = if idle < most { most.saturating_sub(idle) } else { most };

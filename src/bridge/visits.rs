@@ -129,6 +129,10 @@ async fn watch(link: Link) {
     let visits = &link.route.bridge.visits;
     loop {
         tokio::time::sleep((visits.idle() / 4).clamp(least, most)).await;
+        // Since a reload they may be used without this being told of it.
+        if link.worker.live.current().over(&link.route.bridge).is_none() {
+            visits.leave();
+        }
         for (name, visit) in visits.take_idle() {
             let revision = *visit.revision.lock().unwrap_or_else(PoisonError::into_inner);
             let ending = ending(&visit.credential, &name, revision);

@@ -15,6 +15,7 @@ use crate::config;
 #[derive(Debug)]
 pub struct Backend {
     id: [u8; 32],
+    place: [u8; 32],
     reached: Reached,
     origin: Box<str>,
     timeouts: config::Timeouts,
@@ -42,7 +43,8 @@ impl Backend {
             }
         };
         let id = Self::id_of(server, &reached);
-        Ok(Arc::new(Self { id, reached, origin, timeouts: server.timeouts.clone() }))
+        let place = Self::place_of(server).unwrap_or(id);
+        Ok(Arc::new(Self { id, place, reached, origin, timeouts: server.timeouts.clone() }))
     }
 
     /// SHA-256 over all that the backend was made from.
@@ -64,14 +66,22 @@ impl Backend {
         }
         let config::Server { name, concurrency, breaker, retries, .. } = server;
         hash.update(format!("{name:?} {concurrency:?} {breaker:?} {retries:?}").as_bytes());
-        let mut id = [0; 32];
-        id.copy_from_slice(hash.finish().as_ref());
-        id
+        finished(hash)
     }
 
-    /// SHA-256 over all that it was made from.
-    pub(crate) fn id(&self) -> [u8; 32] {
-        self.id
+    /// SHA-256 over where its sessions are, if that is not in the backend itself.
+    fn place_of(server: &config::Server) -> Option<[u8; 32]> {
+        let config::Backend::Http(urls) = &server.backend else { return None };
+        let mut hash = digest::Context::new(&digest::SHA256);
+        // Secrets print masked.
+        let config::Server { transport, sessions, upstream_auth, .. } = server;
+        hash.update(format!("{urls:?} {transport:?} {sessions:?} {upstream_auth:?}").as_bytes());
+        (*transport != config::Transport::Sse).then(|| finished(hash))
+    }
+
+    /// SHA-256 over where its sessions are: whatever else a reload changes, they are still there.
+    pub(crate) fn place(&self) -> [u8; 32] {
+        self.place
     }
 
     /// Scheme, host and port of the first endpoint: what sealed values are bound to.
@@ -154,6 +164,12 @@ impl Backend {
             Reached::Stdio(stdio) => Box::pin(stdio.send(outbound)).await,
         }
     }
+}
+
+fn finished(hash: digest::Context) -> [u8; 32] {
+    let mut id = [0; 32];
+    id.copy_from_slice(hash.finish().as_ref());
+    id
 }
 
 /// Whether a program can be started, as far as can be seen without starting it.

@@ -1,8 +1,9 @@
 //! Sessions at an upstream that nobody uses any more.
 
+use portcullis::server::drain::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Ask, Heard, Proxy, Setup, Upstream, json_answer, raw_answer, until, within};
+use crate::support::{Ask, Client, Heard, Proxy, Setup, Upstream, json_answer, raw_answer, until, within};
 
 const OLD: &str = "2025-11-25";
 
@@ -134,6 +135,79 @@ async fn a_session_its_client_ends_is_ended_once() {
     let heard = ended(&upstream, 2).await;
     let names: Vec<_> = heard.iter().map(|heard| heard.header("mcp-session-id").unwrap()).collect();
     assert_eq!(names, ["s1", "s2"]);
+}
+
+/// Writes the configuration anew and waits until it is in force.
+async fn reload(proxy: &Proxy, change: (&str, &str)) {
+    let version = async || {
+        let metrics = proxy.admin("/metrics").await;
+        metrics.text().lines().find(|line| line.starts_with("portcullis_config_info")).unwrap().to_owned()
+    };
+    let before = version().await;
+    let text = proxy.folder.read("proxy.toml");
+    let changed = text.replace(change.0, change.1);
+    assert_ne!(text, changed);
+    proxy.folder.write("proxy.toml", changed);
+    // What says that it is in force is the version of its policy.
+    proxy.folder.write("crm.toml", proxy.folder.read("crm.toml") + "#\n");
+    proxy.signal(Signal::Reload).await;
+    until("the reload", async || (version().await != before).then_some(())).await;
+}
+
+/// A client that listens in the session it has opened.
+async fn listener(proxy: &Proxy, token: &str) -> (String, Client) {
+    let session = proxy.open_session(token).await;
+    let mut client = proxy.client().await;
+    client.send(&Ask::new("GET").header("Accept", "text/event-stream").token(token).session(&session).bytes()).await;
+    client.head().await.unwrap();
+    (session, client)
+}
+
+#[tokio::test]
+async fn a_session_used_while_none_were_to_be_ended_is_left_alone_afterwards() {
+    let upstream = server().await;
+    let proxy = start(&upstream, "session_idle = \"50ms\"").await;
+    let token = proxy.token("ana");
+    let (kept, client) = listener(&proxy, &token).await;
+    reload(&proxy, ("session_idle", "# session_idle")).await;
+    let ask = Ask::legacy("tools/list", &json!({})).token(&token).session(&kept);
+    assert_eq!(proxy.ask(&ask).await.status, 200);
+    drop(client);
+    reload(&proxy, ("# session_idle", "session_idle")).await;
+    // Only what was used since is known to be idle.
+    proxy.open_session(&token).await;
+    let [end] = ended(&upstream, 1).await.try_into().unwrap();
+    is_ending(&end, "s2", None);
+}
+
+/// It may be in use at the same server, by another of its addresses.
+#[tokio::test]
+async fn sessions_opened_where_the_server_is_no_longer_asked_are_left_alone() {
+    let upstream = server().await;
+    let proxy = start(&upstream, "session_idle = \"50ms\"").await;
+    let token = proxy.token("ana");
+    let (_, client) = listener(&proxy, &token).await;
+    reload(&proxy, (&upstream.url(), &format!("{}?now", upstream.url()))).await;
+    drop(client);
+    proxy.open_session(&token).await;
+    let [end] = ended(&upstream, 1).await.try_into().unwrap();
+    is_ending(&end, "s2", None);
+}
+
+#[tokio::test]
+async fn a_session_of_the_proxy_s_own_outlives_a_reload_of_something_else() {
+    let upstream = server().await;
+    let proxy = start(&upstream, "session_idle = \"1h\"\nconcurrency = { max_in_flight = 8 }").await;
+    let call = Ask::modern("tools/call", &json!({ "name": "x", "arguments": {} })).token(&proxy.token("ana"));
+    assert_eq!(proxy.ask(&call).await.status, 200);
+    reload(&proxy, ("max_in_flight = 8", "max_in_flight = 9")).await;
+    reload(&proxy, ("session_idle = \"1h\"", "session_idle = \"2h\"")).await;
+    assert_eq!(proxy.ask(&call).await.status, 200);
+    let heard = upstream.take();
+    let of = |method: &str| heard.iter().filter(|heard| heard.text().contains(method)).collect::<Vec<_>>();
+    assert_eq!(of("\"initialize\"").len(), 1);
+    let calls = of("tools/call");
+    assert!(calls.len() == 2 && calls.iter().all(|call| call.header("mcp-session-id").as_deref() == Some("s1")));
 }
 
 /// Everybody's sessions are on one stream of HTTP+SSE, which ends with the last of them.
