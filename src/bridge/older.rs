@@ -56,7 +56,12 @@ impl Stated {
     /// The same without the message it was read from, for who keeps it for longer than that.
     pub(super) fn kept(self) -> Self {
         let copy = |part: Bytes| Bytes::copy_from_slice(&part);
-        Self { client: self.client.map(copy), progress_token: self.progress_token.map(copy), ..self }
+        Self {
+            capabilities: copy(self.capabilities),
+            client: self.client.map(copy),
+            progress_token: self.progress_token.map(copy),
+            ..self
+        }
     }
 
     /// Whether it is too long to be kept as long as a session is.
@@ -77,24 +82,31 @@ impl Able {
         (Self::default(), Bytes::from_static(b"{}"))
     }
 
-    /// With what of `stated` says so, always in the same order.
+    /// With what of `stated` says so, always written the same.
     fn of(stated: Value<'_>) -> (Self, Bytes) {
         let settings = CAPABILITIES.map(|name| stated.get(name));
         if settings.iter().all(Option::is_none) {
             return Self::nothing();
         }
-        let mut text = vec![b'{'];
-        for (name, settings) in CAPABILITIES.iter().zip(settings) {
-            let Some(settings) = settings else { continue };
+        let able = Self(settings.map(|settings| settings.is_some()));
+        let said = || CAPABILITIES.iter().zip(settings).filter_map(|(name, settings)| Some((name, settings?)));
+        // Quotes, a colon, and a comma or a brace.
+        let length = said().fold(1, |length, (name, settings)| length + name.len() + settings.raw().len() + 4);
+        if length == stated.raw().len() && said().is_sorted_by_key(|(_, settings)| settings.span().start) {
+            return (able, stated.raw_bytes());
+        }
+        let mut text = Vec::with_capacity(length);
+        text.push(b'{');
+        for (name, settings) in said() {
             if text.len() > 1 {
                 text.push(b',');
             }
-            text.extend_from_slice(quoted(name).as_bytes());
-            text.push(b':');
-            text.extend_from_slice(settings.raw());
+            for part in [b"\"", name.as_bytes(), b"\":", settings.raw()] {
+                text.extend_from_slice(part);
+            }
         }
         text.push(b'}');
-        (Self(settings.map(|settings| settings.is_some())), text.into())
+        (able, text.into())
     }
 
     /// Whether a server may ask this of the client.
@@ -337,6 +349,26 @@ mod tests {
 
     fn document(text: &str) -> Document {
         Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::ANSWER).unwrap()
+    }
+
+    #[test]
+    fn what_a_client_can_is_written_the_same_however_it_says_it() {
+        let both = r#"{"elicitation":{"form":{}},"sampling":{}}"#;
+        let cases = [
+            ("{}", "{}", [false; 3]),
+            (r#"{"extensions":{"a":{}}}"#, "{}", [false; 3]),
+            (r#"{"roots":{}}"#, r#"{"roots":{}}"#, [false, true, false]),
+            (both, both, [true, false, true]),
+            (r#"{"sampling":{},"elicitation":{"form":{}}}"#, both, [true, false, true]),
+            (r#"{"elicitation":{"form":{}}, "sampling":{}}"#, both, [true, false, true]),
+            (r#"{"elicitation":{"form":{}},"sampling":{},"x":1}"#, both, [true, false, true]),
+            (r#"{"elicitatio\u006e":{"form":{}},"sampling":{}}"#, both, [true, false, true]),
+        ];
+        for (said, text, can) in cases {
+            let document = document(said);
+            let (able, capabilities) = Able::of(document.root());
+            assert_eq!((&*capabilities, able.0), (text.as_bytes(), can), "{said}");
+        }
     }
 
     #[test]

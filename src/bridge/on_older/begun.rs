@@ -177,7 +177,7 @@ impl Hearing {
         let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
         let (link, session) = (link.clone(), session.clone());
         let sending = async move { link.ask_for_stream(&session.within, message).await };
-        Self { task, unanswered, stated: stated.clone(), upward: Upward::Head(Box::pin(sending)), splitter }
+        Self { task, unanswered, stated: stated.clone().kept(), upward: Upward::Head(Box::pin(sending)), splitter }
     }
 
     /// Until the task has ended, or nobody asks after it any more.

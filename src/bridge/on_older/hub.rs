@@ -1,13 +1,15 @@
 //! The stream of a session at an older upstream, which there is once, for all subscriptions of the caller.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _};
 use http_body_util::BodyExt as _;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
 use crate::bridge::link::Link;
 use crate::bridge::session::Session;
@@ -44,8 +46,8 @@ pub(in crate::bridge) struct Hub {
     settled: watch::Sender<bool>,
     /// Whether the server has no such stream.
     has_none: AtomicBool,
-    /// The calls that run and whose client can be asked, by their ids.
-    asked: Mutex<Vec<(u64, Arc<Inbox>)>>,
+    /// The calls that run and whose client can be asked, by their ids; they keep the stream open too.
+    attended: Mutex<HashMap<u64, Inbox>>,
     /// By how many each resource is asked for.
     uris: Mutex<HashMap<Box<str>, usize>>,
 }
@@ -58,7 +60,7 @@ impl Default for Hub {
             is_listening: AtomicBool::new(false),
             settled: watch::Sender::new(false),
             has_none: AtomicBool::new(false),
-            asked: Mutex::default(),
+            attended: Mutex::default(),
             uris: Mutex::new(HashMap::new()),
         }
     }
@@ -68,19 +70,25 @@ impl Hub {
     /// What is told from now on.
     pub(super) fn hear(link: &Link, session: &Arc<Session>) -> broadcast::Receiver<Told> {
         let heard = session.hub.told.subscribe();
-        if !session.hub.is_listening.swap(true, Ordering::AcqRel) {
+        Self::open(link, session);
+        heard
+    }
+
+    /// Sees to it that the stream is read; whoever hears it is counted already.
+    fn open(link: &Link, session: &Arc<Session>) {
+        let is_listening = &session.hub.is_listening;
+        if !is_listening.load(Ordering::Acquire) && !is_listening.swap(true, Ordering::AcqRel) {
             link.begin(listen(link.clone(), session.clone()));
         }
-        heard
     }
 
     /// What the server asks outside of its calls while the call `own` runs: with no other, it is about that one.
     pub(super) fn attend(link: &Link, session: &Arc<Session>, own: u64) -> Attended {
-        let hub = &session.hub;
-        let questions = Arc::<Inbox>::default();
-        let heard = (!hub.has_none.load(Ordering::Relaxed)).then(|| Self::hear(link, session));
-        hub.asked.lock().unwrap_or_else(PoisonError::into_inner).push((own, questions.clone()));
-        Attended { session: session.clone(), own, questions, heard }
+        session.hub.attended().insert(own, Inbox::default());
+        if !session.hub.has_none.load(Ordering::Relaxed) {
+            Self::open(link, session);
+        }
+        Attended { session: session.clone(), own }
     }
 
     /// Waits until the stream is open, or will not be.
@@ -90,12 +98,21 @@ impl Hub {
         let _ = tokio::time::timeout(OPENING, settled.wait_for(|settled| *settled)).await;
     }
 
-    /// The only call whose client can be asked.
-    fn only_asked(&self) -> Option<Arc<Inbox>> {
-        match &**self.asked.lock().unwrap_or_else(PoisonError::into_inner) {
-            [(_, only)] => Some(only.clone()),
-            _ => None,
+    /// Has the client of the only call that runs asked this; says whether there is one, and it can be.
+    fn ask(&self, question: &Document) -> bool {
+        let mut attended = self.attended();
+        match attended.len() {
+            1 => attended.values_mut().all(|inbox| inbox.put(question)),
+            _ => false,
         }
+    }
+
+    fn attended(&self) -> MutexGuard<'_, HashMap<u64, Inbox>> {
+        self.attended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_heard(&self) -> bool {
+        self.told.receiver_count() > 0 || !self.attended().is_empty()
     }
 
     /// Until nobody has heard it for a while.
@@ -103,7 +120,7 @@ impl Hub {
         loop {
             self.told.closed().await;
             tokio::time::sleep(linger).await;
-            if self.told.receiver_count() == 0 {
+            if !self.is_heard() {
                 return;
             }
         }
@@ -141,61 +158,63 @@ async fn tell(link: &Link, session: &Session, method: &str, uri: &str) -> bool {
     answer.is_ok_and(|answer| answer.status.is_success())
 }
 
-/// A call that runs, and what is asked of its client outside of it.
+/// A call that runs, and what is asked of its client outside of it. As long as it is there, the stream stays open.
 #[derive(Debug)]
 pub(super) struct Attended {
     session: Arc<Session>,
     own: u64,
-    questions: Arc<Inbox>,
-    /// Keeps the stream open.
-    heard: Option<broadcast::Receiver<Told>>,
 }
 
 impl Attended {
     /// Whether the stream it could be asked on is still to be opened.
     pub(super) fn is_early(&self) -> bool {
-        self.heard.is_some() && !*self.session.hub.settled.borrow()
+        let hub = &self.session.hub;
+        !hub.has_none.load(Ordering::Relaxed) && !*hub.settled.borrow()
     }
 
     /// The next question.
     pub(super) async fn question(&self) -> Document {
-        loop {
-            if let Some(question) = self.questions.lock().pop_front() {
-                return question;
-            }
-            self.questions.told.notified().await;
-        }
-    }
-}
-
-/// Questions that wait to be looked at. Nearly always there are none, so that it has no room for any before.
-#[derive(Debug, Default)]
-struct Inbox {
-    waiting: Mutex<VecDeque<Document>>,
-    told: Notify,
-}
-
-impl Inbox {
-    /// Takes one more, if there are not too many.
-    fn put(&self, question: &Document) -> bool {
-        let mut waiting = self.lock();
-        let has_room = waiting.len() < AHEAD;
-        if has_room {
-            waiting.push_back(question.clone());
-            self.told.notify_one();
-        }
-        has_room
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Document>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        poll_fn(|context| match self.session.hub.attended().get_mut(&self.own) {
+            Some(inbox) => inbox.poll(context),
+            None => Poll::Pending,
+        })
+        .await
     }
 }
 
 impl Drop for Attended {
     fn drop(&mut self) {
-        let mut asked = self.session.hub.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.retain(|(own, _)| *own != self.own);
+        self.session.hub.attended().remove(&self.own);
+    }
+}
+
+/// Questions that wait to be looked at, and who waits for some. Nearly always there are none, and it has no room for any.
+#[derive(Debug, Default)]
+struct Inbox {
+    waiting: VecDeque<Document>,
+    waker: Option<Waker>,
+}
+
+impl Inbox {
+    /// Takes one more, if there are not too many.
+    fn put(&mut self, question: &Document) -> bool {
+        let has_room = self.waiting.len() < AHEAD;
+        if has_room {
+            self.waiting.push_back(question.clone());
+            self.waker.iter().for_each(Waker::wake_by_ref);
+        }
+        has_room
+    }
+
+    fn poll(&mut self, context: &Context<'_>) -> Poll<Document> {
+        if let Some(question) = self.waiting.pop_front() {
+            return Poll::Ready(question);
+        }
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            None => self.waker = Some(context.waker().clone()),
+        }
+        Poll::Pending
     }
 }
 
@@ -218,7 +237,7 @@ async fn listen(link: Link, session: Arc<Session>) {
         hub.settled.send_replace(false);
         session.hub.is_listening.store(false, Ordering::Release);
         // Somebody may have come in between.
-        if session.hub.told.receiver_count() == 0 || session.hub.is_listening.swap(true, Ordering::AcqRel) {
+        if !session.hub.is_heard() || session.hub.is_listening.swap(true, Ordering::AcqRel) {
             return;
         }
     }
@@ -250,10 +269,7 @@ async fn heard(link: &Link, session: &Session, document: Document) {
     let root = document.root();
     let Some(method) = root.get("method").and_then(|method| method.as_str()) else { return };
     if let Some(id) = root.get("id") {
-        if method != PING
-            && let Some(call) = session.hub.only_asked()
-            && call.put(&document)
-        {
+        if method != PING && session.hub.ask(&document) {
             return;
         }
         // There is no one request of the client it could be asked with.
