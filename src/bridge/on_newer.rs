@@ -305,7 +305,10 @@ impl Running {
                 let document = Document::parse(data, &Limits::ANSWER).ok()?;
                 let root = document.root();
                 match root.get("method").and_then(|method| method.as_str()) {
-                    None if root.get("id").is_some_and(|id| self.own.is(id)) => return Some(document),
+                    None if root.get("id").is_some_and(|id| self.own.is(id)) => {
+                        self.body.release();
+                        return Some(document);
+                    }
                     Some(method) if matches!(methods::news(&method), Some(News::Log | News::Progress)) => {
                         self.say(document.bytes().clone()).await;
                     }

@@ -40,7 +40,7 @@ const BURST_BYTES: usize = 32 * 1024;
 /// A rewritten event stream: the body of an answer.
 ///
 /// It ends with the response it carries, with the upstream, with the caller's token, when a newer policy denies what it
-/// was opened for, or when the proxy drains. Dropping it closes the upstream connection at once.
+/// was opened for, or when the proxy drains. Dropping it before the response closes the upstream connection at once.
 #[derive(Debug)]
 pub struct Stream {
     /// `None` once nothing more is to come.
@@ -215,6 +215,7 @@ impl Stream {
             Ok(Passed::Refused(bytes)) => self.refusals.tell(&self.way, bytes),
             Ok(Passed::Response(response)) => {
                 self.negotiated = response.negotiated;
+                self.upstream.iter_mut().for_each(AnswerBody::release);
                 let ending = Ending { http: 200, code: response.code, tool_error: response.tool_error, error: None };
                 if self.finish(ending) {
                     self.send(id.as_deref(), None, Some(&Line::of_json(response.bytes)));

@@ -25,6 +25,9 @@ const HEAD_FIELDS: usize = 100;
 /// Most memory set aside for an answer because it says how long it will be.
 const TRUSTED_BYTES: u64 = 1024 * 1024;
 
+/// How long an upstream has to end an answer of which everything that is wanted has come.
+const PARTING: Duration = Duration::from_millis(200);
+
 /// The head of an upstream's answer, unambiguous and within limits, and its body still to come.
 #[derive(Debug)]
 pub struct Answer {
@@ -190,7 +193,8 @@ pub(super) fn failure(error: hyper::Error) -> UpstreamError {
 }
 
 /// The body of an answer. At its end the connection is kept for the next request; dropped before, the connection is
-/// closed at once (HTTP/2: the stream is reset), which is how a hang-up reaches the upstream.
+/// closed at once (HTTP/2: the stream is reset), which is how a hang-up reaches the upstream. In between is
+/// [`release`](Self::release).
 #[derive(Debug)]
 pub struct AnswerBody {
     idle: Duration,
@@ -250,6 +254,18 @@ impl AnswerBody {
         if !matches!(self.lease, Lease::Ended) {
             let incoming = std::mem::replace(&mut self.incoming, Source::Whole(Bytes::new()));
             self.incoming = Source::OfSession(Box::new((incoming, stay)));
+        }
+    }
+
+    /// Everything that is wanted of it has come: a stream is to end with its response (2025-11-25, "Sending Messages to the
+    /// Server"). If it does, and soon, its connection is kept like any other; if not, it is closed.
+    #[expect(clippy::disallowed_methods, reason = "it ends by itself, and soon")]
+    pub(crate) fn release(&mut self) {
+        let mut body = std::mem::replace(self, Self::whole(Bytes::new()));
+        body.place = None;
+        let holds_connection = matches!(body.lease, Lease::Http1 { .. } | Lease::Http2 { .. });
+        if holds_connection && tokio::runtime::Handle::try_current().is_ok() {
+            tokio::spawn(timeout(PARTING, async move { body.piece(0).await.is_ok() }));
         }
     }
 

@@ -76,6 +76,7 @@ async fn streamed(mut body: AnswerBody, id: &RpcId, revision: Revision) -> Resul
             let event = event.map_err(|_| CatalogError::Unusable("it is not an event stream"))?;
             let data: Bytes = event.data.unwrap_or_default();
             if let Ok(inbound @ Inbound::Response { .. }) = admit_streamed(data, Some(id), revision) {
+                body.release();
                 return Ok(inbound);
             }
         }

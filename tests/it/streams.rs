@@ -1,11 +1,15 @@
 //! Event streams: every event at once, whole, masked and in one spelling; and how they end.
 
+use std::sync::{Arc, Mutex};
+
 use portcullis::clock::Timestamp;
 use portcullis::server::drain::Signal;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::support::{
-    Answer, Ask, CRM_POLICY, Client, Driver, Proxy, Setup, Upstream, events, json_answer, raw_answer, token_of, until,
+    Answer, Ask, CRM_POLICY, Client, Connection, Driver, Proxy, Setup, Upstream, events, json_answer, raw_answer,
+    token_of, until, within,
 };
 
 const SECRET: &str = "ana@private.example";
@@ -56,6 +60,76 @@ async fn each_event_leaves_before_the_next_exists() {
         assert_eq!(client.event().await, None, "the response ends the stream");
         assert_eq!(upstream.take().len(), 1);
         proxy.assert_not_kept(SECRET).await;
+    }
+}
+
+/// An upstream that answers each call with an event, and then does what `rest` says; it is told when the client has read.
+async fn one_event<F>(rest: impl Fn(Connection) -> F + Clone + Send + Sync + 'static) -> (Upstream, Arc<Notify>)
+where
+    F: Future<Output = Option<Connection>> + Send + 'static,
+{
+    let read = Arc::<Notify>::default();
+    let told = read.clone();
+    let upstream = Upstream::handling(move |_, mut connection| {
+        let (told, rest) = (told.clone(), rest.clone());
+        async move {
+            connection.begin_stream().await;
+            connection.piece(format!("data: {}\n\n", result("x"))).await;
+            told.notified().await;
+            rest(connection).await
+        }
+    })
+    .await;
+    (upstream, read)
+}
+
+#[tokio::test]
+async fn the_connection_of_a_stream_that_ends_with_its_response_serves_the_next_call() {
+    let ports = Arc::new(Mutex::new(Vec::new()));
+    let seen = ports.clone();
+    let (upstream, read) = one_event(move |mut connection| {
+        let seen = seen.clone();
+        async move {
+            seen.lock().unwrap().push(connection.port());
+            connection.end_stream().await;
+            Some(connection)
+        }
+    })
+    .await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let call = export("2025-11-25").token(&proxy.token("ana"));
+    // The end comes when the client has long had its own, so that the next call may come before it.
+    until("a connection that serves twice", async || {
+        let (mut client, _) = open(&proxy, &call).await;
+        assert_eq!(client.message().await.unwrap(), result("x"));
+        assert_eq!(client.event().await, None);
+        read.notify_one();
+        let ports = ports.lock().unwrap();
+        ports.array_windows().any(|[one, next]| one == next).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_goes_on_after_its_response_loses_its_connection() {
+    for more in [&b": still here\n\n"[..], b""] {
+        let (gone, mut hung_up) = tokio::sync::mpsc::channel(1);
+        let (upstream, read) = one_event(move |mut connection| {
+            let gone = gone.clone();
+            async move {
+                connection.piece(more).await;
+                connection.hung_up().await;
+                gone.send(()).await.unwrap();
+                None
+            }
+        })
+        .await;
+        let proxy = Setup::new(upstream.url()).start().await;
+        let (mut client, _) = open(&proxy, &export("2025-11-25").token(&proxy.token("ana"))).await;
+        assert_eq!(client.message().await.unwrap(), result("x"));
+        assert_eq!(client.event().await, None);
+        read.notify_one();
+        within("the proxy to hang up", hung_up.recv()).await.unwrap();
     }
 }
 

@@ -39,6 +39,13 @@ pub(super) enum Piece {
 }
 
 impl Upward {
+    /// What was wanted has come.
+    fn release(&mut self) {
+        if let Self::Body(body) = self {
+            body.release();
+        }
+    }
+
     /// The next of it; `None` where there is no more. Nothing is lost if this is not waited for.
     pub(super) async fn piece(&mut self, most: usize) -> Result<Option<Piece>, UpstreamError> {
         loop {
@@ -180,6 +187,7 @@ impl Running {
     /// Nothing is to be taken back.
     fn ends(&mut self) {
         self.unanswered.is_over = true;
+        self.upward.release();
         if let Some(followed) = &mut self.followed {
             followed.is_over = true;
         }
@@ -188,6 +196,7 @@ impl Running {
     /// Waits until the task asks something or has ended, and asks for its outcome; says whether that is to be waited for.
     async fn settles(&mut self, mut followed: Followed) -> bool {
         self.unanswered.is_over = true;
+        self.upward.release();
         loop {
             tokio::select! {
                 biased;

@@ -73,6 +73,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// What tells it from others.
+    pub(crate) fn port(&self) -> u16 {
+        self.stream.peer_addr().unwrap().port()
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = within("room to write upstream", self.stream.write_all(bytes.as_ref())).await;
         let _ = self.stream.flush().await;
