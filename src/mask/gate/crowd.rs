@@ -80,7 +80,8 @@ impl Clusters<'_> {
         if crowd.from.is_none() {
             crowd.from = Some(self.told);
             runs_in(text, Span { start: self.told, end: at }, &mut runs);
-            self.judged = runs.last().map_or(self.judged, |run| run.end);
+            // Of a number that goes on the beginning may have been judged, which alone was nothing.
+            self.judged = runs.last().map_or(self.told, |run| run.end);
         }
         let mut rest = self.left_of(at, digits);
         while rest != 0 {
