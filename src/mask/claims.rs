@@ -2,7 +2,7 @@
 
 use super::Entity;
 use super::gate::joins;
-use super::recognisers::{Claim, KINDS, NUMBERS, Text};
+use super::recognisers::{Claim, NUMBERS, Text};
 use crate::json::Span;
 
 /// The recognisers of numbers of one plan, and which of them are worth asking: one bit each, of all that a run of digits shows.
@@ -14,10 +14,25 @@ pub(super) struct Claims {
     lengths: [u32; u32::BITS as usize],
     /// By the digits from there on.
     digits: [u32; ENOUGH + 1],
-    /// By the kinds of bytes right before and right behind it.
-    before: [u32; KINDS],
-    behind: [u32; KINDS],
+    /// By the bytes right before and right behind it.
+    before: [u32; 256],
+    behind: [u32; 256],
+    /// Before it a blank or dash behind a letter.
+    parted: u32,
 }
+
+/// What stands beside the edges of a text, as far as recognisers are asked.
+const EDGE: u8 = b'\n';
+
+/// All bytes.
+const BYTES: [u8; 256] = {
+    let (mut bytes, mut byte) = ([0; 256], u8::MAX);
+    while byte > 0 {
+        bytes[byte as usize] = byte;
+        byte -= 1;
+    }
+    bytes
+};
 
 /// No number needs more digits.
 const ENOUGH: usize = 16;
@@ -32,18 +47,28 @@ impl Claims {
         Self {
             lengths: std::array::from_fn(|length| those(&|claim| claim.lengths >> length & 1 == 1)),
             digits: std::array::from_fn(|digits| those(&|claim| claim.has_enough(digits))),
-            before: std::array::from_fn(|kind| those(&|claim| claim.may_follow(kind))),
-            behind: std::array::from_fn(|kind| those(&|claim| claim.may_precede(kind))),
+            before: BYTES.map(|byte| those(&|claim| claim.may_follow(byte))),
+            behind: BYTES.map(|byte| those(&|claim| claim.may_precede(byte))),
+            parted: those(&Claim::may_be_parted),
             able,
         }
+    }
+
+    /// Those that allow what stands right before and right behind `run`.
+    fn beside(&self, bytes: &[u8], run: Span) -> u32 {
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or(EDGE);
+        let before = byte(run.start.wrapping_sub(1));
+        let is_parted = matches!(before, b' ' | b'-') && byte(run.start.wrapping_sub(2)).is_ascii_alphabetic();
+        let before = if is_parted { self.parted } else { self.before[usize::from(before)] };
+        before & self.behind[usize::from(byte(run.end))]
     }
 
     /// Calls `visit` with each number that is claimed and the place of its entity.
     pub(super) fn each(&self, seen: &Text<'_>, mut visit: impl FnMut(Span, usize)) {
         let mut index = 0;
         while let Some(run) = seen.runs.get(index) {
-            let ((before, behind), length) = (seen.beside(*run), (run.end - run.start).min(self.lengths.len() - 1));
-            let mut able = self.lengths[length] & self.before[before] & self.behind[behind];
+            let length = (run.end - run.start).min(self.lengths.len() - 1);
+            let mut able = self.lengths[length] & self.beside(seen.bytes(), *run);
             if able != 0 {
                 able &= self.digits[digits_from(seen, index)];
             }
@@ -64,13 +89,14 @@ impl Claims {
 
 /// How many digits from run `first` on are close enough to be one number, as far as a recogniser asks.
 fn digits_from(seen: &Text<'_>, first: usize) -> usize {
-    let (mut last, mut digits) = (first, 0);
-    while let Some(run) = seen.runs.get(last).filter(|_| digits < ENOUGH) {
-        digits += run.end - run.start;
-        if !seen.gap(last).is_some_and(joins) {
+    let runs = seen.runs.get(first..).unwrap_or_default();
+    let (mut digits, mut end) = (0_usize, runs.first().map_or(0, |run| run.start));
+    for run in runs {
+        if digits >= ENOUGH || !seen.bytes().get(end..run.start).is_some_and(joins) {
             break;
         }
-        last += 1;
+        digits = digits.wrapping_add(run.end.wrapping_sub(run.start));
+        end = run.end;
     }
     digits.min(ENOUGH)
 }

@@ -222,6 +222,12 @@ impl Plan {
         let mut located = Vec::with_capacity(matches.len());
         let mut rest = matches.as_mut_slice();
         while let Some((cluster, behind)) = first_cluster(rest) {
+            rest = behind;
+            // Most values stand alone.
+            if let [Match { start, end, name, .. }] = cluster {
+                located.push((Span { start: *start, end: *end }, Arc::clone(name)));
+                continue;
+            }
             let from = located.len();
             cluster.sort_by_key(|found| (std::cmp::Reverse(found.end - found.start), found.rule, found.start));
             for Match { start, end, name, .. } in &*cluster {
@@ -231,7 +237,6 @@ impl Plan {
                 }
             }
             located[from..].sort_by_key(|(span, _)| span.start);
-            rest = behind;
         }
         located
     }
@@ -277,11 +282,9 @@ impl Plan {
                     spans.retain(|span| !touches_any(urls, *span));
                 }
                 Entity::IpAddress if signals.has(Signal::Colons) => network::v6_addresses(&seen, spans),
-                Entity::ItFiscalCode if signals.has(Signal::Word) => {
-                    identity::it_fiscal_codes_in_letters(&seen, &survey.words, spans);
-                }
+                Entity::ItFiscalCode => identity::it_fiscal_codes_in_letters(&seen, &survey.codes, spans),
                 Entity::MacAddress if signals.has(Signal::Mac) => hardware::macs(&seen, spans),
-                Entity::Secret if signals.has(Signal::Word) => secret::secrets(&seen, &survey.words, spans),
+                Entity::Secret => secret::secrets(&seen, &survey.keys, spans),
                 Entity::UrlCredentials if signals.has(Signal::At) => {
                     url::credentials(&seen, spans);
                     urls.clone_from(spans);
@@ -320,23 +323,23 @@ impl Plan {
 
     /// Takes a span of the last shadow as a match in the text, unless it is what a rule wrote.
     fn offer<'f>(&self, shown: &mut Shown<'_>, (span, rule, name): (Span, usize, &'f Arc<str>), found: &mut Found<'f>) {
-        let (applied, spot) = (found.applied, found.spot);
-        let text = shown.last();
-        if applied.mode(rule) == Mode::Sleeps
+        let (applied, spot, text) = (found.applied, found.spot, shown.last());
+        let (asked, mode) = (&self.rules[rule], applied.mode(rule));
+        if mode == Mode::Sleeps
             || spot.left_alone.contains(&rule)
             || span.end <= span.start
-            || is_masked(&self.rules[rule].action, text, span.start, span.end)
+            || is_masked(&asked.action, text, span.start, span.end)
         {
             return;
         }
         let Some(span) = self.beside_keyed(shown, span, applied) else { return };
         let value = text.get(span.start..span.end).unwrap_or_default();
-        if self.rules[rule].asks.lets_pass(value) || is_stand_in(value) {
+        if asked.asks.lets_pass(value) || is_stand_in(value) {
             return;
         }
-        let written = match applied.mode(rule) {
-            Mode::Acts if self.rules[rule].action == Action::Redact => String::new(),
-            Mode::Acts => applied.written(&self.rules[rule], name, value).unwrap_or_default(),
+        let written = match mode {
+            Mode::Acts if asked.action == Action::Redact => String::new(),
+            Mode::Acts => applied.written(asked, name, value).unwrap_or_default(),
             Mode::Shows | Mode::Sleeps => String::new(),
         };
         let (start, end) = shown.original(span);
@@ -396,7 +399,7 @@ impl Plan {
             return Err(Blocked { mask: rule.id.clone(), entity: found.name.clone(), cause: Cause::Matched });
         }
         matches.sort_by_key(|found| (found.start, found.end));
-        let mut edits = Vec::new();
+        let mut edits = Vec::with_capacity(matches.len());
         let mut rest = matches.as_mut_slice();
         while let Some((cluster, behind)) = first_cluster(rest) {
             edits.extend(self.settle(cluster, findings));
@@ -406,15 +409,16 @@ impl Plan {
     }
 
     /// The one edit for overlapping matches.
-    fn settle(&self, cluster: &[Match<'_>], findings: &mut Findings) -> Option<Edit> {
+    fn settle(&self, cluster: &mut [Match<'_>], findings: &mut Findings) -> Option<Edit> {
         let start = cluster.first()?.start;
         let end = cluster.iter().map(|found| found.end).max()?;
-        let winner = cluster.iter().max_by_key(|found| (found.end - found.start, std::cmp::Reverse(found.rule)))?;
+        let winner = cluster.iter_mut().max_by_key(|found| (found.end - found.start, std::cmp::Reverse(found.rule)))?;
         let rule = &self.rules[winner.rule];
         findings.add(rule, winner.name, rule.action.name(), self.direction, Span { start, end });
         let whole = winner.start == start && winner.end == end && rule.action != Action::Redact;
         // Kept characters of a wider span could be another value's.
-        let text = if whole { winner.written.clone() } else { replacement(&rule.action, winner.name, "")? };
+        let text =
+            if whole { std::mem::take(&mut winner.written) } else { replacement(&rule.action, winner.name, "")? };
         Some(Edit { start, end, text })
     }
 }

@@ -45,8 +45,6 @@ pub(super) enum Signal {
     Literal,
     /// A hardware address.
     Mac,
-    /// A word that could be a key or hold one.
-    Word,
 }
 
 /// A set of signals.
@@ -70,7 +68,9 @@ pub(super) struct Survey {
     /// Runs of digits that could belong to a number looked for, in order.
     pub(super) runs: Vec<Span>,
     /// Words that could be keys or hold one, in order.
-    pub(super) words: Vec<Span>,
+    pub(super) keys: Vec<Span>,
+    /// Words that hold a code of letters and digits, in order.
+    pub(super) codes: Vec<Span>,
 }
 
 /// Something the gate saw, and where.
@@ -79,8 +79,18 @@ enum Sight<'s> {
     /// Begins at this byte.
     At(Signal, usize),
     Number(&'s [Span]),
-    /// A word, and whether all its digits are told of as numbers.
-    Word(Span, bool),
+    Word(Span, Holds),
+}
+
+/// What a word could hold.
+#[derive(Clone, Copy, Debug)]
+struct Holds {
+    /// A key.
+    key: bool,
+    /// A code of letters and digits.
+    code: bool,
+    /// Digits that are not told of as a number.
+    digits: bool,
 }
 
 /// Which signals matter for the entities of one plan.
@@ -193,10 +203,9 @@ impl Gate {
     fn survey_in(&self, crowd: Crowd, label: &str, text: &[u8], survey: &mut Survey) {
         // Where no number matters, none is taken.
         let crowd = if self.wanted.is_nothing() { Crowd::NONE } else { crowd };
-        let Survey { signals, runs, words } = survey;
+        let Survey { signals, runs, keys, codes } = survey;
         *signals = Signals::default();
-        runs.clear();
-        words.clear();
+        [&mut *runs, &mut *keys, &mut *codes].into_iter().for_each(Vec::clear);
         // Words bring digits of their own: those of wallets, accounts and codes.
         let mut own = Vec::new();
         self.each(label, text, crowd, &mut |sight| {
@@ -206,13 +215,14 @@ impl Gate {
                     signals.add(Signal::Digits);
                     // What goes on behind a crowd is read from its beginning.
                     let behind = runs.last().map_or(0, |run| run.end);
-                    let known = found.partition_point(|run| run.start < behind);
+                    let is_known = found.first().is_some_and(|run| run.start < behind);
+                    let known = if is_known { found.partition_point(|run| run.start < behind) } else { 0 };
                     runs.extend_from_slice(&found[known..]);
                 }
-                Sight::Word(word, is_taken) => {
-                    signals.add(Signal::Word);
-                    words.push(word);
-                    if !is_taken {
+                Sight::Word(word, Holds { key, code, digits }) => {
+                    keys.extend(key.then_some(word));
+                    codes.extend(code.then_some(word));
+                    if digits {
                         runs::runs_in(text, word, &mut own);
                     }
                 }
@@ -260,7 +270,7 @@ impl Visit for Look<'_> {
         if crowd.has(at) {
             return clusters.take(at, digits.0, crowd, *visit);
         }
-        if crowd.leave() && !clusters.take_rest(*visit) {
+        if crowd.leave(clusters.told) && !clusters.take_rest(*visit) {
             return false;
         }
         let told = clusters.told;
@@ -304,7 +314,7 @@ impl Visit for Look<'_> {
         if !gate.words {
             return true;
         }
-        let (colons, marks) = words::marks(text, word);
+        let words::Glance { colons, marks, letters } = words::glance(text, word);
         if gate.macs && marks > 4 && words::has_mac(text, word) && !visit(Sight::At(Signal::Mac, word.start))
             || gate.wanted.addresses
                 && colons > 5
@@ -315,10 +325,16 @@ impl Visit for Look<'_> {
         }
         let mut has_secret = || {
             let dashes = *dashes.get_or_insert_with(|| memchr::memmem::find(text, words::DASHES).is_some());
-            words::has_secret(label, text, word, &gate.secret_literals, dashes)
+            // Every key and its name have letters.
+            (letters || dashes) && words::has_secret(label, text, word, &gate.secret_literals, dashes)
         };
-        let told = gate.secrets && has_secret() || words::is_shaped(text, word, &gate.wanted);
-        !told || visit(Sight::Word(word, crowd.has_all(word)))
+        let holds = Holds {
+            key: gate.secrets && has_secret(),
+            code: gate.wanted.codes && letters && words::has_code(text, word),
+            digits: !crowd.has_all(word),
+        };
+        let told = holds.key || holds.code || holds.digits && words::is_shaped(text, word, &gate.wanted);
+        !told || visit(Sight::Word(word, holds))
     }
 }
 

@@ -82,19 +82,24 @@ impl Presence {
     /// Where the first at or behind `at` begins.
     fn next_in(&self, text: &[u8], mut at: usize) -> Option<usize> {
         let table = <&[u8; 1 << Self::BITS]>::try_from(self.table.as_slice()).ok()?;
-        while let Some(word) = text.get(at..at + 8).and_then(|word| <[u8; 8]>::try_from(word).ok()) {
+        while at + 2 < text.len() {
+            // The last word overlaps the one before it.
+            let from = at.min(text.len().saturating_sub(8));
+            let Some(word) = text.get(from..from + 8).and_then(|word| <[u8; 8]>::try_from(word).ok()) else {
+                return (at..text.len()).find(|place| self.begins_at(text, *place));
+            };
             let word = u64::from_le_bytes(word);
             let any = (0..Self::STEP).fold(0, |any, place| any | table[Self::hash(word >> (8 * place))]);
             let begins =
-                |place: &usize| table[Self::hash(word >> (8 * place))] != 0 && self.begins_at(text, at + place);
+                |place: &usize| table[Self::hash(word >> (8 * place))] != 0 && self.begins_at(text, from + place);
             if any != 0
-                && let Some(place) = (0..Self::STEP).find(begins)
+                && let Some(place) = (at - from..Self::STEP).find(begins)
             {
-                return Some(at + place);
+                return Some(from + place);
             }
-            at += Self::STEP;
+            at = from + Self::STEP;
         }
-        (at..text.len()).find(|place| self.begins_at(text, *place))
+        None
     }
 
     fn begins_at(&self, text: &[u8], at: usize) -> bool {

@@ -44,14 +44,19 @@ impl Claim {
         digits >= self.least
     }
 
-    /// Whether a byte of that kind may stand right before a run.
-    pub(super) const fn may_follow(&self, kind: usize) -> bool {
-        self.beside.before >> kind & 1 == 1
+    /// Whether that byte may stand right before a run.
+    pub(super) const fn may_follow(&self, byte: u8) -> bool {
+        self.beside.before & kind(byte) != 0
     }
 
-    /// Whether a byte of that kind may stand right behind a run.
-    pub(super) const fn may_precede(&self, kind: usize) -> bool {
-        self.beside.behind >> kind & 1 == 1
+    /// Whether a blank or dash behind a letter may stand right before a run.
+    pub(super) const fn may_be_parted(&self) -> bool {
+        self.beside.before & PARTED != 0
+    }
+
+    /// Whether that byte may stand right behind a run.
+    pub(super) const fn may_precede(&self, byte: u8) -> bool {
+        self.beside.behind & kind(byte) != 0
     }
 }
 
@@ -105,20 +110,16 @@ const ANY: u8 = LETTER | BLANK | DASH | SIGN | DOT | OTHER | PARTED;
 /// Digits right behind a letter are part of a word.
 const NO_WORD: Beside = Beside { before: ANY & !LETTER, behind: ANY };
 
-/// How many kinds of bytes there are.
-pub(super) const KINDS: usize = ANY.count_ones() as usize;
-
-/// The kind of a byte, as the place of its bit; the edges of a text are any other byte.
-const fn kind(byte: u8) -> usize {
-    let kind = match byte {
+/// The kind of a byte.
+const fn kind(byte: u8) -> u8 {
+    match byte {
         b'A'..=b'Z' | b'a'..=b'z' => LETTER,
         b' ' => BLANK,
         b'-' => DASH,
         b'+' | b'(' => SIGN,
         b'.' => DOT,
         _ => OTHER,
-    };
-    kind.trailing_zeros() as usize
+    }
 }
 
 const fn from(least: u32, most: u32) -> u32 {
@@ -134,12 +135,26 @@ const fn of(lengths: &[u32]) -> u32 {
     set
 }
 
+/// Whether a byte is an ASCII letter or digit, from a table: of words, every byte is asked.
+pub(super) const fn is_part(byte: u8) -> bool {
+    PARTS[byte as usize]
+}
+
+const PARTS: [bool; 256] = {
+    let (mut parts, mut byte) = ([false; 256], 0);
+    while byte < u8::MAX {
+        parts[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    parts
+};
+
 /// Whether so many letters and digits stand in a row somewhere in `bytes`.
 pub(super) fn has_word_of(length: usize, bytes: &[u8]) -> bool {
     let mut start = 0;
     while let Some(part) = bytes.get(start..start + length) {
         // Behind the last byte that is none the next can begin.
-        match part.iter().rposition(|byte| !byte.is_ascii_alphanumeric()) {
+        match part.iter().rposition(|byte| !is_part(*byte)) {
             None => return true,
             Some(other) => start += other + 1,
         }
@@ -184,21 +199,26 @@ struct Number<const N: usize> {
 impl<const N: usize> Number<N> {
     /// The number that begins with run `first`, between whose groups `joins` allows what stands there; no part of a word.
     fn read(text: &Text<'_>, first: usize, joins: impl Fn(&[u8]) -> bool) -> Option<Self> {
-        let mut digits = [0; N];
+        // Most have more digits, or fewer: they are counted before they are read.
         let (mut total, mut last) = (0, first);
         let start = text.runs.get(first)?.start;
         loop {
-            let run = *text.runs.get(last)?;
-            let more = text.digits(run);
-            digits.get_mut(total..total + more.len())?.copy_from_slice(more);
-            total += more.len();
-            if total == N {
+            let run = text.runs.get(last)?;
+            total += run.end - run.start;
+            if total >= N {
                 break;
             }
             if !joins(text.gap(last)?) {
                 return None;
             }
             last += 1;
+        }
+        if total > N {
+            return None;
+        }
+        let (mut digits, mut places) = ([0; N], 0..N);
+        for run in text.runs.get(first..=last)? {
+            text.digits(*run).iter().zip(places.by_ref()).for_each(|(digit, place)| digits[place] = *digit);
         }
         let end = text.runs.get(last)?.end;
         let hit = Hit { start, end, last };
@@ -268,16 +288,6 @@ impl<'a> Text<'a> {
             && at.checked_sub(2).and_then(|index| self.byte(index)).is_some_and(|b| b.is_ascii_digit())
     }
 
-    /// What kinds of bytes stand right before and right behind `run`.
-    pub(super) fn beside(&self, run: Span) -> (usize, usize) {
-        const EDGE: u8 = b'\n';
-        let bytes = self.bytes();
-        let byte = |at: usize| bytes.get(at).copied().unwrap_or(EDGE);
-        let before = byte(run.start.wrapping_sub(1));
-        let is_parted = matches!(before, b' ' | b'-') && byte(run.start.wrapping_sub(2)).is_ascii_alphabetic();
-        (if is_parted { PARTED.trailing_zeros() as usize } else { kind(before) }, kind(byte(run.end)))
-    }
-
     /// What stands between digit run `index` and the next; `None` behind the last.
     pub(super) fn gap(&self, index: usize) -> Option<&'a [u8]> {
         let (run, next) = (self.runs.get(index)?, self.runs.get(index + 1)?);
@@ -291,11 +301,12 @@ impl<'a> Text<'a> {
     /// Whether `start..end` lies in a UUID or a longer hexadecimal word with dashes.
     pub(super) fn in_uuid(&self, start: usize, end: usize) -> bool {
         const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+        const LENGTH: usize = 36;
         let part = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
         let head = self.bytes()[..start].iter().rev().take(36).take_while(|b| part(b)).count();
         let tail = self.bytes()[end..].iter().take(36).take_while(|b| part(b)).count();
         let word = &self.bytes()[start - head..end + tail];
-        word.split(|byte| *byte == b'-').map(<[u8]>::len).eq(GROUPS)
+        word.len() == LENGTH && word.split(|byte| *byte == b'-').map(<[u8]>::len).eq(GROUPS)
     }
 
     /// Whether a number or code goes over into what begins at `start`.
@@ -343,6 +354,9 @@ impl<'a> Text<'a> {
         context::end_of(self.label)
     }
 }
+
+#[cfg(test)]
+mod oracle;
 
 #[cfg(test)]
 mod tests {

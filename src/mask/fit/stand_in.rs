@@ -26,6 +26,10 @@ pub(super) fn of_format(format: &str) -> Option<&'static str> {
 /// Whether masks write this where a schema asks for a form: it is nobody's. Nothing else may look like it, or a value could
 /// pass in its shape.
 pub(in crate::mask) fn is_stand_in(value: &str) -> bool {
+    // All begin with one of these.
+    if !matches!(value.as_bytes(), [b'1' | b'2' | b'r', ..]) {
+        return false;
+    }
     let number = value.strip_prefix("redacted").and_then(|rest| rest.strip_suffix(DOMAIN));
     let is_number = |rest: &str| (1..=6).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_digit());
     matches!(value, "1900-01-01" | "192.0.2.0" | "2001:db8:0:0:0:0:0:0")

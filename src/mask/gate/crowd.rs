@@ -50,9 +50,14 @@ impl Crowd {
         self.from.is_some_and(|from| from <= word.start) && word.end <= self.until
     }
 
-    /// Notes that numbers are judged again; whether they were taken before.
-    pub(super) const fn leave(&mut self) -> bool {
-        self.from.take().is_some()
+    /// Notes that numbers are judged again, the last of which ended at `end`: one that is told of not far behind goes on
+    /// with the crowd. False if they were not taken before.
+    pub(super) const fn leave(&mut self, end: usize) -> bool {
+        let left = self.from.take().is_some();
+        if left {
+            self.told = [end; 3];
+        }
+        left
     }
 
     /// Notes that a number was told of that ends at `end`.

@@ -75,8 +75,15 @@ const MONTHS: [&str; 42] = [
     "set", "ott", "out", "maj", "mei", "mrt", "sty", "lut", "kwi", "lip",
 ];
 
+/// Bytes that a month and what is around it can have between day and year.
+const LONGEST_MONTH: usize = 24;
+
 /// Dates of a day beside a word for birth: 1987-05-04, 4.5.1987, 5/4/87, 4 May 1987, May 4, 1987.
 pub(in crate::mask) fn date_of_birth(text: &Text<'_>, first: usize) -> Option<Hit> {
+    // Most numbers have no other near.
+    if text.gap(first)?.len() > LONGEST_MONTH {
+        return None;
+    }
     let hit = numeric(text, first).or_else(|| spelled(text, first))?;
     let free = !text.word_before(hit.start) && !text.word_after(hit.end) && !text.comes_from(hit.start, b"-./");
     (free && text.hint(first, Topic::Birth) == Some(Hint::For)).then_some(hit)
@@ -100,7 +107,7 @@ fn spelled(text: &Text<'_>, first: usize) -> Option<Hit> {
     if !is_day(text.digits(day)) || !is_year(text.digits(year)) {
         return None;
     }
-    let between = text.whole.get(day.end..year.start).filter(|between| between.len() <= 24)?;
+    let between = text.whole.get(day.end..year.start).filter(|between| between.len() <= LONGEST_MONTH)?;
     let mut words = between.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
     let last = first + 1;
     if words.any(is_month) {

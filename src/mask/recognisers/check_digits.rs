@@ -48,7 +48,7 @@ impl Validator {
             Self::Iban => iban(&characters),
             Self::Luhn => characters.len() > 1 && luhn(&characters),
             Self::Mod11 => characters.len() > 1 && mod11_10(&characters),
-            Self::Mod97 => characters.len() > 2 && mod97(characters.iter()) == 1,
+            Self::Mod97 => characters.len() > 2 && further97(0, &characters) % 97 == 1,
             Self::Verhoeff => characters.len() > 1 && verhoeff(&characters),
         }
     }
@@ -70,21 +70,18 @@ pub(super) fn iban(characters: &[u8]) -> bool {
     if matches!(check, b"00" | b"01" | b"99") || !check.iter().all(u8::is_ascii_digit) {
         return false;
     }
-    mod97(body.iter().chain(head)) == 1
+    further97(further97(0, body), head) % 97 == 1
 }
 
-/// The remainder by 97 of upper-case letters and digits read as a number, `A` as 10.
-pub(super) fn mod97<'c>(characters: impl Iterator<Item = &'c u8>) -> u32 {
+/// A number with the remainder by 97 of `number` and the upper-case letters and digits behind it, `A` as 10.
+fn further97(number: u64, characters: &[u8]) -> u64 {
     /// Numbers below it can take two digits more.
     const FULL: u64 = u64::MAX / 1000;
-    let number = characters.fold(0, |number: u64, c| {
+    characters.iter().fold(number, |number, c| {
         let rest = if number < FULL { number } else { number % 97 };
-        match c {
-            b'A'..=b'Z' => rest * 100 + u64::from(c - b'A') + 10,
-            _ => rest * 10 + u64::from(value(*c)),
-        }
-    });
-    u32::try_from(number % 97).unwrap_or_default()
+        let (zero, scale) = if c.is_ascii_uppercase() { (b'A' - 10, 100) } else { (b'0', 10) };
+        rest.wrapping_mul(scale).wrapping_add(u64::from(c.wrapping_sub(zero)))
+    })
 }
 
 /// ISO 7064 MOD 11,10; the last digit is the check digit.

@@ -45,18 +45,34 @@ fn local_start(text: &Text<'_>, at: usize, behind: usize) -> Option<usize> {
 
 /// Bytes before the longest local part that `head` ends with.
 fn local_length(head: &str) -> usize {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'-' | b'_' | b'\'' | b'~');
-    match head.as_bytes().iter().rposition(|byte| !is_part(byte)) {
+    match head.as_bytes().iter().rposition(|byte| PARTS[usize::from(*byte)] & LOCAL == 0) {
         None => 0,
         Some(at) if head.as_bytes()[at].is_ascii() => at + 1,
         Some(_) => head.trim_end_matches(|c: char| c.is_alphanumeric() || ".+-_'~".contains(c)).len(),
     }
 }
 
+/// What ASCII characters can be part of.
+const PARTS: [u8; 256] = {
+    let (mut parts, mut byte) = ([0; 256], 0);
+    while byte < u8::MAX {
+        parts[byte as usize] = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => LETTER | LOCAL | DOMAIN,
+            b'0'..=b'9' | b'.' | b'-' => LOCAL | DOMAIN,
+            b'+' | b'_' | b'\'' | b'~' => LOCAL,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    parts
+};
+const LOCAL: u8 = 1;
+const DOMAIN: u8 = 2;
+const LETTER: u8 = 4;
+
 /// Bytes of the longest run of what domains are made of that `tail` begins with.
 fn domain_length(tail: &str) -> usize {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    match tail.as_bytes().iter().position(|byte| !is_part(byte)) {
+    match tail.as_bytes().iter().position(|byte| PARTS[usize::from(*byte)] & DOMAIN == 0) {
         None => tail.len(),
         Some(at) if tail.as_bytes()[at].is_ascii() => at,
         Some(_) => {
@@ -65,9 +81,24 @@ fn domain_length(tail: &str) -> usize {
     }
 }
 
-/// Where the domain that begins at `start` ends; RFC 5321 section 4.5.3.1.2 bounds it to 255 bytes.
-fn domain_end(text: &Text<'_>, start: usize) -> Option<usize> {
-    const LONGEST: usize = 255;
+/// RFC 5321 section 4.5.3.1.2 bounds a domain to so many bytes.
+const LONGEST: usize = 255;
+
+/// Where the domain that begins at `start` ends.
+pub(super) fn domain_end(text: &Text<'_>, start: usize) -> Option<usize> {
+    let plain =
+        text.bytes().get(start..)?.iter().take(LONGEST).take_while(|byte| PARTS[usize::from(**byte)] & DOMAIN != 0);
+    let plain = &text.bytes()[start..start + plain.count()];
+    if text.byte(start + plain.len()).is_none_or(|byte| byte.is_ascii())
+        && let Some(end) = plain_end(plain)
+    {
+        return Some(start + end);
+    }
+    labelled_end(text, start)
+}
+
+/// The same, looked for label by label.
+pub(super) fn labelled_end(text: &Text<'_>, start: usize) -> Option<usize> {
     let tail = text.whole.get(start..)?;
     let tail = tail.get(..tail.floor_char_boundary(LONGEST))?;
     let mut domain = tail.get(..domain_length(tail))?;
@@ -79,6 +110,24 @@ fn domain_end(text: &Text<'_>, start: usize) -> Option<usize> {
         }
         domain = rest;
     }
+}
+
+/// Where the domain ends that all of `plain` is, but for marks at its end, if it is written in letters, digits and single
+/// marks as most are; others are looked at label by label.
+fn plain_end(plain: &[u8]) -> Option<usize> {
+    const LONGEST_LABEL: usize = 63;
+    let end = plain.iter().rposition(|byte| !matches!(byte, b'.' | b'-'))? + 1;
+    let domain = &plain[..end];
+    let dot = domain.iter().rposition(|byte| *byte == b'.')?;
+    let last = &domain[dot + 1..];
+    let is_mark = |byte: u8| matches!(byte, b'.' | b'-');
+    let is_plain = dot <= LONGEST_LABEL
+        && last.len() <= LONGEST_LABEL
+        && last.len() > 1
+        && last.iter().all(|byte| PARTS[usize::from(*byte)] & LETTER != 0)
+        && PARTS[usize::from(domain[0])] & LETTER != 0
+        && !domain.windows(2).any(|pair| is_mark(pair[0]) && is_mark(pair[1]));
+    (is_plain && !EXTENSIONS.contains(&spelled(last))).then_some(end)
 }
 
 /// Vowel signs of scripts whose letters do not stand alone.

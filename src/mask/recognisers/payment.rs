@@ -34,22 +34,25 @@ fn card_from(text: &Text<'_>, first: usize) -> Option<usize> {
     }
     let mut digits = [0; LONGEST_CARD];
     let mut lengths = [0; LONGEST_CARD];
-    let mut total = 0;
+    let (mut total, mut issued) = (0, None);
     let mut best = None;
     for (count, run) in text.runs[first..].iter().enumerate() {
         let more = text.digits(*run);
         if count > 0 && !is_card_gap(text.gap(first + count - 1)) || total + more.len() > LONGEST_CARD {
             break;
         }
-        digits[total..total + more.len()].copy_from_slice(more);
+        digits[total..].iter_mut().zip(more).for_each(|(place, digit)| *place = *digit);
         total += more.len();
         lengths[count] = more.len();
+        if total < SHORTEST_CARD {
+            continue;
+        }
         let last = first + count;
-        if total >= SHORTEST_CARD
+        if issued.get_or_insert_with(|| lengths_issued(&digits)).contains(&total)
             && is_printed_like_a_card(&lengths[..=count], || stands_alone(text, first, last))
             && !text.word_after(run.end)
             && !text.goes_on(run.end, b".")
-            && is_card(&digits[..total])
+            && luhn(&digits[..total])
             && !text.in_uuid(start, run.end)
         {
             best = Some(last);
@@ -59,7 +62,7 @@ fn card_from(text: &Text<'_>, first: usize) -> Option<usize> {
 }
 
 /// Up to three bytes, blanks around at most one dash or dot.
-fn is_card_gap(gap: Option<&[u8]>) -> bool {
+pub(super) fn is_card_gap(gap: Option<&[u8]>) -> bool {
     gap.is_some_and(|gap| {
         gap.len() <= 3
             && gap.iter().all(|b| matches!(b, b' ' | b'\t' | b'-' | b'.'))
@@ -68,13 +71,13 @@ fn is_card_gap(gap: Option<&[u8]>) -> bool {
 }
 
 /// Whether no further digits join runs `first..=last` on either side.
-fn stands_alone(text: &Text<'_>, first: usize, last: usize) -> bool {
+pub(super) fn stands_alone(text: &Text<'_>, first: usize, last: usize) -> bool {
     let joined_before = first.checked_sub(1).is_some_and(|before| is_card_gap(text.gap(before)));
     !joined_before && !is_card_gap(text.gap(last))
 }
 
 /// Groupings in use; single and double digits only if the sequence `stands_alone`, as columns of figures look alike.
-fn is_printed_like_a_card(groups: &[usize], stands_alone: impl Fn() -> bool) -> bool {
+pub(super) fn is_printed_like_a_card(groups: &[usize], stands_alone: impl Fn() -> bool) -> bool {
     let Some((last, rest)) = groups.split_last() else { return false };
     match groups {
         [_] | [4, 6, 4 | 5] | [6, 13] | [8, 8] | [4, 3 | 4, 3 | 4, 3..=5] => true,
@@ -84,12 +87,8 @@ fn is_printed_like_a_card(groups: &[usize], stands_alone: impl Fn() -> bool) -> 
     }
 }
 
-fn is_card(digits: &[u8]) -> bool {
-    has_issuer(digits) && luhn(digits)
-}
-
 /// Issuer ranges by their first six digits, inclusive, with the lengths they issue.
-const ISSUERS: [(u32, u32, &[usize]); 27] = [
+pub(super) const ISSUERS: [(u32, u32, &[usize]); 27] = [
     (100_000, 199_999, &[15]),                             // UATP; JCB 1800
     (213_100, 213_199, &[15]),                             // JCB
     (220_000, 220_499, &[16, 17, 18, 19]),                 // Mir
@@ -119,10 +118,11 @@ const ISSUERS: [(u32, u32, &[usize]); 27] = [
     (979_200, 979_299, &[16]),                             // Troy
 ];
 
-fn has_issuer(digits: &[u8]) -> bool {
+/// How many digits the cards have whose first six are those of `digits`.
+fn lengths_issued(digits: &[u8; LONGEST_CARD]) -> &'static [usize] {
     let head = digits.iter().take(6).fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
     let range = ISSUERS[..ISSUERS.partition_point(|(low, ..)| *low <= head)].last();
-    range.is_some_and(|(_, high, lengths)| head <= *high && lengths.contains(&digits.len()))
+    range.filter(|(_, high, _)| head <= *high).map_or(&[], |(_, _, lengths)| lengths)
 }
 
 /// IBANs: country, right length for it, and remainder 1 modulo 97; blanks or dashes between characters are skipped.
@@ -159,24 +159,26 @@ fn iban_from(text: &Text<'_>, start: usize) -> Option<usize> {
 }
 
 /// Where an IBAN of `length` characters from `start` ends, if there is a valid one.
-fn iban_end(text: &Text<'_>, start: usize, length: usize) -> Option<usize> {
+pub(super) fn iban_end(text: &Text<'_>, start: usize, length: usize) -> Option<usize> {
     const LONGEST: usize = 34;
     let mut characters = [0; LONGEST];
-    let (mut count, mut at, mut gap) = (0, start, 0);
-    while count < length {
-        let byte = text.byte(at)?;
+    let (mut count, mut gap) = (0, 0);
+    for (offset, byte) in text.bytes().get(start..)?.iter().enumerate() {
         if byte.is_ascii_alphanumeric() {
-            characters[count] = byte.to_ascii_uppercase();
+            *characters.get_mut(count)? = byte.to_ascii_uppercase();
             count += 1;
             gap = 0;
+            if count == length {
+                let end = start + offset + 1;
+                return (!text.word_after(end) && check_digits::iban(&characters[..length])).then_some(end);
+            }
         } else if matches!(byte, b' ' | b'-') && gap < 2 {
             gap += 1;
         } else {
             return None;
         }
-        at += 1;
     }
-    (!text.word_after(at) && check_digits::iban(&characters[..length])).then_some(at)
+    None
 }
 
 fn lengths(country: [u8; 2]) -> impl Iterator<Item = usize> {

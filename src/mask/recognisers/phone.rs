@@ -4,7 +4,7 @@ mod countries;
 
 use super::context::{Topic, Word};
 use super::{Hint, Hit, Text};
-use countries::{COUNTRIES, SHORTEST};
+use countries::is_e164;
 
 pub(super) const WORDS: &[Word] = &[
     ("call", &[Topic::Phone]),
@@ -109,7 +109,7 @@ fn international(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
             && text.before(run.start) == Some(b'(')
             && text.byte(run.end) == Some(b')');
         if !is_trunk {
-            text.digits(run).iter().for_each(|digit| number.push(*digit));
+            number.push(text.digits(run));
         }
         if number.is_e164() && ends_here(text, last) {
             end = Some(last);
@@ -124,33 +124,23 @@ fn international(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
 /// The digits of a number as they are dialled from abroad, as far as they tell its country and length.
 #[derive(Default)]
 struct Dialled {
-    head: [u8; 3],
+    /// The first three, read as a number.
+    head: u16,
     length: usize,
 }
 
 impl Dialled {
-    fn push(&mut self, digit: u8) {
-        if let Some(place) = self.head.get_mut(self.length) {
-            *place = digit - b'0';
+    fn push(&mut self, digits: &[u8]) {
+        let missing = 3_usize.saturating_sub(self.length);
+        for digit in digits.iter().take(missing) {
+            self.head = self.head * 10 + u16::from(digit - b'0');
         }
-        self.length += 1;
+        self.length += digits.len();
     }
 
     /// A country code and as many digits as numbers there have.
     fn is_e164(&self) -> bool {
-        if self.length < SHORTEST {
-            return false;
-        }
-        let mut code = 0;
-        (1..=3).any(|digits: usize| {
-            code = code * 10 + u16::from(self.head[digits - 1]);
-            let Some(rest) = self.length.checked_sub(digits) else { return false };
-            let known = COUNTRIES.binary_search_by_key(&code, |(code, _, _)| *code).ok().map(|index| COUNTRIES[index]);
-            // No area code of North America begins with 0 or 1.
-            known.is_some_and(|(code, least, most)| {
-                (usize::from(least)..=usize::from(most)).contains(&rest) && (code != 1 || self.head[1] >= 2)
-            })
-        })
+        is_e164(self.head, self.length)
     }
 }
 

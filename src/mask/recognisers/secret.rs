@@ -48,7 +48,7 @@ pub(in crate::mask) fn literals() -> &'static [Literal] {
     &KEYS.literals
 }
 
-/// Secrets of every kind in `words`.
+/// Secrets of every kind in `words`, and private keys wherever they stand.
 pub(in crate::mask) fn secrets(text: &Text<'_>, words: &[Span], found: &mut Vec<Span>) {
     let first = found.len();
     each(text, words, |_, span| found.push(span));
@@ -80,15 +80,13 @@ pub(in crate::mask) fn each(text: &Text<'_>, words: &[Span], mut visit: impl FnM
             visit("assignment", span);
         }
     }
-    if !words.is_empty() {
-        let mut behind = 0;
-        for at in memmem::find_iter(text.bytes(), PEM) {
-            if at >= behind
-                && let Some(span) = pem(text, at)
-            {
-                behind = span.end;
-                visit("private-key", span);
-            }
+    let mut behind = 0;
+    for at in memmem::find_iter(text.bytes(), PEM) {
+        if at >= behind
+            && let Some(span) = pem(text, at)
+        {
+            behind = span.end;
+            visit("private-key", span);
         }
     }
 }

@@ -32,24 +32,60 @@ pub(super) const COUNTRIES: [(u16, u8, u8); 215] = [
     (992, 9, 9), (993, 8, 8), (994, 9, 9), (995, 9, 9), (996, 9, 10), (998, 9, 9),
 ];
 
-/// Digits of the shortest number of any country, its code and all.
-pub(super) const SHORTEST: usize = {
-    let (mut shortest, mut at) = (usize::MAX, 0);
+/// For the first three digits of a number as it is dialled from abroad how many there may be in all, one bit each.
+static LENGTHS: [u32; 1000] = {
+    let (mut lengths, mut at) = ([0; 1000], 0);
     while at < COUNTRIES.len() {
-        let (code, least, _) = COUNTRIES[at];
-        let digits = code.ilog10() as usize + 1 + least as usize;
-        shortest = if digits < shortest { digits } else { shortest };
+        let (code, least, most) = COUNTRIES[at];
+        let mut digits = code.ilog10() + 1;
+        // `+0049` is dialled too: a code may stand behind noughts.
+        while digits <= 3 {
+            let alike = 10_u32.pow(3 - digits);
+            let (mut head, end) = (code as u32 * alike, (code as u32 + 1) * alike);
+            while head < end {
+                // No area code of North America begins with 0 or 1.
+                if code != 1 || head / 10 % 10 >= 2 {
+                    lengths[head as usize] |=
+                        (u32::MAX >> (31 - most as u32 - digits)) & (u32::MAX << (least as u32 + digits));
+                }
+                head += 1;
+            }
+            digits += 1;
+        }
         at += 1;
     }
-    shortest
+    lengths
 };
+
+/// Whether a number of so many digits that begins with the three of `head` has a country code and as many digits as numbers
+/// there have.
+pub(super) fn is_e164(head: u16, digits: usize) -> bool {
+    digits < 32 && LENGTHS.get(usize::from(head)).is_some_and(|lengths| lengths >> digits & 1 == 1)
+}
 
 #[cfg(test)]
 mod tests {
-    use super::COUNTRIES;
+    use super::{COUNTRIES, is_e164};
 
     #[test]
     fn the_table_is_in_order() {
         assert!(COUNTRIES.is_sorted_by(|one, other| one.0 < other.0));
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_countries() {
+        for head in 0..1000 {
+            for length in 3..20 {
+                let known = (1..=3).any(|digits| {
+                    let (code, second) = (head / 10_u16.pow(3 - digits), head / 10 % 10);
+                    let country = COUNTRIES.iter().find(|(known, _, _)| *known == code);
+                    let rest = length - digits as usize;
+                    country.is_some_and(|(code, least, most)| {
+                        (usize::from(*least)..=usize::from(*most)).contains(&rest) && (*code != 1 || second >= 2)
+                    })
+                });
+                assert_eq!(is_e164(head, length), known, "{length} digits from {head}");
+            }
+        }
     }
 }

@@ -206,3 +206,10 @@ fn every_row_finds_its_shortest_key_and_nothing_shorter_or_glued() {
         }
     }
 }
+
+#[test]
+fn every_literal_has_what_words_of_figures_have_not() {
+    for literal in super::literals() {
+        assert!(literal.bytes.iter().any(|byte| *byte >= b'@'), "{:?}", std::str::from_utf8(&literal.bytes));
+    }
+}
