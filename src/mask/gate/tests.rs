@@ -50,6 +50,7 @@ fn opens_for_what_could_match_at_any_offset() {
         "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
         "born 4 May 1987",
         "born May 4,1987",
+        "born May 4 1987",
         "born 4 May 1987 1,204.50",
         "4111\t1111\t1111\t1111",
         "dob: 1987-05-04",
@@ -95,7 +96,7 @@ fn is_open_when_a_pattern_has_no_literal() {
 }
 
 /// Values, parts of values, and what may stand around them; joined by anything they meet and miss at every boundary.
-const PIECES: [&str; 66] = [
+const PIECES: [&str; 68] = [
     "4111 1111 1111 1111",
     "4111-1111-1111-1111",
     "378282246310005",
@@ -127,6 +128,8 @@ const PIECES: [&str; 66] = [
     "00:1B:44:11:3A:B7",
     "4 May 1987",
     "May 4, 1987",
+    "May 4 1987",
+    "May9 1987",
     "1987-05-04",
     "4.5.87",
     "04/05/1987",

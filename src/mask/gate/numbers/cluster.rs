@@ -185,7 +185,10 @@ impl Clusters<'_> {
         if let Some(day) = day.filter(|day| day.start >= self.told) {
             runs.insert(0, day);
         }
-        let dated = self.births == Births::All || !number && (day.is_some() || runs.windows(3).any(is_dated));
+        // `May 4 1987`, of which the month stands before both.
+        let ends_dated = |pair: &[Span]| pair[0].end - pair[0].start <= 2 && is_year(self.text, pair[1]);
+        let is_dated = || day.is_some() || runs.windows(3).any(is_dated) || runs.windows(2).any(ends_dated);
+        let dated = self.births == Births::All || !number && is_dated();
         dated && self.is_birth(runs)
     }
 
