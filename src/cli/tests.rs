@@ -188,6 +188,25 @@ fn check_fails_on_warnings_only_when_asked() {
 }
 
 #[test]
+fn keys_over_plain_http_must_be_asked_for() {
+    let folder = Folder::new("plainly");
+    let plain = "acme\"\njwks_uri = \"http://127.0.0.1:9/jwks\"";
+    folder.file("proxy.toml", &GOOD.replace("acme\"", plain));
+    let said = squeezed(&folder.run("check --offline @/proxy.toml"));
+    assert!(said.starts_with("exit 78\n"), "{said}");
+    for part in [
+        "error: `jwks_uri` must start with `https://`\n",
+        "every program on this machine could hand out keys",
+        "help: for keys from this machine write `insecure_loopback = true`\n",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    folder.file("proxy.toml", &GOOD.replace("acme\"", &format!("{plain}\ninsecure_loopback = true")));
+    let said = squeezed(&folder.run("check --offline @/proxy.toml -D"));
+    assert!(said.starts_with("exit 0\n"), "{said}");
+}
+
+#[test]
 fn check_writes_json_for_programs() {
     let folder = Folder::new("json");
     folder.file("proxy.toml", &GOOD.replace("policies = [\"policies/crm.toml\"]", ""));

@@ -47,7 +47,7 @@ impl Loader<'_> {
             self.missing(&table.span(), "issuer", &format!("issuers.{name}"));
         }
         let identifier = raw.issuer.as_ref().and_then(|written| self.identifier(written, raw, loopback));
-        let jwks_uri = raw.jwks_uri.as_ref().and_then(|written| self.jwks_uri(written));
+        let jwks_uri = raw.jwks_uri.as_ref().and_then(|written| self.jwks_uri(written, raw));
         let profile = self.profile(raw.profile.as_ref());
         let kinds = [("auto", Discovery::Auto), ("oauth", Discovery::OAuth), ("openid", Discovery::OpenId)];
         let discovery = self.choice("discovery", raw.discovery.as_ref(), &kinds, &[]);
@@ -84,11 +84,14 @@ impl Loader<'_> {
         })
     }
 
-    fn jwks_uri(&mut self, written: &Spanned<String>) -> Option<Url> {
+    fn jwks_uri(&mut self, written: &Spanned<String>, raw: &raw::Issuer) -> Option<Url> {
         let url = self.url("jwks_uri", written)?;
         if url.scheme() == "http" && !is_loopback(&url) {
             let help = "http is for loopback only";
             self.plain("jwks_uri", written.span(), "keys could be exchanged on the way", help);
+        } else if url.scheme() == "http" && raw.insecure_loopback.is_none() {
+            let help = "for keys from this machine write `insecure_loopback = true`";
+            self.plain("jwks_uri", written.span(), "every program on this machine could hand out keys", help);
         }
         Some(url)
     }
@@ -181,7 +184,7 @@ impl Loader<'_> {
             self.report(problem);
         }
         match (url.scheme(), asked) {
-            ("https", Some(asked)) => {
+            ("https", Some(asked)) if !asks_plainly(raw) => {
                 let problem = self.warning(asked.span(), "`insecure_loopback` has no effect", "the issuer is https");
                 self.report(problem.help("take it out"));
             }
@@ -222,4 +225,15 @@ impl Loader<'_> {
         }
         all
     }
+}
+
+/// Whether anything beside the issuer itself is asked over plain http.
+fn asks_plainly(raw: &raw::Issuer) -> bool {
+    let introspection = raw.introspection.as_ref().and_then(|asked| asked.get_ref().endpoint.as_ref());
+    let signals = raw.signals.as_ref().map(Spanned::get_ref);
+    let signals = signals.map_or([None; 3], |signals| {
+        [&signals.transmitter, &signals.jwks_uri, &signals.poll_endpoint].map(Option::as_ref)
+    });
+    let all = [raw.jwks_uri.as_ref(), introspection].into_iter().chain(signals).flatten();
+    all.map(Spanned::get_ref).any(|url| url.starts_with("http:"))
 }
