@@ -82,19 +82,21 @@ pub struct Span {
 pub struct Document {
     bytes: Bytes,
     nodes: Vec<Node>,
+    /// Whether its text is ASCII that shows.
+    is_plain: bool,
 }
 
 impl Document {
     /// Reads `bytes` as exactly one JSON value; the error says what is wrong and where.
     pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Self, Error> {
-        let nodes = scan::index(&bytes, limits)?;
-        Ok(Self { bytes, nodes })
+        let (nodes, is_plain) = scan::index(&bytes, limits)?;
+        Ok(Self { bytes, nodes, is_plain })
     }
 
     /// The same of what an upstream said; or its bytes back, if it is no JSON.
     pub(crate) fn parse_or_return(bytes: Bytes) -> Result<Self, Bytes> {
         match scan::index(&bytes, &Limits::ANSWER) {
-            Ok(nodes) => Ok(Self { bytes, nodes }),
+            Ok((nodes, is_plain)) => Ok(Self { bytes, nodes, is_plain }),
             Err(_) => Err(bytes),
         }
     }
@@ -321,6 +323,11 @@ impl<'a> Member<'a> {
     pub fn plain_name(&self) -> Option<&'a [u8]> {
         let node = &self.value.document.nodes[self.key];
         (!node.escaped).then(|| &self.value.document.bytes[node.start as usize + 1..node.end as usize - 1])
+    }
+
+    /// Whether its document is all of ASCII that shows, and white space.
+    pub(crate) const fn is_among_plain(&self) -> bool {
+        self.value.document.is_plain
     }
 
     /// Whether the key was written with escapes.

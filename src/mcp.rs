@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub(crate) mod compose;
+mod disguise;
 pub mod envelope;
 pub mod era;
 pub mod error;

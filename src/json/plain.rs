@@ -6,21 +6,50 @@ use fearless_simd::{Level, Simd, dispatch, u8x64};
 /// Bytes looked at together in long texts.
 const BLOCK: usize = 64;
 
-/// The first position at or behind `at` whose byte is a quote, a backslash or a control character.
-///
-/// Keys and words end within the first few bytes; of a long text many are looked at together.
-#[inline]
-pub(super) fn plain_run(bytes: &[u8], mut at: usize) -> usize {
-    /// Words of eight bytes before a string is a long one.
-    const SHORT: usize = 4;
-    for _ in 0..SHORT {
-        let Some(word) = word_at(bytes, at) else { break };
-        if let Some(place) = first_special(word) {
-            return at + place;
-        }
-        at += 8;
+/// A text, and what is known of the bytes looked at last.
+pub(super) struct Ahead<'a> {
+    bytes: &'a [u8],
+    /// Where they begin.
+    base: usize,
+    /// A bit for each of them that is a quote, a backslash or a control character; all bits behind the end.
+    special: u64,
+}
+
+impl<'a> Ahead<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, base: 0, special: special_at(bytes, 0) }
     }
-    long_run(bytes, at)
+
+    /// The first position at or behind `at` whose byte is a quote, a backslash or a control character, or the end.
+    #[inline]
+    pub(super) fn plain_run(&mut self, at: usize) -> usize {
+        match at.wrapping_sub(self.base) {
+            behind @ 0..BLOCK if self.special >> behind != 0 => at + (self.special >> behind).trailing_zeros() as usize,
+            _ => self.beyond(at),
+        }
+    }
+
+    #[inline(never)]
+    fn beyond(&mut self, at: usize) -> usize {
+        // What is left of the bytes looked at last is plain.
+        self.base = if at.wrapping_sub(self.base) < BLOCK { self.base + BLOCK } else { at };
+        self.special = special_at(self.bytes, self.base);
+        match self.special {
+            0 => long_run(self.bytes, self.base + BLOCK),
+            special => self.base + special.trailing_zeros() as usize,
+        }
+    }
+}
+
+/// Which of the [`BLOCK`] bytes from `at` on are special.
+fn special_at(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let mut last = [0; BLOCK];
+    let block = rest.first_chunk().unwrap_or_else(|| {
+        last[..rest.len()].copy_from_slice(rest);
+        &last
+    });
+    dispatch!(Level::new(), simd => special_in(simd, block))
 }
 
 #[inline(never)]
@@ -44,30 +73,38 @@ fn long_run(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// How many bytes at the beginning of `bytes` surely are ASCII.
-pub(super) fn ascii_run(bytes: &[u8]) -> usize {
-    dispatch!(Level::new(), simd => ascii_blocks(simd, bytes)) * BLOCK
+/// How many bytes at the beginning of `bytes` surely are ASCII without DEL, by whole blocks.
+pub(super) fn plain_blocks(bytes: &[u8]) -> usize {
+    dispatch!(Level::new(), simd => count_plain(simd, bytes)) * BLOCK
+}
+
+/// Whether there are fewer bytes than a block, and all are that.
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
+    bytes.len() < BLOCK && bytes.iter().fold(0, |all, byte| all | *byte | byte.wrapping_add(1)) < 0x80
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "each level of vector instructions has a copy of its own")]
 fn first_in_blocks<S: Simd>(simd: S, bytes: &[u8]) -> Option<usize> {
-    let splat = |byte: u8| u8x64::splat(simd, byte);
-    for (index, block) in bytes.as_chunks::<BLOCK>().0.iter().enumerate() {
-        let block = u8x64::from_slice(simd, block);
-        let special = block.simd_eq(splat(b'"')) | block.simd_eq(splat(b'\\')) | block.simd_lt(splat(0x20));
-        if special.any_true() {
-            return Some(index * BLOCK + special.to_bitmask().trailing_zeros() as usize);
-        }
-    }
-    None
+    bytes.as_chunks().0.iter().enumerate().find_map(|(index, block)| match special_in(simd, block) {
+        0 => None,
+        special => Some(index * BLOCK + special.trailing_zeros() as usize),
+    })
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "each level of vector instructions has a copy of its own")]
-fn ascii_blocks<S: Simd>(simd: S, bytes: &[u8]) -> usize {
+fn special_in<S: Simd>(simd: S, block: &[u8; BLOCK]) -> u64 {
+    let splat = |byte: u8| u8x64::splat(simd, byte);
+    let block = u8x64::from_slice(simd, block);
+    (block.simd_eq(splat(b'"')) | block.simd_eq(splat(b'\\')) | block.simd_lt(splat(0x20))).to_bitmask()
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "each level of vector instructions has a copy of its own")]
+fn count_plain<S: Simd>(simd: S, bytes: &[u8]) -> usize {
     let blocks = bytes.as_chunks::<BLOCK>().0;
-    let is_plain = |block: &[u8; BLOCK]| !u8x64::from_slice(simd, block).simd_ge(u8x64::splat(simd, 0x80)).any_true();
+    let is_plain = |block: &[u8; BLOCK]| !u8x64::from_slice(simd, block).simd_ge(u8x64::splat(simd, 0x7f)).any_true();
     blocks.iter().position(|block| !is_plain(block)).unwrap_or(blocks.len())
 }
 
@@ -96,7 +133,11 @@ const fn first_special(word: u64) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK, ascii_run, is_special, plain_run};
+    use super::{Ahead, BLOCK, is_plain, is_special, plain_blocks};
+
+    fn plain_run(bytes: &[u8], at: usize) -> usize {
+        Ahead::of(bytes).plain_run(at)
+    }
 
     #[test]
     fn stops_at_the_first_special_byte_wherever_it_stands() {
@@ -104,29 +145,37 @@ mod tests {
             for place in 0..200 {
                 let mut text = [b'a'; 260];
                 (text[place], text[230]) = (special, b'"');
+                let mut ahead = Ahead::of(&text);
                 for from in 0..=place {
                     assert_eq!(plain_run(&text, from), place, "{special} at {place} from {from}");
+                    // Whatever was looked at before.
+                    assert_eq!(ahead.plain_run(from), place, "{special} at {place} from {from} after others");
                 }
+                assert_eq!(ahead.plain_run(place + 1), 230.max(place + 1));
             }
         }
         for length in 0..200 {
-            assert_eq!(plain_run(&[b'~'; 200][..length], 0), length);
+            for from in 0..=length {
+                assert_eq!(plain_run(&[b'~'; 200][..length], from), length);
+            }
         }
         let others: Vec<u8> = (0..=u8::MAX).filter(|byte| !is_special(*byte)).collect();
         assert_eq!(plain_run(&others, 0), others.len());
     }
 
     #[test]
-    fn ascii_ends_before_the_block_of_the_first_other_byte() {
-        for place in 0..300 {
-            let mut text = [0x7f; 300];
-            text[place] = 0x80;
-            let run = ascii_run(&text);
+    fn plain_text_ends_before_the_block_of_the_first_other_byte() {
+        for (place, other) in (0..300).flat_map(|place| [(place, 0x7f), (place, 0x80), (place, 0xff)]) {
+            let mut text = [b'~'; 300];
+            text[place] = other;
+            let run = plain_blocks(&text);
+            assert_eq!(is_plain(&text[256..]), place < 256, "{other:x} at {place}");
             assert!(
                 run <= place && run.is_multiple_of(BLOCK) && (place - run < BLOCK || run == 300 / BLOCK * BLOCK),
                 "{place}"
             );
         }
-        assert_eq!(ascii_run(&[b'a'; 130]), 128);
+        assert_eq!(plain_blocks(&[b'a'; 130]), 128);
+        assert!(is_plain(b"") && !is_plain(&[b'a'; BLOCK]));
     }
 }

@@ -1,29 +1,32 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::plain::{ascii_run, plain_run};
+use super::plain::{Ahead, is_plain, plain_blocks};
 use super::{Error, ErrorKind, Kind, Limits, Node};
 
 /// Bytes of a text for whose nodes room is made beforehand.
 const MOST_RESERVED: usize = 16 * 1024;
 
-/// The node index of exactly one JSON value, in document order.
-pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
+/// The node index of exactly one JSON value, in document order, and whether its text is surely ASCII without DEL.
+pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<(Vec<Node>, bool), Error> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(Error { kind: ErrorKind::ByteOrderMark, offset: 0 });
     }
     if u32::try_from(bytes.len()).is_err() {
         return Err(Error { kind: ErrorKind::TooLong, offset: 0 });
     }
-    let ascii = ascii_run(bytes);
-    if let Err(error) = std::str::from_utf8(&bytes[ascii..]) {
-        return Err(Error { kind: ErrorKind::Utf8, offset: ascii + error.valid_up_to() });
+    let plain = plain_blocks(bytes);
+    let is_plain = is_plain(&bytes[plain..]);
+    if !is_plain && let Err(error) = std::str::from_utf8(&bytes[plain..]) {
+        return Err(Error { kind: ErrorKind::Utf8, offset: plain + error.valid_up_to() });
     }
     // A long text may be one string: what has many nodes grows.
     let nodes = Vec::with_capacity(16 + bytes.len().min(MOST_RESERVED) / 16);
-    let mut scan = Scan { bytes, at: 0, nodes, depth: 0, innermost: 0, inside: Kind::Null, left: limits.members };
+    let ahead = Ahead::of(bytes);
+    let mut scan =
+        Scan { bytes, ahead, at: 0, nodes, depth: 0, innermost: 0, inside: Kind::Null, left: limits.members };
     match scan.document(limits.depth) {
-        Ok(()) => Ok(scan.nodes),
+        Ok(()) => Ok((scan.nodes, is_plain)),
         Err(kind) => Err(Error { kind, offset: scan.at }),
     }
 }
@@ -31,6 +34,7 @@ pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<Vec<Node>, Error> {
 /// A scan on the way; when a step fails, `at` is where.
 struct Scan<'a> {
     bytes: &'a [u8],
+    ahead: Ahead<'a>,
     at: usize,
     nodes: Vec<Node>,
     /// How many containers are around the current position.
@@ -42,82 +46,96 @@ struct Scan<'a> {
     left: usize,
 }
 
-/// What the grammar allows next.
-#[derive(Clone, Copy)]
-enum Expect {
-    /// A value, or the end of the array just opened.
-    FirstItem,
-    /// A key, or the end of the object just opened.
-    FirstKey,
-    /// A key.
-    Key,
-    /// A comma or the end of the innermost container.
-    More,
-    /// A value.
-    Value,
-}
-
+#[expect(clippy::inline_always, reason = "the steps of one loop, which read better with names")]
 impl Scan<'_> {
-    fn document(&mut self, depth: usize) -> Result<(), ErrorKind> {
-        let mut expect = Expect::Value;
+    fn document(&mut self, most: usize) -> Result<(), ErrorKind> {
         loop {
-            self.skip_space();
-            let byte = self.peek()?;
-            expect = match (expect, byte) {
-                (Expect::FirstItem, b']') | (Expect::FirstKey, b'}') | (Expect::More, b']' | b'}') => {
-                    self.close(byte)?
+            let byte = self.next()?;
+            if self.inside == Kind::Array {
+                self.count()?;
+            }
+            match byte {
+                b'"' => self.string(Kind::String)?,
+                b'{' => {
+                    self.open(Kind::Object, most)?;
+                    if self.next()? != b'}' {
+                        self.key()?;
+                        continue;
+                    }
                 }
-                (Expect::FirstItem | Expect::Value, _) => self.value(byte, depth)?,
-                (Expect::FirstKey | Expect::Key, b'"') => self.key()?,
-                (Expect::More, b',') => self.comma(),
+                b'[' => {
+                    self.open(Kind::Array, most)?;
+                    if self.next()? != b']' {
+                        continue;
+                    }
+                }
+                b't' => self.word(b"true", Kind::Bool)?,
+                b'f' => self.word(b"false", Kind::Bool)?,
+                b'n' => self.word(b"null", Kind::Null)?,
+                b'-' | b'0'..=b'9' => self.number()?,
                 _ => return Err(ErrorKind::Syntax),
-            };
-            if self.depth == 0 {
+            }
+            if !self.goes_on()? {
                 break;
             }
         }
-        self.skip_space();
-        if self.at < self.bytes.len() { Err(ErrorKind::Trailing) } else { Ok(()) }
+        match self.next() {
+            Ok(_) => Err(ErrorKind::Trailing),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Goes behind all that ends here, and the comma, and the key; says whether another value is to come.
+    #[inline(always)]
+    fn goes_on(&mut self) -> Result<bool, ErrorKind> {
+        while self.depth > 0 {
+            match (self.next()?, self.inside) {
+                (b',', Kind::Object) => {
+                    self.at += 1;
+                    self.key()?;
+                    return Ok(true);
+                }
+                (b',', _) => {
+                    self.at += 1;
+                    return Ok(true);
+                }
+                (b'}', Kind::Object) | (b']', Kind::Array) => self.close()?,
+                _ => return Err(ErrorKind::Syntax),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The next byte that is no white space, which is where it stands then.
+    #[inline(always)]
+    fn next(&mut self) -> Result<u8, ErrorKind> {
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(byte) => return Ok(*byte),
+                None => return Err(ErrorKind::End),
+            }
+        }
     }
 
     fn peek(&self) -> Result<u8, ErrorKind> {
         self.bytes.get(self.at).copied().ok_or(ErrorKind::End)
     }
 
-    fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
-            self.at += 1;
-        }
-    }
-
+    #[inline]
     fn count(&mut self) -> Result<(), ErrorKind> {
         self.left = self.left.checked_sub(1).ok_or(ErrorKind::TooMany)?;
         Ok(())
     }
 
-    fn value(&mut self, byte: u8, depth: usize) -> Result<Expect, ErrorKind> {
-        if self.inside == Kind::Array {
-            self.count()?;
-        }
-        match byte {
-            b'{' => self.open(Kind::Object, depth),
-            b'[' => self.open(Kind::Array, depth),
-            b'"' => self.string(Kind::String),
-            b't' => self.word(b"true", Kind::Bool),
-            b'f' => self.word(b"false", Kind::Bool),
-            b'n' => self.word(b"null", Kind::Null),
-            b'-' | b'0'..=b'9' => self.number(),
-            _ => Err(ErrorKind::Syntax),
-        }
-    }
-
+    #[inline(always)]
     fn push(&mut self, start: usize, end: usize, kind: Kind, escaped: bool) {
         let next = offset(self.nodes.len()) + 1;
         self.nodes.push(Node { start: offset(start), end: offset(end), next, kind, escaped });
     }
 
-    fn open(&mut self, kind: Kind, depth: usize) -> Result<Expect, ErrorKind> {
-        if self.depth >= depth {
+    fn open(&mut self, kind: Kind, most: usize) -> Result<(), ErrorKind> {
+        if self.depth >= most {
             return Err(ErrorKind::TooDeep);
         }
         let (start, around) = (offset(self.at), self.innermost);
@@ -126,21 +144,17 @@ impl Scan<'_> {
         self.inside = kind;
         self.depth += 1;
         self.at += 1;
-        Ok(if kind == Kind::Object { Expect::FirstKey } else { Expect::FirstItem })
+        Ok(())
     }
 
-    fn close(&mut self, byte: u8) -> Result<Expect, ErrorKind> {
-        let kind = self.inside;
-        if (kind == Kind::Object) != (byte == b'}') {
-            return Err(ErrorKind::Syntax);
-        }
+    fn close(&mut self) -> Result<(), ErrorKind> {
         self.at += 1;
         let index = self.innermost as usize;
         let (end, next) = (offset(self.at), offset(self.nodes.len()));
         let node = &mut self.nodes[index];
         node.end = end;
         self.innermost = std::mem::replace(&mut node.next, next);
-        self.inside = self.nodes[self.innermost as usize].kind;
+        let kind = std::mem::replace(&mut self.inside, self.nodes[self.innermost as usize].kind);
         self.depth -= 1;
         if kind == Kind::Object
             && let Some(key) = self.duplicate(index)
@@ -148,28 +162,27 @@ impl Scan<'_> {
             self.at = key;
             return Err(ErrorKind::DuplicateKey);
         }
-        Ok(Expect::More)
+        Ok(())
     }
 
-    fn comma(&mut self) -> Expect {
-        self.at += 1;
-        if self.inside == Kind::Object { Expect::Key } else { Expect::Value }
-    }
-
-    fn key(&mut self) -> Result<Expect, ErrorKind> {
+    #[inline(always)]
+    fn key(&mut self) -> Result<(), ErrorKind> {
+        if self.next()? != b'"' {
+            return Err(ErrorKind::Syntax);
+        }
         self.count()?;
         self.string(Kind::Key)?;
-        self.skip_space();
-        if self.peek()? != b':' {
+        if self.next()? != b':' {
             return Err(ErrorKind::Syntax);
         }
         self.at += 1;
-        Ok(Expect::Value)
+        Ok(())
     }
 
-    fn string(&mut self, kind: Kind) -> Result<Expect, ErrorKind> {
+    #[inline(always)]
+    fn string(&mut self, kind: Kind) -> Result<(), ErrorKind> {
         let start = self.at;
-        self.at = plain_run(self.bytes, start + 1);
+        self.at = self.ahead.plain_run(start + 1);
         // Most strings have no escapes.
         let escaped = self.bytes.get(self.at) != Some(&b'"');
         if escaped {
@@ -177,10 +190,12 @@ impl Scan<'_> {
         }
         self.at += 1;
         self.push(start, self.at, kind, escaped);
-        Ok(Expect::More)
+        Ok(())
     }
 
     /// Goes on to the quote that ends a string, from where it first is not plain.
+    #[cold]
+    #[inline(never)]
     fn escaped_string(&mut self) -> Result<(), ErrorKind> {
         loop {
             match self.peek()? {
@@ -188,7 +203,7 @@ impl Scan<'_> {
                 b'\\' => self.escape()?,
                 _ => return Err(ErrorKind::ControlCharacter),
             }
-            self.at = plain_run(self.bytes, self.at);
+            self.at = self.ahead.plain_run(self.at);
         }
     }
 
@@ -224,16 +239,16 @@ impl Scan<'_> {
         Ok(unit)
     }
 
-    fn word(&mut self, word: &[u8], kind: Kind) -> Result<Expect, ErrorKind> {
+    fn word(&mut self, word: &[u8], kind: Kind) -> Result<(), ErrorKind> {
         if !self.bytes[self.at..].starts_with(word) {
             return Err(ErrorKind::Syntax);
         }
         self.push(self.at, self.at + word.len(), kind, false);
         self.at += word.len();
-        Ok(Expect::More)
+        Ok(())
     }
 
-    fn number(&mut self) -> Result<Expect, ErrorKind> {
+    fn number(&mut self) -> Result<(), ErrorKind> {
         let start = self.at;
         if self.peek()? == b'-' {
             self.at += 1;
@@ -255,7 +270,7 @@ impl Scan<'_> {
             self.digits()?;
         }
         self.push(start, self.at, Kind::Number, false);
-        Ok(Expect::More)
+        Ok(())
     }
 
     fn digits(&mut self) -> Result<(), ErrorKind> {
@@ -271,21 +286,37 @@ impl Scan<'_> {
     fn duplicate(&self, object: usize) -> Option<usize> {
         const PAIRWISE: usize = 8;
         let end = self.nodes[object].next as usize;
-        let mut few = [&b""[..]; PAIRWISE];
+        // What they begin with tells nearly all from each other.
+        let mut few = [(0, 0); PAIRWISE];
         let (mut at, mut count) = (object + 1, 0);
         while at < end {
             if count == PAIRWISE || self.nodes[at].escaped {
                 return self.duplicate_among_many(object);
             }
-            let key = self.raw_key(at);
-            if few[..count].contains(&key) {
+            let sign = self.sign(at);
+            if few[..count].iter().any(|(other, place)| *other == sign && self.raw_key(*place) == self.raw_key(at)) {
                 return Some(self.nodes[at].start as usize);
             }
-            few[count] = key;
+            few[count] = (sign, at);
             count += 1;
             at = self.nodes[at + 1].next as usize;
         }
         None
+    }
+
+    /// The first eight bytes of a key and its quote: the same for the same keys.
+    #[inline]
+    fn sign(&self, index: usize) -> u64 {
+        let (start, end) = (self.nodes[index].start as usize + 1, self.nodes[index].end as usize);
+        let mut word = [0; 8];
+        match self.bytes.get(start..start + 8) {
+            Some(bytes) => word.copy_from_slice(bytes),
+            None => self.bytes[start..end].iter().zip(&mut word).for_each(|(byte, place)| *place = *byte),
+        }
+        match end - start {
+            length @ 0..8 => u64::from_le_bytes(word) & !(u64::MAX << (8 * length)),
+            _ => u64::from_le_bytes(word),
+        }
     }
 
     fn duplicate_among_many(&self, object: usize) -> Option<usize> {

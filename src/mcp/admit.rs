@@ -15,7 +15,7 @@ use super::error::{AdmitError, HeaderFlaw, HeaderKind, Refusal};
 use super::headers::{self, ParamHeader};
 use super::methods::{self, Access, Method, Shape, SubjectKind};
 use super::mirror::Mirror;
-use super::{Era, Revision, names};
+use super::{Era, Revision, disguise, names};
 use crate::json::{self, Document, Kind, Place, Value};
 
 pub use restored::Restored;
@@ -167,10 +167,10 @@ impl<'a> Reading<'a> {
         let inside = inside.iter().filter_map(|name| params?.get(name));
         let stated = meta.and_then(|meta| meta.get(META_CAPABILITIES));
         let mut nested = inside.chain(meta).chain(stated);
-        let is_disguised = params.is_some_and(|params| envelope::has_disguise(params, reserved::PARAMS))
-            || answer.is_some_and(|answer| envelope::has_disguise(answer, reserved::RESULT))
-            || nested.any(|value| envelope::has_disguise(value, reserved::NESTED))
-            || params.or(answer).is_some_and(envelope::has_folded_siblings);
+        let is_disguised = params.is_some_and(|params| reserved::PARAMS.is_disguised_in(params))
+            || answer.is_some_and(|answer| reserved::RESULT.is_disguised_in(answer))
+            || nested.any(|value| reserved::NESTED.is_disguised_in(value))
+            || params.or(answer).is_some_and(disguise::has_folded_siblings);
         if is_disguised { Err(Refusal::DisguisedKey) } else { Ok(()) }
     }
 

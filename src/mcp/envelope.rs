@@ -1,7 +1,6 @@
 //! The JSON-RPC 2.0 envelope, read so that no two parsers can read it differently.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use bytes::Bytes;
 
@@ -223,65 +222,4 @@ fn is_error_object(error: Value<'_>) -> bool {
         true
     });
     known && code && message
-}
-
-/// Whether a member of `object` is a disguised spelling of one of `reserved`: escaped, of other case, or equal after folding.
-///
-/// An escaped solidus is no disguise: some encoders write every one so, and no parser reads it differently.
-pub(super) fn has_disguise(object: Value<'_>, reserved: &[&str]) -> bool {
-    object.members().any(|member| {
-        if let Some(name) = member.plain_name().filter(|name| is_plain(name)) {
-            // Nearly every key: as it is written it equals a reserved one, or differs from it in more than case.
-            let alike = reserved.iter().find(|own| own.as_bytes().eq_ignore_ascii_case(name));
-            return alike
-                .is_some_and(|own| own.as_bytes() != name && !reserved.iter().any(|own| own.as_bytes() == name));
-        }
-        let name = member.name();
-        if reserved.contains(&name.as_ref()) {
-            return member.is_escaped() && !has_only_escaped_solidi(object, member, &name);
-        }
-        // Folded once, however many names it could stand for.
-        let folded = if is_plain(name.as_bytes()) { name } else { json::fold(&name).into() };
-        reserved.iter().any(|own| own.eq_ignore_ascii_case(&folded))
-    })
-}
-
-/// Whether folding changes nothing but case.
-fn is_plain(name: &[u8]) -> bool {
-    name.iter().all(|byte| matches!(byte, b' '..=b'~'))
-}
-
-fn has_only_escaped_solidi(object: Value<'_>, member: json::Member<'_>, name: &str) -> bool {
-    let (at, from) = (member.key_span(), object.span().start);
-    let key = object.raw().get(at.start - from + 1..at.end - from - 1).unwrap_or_default();
-    std::str::from_utf8(key).is_ok_and(|key| key.replace("\\/", "/") == name)
-}
-
-/// Whether two sibling keys anywhere in `value` are one key to a parser that folds.
-pub(super) fn has_folded_siblings(value: Value<'_>) -> bool {
-    match value.kind() {
-        Kind::Array => value.items().any(has_folded_siblings),
-        Kind::Object => folds_together(value) || value.members().any(|member| has_folded_siblings(member.value)),
-        Kind::Bool | Kind::Key | Kind::Null | Kind::Number | Kind::String => false,
-    }
-}
-
-fn folds_together(object: Value<'_>) -> bool {
-    const PAIRWISE: usize = 12;
-    let mut few = [&b""[..]; PAIRWISE];
-    for (count, member) in object.members().enumerate() {
-        let Some(name) = member.plain_name().filter(|name| count < PAIRWISE && name.is_ascii()) else {
-            return folds_together_at_length(object);
-        };
-        if few[..count].iter().any(|other| other.eq_ignore_ascii_case(name)) {
-            return true;
-        }
-        few[count] = name;
-    }
-    false
-}
-
-fn folds_together_at_length(object: Value<'_>) -> bool {
-    let mut seen = HashSet::new();
-    object.members().any(|member| !seen.insert(json::fold(&member.name())))
 }

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::Revision;
-use super::envelope::{self, Envelope, Flaw, MessageShape, RpcId};
+use super::disguise::Reserved;
+use super::envelope::{Envelope, Flaw, MessageShape, RpcId};
 use super::methods::{self, Method};
 use crate::json::{self, Document, Limits, Value};
 
 /// Members of a result or error, of its items, and of what a server sends unasked, that a client acts on.
-const RESERVED: &[&str] = &[
+const RESERVED: Reserved = Reserved::of(&[
     "_meta",
     "cacheScope",
     "capabilities",
@@ -39,10 +40,10 @@ const RESERVED: &[&str] = &[
     "tasks",
     "tools",
     "ttlMs",
-];
+]);
 
 /// Members of a notification's or server request's params.
-const RESERVED_PARAMS: &[&str] = &[
+const RESERVED_PARAMS: Reserved = Reserved::of(&[
     "_meta",
     "content",
     "data",
@@ -66,10 +67,11 @@ const RESERVED_PARAMS: &[&str] = &[
     "tools",
     "uri",
     "url",
-];
+]);
 
 /// Members of an item of a list, and of an entry of `inputRequests`.
-const RESERVED_ITEM: &[&str] = &["inputSchema", "method", "name", "outputSchema", "params", "uri", "uriTemplate"];
+const RESERVED_ITEM: Reserved =
+    Reserved::of(&["inputSchema", "method", "name", "outputSchema", "params", "uri", "uriTemplate"]);
 
 /// A message from an upstream, admitted.
 #[derive(Debug)]
@@ -215,8 +217,8 @@ pub(crate) fn shape(document: &Document) -> Result<MessageShape, InboundError> {
 
 fn refuse_disguises(envelope: &Envelope<'_>) -> Result<(), InboundError> {
     let disguised =
-        |value: Option<Value<'_>>, reserved| value.is_some_and(|value| envelope::has_disguise(value, reserved));
-    let item = |value: Value<'_>| envelope::has_disguise(value, RESERVED_ITEM);
+        |value: Option<Value<'_>>, reserved: &Reserved| value.is_some_and(|it| reserved.is_disguised_in(it));
+    let item = |value: Value<'_>| RESERVED_ITEM.is_disguised_in(value);
     let lists = ["tools", "prompts", "resources", "resourceTemplates"];
     let in_lists = || {
         let lists = lists.iter().filter_map(|name| envelope.result?.get(name));
@@ -226,8 +228,8 @@ fn refuse_disguises(envelope: &Envelope<'_>) -> Result<(), InboundError> {
         let requests = envelope.result.and_then(|result| result.get("inputRequests"));
         requests.is_some_and(|requests| requests.members().any(|member| item(member.value)))
     };
-    let is_disguised = disguised(envelope.result, RESERVED)
-        || disguised(envelope.params, RESERVED_PARAMS)
+    let is_disguised = disguised(envelope.result, &RESERVED)
+        || disguised(envelope.params, &RESERVED_PARAMS)
         || in_lists()
         || in_requests();
     if is_disguised { Err(InboundError::DisguisedKey) } else { Ok(()) }

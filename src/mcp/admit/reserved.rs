@@ -1,7 +1,9 @@
 //! Keys the proxy or a peer gives a meaning to. A disguised spelling of one is refused where it could be taken for it.
 
+use crate::mcp::disguise::Reserved;
+
 /// Members of `params`, of any method and revision.
-pub(super) const PARAMS: &[&str] = &[
+pub(super) const PARAMS: Reserved = Reserved::of(&[
     "_meta",
     "name",
     "arguments",
@@ -27,10 +29,10 @@ pub(super) const PARAMS: &[&str] = &[
     "task",
     "taskId",
     "total",
-];
+]);
 
 /// Members of `_meta`, `ref`, `notifications`, `clientInfo` and capabilities.
-pub(super) const NESTED: &[&str] = &[
+pub(super) const NESTED: Reserved = Reserved::of(&[
     "io.modelcontextprotocol/protocolVersion",
     "io.modelcontextprotocol/clientCapabilities",
     "io.modelcontextprotocol/clientInfo",
@@ -57,8 +59,19 @@ pub(super) const NESTED: &[&str] = &[
     "type",
     "uri",
     "version",
-];
+]);
 
 /// Members of a client's result or error.
-pub(super) const RESULT: &[&str] =
-    &["_meta", "action", "code", "content", "data", "message", "model", "role", "roots", "stopReason", "task"];
+pub(super) const RESULT: Reserved = Reserved::of(&[
+    "_meta",
+    "action",
+    "code",
+    "content",
+    "data",
+    "message",
+    "model",
+    "role",
+    "roots",
+    "stopReason",
+    "task",
+]);
