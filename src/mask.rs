@@ -247,7 +247,7 @@ impl Masks {
     }
 
     /// Where values stand in a plain text, and what they are, as results are looked through.
-    pub fn locate(&self, text: &str) -> Vec<(Span, Arc<str>)> {
+    pub fn locate(&self, text: &str) -> Vec<(Span, &str)> {
         self.plan(Direction::Result).located(text, &Applied::default())
     }
 

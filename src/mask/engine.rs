@@ -213,7 +213,7 @@ impl Plan {
     }
 
     /// Where values stand in `text`, of overlapping ones the longest.
-    pub(super) fn located(&self, text: &str, applied: &Applied<'_>) -> Vec<(Span, Arc<str>)> {
+    pub(super) fn located(&self, text: &str, applied: &Applied<'_>) -> Vec<(Span, &str)> {
         if self.is_empty() || !self.gate.opens(text.as_bytes()) {
             return Vec::new();
         }
@@ -224,21 +224,30 @@ impl Plan {
         while let Some((cluster, behind)) = first_cluster(rest) {
             rest = behind;
             // Most values stand alone.
-            if let [Match { start, end, name, .. }] = cluster {
-                located.push((Span { start: *start, end: *end }, Arc::clone(name)));
+            if let [found] = cluster {
+                located.push((found.span(), self.own_name(found)));
                 continue;
             }
             let from = located.len();
             cluster.sort_by_key(|found| (std::cmp::Reverse(found.end - found.start), found.rule, found.start));
-            for Match { start, end, name, .. } in &*cluster {
-                let is_free = |(span, _): &(Span, Arc<str>)| span.end <= *start || *end <= span.start;
+            for found in &*cluster {
+                let is_free = |(span, _): &(Span, &str)| span.end <= found.start || found.end <= span.start;
                 if located[from..].iter().all(is_free) {
-                    located.push((Span { start: *start, end: *end }, Arc::clone(name)));
+                    located.push((found.span(), self.own_name(found)));
                 }
             }
             located[from..].sort_by_key(|(span, _)| span.start);
         }
         located
+    }
+
+    /// What a match goes by, as the plan has it.
+    fn own_name(&self, found: &Match<'_>) -> &str {
+        let known = self.entities.iter().map(|(_, name, _)| name).find(|name| Arc::ptr_eq(name, found.name));
+        match (known, &self.rules[found.rule].what) {
+            (Some(name), _) | (None, Sought::Pattern { label: name, .. }) => name,
+            (None, Sought::Entities(_)) => "",
+        }
     }
 
     /// Everything rules look for in `text` and in its shadows, which are taken off one by one.

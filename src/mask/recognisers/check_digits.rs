@@ -75,12 +75,23 @@ pub(super) fn iban(characters: &[u8]) -> bool {
 
 /// A number with the remainder by 97 of `number` and the upper-case letters and digits behind it, `A` as 10.
 fn further97(number: u64, characters: &[u8]) -> u64 {
-    /// Numbers below it can take two digits more.
-    const FULL: u64 = u64::MAX / 1000;
-    characters.iter().fold(number, |number, c| {
+    /// Numbers below it can take four digits more.
+    const FULL: u64 = u64::MAX / 100_000;
+    let parts = |c: u8| if c.is_ascii_uppercase() { (b'A' - 10, 100) } else { (b'0', 10) };
+    let further = |number: u64, value: u64, scale: u64| {
         let rest = if number < FULL { number } else { number % 97 };
-        let (zero, scale) = if c.is_ascii_uppercase() { (b'A' - 10, 100) } else { (b'0', 10) };
-        rest.wrapping_mul(scale).wrapping_add(u64::from(c.wrapping_sub(zero)))
+        rest.wrapping_mul(scale).wrapping_add(value)
+    };
+    // Two at a time, so that one need not wait for the other.
+    let (pairs, last) = characters.as_chunks();
+    let number = pairs.iter().fold(number, |number, [one, two]| {
+        let ((one_zero, one_scale), (two_zero, two_scale)) = (parts(*one), parts(*two));
+        let [one, two] = [one.wrapping_sub(one_zero), two.wrapping_sub(two_zero)].map(u64::from);
+        further(number, one.wrapping_mul(two_scale).wrapping_add(two), two_scale.wrapping_mul(one_scale))
+    });
+    last.iter().fold(number, |number, c| {
+        let (zero, scale) = parts(*c);
+        further(number, u64::from(c.wrapping_sub(zero)), scale)
     })
 }
 
