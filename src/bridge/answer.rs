@@ -137,6 +137,11 @@ pub(super) fn error(answered: &Document, message: Bytes) -> Answer {
     Answer::json(newer(StatusCode::OK, answered), message)
 }
 
+/// What a server says that has lost the session.
+pub(super) fn lost_session() -> Answer {
+    Answer::bare(StatusCode::NOT_FOUND)
+}
+
 /// Whether a server says that it has lost the session (2025-11-25 "Session Management").
 pub(super) fn has_lost_session(answer: &Answer) -> bool {
     answer.status == StatusCode::NOT_FOUND

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::visits;
+use super::{answer, visits};
 use crate::mcp::{Era, Revision};
 use crate::proxy::Worker;
 use crate::route::Route;
@@ -72,6 +72,13 @@ impl Link {
         Self(Arc::new(Ends { worker, route, credential, passenger }))
     }
 
+    /// The same as the newest configuration has it, for what goes on for longer than a call; `None` where its server is gone.
+    pub(super) fn current(&self) -> Option<Self> {
+        let snapshot = self.worker.live.current();
+        let route = snapshot.over(&self.route.bridge)?;
+        Some(Self::new(&self.worker, route, &self.credential, self.passenger.clone()))
+    }
+
     pub(super) async fn deliver(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
         deliver(&self.worker, &self.route, &self.credential, outbound).await
     }
@@ -81,9 +88,12 @@ impl Link {
         self.deliver(in_era(&self.credential, within, message)).await
     }
 
-    /// The same of the call itself, which waits for its turn like any other.
+    /// The same of the call itself, which waits for its turn like any other. A session nobody has is one the upstream has lost.
     pub(super) async fn ask(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
-        self.deliver(self.counted(in_era(&self.credential, within, message))).await
+        match self.deliver(self.counted(in_era(&self.credential, within, message))).await {
+            Err(UpstreamError::NoSuchSession) => Ok(answer::lost_session()),
+            answered => answered,
+        }
     }
 
     /// The same of a request whose answer is a stream that may be silent for long.

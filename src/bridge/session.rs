@@ -190,7 +190,7 @@ const LEAST: Duration = Duration::from_millis(20);
 /// Ends a session when it has not been used for long.
 async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mutex<Option<Arc<Session>>>>) {
     // After a reload another time may hold.
-    let most = || link.worker.live.current().over(&link.route.bridge).unwrap_or(&link.route).idle.own;
+    let most = || link.current().unwrap_or_else(|| link.clone()).route.idle.own;
     let mut left = most();
     loop {
         tokio::time::sleep(left.max(LEAST)).await;
@@ -208,7 +208,7 @@ async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mut
         drop(opened);
         link.route.bridge.sessions.drop_empty(&whose, &slot);
         if let Some(ending) = session.and_then(|session| session.ending()) {
-            let _ = link.deliver(ending).await;
+            let _ = link.current().unwrap_or(link).deliver(ending).await;
         }
         return;
     }

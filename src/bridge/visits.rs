@@ -11,7 +11,7 @@ use foldhash::HashMap;
 use http::{HeaderMap, Method};
 
 use super::answer;
-use super::link::Link;
+use super::link::{Ends, Link};
 use super::told::is_own_session;
 use crate::mcp::Revision;
 use crate::mcp::handle::is_plain_id;
@@ -129,14 +129,16 @@ async fn watch(link: Link) {
     let visits = &link.route.bridge.visits;
     loop {
         tokio::time::sleep((visits.idle() / 4).clamp(least, most)).await;
-        // Since a reload they may be used without this being told of it.
-        if link.worker.live.current().over(&link.route.bridge).is_none() {
+        let current = link.current();
+        if current.is_none() {
+            // Since a reload they may be used without this being told of it.
             visits.leave();
         }
+        let Ends { route, worker, .. } = &**current.as_ref().unwrap_or(&link);
         for (name, visit) in visits.take_idle() {
             let revision = *visit.revision.lock().unwrap_or_else(PoisonError::into_inner);
             let ending = ending(&visit.credential, &name, revision);
-            let _ = link.route.backend.send(&link.worker.pool, ending).await;
+            let _ = route.backend.send(&worker.pool, ending).await;
         }
         if visits.ends_watch() {
             return;

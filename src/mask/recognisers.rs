@@ -356,23 +356,7 @@ impl<'a> Text<'a> {
 }
 
 #[cfg(test)]
-mod oracle;
-
-#[cfg(test)]
-mod tests {
-    use super::has_word_of;
-
-    #[test]
-    fn sees_a_long_word_wherever_it_stands() {
-        for before in 0..40 {
-            for length in 12..16 {
-                let text = ".".repeat(before % 7) + &"-a".repeat(before) + "." + &"x".repeat(length) + "._y";
-                assert_eq!(has_word_of(14, text.as_bytes()), length >= 14, "{text}");
-            }
-        }
-        assert!(!has_word_of(14, b"") && has_word_of(14, b"abcdefghijklmn"));
-    }
-}
+mod tests;
 
 #[cfg(test)]
 pub(super) mod cases {

@@ -68,10 +68,14 @@ impl Http {
     /// Posts, as newer servers want it; where there is nothing to post to and a client says hello, asks for the stream of
     /// 2024-11-05 (2025-03-26 and later, "Backwards Compatibility").
     async fn find(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
-        let says_hello = *outbound.verb() == Method::POST && outbound.session().is_none();
+        let (is_post, in_session) = (*outbound.verb() == Method::POST, outbound.session().is_some());
         let twin = outbound.twin();
         let answer = self.replicas.send(pool, outbound).await?;
-        if !says_hello {
+        if is_post && in_session && answer.status == StatusCode::METHOD_NOT_ALLOWED {
+            // Nothing is posted there: the session was on a stream this process no longer has, or another had.
+            return Ok(Answer::bare(StatusCode::NOT_FOUND));
+        }
+        if !is_post || in_session {
             return Ok(answer);
         }
         if answer.status.is_success() {

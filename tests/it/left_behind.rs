@@ -1,6 +1,5 @@
 //! Sessions at an upstream that nobody uses any more.
 
-use portcullis::server::drain::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{Ask, Client, Heard, Proxy, Setup, Upstream, json_answer, raw_answer, until, within};
@@ -137,21 +136,11 @@ async fn a_session_its_client_ends_is_ended_once() {
     assert_eq!(names, ["s1", "s2"]);
 }
 
-/// Writes the configuration anew and waits until it is in force.
-async fn reload(proxy: &Proxy, change: (&str, &str)) {
-    let version = async || {
-        let metrics = proxy.admin("/metrics").await;
-        metrics.text().lines().find(|line| line.starts_with("portcullis_config_info")).unwrap().to_owned()
-    };
-    let before = version().await;
-    let text = proxy.folder.read("proxy.toml");
-    let changed = text.replace(change.0, change.1);
-    assert_ne!(text, changed);
-    proxy.folder.write("proxy.toml", changed);
-    // What says that it is in force is the version of its policy.
-    proxy.folder.write("crm.toml", proxy.folder.read("crm.toml") + "#\n");
-    proxy.signal(Signal::Reload).await;
-    until("the reload", async || (version().await != before).then_some(())).await;
+/// Only what is opened now is known to be idle.
+async fn only_the_next_is_ended(proxy: &Proxy, upstream: &Upstream, token: &str) {
+    proxy.open_session(token).await;
+    let [end] = ended(upstream, 1).await.try_into().unwrap();
+    is_ending(&end, "s2", None);
 }
 
 /// A client that listens in the session it has opened.
@@ -169,15 +158,12 @@ async fn a_session_used_while_none_were_to_be_ended_is_left_alone_afterwards() {
     let proxy = start(&upstream, "session_idle = \"50ms\"").await;
     let token = proxy.token("ana");
     let (kept, client) = listener(&proxy, &token).await;
-    reload(&proxy, ("session_idle", "# session_idle")).await;
+    proxy.reload(("session_idle", "# session_idle")).await;
     let ask = Ask::legacy("tools/list", &json!({})).token(&token).session(&kept);
     assert_eq!(proxy.ask(&ask).await.status, 200);
     drop(client);
-    reload(&proxy, ("# session_idle", "session_idle")).await;
-    // Only what was used since is known to be idle.
-    proxy.open_session(&token).await;
-    let [end] = ended(&upstream, 1).await.try_into().unwrap();
-    is_ending(&end, "s2", None);
+    proxy.reload(("# session_idle", "session_idle")).await;
+    only_the_next_is_ended(&proxy, &upstream, &token).await;
 }
 
 /// It may be in use at the same server, by another of its addresses.
@@ -187,11 +173,9 @@ async fn sessions_opened_where_the_server_is_no_longer_asked_are_left_alone() {
     let proxy = start(&upstream, "session_idle = \"50ms\"").await;
     let token = proxy.token("ana");
     let (_, client) = listener(&proxy, &token).await;
-    reload(&proxy, (&upstream.url(), &format!("{}?now", upstream.url()))).await;
+    proxy.reload((&upstream.url(), &format!("{}?now", upstream.url()))).await;
     drop(client);
-    proxy.open_session(&token).await;
-    let [end] = ended(&upstream, 1).await.try_into().unwrap();
-    is_ending(&end, "s2", None);
+    only_the_next_is_ended(&proxy, &upstream, &token).await;
 }
 
 #[tokio::test]
@@ -200,8 +184,8 @@ async fn a_session_of_the_proxy_s_own_outlives_a_reload_of_something_else() {
     let proxy = start(&upstream, "session_idle = \"1h\"\nconcurrency = { max_in_flight = 8 }").await;
     let call = Ask::modern("tools/call", &json!({ "name": "x", "arguments": {} })).token(&proxy.token("ana"));
     assert_eq!(proxy.ask(&call).await.status, 200);
-    reload(&proxy, ("max_in_flight = 8", "max_in_flight = 9")).await;
-    reload(&proxy, ("session_idle = \"1h\"", "session_idle = \"2h\"")).await;
+    proxy.reload(("max_in_flight = 8", "max_in_flight = 9")).await;
+    proxy.reload(("session_idle = \"1h\"", "session_idle = \"2h\"")).await;
     assert_eq!(proxy.ask(&call).await.status, 200);
     let heard = upstream.take();
     let of = |method: &str| heard.iter().filter(|heard| heard.text().contains(method)).collect::<Vec<_>>();

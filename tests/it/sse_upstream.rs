@@ -40,6 +40,8 @@ struct Server {
     hung_up: watch::Sender<usize>,
     /// Streams it says it does not know.
     lost: Arc<Mutex<Vec<usize>>>,
+    /// How a post to where the stream is ends.
+    refusal: Arc<Mutex<u16>>,
     broadcasts: bool,
 }
 
@@ -72,6 +74,7 @@ async fn server(
         opened: watch::Sender::new(0),
         hung_up: watch::Sender::new(0),
         lost: Arc::default(),
+        refusal: Arc::new(Mutex::new(404)),
         broadcasts,
     };
     let (act, kept): (Act, Server) = (Arc::new(act), server.clone());
@@ -95,7 +98,8 @@ async fn server(
                 return None;
             }
             let Some(number) = line.strip_prefix("POST /messages?s=").and_then(|rest| rest.split(' ').next()) else {
-                connection.send(raw_answer(404, "Content-Type: text/html\r\n", b"Cannot POST /sse")).await;
+                let refusal = *server.refusal.lock().unwrap();
+                connection.send(raw_answer(refusal, "Content-Type: text/html\r\n", b"Cannot POST /sse")).await;
                 return Some(connection);
             };
             let number: usize = number.parse().unwrap();
@@ -233,6 +237,37 @@ async fn a_newer_client_is_led_to_it_through_one_stream_of_its_own() {
     }
     assert_eq!(*server.opened.borrow(), 2);
     assert!(upstream.take().iter().all(|heard| heard.header("mcp-session-id").is_none()));
+}
+
+/// The proxy then has the session, and no longer its stream.
+#[tokio::test]
+async fn a_newer_client_is_led_to_it_after_a_reload_too() {
+    for refusal in [404, 405] {
+        let (upstream, server) = server(false, ENDPOINT, echo).await;
+        *server.refusal.lock().unwrap() = refusal;
+        let proxy = start(&upstream, "concurrency = { max_in_flight = 8 }").await;
+        let ask = Ask::modern("tools/call", &json!({ "name": "echo", "arguments": {} })).token(&proxy.token("ana"));
+        for stream in [1, 2] {
+            let got = proxy.ask(&ask).await;
+            assert_eq!((got.status, text(&got)), (200, format!("{stream}  {SHOWN}")), "{refusal}");
+            proxy.reload(("max_in_flight = ", "max_in_flight = 1")).await;
+        }
+    }
+}
+
+/// Where several stand for each other, a session that none of them has is said to be none without asking any.
+#[tokio::test]
+async fn a_newer_client_is_led_to_one_of_several_after_a_reload_too() {
+    let ((one, _), (other, _)) = (server(false, ENDPOINT, echo).await, server(false, ENDPOINT, echo).await);
+    let urls = format!(r#"["http://{}/sse", "http://{}/sse"]"#, one.address, other.address);
+    let setup = Setup::new(urls).policy(POLICY).server("schema = \"off\"\nconcurrency = { max_in_flight = 8 }");
+    let proxy = setup.start().await;
+    let ask = Ask::modern("tools/call", &json!({ "name": "echo", "arguments": {} })).token(&proxy.token("ana"));
+    for _ in 0..2 {
+        let got = proxy.ask(&ask).await;
+        assert!(got.status == 200 && text(&got).ends_with(SHOWN), "{got:?}");
+        proxy.reload(("max_in_flight = ", "max_in_flight = 1")).await;
+    }
 }
 
 /// What a server says first, and nothing is posted anywhere.

@@ -224,9 +224,10 @@ async fn listen(link: Link, session: Arc<Session>) {
     // An open stream keeps its session.
     let linger = LINGER.min(link.route.idle.own);
     loop {
+        let current = link.current();
         tokio::select! {
             () = hub.unheard(linger) => {}
-            () = read(&link, &session) => {
+            () = read(current.as_ref().unwrap_or(&link), &session) => {
                 hub.settled.send_replace(true);
                 tokio::select! {
                     () = hub.unheard(linger) => {}

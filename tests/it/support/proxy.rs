@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::check::check;
-use super::{Answer, Ask, CRM_POLICY, Client, Folder, within};
+use super::{Answer, Ask, CRM_POLICY, Client, Folder, until, within};
 
 /// What a proxy is to be started with.
 pub(crate) struct Setup {
@@ -272,6 +272,23 @@ impl Proxy {
 
     pub(crate) async fn signal(&self, signal: Signal) {
         self.signals.send(signal).await.unwrap();
+    }
+
+    /// Writes the configuration anew, with `change`, and waits until it is in force.
+    pub(crate) async fn reload(&self, change: (&str, &str)) {
+        let version = async || {
+            let metrics = self.admin("/metrics").await;
+            metrics.text().lines().find(|line| line.starts_with("portcullis_config_info")).unwrap().to_owned()
+        };
+        let before = version().await;
+        let text = self.folder.read("proxy.toml");
+        let changed = text.replace(change.0, change.1);
+        assert_ne!(text, changed);
+        self.folder.write("proxy.toml", changed);
+        // What says that it is in force is the version of its policy.
+        self.folder.write("crm.toml", self.folder.read("crm.toml") + "#\n");
+        self.signal(Signal::Reload).await;
+        until("the reload", async || (version().await != before).then_some(())).await;
     }
 
     /// Waits until it has drained.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::check_digits::luhn;
 use super::payment::{self, ISSUERS};
-use super::{Number, Text, contact};
+use super::{Number, Text, contact, has_word_of};
 use crate::json::Span;
 
 fn runs(text: &str) -> Vec<Span> {
@@ -140,6 +140,17 @@ fn domain() -> impl Strategy<Value = String> {
     ];
     let marks = prop::sample::select(&["", ".", "..", "-", ".-", "_", " ", "/", "é", ","][..]);
     (prop::collection::vec(label, 1..7), marks).prop_map(|(labels, marks)| labels.join(".") + marks)
+}
+
+#[test]
+fn sees_a_long_word_wherever_it_stands() {
+    for before in 0..40 {
+        for length in 12..16 {
+            let text = ".".repeat(before % 7) + &"-a".repeat(before) + "." + &"x".repeat(length) + "._y";
+            assert_eq!(has_word_of(14, text.as_bytes()), length >= 14, "{text}");
+        }
+    }
+    assert!(!has_word_of(14, b"") && has_word_of(14, b"abcdefghijklmn"));
 }
 
 proptest! {
