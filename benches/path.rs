@@ -77,7 +77,7 @@ fn main() {
 fn compare(options: &Options) {
     let counter = Counter::choose(options.callgrind);
     let bench = Bench::start();
-    report::start(&bench.first_answers(5));
+    report::start(&bench.first_answers(5), bench.idle());
     report::head(counter);
     for case in CASES.iter().filter(|case| options.case.as_deref().is_none_or(|name| name == case.name)) {
         let proxies = [Kind::Bare, Kind::Portcullis].map(|kind| bench.proxy(kind, 1, counter == Counter::Callgrind));

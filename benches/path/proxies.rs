@@ -192,6 +192,16 @@ on_error = "block"
         (0..times).map(|_| one()).collect()
     }
 
+    /// What a process with two workers holds that listens, has its keys and has not been asked anything, in megabytes.
+    pub(crate) fn idle(&self) -> f64 {
+        let process = self.spawn(Kind::Portcullis, 2, false);
+        while TcpStream::connect(&process.address).is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        measure::resident(process.id())
+    }
+
     /// Runs the load against `proxy` and measures it.
     pub(crate) fn load(
         &self,

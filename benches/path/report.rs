@@ -3,8 +3,8 @@
 use super::counter::Counter;
 use super::proxies::{First, Round};
 
-/// Says how a fresh process does.
-pub(crate) fn start(first: &[First]) {
+/// Says how a fresh process does, and how many megabytes it holds when idle.
+pub(crate) fn start(first: &[First], idle: f64) {
     let best = |of: fn(&First) -> f64| first.iter().map(of).fold(f64::INFINITY, f64::min);
     let size = std::fs::metadata(env!("CARGO_BIN_EXE_portcullis")).map_or(0, |file| file.len());
     println!("binary                {:>6}.{} MB", size / 1_000_000, size / 100_000 % 10);
@@ -13,6 +13,7 @@ pub(crate) fn start(first: &[First]) {
         best(|first| first.millis),
         first.len()
     );
+    println!("resident when idle    {idle:>8.1} MB");
     println!("resident after it     {:>8.1} MB", best(|first| first.resident));
     println!();
 }
