@@ -216,25 +216,21 @@ impl<const N: usize> Number<N> {
         if total > N {
             return None;
         }
-        let (mut digits, mut places) = ([0; N], 0..N);
-        for run in text.runs.get(first..=last)? {
-            text.digits(*run).iter().zip(places.by_ref()).for_each(|(digit, place)| digits[place] = *digit);
-        }
         let end = text.runs.get(last)?.end;
-        let hit = Hit { start, end, last };
-        (!text.word_before(start) && !text.word_after(end)).then_some(Self {
-            digits,
-            first,
-            groups: last - first + 1,
-            hit,
-        })
+        if text.word_before(start) || text.word_after(end) {
+            return None;
+        }
+        let mut digits = [0; N];
+        let read = text.bytes().get(start..end)?.iter().filter(|byte| byte.is_ascii_digit());
+        digits.iter_mut().zip(read).for_each(|(place, digit)| *place = *digit);
+        Some(Self { digits, first, groups: last - first + 1, hit: Hit { start, end, last } })
     }
 
     /// Whether its groups have these lengths, and the same stands between all but the last two.
     fn is_grouped(&self, text: &Text<'_>, lengths: &[usize]) -> bool {
         let runs = text.runs.get(self.first..=self.hit.last).unwrap_or_default();
         runs.iter().map(|run| run.end - run.start).eq(lengths.iter().copied())
-            && (lengths.len() > 3 || (self.first..self.hit.last).all(|gap| text.gap(gap) == text.gap(self.first)))
+            && (lengths.len() > 3 || (self.first + 1..self.hit.last).all(|gap| text.gap(gap) == text.gap(self.first)))
     }
 }
 
@@ -256,23 +252,25 @@ impl<'a> Text<'a> {
     }
 
     /// Whether a letter, digit or part of a multi-byte letter stands right before `at`.
+    #[inline]
     pub(super) fn word_before(&self, at: usize) -> bool {
-        match self.before(at) {
-            None => return false,
-            Some(byte) if byte.is_ascii() => return byte.is_ascii_alphanumeric(),
-            Some(_) => {}
-        }
+        self.before(at).is_some_and(|byte| is_part(byte) || !byte.is_ascii() && self.letter_before(at))
+    }
+
+    #[cold]
+    fn letter_before(&self, at: usize) -> bool {
         let head = self.whole.get(..at).unwrap_or_default();
         head.chars().next_back().is_some_and(char::is_alphanumeric)
     }
 
     /// Whether a letter or digit stands at `at`.
+    #[inline]
     pub(super) fn word_after(&self, at: usize) -> bool {
-        match self.byte(at) {
-            None => return false,
-            Some(byte) if byte.is_ascii() => return byte.is_ascii_alphanumeric(),
-            Some(_) => {}
-        }
+        self.byte(at).is_some_and(|byte| is_part(byte) || !byte.is_ascii() && self.letter_at(at))
+    }
+
+    #[cold]
+    fn letter_at(&self, at: usize) -> bool {
         let tail = self.whole.get(at..).unwrap_or_default();
         tail.chars().next().is_some_and(char::is_alphanumeric)
     }

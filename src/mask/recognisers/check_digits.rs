@@ -56,11 +56,24 @@ impl Validator {
 
 /// ISO/IEC 7812-1 annex B.
 pub(super) fn luhn(digits: &[u8]) -> bool {
-    const DOUBLED: [u32; 10] = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
-    let pairs = digits.rchunks_exact(2);
-    let odd = pairs.remainder().iter().map(|digit| value(*digit)).sum::<u32>();
-    let sum = pairs.fold(odd, |sum, pair| sum + value(pair[1]) + DOUBLED[value(pair[0]) as usize % 10]);
+    let (head, eights) = digits.as_rchunks();
+    let mut first = [b'0'; 8];
+    first.iter_mut().rev().zip(head.iter().rev()).for_each(|(place, digit)| *place = *digit);
+    let sum = eights.iter().fold(luhn_sum(first), |sum, eight| sum.wrapping_add(luhn_sum(*eight)));
     sum.is_multiple_of(10)
+}
+
+/// The sum of eight digits, of which every second from the last but one is doubled and its own digits are added.
+const fn luhn_sum(digits: [u8; 8]) -> u64 {
+    const fn each(number: u16) -> u64 {
+        number as u64 * 0x0001_0001_0001_0001
+    }
+    let digits = u64::from_be_bytes(digits) & each(0x0f0f);
+    let (plain, doubled) = (digits & each(0xff), digits >> 8 & each(0xff));
+    // From five on the double has two digits, which together are nine less.
+    let over = doubled.wrapping_add(each(0x80 - 5)) >> 7 & each(1);
+    let sums = plain.wrapping_add(doubled << 1).wrapping_sub(over.wrapping_mul(9));
+    sums.wrapping_mul(each(1)) >> 48
 }
 
 /// ISO 13616-1: remainder 1 with the first four characters moved to the end; check digits run from 02 to 98.
@@ -75,6 +88,32 @@ pub(super) fn iban(characters: &[u8]) -> bool {
 
 /// A number with the remainder by 97 of `number` and the upper-case letters and digits behind it, `A` as 10.
 fn further97(number: u64, characters: &[u8]) -> u64 {
+    let (eights, rest) = characters.as_chunks();
+    let number = eights.iter().fold(number, |number, eight| match eight_digits(*eight) {
+        Some(value) => (number % 97).wrapping_mul(100_000_000).wrapping_add(value),
+        None => pairs97(number, eight),
+    });
+    pairs97(number, rest)
+}
+
+/// The number that eight characters are if all of them are digits.
+const fn eight_digits(characters: [u8; 8]) -> Option<u64> {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let word = u64::from_le_bytes(characters);
+    // Of a byte below the digits the first has a high bit, of one above them the second.
+    if (word.wrapping_sub(each(b'0')) | word.wrapping_add(each(0x7f - b'9')) | word) & each(0x80) != 0 {
+        return None;
+    }
+    // Two digits each, then four, then all eight.
+    let two = (word & each(0xf)).wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let four = two.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
+    Some(four.wrapping_mul(10_000 << 32 | 1) >> 32)
+}
+
+/// The same as [`further97`], two characters at a time.
+fn pairs97(number: u64, characters: &[u8]) -> u64 {
     /// Numbers below it can take four digits more.
     const FULL: u64 = u64::MAX / 100_000;
     let parts = |c: u8| if c.is_ascii_uppercase() { (b'A' - 10, 100) } else { (b'0', 10) };

@@ -86,15 +86,10 @@ const LONGEST: usize = 255;
 
 /// Where the domain that begins at `start` ends.
 pub(super) fn domain_end(text: &Text<'_>, start: usize) -> Option<usize> {
-    let plain =
-        text.bytes().get(start..)?.iter().take(LONGEST).take_while(|byte| PARTS[usize::from(**byte)] & DOMAIN != 0);
-    let plain = &text.bytes()[start..start + plain.count()];
-    if text.byte(start + plain.len()).is_none_or(|byte| byte.is_ascii())
-        && let Some(end) = plain_end(plain)
-    {
-        return Some(start + end);
+    match plain_length(text.bytes().get(start..)?) {
+        Some(length) => Some(start + length),
+        None => labelled_end(text, start),
     }
-    labelled_end(text, start)
 }
 
 /// The same, looked for label by label.
@@ -112,22 +107,36 @@ pub(super) fn labelled_end(text: &Text<'_>, start: usize) -> Option<usize> {
     }
 }
 
-/// Where the domain ends that all of `plain` is, but for marks at its end, if it is written in letters, digits and single
-/// marks as most are; others are looked at label by label.
-fn plain_end(plain: &[u8]) -> Option<usize> {
+/// Bytes of the domain that `tail` begins with, if it is written in letters, digits and single marks and ends in letters as
+/// most do; others are looked at label by label.
+fn plain_length(tail: &[u8]) -> Option<usize> {
     const LONGEST_LABEL: usize = 63;
-    let end = plain.iter().rposition(|byte| !matches!(byte, b'.' | b'-'))? + 1;
-    let domain = &plain[..end];
-    let dot = domain.iter().rposition(|byte| *byte == b'.')?;
-    let last = &domain[dot + 1..];
-    let is_mark = |byte: u8| matches!(byte, b'.' | b'-');
-    let is_plain = dot <= LONGEST_LABEL
-        && last.len() <= LONGEST_LABEL
-        && last.len() > 1
-        && last.iter().all(|byte| PARTS[usize::from(*byte)] & LETTER != 0)
-        && PARTS[usize::from(domain[0])] & LETTER != 0
-        && !domain.windows(2).any(|pair| is_mark(pair[0]) && is_mark(pair[1]));
-    (is_plain && !EXTENSIONS.contains(&spelled(last))).then_some(end)
+    let part = |at: usize| tail.get(at).map_or(0, |byte| PARTS[usize::from(*byte)]);
+    // Where the last label begins, and whether it is letters alone.
+    let (mut label, mut is_letters, mut length) = (0, part(0) & LETTER != 0, 0);
+    while part(length) & DOMAIN != 0 {
+        if part(length) & LETTER == 0 {
+            let (mark, next) = (tail[length], part(length + 1));
+            if mark == b'.' && next & DOMAIN == 0 {
+                break;
+            }
+            if matches!(mark, b'.' | b'-') && matches!(tail.get(length + 1), Some(b'.' | b'-')) {
+                return None;
+            }
+            is_letters = mark == b'.';
+            label = if is_letters { length + 1 } else { label };
+        }
+        length += 1;
+    }
+    let is_ascii = |at: usize| tail.get(at).is_none_or(u8::is_ascii);
+    let is_plain = part(0) & LETTER != 0
+        && is_letters
+        && (1..=LONGEST_LABEL).contains(&label.saturating_sub(1))
+        && (2..=LONGEST_LABEL).contains(&length.saturating_sub(label))
+        && is_ascii(length)
+        && is_ascii(length + 1)
+        && !EXTENSIONS.contains(&spelled(&tail[label..length]));
+    is_plain.then_some(length)
 }
 
 /// Vowel signs of scripts whose letters do not stand alone.

@@ -176,11 +176,9 @@ impl Context {
     }
 
     fn ask(&self, text: &[u8], label: &str, at: usize) -> Asked {
-        let window = window(text, at, REACH);
-        let from = at - window.len();
-        match WORDS.nearest_at(window) {
-            Some((start, said)) => Asked { at, said: Some(said), from: from + start, is_word: true },
-            None => Asked { at, said: self.of_label(label), from, is_word: false },
+        match WORDS.nearest_before(text, at, REACH) {
+            (from, Some(said)) => Asked { at, said: Some(said), from, is_word: true },
+            (from, None) => Asked { at, said: self.of_label(label), from, is_word: false },
         }
     }
 
@@ -201,13 +199,10 @@ pub(in crate::mask) fn end_of(label: &str) -> &[u8] {
     &label[label.len().saturating_sub(LONGEST)..]
 }
 
-/// The bytes before `at` whose words count.
-///
-/// Nothing before a `]` is looked at: the names in our own replacements must not speak for their neighbours.
-pub(super) fn window(text: &[u8], at: usize, reach: usize) -> &[u8] {
-    let window = &text[at.saturating_sub(reach)..at];
-    let cut = memchr::memrchr2(b'\n', b']', window).map_or(0, |index| index + 1);
-    &window[cut..]
+/// Whether no word before that byte counts: the names in our own replacements must not speak for their neighbours, nor
+/// does a line for the next.
+const fn is_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b']')
 }
 
 /// A search for the word that stands last: from the end backwards, by the two bytes a word ends with.
@@ -262,28 +257,40 @@ impl<M: Copy> Words<M> {
 
     /// Whether one stands before `at`, on the same line, or in the label.
     pub(in crate::mask) fn stand_before(&self, text: &[u8], at: usize, label: &str) -> bool {
-        self.nearest(window(text, at, REACH)).or_else(|| self.nearest(end_of(label))).is_some()
+        self.nearest_before(text, at, REACH).1.or_else(|| self.nearest(end_of(label))).is_some()
     }
 
     /// The meaning of the word that ends last in `text`, of equal ones the longest; none inside a longer word.
     pub(super) fn nearest(&self, text: &[u8]) -> Option<M> {
-        self.nearest_at(text).map(|(_, meaning)| meaning)
+        self.search(text, |_| false).1
     }
 
-    /// The same, with the place where the word begins.
-    fn nearest_at(&self, text: &[u8]) -> Option<(usize, M)> {
+    /// The same of the bytes before `at` that count, so many at most, and where the word begins, or those bytes if there is
+    /// none.
+    pub(super) fn nearest_before(&self, text: &[u8], at: usize, reach: usize) -> (usize, Option<M>) {
+        let from = at.saturating_sub(reach);
+        let (start, meaning) = self.search(&text[from..at], is_end);
+        (from + start, meaning)
+    }
+
+    /// Searches `text` from its end to a byte that `is_end`.
+    fn search(&self, text: &[u8], is_end: impl Fn(u8) -> bool) -> (usize, Option<M>) {
         let (mut behind, mut further) = (b' ', b' ');
         for (at, last) in text.iter().enumerate().rev() {
+            if is_end(*last) {
+                return (at + 1, None);
+            }
             // Most bytes stand within words.
             if ends_word(behind, further)
                 && let Some(bucket) = self.bucket(Self::ending(if at > 0 { text[at - 1] } else { 0 }, *last))
-                && let Some(found) = self.last_word(bucket, &text[..=at])
+                && let Some((start, meaning)) = self.last_word(bucket, &text[..=at])
+                && !text[start..at].iter().any(|byte| is_end(*byte))
             {
-                return Some(found);
+                return (start, Some(meaning));
             }
             (behind, further) = (*last, behind);
         }
-        None
+        (0, None)
     }
 
     /// The place and the meaning of the longest word of a bucket that `text` ends with.
@@ -312,7 +319,7 @@ const fn ends_word(behind: u8, further: u8) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Context, Hint, Topic};
+    use super::{Context, Hint, REACH, Topic, WORDS};
 
     fn hint(text: &str, label: &str, topic: Topic) -> Option<Hint> {
         Context::default().hint(text.as_bytes(), label, text.len(), topic)
@@ -380,6 +387,19 @@ mod tests {
     }
 
     proptest! {
+        /// Words count as if nothing were there but what is near, on the line, and behind a bracket.
+        #[test]
+        fn hears_no_word_from_elsewhere(pieces in prop::collection::vec(piece(), 1..30), reach in 1..REACH) {
+            let text = pieces.concat();
+            for at in 0..=text.len() {
+                let near = &text.as_bytes()[at.saturating_sub(reach)..at];
+                let cut = near.iter().rposition(|byte| matches!(byte, b'\n' | b']')).map_or(0, |end| end + 1);
+                let (from, said) = WORDS.nearest_before(text.as_bytes(), at, reach);
+                prop_assert_eq!(said, WORDS.nearest(&near[cut..]), "{} before {} of {:?}", reach, at, text);
+                prop_assert!(said.is_some() || from == at - near.len() + cut);
+            }
+        }
+
         /// What was found for one number is taken for the next only where a search would find the same.
         #[test]
         fn says_what_is_said_when_asked_anew(pieces in prop::collection::vec(piece(), 1..30)) {

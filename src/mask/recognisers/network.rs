@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 use std::sync::LazyLock;
 
-use super::context::{Words, window};
+use super::context::Words;
 use super::{Hint, Hit, Text};
 use crate::json::Span;
 
@@ -48,9 +48,8 @@ pub(in crate::mask) fn v4_address(text: &Text<'_>, first: usize) -> Option<Hit> 
 fn v4_from(text: &Text<'_>, first: usize) -> Option<Span> {
     const REACH: usize = 16;
     let runs = text.runs.get(first..first + 4)?;
-    if !(first..first + 3).all(|index| text.gap(index) == Some(b"."))
-        || !runs.iter().all(|run| is_octet(text.digits(*run)))
-    {
+    let is_dot = |pair: &[Span]| pair[1].start - pair[0].end == 1 && text.byte(pair[0].end) == Some(b'.');
+    if !runs.windows(2).all(is_dot) || !runs.iter().all(|run| is_octet(text.digits(*run))) {
         return None;
     }
     let (start, end) = (runs[0].start, runs[3].end);
@@ -58,7 +57,7 @@ fn v4_from(text: &Text<'_>, first: usize) -> Option<Span> {
     {
         return None;
     }
-    let said = WORDS.nearest(window(text.bytes(), start, REACH)).or_else(|| WORDS.nearest(text.label_end()));
+    let said = WORDS.nearest_before(text.bytes(), start, REACH).1.or_else(|| WORDS.nearest(text.label_end()));
     if said == Some(Hint::Against) {
         return None;
     }
@@ -66,8 +65,7 @@ fn v4_from(text: &Text<'_>, first: usize) -> Option<Span> {
 }
 
 fn is_octet(digits: &[u8]) -> bool {
-    let plain = digits.len() == 1 || digits.len() <= 3 && digits[0] != b'0';
-    plain && digits.iter().fold(0, |value: u32, digit| value * 10 + u32::from(digit - b'0')) <= 255
+    matches!(digits, [_] | [b'1'..=b'9', _] | [b'1', _, _] | [b'2', b'0'..=b'4', _] | [b'2', b'5', b'0'..=b'5'])
 }
 
 /// A letter, a further number, or a name like `.in-addr.arpa` and `.tar.gz`.

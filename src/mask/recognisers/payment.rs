@@ -2,7 +2,7 @@
 
 use super::check_digits::{self, luhn};
 use super::context::{Topic, Word};
-use super::{Hint, Hit, Text};
+use super::{Hint, Hit, Text, is_part};
 
 const SHORTEST_CARD: usize = 12;
 const LONGEST_CARD: usize = 19;
@@ -35,15 +35,17 @@ fn card_from(text: &Text<'_>, first: usize) -> Option<usize> {
     let mut digits = [0; LONGEST_CARD];
     let mut lengths = [0; LONGEST_CARD];
     let (mut total, mut issued) = (0, None);
-    let mut best = None;
+    let (mut best, mut end) = (None, start);
     for (count, run) in text.runs[first..].iter().enumerate() {
         let more = text.digits(*run);
-        if count > 0 && !is_card_gap(text.gap(first + count - 1)) || total + more.len() > LONGEST_CARD {
+        if count > 0 && !is_card_gap(text.bytes().get(end..run.start)) {
             break;
         }
-        digits[total..].iter_mut().zip(more).for_each(|(place, digit)| *place = *digit);
+        let Some(places) = digits.get_mut(total..total + more.len()) else { break };
+        places.iter_mut().zip(more).for_each(|(place, digit)| *place = *digit);
         total += more.len();
         lengths[count] = more.len();
+        end = run.end;
         if total < SHORTEST_CARD {
             continue;
         }
@@ -63,11 +65,16 @@ fn card_from(text: &Text<'_>, first: usize) -> Option<usize> {
 
 /// Up to three bytes, blanks around at most one dash or dot.
 pub(super) fn is_card_gap(gap: Option<&[u8]>) -> bool {
-    gap.is_some_and(|gap| {
-        gap.len() <= 3
-            && gap.iter().all(|b| matches!(b, b' ' | b'\t' | b'-' | b'.'))
-            && gap.iter().filter(|b| matches!(b, b'-' | b'.')).count() <= 1
-    })
+    let is_mark = |byte: &u8| matches!(byte, b' ' | b'\t' | b'-' | b'.');
+    match gap {
+        None => false,
+        Some([mark]) => is_mark(mark),
+        Some(gap) => {
+            gap.len() <= 3
+                && gap.iter().all(is_mark)
+                && gap.iter().filter(|byte| matches!(byte, b'-' | b'.')).count() <= 1
+        }
+    }
 }
 
 /// Whether no further digits join runs `first..=last` on either side.
@@ -161,48 +168,51 @@ fn iban_from(text: &Text<'_>, start: usize) -> Option<usize> {
 /// Where an IBAN of `length` characters from `start` ends, if there is a valid one.
 pub(super) fn iban_end(text: &Text<'_>, start: usize, length: usize) -> Option<usize> {
     const LONGEST: usize = 34;
+    const LONGEST_GAP: usize = 2;
     let mut characters = [0; LONGEST];
-    let (mut count, mut gap) = (0, 0);
-    for (offset, byte) in text.bytes().get(start..)?.iter().enumerate() {
-        if byte.is_ascii_alphanumeric() {
-            *characters.get_mut(count)? = byte.to_ascii_uppercase();
-            count += 1;
-            gap = 0;
-            if count == length {
-                let end = start + offset + 1;
-                return (!text.word_after(end) && check_digits::iban(&characters[..length])).then_some(end);
-            }
-        } else if matches!(byte, b' ' | b'-') && gap < 2 {
-            gap += 1;
-        } else {
+    let characters = characters.get_mut(..length)?;
+    let (mut count, mut at) = (0, start);
+    loop {
+        let rest = text.bytes().get(at..)?;
+        let part = rest.iter().take(length - count).take_while(|byte| is_part(**byte)).count();
+        characters[count..count + part].copy_from_slice(&rest[..part]);
+        (count, at) = (count + part, at + part);
+        if count == length {
+            break;
+        }
+        let gap = rest[part..].iter().take(LONGEST_GAP + 1).take_while(|byte| matches!(byte, b' ' | b'-')).count();
+        if gap == 0 || gap > LONGEST_GAP {
             return None;
         }
+        at += gap;
     }
-    None
+    characters.make_ascii_uppercase();
+    (!text.word_after(at) && check_digits::iban(characters)).then_some(at)
 }
 
 fn lengths(country: [u8; 2]) -> impl Iterator<Item = usize> {
     let wanted = country.map(|letter| letter.to_ascii_uppercase());
-    let letter = usize::from(wanted[0].wrapping_sub(b'A')).min(LETTERS.len() - 2);
-    let alike = &IBANS[LETTERS[letter]..LETTERS[letter + 1]];
-    alike.iter().filter(move |(country, _)| country.as_bytes() == wanted).map(|(_, length)| *length)
+    let first = COUNTRIES.get(place_of(wanted)).map_or(IBANS.len(), |first| usize::from(*first));
+    let alike = IBANS[first..].iter().take_while(move |(country, _)| country.as_bytes() == wanted);
+    alike.map(|(_, length)| *length)
 }
 
-/// Where the countries with each first letter begin in [`IBANS`], and where the last end.
-const LETTERS: [usize; 27] = {
-    let mut letters = [IBANS.len(); 27];
+/// Where each country begins in [`IBANS`], by its letters.
+static COUNTRIES: [u8; 26 * 26] = {
+    let mut countries = [0; 26 * 26];
     let mut at = IBANS.len();
     while at > 0 {
         at -= 1;
-        let mut letter = (IBANS[at].0.as_bytes()[0] - b'A') as usize + 1;
-        // Letters before it that have none begin where it does.
-        while letter > 0 && letters[letter - 1] > at {
-            letter -= 1;
-            letters[letter] = at;
-        }
+        let [first, second] = IBANS[at].0.as_bytes() else { unreachable!() };
+        countries[place_of([*first, *second])] = at.to_le_bytes()[0];
     }
-    letters
+    countries
 };
+
+/// The place of two capitals in [`COUNTRIES`].
+const fn place_of([first, second]: [u8; 2]) -> usize {
+    first.wrapping_sub(b'A') as usize * 26 + second.wrapping_sub(b'A') as usize
+}
 
 /// Country and length of the ISO 13616 registry, with the territories and partial users that print them.
 const IBANS: [(&str, usize); 128] = [

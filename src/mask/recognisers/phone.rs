@@ -4,6 +4,7 @@ mod countries;
 
 use super::context::{Topic, Word};
 use super::{Hint, Hit, Text};
+use crate::json::Span;
 use countries::is_e164;
 
 pub(super) const WORDS: &[Word] = &[
@@ -65,12 +66,12 @@ fn hit(text: &Text<'_>, (start, last): (usize, usize)) -> Hit {
 
 /// What may stand between the digits of one telephone number.
 fn is_gap(gap: Option<&[u8]>) -> bool {
-    gap.is_some_and(|gap| {
-        !gap.is_empty()
-            && gap.len() <= 3
-            && gap.iter().all(|b| b" -./()".contains(b))
-            && !(gap.starts_with(b". ") || gap.ends_with(b" (") && gap.starts_with(b"."))
-    })
+    let is_mark = |byte: &u8| matches!(byte, b' ' | b'-' | b'.' | b'/' | b'(' | b')');
+    match gap {
+        None | Some([] | [b'.', b' ', ..]) => false,
+        Some([mark]) => is_mark(mark),
+        Some(gap) => gap.len() <= 3 && gap.iter().all(is_mark),
+    }
 }
 
 /// The numbers that begin with run `first`, shortest first: the last run, and how many digits until there.
@@ -100,25 +101,31 @@ fn international(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
     if text.byte(start) != Some(b'+') || text.word_before(start) {
         return None;
     }
-    let (mut number, mut end) = (Dialled::default(), None);
-    for (last, _) in sequences(text, first, LONGEST + 1) {
-        let run = text.runs[last];
-        // `+44 (0)20`: the trunk prefix in parentheses is not dialled from abroad.
-        let is_trunk = last > first
-            && text.digits(run) == b"0"
-            && text.before(run.start) == Some(b'(')
-            && text.byte(run.end) == Some(b')');
-        if !is_trunk {
-            number.push(text.digits(run));
+    let (mut number, mut best) = (Dialled::default(), None);
+    let (mut total, mut end) = (0, start);
+    for (last, run) in text.runs.iter().enumerate().skip(first) {
+        let digits = text.digits(*run);
+        total += digits.len();
+        if last > first && !is_gap(text.bytes().get(end..run.start)) || total > LONGEST + 1 {
+            break;
+        }
+        if last == first || digits != b"0" || !is_trunk(text, *run) {
+            number.push(digits);
         }
         if number.is_e164() && ends_here(text, last) {
-            end = Some(last);
+            best = Some(last);
         }
+        end = run.end;
     }
-    let last = end?;
+    let last = best?;
     let closes = text.gap(first).is_some_and(|gap| gap.starts_with(b")"));
     let opened = closes && text.before(start) == Some(b'(');
     Some((start - usize::from(opened), last))
+}
+
+/// `+44 (0)20`: the trunk prefix in parentheses is not dialled from abroad.
+fn is_trunk(text: &Text<'_>, run: Span) -> bool {
+    text.before(run.start) == Some(b'(') && text.byte(run.end) == Some(b')')
 }
 
 /// The digits of a number as they are dialled from abroad, as far as they tell its country and length.

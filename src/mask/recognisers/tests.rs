@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::check_digits::luhn;
+use super::check_digits::{Validator, luhn};
 use super::payment::{self, ISSUERS};
 use super::{Number, Text, contact, has_word_of};
 use crate::json::Span;
@@ -131,6 +131,14 @@ fn account() -> impl Strategy<Value = (String, usize, usize)> {
     })
 }
 
+/// Whether the sum of digits, every second from the last but one doubled and taken apart, ends with a nought.
+fn is_luhn(digits: &str) -> bool {
+    let values = digits.bytes().rev().map(|digit| u32::from(digit - b'0'));
+    let sums =
+        values.enumerate().map(|(place, value)| if place % 2 == 0 { value } else { value * 2 / 10 + value * 2 % 10 });
+    sums.sum::<u32>() % 10 == 0
+}
+
 fn domain() -> impl Strategy<Value = String> {
     let label = prop_oneof![
         4 => "[a-z0-9]{1,6}",
@@ -159,6 +167,21 @@ proptest! {
         let seen = Text::new(&text, "", &[]);
         for length in [length, other] {
             prop_assert_eq!(payment::iban_end(&seen, start, length), iban_end(&text, start, length), "{} of {:?}", length, text);
+        }
+    }
+
+    #[test]
+    fn digits_are_summed_up_as_one_would(digits in "[0-9]{0,40}", any in prop::bool::ANY) {
+        let digits = if any { digits } else { proved(&digits) };
+        prop_assert_eq!(luhn(digits.as_bytes()), is_luhn(&digits), "{}", digits);
+    }
+
+    #[test]
+    fn remainders_are_those_of_the_whole_number(number in "[0-9A-Za-z]{0,60}", only_digits in "[0-9]{3,60}") {
+        for text in [number, only_digits] {
+            let value = |c: char| c.to_digit(36).unwrap();
+            let rest = text.chars().map(value).fold(0, |rest, value| (rest * if value > 9 { 100 } else { 10 } + value) % 97);
+            prop_assert_eq!(Validator::Mod97.accepts(&text), text.len() > 2 && rest == 1, "{}", text);
         }
     }
 

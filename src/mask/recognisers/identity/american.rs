@@ -51,9 +51,13 @@ fn nine_digits(text: &Text<'_>, first: usize, topic: Topic, is_valid: fn(&[u8; 9
         return None;
     }
     let divided = number.is_grouped(text, &[3, 2, 4]);
+    // Nobody writes anything else like that.
+    if divided && text.gap(first) == Some(b"-") {
+        return Some(number.hit);
+    }
     let hint = text.hint(first, topic);
     let clear = divided && hint != Some(Hint::Against) || number.groups <= 2 && hint == Some(Hint::For);
-    (clear || divided && text.gap(first) == Some(b"-")).then_some(number.hit)
+    clear.then_some(number.hit)
 }
 
 /// Area 000, 666 and 900 to 999, group 00 and serial 0000 are never issued (SSA, POMS RM 10201.035), nor are two numbers

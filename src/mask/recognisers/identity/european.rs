@@ -88,6 +88,10 @@ pub(in crate::mask) fn de_tax_id(text: &Text<'_>, first: usize) -> Option<Hit> {
 pub(in crate::mask) fn fr_nir(text: &Text<'_>, first: usize) -> Option<Hit> {
     const LENGTH: usize = 15;
     let start = text.runs.get(first)?.start;
+    // Most such digits are the code of a country.
+    if text.before(start) == Some(b'+') {
+        return None;
+    }
     let mut characters = [0; LENGTH];
     let (mut count, mut at) = (0, start);
     while count < LENGTH {
