@@ -187,11 +187,12 @@ const fn is_hidden(char: char) -> bool {
 /// Orders to a model, as they are found in poisoned definitions. Each alternative is something a description of what a tool
 /// does has no need to say.
 static INSTRUCTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    // Any word is `\S`: the classes of letters and digits would take megabytes.
     const WHO: &str = r"(?:the |your |any |an? )?(?:users?|humans?|operators?|people|person|anyone|anybody|them)";
     let alternatives = [
-        r"\b(?:ignore|disregard|forget|override|bypass)\s+(?:all\s+|any\s+|every\s+)?(?:of\s+)?(?:the\s+|your\s+|these\s+|those\s+)?(?:previous|prior|above|earlier|preceding|existing|former|original|other|system|safety)\s+(?:\w+\s+)?(?:instructions?|prompts?|rules?|directions?|messages?|guidelines?|context|constraints?|restrictions?|commands?|tools?)",
+        r"\b(?:ignore|disregard|forget|override|bypass)\s+(?:all\s+|any\s+|every\s+)?(?:of\s+)?(?:the\s+|your\s+|these\s+|those\s+)?(?:previous|prior|above|earlier|preceding|existing|former|original|other|system|safety)\s+(?:\S+\s+)?(?:instructions?|prompts?|rules?|directions?|messages?|guidelines?|context|constraints?|restrictions?|commands?|tools?)",
         &format!(
-            r"\b(?:do\s+not|don'?t|never|must\s+not|should\s+not|without)\s+(?:ever\s+)?(?:tell(?:ing)?|inform(?:ing)?|notify(?:ing)?|alert(?:ing)?|mention(?:ing)?|reveal(?:ing)?|show(?:ing)?|disclos(?:e|ing)|expos(?:e|ing)|explain(?:ing)?|ask(?:ing)?|warn(?:ing)?|report(?:ing)?)\s+(?:(?:this|that|it|anything|these|about|any|of|the|\w+ing)\s+){{0,4}}(?:to\s+|with\s+)?{WHO}\b"
+            r"\b(?:do\s+not|don'?t|never|must\s+not|should\s+not|without)\s+(?:ever\s+)?(?:tell(?:ing)?|inform(?:ing)?|notify(?:ing)?|alert(?:ing)?|mention(?:ing)?|reveal(?:ing)?|show(?:ing)?|disclos(?:e|ing)|expos(?:e|ing)|explain(?:ing)?|ask(?:ing)?|warn(?:ing)?|report(?:ing)?)\s+(?:(?:this|that|it|anything|these|about|any|of|the|\S+ing)\s+){{0,4}}(?:to\s+|with\s+)?{WHO}\b"
         ),
         r"\b(?:do\s+not|don'?t|never)\s+(?:mention|reveal|disclose)\s+(?:this|that|it|these|any\s+of|the\s+(?:contents?|existence|instructions?|fact))\b",
         r"\bbefore\s+(?:using|calling|invoking|running|executing|you\s+(?:use|call|invoke|run))\s+(?:this|any|other|another|all|every|the\s+other|each)(?:\s+other)?\s+(?:tools?|functions?)\b",
@@ -201,7 +202,7 @@ static INSTRUCTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"<\|(?:im_start|im_end|system|endoftext)\|>|\[/?INST\]|\[\s*system\s*\]",
         r"(?m)^\s*(?:system|assistant)\s*(?:prompt|message|note|override)?\s*:\s*\S",
         r"\b(?:hidden|secret|new|updated|additional)\s+(?:system\s+)?(?:instructions?|directives?)\b[^.\n]{0,20}:",
-        r"\b(?:this|these|the\s+following)\s+(?:\w+\s+)?(?:overrides?|supersedes?|takes?\s+precedence\s+over)\s+(?:all|any|every|the|your)?\b",
+        r"\b(?:this|these|the\s+following)\s+(?:\S+\s+)?(?:overrides?|supersedes?|takes?\s+precedence\s+over)\s+(?:all|any|every|the|your)?\b",
         r"\b(?:otherwise|or\s+else),?\s+(?:the|this)\s+(?:tool|function|system|application)\s+(?:will|does|may)\s+(?:not\s+work|fail|crash|break|be\s+(?:locked|deleted))",
         r"\b(?:read|cat|open|load|include|pass|send|get|fetch|access|attach|provide)\b[^.\n]{0,60}(?:~/\.|\.ssh\b|id_rsa|/etc/(?:passwd|shadow)|\.aws/|\.cursor/|mcp\.json|\.env\b|private\s+keys?)",
         r"\b(?:you\s+are\s+now|from\s+now\s+on,?\s+you|pretend\s+(?:to\s+be|that|you)|act\s+as\s+(?:if|though|an?\s+(?:unrestricted|admin|root|developer)))\b",
