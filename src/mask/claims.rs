@@ -69,7 +69,8 @@ impl Claims {
         while let Some(run) = seen.runs.get(index) {
             let length = (run.end - run.start).min(self.lengths.len() - 1);
             let mut able = self.lengths[length] & self.beside(seen.bytes(), *run);
-            if able != 0 {
+            // Most have enough by themselves, or never.
+            if able & !self.digits[length.min(ENOUGH)] != 0 {
                 able &= self.digits[digits_from(seen, index)];
             }
             let mut last = index;
@@ -89,9 +90,9 @@ impl Claims {
 
 /// How many digits from run `first` on are close enough to be one number, as far as a recogniser asks.
 fn digits_from(seen: &Text<'_>, first: usize) -> usize {
-    let runs = seen.runs.get(first..).unwrap_or_default();
-    let (mut digits, mut end) = (0_usize, runs.first().map_or(0, |run| run.start));
-    for run in runs {
+    let Some((run, behind)) = seen.runs.get(first..).and_then(<[Span]>::split_first) else { return 0 };
+    let (mut digits, mut end) = (run.end.wrapping_sub(run.start), run.end);
+    for run in behind {
         if digits >= ENOUGH || !seen.bytes().get(end..run.start).is_some_and(joins) {
             break;
         }

@@ -10,6 +10,7 @@ mod crowd;
 mod figure;
 mod heard;
 mod numbers;
+mod points;
 mod runs;
 mod wanted;
 mod window;
@@ -21,6 +22,7 @@ use fearless_simd::Simd;
 use super::Entity;
 use super::heat::Heat;
 use super::literals::{Literal, Presence};
+use super::recognisers::secret;
 use crate::json::Span;
 pub(super) use beside::joins;
 use coarse::{Marks, Visit};
@@ -236,7 +238,7 @@ impl Gate {
     fn each(&self, label: &str, text: &[u8], crowd: Crowd, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let clusters = Clusters::new(label, text, &self.wanted);
         let mut look = Look { gate: self, label, text, clusters, crowd, dashes: None, visit };
-        coarse::look(text, &mut look) && self.patterns(text, look.visit)
+        coarse::look(text, &mut look) && look.clusters.tell_taken(look.visit) && self.patterns(text, look.visit)
     }
 
     fn patterns(&self, text: &[u8], visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
@@ -268,7 +270,7 @@ impl Visit for Look<'_> {
             return true;
         }
         if crowd.has(at) {
-            return clusters.take(at, digits.0, crowd, *visit);
+            return clusters.take(simd, at, digits.0, crowd, *visit);
         }
         if crowd.leave(clusters.told) && !clusters.take_rest(*visit) {
             return false;
@@ -309,12 +311,12 @@ impl Visit for Look<'_> {
         each(marks.quotes, &[b"blob", b"data"]) && each(marks.semicolons, &[b"base64,"])
     }
 
-    fn word(&mut self, word: Span) -> bool {
+    fn word<S: Simd>(&mut self, simd: S, word: Span) -> bool {
         let Self { gate, label, text, crowd, dashes, visit, .. } = self;
         if !gate.words {
             return true;
         }
-        let words::Glance { colons, marks, letters } = words::glance(text, word);
+        let words::Glance { colons, marks, letters, assigns, rows } = words::glance(simd, text, word);
         if gate.macs && marks > 4 && words::has_mac(text, word) && !visit(Sight::At(Signal::Mac, word.start))
             || gate.wanted.addresses
                 && colons > 5
@@ -326,14 +328,16 @@ impl Visit for Look<'_> {
         let mut has_secret = || {
             let dashes = *dashes.get_or_insert_with(|| memchr::memmem::find(text, words::DASHES).is_some());
             // Every key and its name have letters.
-            (letters || dashes) && words::has_secret(label, text, word, &gate.secret_literals, dashes)
+            (letters || dashes) && words::has_secret(text, word, &gate.secret_literals, dashes)
+                || letters && assigns | secret::is_first(word) && secret::is_assigned(label, text, word)
         };
         let holds = Holds {
             key: gate.secrets && has_secret(),
-            code: gate.wanted.codes && letters && words::has_code(text, word),
+            code: gate.wanted.codes && rows.sixteen && words::has_code(text, word),
             digits: !crowd.has_all(word),
         };
-        let told = holds.key || holds.code || holds.digits && words::is_shaped(text, word, &gate.wanted);
+        let told =
+            holds.key || holds.code || holds.digits && rows.fourteen && words::is_shaped(text, word, &gate.wanted);
         !told || visit(Sight::Word(word, holds))
     }
 }

@@ -43,8 +43,12 @@ pub(super) const BLANK: u8 = 32;
 pub(super) const CAPITAL: u8 = 64;
 
 /// Whether digits on both sides of `gap` could be of one number.
+#[inline]
 pub(in crate::mask) fn joins(gap: &[u8]) -> bool {
-    gap.len() <= LONGEST_GAP && gap.iter().all(|byte| is_gap(*byte))
+    match gap {
+        [byte] => is_gap(*byte),
+        _ => gap.len() <= LONGEST_GAP && gap.iter().all(|byte| is_gap(*byte)),
+    }
 }
 
 /// Digits that the run at `at` has from there on.

@@ -29,7 +29,7 @@ pub(super) trait Visit {
     /// A block that holds a mark, before its digits.
     fn marks(&mut self, marks: &Marks) -> bool;
     /// A word of [`LONG`] bytes or more, once it has ended.
-    fn word(&mut self, word: Span) -> bool;
+    fn word<S: Simd>(&mut self, simd: S, word: Span) -> bool;
 }
 
 /// Calls `visit` with the digits and marks of every block of `text`, and with every long word; returns false if `visit` did.
@@ -73,7 +73,7 @@ impl<S: Simd> Pass<S> {
         let digits = std::mem::replace(&mut self.digits, glance.digits);
         (!glance.marked || self.mark(block, at, visit))
             && (digits == 0 || self.count(at.wrapping_sub(BLOCK), (digits, glance.digits), visit))
-            && self.words.take(at, glance.parts, visit)
+            && self.words.take(self.simd, at, glance.parts, visit)
     }
 
     #[inline(never)]
@@ -164,7 +164,7 @@ struct Words {
 impl Words {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all bytes")]
-    fn take(&mut self, at: usize, parts: u64, visit: &mut impl Visit) -> bool {
+    fn take<S: Simd>(&mut self, simd: S, at: usize, parts: u64, visit: &mut impl Visit) -> bool {
         let head = parts.trailing_ones() as usize;
         if head == BLOCK {
             self.open += BLOCK;
@@ -178,15 +178,15 @@ impl Words {
         let four = two & two >> 2;
         let eight = four & four >> 4;
         let long = eight & eight >> (LONG - 8);
-        !(ends || long != 0) || inner(at, parts, before, long, visit)
+        !(ends || long != 0) || inner(simd, at, parts, (before, long), visit)
     }
 }
 
 /// The long words that end in the block at `at`, of which the first may have begun `before` bytes earlier.
 #[inline(never)]
-fn inner(at: usize, parts: u64, before: usize, long: u64, visit: &mut impl Visit) -> bool {
+fn inner<S: Simd>(simd: S, at: usize, parts: u64, (before, long): (usize, u64), visit: &mut impl Visit) -> bool {
     let head = parts.trailing_ones() as usize;
-    if before + head >= LONG && !visit.word(Span { start: at - before, end: at + head }) {
+    if before + head >= LONG && !visit.word(simd, Span { start: at - before, end: at + head }) {
         return false;
     }
     // The first word is told, and so is what lies before the last byte that is none.
@@ -198,7 +198,7 @@ fn inner(at: usize, parts: u64, before: usize, long: u64, visit: &mut impl Visit
             return true;
         }
         let (from, to) = (at + start as usize, at + (start + length) as usize);
-        if !visit.word(Span { start: from, end: to }) {
+        if !visit.word(simd, Span { start: from, end: to }) {
             return false;
         }
         rest &= u64::MAX << (start + length);

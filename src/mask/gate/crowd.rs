@@ -1,9 +1,12 @@
 //! Where values crowd: to judge each number there costs more than to ask recognisers about all, so all are taken.
 
+use fearless_simd::Simd;
+
 use super::Sight;
 use super::beside::{digits_at, gap_at};
 use super::coarse::BLOCK;
 use super::numbers::Clusters;
+use super::points::Points;
 use super::runs::runs_in;
 use crate::json::Span;
 
@@ -11,6 +14,8 @@ use crate::json::Span;
 const FIRST: usize = 256;
 /// Bytes whose numbers are taken before it is asked again whether values crowd.
 const STRETCH: usize = 4096;
+/// Numbers that are handed on together.
+const TOGETHER: usize = 256;
 /// Bytes among which as many numbers as are remembered were told of, if values crowd.
 const CLOSE: usize = 384;
 
@@ -24,11 +29,12 @@ pub(super) struct Crowd {
     /// Where the numbers ended that were told of last.
     told: [usize; 3],
     stretch: usize,
+    points: Points,
 }
 
 impl Crowd {
     /// None: every number is judged.
-    pub(super) const NONE: Self = Self { from: None, until: 0, told: [0; 3], stretch: 0 };
+    pub(super) const NONE: Self = Self { from: None, until: 0, told: [0; 3], stretch: 0, points: Points::NONE };
 
     /// A text whose numbers are taken as far as values crowd.
     pub(super) const fn new() -> Self {
@@ -71,56 +77,83 @@ impl Crowd {
 }
 
 impl Clusters<'_> {
-    /// Hands on all `digits` of the block at `at`, and what was judged since the last number that was told of.
-    pub(super) fn take(
+    /// Takes all `digits` of the block at `at`, and what was judged since the last number that was told of; false if `visit`
+    /// was.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "so that it is compiled for the instructions of the pass over all blocks")]
+    pub(super) fn take<S: Simd>(
         &mut self,
+        simd: S,
         at: usize,
         digits: u64,
         crowd: &mut Crowd,
         visit: &mut dyn FnMut(Sight<'_>) -> bool,
     ) -> bool {
         let text = self.text;
-        let mut runs = std::mem::take(&mut self.runs);
-        runs.clear();
         if crowd.from.is_none() {
             crowd.from = Some(self.told);
-            runs_in(text, Span { start: self.told, end: at }, &mut runs);
+            runs_in(text, Span { start: self.told, end: at }, &mut self.taken);
             // Of a number that goes on the beginning may have been judged, which alone was nothing.
-            self.judged = runs.last().map_or(self.told, |run| run.end);
+            self.judged = self.taken.last().map_or(self.told, |run| run.end);
         }
+        let known = self.taken.len();
         let mut rest = self.left_of(at, digits);
         while rest != 0 {
             let bit = rest.trailing_zeros();
-            let behind = (rest >> bit).trailing_ones() as usize + bit as usize;
-            let end = at + behind;
+            let behind = (rest >> bit).trailing_ones().wrapping_add(bit) as usize;
+            let end = at.wrapping_add(behind);
             let end = if behind < BLOCK { end } else { end + digits_at(text, end) };
-            runs.push(Span { start: at + bit as usize, end });
+            self.taken.push(Span { start: at.wrapping_add(bit as usize), end });
             rest &= rest.wrapping_add(rest & rest.wrapping_neg());
         }
-        self.tell_taken(runs, visit)
+        self.note_taken();
+        if self.asks_for_points() && crowd.points.are_near(simd, text, at) && !self.tell_of_points(known, visit) {
+            return false;
+        }
+        self.taken.len() < TOGETHER || self.tell_taken(visit)
     }
 
-    /// Hands on what is left of the number that a crowd ends in, so that the next is judged from its beginning.
+    /// Whether addresses are looked for that have points close together.
+    const fn asks_for_points(&self) -> bool {
+        self.wanted.addresses || self.wanted.macs
+    }
+
+    /// Tells of addresses that runs stand in which were taken, from that one on.
+    #[cold]
+    fn tell_of_points(&self, first: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        self.taken.iter().skip(first).all(|run| self.is_in_hardware(*run, visit))
+    }
+
+    fn note_taken(&mut self) {
+        if let Some(last) = self.taken.last() {
+            (self.judged, self.behind, self.told) = (last.end, last.end, last.end);
+            if last.end - last.start <= 2 {
+                self.day = last.start;
+            }
+        }
+    }
+
+    /// Takes what is left of the number that a crowd ends in, so that the next is judged from its beginning, and hands on all
+    /// that was taken.
     pub(super) fn take_rest(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        let mut runs = std::mem::take(&mut self.runs);
-        runs.clear();
         let mut end = self.judged;
         while let Some(gap) = gap_at(self.text, end) {
             let start = end + gap;
             end = start + digits_at(self.text, start);
-            runs.push(Span { start, end });
+            let run = Span { start, end };
+            if !self.is_in_hardware(run, visit) {
+                return false;
+            }
+            self.taken.push(run);
         }
-        self.tell_taken(runs, visit)
+        self.note_taken();
+        self.tell_taken(visit)
     }
 
-    fn tell_taken(&mut self, runs: Vec<Span>, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
-        let mut go_on = true;
-        if let Some(last) = runs.last() {
-            (self.judged, self.behind, self.told) = (last.end, last.end, last.end);
-            self.note_day(&runs);
-            go_on = runs.iter().all(|run| self.is_in_hardware(*run, visit)) && visit(Sight::Number(&runs));
-        }
-        self.runs = runs;
+    /// Hands on what was taken.
+    pub(super) fn tell_taken(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
+        let go_on = self.taken.is_empty() || visit(Sight::Number(&self.taken));
+        self.taken.clear();
         go_on
     }
 }

@@ -24,7 +24,7 @@ use crate::mask::recognisers::{end_of, speaks_of_birth};
 pub(super) struct Clusters<'t> {
     label: &'t str,
     pub(super) text: &'t [u8],
-    wanted: &'t Wanted,
+    pub(super) wanted: &'t Wanted,
     asked: Asked,
     figures: figure::Asked,
     births: Births,
@@ -35,11 +35,13 @@ pub(super) struct Clusters<'t> {
     /// Where the last digit that was judged ended.
     pub(super) behind: usize,
     /// Where the last run of one or two digits began, which a year may stand behind.
-    day: usize,
+    pub(super) day: usize,
     /// Where the last run ended that was handed on.
     pub(super) told: usize,
     /// The runs of the cluster that is read.
     pub(super) runs: Vec<Span>,
+    /// Those of a crowd, as far as they were not handed on.
+    pub(super) taken: Vec<Span>,
 }
 
 /// How far before a date, or its year or last part, a word begins that speaks for it.
@@ -88,6 +90,7 @@ impl<'t> Clusters<'t> {
             day: 0,
             told: 0,
             runs: Vec::new(),
+            taken: Vec::new(),
         }
     }
 

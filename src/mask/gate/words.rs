@@ -1,5 +1,9 @@
 //! Words as long as keys are: fifteen bytes or more without a blank or a quotation mark.
 
+use fearless_simd::prelude::*;
+use fearless_simd::{Simd, u8x64};
+
+use super::coarse::BLOCK;
 use super::wanted::Wanted;
 use crate::json::Span;
 use crate::mask::literals::Presence;
@@ -8,14 +12,13 @@ use crate::mask::recognisers::{has_word_of, identity, is_part, secret};
 /// What PEM blocks begin with.
 pub(super) const DASHES: &[u8] = b"-----";
 
-/// Whether what every secret begins with stands in or before `word`, or it is a value assigned to a name for one; `dashes`
-/// tells whether there could be a PEM block.
-pub(super) fn has_secret(label: &str, text: &[u8], word: Span, literals: &Presence, dashes: bool) -> bool {
+/// Whether what every secret but those assigned to a name begins with stands in or before `word`; `dashes` tells whether there
+/// could be a PEM block.
+pub(super) fn has_secret(text: &[u8], word: Span, literals: &Presence, dashes: bool) -> bool {
     /// A block begins with words parted by blanks.
     const BEFORE: usize = 48;
     let from = word.start.saturating_sub(BEFORE);
     literals.occur_in(&text[word.start..word.end])
-        || secret::is_assigned(label, text, word)
         || dashes
             && (memchr::memmem::find(&text[from..word.start], DASHES).is_some()
                 || memchr::memmem::find(&text[word.start..word.end], b"-----BEGIN").is_some())
@@ -63,7 +66,7 @@ fn any_run_of(shortest: usize, bytes: &[u8], is_sought: impl Fn(&[u8]) -> bool) 
     false
 }
 
-/// What a glance at a word shows.
+/// What a glance at a word shows; of a long one it may be too much.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Glance {
     pub(super) colons: u8,
@@ -71,39 +74,69 @@ pub(super) struct Glance {
     pub(super) marks: u8,
     /// Whether any byte is a letter, or one of the marks that stand among letters in ASCII, or beyond ASCII.
     pub(super) letters: bool,
+    /// Whether something may be assigned to a name: a mark for that stands in it, or near before it.
+    pub(super) assigns: bool,
+    pub(super) rows: Rows,
 }
 
-/// A glance at `word`; a very long one counts as having many marks.
-pub(super) fn glance(text: &[u8], word: Span) -> Glance {
-    /// A bit beyond ASCII, or that letters have.
-    const LETTERS: u64 = each(0xc0);
-    let bytes = &text[word.start..word.end];
-    if bytes.len() > usize::from(u8::MAX) {
-        return Glance { colons: u8::MAX, marks: u8::MAX, letters: true };
+/// What letters and digits in a row can be, by how many there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows {
+    /// At least as many as the shortest account or wallet has.
+    pub(super) fourteen: bool,
+    /// As many as a code has.
+    pub(super) sixteen: bool,
+}
+
+/// A glance at `word`.
+pub(super) fn glance<S: Simd>(simd: S, text: &[u8], word: Span) -> Glance {
+    let from = word.start.saturating_sub(secret::BEFORE_ASSIGNED);
+    if word.end - from > BLOCK {
+        let marks = u8::MAX;
+        let rows = Rows { fourteen: true, sixteen: true };
+        return Glance { colons: marks, marks, letters: true, assigns: true, rows };
     }
-    let (steps, rest) = bytes.as_chunks();
-    let rest = rest.iter().rev().fold(0, |step, byte| step << 8 | u64::from(*byte));
-    let (mut colons, mut dashes, mut any) = (0_u64, 0_u64, 0);
-    for step in steps.iter().map(|step| u64::from_le_bytes(*step)).chain([rest]) {
-        // No byte of these comes to more than there are steps.
-        colons = colons.wrapping_add(zeros(step ^ each(b':')));
-        dashes = dashes.wrapping_add(zeros(step ^ each(b'-')));
-        any |= step;
+    simd.vectorize(
+        #[inline(always)]
+        || near_glance(simd, text, from, word),
+    )
+}
+
+/// The same of a word that is within a block from byte `from` on.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "so that it is compiled for the instructions of the pass over all blocks")]
+fn near_glance<S: Simd>(simd: S, text: &[u8], from: usize, word: Span) -> Glance {
+    let mut padded = [0; BLOCK];
+    let rest = text.get(from..).unwrap_or_default();
+    let bytes: &[u8; BLOCK] = rest.first_chunk().unwrap_or_else(|| {
+        if let Some(head) = padded.get_mut(..rest.len()) {
+            head.copy_from_slice(rest);
+        }
+        &padded
+    });
+    let bytes = u8x64::from_slice(simd, bytes);
+    let splat = |byte: u8| u8x64::splat(simd, byte);
+    let near = u64::MAX >> ((BLOCK - (word.end - from)) % BLOCK);
+    let own = near & u64::MAX << (word.start - from);
+    let is = |byte: u8| bytes.simd_eq(splat(byte));
+    let count = |bits: u64| bits.count_ones().to_le_bytes()[0];
+    let (colons, dashes) = (is(b':').to_bitmask(), is(b'-').to_bitmask());
+    let letters = ((bytes | splat(0x20)) - splat(b'a')).simd_le(splat(25));
+    let parts = (letters | (bytes - splat(b'0')).simd_le(splat(9))).to_bitmask() & own;
+    let two = parts & parts >> 1;
+    let four = two & two >> 2;
+    let eight = four & four >> 4;
+    let sixteen = eight & eight >> 8;
+    // What an escape ends with is no part of the word behind it.
+    let is_escaped = is(b'\\').to_bitmask() & own != 0;
+    let alone = sixteen & !(parts << 1) & !(parts >> 16);
+    Glance {
+        colons: count(colons & own),
+        marks: count((colons | dashes) & own),
+        letters: bytes.simd_ge(splat(b'@')).to_bitmask() & own != 0,
+        assigns: (colons | is(b'=').to_bitmask()) & near != 0,
+        rows: Rows { fourteen: eight & eight >> 6 != 0, sixteen: alone != 0 || is_escaped && sixteen != 0 },
     }
-    let sum = |bytes: u64| bytes.wrapping_mul(each(1)).to_be_bytes()[0];
-    let colons = sum(colons);
-    Glance { colons, marks: colons.wrapping_add(sum(dashes)), letters: any & LETTERS != 0 }
-}
-
-/// That byte eight times.
-const fn each(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
-
-/// One in each byte of `word` that is nought.
-const fn zeros(word: u64) -> u64 {
-    const LOW: u64 = each(0x7f);
-    !((word & LOW).wrapping_add(LOW) | word | LOW) >> 7
 }
 
 /// Whether `word` has marks parting hexadecimal digits as in a hardware address.
@@ -120,18 +153,47 @@ pub(super) fn has_colons(text: &[u8], word: Span) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::glance;
+    use fearless_simd::{Level, dispatch};
+
+    use super::{BLOCK, glance, has_code, secret};
     use crate::json::Span;
 
     #[test]
-    fn counts_marks_wherever_they_stand() {
-        for length in 0..80 {
-            for text in [":", "-", ":-", "1", "a:", "7-9", "\u{e9}", "-;9,:."] {
-                let text: String = text.chars().cycle().take(length).collect();
-                let count = |mark: char| u8::try_from(text.matches(mark).count()).unwrap();
-                let seen = glance(text.as_bytes(), Span { start: 0, end: text.len() });
-                assert_eq!((seen.colons, seen.marks), (count(':'), count(':') + count('-')), "{text}");
-                assert_eq!(seen.letters, text.bytes().any(|byte| byte >= b'@'), "{text}");
+    fn sees_marks_and_rows_wherever_they_stand() {
+        let code = "RSSMRA85T10A562S";
+        let texts = [
+            ":",
+            "-",
+            ":-",
+            "1",
+            "a:",
+            "7-9",
+            "\u{e9}",
+            "-;9,:.",
+            "ab-cd=",
+            "0123456789abcd.",
+            code,
+            "x\\nRSSMRA85T10A562S:",
+        ];
+        for (length, text) in (1..140).flat_map(|length| texts.map(|text| (length, text))) {
+            let word: String = text.chars().cycle().take(length).collect();
+            for before in ["", " ", "a = ", "is it: \"", &" -".repeat(40)] {
+                let text = format!("{before}{word} {word}:");
+                let span = Span { start: before.len(), end: before.len() + word.len() };
+                let seen = dispatch!(Level::new(), simd => glance(simd, text.as_bytes(), span));
+                let is_near = span.end - span.start.saturating_sub(secret::BEFORE_ASSIGNED) <= BLOCK;
+                let count = |mark: char| u8::try_from(word.matches(mark).count()).unwrap();
+                let row = word.split(|c: char| !c.is_ascii_alphanumeric()).map(str::len).max().unwrap();
+                let near = text.as_bytes()[span.start.saturating_sub(secret::BEFORE_ASSIGNED)..span.end].iter();
+                let told = [
+                    (seen.marks >= 6, count(':') + count('-') >= 6),
+                    (seen.colons >= 6, count(':') >= 6),
+                    (seen.letters, word.bytes().any(|byte| byte >= b'@')),
+                    (seen.assigns, near.clone().any(|byte| matches!(byte, b'=' | b':'))),
+                    (seen.rows.fourteen, row >= 14),
+                ];
+                assert!(told.iter().all(|(seen, is)| seen == is || !is_near && *seen), "{told:?} in {text}");
+                assert!(seen.rows.sixteen || !has_code(text.as_bytes(), span), "{text}");
             }
         }
     }

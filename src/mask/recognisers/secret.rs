@@ -102,6 +102,8 @@ fn key_at(text: &Text<'_>, at: usize, runs: &mut Runs, tokens: &mut Tokens) -> O
     fits.max_by_key(|(_, span)| span.end)
 }
 
+pub(in crate::mask) use assignment::{BEFORE as BEFORE_ASSIGNED, is_first};
+
 /// Whether the end of `word` is a value assigned to a name for secrets, or stands under such a JSON key.
 pub(in crate::mask) fn is_assigned(label: &str, text: &[u8], word: Span) -> bool {
     assignment::value(label, text, word).is_some()

@@ -45,7 +45,7 @@ impl Clusters<'_> {
     }
 
     /// A year may stand behind the last of `runs`.
-    pub(in crate::mask::gate) fn note_day(&mut self, runs: &[Span]) {
+    fn note_day(&mut self, runs: &[Span]) {
         if let Some(last) = runs.last().filter(|last| last.end - last.start <= 2) {
             self.day = last.start;
         }

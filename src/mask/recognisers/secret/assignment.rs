@@ -7,7 +7,7 @@ use crate::mask::recognisers::end_of;
 const SHORTEST: usize = 16;
 const LONGEST: usize = 512;
 /// What can stand between a name and its value.
-const LONGEST_GAP: usize = 12;
+pub(in crate::mask) const BEFORE: usize = 12;
 
 /// What stands in a name for a secret, in lower case and without marks.
 const NAMES: [&[u8]; 13] = [
@@ -55,8 +55,7 @@ const OTHERS: [&[u8]; 22] = [
 /// random.
 pub(super) fn value(label: &str, text: &[u8], word: Span) -> Option<Span> {
     // Nothing is assigned without one of these before it.
-    if word.start > 1 && memchr::memchr2(b'=', b':', &text[word.start.saturating_sub(LONGEST_GAP)..word.end]).is_none()
-    {
+    if !is_first(word) && memchr::memchr2(b'=', b':', &text[word.start.saturating_sub(BEFORE)..word.end]).is_none() {
         return None;
     }
     let trailing = |b: &&u8| matches!(b, b',' | b';' | b'.' | b')' | b'}' | b']' | b'\'' | b'`' | b'\\' | b'>');
@@ -77,11 +76,16 @@ pub(super) fn value(label: &str, text: &[u8], word: Span) -> Option<Span> {
     (named && is_random(value)).then_some(Span { start, end })
 }
 
+/// Whether `word` begins a text, or a JSON string: then a key can be the name for it.
+pub(in crate::mask) const fn is_first(word: Span) -> bool {
+    word.start <= 1
+}
+
 /// The name that `=`, `:` or `=>` assigns what begins at `start` to.
 fn name_before(text: &[u8], start: usize) -> Option<&[u8]> {
     const LONGEST_NAME: usize = 64;
     let head = &text[..start];
-    let gap = head.iter().rev().take(LONGEST_GAP).take_while(|b| b" \t\"'`=:>\\(".contains(b)).count();
+    let gap = head.iter().rev().take(BEFORE).take_while(|b| b" \t\"'`=:>\\(".contains(b)).count();
     let (head, gap) = head.split_at(start - gap);
     if !gap.iter().any(|b| matches!(b, b'=' | b':')) {
         return None;
