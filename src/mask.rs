@@ -39,6 +39,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::json::{Span, Splice, Value};
@@ -234,8 +236,14 @@ impl Masks {
             Some(part) if view.tool.is_some() => fitting(plan, applied, (value, part), opaque(), findings),
             _ => Walk::new(plan, &applied, findings).value(value, opaque()),
         };
-        for edit in edits.inspect_err(|_| self.note_blocked(view))? {
-            splice.replace(Span { start: edit.start, end: edit.end }, edit.text);
+        let edits = edits.inspect_err(|_| self.note_blocked(view))?;
+        splice.reserve(edits.len());
+        for edit in edits {
+            let text = match edit.text {
+                Cow::Borrowed(name) => Bytes::from_static(name.as_bytes()),
+                Cow::Owned(text) => text.into(),
+            };
+            splice.replace(Span { start: edit.start, end: edit.end }, text);
         }
         Ok(())
     }

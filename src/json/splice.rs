@@ -31,6 +31,11 @@ impl Splice {
         self.edits.is_empty()
     }
 
+    /// Makes room for so many replacements more.
+    pub fn reserve(&mut self, count: usize) {
+        self.edits.reserve(count);
+    }
+
     /// Puts `text` where `span` stands; spans must not overlap and may come in any order.
     pub fn replace(&mut self, span: Span, text: impl Into<Bytes>) {
         self.edits.push(Edit { span, text: text.into(), is_part: false });

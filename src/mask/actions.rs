@@ -1,6 +1,7 @@
 //! What stands where a value stood.
 
 use super::Action;
+use crate::json::Span;
 
 /// Mask characters written whatever the length of a value, so that its length is not told.
 pub(super) const WIDTH: usize = 12;
@@ -30,17 +31,22 @@ fn masked(value: &str, keep_first: usize, keep_last: usize, mask: char) -> Strin
     head.chain(std::iter::repeat_n(mask, WIDTH)).chain(tail).collect()
 }
 
-/// Whether bytes `start..end` of `text` are what is left of a value that `action` masked before.
-pub(super) fn is_masked(action: &Action, text: &str, start: usize, end: usize) -> bool {
+/// Whether the bytes at `span` of `text` are what is left of a value that `action` masked before.
+#[inline]
+pub(super) fn is_masked(action: &Action, text: &str, span: Span) -> bool {
     let Action::Mask { keep_first, keep_last, char } = action else { return false };
+    is_left_over(text, span, (*keep_first, *keep_last), *char)
+}
+
+fn is_left_over(text: &str, Span { start, end }: Span, (keep_first, keep_last): (usize, usize), mask: char) -> bool {
     let (Some(head), Some(value), Some(tail)) = (text.get(..start), text.get(start..end), text.get(end..)) else {
         return false;
     };
-    let run = |characters: &mut dyn Iterator<Item = char>| characters.take_while(|c| c == char).count();
+    let run = |characters: &mut dyn Iterator<Item = char>| characters.take_while(|c| *c == mask).count();
     let length = value.chars().count();
-    let kept_behind = length <= *keep_last && run(&mut head.chars().rev()) >= WIDTH;
-    let kept_before = length <= *keep_first && run(&mut tail.chars()) >= WIDTH;
-    kept_behind || kept_before || is_whole(value, *keep_first, *keep_last, *char)
+    let kept_behind = length <= keep_last && run(&mut head.chars().rev()) >= WIDTH;
+    let kept_before = length <= keep_first && run(&mut tail.chars()) >= WIDTH;
+    kept_behind || kept_before || is_whole(value, keep_first, keep_last, mask)
 }
 
 /// Kept characters, the mask, kept characters.
@@ -53,6 +59,7 @@ fn is_whole(value: &str, keep_first: usize, keep_last: usize, mask: char) -> boo
 #[cfg(test)]
 mod tests {
     use super::{is_masked, replacement};
+    use crate::json::Span;
     use crate::mask::Action;
 
     fn mask(keep_first: usize, keep_last: usize) -> Action {
@@ -81,11 +88,11 @@ mod tests {
     #[test]
     fn knows_its_own_writing() {
         let text = "n ************1111";
-        assert!(is_masked(&mask(0, 4), text, 14, 18));
-        assert!(is_masked(&mask(0, 4), text, 2, 18));
-        assert!(!is_masked(&mask(0, 3), text, 14, 18));
-        assert!(!is_masked(&mask(0, 4), "***********1111", 11, 15));
-        assert!(is_masked(&mask(2, 0), "ab************", 0, 2));
-        assert!(!is_masked(&Action::Redact, text, 14, 18));
+        assert!(is_masked(&mask(0, 4), text, Span { start: 14, end: 18 }));
+        assert!(is_masked(&mask(0, 4), text, Span { start: 2, end: 18 }));
+        assert!(!is_masked(&mask(0, 3), text, Span { start: 14, end: 18 }));
+        assert!(!is_masked(&mask(0, 4), "***********1111", Span { start: 11, end: 15 }));
+        assert!(is_masked(&mask(2, 0), "ab************", Span { start: 0, end: 2 }));
+        assert!(!is_masked(&Action::Redact, text, Span { start: 14, end: 18 }));
     }
 }

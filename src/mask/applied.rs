@@ -95,6 +95,11 @@ impl<'v> Applied<'v> {
         (self.mode(index) != Mode::Shows).then_some((index, name, restored))
     }
 
+    /// Whether every rule acts.
+    pub(super) const fn acts_always(&self) -> bool {
+        self.modes.is_empty()
+    }
+
     pub(super) fn mode(&self, rule: usize) -> Mode {
         self.modes.get(rule).copied().unwrap_or(Mode::Acts)
     }
@@ -105,12 +110,19 @@ impl<'v> Applied<'v> {
     }
 
     /// Every place in `text` where a restored value stands.
-    pub(super) fn restored_in<'s>(&'s self, text: &str, mut visit: impl FnMut(Span, usize, &'s Arc<str>, &str)) {
-        for (rule, name, restored) in &self.restored {
+    ///
+    /// It is told by its place among them, with the rule it is masked by and what stands for it.
+    pub(super) fn restored_in(&self, text: &str, mut visit: impl FnMut(Span, usize, usize, &str)) {
+        for (place, (rule, _, restored)) in self.restored.iter().enumerate() {
             for at in memchr::memmem::find_iter(text.as_bytes(), restored.value.as_bytes()) {
-                visit(Span { start: at, end: at + restored.value.len() }, *rule, name, &restored.pseudonym);
+                visit(Span { start: at, end: at + restored.value.len() }, *rule, place, &restored.pseudonym);
             }
         }
+    }
+
+    /// What the restored value of that place goes by.
+    pub(super) fn restored_name(&self, place: usize) -> Option<&Arc<str>> {
+        self.restored.get(place).map(|(_, name, _)| name)
     }
 
     /// Whether a value of the request stands there that is not masked on its way up.

@@ -29,9 +29,16 @@ impl Asked {
         Self { near, validate: asks.validate, allow: asks.allow.clone() }
     }
 
-    /// Whether `value` may pass unmasked.
-    pub(super) fn lets_pass(&self, value: &str) -> bool {
-        self.allow.iter().any(|allowed| allowed.eq_ignore_ascii_case(value))
+    /// Whether no value may pass unmasked.
+    pub(super) const fn allows_nothing(&self) -> bool {
+        self.allow.is_empty()
+    }
+
+    /// Whether the value at `span` of `text` may pass unmasked.
+    #[inline]
+    pub(super) fn lets_pass(&self, text: &str, span: Span) -> bool {
+        let value = || text.get(span.start..span.end).unwrap_or_default();
+        !self.allow.is_empty() && self.allow.iter().any(|allowed| allowed.eq_ignore_ascii_case(value()))
     }
 
     /// Whether a pattern's match at `span` of `text`, which stands under the JSON key `label`, is one.
@@ -69,6 +76,7 @@ mod tests {
         let checked = asked(&[], Some(Validator::Luhn), &[]);
         assert!(takes(&checked, "4111111111111111", "") && !takes(&checked, "4111111111111112", ""));
         let known = asked(&[], None, &["support@example.com"]);
-        assert!(known.lets_pass("Support@Example.com") && !known.lets_pass("support@example.com.evil"));
+        let lets_pass = |text: &str| known.lets_pass(text, Span { start: 0, end: text.len() });
+        assert!(lets_pass("Support@Example.com") && !lets_pass("support@example.com.evil"));
     }
 }

@@ -1,17 +1,22 @@
 //! From a text to the edits that mask it: candidates, validated matches, resolved overlaps.
 
+mod found;
+mod scratch;
+mod settle;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::actions::{is_masked, replacement};
+use super::actions::is_masked;
 use super::applied::Applied;
 use super::asks::Asked;
 use super::claims::Claims;
 use super::fit::is_stand_in;
-use super::gate::{Gate, Signal, Survey};
+use super::gate::{Gate, Signal};
 use super::literals::Literal;
-use super::own::{Own, Written, beside};
+use super::own::{Own, beside};
 use super::pattern::Pattern;
-use super::places::{Blobs, Place, Places, Treatment};
+use super::places::{Blobs, Place, Places};
 use super::pseudonym::MaskTag;
 use super::recognisers::{self, Text, contact, hardware, identity, network, secret, url};
 use super::shadow::Shadow;
@@ -19,6 +24,8 @@ use super::spec::Grant;
 use super::view::{Applies, Mode};
 use super::{Action, Blocked, Cause, Direction, Entity, Findings};
 use crate::json::Span;
+use found::{Found, Kind, Match, Shown};
+pub(super) use scratch::Scratch;
 
 /// What a plan does about one mask of the policy.
 #[derive(Clone, Debug)]
@@ -35,6 +42,11 @@ pub(super) struct Rule {
 }
 
 impl Rule {
+    /// Whether it takes every value that is found, and nothing of one is left or written.
+    fn takes_all(&self) -> bool {
+        matches!(self.action, Action::Block | Action::Redact | Action::Report) && self.asks.allows_nothing()
+    }
+
     /// What its values go by.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         match &self.what {
@@ -58,8 +70,7 @@ pub(super) struct Plan {
     pub(super) rules: Vec<Rule>,
     /// Whether some rule does not act on every message.
     pub(super) conditional: bool,
-    /// Each entity some rule looks for, with its name and those rules in file order.
-    entities: Vec<(Entity, Arc<str>, Vec<usize>)>,
+    entities: Vec<Wanted>,
     /// What claims numbers, with the places of entities above.
     claims: Claims,
     /// What masks of any direction write: never matched again.
@@ -67,12 +78,23 @@ pub(super) struct Plan {
     pub(super) gate: Gate,
 }
 
+/// An entity some rule looks for.
+#[derive(Debug)]
+struct Wanted {
+    entity: Entity,
+    name: Arc<str>,
+    /// Those rules in file order.
+    rules: Vec<usize>,
+    /// Whether they take every value that a recogniser finds, whatever it is, as far as masks write none of it.
+    takes_all: bool,
+}
+
 /// A replacement of bytes `start..end` of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Edit {
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) text: String,
+    pub(super) text: Cow<'static, str>,
 }
 
 /// `text` with `edits` made, which are in order and do not overlap.
@@ -88,31 +110,6 @@ pub(super) fn apply(text: &str, edits: &[Edit]) -> String {
     out
 }
 
-/// Memory recognisers use again from text to text.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    survey: Survey,
-    spans: Vec<Span>,
-    urls: Vec<Span>,
-}
-
-/// A value some rule looks for.
-#[derive(Debug)]
-struct Match<'m> {
-    start: usize,
-    end: usize,
-    rule: usize,
-    name: &'m Arc<str>,
-    /// What the rule's action puts in its place; empty where that is the name alone, or nothing.
-    written: String,
-}
-
-impl Match<'_> {
-    const fn span(&self) -> Span {
-        Span { start: self.start, end: self.end }
-    }
-}
-
 /// Where a text stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spot<'a> {
@@ -126,22 +123,27 @@ pub(super) struct Spot<'a> {
 impl Plan {
     /// A plan of `rules` for `direction`; `own` is what all masks of the policy write.
     pub(super) fn new(direction: Direction, rules: Vec<Rule>, own: Arc<Own>) -> Self {
-        let mut entities: Vec<(Entity, Arc<str>, Vec<usize>)> = Vec::new();
+        let mut entities: Vec<Wanted> = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
             let Sought::Entities(sought) = &rule.what else { continue };
             for entity in sought {
-                match entities.iter_mut().find(|(known, _, _)| known == entity) {
-                    Some((_, _, users)) => users.push(index),
-                    None => entities.push((*entity, entity.name().into(), vec![index])),
+                if let Some(wanted) = entities.iter_mut().find(|wanted| wanted.entity == *entity) {
+                    wanted.rules.push(index);
+                    continue;
                 }
+                let name = entity.name().into();
+                entities.push(Wanted { entity: *entity, name, rules: vec![index], takes_all: false });
             }
         }
+        for wanted in &mut entities {
+            wanted.takes_all = wanted.rules.iter().all(|rule| rules[*rule].takes_all());
+        }
         // Credentials in URLs come before addresses of mail, which can look like a part of them.
-        entities.sort_by_key(|(entity, ..)| *entity != Entity::UrlCredentials);
+        entities.sort_by_key(|wanted| wanted.entity != Entity::UrlCredentials);
         let (literals, open) = gate_literals(&rules);
-        let sought = entities.iter().map(|(entity, _, _)| *entity);
+        let sought = entities.iter().map(|wanted| wanted.entity);
         let gate = Gate::new(sought, secret::literals(), &literals, open);
-        let claims = Claims::of(|sought| entities.iter().position(|(entity, ..)| *entity == sought));
+        let claims = Claims::of(|sought| entities.iter().position(|wanted| wanted.entity == sought));
         if !entities.is_empty() {
             recognisers::prepare();
         }
@@ -193,98 +195,93 @@ impl Plan {
         findings: &mut Findings,
     ) -> Result<Vec<Edit>, Blocked> {
         const ROUNDS: usize = 8;
-        let matches = self.matches(text, spot, applied, scratch);
-        self.report(&matches, applied, findings);
-        let edits = self.resolve(matches, spot, applied, findings)?;
+        self.find(text, spot, applied, scratch);
+        self.report(&scratch.matches, applied, findings);
+        let edits = self.resolve(&mut scratch.matches, spot, applied, findings)?;
         if edits.is_empty() {
             return Ok(edits);
         }
         let mut written = apply(text, &edits);
         let mut again = false;
         for _ in 1..ROUNDS {
-            let further = self.resolve(self.matches(&written, spot, applied, scratch), spot, applied, findings)?;
+            self.find(&written, spot, applied, scratch);
+            let further = self.resolve(&mut scratch.matches, spot, applied, findings)?;
             if further.is_empty() {
                 break;
             }
             written = apply(&written, &further);
             again = true;
         }
-        Ok(if again { vec![Edit { start: 0, end: text.len(), text: written }] } else { edits })
+        Ok(if again { vec![Edit { start: 0, end: text.len(), text: written.into() }] } else { edits })
     }
 
-    /// Where values stand in `text`, of overlapping ones the longest.
-    pub(super) fn located(&self, text: &str, applied: &Applied<'_>) -> Vec<(Span, &str)> {
-        if self.is_empty() || !self.gate.opens(text.as_bytes()) {
-            return Vec::new();
-        }
-        let mut matches = self.matches(text, Spot::default(), applied, &mut Scratch::default());
-        matches.sort_by_key(|found| (found.start, found.end));
-        let mut located = Vec::with_capacity(matches.len());
-        let mut rest = matches.as_mut_slice();
-        while let Some((cluster, behind)) = first_cluster(rest) {
-            rest = behind;
-            // Most values stand alone.
-            if let [found] = cluster {
-                located.push((found.span(), self.own_name(found)));
-                continue;
-            }
-            let from = located.len();
-            cluster.sort_by_key(|found| (std::cmp::Reverse(found.end - found.start), found.rule, found.start));
-            for found in &*cluster {
-                let is_free = |(span, _): &(Span, &str)| span.end <= found.start || found.end <= span.start;
-                if located[from..].iter().all(is_free) {
-                    located.push((found.span(), self.own_name(found)));
-                }
-            }
-            located[from..].sort_by_key(|(span, _)| span.start);
-        }
-        located
-    }
-
-    /// What a match goes by, as the plan has it.
-    fn own_name(&self, found: &Match<'_>) -> &str {
-        let known = self.entities.iter().map(|(_, name, _)| name).find(|name| Arc::ptr_eq(name, found.name));
-        match (known, &self.rules[found.rule].what) {
-            (Some(name), _) | (None, Sought::Pattern { label: name, .. }) => name,
-            (None, Sought::Entities(_)) => "",
-        }
-    }
-
-    /// Everything rules look for in `text` and in its shadows, which are taken off one by one.
-    fn matches<'f>(
-        &'f self,
-        text: &str,
-        spot: Spot<'f>,
-        applied: &'f Applied<'_>,
-        scratch: &mut Scratch,
-    ) -> Vec<Match<'f>> {
+    /// Finds everything rules look for in `text` and in its shadows, which are taken off one by one.
+    fn find(&self, text: &str, spot: Spot<'_>, applied: &Applied<'_>, scratch: &mut Scratch) {
         const SHADOWS: usize = 3;
-        let mut found = Found { matches: Vec::new(), spot, applied };
+        let mut matches = std::mem::take(&mut scratch.matches);
+        matches.clear();
+        let mut found = Found { matches: &mut matches, spot, applied };
         let disguised = self.look(text, &[], scratch, &mut found);
-        if !disguised && memchr::memchr(b'\\', text.as_bytes()).is_none() {
-            return found.matches;
+        if disguised || memchr::memchr(b'\\', text.as_bytes()).is_some() {
+            let mut shadows: Vec<Shadow> = Vec::new();
+            while shadows.len() < SHADOWS {
+                let Some(shadow) = Shadow::of(shadows.last().map_or(text, Shadow::text)) else { break };
+                shadows.push(shadow);
+                self.look(text, &shadows, scratch, &mut found);
+            }
         }
-        let mut shadows: Vec<Shadow> = Vec::new();
-        while shadows.len() < SHADOWS {
-            let Some(shadow) = Shadow::of(shadows.last().map_or(text, Shadow::text)) else { break };
-            shadows.push(shadow);
-            self.look(text, &shadows, scratch, &mut found);
-        }
-        found.matches
+        scratch.matches = matches;
     }
 
     /// Looks at the last of `shadows`, or at `text` itself; returns whether the text is in disguise.
-    fn look<'f>(&'f self, text: &str, shadows: &[Shadow], scratch: &mut Scratch, found: &mut Found<'f>) -> bool {
-        let label = found.spot.label;
-        let shown = shadows.last().map_or(text, Shadow::text);
-        let Scratch { survey, spans, urls } = scratch;
-        self.gate.survey(label, shown.as_bytes(), survey);
-        let (signals, seen) = (survey.signals, Text::new(shown, label, &survey.runs));
-        let mut seen_in = Shown { text, shadows, keyed: None };
+    fn look(&self, text: &str, shadows: &[Shadow], scratch: &mut Scratch, found: &mut Found<'_>) -> bool {
+        let mut shown = Shown { text, shadows, keyed: None };
+        let (last, label) = (shown.last(), found.spot.label);
+        self.gate.survey(label, last.as_bytes(), &mut scratch.survey);
+        self.find_words(last, label, scratch);
+        let seen = Text::new(last, label, &scratch.survey.runs);
+        let mut words = scratch.words.as_slice();
+        let is_plain = shadows.is_empty() && found.is_plain() && !self.own.is_keyed();
+        let mut take = |span: Span, place: usize| {
+            let wanted = &self.entities[place];
+            if is_plain && wanted.takes_all && !is_stand_in(last, span) {
+                let Span { start, end } = span;
+                for rule in &wanted.rules {
+                    found.matches.push(Match { start, end, rule: *rule, kind: Kind::Entity(place), written: None });
+                }
+                return;
+            }
+            wanted.rules.iter().for_each(|rule| self.offer(&mut shown, (span, *rule, Kind::Entity(place)), found));
+        };
+        // Both are in order, and so is what they are taken for.
+        self.claims.each(&seen, |span, place| {
+            while let Some(((word, of), behind)) = words.split_first().filter(|((word, _), _)| *word <= span) {
+                take(*word, *of);
+                words = behind;
+            }
+            take(span, place);
+        });
+        for (word, of) in words {
+            take(*word, *of);
+        }
+        self.match_patterns(&mut shown, found);
+        found.applied.restored_in(last, |span, rule, place, pseudonym| {
+            let (start, end) = shown.original(span);
+            let written = Some(pseudonym.into());
+            found.matches.push(Match { start, end, rule, kind: Kind::Restored(place), written });
+        });
+        scratch.survey.signals.has(Signal::Disguise)
+    }
+
+    /// Finds the values in `text`, as the survey has it, that are no numbers.
+    fn find_words(&self, text: &str, label: &str, scratch: &mut Scratch) {
+        let Scratch { survey, spans, urls, words, .. } = scratch;
+        let (signals, seen) = (survey.signals, Text::new(text, label, &survey.runs));
         urls.clear();
-        for (entity, name, users) in &self.entities {
+        words.clear();
+        for (place, wanted) in self.entities.iter().enumerate() {
             spans.clear();
-            match entity {
+            match wanted.entity {
                 Entity::EmailAddress if signals.has(Signal::At) => {
                     contact::emails(&seen, spans);
                     // What looks like an address between a password and its host is none.
@@ -300,59 +297,65 @@ impl Plan {
                 }
                 _ => {}
             }
-            for span in spans.iter() {
-                for rule in users {
-                    self.offer(&mut seen_in, (*span, *rule, name), found);
-                }
-            }
+            words.extend(spans.iter().map(|span| (*span, place)));
         }
-        self.claims.each(&seen, |span, entity| {
-            let (_, name, users) = &self.entities[entity];
-            for rule in users {
-                self.offer(&mut seen_in, (span, *rule, name), found);
-            }
-        });
+        if !words.is_sorted_by_key(|(span, _)| *span) {
+            words.sort_by_key(|(span, _)| *span);
+        }
+    }
+
+    /// Finds what patterns of the policy match.
+    fn match_patterns(&self, shown: &mut Shown<'_>, found: &mut Found<'_>) {
+        let text = shown.last();
         for (index, rule) in self.rules.iter().enumerate() {
-            let Sought::Pattern { pattern, label } = &rule.what else { continue };
-            for hit in pattern.regex.find_iter(shown) {
-                if !rule.asks.takes(shown, Span { start: hit.start(), end: hit.end() }, found.spot.label) {
+            let Sought::Pattern { pattern, .. } = &rule.what else { continue };
+            for hit in pattern.regex.find_iter(text) {
+                let span = Span { start: hit.start(), end: hit.end() };
+                if !rule.asks.takes(text, span, found.spot.label) {
                     continue;
                 }
-                if let Some(span) = self.own.beside_tokens(shown, Span { start: hit.start(), end: hit.end() }) {
-                    self.offer(&mut seen_in, (span, index, label), found);
+                if let Some(span) = self.own.beside_tokens(text, span) {
+                    self.offer(shown, (span, index, Kind::Pattern), found);
                 }
             }
         }
-        found.applied.restored_in(shown, |span, rule, name, pseudonym| {
-            let (start, end) = seen_in.original(span);
-            found.matches.push(Match { start, end, rule, name, written: pseudonym.to_owned() });
-        });
-        signals.has(Signal::Disguise)
     }
 
     /// Takes a span of the last shadow as a match in the text, unless it is what a rule wrote.
-    fn offer<'f>(&self, shown: &mut Shown<'_>, (span, rule, name): (Span, usize, &'f Arc<str>), found: &mut Found<'f>) {
-        let (applied, spot, text) = (found.applied, found.spot, shown.last());
+    fn offer(&self, shown: &mut Shown<'_>, (span, rule, kind): (Span, usize, Kind), found: &mut Found<'_>) {
+        let (applied, text) = (found.applied, shown.last());
         let (asked, mode) = (&self.rules[rule], applied.mode(rule));
         if mode == Mode::Sleeps
-            || spot.left_alone.contains(&rule)
+            || found.spot.left_alone.contains(&rule)
             || span.end <= span.start
-            || is_masked(&asked.action, text, span.start, span.end)
+            || is_masked(&asked.action, text, span)
         {
             return;
         }
         let Some(span) = self.beside_keyed(shown, span, applied) else { return };
-        let value = text.get(span.start..span.end).unwrap_or_default();
-        if asked.asks.lets_pass(value) || is_stand_in(value) {
+        if asked.asks.lets_pass(text, span) || is_stand_in(text, span) {
             return;
         }
-        let written = match mode {
-            Mode::Acts if asked.action == Action::Redact => String::new(),
-            Mode::Acts => applied.written(asked, name, value).unwrap_or_default(),
-            Mode::Shows | Mode::Sleeps => String::new(),
-        };
+        let is_written = mode == Mode::Acts && !matches!(asked.action, Action::Redact);
+        let written = if is_written { self.written(applied, (rule, kind), text, span) } else { None };
         let (start, end) = shown.original(span);
-        found.matches.push(Match { start, end, rule, name, written });
+        found.matches.push(Match { start, end, rule, kind, written });
+    }
+
+    /// What the action of `rule` writes for the value at `span` of `text`.
+    fn written(&self, applied: &Applied<'_>, (rule, kind): (usize, Kind), text: &str, span: Span) -> Option<Box<str>> {
+        let value = text.get(span.start..span.end).unwrap_or_default();
+        applied.written(&self.rules[rule], self.name(rule, kind, applied), value).map(String::into_boxed_str)
+    }
+
+    /// What a value goes by that `rule` found.
+    fn name<'m>(&'m self, rule: usize, kind: Kind, applied: &'m Applied<'_>) -> &'m Arc<str> {
+        match (kind, &self.rules[rule].what) {
+            (Kind::Entity(place), _) => &self.entities[place].name,
+            (Kind::Restored(place), _) => applied.restored_name(place).unwrap_or(&self.rules[rule].id),
+            (Kind::Pattern, Sought::Pattern { label, .. }) => label,
+            (Kind::Pattern, Sought::Entities(_)) => &self.rules[rule].id,
+        }
     }
 
     /// The span beside hashes and pseudonyms, which are looked for once there is something they could be taken for.
@@ -364,116 +367,12 @@ impl Plan {
         let keyed = shown.keyed.get_or_insert_with(|| self.own.keyed_in(text, applied));
         keyed.touching(span).try_fold(span, |taken, own| beside(own, span, taken))
     }
-
-    /// Counts what is only reported, and what the caller may see.
-    fn report(&self, matches: &[Match<'_>], applied: &Applied<'_>, findings: &mut Findings) {
-        for (index, rule) in self.rules.iter().enumerate() {
-            let counted = match applied.mode(index) {
-                Mode::Shows => "shown",
-                Mode::Acts if rule.action == Action::Report => rule.action.name(),
-                Mode::Acts | Mode::Sleeps => continue,
-            };
-            let mut seen: Vec<&Match<'_>> = matches.iter().filter(|found| found.rule == index).collect();
-            seen.sort_by_key(|found| found.start);
-            let mut behind = 0;
-            for found in seen {
-                if found.start >= behind {
-                    findings.add(rule, found.name, counted, self.direction, found.span());
-                }
-                behind = behind.max(found.end);
-            }
-        }
-    }
-
-    /// Settles overlaps: a `block` refuses all; else the longest span wins, then file order, and covers all it touches.
-    fn resolve(
-        &self,
-        mut matches: Vec<Match<'_>>,
-        spot: Spot<'_>,
-        applied: &Applied<'_>,
-        findings: &mut Findings,
-    ) -> Result<Vec<Edit>, Blocked> {
-        let treatment = |found: &Match<'_>| self.rules[found.rule].places.of(spot.place);
-        matches.retain(|found| {
-            self.rules[found.rule].action != Action::Report
-                && applied.mode(found.rule) == Mode::Acts
-                && treatment(found) != Treatment::Pass
-        });
-        let blocking = matches
-            .iter()
-            .filter(|found| self.rules[found.rule].action == Action::Block || treatment(found) == Treatment::Refuse);
-        if let Some(found) = blocking.min_by_key(|found| (found.rule, found.start)) {
-            let rule = &self.rules[found.rule];
-            findings.add(rule, found.name, Action::Block.name(), self.direction, found.span());
-            return Err(Blocked { mask: rule.id.clone(), entity: found.name.clone(), cause: Cause::Matched });
-        }
-        matches.sort_by_key(|found| (found.start, found.end));
-        let mut edits = Vec::with_capacity(matches.len());
-        let mut rest = matches.as_mut_slice();
-        while let Some((cluster, behind)) = first_cluster(rest) {
-            edits.extend(self.settle(cluster, findings));
-            rest = behind;
-        }
-        Ok(edits)
-    }
-
-    /// The one edit for overlapping matches.
-    fn settle(&self, cluster: &mut [Match<'_>], findings: &mut Findings) -> Option<Edit> {
-        let start = cluster.first()?.start;
-        let end = cluster.iter().map(|found| found.end).max()?;
-        let winner = cluster.iter_mut().max_by_key(|found| (found.end - found.start, std::cmp::Reverse(found.rule)))?;
-        let rule = &self.rules[winner.rule];
-        findings.add(rule, winner.name, rule.action.name(), self.direction, Span { start, end });
-        let whole = winner.start == start && winner.end == end && rule.action != Action::Redact;
-        // Kept characters of a wider span could be another value's.
-        let text =
-            if whole { std::mem::take(&mut winner.written) } else { replacement(&rule.action, winner.name, "")? };
-        Some(Edit { start, end, text })
-    }
-}
-
-/// The first of `matches`, which are in order, with all that overlap it or each other, and the rest.
-fn first_cluster<'s, 'm>(matches: &'s mut [Match<'m>]) -> Option<(&'s mut [Match<'m>], &'s mut [Match<'m>])> {
-    let mut end = matches.first()?.end;
-    let mut count = 1;
-    while let Some(next) = matches.get(count).filter(|next| next.start < end) {
-        end = end.max(next.end);
-        count += 1;
-    }
-    Some(matches.split_at_mut(count))
 }
 
 /// Whether `span` touches one of `others`, which are in order and do not overlap.
 fn touches_any(others: &[Span], span: Span) -> bool {
     let behind = others.partition_point(|other| other.end <= span.start);
     others.get(behind).is_some_and(|other| other.start < span.end)
-}
-
-/// What was found in a text, and how it is looked at.
-struct Found<'f> {
-    matches: Vec<Match<'f>>,
-    spot: Spot<'f>,
-    applied: &'f Applied<'f>,
-}
-
-/// A text as its last shadow shows it.
-struct Shown<'t> {
-    text: &'t str,
-    shadows: &'t [Shadow],
-    /// Hashes and pseudonyms in it, once they have been looked for.
-    keyed: Option<Written>,
-}
-
-impl<'t> Shown<'t> {
-    fn last(&self) -> &'t str {
-        self.shadows.last().map_or(self.text, Shadow::text)
-    }
-
-    /// Where a span of what is shown stands in the text.
-    fn original(&self, span: Span) -> (usize, usize) {
-        let back = |(start, end), shadow: &Shadow| shadow.original(start, end);
-        self.shadows.iter().rev().fold((span.start, span.end), back)
-    }
 }
 
 /// Literals of which every match of a pattern begins with one, and whether a pattern has none.

@@ -92,15 +92,17 @@ impl Findings {
     }
 
     fn known(&mut self, mask: &str, entity: &str, action: &str, direction: Direction) -> Option<&mut Finding> {
-        // Names are shared by those who find: most are told apart, or known, by where they are.
-        let alike = |one: &str, other: &str| std::ptr::eq(one, other) || one == other;
-        let same = |known: &&mut Finding| {
-            alike(&known.entity, entity)
-                && alike(&known.mask, mask)
-                && known.action == action
-                && known.direction == direction
+        let found = |alike: fn(&str, &str) -> bool| {
+            self.found.iter().position(|known| {
+                alike(&known.entity, entity)
+                    && alike(&known.mask, mask)
+                    && known.direction == direction
+                    && alike(known.action, action)
+            })
         };
-        self.found.iter_mut().find(same)
+        // Names are shared by those who find: most are known by where they are.
+        let place = found(|one, other| std::ptr::eq(one, other)).or_else(|| found(|one, other| one == other))?;
+        self.found.get_mut(place)
     }
 
     fn merge_one(&mut self, finding: Finding) {

@@ -128,33 +128,39 @@ impl Entity {
         Self::ALL.into_iter().find(|entity| entity.name() == name)
     }
 
-    /// Its name in policies, replacements and records.
+    /// Its name in policies and records.
     pub const fn name(self) -> &'static str {
+        let (_, name) = self.token().split_at(1);
+        name.split_at(name.len() - 1).0
+    }
+
+    /// What stands where a value stood: its name in brackets.
+    pub(super) const fn token(self) -> &'static str {
         match self {
-            Self::AuTfn => "AU_TFN",
-            Self::BrCpf => "BR_CPF",
-            Self::CaSin => "CA_SIN",
-            Self::CreditCard => "CREDIT_CARD",
-            Self::Crypto => "CRYPTO",
-            Self::DateOfBirth => "DATE_OF_BIRTH",
-            Self::DeTaxId => "DE_TAX_ID",
-            Self::EmailAddress => "EMAIL_ADDRESS",
-            Self::EsNif => "ES_NIF",
-            Self::FrNir => "FR_NIR",
-            Self::IbanCode => "IBAN_CODE",
-            Self::InAadhaar => "IN_AADHAAR",
-            Self::IpAddress => "IP_ADDRESS",
-            Self::ItFiscalCode => "IT_FISCAL_CODE",
-            Self::MacAddress => "MAC_ADDRESS",
-            Self::PhoneNumber => "PHONE_NUMBER",
-            Self::PlPesel => "PL_PESEL",
-            Self::Secret => "SECRET",
-            Self::UkNhs => "UK_NHS",
-            Self::UkNino => "UK_NINO",
-            Self::UrlCredentials => "URL_CREDENTIALS",
-            Self::UsBankNumber => "US_BANK_NUMBER",
-            Self::UsItin => "US_ITIN",
-            Self::UsSsn => "US_SSN",
+            Self::AuTfn => "[AU_TFN]",
+            Self::BrCpf => "[BR_CPF]",
+            Self::CaSin => "[CA_SIN]",
+            Self::CreditCard => "[CREDIT_CARD]",
+            Self::Crypto => "[CRYPTO]",
+            Self::DateOfBirth => "[DATE_OF_BIRTH]",
+            Self::DeTaxId => "[DE_TAX_ID]",
+            Self::EmailAddress => "[EMAIL_ADDRESS]",
+            Self::EsNif => "[ES_NIF]",
+            Self::FrNir => "[FR_NIR]",
+            Self::IbanCode => "[IBAN_CODE]",
+            Self::InAadhaar => "[IN_AADHAAR]",
+            Self::IpAddress => "[IP_ADDRESS]",
+            Self::ItFiscalCode => "[IT_FISCAL_CODE]",
+            Self::MacAddress => "[MAC_ADDRESS]",
+            Self::PhoneNumber => "[PHONE_NUMBER]",
+            Self::PlPesel => "[PL_PESEL]",
+            Self::Secret => "[SECRET]",
+            Self::UkNhs => "[UK_NHS]",
+            Self::UkNino => "[UK_NINO]",
+            Self::UrlCredentials => "[URL_CREDENTIALS]",
+            Self::UsBankNumber => "[US_BANK_NUMBER]",
+            Self::UsItin => "[US_ITIN]",
+            Self::UsSsn => "[US_SSN]",
         }
     }
 }

@@ -67,7 +67,7 @@ impl<'p> Walk<'p> {
             return self.edits(text, spot);
         };
         let edits = self.edits(&plain, spot)?;
-        Ok(vec![Edit { start: 0, end: text.len(), text: apply(&plain, &edits) }])
+        Ok(vec![Edit { start: 0, end: text.len(), text: apply(&plain, &edits).into() }])
     }
 
     /// What a text that stood in base64 becomes; `None` if it stays.
@@ -82,7 +82,7 @@ impl<'p> Walk<'p> {
     fn blob(&mut self, text: &str, level: usize) -> Result<Option<Vec<Edit>>, Blocked> {
         let Some(decoded) = blob::decode(text) else { return Ok(None) };
         let rewritten = self.decoded(&decoded, level)?;
-        Ok(rewritten.map(|rewritten| vec![Edit { start: 0, end: text.len(), text: blob::encode(&rewritten) }]))
+        Ok(rewritten.map(|rewritten| vec![Edit { start: 0, end: text.len(), text: blob::encode(&rewritten).into() }]))
     }
 }
 
@@ -228,7 +228,7 @@ impl<'d> Tree<'_, '_, 'd> {
         let mut edits = self.walk.edits(&name, spot)?;
         if !edits.is_empty() {
             let suffix = names.suffix(object, &apply(&name, &edits));
-            edits.push(Edit { start: name.len(), end: name.len(), text: suffix });
+            edits.push(Edit { start: name.len(), end: name.len(), text: suffix.into() });
             self.splice(raw, span.start, &name, edits);
         }
         Ok(())
@@ -257,7 +257,7 @@ impl<'d> Tree<'_, '_, 'd> {
 
     fn replace(&mut self, value: Value<'_>, literal: String) {
         let Span { start, end } = value.span();
-        self.edits.push(Edit { start, end, text: literal });
+        self.edits.push(Edit { start, end, text: literal.into() });
     }
 
     /// Takes edits of the text that the literal `raw` at `start` of the source stands for as edits of the source.
@@ -267,15 +267,27 @@ impl<'d> Tree<'_, '_, 'd> {
         let is_plain = inner.len() == text.len();
         let mut source = Source { inner, at: 0, text: 0 };
         let mut find = |at: usize| if is_plain { at } else { source.find(at) };
-        self.edits.reserve(edits.len());
-        for edit in edits {
+        let of_source = |edit: Edit| {
             let (from, to) = (find(edit.start), find(edit.end));
-            let changed = match escaped(&edit.text) {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(text) => Some(text),
+            let text = match edit.text {
+                // Names in brackets are the same in JSON.
+                Cow::Borrowed(name) => Cow::Borrowed(name),
+                Cow::Owned(text) => {
+                    let changed = match escaped(&text) {
+                        Cow::Borrowed(_) => None,
+                        Cow::Owned(text) => Some(text),
+                    };
+                    changed.unwrap_or(text).into()
+                }
             };
-            let text = changed.unwrap_or(edit.text);
-            self.edits.push(Edit { start: start + 1 + from, end: start + 1 + to, text });
+            Edit { start: start + 1 + from, end: start + 1 + to, text }
+        };
+        // Those of the only text with values are what they are kept in.
+        let edits = edits.into_iter().map(of_source);
+        if self.edits.is_empty() {
+            self.edits = edits.collect();
+        } else {
+            self.edits.extend(edits);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Values that are somebody's in form alone.
 
+use crate::json::Span;
+
 /// The domain of stand-ins for addresses, which no name server knows (RFC 6761 section 6.4).
 const DOMAIN: &str = "@redacted.invalid";
 
@@ -23,13 +25,16 @@ pub(super) fn of_format(format: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether masks write this where a schema asks for a form: it is nobody's. Nothing else may look like it, or a value could
-/// pass in its shape.
-pub(in crate::mask) fn is_stand_in(value: &str) -> bool {
-    // All begin with one of these.
-    if !matches!(value.as_bytes(), [b'1' | b'2' | b'r', ..]) {
-        return false;
-    }
+/// Whether masks write what stands at `span` of `text` where a schema asks for a form: it is nobody's. Nothing else may look
+/// like it, or a value could pass in its shape.
+#[inline]
+pub(in crate::mask) fn is_stand_in(text: &str, span: Span) -> bool {
+    // All begin with two of these.
+    matches!(text.as_bytes().get(span.start..), Some([b'1', b'9', ..] | [b'2', b'0', ..] | [b'r', b'e', ..]))
+        && text.get(span.start..span.end).is_some_and(is_one)
+}
+
+fn is_one(value: &str) -> bool {
     let number = value.strip_prefix("redacted").and_then(|rest| rest.strip_suffix(DOMAIN));
     let is_number = |rest: &str| (1..=6).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_digit());
     matches!(value, "1900-01-01" | "192.0.2.0" | "2001:db8:0:0:0:0:0:0")
@@ -58,14 +63,14 @@ pub(super) fn numbered(text: &str, number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_stand_in, numbered, of_format};
+    use super::{is_one, numbered, of_format};
 
     #[test]
     fn knows_its_own_and_nothing_that_only_looks_so() {
         for format in ["date", "email", "ipv4", "ipv6"] {
-            assert!(of_format(format).is_some_and(is_stand_in), "{format}");
+            assert!(of_format(format).is_some_and(is_one), "{format}");
         }
-        assert!(is_stand_in(&numbered("redacted@redacted.invalid", 250_000)));
+        assert!(is_one(&numbered("redacted@redacted.invalid", 250_000)));
         for value in [
             "redactedjane.roe@redacted.invalid",
             "redacted-jane@redacted.invalid",
@@ -74,7 +79,7 @@ mod tests {
             "redacted@example.com@redacted.invalid",
             "192.0.2.01",
         ] {
-            assert!(!is_stand_in(value), "{value}");
+            assert!(!is_one(value), "{value}");
         }
     }
 }
