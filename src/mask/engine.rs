@@ -25,7 +25,7 @@ use super::view::{Applies, Mode};
 use super::{Action, Blocked, Cause, Direction, Entity, Findings};
 use crate::json::Span;
 use found::{Found, Kind, Match, Shown};
-pub(super) use scratch::Scratch;
+pub(super) use scratch::{Lent, Scratch};
 
 /// What a plan does about one mask of the policy.
 #[derive(Clone, Debug)]

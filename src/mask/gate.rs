@@ -75,6 +75,13 @@ pub(super) struct Survey {
     pub(super) codes: Vec<Span>,
 }
 
+impl Survey {
+    /// Spans there is room for.
+    pub(super) const fn capacity(&self) -> usize {
+        self.runs.capacity() + self.keys.capacity() + self.codes.capacity()
+    }
+}
+
 /// Something the gate saw, and where.
 #[derive(Clone, Copy, Debug)]
 enum Sight<'s> {

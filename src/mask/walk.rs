@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::applied::Applied;
-use super::engine::{Edit, Plan, Scratch, Spot, apply};
+use super::engine::{Edit, Lent, Plan, Spot, apply};
 use super::heat::Heat;
 use super::opaque::{Opaque, Step, covers};
 use super::places::Place;
@@ -20,12 +20,12 @@ pub(super) struct Walk<'p> {
     plan: &'p Plan,
     applied: &'p Applied<'p>,
     findings: &'p mut Findings,
-    scratch: Scratch,
+    scratch: Lent,
 }
 
 impl<'p> Walk<'p> {
     pub(super) fn new(plan: &'p Plan, applied: &'p Applied<'p>, findings: &'p mut Findings) -> Self {
-        Self { plan, applied, findings, scratch: Scratch::default() }
+        Self { plan, applied, findings, scratch: Lent::new() }
     }
 
     /// Whether anything could be found in `text`, plain or as JSON source, under the JSON key `label`.

@@ -1,5 +1,8 @@
 //! Memory that is used again from text to text: what stands in it is positions, and none outlives its text.
 
+use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
+
 use super::found::Match;
 use crate::json::Span;
 use crate::mask::gate::Survey;
@@ -13,4 +16,80 @@ pub(in crate::mask) struct Scratch {
     /// Values that are no numbers, in order, each with the place of its entity.
     pub(super) words: Vec<(Span, usize)>,
     pub(super) matches: Vec<Match>,
+}
+
+impl Scratch {
+    /// More bytes are not kept.
+    const MOST: usize = 1 << 20;
+
+    /// Bytes that it holds.
+    const fn size(&self) -> usize {
+        let spans = self.spans.capacity() + self.urls.capacity() + self.survey.capacity();
+        spans * size_of::<Span>()
+            + self.words.capacity() * size_of::<(Span, usize)>()
+            + self.matches.capacity() * size_of::<Match>()
+    }
+}
+
+thread_local! {
+    /// What was lent last: given back to the system, the memory for a long text is asked for again page by page.
+    static SPARE: Cell<Scratch> = Cell::default();
+}
+
+/// A scratch on loan.
+#[derive(Debug)]
+pub(in crate::mask) struct Lent(Scratch);
+
+impl Lent {
+    /// The one there is to spare, or a new one.
+    pub(in crate::mask) fn new() -> Self {
+        Self(SPARE.try_with(Cell::take).unwrap_or_default())
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut scratch = std::mem::take(&mut self.0);
+        scratch.matches.clear();
+        if scratch.size() <= Scratch::MOST {
+            // Where the thread ends nothing is kept.
+            let _ = SPARE.try_with(|spare| spare.set(scratch));
+        }
+    }
+}
+
+impl Deref for Lent {
+    type Target = Scratch;
+
+    fn deref(&self) -> &Scratch {
+        &self.0
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Scratch {
+        &mut self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lent, Scratch};
+    use crate::json::Span;
+
+    #[test]
+    fn keeps_memory_but_not_without_bound() {
+        let span = Span { start: 0, end: 1 };
+        for (length, is_kept) in [(100, true), (Scratch::MOST, false), (100, true)] {
+            let mut lent = Lent::new();
+            lent.spans.extend(std::iter::repeat_n(span, length));
+            let held = lent.spans.capacity();
+            drop(lent);
+            let (first, second) = (Lent::new(), Lent::new());
+            assert_eq!(first.spans.capacity() >= held, is_kept, "{length}");
+            assert_eq!(second.spans.capacity(), 0);
+            drop((first, second));
+            drop(Lent::new());
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use super::found::{Kind, Match, first_cluster, put_in_order};
-use super::{Edit, Plan, Scratch, Sought, Spot};
+use super::{Edit, Lent, Plan, Sought, Spot};
 use crate::json::Span;
 use crate::mask::actions::replacement;
 use crate::mask::applied::Applied;
@@ -18,7 +18,7 @@ impl Plan {
         if self.is_empty() || !self.gate.opens(text.as_bytes()) {
             return Vec::new();
         }
-        let mut scratch = Scratch::default();
+        let mut scratch = Lent::new();
         self.find(text, Spot::default(), applied, &mut scratch);
         put_in_order(&mut scratch.matches);
         let mut located = Vec::with_capacity(scratch.matches.len());
