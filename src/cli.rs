@@ -14,6 +14,7 @@ mod history;
 pub mod learn;
 pub mod mask;
 pub mod replay;
+mod results;
 pub mod serve;
 pub mod test;
 pub mod token;
@@ -29,6 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::results::Results;
 use crate::config::{LogFormat, Problems};
 
 /// How the process ends; the numbers are part of the product.
@@ -267,7 +269,12 @@ pub fn main() -> Exit {
             cli.global.color.wanted(out.is_terminal(), &variable),
             cli.global.color.wanted(err.is_terminal(), &variable),
         );
-        run(&cli, &mut Streams { input: &mut input, out: &mut out, err: &mut err, out_color, err_color })
+        let mut results = Results::new(&mut out);
+        let exit =
+            run(&cli, &mut Streams { input: &mut input, out: &mut results, err: &mut err, out_color, err_color });
+        let Some(error) = results.lost() else { return exit };
+        let _ = writeln!(err, "error: the results cannot be written: {error}");
+        Exit::Unavailable
     })
     .unwrap_or_else(|_| {
         let _ = writeln!(io::stderr(), "this is a fault of portcullis; please report it with the lines above");

@@ -17,6 +17,7 @@ mod bridge;
 mod browser;
 mod carried;
 mod certificates;
+mod commands;
 mod corpora;
 mod crm;
 mod crowded;
