@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher as _};
+use notify::{Event, RecursiveMode, Watcher as _};
 
 use super::super::{Exit, Global, Streams};
 use super::Test;
@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_millis(100);
 pub(super) fn watch(test: &Test, global: &Global, streams: &mut Streams<'_>) -> Exit {
     let (sender, changes) = mpsc::channel();
     let notify = move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
+        if event.is_ok_and(|event| concerns(&event)) {
             let _ = sender.send(());
         }
     };
@@ -48,6 +48,13 @@ pub(super) fn watch(test: &Test, global: &Global, streams: &mut Streams<'_>) -> 
     }
 }
 
+/// Whether a policy may have changed: what else is written there, such as this command's own output, is of no interest.
+fn concerns(event: &Event) -> bool {
+    let policy = |path: &Path| path.extension().is_some_and(|kind| kind == "toml" || kind == "lock");
+    // What is no file may be a link that was swapped, with files behind it.
+    !event.kind.is_access() && event.paths.iter().any(|path| policy(path) || !path.is_file())
+}
+
 /// Where the files are, as far as they can be found out now.
 fn folders(test: &Test, global: &Global) -> BTreeSet<PathBuf> {
     let mut folders = BTreeSet::new();
@@ -71,5 +78,38 @@ fn folder_of(file: &Path) -> PathBuf {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use notify::EventKind;
+    use notify::event::{AccessKind, CreateKind, ModifyKind};
+
+    use super::*;
+
+    #[test]
+    fn output_that_is_written_beside_the_policies_is_no_change_of_them() {
+        let folder = std::env::temp_dir().join(format!("portcullis-watch-{}", std::process::id()));
+        fs::create_dir_all(folder.join("data")).unwrap();
+        for name in ["crm.toml", "crm.lock", "out.txt"] {
+            fs::write(folder.join(name), "").unwrap();
+        }
+        let modified = EventKind::Modify(ModifyKind::Any);
+        for (kind, name, expected) in [
+            (modified, "crm.toml", true),
+            (modified, "crm.lock", true),
+            (modified, "removed.toml", true),
+            (modified, "out.txt", false),
+            (EventKind::Create(CreateKind::Any), "out.txt", false),
+            (EventKind::Create(CreateKind::Any), "data", true),
+            (EventKind::Access(AccessKind::Any), "crm.toml", false),
+        ] {
+            let event = Event::new(kind).add_path(folder.join(name));
+            assert_eq!(concerns(&event), expected, "{kind:?} {name}");
+        }
+        fs::remove_dir_all(folder).unwrap();
     }
 }
