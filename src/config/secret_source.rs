@@ -30,6 +30,9 @@ pub enum SecretError {
     /// A sealing key of one repeated byte.
     #[error("{0} holds one byte repeated, not a random key")]
     KeyWeak(String),
+    /// A folder, a pipe or a device.
+    #[error("{0} is not a regular file")]
+    NoFile(String),
     /// It is not UTF-8.
     #[error("{0} is not text")]
     NotText(String),
@@ -144,6 +147,10 @@ fn key_bytes(bytes: &[u8]) -> Option<Secret<[u8; 32]>> {
 fn read(path: &Path, source: &str) -> Result<Vec<u8>, SecretError> {
     let unreadable = |error| SecretError::Unreadable(source.to_owned(), error);
     let mut bytes = Vec::new();
+    // Opening a pipe would wait for somebody to write into it.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(SecretError::NoFile(source.to_owned()));
+    }
     File::open(path).map_err(unreadable)?.take(LIMIT_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LIMIT_BYTES {
         bytes.zeroize();

@@ -73,6 +73,17 @@ fn refuses_without_saying_what_was_read() {
 }
 
 #[test]
+fn what_is_no_file_is_refused_and_not_waited_for() {
+    let folder = Folder::new("no-file");
+    let pipe = folder.0.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [pipe, folder.0.clone(), PathBuf::from("/dev/zero")] {
+        let error = SecretSource::File(path.clone()).resolve().unwrap_err();
+        assert_eq!(error.to_string(), format!("the file `{}` is not a regular file", path.display()));
+    }
+}
+
+#[test]
 fn reads_sealing_keys_in_every_spelling() {
     let folder = Folder::new("keys");
     let key: [u8; 32] = std::array::from_fn(|at| u8::try_from(at * 7 + 1).unwrap_or(0));
