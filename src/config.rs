@@ -20,6 +20,7 @@ pub(crate) mod units;
 mod walk;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -383,6 +384,15 @@ pub enum AuditSink {
     File(PathBuf),
     /// Standard output.
     Stdout,
+}
+
+impl fmt::Display for AuditSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "`{}`", path.display()),
+            Self::Stdout => f.write_str("on standard output"),
+        }
+    }
 }
 
 /// `audit.on_error`.

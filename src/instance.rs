@@ -58,8 +58,8 @@ pub struct Instance {
 pub enum StartError {
     #[error("cannot listen on admin address {address}")]
     Admin { address: SocketAddr, source: std::io::Error },
-    #[error("cannot open the audit log")]
-    Audit(#[source] std::io::Error),
+    #[error("cannot open the audit log {sink}")]
+    Audit { sink: String, source: std::io::Error },
     #[error("the configuration cannot be used")]
     Config(Problems),
     #[error("no random bytes")]
@@ -86,7 +86,7 @@ impl Instance {
         config.server.listen = bound.addresses().to_vec();
         let verifier = Arc::new(Verifier::new());
         let audit = Audit::open(&config.audit, &instance_name(), |text| mask::sanitize(text).into())
-            .map_err(StartError::Audit)?;
+            .map_err(|source| StartError::Audit { sink: config.audit.sink.to_string(), source })?;
         let issuers = Issuers::new(background.clone(), verifier.shared_epoch().clone()).recorded(audit.clone());
         let issuers = Arc::new(issuers);
         let random_seals = Arc::new(Seals::random().map_err(|_| StartError::Random)?);

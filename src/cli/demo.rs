@@ -95,7 +95,9 @@ impl Demo {
             return Exit::Done;
         }
         let filter = global.log_filter(std::env::var("RUST_LOG").ok().as_deref().or(Some("warn")));
-        if let Err(error) = logs::init(global.log_format.unwrap_or(config::LogFormat::Auto), Some(&filter)) {
+        if let Err(error) =
+            logs::init(global.log_format.unwrap_or(config::LogFormat::Auto), Some(&filter), streams.err_color)
+        {
             streams.message(format_args!("error: {error}"));
             return Exit::Usage;
         }
@@ -110,7 +112,7 @@ impl Demo {
             }
             Err(error) => {
                 streams.message(format_args!("error: {}", chain(&error)));
-                Exit::Unavailable
+                if matches!(error, DemoError::BeyondLoopback(_)) { Exit::Usage } else { Exit::Unavailable }
             }
         }
     }

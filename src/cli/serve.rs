@@ -38,7 +38,9 @@ impl Serve {
             }
         };
         let filter = global.log_filter(std::env::var("RUST_LOG").ok().as_deref());
-        if let Err(error) = logs::init(global.log_format.unwrap_or(config.telemetry.log_format), Some(&filter)) {
+        if let Err(error) =
+            logs::init(global.log_format.unwrap_or(config.telemetry.log_format), Some(&filter), streams.err_color)
+        {
             streams.message(format_args!("error: {error}"));
             return Exit::Usage;
         }
@@ -62,7 +64,7 @@ impl Serve {
                 match error {
                     StartError::Config(_) | StartError::Tls(_) => Exit::Config,
                     StartError::Random | StartError::Signals(_) => Exit::Internal,
-                    StartError::Admin { .. } | StartError::Audit(_) | StartError::Server(_) => Exit::Unavailable,
+                    StartError::Admin { .. } | StartError::Audit { .. } | StartError::Server(_) => Exit::Unavailable,
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! What is wrong with a file, where, and what to write instead; shown the way a compiler shows it.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::fmt::Write as _;
@@ -157,6 +158,14 @@ impl Problem {
         self
     }
 
+    /// What to do about it, in words alone.
+    pub(crate) fn advice(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let proposed = self.suggestion.as_ref().map(|Suggestion { replacement, title, .. }| {
+            if title.contains(&**replacement) { Cow::from(title) } else { format!("{title} `{replacement}`").into() }
+        });
+        self.help.iter().map(Cow::from).chain(proposed)
+    }
+
     /// The span, cut to the text and to whole characters.
     fn shown(&self, span: &Range<usize>) -> Range<usize> {
         let start = self.file.floor(span.start);
@@ -239,7 +248,7 @@ impl Problem {
         if !self.label.is_empty() {
             let _ = write!(body, "\n{}", self.label);
         }
-        for text in self.help.iter().chain(self.suggestion.as_ref().map(|suggestion| &suggestion.title)) {
+        for text in self.advice() {
             let _ = write!(body, "\nhelp: {text}");
         }
         // GitHub ignores columns of an annotation that spans lines.

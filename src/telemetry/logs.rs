@@ -30,18 +30,15 @@ pub enum LogError {
 }
 
 /// Logs to stderr from now on. `filter` is what `--log-level` or `RUST_LOG` say; `info` without either.
-pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), LogError> {
+pub fn init(format: LogFormat, filter: Option<&str>, color: bool) -> Result<(), LogError> {
     let filter = filter.unwrap_or("info");
     let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
-    let terminal = std::io::stderr().is_terminal();
-    let lines = Lines {
-        json: match format {
-            LogFormat::Auto => !terminal,
-            LogFormat::Json => true,
-            LogFormat::Pretty => false,
-        },
-        color: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    let json = match format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Json => true,
+        LogFormat::Pretty => false,
     };
+    let lines = Lines { json, color };
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).event_format(lines).finish();
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
@@ -52,10 +49,11 @@ pub fn problems(problems: &Problems) {
     for problem in problems.iter() {
         let (line, column) = problem.file.position(problem.span.start);
         let at = format!("{}:{line}:{column}", problem.file.path.display());
-        let (help, message) = (problem.help.join("; "), &problem.message);
+        let help = problem.advice().collect::<Vec<_>>().join("; ");
+        let (message, found) = (&problem.message, &problem.label);
         match problem.severity {
-            Severity::Error => tracing::error!(at, help, "{message}"),
-            Severity::Warning => tracing::warn!(at, help, "{message}"),
+            Severity::Error => tracing::error!(at, found, help, "{message}"),
+            Severity::Warning => tracing::warn!(at, found, help, "{message}"),
         }
     }
 }
@@ -259,6 +257,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::Lines;
+    use crate::config::{Problem, Problems, Source};
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -302,6 +301,22 @@ mod tests {
         assert_eq!(value["error"], "no such host");
         assert_eq!(value["shadow"], false);
         assert_eq!(value["time"].as_str().unwrap().len(), 24);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_with_its_cause_and_its_remedy() {
+        let file = Arc::new(Source::new("proxy.toml", "[server]\nupstraem = 1\n"));
+        let mut problems = Problems::new();
+        let unknown = Problem::error(&file, 9..17, "unknown key `upstraem`", "not a key of `[server]`");
+        problems.push(unknown.suggest(9..17, "upstream", "did you mean `upstream`?"));
+        let other = Problem::error(&file, 20..21, "not an exact origin", "browsers send another spelling");
+        problems.push(other.help("no slash").suggest(20..21, "\"http://a\"", "write"));
+        let lines = logged(true, || super::problems(&problems));
+        let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[0]["at"], "proxy.toml:2:1");
+        assert_eq!(lines[0]["found"], "not a key of `[server]`");
+        assert_eq!(lines[0]["help"], "did you mean `upstream`?");
+        assert_eq!(lines[1]["help"], "no slash; write `\"http://a\"`");
     }
 
     #[test]

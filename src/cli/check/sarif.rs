@@ -1,5 +1,6 @@
 //! SARIF 2.1.0 (OASIS), which code scanning services read.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -31,10 +32,10 @@ fn rule(problem: &Problem) -> &'static str {
 
 fn result(problem: &Problem) -> Value {
     let mut text = problem.message.clone();
-    let suggestion = problem.suggestion.as_ref().map(|suggestion| &suggestion.title);
-    for part in [&problem.label].into_iter().filter(|label| !label.is_empty()).chain(&problem.help).chain(suggestion) {
+    let label = Some(Cow::from(&problem.label)).filter(|label| !label.is_empty());
+    for part in label.into_iter().chain(problem.advice()) {
         text.push_str("; ");
-        text.push_str(part);
+        text.push_str(&part);
     }
     let (line, column) = problem.file.position(problem.span.start);
     let (end_line, end_column) = problem.file.position(problem.span.end);
