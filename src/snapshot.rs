@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use crate::auth::signals::Receiver;
 use crate::auth::{Acceptance, Challenges, Issuer, Issuers, Listed, metadata};
 use crate::bridge::{self, Bridge, Bridges};
-use crate::config::{Config, Limits, Listener, Problem, Problems, Server};
+use crate::config::{self, Config, Limits, Listener, Problem, Problems, Server};
 use crate::cors::Origins;
 use crate::mask::{Keyring, Pace};
 use crate::policy;
@@ -278,7 +278,8 @@ fn route(
     loaded.policy.keep_counts(&kept.limits, &server.name);
     loaded.policy.limit_anonymous(server.access.anonymous.rate, &kept.limits, &server.name);
     let masks = loaded.compile_masks(problems);
-    let backend = kept.backends.get_or_make(server).map_err(|error| push(problems, config, server, "upstream", &error));
+    let key = if matches!(server.backend, config::Backend::Command(_)) { "command" } else { "upstream" };
+    let backend = kept.backends.get_or_make(server).map_err(|error| push(problems, config, server, key, &error));
     let origin = config.server.public_url.origin().ascii_serialization();
     let credentials = Credentials::new(server, &kept.grants, &origin)
         .map_err(|error| push(problems, config, server, "upstream_auth", &error));

@@ -30,8 +30,8 @@ use crate::upstream::Grants;
   portcullis check                                  proxy.toml here, everything it names, issuers and upstreams
   portcullis check --offline -D --format github     in CI, without a network
   portcullis check staging.toml production.toml     several files at once",
-    after_help = "Exit codes: 0 serve would start, 1 a test of a policy fails, or warnings with --deny-warnings,\n\
-                  78 serve would refuse"
+    after_help = "Exit codes: 0 serve would start, 1 a test of a policy fails, a rule does not fit the tools there are, or \
+                  warnings\nwith --deny-warnings, 78 serve would refuse"
 )]
 pub struct Check {
     /// Configuration files to check instead of the one of --config.

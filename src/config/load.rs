@@ -63,11 +63,10 @@ fn load_from(
     disk: Disk,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(Config, Problems), Problems> {
-    let text = read(path).map_err(|message| {
+    let text = read(path).map_err(|(message, help)| {
         let nothing = Arc::new(Source::new(path, String::new()));
-        let problem = Problem::error(&nothing, 0..0, message, "");
         let mut problems = Problems::new();
-        problems.push(problem.help("name another file with `--config` or `PORTCULLIS_CONFIG`"));
+        problems.push(Problem::error(&nothing, 0..0, message, "").help(help));
         problems
     })?;
     Loader::run(&text, path, variable, Some(disk))
@@ -91,18 +90,20 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn read(path: &Path) -> Result<String, String> {
+/// The text, or why there is none and what to do about it.
+fn read(path: &Path) -> Result<String, (String, &'static str)> {
+    const ANOTHER: &str = "name another file with `--config` or `PORTCULLIS_CONFIG`";
     let shown = path.display();
-    let cannot = |error: io::Error| format!("cannot read `{shown}`: {error}");
+    let cannot = |error: io::Error| (format!("cannot read `{shown}`: {error}"), ANOTHER);
     let mut bytes = Vec::new();
     File::open(path).map_err(cannot)?.take(LIMIT_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > LIMIT_BYTES {
-        return Err(format!("`{shown}` is larger than 4 MiB"));
+        return Err((format!("`{shown}` is larger than 4 MiB"), ANOTHER));
     }
     String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|byte| **byte == b'\n').count();
-        format!("`{shown}` is not UTF-8 in line {}", line + 1)
+        (format!("`{shown}` is not UTF-8 in line {}", line + 1), "save it as UTF-8")
     })
 }
 

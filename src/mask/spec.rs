@@ -273,11 +273,13 @@ pub struct SpecError {
     pub message: String,
     /// What to write instead.
     pub help: String,
+    /// Whether it is the `pattern` that is wrong.
+    pub of_pattern: bool,
 }
 
 impl SpecError {
     pub(super) fn new(id: &Arc<str>, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { id: id.clone(), message: message.into(), help: help.into() }
+        Self { id: id.clone(), message: message.into(), help: help.into(), of_pattern: false }
     }
 }
 
@@ -327,7 +329,8 @@ pub(super) fn rule(spec: &Spec) -> Result<Rule, Vec<SpecError>> {
             match Pattern::new(regex) {
                 Ok(pattern) => Some(Sought::Pattern { pattern: Arc::new(pattern), label: label.as_str().into() }),
                 Err(error) => {
-                    refuse(error.message, error.help);
+                    let error = SpecError::new(&spec.id, error.message, error.help);
+                    errors.push(SpecError { of_pattern: true, ..error });
                     None
                 }
             }

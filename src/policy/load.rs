@@ -39,8 +39,8 @@ pub struct Loaded {
     described: describe::Places,
     /// The `[[test]]` tables in file order.
     pub(crate) tests: Vec<Case>,
-    /// Where each mask's `id` stands.
-    mask_places: HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
+    /// Where each mask stands.
+    declared: masks::Declared,
     issued: Vec<Issued>,
 }
 
@@ -64,7 +64,7 @@ impl Loaded {
             Err(errors) => errors,
         };
         for error in errors {
-            if let Some((file, span)) = self.mask_place(&error.id) {
+            if let Some((file, span)) = self.fault_place(&error) {
                 problems.push(Problem::error(file, span, error.message, "").help(error.help));
             }
         }
@@ -85,7 +85,7 @@ impl Loaded {
 
     /// The same of each mask, in no order.
     pub(crate) fn mask_places(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Source>, Range<usize>)> {
-        self.mask_places.iter().map(|(id, (source, span))| (id, source, span.clone()))
+        self.declared.ids.iter().map(|(id, (source, span))| (id, source, span.clone()))
     }
 }
 
@@ -127,8 +127,10 @@ fn source(path: &Path, bytes: Vec<u8>, report: &mut Report<'_>) -> Arc<Source> {
             let at = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
             let source = Arc::new(Source::new(path, text));
-            report.error(Problem::error(&source, at..at + 1, "the policy file is not UTF-8", "not UTF-8 from here"));
-            source
+            let problem = Problem::error(&source, at..at + 1, "the policy file is not UTF-8", "not UTF-8 from here");
+            report.error(problem.help("save it as UTF-8"));
+            // What cannot be read is not held against the grammar as well.
+            Arc::new(Source::new(path, ""))
         },
         |text| Arc::new(Source::new(path, text)),
     )
@@ -138,7 +140,7 @@ fn source(path: &Path, bytes: Vec<u8>, report: &mut Report<'_>) -> Arc<Source> {
 fn compile(sources: &[Arc<Source>], version: String, mut report: Report<'_>) -> Loaded {
     let files: Vec<File> = sources.iter().filter_map(|source| File::read(source, &mut report)).collect();
     let (policy, issued) = rules::compile(&files, &mut report);
-    let (masks, mask_places) = masks::compile(&files, &mut report);
+    let (masks, declared) = masks::compile(&files, &mut report);
     let written = files.iter().map(|file| (&file.source, &*file.described));
     let (descriptions, described) = describe::compile(written, &mut report);
     let summary =
@@ -147,19 +149,9 @@ fn compile(sources: &[Arc<Source>], version: String, mut report: Report<'_>) -> 
     let tests = files.into_iter().flat_map(|file| file.tests).collect();
     if report.failed() {
         let (policy, masks) = (Policy::default(), Vec::new());
-        return Loaded {
-            policy,
-            masks,
-            files: summaries,
-            version,
-            descriptions,
-            described,
-            tests,
-            mask_places,
-            issued,
-        };
+        return Loaded { policy, masks, files: summaries, version, descriptions, described, tests, declared, issued };
     }
-    Loaded { policy, masks, files: summaries, version, descriptions, described, tests, mask_places, issued }
+    Loaded { policy, masks, files: summaries, version, descriptions, described, tests, declared, issued }
 }
 
 /// Refuses the second of two equal ids; the first keeps it.

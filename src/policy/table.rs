@@ -287,6 +287,16 @@ pub(super) struct Words<T: 'static> {
     pub(super) later: &'static [&'static str],
 }
 
+/// Why a pattern is none, in the words that end what `regex` draws.
+pub(super) fn unreadable(error: &regex::Error) -> String {
+    let drawn = error.to_string();
+    let why = drawn.lines().last().and_then(|line| line.strip_prefix("error: "));
+    why.map_or_else(
+        || "this is not a regular expression".to_owned(),
+        |why| format!("this is not a regular expression: {why}"),
+    )
+}
+
 /// The closest of `known` to a word that is none of them, or all of them.
 pub(super) fn advice<'a>(written: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     match closest(written, known.clone()) {

@@ -19,7 +19,11 @@ struct Tests {
 /// One line for each policy file; with an error somewhere there is no snapshot to count from, and nothing to test.
 pub(super) fn review(config: &Config, snapshot: Option<&Snapshot>, found: &Problems, findings: &mut Findings) {
     findings.problems.append(found.clone());
+    file(&config.source().path, found, findings);
     for server in config.servers.values() {
+        if let Some(lock) = &server.tools.lock {
+            file(lock, found, findings);
+        }
         let route = snapshot.and_then(|snapshot| snapshot.route(&server.path));
         let mut of_server: Problems = found.clone();
         let mut suite = None;
@@ -52,6 +56,20 @@ pub(super) fn review(config: &Config, snapshot: Option<&Snapshot>, found: &Probl
                 findings.steps.push(step);
             }
         }
+    }
+}
+
+/// The line of a file that is no policy, where something is wrong with it.
+fn file(path: &Path, found: &Problems, findings: &mut Findings) {
+    let own: Problems = found.iter().filter(|problem| problem.file.path == path).cloned().collect();
+    if own.is_empty() {
+        return;
+    }
+    let step = Step { worst: worst(&own), ..Step::new(path.display().to_string(), tally(&own)) };
+    match findings.steps.iter_mut().find(|known| known.subject == step.subject) {
+        Some(known) if step.worst == Some(Severity::Error) => *known = step,
+        Some(known) => known.worst = step.worst,
+        None => findings.steps.push(step),
     }
 }
 

@@ -261,3 +261,18 @@ async fn rules_are_held_against_the_tools_there_are() {
     let said = run("check @/proxy.toml");
     assert!(said.contains("! upstream crm  its tools are not known\n"), "{said}");
 }
+
+#[test]
+fn a_file_that_is_refused_has_a_line_that_says_so() {
+    let folder = Folder::new("refused-parts");
+    folder.file("crm.lock", "{\n");
+    folder.file("proxy.toml", &format!("{GOOD}lock = \"crm.lock\"\n"));
+    let said = squeezed(&folder.run("check --offline @/proxy.toml"));
+    assert!(said.starts_with("exit 78\n--- out\n✓ @/proxy.toml  1 server, 1 issuer\n"), "{said}");
+    assert!(said.contains("\n✗ @/crm.lock  1 error\n"), "{said}");
+    let program = GOOD.replace("upstream = \"http://127.0.0.1:3001/mcp\"", "command = [\"no-such-program\"]");
+    folder.file("proxy.toml", &program);
+    let said = squeezed(&folder.run("check --offline @/proxy.toml"));
+    assert!(said.starts_with("exit 78\n--- out\n✗ @/proxy.toml  1 error\n"), "{said}");
+    assert!(said.contains("error: servers.crm.command: there is no program `no-such-program`\n"), "{said}");
+}

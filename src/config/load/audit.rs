@@ -69,10 +69,14 @@ impl Loader<'_> {
         let path = self.path("path", written);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if self.disk.is_some() && (path.is_dir() || folder.is_some_and(|folder| !folder.is_dir())) {
-            let label = if path.is_dir() { "this is a folder" } else { "its folder does not exist" };
+            let (label, help) = if path.is_dir() {
+                ("this is a folder", "name a file in it; the file itself is made when needed")
+            } else {
+                ("its folder does not exist", "create the folder; the file itself is made when needed")
+            };
             let message = format!("cannot write `{}`", path.display());
             let problem = self.error(written.span(), message, label);
-            self.report(problem.help("create the folder; the file itself is made when needed"));
+            self.report(problem.help(help));
         }
         path
     }

@@ -122,7 +122,22 @@ fn says_why_a_file_cannot_be_read() {
     fs::write(folder.0.join("latin.toml"), b"version = 1\n# \xe9\n").unwrap();
     let latin = load_at(&folder.0.join("latin.toml"), NOW, &variable).unwrap_err();
     assert!(latin.to_string().ends_with("is not UTF-8 in line 2"), "{latin}");
+    assert!(latin.render(false).ends_with("help: save it as UTF-8"), "{latin}");
     fs::write(folder.0.join("large.toml"), "#".repeat(4 * 1024 * 1024 + 1)).unwrap();
     let large = load_at(&folder.0.join("large.toml"), NOW, &variable).unwrap_err();
     assert!(large.to_string().ends_with("is larger than 4 MiB"), "{large}");
+}
+
+#[test]
+fn an_audit_log_that_is_a_folder_wants_a_file_and_no_folder() {
+    let folder = Folder::new("audit-folder", (2027, 3, 1));
+    for (path, expected) in [
+        (".", ["this is a folder", "help: name a file in it"]),
+        ("absent/audit.jsonl", ["its folder does not exist", "help: create the folder"]),
+    ] {
+        let text = format!("{SMALLEST}[audit]\nsinks = [{{ type = \"file\", path = \"{path}\" }}]\n");
+        folder.file("proxy.toml", &text);
+        let said = load_at(&folder.0.join("proxy.toml"), NOW, &variable).unwrap_err().render(false);
+        assert!(expected.iter().all(|part| said.contains(part)), "{path}: {said}");
+    }
 }

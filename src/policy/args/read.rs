@@ -12,7 +12,7 @@ use super::word::{Equals, Number, Scalar, Template, Word};
 use super::{Args, Argument};
 use crate::config::Problem;
 use crate::policy::rule::Effect;
-use crate::policy::table::{Report, Table, Text, advice};
+use crate::policy::table::{Report, Table, Text, advice, unreadable};
 
 const WORDS: [&str; 9] =
     ["equals", "enum", "pattern", "minimum", "maximum", "min_length", "max_length", "required", "forbidden"];
@@ -268,7 +268,7 @@ fn pattern(value: &Spanned<DeValue<'_>>, table: &Table<'_>) -> Result<Regex, Box
         return Err(Box::new(problem("this pattern is longer than 1,000 bytes")));
     }
     RegexBuilder::new(text).size_limit(PATTERN).dfa_size_limit(PATTERN).nest_limit(50).build().map_err(|error| {
-        let (message, help) = match error {
+        let (message, help) = match &error {
             regex::Error::CompiledTooBig(_) => {
                 ("this pattern would take more than 1 MiB", "repeat less, or name smaller classes")
             }
@@ -276,10 +276,7 @@ fn pattern(value: &Spanned<DeValue<'_>>, table: &Table<'_>) -> Result<Regex, Box
                 "look-around is not supported",
                 "patterns are matched in linear time; say it with several words instead",
             ),
-            _ => (
-                "this is not a regular expression",
-                "the syntax is that of the Rust crate `regex`; in TOML write it between '…'",
-            ),
+            _ => (&*unreadable(&error), "the syntax is that of the Rust crate `regex`; in TOML write it between '…'"),
         };
         Box::new(problem(message).help(help))
     })

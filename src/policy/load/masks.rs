@@ -8,28 +8,35 @@ use super::rules::{is_scope, patterns, separator};
 use super::{Loaded, unique};
 use crate::config::{Problem, Source};
 use crate::mask::{
-    Action, Applies, Asks, Directions, Entity, Except, Grant, Opaque, Places as Treatments, Spec, Validator, What,
+    Action, Applies, Asks, Directions, Entity, Except, Grant, Opaque, Places, Spec, SpecError, Validator, What,
 };
 use crate::mcp::SubjectKind;
 use crate::policy::selector::Selector;
 
 /// Where the masks of a server are declared, by id.
-type Places = HashMap<Arc<str>, (Arc<Source>, Range<usize>)>;
+#[derive(Debug, Default)]
+pub(super) struct Declared {
+    pub(super) ids: HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
+    patterns: HashMap<Arc<str>, Range<usize>>,
+}
 
 /// The masks of all files, in order.
-pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Vec<Spec>, Places) {
-    let mut places = Places::new();
+pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Vec<Spec>, Declared) {
+    let mut declared = Declared::default();
     let mut specs = Vec::new();
     for file in files {
         for mask in &file.masks {
-            let id = unique(&mut places, &mask.id, "mask", &file.source, report);
+            let id = unique(&mut declared.ids, &mask.id, "mask", &file.source, report);
+            if let Some(pattern) = &mask.pattern {
+                declared.patterns.insert(Arc::clone(&id), pattern.span());
+            }
             let on = Directions { arguments: mask.arguments, result: mask.result };
             let what = what(mask, &file.source, report);
             let action = action(mask, &file.source, report);
             let applies = applies(mask, &file.source, report);
             let restore = restore(mask, &file.source, report);
             let asks = asks(mask, &file.source, report);
-            let places = Treatments {
+            let places = Places {
                 keys: mask.keys.unwrap_or_default(),
                 numbers: mask.numbers.unwrap_or_default(),
                 uris: mask.uris.unwrap_or_default(),
@@ -40,7 +47,7 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Vec<Spec>, Pl
             }
         }
     }
-    (specs, places)
+    (specs, declared)
 }
 
 fn what(mask: &raw::Mask, source: &Arc<Source>, report: &mut Report<'_>) -> Option<What> {
@@ -239,8 +246,15 @@ fn one_char(text: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> Optio
 }
 
 impl Loaded {
-    /// Where a mask's `id` stands, for what is found wrong with it when it is compiled.
+    /// Where a mask's `id` stands.
     pub fn mask_place(&self, id: &str) -> Option<(&Arc<Source>, Range<usize>)> {
-        self.mask_places.get(id).map(|(source, span)| (source, span.clone()))
+        self.declared.ids.get(id).map(|(source, span)| (source, span.clone()))
+    }
+
+    /// Where that stands which is wrong with a mask.
+    pub(super) fn fault_place(&self, error: &SpecError) -> Option<(&Arc<Source>, Range<usize>)> {
+        let (source, id) = self.mask_place(&error.id)?;
+        let pattern = self.declared.patterns.get(&error.id).filter(|_| error.of_pattern);
+        Some((source, pattern.cloned().unwrap_or(id)))
     }
 }

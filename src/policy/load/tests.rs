@@ -212,7 +212,7 @@ const REFUSED_ARGS: &[(&str, &[&str])] = &[
     ("a = { equals = 2026-01-05 }", &["`equals` must be a string"]),
     ("a = { equals = \"${args.b}\" }", &["0.toml:5:16", "names no claim", "`${claims.email}`"]),
     ("a = { equals = \"${claims.x\" }", &["names no claim"]),
-    ("a = { pattern = '(' }", &["0.toml:5:17", "not a regular expression"]),
+    ("a = { pattern = '(' }", &["0.toml:5:17", "not a regular expression: unclosed group"]),
     ("a = { pattern = '' }", &["must be a regular expression"]),
     ("a = { pattern = '(?!x)' }", &["look-around is not supported"]),
     ("a = { pattern = '(?:a{1,1000}){1,1000}' }", &["more than 1 MiB", "repeat less"]),
@@ -324,6 +324,31 @@ fn warns_where_a_key_does_nothing() {
     let shown = problems.render(false);
     assert!(!problems.has_errors() && loaded.policy.len() == 1);
     assert!(shown.contains("`reason` has no effect in an allow rule") && shown.contains("refresh token"), "{shown}");
+}
+
+#[test]
+fn what_is_wrong_with_a_pattern_is_shown_at_the_pattern() {
+    let text = "[[mask]]\nid = \"ids\"\non = [\"result\"]\nlabel = \"ID\"\npattern = '(a'\n\
+                [[mask]]\nid = \"mails\"\non = [\"arguments\"]\nentities = [\"EMAIL_ADDRESS\"]\naction = \"tokenize\"\n";
+    let mut problems = Problems::new();
+    let mut loaded = from_texts(&[text], &mut problems);
+    assert!(problems.is_empty() && loaded.compile_masks(&mut problems).is_none());
+    let said = problems.to_string();
+    assert!(said.contains("0.toml:5:11: error: pattern `(a` cannot be used: unclosed group"), "{said}");
+    assert!(said.contains("0.toml:7:6: error: pseudonyms are for results"), "{said}");
+}
+
+#[test]
+fn a_file_of_another_encoding_is_refused_for_that_alone() {
+    let path = std::env::temp_dir().join(format!("portcullis-utf16-{}.toml", std::process::id()));
+    std::fs::write(&path, b"\xff\xfe[\0[\0r\0u\0l\0e\0]\0]\0\n\0").unwrap();
+    let mut problems = Problems::new();
+    let loaded = load(std::slice::from_ref(&path), &mut problems);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(problems.iter().count(), 1, "{problems}");
+    let said = problems.render(false);
+    assert!(said.contains("not UTF-8 from here") && said.contains("save it as UTF-8"), "{said}");
+    assert!(loaded.masks.is_empty());
 }
 
 #[test]

@@ -223,7 +223,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("tool.annotations.readonlyHint", &["no annotation `readonlyHint`", "did you mean `readOnlyHint`?"]),
     ("untrusted.name == 'x'", &["an allow rule cannot look at `untrusted`", "effect = \"deny\""]),
     ("args.a.matches(args.b)", &["takes a pattern written out"]),
-    ("args.a.matches('(')", &["not a regular expression"]),
+    ("args.a.matches('(')", &["not a regular expression: unclosed group"]),
     ("args.a.matches('(?:a{1,1000}){1,1000}')", &["more than 1 MiB"]),
     ("args.a.all(claims, true)", &["`claims` is a name already"]),
     (

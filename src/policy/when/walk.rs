@@ -12,7 +12,7 @@ use super::inputs::{MATCHES, Pattern};
 use super::names::{ANNOTATIONS, FUNCTIONS, MACROS, VARIABLES, fields};
 use super::{ArgsNeed, Needs};
 use crate::policy::rule::Effect;
-use crate::policy::table::advice;
+use crate::policy::table::{advice, unreadable};
 
 /// Deepest an expression may be: evaluating it takes a stack frame a level.
 const DEPTH: usize = 48;
@@ -242,9 +242,9 @@ impl<'a> Walk<'a> {
                     "repeat less, or name smaller classes",
                 );
             }
-            Err(_) => self.flaw(
+            Err(error) => self.flaw(
                 pattern.id,
-                "this is not a regular expression",
+                unreadable(&error),
                 "the syntax is that of the Rust crate `regex`, without look-around; `\\` is written `\\\\` in a string",
             ),
         }
