@@ -155,6 +155,7 @@ impl Report {
             json!({ "status": answer.status, "headers": headers, "body": answer.body })
         });
         let arguments = self.outcome.as_ref().ok().and_then(|passed| passed.arguments.clone());
+        let listing = matches!(question.call, Call::List(_));
         json!({
             "schema_version": 1,
             "server": question.route.name,
@@ -163,7 +164,7 @@ impl Report {
             "why": why,
             "rule": rule,
             "scopes": scopes,
-            "rules": self.rules.iter().map(rule_json).collect::<Vec<_>>(),
+            "rules": self.rules.iter().map(|rule| rule_json(rule, listing)).collect::<Vec<_>>(),
             "answer": answer,
             "upstream_arguments": arguments,
         })
@@ -215,30 +216,38 @@ fn near_rule(rule: &RuleTrace, width: usize, streams: &mut Streams<'_>) {
 }
 
 /// A rule before a list: what it names, and whether this caller sees it.
-fn listed(rule: &RuleTrace, width: usize, streams: &mut Streams<'_>) {
-    let Some((names, rest)) = rule.conditions.split_first() else { return };
-    // Before no name in particular, what the rule lists is what its file says; a rule about other kinds says nothing here.
-    let text = rule.source.text.get(names.span.clone()).unwrap_or_default();
-    if !text.starts_with(names.key) || names.detail.starts_with("lists no ") {
-        return;
+struct Listed<'a> {
+    names: String,
+    unmet: Option<&'a ConditionTrace>,
+}
+
+impl<'a> Listed<'a> {
+    /// None of a rule that is about other kinds.
+    fn of(rule: &'a RuleTrace) -> Option<Self> {
+        let (names, rest) = rule.conditions.split_first()?;
+        // Before no name in particular, what the rule lists is what its file says.
+        let text = rule.source.text.get(names.span.clone())?;
+        if !text.starts_with(names.key) || names.detail.starts_with("lists no ") {
+            return None;
+        }
+        let unmet = rest.iter().find(|condition| !condition.holds.satisfies(rule.effect, Phase::List));
+        Some(Self { names: text.split_whitespace().collect::<Vec<_>>().join(" "), unmet })
     }
-    let unmet = rest.iter().find(|condition| !satisfied(condition, rule.effect));
+}
+
+fn listed(rule: &RuleTrace, width: usize, streams: &mut Streams<'_>) {
+    let Some(Listed { names, unmet }) = Listed::of(rule) else { return };
     let verb = match (unmet, rule.effect) {
         (None, Effect::Allow) => "shows   ",
         (None, Effect::Deny) => "hides   ",
         (Some(_), _) => "no match",
     };
-    let names = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let why = unmet.map(|unmet| format!("   {}: {}", unmet.key, unmet.detail)).unwrap_or_default();
     streams.print(format_args!(
         "  {verb}   {:width$}   {names}{why}   {}",
         rule.id,
         place(&rule.source, rule.span.start)
     ));
-}
-
-fn satisfied(condition: &ConditionTrace, effect: Effect) -> bool {
-    condition.holds.satisfies(effect, Phase::List)
 }
 
 const fn word(holds: Holds) -> &'static str {
@@ -249,7 +258,7 @@ const fn word(holds: Holds) -> &'static str {
     }
 }
 
-fn rule_json(rule: &RuleTrace) -> Value {
+fn rule_json(rule: &RuleTrace, listing: bool) -> Value {
     let condition = |condition: &ConditionTrace| {
         let (line, column) = rule.source.position(condition.span.start);
         json!({
@@ -257,15 +266,20 @@ fn rule_json(rule: &RuleTrace) -> Value {
             "line": line, "column": column,
         })
     };
+    let mut conditions: Vec<Value> = rule.conditions.iter().map(condition).collect();
+    let listed = listing.then(|| Listed::of(rule)).flatten();
+    if let (Some(Listed { names, .. }), Some(first)) = (&listed, conditions.first_mut()) {
+        (first["holds"], first["detail"]) = (word(Holds::Yes).into(), (&**names).into());
+    }
     let (line, column) = rule.source.position(rule.span.start);
     json!({
         "id": rule.id,
         "effect": match rule.effect { Effect::Allow => "allow", Effect::Deny => "deny" },
         "file": rule.source.path.to_string_lossy(),
         "line": line, "column": column,
-        "matches": rule.matches,
+        "matches": listed.map_or(rule.matches, |listed| listed.unmet.is_none()),
         "shadow": rule.shadow,
-        "conditions": rule.conditions.iter().map(condition).collect::<Vec<_>>(),
+        "conditions": conditions,
     })
 }
 

@@ -126,6 +126,13 @@ fn a_list_is_explained_rule_by_rule() {
     }
     let said = explain(&folder, "--claims @@/reader.json --list prompts");
     assert!(!said.contains("crm-read"), "{said}");
+    let said = explain(&folder, "--claims @@/reader.json --list --format json");
+    let out = said.strip_prefix("exit 0\n--- out\n").and_then(|said| said.strip_suffix("--- err\n")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(out).unwrap();
+    let rules: Vec<_> = json["rules"].as_array().unwrap().iter().map(|rule| (&rule["id"], &rule["matches"])).collect();
+    assert!(rules.contains(&(&"crm-read".into(), &true.into())), "{rules:?}");
+    assert!(rules.contains(&(&"crm-update".into(), &false.into())), "{rules:?}");
+    assert_eq!(json["rules"][0]["conditions"][0]["detail"], "tools = [\"search_*\", \"get_*\"]");
 }
 
 #[test]
