@@ -100,6 +100,10 @@ impl Replay {
             }
             Format::Json => streams.print(replayed.json(&skipped)),
         }
+        if skipped.bad > 0 && replayed.is_nothing() {
+            streams.message(format_args!("error: {} holds no decision: is it an audit file?", self.audit.display()));
+            return Exit::Usage;
+        }
         if replayed.changes.is_empty() { Exit::Done } else { Exit::No }
     }
 }
@@ -128,6 +132,11 @@ impl Replayed {
                 }
             }
         }
+    }
+
+    /// Whether there was no decision at all.
+    fn is_nothing(&self) -> bool {
+        self.decisions + self.open + self.unnamed + self.blocked == 0 && self.elsewhere.is_empty()
     }
 
     /// What was not replayed, and why.

@@ -261,3 +261,14 @@ fn learning_asks_which_server() {
     let said = folder.run("-c @/proxy.toml learn @/audit.jsonl --server wiki");
     assert!(said.contains("tools = [\"y\"]") && !said.contains("\"x\""), "{said}");
 }
+
+#[test]
+fn a_file_that_is_no_audit_does_not_pass_for_one_in_which_nothing_changes() {
+    let folder = Folder::new("replay-garbage");
+    let said = folder.run_with("replay - --policies @/policies/crm.toml", "what is this?\nno audit\n");
+    assert!(said.starts_with("exit 2\n"), "{said}");
+    assert!(said.contains("error: - holds no decision: is it an audit file?\n"), "{said}");
+    let said =
+        folder.run_with("replay - --policies @/policies/crm.toml", "{\"v\":1,\"time\":\"x\",\"event\":\"start\"}\n");
+    assert!(said.starts_with("exit 0\n--- out\n0 decisions, none would change\n"), "{said}");
+}
