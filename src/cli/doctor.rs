@@ -74,7 +74,7 @@ enum Format {
 }
 
 fn endpoint(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let url = Url::parse(text).map_err(|error| format!("{error}; write an http or https URL"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("write an http or https URL".to_owned());
     }

@@ -106,8 +106,9 @@ impl Page {
         let mut command = &all;
         for word in &self.command {
             let Some(below) = command.find_subcommand(word) else {
-                let known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-                let of = command.get_bin_name().unwrap_or_default();
+                let shown = command.get_subcommands().filter(|below| !below.is_hide_set());
+                let known: Vec<&str> = shown.map(clap::Command::get_name).collect();
+                let of = command.get_bin_name().unwrap_or("portcullis");
                 streams.message(match &*known {
                     [] => format!("error: `{of}` has no commands below it"),
                     known => format!("error: `{word}` is no command of `{of}`; there are {}", known.join(", ")),
@@ -117,7 +118,8 @@ impl Page {
             command = below;
         }
         let mut page = Vec::new();
-        if Man::new(command.clone()).render(&mut page).is_err() {
+        let version = concat!("portcullis ", env!("CARGO_PKG_VERSION"));
+        if Man::new(command.clone()).source(version).render(&mut page).is_err() {
             return Exit::Internal;
         }
         streams.write(&page);

@@ -41,7 +41,7 @@ pub struct Mask {
     /// A file, or `-` for standard input.
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
-    /// Use the masks of this server of proxy.toml; else every entity is redacted.
+    /// Use the masks of this server of proxy.toml; else every entity is redacted, cards but for their last digits.
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
     /// Which way it would go.
@@ -132,7 +132,7 @@ impl Mask {
             match File::open(path) {
                 Ok(file) => Box::new(file),
                 Err(error) => {
-                    streams.message(format_args!("cannot open `{}`: {error}", path.display()));
+                    streams.message(format_args!("error: cannot read `{}`: {error}", path.display()));
                     return Exit::Usage;
                 }
             }
@@ -140,7 +140,7 @@ impl Mask {
         let quality = match evaluate::evaluate(&masks, BufReader::new(file)) {
             Ok(quality) => quality,
             Err(error) => {
-                streams.message(format_args!("`{}`: {error}", path.display()));
+                streams.message(format_args!("error: `{}`: {error}", path.display()));
                 return Exit::Usage;
             }
         };

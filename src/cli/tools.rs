@@ -22,7 +22,7 @@ use crate::policy::lock::{Lock, canonical, visible};
 use crate::policy::schema::Schema;
 use crate::server::tls;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Backend, Credentials, Grants, survey};
+use crate::upstream::{Backend, CatalogError, Credentials, Grants, survey};
 
 /// Arguments of `tools`.
 #[derive(Args, Debug)]
@@ -284,10 +284,16 @@ fn ask(server: &Server, streams: &mut Streams<'_>) -> Result<Vec<Listed>, Exit> 
     let items = runtime
         .block_on(async {
             let limit = upstream.timeouts().total;
-            let late = || Err(crate::upstream::CatalogError::Slow(limit));
+            let late = || Err(CatalogError::Slow(limit));
             tokio::time::timeout(limit, survey(&upstream, &credential)).await.unwrap_or_else(|_| late())
         })
-        .map_err(|error| said(&error, Exit::Unavailable, streams))?;
+        .map_err(|error| {
+            let exit = said(&error, Exit::Unavailable, streams);
+            if matches!(error, CatalogError::Status { status: 401 | 403 }) {
+                streams.message("it wants a credential: see `upstream_auth`, or show it a token with --token FILE");
+            }
+            exit
+        })?;
     Ok(items.into_iter().filter_map(listed).collect())
 }
 

@@ -247,14 +247,19 @@ fn compare(mismatches: &mut Vec<Mismatch>, case: &Case, seen: &Seen) {
         differ("result", shown(&result.value), result_of(case, &result.value, seen), &result.span);
     }
     if let Some(listed) = &expect.listed {
-        differ("listed", listed.value.join(", "), listed_in(case, seen).join(", "), &listed.span);
+        differ("listed", joined(&listed.value, ", "), joined(&listed_in(case, seen), ", "), &listed.span);
     }
 }
 
 fn sorted(scopes: &[Box<str>]) -> String {
     let mut scopes: Vec<&str> = scopes.iter().map(|scope| &**scope).collect();
     scopes.sort_unstable();
-    scopes.join(" ")
+    joined(&scopes, " ")
+}
+
+fn joined<T: AsRef<str>>(names: &[T], between: &str) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(between) }
 }
 
 /// A text as it is, anything else as JSON.

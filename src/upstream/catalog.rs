@@ -74,7 +74,7 @@ pub enum Offer {
 #[derive(Clone, Debug, Error)]
 pub enum CatalogError {
     /// No request was answered.
-    #[error("upstream: {0}")]
+    #[error(transparent)]
     Upstream(#[from] Arc<UpstreamError>),
     /// The whole took too long.
     #[error("upstream: its tools were not listed within {0:?}")]

@@ -199,7 +199,7 @@ impl Minds {
                 Step::failed(
                     name,
                     format!("runs in a browser: {problem}"),
-                    "allow its origin, http://localhost:6274, in `[cors] origins`",
+                    "allow its origin, http://localhost:6274, in `[cors] allow_origins`",
                 )
             }),
             Self::EveryScope => metadata.filter(|metadata| metadata.scopes.len() > 1).map(|metadata| {

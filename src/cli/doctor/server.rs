@@ -211,7 +211,7 @@ async fn browser(explorer: &Explorer, url: &Url, report: &mut Report) -> Option<
         Some(problem) => Step::doubtful(
             NAME,
             format!("{problem} (asked for a page of {PAGE})"),
-            "only clients that run in a browser mind: allow their origin, `[cors] origins` in proxy.toml",
+            "only clients that run in a browser mind: allow their origin, `[cors] allow_origins` in proxy.toml",
         ),
     });
     problem

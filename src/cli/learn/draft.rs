@@ -9,7 +9,7 @@ use crate::mcp::SubjectKind;
 
 const HEAD: &str = "\
 # Learnt from an audit file: every name that was used, with the scopes every caller of it had.
-# The file's chain was not verified. Read this before you use it, and write globs where a name stands for many.
+# Whether that file was changed was not verified. Read this before you use it, and write globs where a name stands for many.
 
 ";
 

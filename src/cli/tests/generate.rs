@@ -65,6 +65,7 @@ fn manual_pages_name_every_command() {
         assert!(outer.contains(&format!("{full}(1)")), "{name}: {outer}");
         let own = page(&command);
         assert!(own.contains(&format!(".TH {full} 1")) && own.contains("config"), "{command:?}: {own}");
+        assert!(own.contains(concat!("\"portcullis ", env!("CARGO_PKG_VERSION"))), "{command:?}: {own}");
     }
     assert!(page(&["tools".to_owned()]).contains("--scaffold"));
 }
@@ -78,6 +79,8 @@ fn manual_pages_of_nothing_are_refused() {
         "{said}"
     );
     assert!(said.contains("verify"), "{said}");
+    let said = folder.run("generate man vrify");
+    assert!(said.contains("error: `vrify` is no command of `portcullis`; there are check, demo, "), "{said}");
     let expected = "exit 2\n--- out\n--- err\nerror: `portcullis serve` has no commands below it\n";
     assert_eq!(folder.run("generate man serve now"), expected);
 }

@@ -179,7 +179,10 @@ impl Report {
             let (start, end) = if streams.out_color { (colour, "\x1b[0m") } else { ("", "") };
             streams.print(format_args!("{start}{mark}{end} {:width$}  {}", check.name, check.found));
             if let Outcome::Failed(error) = &check.outcome {
-                streams.print(format_args!("  {:width$}  {error}", ""));
+                let error = error.to_string();
+                if error != check.found {
+                    streams.print(format_args!("  {:width$}  {error}", ""));
+                }
                 streams.print(format_args!("  {:width$}  expected: {}", "", check.expected));
             }
         }
