@@ -286,8 +286,25 @@ impl<'a> Walk<'a> {
         let source = &self.info.source;
         let byte = |at: usize| source.char_indices().nth(at).map_or(source.len(), |(byte, _)| byte);
         let (first, last) = (usize::try_from(first).ok()?, usize::try_from(last).ok()?);
-        Some(byte(first)..byte(last.saturating_add(1)).max(byte(first)))
+        Some(name_at(source, byte(first)..byte(last.saturating_add(1)).max(byte(first))))
     }
+}
+
+/// The name behind a dot or before a parenthesis: the parser's place of a field or a call is that of the sign.
+fn name_at(source: &str, sign: Range<usize>) -> Range<usize> {
+    let other = |char: char| !char.is_alphanumeric() && char != '_';
+    let name = match source.get(sign.clone()) {
+        Some(".") => {
+            let rest = source.get(sign.end..).unwrap_or_default();
+            sign.end..sign.end + rest.find(other).unwrap_or(rest.len())
+        }
+        Some("(") => {
+            let before = source.get(..sign.start).unwrap_or_default();
+            before.trim_end_matches(|char| !other(char)).len()..sign.start
+        }
+        _ => return sign,
+    };
+    if name.is_empty() { sign } else { name }
 }
 
 fn is_literal(node: &IdedExpr) -> bool {
