@@ -213,3 +213,15 @@ fn prints_the_schemas_editors_check_by() {
         assert_eq!(schema["title"], title);
     }
 }
+
+#[test]
+fn a_case_that_differs_twice_has_one_diagnostic() {
+    let both = "[[test]]\nname = \"both\"\nclaims = { sub = \"ana\", scope = \"crm:read\" }\ncall = { tool = \"get_x\" }\n\
+                expect = { decision = \"deny\", rule = \"none\" }\n";
+    let folder = folder("test-tap", &format!("{POLICY}{both}"));
+    let said = folder.run("test @/policies --format tap");
+    let expected = "not ok 1 - both\n  ---\n  message: \"decision, rule\"\n  \
+                    expected: {\"decision\":\"deny\",\"rule\":\"none\"}\n  \
+                    actual: {\"decision\":\"allow\",\"rule\":\"crm-read\"}\n  at: \"@/policies/crm.toml:";
+    assert!(said.contains(expected) && said.matches("\n  ...").count() == 1, "{said}");
+}
