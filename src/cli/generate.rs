@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory as _, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Cli, Exit, Streams};
+use super::{Cli, Exit, Global, Streams};
 use crate::{config, policy};
 
 /// Arguments of `generate`.
@@ -53,7 +53,7 @@ struct Completions {
   portcullis generate man > portcullis.1
   portcullis generate man token verify > portcullis-token-verify.1")]
 struct Page {
-    /// The command the page is about, word by word; all of portcullis if there is none.
+    /// The command the page is about, word by word; portcullis itself if there is none.
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -93,10 +93,19 @@ impl Completions {
     fn run(&self, streams: &mut Streams<'_>) -> Exit {
         // Into memory: the generator takes a reader that went away for a fault.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "portcullis", &mut script);
+        clap_complete::generate(self.shell, &mut offered(), "portcullis", &mut script);
         streams.write(&script);
         Exit::Done
     }
+}
+
+/// The commands a person would type: a script would complete hidden ones too.
+fn offered() -> clap::Command {
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let version = env!("CARGO_PKG_VERSION");
+    let root = clap::Command::new("portcullis").version(version).disable_help_subcommand(true).subcommands(shown);
+    Global::augment_args(root)
 }
 
 impl Page {

@@ -38,6 +38,7 @@ fn completions_know_every_command() {
             let name = command.last().unwrap();
             assert!(words.contains(&name.as_str()), "{shell}: {command:?}");
         }
+        assert!(!words.contains(&"child"), "{shell}: what is hidden is not offered");
         for word in ["config", "scaffold"] {
             assert!(words.contains(&word), "{shell}: {word}");
         }
