@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::task::unconstrained;
+
 use crate::clock;
 
 /// By when something must happen on a connection: the head of an answer, more of it, or the next request.
@@ -65,7 +67,8 @@ pub(super) async fn drive(mut connection: impl Future + Unpin, deadline: Arc<Dea
         // The waker of a task never changes: a timer once polled need not be polled again until it has fired.
         while !registered || look.is_elapsed() {
             registered = true;
-            if look.as_mut().poll(cx).is_pending() {
+            // A peer that never pauses leaves this task no turn of tokio's, without which a timer would not fire.
+            if pin!(unconstrained(look.as_mut())).poll(cx).is_pending() {
                 break;
             }
             let now = clock::monotonic();
@@ -109,6 +112,22 @@ mod tests {
         disarmed.disarm();
         drive(Box::pin(tokio::time::sleep(wait)), disarmed.clone(), shortest).await;
         assert!(!disarmed.is_expired());
+    }
+
+    /// tokio lets no timer fire in a task that has used up its turn, and a peer that never pauses uses up every one.
+    #[tokio::test]
+    async fn ends_a_connection_that_is_never_idle() {
+        let (wait, shortest) = (Duration::from_millis(20), Duration::from_millis(5));
+        let late = Arc::new(Deadline::new(clock::monotonic()));
+        late.arm(clock::monotonic(), wait);
+        let busy = async {
+            loop {
+                tokio::task::coop::consume_budget().await;
+            }
+        };
+        let ended = drive(Box::pin(busy), late.clone(), shortest);
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+        assert!(late.is_expired());
     }
 
     #[test]

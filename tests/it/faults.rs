@@ -143,6 +143,26 @@ async fn an_upstream_that_falls_silent_is_hung_up_on() {
     nothing_is_left(&proxy).await;
 }
 
+/// Every informational answer is passed over, and the final one is due all the same.
+#[tokio::test]
+async fn an_upstream_that_never_comes_to_the_point_is_hung_up_on() {
+    let (tell, mut hung_up) = mpsc::unbounded_channel();
+    let upstream = Upstream::handling(move |_, mut connection| {
+        let tell = tell.clone();
+        async move {
+            connection.flood(&b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n".repeat(100)).await;
+            tell.send(()).unwrap();
+            None
+        }
+    })
+    .await;
+    let proxy = start(&upstream, "timeouts = { first_byte = \"200ms\" }").await;
+    let ended = ended(&proxy, &call(NEW, "nothing").token(&proxy.token("ana")), "nothing").await;
+    assert_eq!(ended, (504, json!(-31504)));
+    within("the upstream to be hung up on", hung_up.recv()).await.unwrap();
+    nothing_is_left(&proxy).await;
+}
+
 /// A server that wants sessions, and breaks off in one.
 #[tokio::test]
 async fn what_breaks_behind_a_bridge_is_told_too() {

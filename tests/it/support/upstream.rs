@@ -83,6 +83,12 @@ impl Connection {
         let _ = self.stream.flush().await;
     }
 
+    /// Writes the same for as long as somebody takes it.
+    pub(crate) async fn flood(&mut self, bytes: &[u8]) {
+        let flood = async { while self.stream.write_all(bytes).await.is_ok() {} };
+        within("the proxy to hang up", flood).await;
+    }
+
     /// The head of an event stream whose pieces are chunks.
     pub(crate) async fn begin_stream(&mut self) {
         self.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n").await;
