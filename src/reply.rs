@@ -273,7 +273,12 @@ pub async fn rewrite(
         }
     }
     let media = if answer.body.is_read() { Media::Json } else { media_type(&answer.headers) };
+    let listens = trail.http_method == Method::GET;
     let response = match media {
+        // Nothing else answers who listens (2025-11-25, "Listening for Messages from the Server").
+        Media::Json | Media::None if listens && answer.status.is_success() => {
+            return Err(Box::new((ReplyError::MediaType.into(), trail)));
+        }
         Media::EventStream if answer.status.is_success() => Box::pin(stream(way, answer, trail)).await,
         Media::Json => json(way, answer, trail).await?,
         Media::None if answer.status.is_success() && way.id.is_none() => accepted(answer.status, trail).await?,
@@ -320,7 +325,7 @@ pub(crate) enum Media {
 
 /// The answer's media type without parameters; a coded body is never decoded, so it is none of ours.
 pub(crate) fn media_type(headers: &HeaderMap) -> Media {
-    if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Media::Other;
     }
     let mut values = headers.get_all(CONTENT_TYPE).iter();

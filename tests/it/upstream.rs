@@ -289,6 +289,14 @@ fn broken_answers() -> Vec<Broken> {
             raw_answer(200, "Content-Type: application/json\r\nContent-Encoding: gzip\r\n", good.as_bytes()),
         ),
         unusable(
+            "gzip beside none",
+            raw_answer(
+                200,
+                "Content-Type: application/json\r\nContent-Encoding: identity\r\nContent-Encoding: gzip\r\n",
+                good.as_bytes(),
+            ),
+        ),
+        unusable(
             "gzip stream",
             raw_answer(200, "Content-Type: text/event-stream\r\nContent-Encoding: br\r\n", b"data: x\n\n"),
         ),
@@ -595,6 +603,23 @@ async fn a_server_without_a_standing_stream_says_so() {
     let answer = proxy.ask(&listen).await;
     assert_eq!(answer.status, 405, "{answer:?}");
     assert_eq!(upstream.take()[0].names(), ["accept", "accept-encoding", "host"]);
+}
+
+/// Many servers say who they are to a plain GET. A client that gets 200 takes it for a stream that broke off, and asks again.
+#[tokio::test]
+async fn who_listens_is_answered_with_a_stream_or_an_error() {
+    let head = "Content-Type: application/json\r\n";
+    for (what, answer) in [
+        ("a page in JSON", raw_answer(200, head, br#"{"name":"crm","status":"ok"}"#)),
+        ("nothing", raw_answer(200, "", b"")),
+        ("no content", b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
+    ] {
+        let upstream = Upstream::answering(move |_| answer.clone()).await;
+        let proxy = Setup::new(upstream.url()).start().await;
+        let listen = Ask::new("GET").header("Accept", "text/event-stream").token(&proxy.token("ana"));
+        let answer = proxy.ask(&listen).await;
+        assert_eq!((answer.status, answer.json()["error"]["code"].as_i64()), (502, Some(-31502)), "{what}: {answer:?}");
+    }
 }
 
 /// What the proxy asks for itself shows its own credential and nothing of any caller, and is asked once.
