@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Ask, Proxy, Setup, Upstream, events, json_answer};
+use crate::support::{Ask, Process, Proxy, Setup, Upstream, events, json_answer, token_of};
 
 const POLICY: &str = "[[rule]]\nid = \"all\"\ntools = [\"*\"]\n";
 const ERAS: [&str; 3] = ["2025-03-26", "2025-11-25", "2026-07-28"];
@@ -420,6 +420,24 @@ async fn suspicious_text_is_told_taken_out_or_hidden() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_definition_is_masked_in_the_log() {
+    let mail = "ana@private.example";
+    // As long as its end is not seen where names are cut.
+    let long = format!("{}{mail}", "x".repeat(50));
+    let hidden =
+        json!({ "type": "object", "properties": { mail: { "title": "\u{200b}" }, long: { "title": "\u{200b}" } } });
+    let upstream = listing(json!([{ "name": "pay", "inputSchema": hidden }]), false).await;
+    let (folder, issuer) = Setup::new(upstream.url()).policy(POLICY).write("127.0.0.1:0", "127.0.0.1:0").await;
+    let mut process = Process::serve(&folder).await;
+    let token = issuer.mint_claims(&token_of(&issuer, "ana")).unwrap();
+    process.ask(&Ask::of("2025-11-25", "tools/list", &json!({})).token(&token)).await;
+    process.signal("TERM");
+    let log = process.log_to_the_end().await;
+    assert!(log.contains("hidden characters at /inputSchema/properties/[EMAIL_ADDRESS]/title"), "{log}");
+    assert!(!log.contains("private"), "{log}");
 }
 
 /// What a model reads is as narrow as what will be decided; the rest of the item stays byte for byte.

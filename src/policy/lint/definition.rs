@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Kind, Setting, find, strip};
 use crate::json::{Document, Kind as Json, Splice, Value, quoted};
+use crate::mask;
 
 /// Members whose text a model reads and a program does not: what is suspicious there can be taken out.
 const PROSE: [&str; 4] = ["$comment", "description", "examples", "title"];
@@ -67,7 +68,7 @@ fn visit(
                     continue;
                 }
                 place.push('/');
-                place.extend(name.chars().filter(char::is_ascii_graphic).take(64));
+                place.push_str(&shown(&name));
                 // A name is taken literally by programs: it cannot be changed.
                 note(&name, place, setting, findings, &mut |findings| findings.stuck = true);
                 // The texts of a property called `title` are not prose because of that.
@@ -95,6 +96,11 @@ fn visit(
         }
         Json::Bool | Json::Key | Json::Null | Json::Number => {}
     }
+}
+
+/// A name as it may be told: it is the upstream's word like any other, and is looked at before it is cut.
+fn shown(name: &str) -> String {
+    mask::sanitize(name).chars().filter(char::is_ascii_graphic).take(64).collect()
 }
 
 fn note(
