@@ -6,8 +6,16 @@ use data_encoding::{BASE64, BASE64_NOPAD, Encoding};
 
 use super::Blocked;
 
-/// What goes before base64 in a data URL (RFC 2397).
-const MARK: &[u8] = b";base64,";
+/// What goes before base64 in a data URL (RFC 2397), without the semicolon.
+const MARK: &[u8] = b"base64,";
+
+/// How long the mark is that `text` begins with, if it does: in any case and behind spaces, as browsers read it (URL
+/// standard, "data: URL processor").
+pub(super) fn mark_length(text: &[u8]) -> Option<usize> {
+    let spaces = text.iter().take_while(|byte| **byte == b' ').count();
+    let mark = text.get(spaces..spaces + MARK.len())?;
+    mark.eq_ignore_ascii_case(MARK).then_some(spaces + MARK.len())
+}
 
 /// The printable text that base64 (RFC 4648 sections 4 and 5) stands for; `None` for anything else.
 ///
@@ -62,8 +70,8 @@ pub(super) fn data_urls(
     let bytes = text.as_bytes();
     let mut out = String::new();
     let mut copied = 0;
-    for mark in memchr::memmem::find_iter(bytes, MARK) {
-        let start = mark + MARK.len();
+    for mark in memchr::memchr_iter(b';', bytes) {
+        let Some(start) = mark_length(&bytes[mark + 1..]).map(|length| mark + 1 + length) else { continue };
         let length =
             bytes[start..].iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')).count();
         let Some(decoded) = text.get(start..start + length).filter(|_| has_scheme(&bytes[..mark])).and_then(decode)
@@ -83,11 +91,12 @@ pub(super) fn data_urls(
     Ok(Some(out))
 }
 
-/// Whether `head` ends with `data:` and a media type.
+/// Whether `head` ends with `data:` and a media type, whose parameters may stand behind spaces.
 fn has_scheme(head: &[u8]) -> bool {
     const LONGEST_TYPE: usize = 128;
     let near = &head[head.len().saturating_sub(LONGEST_TYPE)..];
-    let word = near.iter().rposition(u8::is_ascii_whitespace).map_or(near, |at| &near[at..]);
+    let is_break = |at: &usize| near[*at].is_ascii_whitespace() && !near[..*at].trim_ascii_end().ends_with(b";");
+    let word = (0..near.len()).rev().find(is_break).map_or(near, |at| &near[at..]);
     memchr::memmem::find(&word.to_ascii_lowercase(), b"data:").is_some()
 }
 

@@ -19,10 +19,10 @@ mod words;
 use aho_corasick::packed::Searcher;
 use fearless_simd::Simd;
 
-use super::Entity;
 use super::heat::Heat;
 use super::literals::{Literal, Presence};
 use super::recognisers::secret;
+use super::{Entity, blob};
 use crate::json::Span;
 pub(super) use beside::joins;
 use coarse::{Marks, Visit};
@@ -304,18 +304,18 @@ impl Visit for Look<'_> {
         {
             return false;
         }
-        let mut each = |mut bits: u64, ahead: &[&[u8]]| {
+        let mut each = |mut bits: u64, is_ahead: fn(&[u8]) -> bool| {
             while bits != 0 {
                 let at = marks.at + bits.trailing_zeros() as usize;
-                let rest = text.get(at + 1..).unwrap_or_default();
-                if ahead.iter().any(|ahead| rest.starts_with(ahead)) && !visit(Sight::At(Signal::Encoded, at)) {
+                if text.get(at + 1..).is_some_and(is_ahead) && !visit(Sight::At(Signal::Encoded, at)) {
                     return false;
                 }
                 bits &= bits - 1;
             }
             true
         };
-        each(marks.quotes, &[b"blob", b"data"]) && each(marks.semicolons, &[b"base64,"])
+        each(marks.quotes, |rest| rest.starts_with(b"blob") || rest.starts_with(b"data"))
+            && each(marks.semicolons, |rest| blob::mark_length(rest).is_some())
     }
 
     fn word<S: Simd>(&mut self, simd: S, word: Span) -> bool {

@@ -193,7 +193,12 @@ impl<'d> Tree<'_, '_, 'd> {
             return Ok(());
         }
         let spot = Spot { place: Place::Uri, ..Spot::default() };
-        if self.walk.edits(text, spot)?.is_empty() {
+        let mut holds_value = !self.walk.edits(text, spot)?.is_empty();
+        blob::data_urls(text, |decoded| {
+            holds_value |= !self.walk.edits(decoded, spot)?.is_empty();
+            Ok(None)
+        })?;
+        if !holds_value {
             return Ok(());
         }
         let sealed = self.walk.applied.sealed_uri(text).ok_or_else(|| self.walk.plan.unsealed_uri())?;

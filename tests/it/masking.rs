@@ -459,3 +459,19 @@ async fn whoever_is_blocked_too_often_must_wait() {
     assert!(upstream.take().is_empty());
     assert_eq!(proxy.ask(&Ask::call(OLD, "x", &json!({})).token(&max)).await.status, 200);
 }
+
+/// RFC 2397 and the URL standard: `base64` in any case, with spaces before it.
+#[tokio::test]
+async fn a_data_url_is_looked_into_however_it_is_spelled() {
+    let encoded = data_encoding::BASE64.encode(HIDDEN.as_bytes());
+    let cases = [";base64,", ";BASE64,", "; Base64,", "; charset=utf-8;   bASE64,"].map(|mark| {
+        format!(r#""result":{{"content":[{{"type":"text","text":"see data:text/plain{mark}{encoded}"}}]}}"#)
+    });
+    let upstream = upstream_of(cases.to_vec(), false).await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    for at in 0..cases.len() {
+        let answer = proxy.ask(&numbered(Ask::call(OLD, "x", &json!({})), at).token(&token)).await;
+        assert!(answer.text().contains("data:text/plain") && !answer.text().contains(&encoded), "{answer:?}");
+    }
+}

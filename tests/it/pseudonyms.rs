@@ -200,3 +200,22 @@ async fn a_uri_that_holds_a_value_is_sealed_and_can_be_used() {
     }
     proxy.assert_not_kept("ana.lopez").await;
 }
+
+#[tokio::test]
+async fn a_uri_that_says_a_value_in_base64_is_sealed_too() {
+    let encoded = data_encoding::BASE64.encode(format!("mail {MAIL} now").as_bytes());
+    let uris = [format!("data:text/plain;base64,{encoded}"), format!("DATA:text/plain; BASE64,{encoded}")];
+    let items: Vec<Value> = uris.iter().map(|uri| json!({ "uri": uri, "name": "x" })).collect();
+    let upstream = Upstream::answering(move |heard| {
+        let result = json!({ "resources": items });
+        json_answer(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, heard.id()))
+    })
+    .await;
+    let policy = POLICY.replace("\"crm://**\"", "\"**\"");
+    let proxy = Setup::new(upstream.url()).policy(policy).start().await;
+    let list = proxy.ask(&Ask::of(OLD, "resources/list", &json!({})).token(&proxy.token("ana"))).await.message();
+    for (at, uri) in uris.iter().enumerate() {
+        let shown = list["result"]["resources"][at]["uri"].as_str().unwrap();
+        assert!(shown.starts_with("sealed:"), "{uri} is {shown}");
+    }
+}
