@@ -235,19 +235,16 @@ fn media_type(facts: &Facts<'_>) -> Result<(), VerifyError> {
 
 /// What tells an access token from an ID token when the header does not (RFC 8725 section 3.12).
 fn access_token(facts: &Facts<'_>) -> Result<(), VerifyError> {
-    if facts.header.is_none_or(is_at_jwt) {
-        return Ok(());
-    }
     let claims = facts.claims;
+    match facts.header {
+        None => return introspected(claims),
+        Some(header) if is_at_jwt(header) => return Ok(()),
+        Some(_) => {}
+    }
     if ["nonce", "at_hash", "c_hash"].iter().any(|name| claims.get(name).is_some()) {
         return Err(VerifyError::WrongType("claims of an ID token"));
     }
-    if claims.get("token_use").is_some_and(|purpose| purpose.as_str().as_deref() != Some("access")) {
-        return Err(VerifyError::WrongType("`token_use` is not `access`"));
-    }
-    if claims.get("typ").is_some_and(|typ| !typ.as_str().is_some_and(|typ| typ.eq_ignore_ascii_case("bearer"))) {
-        return Err(VerifyError::WrongType("claim `typ` is not `Bearer`"));
-    }
+    purpose(claims)?;
     let client = first_text(facts, &facts.profile.tokens.client_claims)?;
     let names_scope = facts.profile.tokens.scope_claims.iter().map(String::as_str).chain(["scope", "scp", "roles"]);
     if client.is_none() && !names_scope.into_iter().any(|name| claims.get(name).is_some()) {
@@ -260,6 +257,33 @@ fn access_token(facts: &Facts<'_>) -> Result<(), VerifyError> {
         && texts(aud)?.contains(&client)
     {
         return Err(VerifyError::WrongType("`aud` is the client"));
+    }
+    Ok(())
+}
+
+/// What issuers call their access tokens inside: `token_use` (Cognito, Ory) and `typ` (Keycloak; `DPoP` those that are bound).
+fn purpose(claims: Value<'_>) -> Result<(), VerifyError> {
+    let says = |name, words: &[&str]| {
+        let is_one = |said: &str| words.iter().any(|word| said.eq_ignore_ascii_case(word));
+        claims.get(name).is_none_or(|value| value.as_str().is_some_and(|said| is_one(&said)))
+    };
+    if !says("token_use", &["access", "access_token"]) {
+        return Err(VerifyError::WrongType("`token_use` is not `access`"));
+    }
+    let is_bound = claims.get("cnf").is_some();
+    if !says("typ", if is_bound { &["Bearer", "DPoP"] } else { &["Bearer"] }) {
+        return Err(VerifyError::WrongType("claim `typ` is not `Bearer`"));
+    }
+    Ok(())
+}
+
+/// RFC 7662 section 2.2: a refresh token is active too, and lives much longer.
+fn introspected(claims: Value<'_>) -> Result<(), VerifyError> {
+    purpose(claims)?;
+    let Some(said) = claims.get("token_type") else { return Ok(()) };
+    let said = said.as_str().ok_or(VerifyError::Malformed("`token_type` is not text"))?.to_ascii_lowercase();
+    if said == "n_a" || said.contains("refresh") || said.contains("id_token") {
+        return Err(VerifyError::WrongType("`token_type` is not that of an access token"));
     }
     Ok(())
 }

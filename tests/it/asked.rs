@@ -87,6 +87,11 @@ async fn rfc_7662_only_active_is_active_and_silence_is_nobodys_fault() {
         with("nbf", json!(now + 3600)),
         with("cnf", json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"})),
         with("sub", json!(7)),
+        // Active, and no access token (Ory, Keycloak, Duende): what a client renews its token with lives longer.
+        with("token_use", json!("refresh_token")),
+        with("typ", json!("Refresh")),
+        with("token_type", json!("refresh_token")),
+        with("token_type", json!("N_A")),
     ];
     for (at, answer) in refused.iter().enumerate() {
         says(&script, answer);
@@ -124,6 +129,27 @@ async fn rfc_7662_only_active_is_active_and_silence_is_nobodys_fault() {
     }
     assert_eq!(asked.take().len(), 0);
     assert_eq!(upstream.take().len(), 0);
+}
+
+/// What authorization servers call an access token, in three members.
+#[tokio::test]
+async fn an_access_token_is_one_by_any_name() {
+    let (upstream, (asked, script)) = (Upstream::plain().await, endpoint().await);
+    let proxy = setup(&upstream, &asked, BASIC).start().await;
+    let names = [
+        ("token_use", "access_token"),
+        ("token_use", "access"),
+        ("typ", "Bearer"),
+        ("token_type", "Bearer"),
+        ("token_type", "access_token"),
+        ("token_type", "urn:pingidentity.com:oauth2:validated_token"),
+    ];
+    for (at, (member, name)) in names.into_iter().enumerate() {
+        let mut claims = active(&proxy.issuer);
+        claims.insert(member.into(), json!(name));
+        says(&script, &json!(claims));
+        assert_eq!(proxy.ask(&ask(&format!("{OPAQUE}-{at}"))).await.status, 200, "{member}: {name}");
+    }
 }
 
 #[tokio::test]

@@ -254,6 +254,7 @@ async fn a_lenient_issuer_still_refuses_id_tokens() {
         json!({"typ": "Offline"}),
         json!({"typ": "Logout"}),
         json!({"typ": null}),
+        json!({"typ": "DPoP"}),
         json!({"client_id": "(remove)", "scope": "(remove)"}),
         json!({"client_id": RESOURCE}),
         json!({"client_id": "(remove)", "azp": RESOURCE}),
