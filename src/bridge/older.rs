@@ -16,9 +16,8 @@ use crate::mcp::methods::{self, Method, News};
 const NEWER_PARAMS: [&str; 3] = ["inputResponses", "requestState", "task"];
 /// `_meta` keys of the protocol itself.
 const OWN_META: &str = "io.modelcontextprotocol/";
-/// Resource not found, and the error that carries addresses to be opened, before 2026-07-28.
+/// Resource not found, before 2026-07-28.
 const NOT_FOUND: i64 = -32_002;
-pub(super) const URL_ELICITATION: i64 = -32_042;
 
 /// Most bytes of what a client says of itself that are kept with its session.
 pub(super) const KEPT: usize = 64 * 1024;
@@ -329,7 +328,7 @@ pub(super) fn elicitations(document: &Document) -> Option<Vec<(u64, Document)>> 
     let error = document
         .root()
         .get("error")
-        .filter(|error| error.get("code").and_then(|code| code.as_i64()) == Some(URL_ELICITATION))?;
+        .filter(|error| error.get("code").and_then(|code| code.as_i64()) == Some(methods::WANTS_PAGES))?;
     let mut asked = Vec::new();
     for (key, elicitation) in (0..).zip(error.pointer("/data/elicitations")?.items()) {
         let request = format!(

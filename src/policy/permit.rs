@@ -393,7 +393,17 @@ impl Asker<'_> {
         if requests.kind() == Kind::Object && requests.members().all(|member| asks(member.value) == Some(true)) {
             Ok(())
         } else {
-            Err(Denial::Refused { rule: None, reason: None, on_deny: OnDeny::default(), argument: None })
+            Err(unasked())
+        }
+    }
+
+    /// The same of an error that is a question too.
+    pub(crate) fn may_ask_by_error(&self, error: Value<'_>) -> Result<(), Denial> {
+        let code = error.get("code").and_then(|code| code.as_i64());
+        match code.and_then(methods::asked_by_error) {
+            Some(_) if self.caller.anonymous => Err(nothing_kept()),
+            Some(method) if !self.allows(method) => Err(unasked()),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -408,6 +418,11 @@ impl Asker<'_> {
         }
         .map(|_| ())
     }
+}
+
+/// What becomes of an answer that asks what no rule names.
+fn unasked() -> Denial {
+    Denial::Refused { rule: None, reason: None, on_deny: OnDeny::default(), argument: None }
 }
 
 /// What a call was made with, for as long as its answer flows: a newer policy is asked about the same arguments.

@@ -94,6 +94,7 @@ fn rewritten(
 fn response(way: &Way, document: &Document, mut splice: Splice, findings: &mut Findings) -> Result<Response, Reject> {
     let root = document.root();
     if let Some(error) = root.get("error") {
+        way.asker(&way.context(Timestamp::now())).may_ask_by_error(error)?;
         masked(way, error, ERROR_PLACES, &mut splice, findings)?;
         let code = error.get("code").and_then(|code| code.as_i64()).and_then(|code| i32::try_from(code).ok());
         return Ok(Response { bytes: splice.apply(document.bytes()), code, negotiated: None, tool_error: false });
