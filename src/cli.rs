@@ -282,12 +282,15 @@ pub fn main() -> Exit {
     })
 }
 
-/// An error and what caused it, in one line.
+/// An error and what caused it, in one line; a cause that was just said is not said again.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
         source = cause.source();
     }
     text

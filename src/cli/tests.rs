@@ -105,6 +105,15 @@ fn arguments_are_consistent() {
     Cli::command().debug_assert();
 }
 
+#[test]
+fn a_cause_is_said_once() {
+    let absent = crate::config::SecretSource::File("absent".into()).resolve().unwrap_err();
+    let expected = "the file `absent` cannot be read: No such file or directory (os error 2)";
+    assert_eq!(super::chain(&absent), expected);
+    let connect = crate::upstream::UpstreamError::Connect(std::io::Error::other("refused"));
+    assert_eq!(super::chain(&connect), "cannot connect to the upstream: refused");
+}
+
 /// The column of the second part moves with the length of the folder's name.
 fn squeezed(text: &str) -> String {
     let spaces = regex::Regex::new("(?m)^([✓✗!] .*?) {2,}").unwrap();
