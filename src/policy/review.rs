@@ -38,6 +38,11 @@ impl Policy {
         review.problems
     }
 
+    /// Whether a rule lets anything pass; without one every call is denied.
+    pub(crate) fn opens_something(&self) -> bool {
+        self.baseline || self.rules.iter().any(|rule| rule.effect == Effect::Allow)
+    }
+
     /// Scopes of rules that none of `known` names.
     pub(crate) fn unknown_scopes(&self, issuer: &str, known: &[&str]) -> Problems {
         let mut problems = Problems::new();

@@ -1,10 +1,11 @@
 //! What `check` says of policies: each file, rules that are not meant as they stand, and tests that fail.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::report::{Step, counted, tally, worst};
 use super::{Config, Findings, Problem, Problems, Severity, Snapshot};
-use crate::config::Server;
+use crate::config::{Server, Source};
 use crate::policy::lock::Lock;
 use crate::policy::{self, Offer, Offered, Policy};
 use crate::trial::Suite;
@@ -28,7 +29,12 @@ pub(super) fn review(config: &Config, snapshot: Option<&Snapshot>, found: &Probl
         let mut of_server: Problems = found.clone();
         let mut suite = None;
         if let Some(route) = &route {
-            let review = route.policy.review();
+            let mut review = route.policy.review();
+            if !route.policy.opens_something()
+                && let Some(first) = config.policy_files(server).first()
+            {
+                review.push(closed(first, &server.name));
+            }
             of_server.append(review.clone());
             findings.problems.append(review);
             of_server.append(with_lock(config, server, &route.policy, findings));
@@ -57,6 +63,13 @@ pub(super) fn review(config: &Config, snapshot: Option<&Snapshot>, found: &Probl
             }
         }
     }
+}
+
+/// A server none of whose rules lets anything pass.
+fn closed(first: &Path, server: &str) -> Problem {
+    let message = format!("no rule allows anything: every call of `{server}` is denied");
+    let problem = Problem::warning(&Arc::new(Source::new(first, "")), 0..0, message, "");
+    problem.help(format!("write an allow rule, or begin with `portcullis tools {server} --scaffold`"))
 }
 
 /// The line of a file that is no policy, where something is wrong with it.

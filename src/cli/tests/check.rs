@@ -276,3 +276,17 @@ fn a_file_that_is_refused_has_a_line_that_says_so() {
     assert!(said.starts_with("exit 78\n--- out\n✗ @/proxy.toml  1 error\n"), "{said}");
     assert!(said.contains("error: servers.crm.command: there is no program `no-such-program`\n"), "{said}");
 }
+
+#[test]
+fn a_policy_that_opens_nothing_is_a_warning() {
+    let folder = Folder::new("closed");
+    folder.file("proxy.toml", GOOD);
+    for policy in ["", "[[rule]]\nid = \"a\"\neffect = \"deny\"\ntools = [\"delete_*\"]\n"] {
+        folder.file("policies/crm.toml", policy);
+        let said = squeezed(&folder.run("check --offline @/proxy.toml"));
+        assert!(said.contains("\n! policies/crm.toml  ") && said.starts_with("exit 0\n"), "{said}");
+        let expected = "warning: no rule allows anything: every call of `crm` is denied\n--> @/policies/crm.toml\n";
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(folder.run("check -D --offline @/proxy.toml").starts_with("exit 1\n"));
+}
