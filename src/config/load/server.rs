@@ -53,7 +53,8 @@ impl Loader<'_> {
     ) -> Option<Server> {
         let (span, raw) = (table.span(), table.get_ref());
         let header = format!("servers.{name}");
-        let is_somewhere = raw.upstream.is_some() || raw.command.is_some();
+        let is_somewhere =
+            raw.upstream.is_some() || raw.command.is_some() || self.excused.contains(&(span.clone(), "command"));
         for (key, written) in [("path", raw.path.is_some()), ("upstream", is_somewhere)] {
             if !written {
                 self.missing(&span, key, &header);
