@@ -166,17 +166,22 @@ fn reference(rest: &[u8]) -> Option<(usize, char)> {
         (b"rpar", ')'),
         (b"shy", '\u{ad}'),
     ];
+    if rest.get(1) == Some(&b'#') {
+        return numbered(rest);
+    }
     let end = rest.iter().take(LONGEST).position(|byte| *byte == b';')?;
     let name = &rest[1..end];
-    if let Some(digits) = name.strip_prefix(b"#") {
-        let digits = std::str::from_utf8(digits).ok()?;
-        let number = match digits.strip_prefix(['x', 'X']) {
-            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-            None => digits.parse().ok()?,
-        };
-        return Some((end + 1, char::from_u32(number)?));
-    }
     NAMED.iter().find(|(known, _)| *known == name).map(|(_, c)| (end + 1, *c))
+}
+
+/// The same by number; browsers read it without its semicolon too, and behind any zeros.
+fn numbered(rest: &[u8]) -> Option<(usize, char)> {
+    const MOST_DIGITS: usize = 64;
+    let (radix, start) = if matches!(rest.get(2)?, b'x' | b'X') { (16, 3) } else { (10, 2) };
+    let digits = rest.get(start..)?.iter().take(MOST_DIGITS);
+    let end = start + digits.take_while(|byte| char::from(**byte).is_digit(radix)).count();
+    let number = u32::from_str_radix(std::str::from_utf8(&rest[start..end]).ok()?, radix).ok()?;
+    Some((end + usize::from(rest.get(end) == Some(&b';')), char::from_u32(number)?))
 }
 
 /// An escape of JSON left in a text that is no JSON as a whole.
@@ -281,6 +286,7 @@ mod tests {
         let cases = [
             ("alice%40example.com", "alice@example.com"),
             ("a&#64;b &#x40; &commat;", "a@b @ @"),
+            ("a&#64b &#x40 &#0000000000000064;", "a@b @ @"),
             ("a\\u0040b\\/c\\nd", "a@b/c\nd"),
             ("４１１１", "4111"),
             ("٤١𝟏१", "4111"),

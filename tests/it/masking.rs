@@ -475,3 +475,17 @@ async fn a_data_url_is_looked_into_however_it_is_spelled() {
         assert!(answer.text().contains("data:text/plain") && !answer.text().contains(&encoded), "{answer:?}");
     }
 }
+
+/// The HTML standard, "numeric character reference": the semicolon may be missing, and zeros stand before it.
+#[tokio::test]
+async fn a_character_is_one_however_its_reference_is_spelled() {
+    let cases = ["&#64", "&#0000000000000064;", "&#x40", "&#X000000000000040;", "&#64;"]
+        .map(|at| format!(r#""result":{{"content":[{{"type":"text","text":"mail ana{at}private.example now"}}]}}"#));
+    let upstream = upstream_of(cases.to_vec(), false).await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    for at in 0..cases.len() {
+        let answer = proxy.ask(&numbered(Ask::call(OLD, "x", &json!({})), at).token(&token)).await;
+        assert!(answer.text().contains(SHOWN) && !answer.text().contains("private"), "{answer:?}");
+    }
+}
