@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::{Backend, Breaker, Concurrency, Retries, Server, SessionIdle, Sharing, Transport, raw};
+use super::super::{Backend, Breaker, Concurrency, EraMode, Retries, Server, SessionIdle, Sharing, Transport, raw};
 use super::Loader;
 
 /// Most endpoints that stand for each other.
@@ -60,7 +60,7 @@ impl Loader<'_> {
     }
 
     /// How an upstream over HTTP is spoken to, and whose it is what it tells.
-    pub(super) fn transport(&mut self, raw: &raw::Server) -> (Transport, Sharing) {
+    pub(super) fn transport(&mut self, raw: &raw::Server, era: EraMode) -> (Transport, Sharing) {
         let kinds =
             [("auto", Transport::Auto), ("sse", Transport::Sse), ("streamable_http", Transport::StreamableHttp)];
         let transport = self.choice("transport", raw.transport.as_ref(), &kinds, &[]).unwrap_or_default();
@@ -71,6 +71,11 @@ impl Loader<'_> {
                 self.report(problem);
             }
             return (transport, Sharing::Client);
+        }
+        if let (Some(written), Transport::Sse, EraMode::Modern) = (&raw.transport, transport, era) {
+            let message = "`transport = \"sse\"` contradicts `era = \"modern\"`";
+            let problem = self.error(written.span(), message, "no server of 2026-07-28 speaks HTTP+SSE");
+            self.report(problem.help("take out the one that is not so; without them the proxy finds out itself"));
         }
         let Some(written) = &raw.sessions else { return (transport, Sharing::Client) };
         if transport != Transport::Sse {

@@ -81,7 +81,7 @@ impl Loader<'_> {
         let retries = self.retries(raw.retries.as_ref());
         let tools = self.tools(raw);
         let era = self.era(raw);
-        let (transport, sessions) = self.transport(raw);
+        let (transport, sessions) = self.transport(raw, era);
         let session_idle = self.session_idle(raw, backend.as_ref());
         let sse_path = self.sse_path(raw);
         let access = self.access(raw);
