@@ -48,7 +48,7 @@ impl Loader<'_> {
         }
         let identifier = raw.issuer.as_ref().and_then(|written| self.identifier(written, raw, loopback));
         let jwks_uri = raw.jwks_uri.as_ref().and_then(|written| self.jwks_uri(written, raw));
-        let profile = self.profile(raw.profile.as_ref());
+        let profile = self.profile(raw);
         let kinds = [("auto", Discovery::Auto), ("oauth", Discovery::OAuth), ("openid", Discovery::OpenId)];
         let discovery = self.choice("discovery", raw.discovery.as_ref(), &kinds, &[]);
         let tokens = self.tokens(raw, profile);
@@ -96,9 +96,18 @@ impl Loader<'_> {
         Some(url)
     }
 
-    fn profile(&mut self, written: Option<&Spanned<String>>) -> &'static Profile {
+    fn profile(&mut self, raw: &raw::Issuer) -> &'static Profile {
         let known: Vec<_> = PROFILES.iter().map(|profile| (profile.name, profile.name)).collect();
-        self.choice("profile", written, &known, &[]).and_then(profiles::find).unwrap_or(&GENERIC)
+        let written = raw.profile.as_ref();
+        let profile = self.choice("profile", written, &known, &[]).and_then(profiles::find).unwrap_or(&GENERIC);
+        let is_eased = raw.introspection.is_some() || raw.required_claims.is_some();
+        if let (Some(written), "google", false) = (written, profile.name, is_eased) {
+            let message = "no token of Google is accepted";
+            let label = "its access tokens are opaque, and ID tokens are refused";
+            let problem = self.warning(written.span(), message, label);
+            self.report(problem.help("put a broker such as Keycloak between, and name that as the issuer"));
+        }
+        profile
     }
 
     /// What the profile says, with what the file says in its place.
