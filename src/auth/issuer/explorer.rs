@@ -28,6 +28,17 @@ pub(crate) struct Seen {
     pub(crate) body: Bytes,
 }
 
+/// Why there is nothing to look at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unseen {
+    #[error("{0}")]
+    Away(String),
+    #[error("not asked: {0}")]
+    Refused(&'static str),
+    #[error("it answers with more than 256 KiB")]
+    TooLarge,
+}
+
 /// What of a key set would verify tokens.
 pub(crate) struct Published {
     /// How many keys.
@@ -75,11 +86,11 @@ impl Explorer {
         url: &Url,
         headers: HeaderMap,
         body: Option<String>,
-    ) -> Result<Seen, String> {
+    ) -> Result<Seen, Unseen> {
         if let Some(reason) = self.refuses(url) {
-            return Err(format!("not asked: {reason}"));
+            return Err(Unseen::Refused(reason));
         }
-        let failed = |error: reqwest::Error| reader::chain(&error.without_url());
+        let failed = |error: reqwest::Error| Unseen::Away(reader::chain(&error.without_url()));
         let mut request = self.client.request(method, url.clone()).headers(headers);
         if let Some(body) = body {
             request = request.body(body);
@@ -91,7 +102,7 @@ impl Explorer {
             headers.get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"text/event-stream"));
         while !is_stream && let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > LIMIT_BYTES {
-                return Err("it answers with more than 256 KiB".to_owned());
+                return Err(Unseen::TooLarge);
             }
             body.extend_from_slice(&chunk);
         }

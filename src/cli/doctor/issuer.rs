@@ -9,7 +9,7 @@ use super::clock;
 use super::report::{Report, Step, foreign};
 use super::server::{Server, headers};
 use super::vendor::{self, Vendor};
-use crate::auth::explorer::{Explorer, locations, published};
+use crate::auth::explorer::{Explorer, Unseen, locations, published};
 use crate::clock::Timestamp;
 
 /// What clients go by.
@@ -91,11 +91,14 @@ async fn discover(explorer: &Explorer, name: &str, url: &Url, report: &mut Repor
         let seen = match seen {
             Ok(seen) => seen,
             Err(reason) => {
-                report.add(Step::failed(
-                    "metadata",
-                    foreign(&format!("{shown}: {reason}")),
-                    "let it be reached from here; for a private authority give --ca-file",
-                ));
+                let is_large = matches!(reason, Unseen::TooLarge);
+                let fix = if is_large {
+                    "publish metadata that fits, or correct the issuer; the proxy reads no more"
+                } else {
+                    "let it be reached from here; for a private authority give --ca-file"
+                };
+                report.add(Step::failed("metadata", foreign(&format!("{shown}: {reason}")), fix));
+                (is_answered, is_there) = (is_answered || is_large, is_there || is_large);
                 continue;
             }
         };
@@ -251,11 +254,11 @@ async fn keys(explorer: &Explorer, issuer: &Issuer) -> Step {
         Ok(seen) if seen.status == 200 => seen,
         Ok(seen) => return Step::failed(NAME, format!("{} at {}", seen.status, foreign(url.path())), fix),
         Err(reason) => {
-            return Step::failed(
-                NAME,
-                foreign(&reason),
-                "serve jwks_uri on the issuer's own host, or on port 443 of a public one",
-            );
+            let fix = match reason {
+                Unseen::TooLarge => "publish a key set that fits; the proxy reads no more",
+                _ => "serve jwks_uri on the issuer's own host, or on port 443 of a public one",
+            };
+            return Step::failed(NAME, foreign(&reason.to_string()), fix);
         }
     };
     match published(seen.body) {

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::report::{Report, Step, foreign};
 use super::server::{PAGE, headers};
-use crate::auth::explorer::Explorer;
+use crate::auth::explorer::{Explorer, Unseen};
 use crate::auth::metadata::location;
 
 /// More is told of by its number.
@@ -77,11 +77,11 @@ async fn read(
     let seen = match explorer.ask(Method::GET, place, asked, None).await {
         Ok(seen) => seen,
         Err(reason) => {
-            report.add(Step::failed(
-                name,
-                foreign(&format!("{place}: {reason}")),
-                "let the challenge name a document on the server's own origin",
-            ));
+            let fix = match reason {
+                Unseen::TooLarge => "serve an RFC 9728 document there: it is never that long",
+                _ => "let the challenge name a document on the server's own origin",
+            };
+            report.add(Step::failed(name, foreign(&format!("{place}: {reason}")), fix));
             return None;
         }
     };

@@ -9,7 +9,7 @@ use super::challenge::{Challenge, challenges};
 use super::metadata::{self, Metadata};
 use super::report::{Report, Step, foreign};
 use super::{clock, is_loopback};
-use crate::auth::explorer::{Explorer, Seen};
+use crate::auth::explorer::{Explorer, Seen, Unseen};
 use crate::clock::Timestamp;
 use crate::mcp::Revision;
 use crate::mcp::methods::INITIALIZE;
@@ -42,12 +42,12 @@ pub(super) async fn look(explorer: &Explorer, url: &Url, report: &mut Report) ->
     let post = match explorer.ask(Method::POST, url, message_headers(), Some(opening())).await {
         Ok(seen) => seen,
         Err(reason) => {
-            report.add(Step::failed(
-                "reached",
-                foreign(&reason),
-                "start it, or correct the URL; for a private authority give --ca-file",
-            ));
-            report.is_away = true;
+            let (is_away, fix) = match reason {
+                Unseen::TooLarge => (false, "correct the URL: a server's answer to a first message is never that long"),
+                _ => (true, "start it, or correct the URL; for a private authority give --ca-file"),
+            };
+            report.add(Step::failed("reached", foreign(&reason.to_string()), fix));
+            report.is_away |= is_away;
             return None;
         }
     };

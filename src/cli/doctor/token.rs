@@ -71,7 +71,7 @@ async fn call(explorer: &Explorer, server: &Server, token: &Secret<String>) -> S
     headers.insert(AUTHORIZATION, value);
     let seen = match explorer.ask(Method::POST, &server.url, headers, Some(opening())).await {
         Ok(seen) => seen,
-        Err(reason) => return Step::failed(NAME, foreign(&reason), "try again"),
+        Err(reason) => return Step::failed(NAME, foreign(&reason.to_string()), "try again"),
     };
     leave(explorer, &server.url, &seen).await;
     let challenges = challenges(&seen.headers);

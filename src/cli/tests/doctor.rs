@@ -14,6 +14,8 @@ use crate::demo::issuer::{Issuer, Settings};
 #[derive(Clone)]
 struct World {
     post: (u16, Vec<(String, String)>),
+    /// What a POST gets to read.
+    page: String,
     get: u16,
     preflight: Vec<(&'static str, &'static str)>,
     /// At the path form; at the one of the root there is none.
@@ -45,6 +47,7 @@ impl World {
         ];
         Self {
             post: (401, fields),
+            page: String::new(),
             get: 401,
             preflight: vec![
                 ("Access-Control-Allow-Origin", "http://localhost:6274"),
@@ -95,7 +98,7 @@ impl World {
             }
             ("POST", "/mcp") => {
                 let fields = self.post.1.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-                (self.post.0, lines(&mut { fields }), String::new())
+                (self.post.0, lines(&mut { fields }), self.page.clone())
             }
             ("GET", "/mcp") => (self.get, String::new(), String::new()),
             ("GET", "/.well-known/oauth-protected-resource/mcp") => document(&self.resource, self.resource_fields),
@@ -308,6 +311,22 @@ const FAULTS: &[Fault] = &[
         "failed",
         "not asked",
         "own origin",
+    ),
+    (
+        "metadata too large",
+        |w| set(&mut w.resource, "x", json!("x".repeat(300_000))),
+        "metadata, named",
+        "failed",
+        "it answers with more than 256 KiB",
+        "never that long",
+    ),
+    (
+        "issuer's metadata too large",
+        |w| set(&mut w.metadata, "x", json!("x".repeat(300_000))),
+        "metadata",
+        "failed",
+        "it answers with more than 256 KiB",
+        "the proxy reads no more",
     ),
     ("metadata nowhere", |w| w.resource = None, "zed", "failed", "finds no metadata", "see the server"),
     ("no JSON", |w| w.resource = Some(json!("x")), "metadata, path", "failed", "no JSON object", "RFC 9728"),
@@ -565,6 +584,16 @@ fn each_fault_is_found_at_its_step_with_a_fix() {
         }
     }
     assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[test]
+fn a_long_page_is_not_a_server_that_is_away() {
+    let world = start(|w| w.page = "x".repeat(300_000));
+    let said = run(&format!("{}/mcp --format json", world.url));
+    assert!(said.starts_with("exit 1\n"), "{said}");
+    let [step] = &steps(&object(&said))[..] else { panic!("{said}") };
+    assert_eq!(step[..3], ["reached", "failed", "it answers with more than 256 KiB"]);
+    assert!(step[3].starts_with("correct the URL: ") && !step[3].contains("start it"), "{said}");
 }
 
 #[test]
