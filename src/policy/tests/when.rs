@@ -249,6 +249,16 @@ fn refuses_expressions_with_place_and_advice() {
     }
 }
 
+#[test]
+fn one_fault_is_one_problem() {
+    for (when, expected) in [("claims.x = 'y'", 1), ("claims.x = claims.y", 1), ("claims.x = 'y' && claims.z = 'y'", 2)]
+    {
+        let shown = refused(&format!("[[rule]]\nid = \"a\"\ntools = [\"x\"]\nwhen = '''{when}'''"));
+        assert_eq!(shown.matches("error: ").count(), expected, "{shown}");
+        assert_eq!(shown.matches("compare with `==`").count(), expected, "{shown}");
+    }
+}
+
 fn refused(text: &str) -> String {
     let mut problems = Problems::new();
     let loaded = from_texts(&[text], &mut problems);

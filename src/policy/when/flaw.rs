@@ -28,11 +28,18 @@ pub(super) fn of_parser(source: &str, errors: &[ParseError]) -> Vec<Flaw> {
     let mut flaws: Vec<Flaw> = errors.iter().map(|error| said_anew(source, error)).collect();
     flaws.sort_by_key(|flaw| flaw.at.as_ref().map_or(usize::MAX, |at| at.start));
     flaws.dedup_by_key(|flaw| flaw.at.clone());
+    flaws.dedup_by(|next, first| is_one(source, first, next));
     flaws.truncate(MOST);
     if flaws.is_empty() {
         flaws.push(Flaw::new(None, "this is not an expression", EXAMPLE));
     }
     flaws
+}
+
+/// Whether two flaws are one: the parser stumbles over `=` and over what follows it.
+fn is_one(source: &str, first: &Flaw, next: &Flaw) -> bool {
+    let between = first.at.as_ref().zip(next.at.as_ref()).and_then(|(first, next)| source.get(first.end..next.start));
+    first.help != EXAMPLE && first.help == next.help && between.is_some_and(|between| between.trim().is_empty())
 }
 
 fn said_anew(source: &str, error: &ParseError) -> Flaw {
