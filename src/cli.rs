@@ -262,8 +262,11 @@ impl Streams<'_> {
 /// Runs the command of this process's arguments. A fault of the program ends it with [`Exit::Internal`].
 pub fn main() -> Exit {
     panic::catch_unwind(|| {
-        let cli = Cli::parse();
         let (mut input, mut out, mut err) = (io::stdin(), io::stdout(), io::stderr());
+        let cli = match Cli::try_parse() {
+            Ok(cli) => cli,
+            Err(error) => return told(&error, &mut out),
+        };
         let variable = |name: &str| std::env::var_os(name);
         let (out_color, err_color) = (
             cli.global.color.wanted(out.is_terminal(), &variable),
@@ -280,6 +283,19 @@ pub fn main() -> Exit {
         let _ = writeln!(io::stderr(), "this is a fault of portcullis; please report it with the lines above");
         Exit::Internal
     })
+}
+
+/// Help, the version, or what is wrong with the arguments.
+fn told(error: &clap::Error, out: &mut dyn Write) -> Exit {
+    let written = error.print().and_then(|()| out.flush());
+    match written {
+        _ if error.use_stderr() => Exit::Usage,
+        Err(lost) if lost.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "error: the results cannot be written: {lost}");
+            Exit::Unavailable
+        }
+        _ => Exit::Done,
+    }
 }
 
 /// An error and what caused it, in one line; a cause that was just said is not said again.

@@ -26,7 +26,7 @@ fn results_that_a_full_disk_does_not_take_are_no_success() {
     let folder = Folder::new();
     folder.write("crm.toml", POLICY);
     folder.write("proxy.toml", CONFIG);
-    for arguments in ["generate schema proxy", "test crm.toml", "check --offline", "version"] {
+    for arguments in ["generate schema proxy", "test crm.toml", "check --offline", "version", "--help", "--version"] {
         let mut command = portcullis(&folder, arguments);
         let said = command.stdout(OpenOptions::new().write(true).open("/dev/full").unwrap()).output().unwrap();
         let message = String::from_utf8(said.stderr).unwrap();
