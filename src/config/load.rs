@@ -100,6 +100,10 @@ fn read(path: &Path) -> Result<String, (String, &'static str)> {
     if bytes.len() as u64 > LIMIT_BYTES {
         return Err((format!("`{shown}` is larger than 4 MiB"), ANOTHER));
     }
+    if let Some(at) = memchr::memchr(0, &bytes) {
+        let line = bytes.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+        return Err((format!("`{shown}` has a NUL byte in line {line}, as UTF-16 has"), "save it as UTF-8"));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|byte| **byte == b'\n').count();
