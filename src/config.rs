@@ -10,6 +10,7 @@ mod issuer;
 pub(crate) mod keys;
 mod load;
 mod metadata;
+mod place;
 pub mod problem;
 pub(crate) mod profiles;
 mod raw;
@@ -47,6 +48,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// `proxy.toml` itself, as it was named.
     pub path: PathBuf,
+    /// The same with what was read of it, secrets overwritten.
+    file: Arc<Source>,
     /// The public listener.
     pub server: Listener,
     /// The admin listener, if one is wanted.
@@ -66,9 +69,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// The file, without its text, for a problem of the whole.
+    /// The file, for a problem in it.
     pub fn source(&self) -> Arc<Source> {
-        Arc::new(Source::new(&self.path, String::new()))
+        Arc::clone(&self.file)
     }
 
     /// The files that what the proxy shows itself with is read from.

@@ -279,7 +279,8 @@ fn route(
     loaded.policy.limit_anonymous(server.access.anonymous.rate, &kept.limits, &server.name);
     let masks = loaded.compile_masks(problems);
     let key = if matches!(server.backend, config::Backend::Command(_)) { "command" } else { "upstream" };
-    let backend = kept.backends.get_or_make(server).map_err(|error| push(problems, config, server, key, &error));
+    let backend =
+        kept.backends.get_or_make(server).map_err(|error| push(problems, config, server, error.key(key), &error));
     let origin = config.server.public_url.origin().ascii_serialization();
     let credentials = Credentials::new(server, &kept.grants, &origin)
         .map_err(|error| push(problems, config, server, "upstream_auth", &error));
@@ -296,7 +297,7 @@ fn route(
     };
     let backend = backend.ok()?;
     let keys = Keyring::new(seals.clone(), server.name.clone(), backend.origin(), kept.pace.clone());
-    let tools = tools(server, &mut loaded, problems);
+    let tools = tools(config, server, &mut loaded, problems);
     Some(Route {
         name: server.name.clone(),
         path: server.path.as_str().into(),
@@ -323,9 +324,15 @@ fn route(
 }
 
 /// What the server's tools must be; `None` if its lock file is not one.
-fn tools(server: &Server, loaded: &mut policy::Loaded, problems: &mut Problems) -> Option<Tools> {
+fn tools(config: &Config, server: &Server, loaded: &mut policy::Loaded, problems: &mut Problems) -> Option<Tools> {
     let lock = match &server.tools.lock {
-        Some(path) => Some(Lock::load(path, &server.name).map_err(|found| problems.append(found)).ok()?),
+        Some(path) => {
+            let read = Lock::load(path, &server.name);
+            Some(
+                read.map_err(|found| found.iter().for_each(|problem| problems.push(of_lock(config, server, problem))))
+                    .ok()?,
+            )
+        }
         None => None,
     };
     if let Some(lock) = &lock {
@@ -336,8 +343,19 @@ fn tools(server: &Server, loaded: &mut policy::Loaded, problems: &mut Problems) 
     Some(Tools::new(&server.tools, lock, host, loaded.policy.minds_arguments()).describing(descriptions))
 }
 
+/// A lock file that cannot be read has no line of its own to show.
+fn of_lock(config: &Config, server: &Server, problem: &Problem) -> Problem {
+    if !problem.file.text.is_empty() {
+        return problem.clone();
+    }
+    let (file, span) = (config.source(), config.place(&format!("servers.{}.lock", server.name)));
+    Problem { file, span, label: format!("`{}`", problem.file.path.display()), ..problem.clone() }
+}
+
 fn push(problems: &mut Problems, config: &Config, server: &Server, key: &str, error: &dyn std::error::Error) {
-    problems.push(general(config, format!("servers.{}.{key}: {}", server.name, crate::cli::chain(error))));
+    let key = format!("servers.{}.{key}", server.name);
+    let message = format!("{key}: {}", crate::cli::chain(error));
+    problems.push(Problem::error(&config.source(), config.place(&key), message, ""));
 }
 
 /// A problem of what `proxy.toml` names rather than of a place in it.

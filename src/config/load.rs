@@ -184,8 +184,20 @@ impl<'a> Loader<'a> {
         let audit = self.audit(raw.audit.as_ref());
         let sealing = self.sealing(raw.sealing.as_ref());
         let telemetry = self.telemetry(raw.telemetry.as_ref());
-        let (directory, path) = (self.directory.clone(), self.file.path.clone());
-        Some(Config { directory, path, server: server?, admin, issuers, servers, cors, audit, sealing, telemetry })
+        let (directory, path, file) = (self.directory.clone(), self.file.path.clone(), Arc::clone(&self.file));
+        Some(Config {
+            directory,
+            path,
+            file,
+            server: server?,
+            admin,
+            issuers,
+            servers,
+            cors,
+            audit,
+            sealing,
+            telemetry,
+        })
     }
 
     fn telemetry(&mut self, raw: Option<&raw::Telemetry>) -> super::Telemetry {

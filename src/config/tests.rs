@@ -53,7 +53,7 @@ fn says_what_is_wrong_with_broken_files() {
     }
 }
 
-fn loads(text: &str) -> Config {
+pub(super) fn loads(text: &str) -> Config {
     match checked(text) {
         Ok((config, problems)) => {
             assert!(problems.is_empty(), "{}", problems.render(false));

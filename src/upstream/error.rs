@@ -18,16 +18,29 @@ pub enum BuildError {
     Program(String),
     #[error("only root can start programs as another user")]
     User,
-    #[error("cannot read upstream_ca_file `{}`", path.display())]
+    #[error("cannot read `{}`", path.display())]
     CaFile { path: PathBuf, source: std::io::Error },
-    #[error("upstream_client_certificate: no PEM certificate with its key")]
+    #[error("no PEM certificate with its key")]
     ClientCertificate,
-    #[error("upstream_ca_file holds no PEM certificate, or one that is damaged")]
+    #[error("no PEM certificate in it, or one that is damaged")]
     NoCertificate,
     #[error("the upstream URL's scheme is `{0}`, not http or https")]
     Scheme(String),
     #[error("TLS toward the upstream cannot be set up")]
     Tls(#[from] rustls::Error),
+}
+
+impl BuildError {
+    /// The key of the server's table that it is about; `place` where that is the one that says where the server is.
+    pub(crate) const fn key(&self, place: &'static str) -> &'static str {
+        match self {
+            Self::CaFile { .. } | Self::NoCertificate => "upstream_ca_file",
+            Self::ClientCertificate => "upstream_client_certificate",
+            Self::Directory { .. } => "cwd",
+            Self::User => "user",
+            Self::Authority | Self::Program(_) | Self::Scheme(_) | Self::Tls(_) => place,
+        }
+    }
 }
 
 /// Why there is no answer, or no more of it. Its text is for the log, never for the client.

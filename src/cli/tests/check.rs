@@ -274,7 +274,22 @@ fn a_file_that_is_refused_has_a_line_that_says_so() {
     folder.file("proxy.toml", &program);
     let said = squeezed(&folder.run("check --offline @/proxy.toml"));
     assert!(said.starts_with("exit 78\n--- out\n✗ @/proxy.toml  1 error\n"), "{said}");
-    assert!(said.contains("error: servers.crm.command: there is no program `no-such-program`\n"), "{said}");
+    let expected = "error: servers.crm.command: there is no program `no-such-program`\n --> @/proxy.toml:8:11\n";
+    assert!(said.contains(expected) && said.contains("\n8 | command = [\"no-such-program\"]\n"), "{said}");
+    folder.file("proxy.toml", &format!("{}cwd = \"gone\"\n", program.replace("no-such-program", "true")));
+    let said = squeezed(&folder.run("check --offline @/proxy.toml"));
+    let expected = "error: servers.crm.cwd: there is no folder `@/gone` to start in\n  --> @/proxy.toml:10:7\n";
+    assert!(said.contains(expected), "{said}");
+    folder.file("proxy.toml", &format!("{GOOD}lock = \"gone.lock\"\n"));
+    let said = squeezed(&folder.run("check --offline @/proxy.toml"));
+    let expected =
+        "error: cannot read the lock file: No such file or directory (os error 2)\n  --> @/proxy.toml:10:8\n";
+    assert!(
+        said.contains(expected)
+            && said.contains("\n10 | lock = \"gone.lock\"\n   |        ^^^^^^^^^^^ `@/gone.lock`\n"),
+        "{said}"
+    );
+    assert!(said.contains("= help: write it with `portcullis tools crm --lock`\n"), "{said}");
 }
 
 #[test]
