@@ -2,6 +2,7 @@
 //! event streams and what travels sealed with the client. No I/O, no clock, no HTTP status.
 
 pub mod admit;
+pub mod asked;
 pub(crate) mod compose;
 mod disguise;
 pub mod envelope;

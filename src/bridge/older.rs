@@ -9,6 +9,7 @@ use super::task;
 use crate::json::{Document, Kind, Member, Splice, Value, quoted};
 use crate::mcp::Revision;
 use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_SUBSCRIPTION};
+use crate::mcp::asked::{ASKED_OF_CLIENTS, WANTS_PAGES};
 use crate::mcp::handle::TASKS_EXTENSION;
 use crate::mcp::methods::{self, Method, News};
 
@@ -328,12 +329,12 @@ pub(super) fn elicitations(document: &Document) -> Option<Vec<(u64, Document)>> 
     let error = document
         .root()
         .get("error")
-        .filter(|error| error.get("code").and_then(|code| code.as_i64()) == Some(methods::WANTS_PAGES))?;
+        .filter(|error| error.get("code").and_then(|code| code.as_i64()) == Some(WANTS_PAGES))?;
     let mut asked = Vec::new();
     for (key, elicitation) in (0..).zip(error.pointer("/data/elicitations")?.items()) {
         let request = format!(
             r#"{{"method":"{}","params":{}}}"#,
-            methods::ASKED_OF_CLIENTS[0].0,
+            ASKED_OF_CLIENTS[0].0,
             String::from_utf8_lossy(elicitation.raw())
         );
         asked.push((key, Document::parse(request.into(), &crate::json::Limits::ANSWER).ok()?));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::permit::Asker;
 use super::{Arguments, Context, Decision, Denial, OnDeny, Operation};
 use crate::json::{Value, fold};
+use crate::mcp::asked::ASKED_OF_CLIENTS;
 use crate::mcp::handle::{NoHandle, Origin};
-use crate::mcp::methods::{self, ASKED_OF_CLIENTS, TASKS_GET};
+use crate::mcp::methods::{self, TASKS_GET};
 use crate::mcp::session::{EventId, ServerRequest};
 use crate::mcp::{Access, Message, Method, SubjectKind};
 

@@ -11,6 +11,7 @@ use super::tools::{Refused, Tool, Tools};
 use super::{Arguments, Context, Decision, OnDeny, Operation, Policy, RefusedArgument};
 use crate::auth::Caller;
 use crate::json::{Document, Kind, Limits, Value, quoted};
+use crate::mcp::asked::asked_by_error;
 use crate::mcp::handle::{NoHandle, Origin, TASKS_EXTENSION};
 use crate::mcp::methods::{self, RESOURCES_READ, Sender};
 use crate::mcp::{Access, Era, Message, MessageShape, Method, MethodRef, SubjectKind, names};
@@ -400,7 +401,7 @@ impl Asker<'_> {
     /// The same of an error that is a question too.
     pub(crate) fn may_ask_by_error(&self, error: Value<'_>) -> Result<(), Denial> {
         let code = error.get("code").and_then(|code| code.as_i64());
-        match code.and_then(methods::asked_by_error) {
+        match code.and_then(asked_by_error) {
             Some(_) if self.caller.anonymous => Err(nothing_kept()),
             Some(method) if !self.allows(method) => Err(unasked()),
             Some(_) | None => Ok(()),

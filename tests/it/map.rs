@@ -2,7 +2,8 @@
 //! stream. A method without a sample here fails the test.
 
 use portcullis::mcp::Revision;
-use portcullis::mcp::methods::{ASKED_OF_CLIENTS, METHODS, Method, Shape};
+use portcullis::mcp::asked::ASKED_OF_CLIENTS;
+use portcullis::mcp::methods::{METHODS, Method, Shape};
 use serde_json::{Value, json};
 
 use crate::support::{Ask, Heard, Proxy, Setup, Upstream, events, json_answer, raw_answer};

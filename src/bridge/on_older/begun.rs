@@ -19,7 +19,8 @@ use crate::bridge::older::Stated;
 use crate::bridge::session::Session;
 use crate::clock;
 use crate::json::{Document, Limits, Value};
-use crate::mcp::methods::{ASKED_OF_CLIENTS, PING, TASKS_RESULT};
+use crate::mcp::asked::ASKED_OF_CLIENTS;
+use crate::mcp::methods::{PING, TASKS_RESULT};
 use crate::mcp::sse::Splitter;
 use crate::upstream::UpstreamError;
 
