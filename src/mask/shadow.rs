@@ -176,9 +176,12 @@ fn reference(rest: &[u8]) -> Option<(usize, char)> {
 
 /// The same by number; browsers read it without its semicolon too, and behind any zeros.
 fn numbered(rest: &[u8]) -> Option<(usize, char)> {
-    const MOST_DIGITS: usize = 64;
+    /// More are no character's, in either notation.
+    const MOST_DIGITS: usize = 9;
     let (radix, start) = if matches!(rest.get(2)?, b'x' | b'X') { (16, 3) } else { (10, 2) };
-    let digits = rest.get(start..)?.iter().take(MOST_DIGITS);
+    let zeros = rest.get(start..)?.iter().take_while(|byte| **byte == b'0').count();
+    let start = start + zeros.saturating_sub(1);
+    let digits = rest[start..].iter().take(MOST_DIGITS);
     let end = start + digits.take_while(|byte| char::from(**byte).is_digit(radix)).count();
     let number = u32::from_str_radix(std::str::from_utf8(&rest[start..end]).ok()?, radix).ok()?;
     Some((end + usize::from(rest.get(end) == Some(&b';')), char::from_u32(number)?))
@@ -287,6 +290,7 @@ mod tests {
             ("alice%40example.com", "alice@example.com"),
             ("a&#64;b &#x40; &commat;", "a@b @ @"),
             ("a&#64b &#x40 &#0000000000000064;", "a@b @ @"),
+            (&format!("a&#{0}64;b&#x{0}40", "0".repeat(300)), "a@b@"),
             ("a\\u0040b\\/c\\nd", "a@b/c\nd"),
             ("４１１１", "4111"),
             ("٤١𝟏१", "4111"),
