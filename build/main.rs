@@ -19,7 +19,9 @@ fn main() -> io::Result<()> {
     }
     let script = Path::new(&env::var_os("OUT_DIR").unwrap_or_default()).join("order.ld");
     fs::write(&script, commands(&fs::read_to_string(ORDER)?))?;
-    println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+    // Two arguments, as a comma in the path would part one for the linker.
+    println!("cargo::rustc-link-arg-bins=-T");
+    println!("cargo::rustc-link-arg-bins={}", script.display());
     Ok(())
 }
 
