@@ -8,6 +8,22 @@ use crate::json::{Kind, Member, Value};
 /// Longest text a place may hold and still be opaque; a longer one is no identifier.
 const LONGEST: usize = 2048;
 
+/// Members that are numbers in every revision, or say yes or no: text in their place is none of the protocol's.
+pub(super) const WITHOUT_TEXT: [&str; 12] = [
+    "hasMore",
+    "isError",
+    "maxTokens",
+    "maximum",
+    "minimum",
+    "pollInterval",
+    "priority",
+    "progress",
+    "size",
+    "total",
+    "ttl",
+    "ttlMs",
+];
+
 /// A pattern of RFC 6901 pointers below the walked value: `*` stands for one token, `**` at the end for any number, and
 /// `**` in the middle for the way from a JSON Schema to one inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +31,8 @@ pub struct Opaque {
     tokens: Box<[Token]>,
     /// What travels sealed with the client, however long: it is opened on its way up, or refused, and sealed on its way down.
     sealed: bool,
+    /// Whether it may hold text.
+    text: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +78,8 @@ impl Opaque {
             name => Token::Name(name.replace("~1", "/").replace("~0", "~").into()),
         });
         let sealed = matches!(pattern, "/cursor" | "/nextCursor" | "/requestState");
-        Self { tokens: tokens.collect(), sealed }
+        let text = !pattern.rsplit('/').next().is_some_and(|name| WITHOUT_TEXT.contains(&name));
+        Self { tokens: tokens.collect(), sealed, text }
     }
 
     /// Whether `path` leads to a place of this pattern.
@@ -143,6 +162,7 @@ impl Token {
 pub(super) fn covers(patterns: &[Opaque], path: &[Step<'_>], value: Value<'_>) -> bool {
     let fits = |pattern: &Opaque| match value.kind() {
         Kind::String if pattern.sealed => true,
+        Kind::String if !pattern.text => false,
         Kind::Array | Kind::Key | Kind::Object => false,
         Kind::Bool | Kind::Null | Kind::Number => true,
         // However it is escaped: what a rule was asked about must not become another name.
@@ -221,5 +241,14 @@ mod tests {
             .map(|member| covers(&[Opaque::new("/*")], &[Step::Key(member)], member.value))
             .collect();
         assert_eq!(covered, [true, false, false, true, true]);
+    }
+
+    #[test]
+    fn text_is_opaque_only_where_the_protocol_has_text() {
+        let source = r#"{"isError":"jane@example.com","ttlMs":"jane@example.com","type":"text"}"#;
+        let document = Document::parse(Bytes::from(source), &Limits::REQUEST).unwrap();
+        let patterns = ["/isError", "/ttlMs", "/type"].map(Opaque::new);
+        let covered = document.root().members().map(|member| covers(&patterns, &[Step::Key(member)], member.value));
+        assert_eq!(covered.collect::<Vec<_>>(), [false, false, true]);
     }
 }
