@@ -9,7 +9,8 @@ use crate::json::{Kind, Member, Value};
 const LONGEST: usize = 2048;
 
 /// Members that are numbers in every revision, or say yes or no: text in their place is none of the protocol's.
-pub(super) const WITHOUT_TEXT: [&str; 12] = [
+pub(super) const WITHOUT_TEXT: [&str; 13] = [
+    "code",
     "hasMore",
     "isError",
     "maxTokens",
@@ -245,10 +246,11 @@ mod tests {
 
     #[test]
     fn text_is_opaque_only_where_the_protocol_has_text() {
-        let source = r#"{"isError":"jane@example.com","ttlMs":"jane@example.com","type":"text"}"#;
+        let source =
+            r#"{"code":"jane@example.com","isError":"jane@example.com","ttlMs":"jane@example.com","type":"text"}"#;
         let document = Document::parse(Bytes::from(source), &Limits::REQUEST).unwrap();
-        let patterns = ["/isError", "/ttlMs", "/type"].map(Opaque::new);
+        let patterns = ["/code", "/isError", "/ttlMs", "/type"].map(Opaque::new);
         let covered = document.root().members().map(|member| covers(&patterns, &[Step::Key(member)], member.value));
-        assert_eq!(covered.collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(covered.collect::<Vec<_>>(), [false, false, false, true]);
     }
 }
