@@ -17,6 +17,7 @@ mod raw;
 pub(crate) mod schema;
 pub mod secret_source;
 pub(crate) mod suggest;
+pub(crate) mod text;
 pub(crate) mod units;
 mod walk;
 

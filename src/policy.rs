@@ -44,6 +44,7 @@ pub use self::context::{Annotations, Arguments, Context, Definition, Phase, Untr
 pub use self::describe::Descriptions;
 pub use self::explain::{ConditionTrace, Explanation, RuleTrace};
 pub use self::limit::{Limits, Slot};
+pub(crate) use self::load::load_read;
 pub use self::load::{Loaded, Summary, load};
 pub(crate) use self::permit::{Asker, Foreseen, Kept, foresee};
 pub use self::permit::{Denial, Permit, authorize};

@@ -32,7 +32,7 @@ use toml::de::{DeTable, Deserializer};
 use super::keys::PROXY;
 use super::problem::{Problem, Problems, Source};
 use super::walk::Walk;
-use super::{Config, hide, raw};
+use super::{Config, hide, raw, text};
 use crate::clock::Timestamp;
 
 /// Far beyond any configuration written by people.
@@ -91,24 +91,16 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// The text, or why there is none and what to do about it.
-fn read(path: &Path) -> Result<String, (String, &'static str)> {
+fn read(path: &Path) -> Result<String, (String, String)> {
     const ANOTHER: &str = "name another file with `--config` or `PORTCULLIS_CONFIG`";
     let shown = path.display();
-    let cannot = |error: io::Error| (format!("cannot read `{shown}`: {error}"), ANOTHER);
+    let cannot = |error: io::Error| (format!("cannot read `{shown}`: {error}"), ANOTHER.to_owned());
     let mut bytes = Vec::new();
     File::open(path).map_err(cannot)?.take(LIMIT_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > LIMIT_BYTES {
-        return Err((format!("`{shown}` is larger than 4 MiB"), ANOTHER));
+        return Err((format!("`{shown}` is larger than 4 MiB"), ANOTHER.to_owned()));
     }
-    if let Some(at) = memchr::memchr(0, &bytes) {
-        let line = bytes.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
-        return Err((format!("`{shown}` has a NUL byte in line {line}, as UTF-16 has"), "save it as UTF-8"));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let line =
-            error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|byte| **byte == b'\n').count();
-        (format!("`{shown}` is not UTF-8 in line {}", line + 1), "save it as UTF-8")
-    })
+    text::decode(bytes).map_err(|(wrong, _)| (format!("`{shown}` {wrong}"), wrong.help(path)))
 }
 
 /// How the files that are named are looked at.

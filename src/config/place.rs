@@ -2,21 +2,25 @@
 
 use std::ops::Range;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
 
 impl Config {
-    /// The bytes of the value of a key such as `servers.crm.lock`; none if it is not written.
+    /// The bytes of the value of a key such as `servers.crm.lock` or `sealing.keys.0.file`; none if it is not written.
     pub fn place(&self, key: &str) -> Range<usize> {
         let (root, _) = DeTable::parse_recoverable(&self.file.text);
-        let (mut table, mut span) = (Some(root.get_ref()), 0..0);
-        for word in key.split('.') {
-            let Some(value) = table.and_then(|table| table.get(word)) else { return 0..0 };
-            span = value.span();
-            table = if let DeValue::Table(below) = value.get_ref() { Some(below) } else { None };
+        let mut words = key.split('.');
+        let mut found = words.next().and_then(|word| root.get_ref().get(word));
+        for word in words {
+            found = match found.map(Spanned::get_ref) {
+                Some(DeValue::Table(table)) => table.get(word),
+                Some(DeValue::Array(items)) => word.parse::<usize>().ok().and_then(|at| items.get(at)),
+                _ => None,
+            };
         }
-        span
+        found.map_or(0..0, Spanned::span)
     }
 }
 
@@ -26,11 +30,16 @@ mod tests {
 
     #[test]
     fn is_that_of_the_value() {
-        let config = loads(&format!("{SMALLEST}concurrency = {{ queue = 7 }}\n"));
+        let more = "concurrency = { queue = 7 }\n[[sealing.keys]]\nid = \"k1\"\nfile = \"k1.key\"\n";
+        let config = loads(&format!("{SMALLEST}{more}"));
         for (key, expected) in [
             ("servers.crm.path", "\"/crm/mcp\""),
             ("servers.crm.policies", "[\"policies/crm.toml\"]"),
             ("servers.crm.concurrency.queue", "7"),
+            ("servers.crm.policies.0", "\"policies/crm.toml\""),
+            ("sealing.keys.0.file", "\"k1.key\""),
+            ("sealing.keys.1.file", ""),
+            ("sealing.keys.first.file", ""),
             ("servers.crm.lock", ""),
             ("servers.crm.path.x", ""),
             ("servers.wiki.path", ""),

@@ -19,6 +19,7 @@ use super::describe::{self, Descriptions};
 use super::lock::Lock;
 use super::raw::File;
 use super::table::{Report, Text};
+use crate::config::text::{self, NotText};
 use crate::config::{Problem, Problems, Source};
 use crate::mask::{self, Masks};
 
@@ -93,10 +94,19 @@ impl Loaded {
 /// them the policy denies everything.
 pub fn load(files: &[PathBuf], problems: &mut Problems) -> Loaded {
     let mut report = Report::new(problems);
+    let read = files.iter().map(|path| (path.as_path(), read(path, &mut report))).collect();
+    of_bytes(read, report)
+}
+
+/// As [`load`], for a file that was read before: what comes from a pipe cannot be read again.
+pub(crate) fn load_read(path: &Path, bytes: Vec<u8>, problems: &mut Problems) -> Loaded {
+    of_bytes(vec![(path, bytes)], Report::new(problems))
+}
+
+fn of_bytes(files: Vec<(&Path, Vec<u8>)>, mut report: Report<'_>) -> Loaded {
     let mut hash = digest::Context::new(&digest::SHA256);
     let mut sources = Vec::with_capacity(files.len());
-    for path in files {
-        let bytes = read(path, &mut report);
+    for (path, bytes) in files {
         note(&mut hash, path, &bytes);
         sources.push(source(path, bytes, &mut report));
     }
@@ -122,18 +132,20 @@ fn note(hash: &mut digest::Context, path: &Path, bytes: &[u8]) {
 }
 
 fn source(path: &Path, bytes: Vec<u8>, report: &mut Report<'_>) -> Arc<Source> {
-    String::from_utf8(bytes).map_or_else(
-        |error| {
-            let at = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            let source = Arc::new(Source::new(path, text));
-            let problem = Problem::error(&source, at..at + 1, "the policy file is not UTF-8", "not UTF-8 from here");
-            report.error(problem.help("save it as UTF-8"));
-            // What cannot be read is not held against the grammar as well.
-            Arc::new(Source::new(path, ""))
-        },
-        |text| Arc::new(Source::new(path, text)),
-    )
+    let text = text::decode(bytes).unwrap_or_else(|(wrong, bytes)| {
+        let (text, span, label) = match wrong {
+            NotText::Other { at, .. } => {
+                (String::from_utf8_lossy(&bytes).into_owned(), at..at + 1, "not UTF-8 from here")
+            }
+            NotText::Encoded(_) | NotText::Nul(_) => (String::new(), 0..0, ""),
+        };
+        let source = Arc::new(Source::new(path, text));
+        let problem = Problem::error(&source, span, format!("the policy file {wrong}"), label);
+        report.error(problem.help(wrong.help(path)));
+        // What cannot be read is not held against the grammar as well.
+        String::new()
+    });
+    Arc::new(Source::new(path, text))
 }
 
 /// Compiles what was read; `report` may hold errors of reading already.

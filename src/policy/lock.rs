@@ -13,7 +13,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 
 use super::{Annotations, Offered};
-use crate::config::{Problem, Problems, Source};
+use crate::config::{Problem, Problems, Source, text};
 use crate::json::{Document, Kind, Limits, Value, quoted};
 
 /// The members of a definition that are held fast, in the order they are hashed.
@@ -192,7 +192,7 @@ impl Lock {
         let mut problems = Problems::new();
         let read = std::fs::metadata(path).and_then(|meta| match meta.len() {
             length if length > MOST_BYTES => Err(std::io::Error::other("it is larger than 64 MiB")),
-            _ => std::fs::read_to_string(path),
+            _ => text::read(path),
         });
         let text = match read {
             Ok(text) => text,

@@ -1,7 +1,7 @@
 //! The policy files of one server with their own tests, ready to be run.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Rules;
@@ -78,6 +78,11 @@ impl Suite {
     /// Files by themselves: whose they are is not known, so that a rule's `issuer` is compared with the test's.
     pub(crate) fn of_files(files: &[PathBuf], problems: &mut Problems) -> Option<Self> {
         Self::new(policy::load(files, problems), problems)
+    }
+
+    /// As [`Self::of_files`], for one file that was read before.
+    pub(crate) fn of_read(path: &Path, bytes: Vec<u8>, problems: &mut Problems) -> Option<Self> {
+        Self::new(policy::load_read(path, bytes, problems), problems)
     }
 
     fn new(mut loaded: policy::Loaded, problems: &mut Problems) -> Option<Self> {

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::{Caller, Denials, Revoked};
 use crate::clock::Timestamp;
+use crate::config::text;
 use crate::json::{Document, Kind, Limits, Value};
 
 /// Most bytes of the file.
@@ -49,7 +50,7 @@ impl Listed {
         if std::fs::metadata(path).map_err(failed)?.len() > LIMIT_BYTES {
             return Err(failed(std::io::Error::other("larger than 64 MiB")));
         }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let text = text::read(path).map_err(failed)?;
         let mut denials = Denials::default();
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let wrong = |reason| ListError::Line { path: path.to_owned(), line: at + 1, reason };

@@ -1,6 +1,7 @@
 //! What `explain` is asked, made of its arguments and the files of `proxy.toml`.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -14,7 +15,7 @@ use super::{Explain, List};
 use crate::auth::{Caller, Issuers, Verifier, VerifyError};
 use crate::clock::Timestamp;
 use crate::config::suggest::list;
-use crate::config::{self, Config, Problems, Server};
+use crate::config::{self, Config, Problems, Server, text};
 use crate::json::{Document, Limits};
 use crate::mcp::{Revision, SubjectKind};
 use crate::policy::Untrusted;
@@ -193,9 +194,7 @@ fn offered(explain: &Explain, route: &Route) -> Result<Option<Arc<Tool>>, String
 fn object(what: &str, text: &str) -> Result<Map<String, Value>, String> {
     let text = match text.strip_prefix('@') {
         None => text.to_owned(),
-        Some(path) => {
-            std::fs::read_to_string(path).map_err(|error| format!("--{what}: cannot read {path}: {error}"))?
-        }
+        Some(path) => text::read(Path::new(path)).map_err(|error| format!("--{what}: cannot read {path}: {error}"))?,
     };
     match serde_json::from_str(&text) {
         Ok(Value::Object(members)) => Ok(members),

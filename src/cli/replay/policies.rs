@@ -24,7 +24,7 @@ impl Policies {
         for path in paths {
             if path.is_dir() {
                 files.extend(files_in(path)?);
-            } else if path.is_file() {
+            } else if path.exists() {
                 files.push(path.clone());
             } else {
                 return Err(format!("there is no {}", path.display()));

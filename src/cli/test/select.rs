@@ -22,14 +22,18 @@ pub(in crate::cli) fn suites_of(
     }
     let mut suites = Vec::new();
     for path in paths {
-        let found = std::fs::metadata(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        if found.is_dir() {
+        let cannot = |error| format!("cannot read {}: {error}", path.display());
+        if std::fs::metadata(path).map_err(cannot)?.is_dir() {
             let files = files_in(path)?;
             suites.extend(files.into_iter().filter_map(|file| Suite::of_files(&[file], problems)));
-        } else if is_proxy(path) {
+            continue;
+        }
+        // Once: a pipe has nothing to read the second time.
+        let bytes = std::fs::read(path).map_err(cannot)?;
+        if is_proxy(&bytes) {
             suites.extend(of_config(path, problems));
         } else {
-            suites.extend(Suite::of_files(std::slice::from_ref(path), problems));
+            suites.extend(Suite::of_read(path, bytes, problems));
         }
     }
     Ok(suites)
@@ -67,8 +71,8 @@ pub(in crate::cli) fn files_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Whether a file is a `proxy.toml`: only that has servers.
-fn is_proxy(path: &Path) -> bool {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let (root, _) = toml::de::DeTable::parse_recoverable(&text);
+fn is_proxy(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let (root, _) = toml::de::DeTable::parse_recoverable(text);
     ["server", "servers", "issuers"].iter().any(|key| root.get_ref().contains_key(*key))
 }

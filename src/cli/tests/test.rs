@@ -225,3 +225,18 @@ fn a_case_that_differs_twice_has_one_diagnostic() {
                     actual: {\"decision\":\"allow\",\"rule\":\"crm-read\"}\n  at: \"@/policies/crm.toml:";
     assert!(said.contains(expected) && said.matches("\n  ...").count() == 1, "{said}");
 }
+
+#[test]
+fn a_policy_may_come_from_a_pipe() {
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
+    let folder = Folder::new("pipe");
+    for command in ["test PATH", "replay @/audit.jsonl -c @/absent.toml --policies PATH"] {
+        let (read, mut write) = std::io::pipe().unwrap();
+        write.write_all(format!("{POLICY}{TESTS}").as_bytes()).unwrap();
+        drop(write);
+        folder.file("audit.jsonl", "");
+        let said = folder.run(&command.replace("PATH", &format!("/dev/fd/{}", read.as_raw_fd())));
+        assert!(said.contains("2 passed") || said.contains("0 decisions"), "{command}: {said}");
+    }
+}

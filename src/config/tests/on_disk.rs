@@ -126,8 +126,8 @@ fn says_why_a_file_cannot_be_read() {
     let wide: Vec<u8> = "version = 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     fs::write(folder.0.join("wide.toml"), wide).unwrap();
     let wide = load_at(&folder.0.join("wide.toml"), NOW, &variable).unwrap_err();
-    assert!(wide.to_string().ends_with("has a NUL byte in line 1, as UTF-16 has"), "{wide}");
-    assert!(wide.render(false).ends_with("help: save it as UTF-8"), "{wide}");
+    assert!(wide.to_string().ends_with("is UTF-16LE, not UTF-8"), "{wide}");
+    assert!(wide.render(false).contains("help: save it as UTF-8, as by `iconv -f UTF-16LE -t UTF-8 "), "{wide}");
     fs::write(folder.0.join("large.toml"), "#".repeat(4 * 1024 * 1024 + 1)).unwrap();
     let large = load_at(&folder.0.join("large.toml"), NOW, &variable).unwrap_err();
     assert!(large.to_string().ends_with("is larger than 4 MiB"), "{large}");

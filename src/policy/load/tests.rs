@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::{Operation, load};
-use super::from_texts;
+use super::{from_texts, load_read};
 use crate::config::Problems;
 use crate::mask::{Action, Directions, Entity, What};
 
@@ -340,15 +340,26 @@ fn what_is_wrong_with_a_pattern_is_shown_at_the_pattern() {
 
 #[test]
 fn a_file_of_another_encoding_is_refused_for_that_alone() {
-    let path = std::env::temp_dir().join(format!("portcullis-utf16-{}.toml", std::process::id()));
-    std::fs::write(&path, b"\xff\xfe[\0[\0r\0u\0l\0e\0]\0]\0\n\0").unwrap();
-    let mut problems = Problems::new();
-    let loaded = load(std::slice::from_ref(&path), &mut problems);
-    std::fs::remove_file(&path).unwrap();
-    assert_eq!(problems.iter().count(), 1, "{problems}");
-    let said = problems.render(false);
-    assert!(said.contains("not UTF-8 from here") && said.contains("save it as UTF-8"), "{said}");
-    assert!(loaded.masks.is_empty());
+    let wide = |mark: &[u8], unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        mark.iter().copied().chain("[[rule]]\nid = \"a\"\n".encode_utf16().flat_map(unit)).collect()
+    };
+    for (bytes, told, help) in [
+        (
+            wide(&[0xff, 0xfe], u16::to_le_bytes),
+            "the policy file is UTF-16, not UTF-8",
+            "iconv -f UTF-16 -t UTF-8 a.toml",
+        ),
+        (wide(&[], u16::to_le_bytes), "the policy file is UTF-16LE, not UTF-8", "iconv -f UTF-16LE -t UTF-8 a.toml"),
+        (b"[[rule]]\nid = \"\xe9\"\n".to_vec(), "^ not UTF-8 from here", "save it as UTF-8"),
+        (b"[[rule]]\0\0\n".to_vec(), "the policy file has a NUL byte in line 1", "save it as UTF-8"),
+    ] {
+        let mut problems = Problems::new();
+        let loaded = load_read(Path::new("a.toml"), bytes, &mut problems);
+        assert_eq!(problems.iter().count(), 1, "{problems}");
+        let said = problems.render(false);
+        assert!(said.contains(told) && said.contains(help), "{said}");
+        assert!(loaded.masks.is_empty());
+    }
 }
 
 #[test]
