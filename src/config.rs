@@ -140,6 +140,17 @@ pub struct Tls {
     pub client_auth: ClientAuth,
 }
 
+impl Tls {
+    /// Every file it is read from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let authorities = match &self.client_auth {
+            ClientAuth::Any | ClientAuth::Off => None,
+            ClientAuth::Optional(path) | ClientAuth::Required(path) => Some(path.clone()),
+        };
+        [self.cert_file.clone(), self.key_file.clone()].into_iter().chain(authorities).collect()
+    }
+}
+
 /// `server.tls.client_ca_file` and `client_certificates`.
 #[derive(Clone, Debug)]
 pub enum ClientAuth {
@@ -382,7 +393,7 @@ pub struct Audit {
 }
 
 /// `audit.sinks`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuditSink {
     /// Append to a file.
     File(PathBuf),

@@ -2,6 +2,7 @@
 
 mod gauges;
 mod reload;
+mod stays;
 mod watch;
 
 use std::net::SocketAddr;
@@ -68,8 +69,6 @@ pub enum StartError {
     Server(#[from] server::ServerError),
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
-    #[error(transparent)]
-    Tls(#[from] server::tls::TlsError),
 }
 
 impl Instance {
@@ -105,7 +104,7 @@ impl Instance {
         let (snapshot, warnings) = Snapshot::build(&config, &kept, 1).map_err(StartError::Config)?;
         let counted = drain.clone();
         metrics.set_active_requests(move || counted.active());
-        let tls = config.server.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+        let tls = load_tls(&config).map_err(StartError::Config)?.map(Arc::new);
         let waiting = issuers.clone();
         let readiness = Arc::new(Readiness::new(move || keys(&waiting)));
         let live = Arc::new(Live::new(snapshot));
@@ -169,6 +168,12 @@ impl Instance {
         record(&self.audit, Event::Stop);
         summary
     }
+}
+
+/// What `server.tls` names, read now.
+fn load_tls(config: &Config) -> Result<Option<Tls>, Problems> {
+    let Some(files) = &config.server.tls else { return Ok(None) };
+    Tls::load(files).map(Some).map_err(|error| [error.problem(config, files)].into_iter().collect())
 }
 
 /// A line about the process itself. One that cannot be written stops nothing: calls are refused for the same reason.

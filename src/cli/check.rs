@@ -160,7 +160,7 @@ fn certificate(config: &Config, findings: &mut Findings) {
     let Some(files) = &config.server.tls else { return };
     if let Err(error) = Tls::load(files) {
         findings.steps.push(Step { worst: Some(Severity::Error), ..Step::new("tls", "cannot be served") });
-        findings.problems.push(Problem::error(&config.source(), 0..0, super::chain(&error), ""));
+        findings.problems.push(error.problem(config, files));
         return;
     }
     let Ok(certificate) = Certificate::read(&files.cert_file) else { return };

@@ -62,7 +62,7 @@ impl Serve {
             Err(error) => {
                 streams.message(format_args!("error: {}", super::chain(&error)));
                 match error {
-                    StartError::Config(_) | StartError::Tls(_) => Exit::Config,
+                    StartError::Config(_) => Exit::Config,
                     StartError::Random | StartError::Signals(_) => Exit::Internal,
                     StartError::Admin { .. } | StartError::Audit { .. } | StartError::Server(_) => Exit::Unavailable,
                 }

@@ -27,6 +27,7 @@ pub(super) struct Reloader {
     path: Option<PathBuf>,
     readiness: Arc<Readiness>,
     running: Mutex<Config>,
+    started: Config,
     tls: Option<Arc<Tls>>,
     verifier: Arc<Verifier>,
 }
@@ -44,7 +45,9 @@ impl Reloader {
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
     ) -> Arc<Self> {
-        let reloader = Self { audit, kept, live, metrics, path, readiness, running: Mutex::new(config), tls, verifier };
+        let started = config.clone();
+        let running = Mutex::new(config);
+        let reloader = Self { audit, kept, live, metrics, path, readiness, running, started, tls, verifier };
         reloader.succeeded();
         Arc::new(reloader)
     }
@@ -78,14 +81,13 @@ impl Reloader {
     fn load(&self, path: &Path) -> Result<Problems, Problems> {
         let (mut config, mut warnings) = config::load(path)?;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        warn_of_what_stays(&running, &config);
+        super::stays::warn(&self.started, &config);
         config.server.listen.clone_from(&running.server.listen);
         let (snapshot, more) = Snapshot::build(&config, &self.kept, self.live.generation() + 1)?;
         warnings.append(more);
-        if let Some(tls) = &self.tls
-            && let Err(error) = tls.reload()
-        {
-            tracing::error!(%error, "certificate not reloaded, the old one stays in use");
+        let newer = super::load_tls(&config)?;
+        if let (Some(tls), Some(newer)) = (&self.tls, &newer) {
+            tls.replace(newer);
         }
         self.kept.issuers.retain(&snapshot.issuers(), &snapshot.receivers());
         self.kept.grants.retain(&snapshot.brokers());
@@ -131,17 +133,17 @@ impl Reloader {
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let policies = running.servers.values().flat_map(|server| running.policy_files(server));
-        let tls = running.server.tls.iter().flat_map(|tls| [tls.cert_file.clone(), tls.key_file.clone()]);
+        let tls = running.server.tls.iter().flat_map(config::Tls::files);
         let locks = running.servers.values().filter_map(|server| server.tools.lock.clone());
         let revoked = running.issuers.values().filter_map(|issuer| issuer.revocation_file.clone());
-        let beside = policies.chain(locks).chain(tls).chain(revoked).chain(running.credential_files());
+        let sealing = running.sealing.keys.iter().map(|key| key.file.clone());
+        let beside = policies.chain(locks).chain(tls).chain(revoked).chain(sealing).chain(running.credential_files());
         self.path.iter().cloned().chain(beside).collect()
     }
 
     /// The name of the audit log, if it is a file.
     pub(super) fn audit_file(&self) -> Option<OsString> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        match &running.audit.sink {
+        match &self.started.audit.sink {
             AuditSink::File(path) => path.file_name().map(ToOwned::to_owned),
             AuditSink::Stdout => None,
         }
@@ -156,17 +158,5 @@ impl Reloader {
             hash.update(&bytes);
         }
         hash.finish().as_ref().to_vec()
-    }
-}
-
-/// Sockets and threads outlive a reload; whoever changed their settings must know that they wait for a restart.
-fn warn_of_what_stays(running: &Config, wanted: &Config) {
-    let (old, new) = (&running.server, &wanted.server);
-    let listens = new.listen.iter().all(|address| address.port() == 0 || old.listen.contains(address));
-    if !listens || old.workers != new.workers || old.tls.is_some() != new.tls.is_some() {
-        tracing::warn!("a change of `server.listen`, `server.workers` or of whether there is TLS needs a restart");
-    }
-    if format!("{:?}", running.audit.sink) != format!("{:?}", wanted.audit.sink) {
-        tracing::warn!("a change of `audit.sinks` needs a restart");
     }
 }

@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Timestamp;
-use crate::config::{self, ClientAuth};
+use crate::config::{self, ClientAuth, Config, Problem};
 
 /// Why certificates could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,20 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    /// The same where `proxy.toml` names the file.
+    pub fn problem(&self, config: &Config, files: &config::Tls) -> Problem {
+        let key = match self {
+            Self::Leaf { .. } | Self::Pair { .. } => "cert_file",
+            Self::Empty { path } | Self::File { path, .. } if *path == files.cert_file => "cert_file",
+            Self::Empty { path } | Self::File { path, .. } if *path == files.key_file => "key_file",
+            Self::Authorities { .. } | Self::Empty { .. } | Self::File { .. } => "client_ca_file",
+        };
+        let place = config.place(&format!("server.tls.{key}"));
+        Problem::error(&config.source(), place, format!("server.tls.{key}: {}", crate::cli::chain(self)), "")
+    }
+}
+
 /// Makes aws-lc-rs the process's one cryptography provider; the first line of `main`. Later calls change nothing.
 pub fn install_default() {
     // The error only says that one is installed, which here is always the same one.
@@ -66,7 +80,6 @@ pub fn install_default() {
 /// The listener's certificates, as they are now.
 #[derive(Debug)]
 pub struct Tls {
-    files: config::Tls,
     current: ArcSwap<Current>,
 }
 
@@ -79,17 +92,15 @@ struct Current {
 impl Tls {
     /// Reads the files of `server.tls`.
     pub fn load(files: &config::Tls) -> Result<Self, TlsError> {
-        let current = Current::load(files)?;
-        Ok(Self { files: files.clone(), current: ArcSwap::from_pointee(current) })
+        Ok(Self { current: ArcSwap::from_pointee(Current::load(files)?) })
     }
 
-    /// Reads the files again. New handshakes use what they hold now; on an error everything stays as it was.
+    /// New handshakes use what `newer` has read.
     ///
     /// The whole configuration is replaced, not only the certificate: a change of client authorities must reach
     /// resumed sessions too, and those live in it.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(Arc::new(Current::load(&self.files)?));
-        Ok(())
+    pub fn replace(&self, newer: &Self) {
+        self.current.store(newer.current.load_full());
     }
 
     /// When the leaf stops being valid.

@@ -196,6 +196,26 @@ async fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_is_not() {
 }
 
 #[tokio::test]
+async fn other_files_for_tls_are_in_force_after_a_reload() {
+    let upstream = Upstream::plain().await;
+    let made = || certificate::generate(Timestamp::now()).unwrap();
+    let (first, second) = (made(), made());
+    let proxy = Setup::new(upstream.url())
+        .file("cert.pem", &first.cert_pem)
+        .file("key.pem", first.key_pem.expose())
+        .file("newer.pem", &second.cert_pem)
+        .file("newer.key", second.key_pem.expose())
+        .listener("tls = { cert_file = \"cert.pem\", key_file = \"key.pem\" }")
+        .start()
+        .await;
+    shown_certificate(proxy.address, &first.ca_pem).await.expect("a handshake");
+    let text = proxy.folder.read("proxy.toml");
+    proxy.folder.write("proxy.toml", text.replace("cert.pem", "newer.pem").replace("key.pem", "newer.key"));
+    proxy.signal(Signal::Reload).await;
+    until("the other certificate", async || shown_certificate(proxy.address, &second.ca_pem).await).await;
+}
+
+#[tokio::test]
 async fn sighup_reloads_and_sigterm_drains_and_ends_with_zero() {
     let (asked, mut heard) = mpsc::channel(1);
     let (go, wait) = tokio::sync::watch::channel(false);

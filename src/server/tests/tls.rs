@@ -39,6 +39,7 @@ impl Authority {
 
 struct Site {
     authority: Authority,
+    files: config::Tls,
     folder: Folder,
     tls: Arc<Tls>,
     server: Running,
@@ -58,7 +59,7 @@ fn site(client_auth: impl FnOnce(&Folder) -> ClientAuth) -> Site {
         let text = format!("secure={} certified={certified} {:?}", peer.secure, request.version());
         std::future::ready(answer(StatusCode::OK, text))
     });
-    Site { authority, folder, tls, server }
+    Site { authority, files, folder, tls, server }
 }
 
 async fn connect(
@@ -136,11 +137,11 @@ async fn a_reload_changes_new_connections_only() {
     // A key that does not fit leaves everything as it was.
     let (certificate, key) = site.authority.leaf("localhost", 2041);
     site.folder.write("cert.pem", &certificate);
-    assert!(matches!(site.tls.reload(), Err(TlsError::Pair { .. })));
+    assert!(matches!(Tls::load(&site.files), Err(TlsError::Pair { .. })));
     assert_eq!(site.tls.expires(), before);
     connect(site.server.address, &site.authority, &["http/1.1"], None).await.unwrap();
     site.folder.write("key.pem", &key);
-    site.tls.reload().unwrap();
+    site.tls.replace(&Tls::load(&site.files).unwrap());
     assert!(site.tls.expires() > before);
     let new = connect(site.server.address, &site.authority, &["http/1.1"], None).await.unwrap();
     let leaf = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
