@@ -215,7 +215,10 @@ fn seals(config: &Config, kept: &Kept, problems: &mut Problems) -> Arc<Seals> {
         Ok(seals) => Arc::new(seals),
         Err(errors) => {
             for error in errors {
-                problems.push(general(config, format!("sealing.keys: {error}")));
+                let file = |at| format!("sealing.keys.{at}.file");
+                let own = config.sealing.keys.iter().position(|key| Some(&*key.file) == error.file()).map(file);
+                let message = format!("sealing.keys: {}", crate::cli::chain(&error));
+                problems.push(at(config, own.as_deref().unwrap_or("sealing.keys"), message));
             }
             kept.random_seals.clone()
         }
@@ -229,7 +232,12 @@ fn listed(config: &Config, problems: &mut Problems) -> Vec<(Arc<str>, Arc<Listed
         .filter_map(|(issuer, file)| match Listed::read(file) {
             Ok(listed) => Some((issuer.name.clone(), Arc::new(listed))),
             Err(error) => {
-                problems.push(general(config, format!("issuers.{}.revocation_file: {error}", issuer.name)));
+                let key = format!("issuers.{}.revocation_file", issuer.name);
+                let problem = at(config, &key, format!("{key}: {error}"));
+                let example = r#"{"sub":"ana","issued_before":1767614400}"#;
+                problems.push(
+                    problem.help(format!("a line is one object, as in `{example}`; nothing of the file is used")),
+                );
                 None
             }
         })
@@ -245,20 +253,22 @@ fn receivers(
     let mut all: Vec<(Option<Box<str>>, Arc<Receiver>)> = Vec::new();
     for issuer in config.issuers.values() {
         let Some(signals) = &issuer.signals else { continue };
-        let mut failed =
-            |error: String| problems.push(general(config, format!("issuers.{}.signals: {error}", issuer.name)));
+        let mut failed = |key: &str, error: String| {
+            let table = format!("issuers.{}.signals", issuer.name);
+            problems.push(at(config, &format!("{table}{key}"), format!("{table}: {error}")));
+        };
         let path = signals.push.as_ref().map(|(path, _)| path.as_str().into());
         if path
             .as_ref()
             .is_some_and(|path| routes.contains_key(path) || all.iter().any(|(at, _)| at.as_ref() == Some(path)))
         {
-            failed("`push_path` is taken".to_owned());
+            failed(".push_path", "`push_path` is the path of something else".to_owned());
             continue;
         }
         let started = kept.issuers.get_or_start(issuer).and_then(|started| kept.issuers.receiver(issuer, &started));
         match started {
             Ok(receiver) => all.extend(receiver.map(|receiver| (path, receiver))),
-            Err(error) => failed(crate::cli::chain(&error)),
+            Err(error) => failed("", crate::cli::chain(&error)),
         }
     }
     all
@@ -358,9 +368,9 @@ fn push(problems: &mut Problems, config: &Config, server: &Server, key: &str, er
     problems.push(Problem::error(&config.source(), config.place(&key), message, ""));
 }
 
-/// A problem of what `proxy.toml` names rather than of a place in it.
-fn general(config: &Config, message: String) -> Problem {
-    Problem::error(&config.source(), 0..0, message, "")
+/// A problem of what a key of `proxy.toml` names.
+fn at(config: &Config, key: &str, message: String) -> Problem {
+    Problem::error(&config.source(), config.place(key), message, "")
 }
 
 /// Accepted authorities: the public one, with and without its default port, configured ones, and on loopback listeners

@@ -42,6 +42,16 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// The file it is about.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Key(path) | Self::Read { path, .. } => Some(path),
+            Self::Derivation | Self::DuplicateId(_) | Self::Id(_) => None,
+        }
+    }
+}
+
 /// One master key with the keys drawn from it; the master itself is not kept.
 pub(super) struct Master {
     id: [u8; KEY_ID_LEN],

@@ -67,8 +67,8 @@ fn document(
     let mut differing = Vec::new();
     let vouched = plain.vouched_for(attestation, Timestamp::now(), &mut |said| differing.push(said));
     for said in differing {
-        let message = format!("servers.{}.metadata: {said}", server.name);
-        problems.push(Problem::warning(&config.source(), 0..0, message, ""));
+        let key = format!("servers.{}.metadata", server.name);
+        problems.push(Problem::warning(&config.source(), config.place(&key), format!("{key}: {said}"), ""));
     }
     match vouched {
         Ok(document) => document.to_bytes(),

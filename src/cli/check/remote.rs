@@ -1,5 +1,6 @@
 //! What only the network can tell: whether issuers hand out keys and upstreams can be reached.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use super::{Config, Findings, Issuers, Problem, Severity, Snapshot, policies};
 use crate::auth::Issuer;
 use crate::cli::chain;
 use crate::clock::{self, Timestamp};
+use crate::config::Backend;
 use crate::json::{Document, Limits};
 use crate::policy::Offered;
 use crate::policy::lock::visible;
@@ -38,8 +40,9 @@ pub(super) async fn ask(config: &Config, issuers: &Issuers, snapshot: &Snapshot,
             }
         }
     }
-    for (subject, outcome) in keys {
-        tell(config, subject, outcome.map(|text| (text, None)), findings);
+    for (name, outcome) in keys {
+        let (subject, key) = (format!("issuer {name}"), format!("issuers.{name}.issuer"));
+        tell(config, (subject, &key), outcome.map(|text| (text, None)), findings);
     }
     for ((server, route), outcome) in routes.iter().zip(reached) {
         let compared = outcome.map(|reached| {
@@ -50,21 +53,23 @@ pub(super) async fn ask(config: &Config, issuers: &Issuers, snapshot: &Snapshot,
             let found = policies::compare(config, server, &route.policy, &tools, &whose, findings);
             (covered(&tools, &route.policy.uncovered(&tools)), worst(&found))
         });
-        tell(config, format!("upstream {}", server.name), compared, findings);
+        let key = if matches!(server.backend, Backend::Command(_)) { "command" } else { "upstream" };
+        let key = format!("servers.{}.{key}", server.name);
+        tell(config, (format!("upstream {}", server.name), &key), compared, findings);
     }
 }
 
-/// One line, and a warning where something is missed.
+/// One line, and a warning where something is missed, at the key that names it.
 fn tell(
     config: &Config,
-    subject: String,
+    (subject, key): (String, &str),
     outcome: Result<(String, Option<Severity>), Missed>,
     findings: &mut Findings,
 ) {
     let step = match outcome {
         Ok((text, worst)) => Step { worst, ..Step::new(subject, text) },
         Err(Missed { text, message, help }) => {
-            findings.problems.push(Problem::warning(&config.source(), 0..0, message, "").help(help));
+            findings.problems.push(Problem::warning(&config.source(), config.place(key), message, "").help(help));
             Step { worst: Some(Severity::Warning), ..Step::new(subject, text) }
         }
     };
@@ -92,7 +97,7 @@ struct Missed {
     help: &'static str,
 }
 
-async fn keys(issuer: &Issuer, started: Instant) -> (String, Result<String, Missed>) {
+async fn keys(issuer: &Issuer, started: Instant) -> (Arc<str>, Result<String, Missed>) {
     issuer.settled().await;
     let took = milliseconds(started);
     let status = issuer.status();
@@ -106,7 +111,7 @@ async fn keys(issuer: &Issuer, started: Instant) -> (String, Result<String, Miss
         (0, None) => Err(missed("none of those it publishes can be used")),
         (keys, None) => Ok(format!("{} fetched in {took} ms", counted(keys, "key"))),
     };
-    (format!("issuer {}", issuer.name()), outcome)
+    (Arc::clone(issuer.name()), outcome)
 }
 
 /// What an upstream that can be reached tells the proxy itself.
