@@ -9,6 +9,7 @@ mod event;
 mod failures;
 pub(crate) mod history;
 mod lane;
+pub(crate) mod probe;
 mod record;
 mod recorded;
 mod refreshed;

@@ -16,10 +16,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::audit::{Audit, Event, Lane, Record};
+use crate::audit::{self, Audit, Event, Lane, Record};
 use crate::auth::{Issuers, Memo, Verifier};
 use crate::clock::Timestamp;
-use crate::config::{Config, Problems};
+use crate::config::{Config, Problems, Severity};
 use crate::mask;
 use crate::proxy::{self, Worker};
 use crate::seal::Seals;
@@ -85,7 +85,7 @@ impl Instance {
         config.server.listen = bound.addresses().to_vec();
         let verifier = Arc::new(Verifier::new());
         let audit = Audit::open(&config.audit, &instance_name(), |text| mask::sanitize(text).into())
-            .map_err(|source| StartError::Audit { sink: config.audit.sink.to_string(), source })?;
+            .map_err(|source| unrecorded(&config, source))?;
         let issuers = Issuers::new(background.clone(), verifier.shared_epoch().clone()).recorded(audit.clone());
         let issuers = Arc::new(issuers);
         let random_seals = Arc::new(Seals::random().map_err(|_| StartError::Random)?);
@@ -167,6 +167,14 @@ impl Instance {
         self.backends.shut_down().await;
         record(&self.audit, Event::Stop);
         summary
+    }
+}
+
+/// Why nothing can be recorded; what somebody has to put right is shown where `proxy.toml` names the log.
+fn unrecorded(config: &Config, source: std::io::Error) -> StartError {
+    match audit::probe::problem(config).filter(|problem| problem.severity == Severity::Error) {
+        Some(problem) => StartError::Config([problem].into_iter().collect()),
+        None => StartError::Audit { sink: config.audit.sink.to_string(), source },
     }
 }
 

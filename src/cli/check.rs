@@ -13,10 +13,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::report::{Step, counted, tally, worst};
 use super::{Exit, Global, Streams};
+use crate::audit::probe;
 use crate::auth::{Issuers, Verifier};
 use crate::clock::Timestamp;
 use crate::config::certificate::Certificate;
-use crate::config::{self, Config, Problem, Problems, Severity};
+use crate::config::{self, AuditSink, Config, Problem, Problems, Severity};
 use crate::seal::Seals;
 use crate::server::tls::{self, Tls};
 use crate::snapshot::{Kept, Snapshot};
@@ -149,6 +150,7 @@ impl Check {
             }
         };
         certificate(config, findings);
+        log(config, findings);
         if let (Some(snapshot), false) = (snapshot, self.offline) {
             runtime.block_on(remote::ask(config, &issuers, &snapshot, findings));
         }
@@ -172,4 +174,14 @@ fn certificate(config: &Config, findings: &mut Findings) {
     };
     let worst = (days < Certificate::SOON_DAYS).then_some(Severity::Warning);
     findings.steps.push(Step { worst, ..Step::new("tls", text) });
+}
+
+/// Whether the audit log could be written by who runs this.
+fn log(config: &Config, findings: &mut Findings) {
+    if let Some(problem) = probe::problem(config) {
+        findings.steps.push(Step { worst: Some(problem.severity), ..Step::new("audit", "cannot be written") });
+        findings.problems.push(problem);
+    } else if let AuditSink::File(_) = &config.audit.sink {
+        findings.steps.push(Step::new("audit", "can be written"));
+    }
 }

@@ -118,7 +118,8 @@ exit 0
         "warning: no keys from the issuer `corp`: ",
         "warning: the upstream of `crm`, http://127.0.0.1:",
         "Connection refused",
-        "--> @/proxy.toml\n",
+        "--> @/proxy.toml:4:10\n",
+        "--> @/proxy.toml:8:12\n",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -304,4 +305,35 @@ fn a_policy_that_opens_nothing_is_a_warning() {
         assert!(said.contains(expected), "{said}");
     }
     assert!(folder.run("check -D --offline @/proxy.toml").starts_with("exit 1\n"));
+}
+
+#[test]
+fn what_is_found_out_late_is_shown_at_the_key_that_names_it() {
+    let folder = Folder::new("late");
+    let certificate = std::fs::read_to_string(folder.0.join("tls.crt")).unwrap();
+    folder.file("clients.pem", &format!("{certificate}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+    folder.file("zeros.key", &"0".repeat(64));
+    folder.file("revoked.jsonl", "{\"jti\":\"a\"}\njti=b\n");
+    std::os::unix::fs::symlink("nowhere/audit.jsonl", folder.0.join("audit.jsonl")).unwrap();
+    let good = GOOD.replace("[issuers", "listen = [\"127.0.0.1:0\"]\n[issuers");
+    let clients = good.replace("key_file = \"tls.key\"", "key_file = \"tls.key\", client_ca_file = \"clients.pem\"");
+    let revoked = good.replace("[servers", "revocation_file = \"revoked.jsonl\"\n[servers");
+    let signals = "signals = { push_path = \"/crm/mcp\", push_token = { file = \"zeros.key\" }, audience = \"a\" }";
+    let signals = good.replace("[servers", &format!("{signals}\n[servers"));
+    for (text, place, told) in [
+        (format!("{good}[[sealing.keys]]\nid = \"k1\"\nfile = \"zeros.key\"\n"), "13:8", "holds one byte repeated"),
+        (revoked, "7:19", "revoked.jsonl` line 2: not strict JSON"),
+        (signals, "7:25", "`push_path` is the path of something else"),
+        (clients, "3:71", "cannot verify clients by `@/clients.pem`"),
+        (
+            format!("{good}[audit]\nsinks = [{{ type = \"file\", path = \"audit.jsonl\" }}]\n"),
+            "12:34",
+            "= help: create the folder `@/nowhere`",
+        ),
+    ] {
+        folder.file("proxy.toml", &text);
+        let check = folder.run("check --offline @/proxy.toml");
+        assert!(check.starts_with("exit 78\n"), "{check}");
+        assert!(check.contains(&format!("--> @/proxy.toml:{place}\n")) && check.contains(told), "{check}");
+    }
 }
