@@ -196,7 +196,12 @@ impl<'a> Value<'a> {
         if self.kind() != Kind::Number {
             return None;
         }
-        std::str::from_utf8(self.raw()).ok()?.parse().ok()
+        let raw = self.raw();
+        // Nearly all have so few digits that none is lost.
+        if raw.len() < 19 && raw.iter().all(u8::is_ascii_digit) {
+            return Some(raw.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')));
+        }
+        std::str::from_utf8(raw).ok()?.parse().ok()
     }
 
     /// The boolean; `None` for anything else.
@@ -268,6 +273,12 @@ impl<'a> Value<'a> {
             };
         }
         Some(at)
+    }
+
+    /// Every object in it, itself included, in document order.
+    pub(crate) fn objects(self) -> impl Iterator<Item = Value<'a>> {
+        let inside = self.index..self.node().next as usize;
+        inside.map(move |index| Value { index, ..self }).filter(|value| value.kind() == Kind::Object)
     }
 
     /// Whether every number in it is one a double can hold; RFC 8259 section 6 leaves larger ones to the reader.

@@ -115,10 +115,12 @@ pub fn admit(head: &Head<'_>, body: Bytes, known: &Known<'_>) -> Result<Message,
     })?;
     let envelope =
         Envelope::read(&document, true).map_err(|(flaw, id)| AdmitError::new(Refusal::Envelope(flaw), id))?;
-    let reading = Reading { head, known, envelope };
+    let name = text(envelope.method);
+    let listed = name.as_deref().and_then(methods::find);
+    let reading = Reading { head, known, envelope, name, listed };
     match reading.admit() {
         Ok(admitted) => Ok(admitted.into_message(document)),
-        Err(refusal) => Err(AdmitError::new(refusal, reading.envelope.id())),
+        Err(refusal) => Err(AdmitError::new(refusal, reading.envelope.id)),
     }
 }
 
@@ -146,6 +148,10 @@ struct Reading<'a> {
     head: &'a Head<'a>,
     known: &'a Known<'a>,
     envelope: Envelope<'a>,
+    /// The method's name, if there is one.
+    name: Option<Cow<'a, str>>,
+    /// The row of that name.
+    listed: Option<&'static Method>,
 }
 
 impl<'a> Reading<'a> {
@@ -190,10 +196,8 @@ impl<'a> Reading<'a> {
             MessageShape::Response { .. } => return Err(Refusal::ClientResponse),
         };
         let version = if is_request { Some(required_meta(meta, stated)?) } else { text(stated) };
-        let name = self.method_name()?;
-        let listed = methods::find(&name);
-        let mirrored = listed.and_then(|method| method.header).filter(|_| is_request);
-        self.check_headers(version.as_deref(), &name, mirrored, is_request).map_err(Refusal::Header)?;
+        let mirrored = self.listed.and_then(|method| method.header).filter(|_| is_request);
+        self.check_headers(version.as_deref(), self.method_name()?, mirrored, is_request).map_err(Refusal::Header)?;
         let revision = match version {
             Some(version) => self.supported(&version, Era::Modern)?,
             None => self.header_revision()?,
@@ -226,8 +230,7 @@ impl<'a> Reading<'a> {
     }
 
     fn legacy(&self, shape: MessageShape, header: Result<Option<&str>, HeaderFlaw>) -> Result<Admitted, Refusal> {
-        let is_initialize =
-            text(self.envelope.method).and_then(|name| methods::find(&name)).is_some_and(methods::is_initialize);
+        let is_initialize = self.listed.is_some_and(methods::is_initialize);
         if self.known.supported.iter().all(|revision| revision.era() == Era::Modern) {
             let asked = text(self.envelope.params.and_then(|params| params.get("protocolVersion")));
             return Err(if is_initialize {
@@ -271,8 +274,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn method_name(&self) -> Result<Cow<'a, str>, Refusal> {
-        text(self.envelope.method).ok_or(Refusal::Envelope(envelope::Flaw::Method))
+    fn method_name(&self) -> Result<&str, Refusal> {
+        self.name.as_deref().ok_or(Refusal::Envelope(envelope::Flaw::Method))
     }
 
     /// The method's own rules: known, of this era, in the right shape, with something to ask a rule about.
@@ -281,15 +284,14 @@ impl<'a> Reading<'a> {
             return Ok(Admitted { revision, shape, method: Named::None, subject: None, params });
         }
         let name = self.method_name()?;
-        let listed = methods::find(&name);
-        check_shape(&name, listed, &shape)?;
-        let method = match listed {
+        check_shape(name, self.listed, &shape)?;
+        let method = match self.listed {
             Some(method)
-                if method.is_from_client(revision) && (method.is_in(revision) || (self.known.names_method)(&name)) =>
+                if method.is_from_client(revision) && (method.is_in(revision) || (self.known.names_method)(name)) =>
             {
                 Named::Listed(method)
             }
-            None if (self.known.names_method)(&name) => self.unlisted(),
+            None if (self.known.names_method)(name) => Named::Unlisted(name.into()),
             _ if matches!(shape, MessageShape::Notification) => return Err(Refusal::UnknownNotification),
             _ => return Err(Refusal::UnknownMethod(revision.era())),
         };
@@ -298,10 +300,6 @@ impl<'a> Reading<'a> {
             Named::None | Named::Unlisted(_) => None,
         };
         Ok(Admitted { revision, shape, method, subject, params })
-    }
-
-    fn unlisted(&self) -> Named {
-        text(self.envelope.method).map_or(Named::None, |name| Named::Unlisted(name.into()))
     }
 
     fn subject(&self, access: Access) -> Result<Option<(SubjectKind, Arc<str>)>, Refusal> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::json::{self, Kind, Member, Value};
+use crate::json::{self, Member, Value};
 
 /// Keys somebody gives a meaning to.
 pub(super) struct Reserved {
@@ -37,8 +37,8 @@ impl Reserved {
         if name.len() >= 64 || self.lengths >> name.len() & 1 == 0 {
             return false;
         }
-        let is_one = || self.keys.iter().any(|own| own.as_bytes() == name);
-        self.keys.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name)) && !is_one()
+        let is_one = self.keys.iter().any(|own| own.as_bytes() == name);
+        !is_one && self.keys.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
     }
 
     fn is_disguised_as(&self, object: Value<'_>, member: Member<'_>) -> bool {
@@ -65,11 +65,7 @@ fn has_only_escaped_solidi(object: Value<'_>, member: Member<'_>, name: &str) ->
 
 /// Whether two sibling keys anywhere in `value` are one key to a parser that folds.
 pub(super) fn has_folded_siblings(value: Value<'_>) -> bool {
-    match value.kind() {
-        Kind::Array => value.items().any(has_folded_siblings),
-        Kind::Object => folds_together(value) || value.members().any(|member| has_folded_siblings(member.value)),
-        Kind::Bool | Kind::Key | Kind::Null | Kind::Number | Kind::String => false,
-    }
+    value.objects().any(folds_together)
 }
 
 fn folds_together(object: Value<'_>) -> bool {

@@ -125,14 +125,14 @@ pub enum Flaw {
 }
 
 /// The members of an envelope, each of the type it must have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Envelope<'a> {
     pub(super) method: Option<Value<'a>>,
     pub(super) params: Option<Value<'a>>,
     pub(super) result: Option<Value<'a>>,
     pub(super) error: Option<Value<'a>>,
-    id: Option<Value<'a>>,
-    may_be_sealed: bool,
+    /// The id, if there is a well-formed one.
+    pub(super) id: Option<RpcId>,
 }
 
 impl<'a> Envelope<'a> {
@@ -144,14 +144,14 @@ impl<'a> Envelope<'a> {
             Kind::Array => return Err((Flaw::Batch, None)),
             _ => return Err((Flaw::NotObject, None)),
         }
-        let mut envelope = Self { method: None, params: None, result: None, error: None, id: None, may_be_sealed };
-        let mut flaw = Some(Flaw::Version);
+        let mut envelope = Self { method: None, params: None, result: None, error: None, id: None };
+        let (mut flaw, mut id) = (Some(Flaw::Version), None);
         let mut foreign = false;
         for member in root.members() {
             match member.plain_name() {
                 Some(b"jsonrpc") if member.value.raw() == b"\"2.0\"" => flaw = None,
                 Some(b"jsonrpc") => {}
-                Some(b"id") => envelope.id = Some(member.value),
+                Some(b"id") => id = Some(member.value),
                 Some(b"method") => envelope.method = Some(member.value),
                 Some(b"params") => envelope.params = Some(member.value),
                 Some(b"result") => envelope.result = Some(member.value),
@@ -162,19 +162,15 @@ impl<'a> Envelope<'a> {
         if foreign {
             flaw = Some(Flaw::Member);
         }
-        match flaw.or_else(|| envelope.flaw()) {
-            Some(flaw) => Err((flaw, envelope.id())),
+        envelope.id = id.and_then(|id| RpcId::read(id, may_be_sealed && envelope.method.is_none()));
+        match flaw.or_else(|| envelope.flaw(id.is_some())) {
+            Some(flaw) => Err((flaw, envelope.id)),
             None => Ok(envelope),
         }
     }
 
-    /// The id, if there is a well-formed one.
-    pub(super) fn id(&self) -> Option<RpcId> {
-        let sealed = self.may_be_sealed && self.method.is_none();
-        self.id.and_then(|value| RpcId::read(value, sealed))
-    }
-
-    fn flaw(&self) -> Option<Flaw> {
+    /// What is wrong with it, which has an id, well-formed or not, or none.
+    fn flaw(&self, has_id: bool) -> Option<Flaw> {
         let wrong = |value: Option<Value<'_>>, kind| value.is_some_and(|value| value.kind() != kind);
         let is_call = self.method.is_some();
         if [is_call, self.result.is_some(), self.error.is_some()].into_iter().filter(|is| *is).count() != 1
@@ -188,7 +184,7 @@ impl<'a> Envelope<'a> {
         if wrong(self.params, Kind::Object) {
             return Some(Flaw::Params);
         }
-        if (self.id.is_some() || !is_call) && self.id().is_none() {
+        if (has_id || !is_call) && self.id.is_none() {
             return Some(Flaw::Id);
         }
         if wrong(self.result, Kind::Object) {
@@ -199,10 +195,10 @@ impl<'a> Envelope<'a> {
 
     /// What the message is.
     pub(super) fn shape(&self) -> Result<MessageShape, Flaw> {
-        match (self.method.is_some(), self.id()) {
+        match (self.method.is_some(), &self.id) {
             (true, None) => Ok(MessageShape::Notification),
-            (true, Some(id)) => Ok(MessageShape::Request { id }),
-            (false, Some(id)) => Ok(MessageShape::Response { id }),
+            (true, Some(id)) => Ok(MessageShape::Request { id: id.clone() }),
+            (false, Some(id)) => Ok(MessageShape::Response { id: id.clone() }),
             (false, None) => Err(Flaw::Id),
         }
     }
