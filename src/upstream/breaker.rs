@@ -46,13 +46,13 @@ impl Breaker {
         Self { limits, failures: AtomicU32::new(0), is_shut: AtomicBool::new(false), state: Mutex::new(State::Closed) }
     }
 
-    /// Leave to ask now, or how long to wait.
-    pub(super) fn pass(&self, now: Instant) -> Result<Pass<'_>, Busy> {
+    /// Leave to ask now, or how long to wait. The clock is not read while it is closed.
+    pub(super) fn pass(&self, now: impl FnOnce() -> Instant) -> Result<Pass<'_>, Busy> {
         if !self.is_shut.load(Ordering::Acquire) {
             return Ok(Pass { breaker: self, is_trial: false });
         }
         let mut state = self.lock();
-        if let Some(refused) = self.refused(*state, now) {
+        if let Some(refused) = self.refused(*state, now()) {
             return Err(refused);
         }
         let State::Open { pause, .. } = *state else { return Ok(Pass { breaker: self, is_trial: false }) };
@@ -61,12 +61,12 @@ impl Breaker {
     }
 
     /// Why nobody may ask now; `None` if somebody may.
-    pub(super) fn refuses(&self, now: Instant) -> Option<Busy> {
+    pub(super) fn refuses(&self, now: impl FnOnce() -> Instant) -> Option<Busy> {
         if !self.is_shut.load(Ordering::Acquire) {
             return None;
         }
         let state = *self.lock();
-        self.refused(state, now)
+        self.refused(state, now())
     }
 
     fn refused(&self, state: State, now: Instant) -> Option<Busy> {
@@ -161,7 +161,7 @@ mod tests {
     fn opened(now: std::time::Instant) -> Breaker {
         let breaker = breaker();
         for _ in 0..3 {
-            breaker.pass(now).unwrap().failed(now);
+            breaker.pass(|| now).unwrap().failed(now);
         }
         breaker
     }
@@ -170,15 +170,15 @@ mod tests {
     fn opens_after_failures_in_a_row_only() {
         let (breaker, now) = (breaker(), clock::monotonic());
         for _ in 0..10 {
-            breaker.pass(now).unwrap().failed(now);
-            breaker.pass(now).unwrap().failed(now);
-            breaker.pass(now).unwrap().succeeded();
+            breaker.pass(|| now).unwrap().failed(now);
+            breaker.pass(|| now).unwrap().failed(now);
+            breaker.pass(|| now).unwrap().succeeded();
         }
         assert_eq!(breaker.phase(), Phase::Closed);
         let breaker = opened(now);
         assert_eq!(breaker.phase(), Phase::Open);
-        assert_eq!(breaker.pass(now).unwrap_err(), Busy::Breaker { after: PAUSE });
-        assert!(breaker.refuses(now).is_some() && breaker.refuses(now + PAUSE).is_none());
+        assert_eq!(breaker.pass(|| now).unwrap_err(), Busy::Breaker { after: PAUSE });
+        assert!(breaker.refuses(|| now).is_some() && breaker.refuses(|| now + PAUSE).is_none());
     }
 
     #[test]
@@ -186,15 +186,15 @@ mod tests {
         let now = clock::monotonic();
         let breaker = opened(now);
         let later = now + PAUSE;
-        let trial = breaker.pass(later).unwrap();
+        let trial = breaker.pass(|| later).unwrap();
         assert!(trial.is_trial());
         assert_eq!(breaker.phase(), Phase::HalfOpen);
-        assert!(breaker.pass(later).is_err() && breaker.refuses(later).is_some());
+        assert!(breaker.pass(|| later).is_err() && breaker.refuses(|| later).is_some());
         trial.succeeded();
         assert_eq!(breaker.phase(), Phase::Closed);
-        assert!(!breaker.pass(later).unwrap().is_trial());
+        assert!(!breaker.pass(|| later).unwrap().is_trial());
         // One failure is no reason again.
-        breaker.pass(later).unwrap().failed(later);
+        breaker.pass(|| later).unwrap().failed(later);
         assert_eq!(breaker.phase(), Phase::Closed);
     }
 
@@ -203,10 +203,10 @@ mod tests {
         let mut now = clock::monotonic();
         let breaker = opened(now);
         for seconds in [1, 2, 3, 3] {
-            let Err(Busy::Breaker { after }) = breaker.pass(now) else { panic!("open") };
+            let Err(Busy::Breaker { after }) = breaker.pass(|| now) else { panic!("open") };
             assert_eq!(after, Duration::from_secs(seconds));
             now += after;
-            breaker.pass(now).unwrap().failed(now);
+            breaker.pass(|| now).unwrap().failed(now);
         }
     }
 
@@ -214,19 +214,19 @@ mod tests {
     fn a_trial_that_is_given_up_leaves_it_to_the_next() {
         let now = clock::monotonic();
         let breaker = opened(now);
-        drop(breaker.pass(now + PAUSE).unwrap());
+        drop(breaker.pass(|| now + PAUSE).unwrap());
         let late = clock::monotonic() + PAUSE;
-        assert!(breaker.pass(late).unwrap().is_trial());
+        assert!(breaker.pass(|| late).unwrap().is_trial());
     }
 
     #[test]
     fn failures_of_requests_sent_before_it_opened_do_not_lengthen_the_pause() {
         let now = clock::monotonic();
         let breaker = breaker();
-        let passes: Vec<_> = (0..6).map(|_| breaker.pass(now).unwrap()).collect();
+        let passes: Vec<_> = (0..6).map(|_| breaker.pass(|| now).unwrap()).collect();
         for pass in passes {
             pass.failed(now);
         }
-        assert_eq!(breaker.pass(now).unwrap_err(), Busy::Breaker { after: PAUSE });
+        assert_eq!(breaker.pass(|| now).unwrap_err(), Busy::Breaker { after: PAUSE });
     }
 }

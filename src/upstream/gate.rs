@@ -6,11 +6,12 @@
 
 mod queue;
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -130,7 +131,7 @@ impl Gate {
             queue: Mutex::default(),
             streams: AtomicUsize::new(0),
             aside: AtomicUsize::new(0),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         })
     }
 

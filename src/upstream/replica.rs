@@ -168,7 +168,7 @@ impl Replicas {
         let load = |at: &usize| {
             let replica = &self.all[*at];
             let (in_flight, waiting) = replica.gate.load();
-            (replica.breaker.refuses(now).is_some(), in_flight + waiting)
+            (replica.breaker.refuses(|| now).is_some(), in_flight + waiting)
         };
         all.min_by_key(load).map(|at| (at, &self.all[at]))
     }
@@ -219,7 +219,7 @@ impl Replica {
 
     async fn enter(&self, passenger: &Passenger) -> Result<Place, Busy> {
         // Whoever waits for room at an endpoint that is left alone waits in vain.
-        match self.breaker.refuses(clock::monotonic()) {
+        match self.breaker.refuses(clock::monotonic) {
             Some(refused) => Err(refused),
             None => self.gate.enter(passenger.room, passenger.caller.as_deref()).await,
         }
@@ -231,7 +231,7 @@ impl Replica {
         upstream: &Arc<Upstream>,
         request: Box<Request<Full<Bytes>>>,
     ) -> Result<Answer, Failed> {
-        let pass = match self.breaker.pass(clock::monotonic()) {
+        let pass = match self.breaker.pass(clock::monotonic) {
             Ok(pass) => pass,
             Err(refused) => return Err(Failed::untried(refused.into(), request)),
         };

@@ -94,7 +94,7 @@ impl Slot {
         if state.process.take().is_some() && matches!(self.owner, Owner::Client(_)) {
             return Err(UpstreamError::NoSuchSession);
         }
-        let pass = self.breaker.pass(clock::monotonic())?;
+        let pass = self.breaker.pass(clock::monotonic)?;
         let is_shared = command.sessions == Sharing::All;
         let started = match Process::start(server, command, (is_shared, &self.losses), patience).await {
             Ok(process) => timeout(patience, self.greet(&process))
@@ -152,7 +152,7 @@ impl Slot {
 
     /// What came of a call: a process that ends under its calls is started again later and later.
     pub(super) fn note(&self, answered: bool) {
-        let Ok(pass) = self.breaker.pass(clock::monotonic()) else { return };
+        let Ok(pass) = self.breaker.pass(clock::monotonic) else { return };
         if answered {
             pass.succeeded();
         } else {
