@@ -226,11 +226,11 @@ impl Way {
     }
 
     /// For whom and for which call the answer is masked.
-    fn view(&self) -> View<'_> {
+    fn view(&self, now: Timestamp) -> View<'_> {
         View {
             caller: self.caller.principal(),
             subject: self.subject.as_ref().map(|(kind, name)| (*kind, &**name)),
-            now: Timestamp::now(),
+            now,
             said: self.said.as_deref(),
             tool: self.definition.as_deref(),
         }
@@ -334,6 +334,9 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Media {
         return Media::Other;
     }
     let value = value.as_bytes();
+    if value == b"application/json" {
+        return Media::Json;
+    }
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let media = parts.next().unwrap_or_default();
     let utf8 = parts.all(|parameter| {
@@ -373,7 +376,7 @@ async fn json(
     answer: Answer,
     mut trail: Box<Trail>,
 ) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
-    let Answer { status, mut body, .. } = answer;
+    let Answer { status, headers, mut body } = answer;
     let whole = match body.take_read() {
         Some((document, edits)) => Whole::Read(document, edits),
         None => match body.collect_limited(way.snapshot.limits.answer_bytes).await {
@@ -401,13 +404,20 @@ async fn json(
     }
     let mut response = Response::new(Body::full(answer.bytes));
     *response.status_mut() = status;
-    // Room for what is added on the way out, so that the map never grows.
-    let mut headers = HeaderMap::with_capacity(6);
+    let mut headers = emptied(headers);
     name_session(&way, answer.negotiated, &mut headers);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// The room of an upstream's header block, for the proxy's own, and nothing of what stood in it.
+fn emptied(mut headers: HeaderMap) -> HeaderMap {
+    /// Fields for which room is kept: a connection keeps it for its next request.
+    const ROOM: usize = 12;
+    headers.clear();
+    if headers.capacity() <= ROOM { headers } else { HeaderMap::with_capacity(6) }
 }
 
 /// 202: a message is taken, and what comes of it comes elsewhere, if anything does.

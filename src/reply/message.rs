@@ -100,11 +100,12 @@ fn response(way: &Way, document: &Document, mut splice: Splice, findings: &mut F
         return Ok(Response { bytes: splice.apply(document.bytes()), code, negotiated: None, tool_error: false });
     }
     let Some(result) = root.get("result") else { return Err(ReplyError::Missing.into()) };
-    let context = way.context(Timestamp::now());
+    let now = Timestamp::now();
+    let context = way.context(now);
     let rules = way.route.rules();
     handles::in_result(way, result, &mut splice)?;
     let asker = rules.asked_by(&way.caller, &context);
-    rewrite_result(&asker, rules, &way.view(), way.method, result, &mut splice, findings)?;
+    rewrite_result(&asker, rules, &way.view(now), way.method, result, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
     let negotiated = if way.opens_session() {
         let version = result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
@@ -269,6 +270,6 @@ fn masked(
 ) -> Result<(), Reject> {
     way.route
         .masks
-        .rewrite(&way.view(), Direction::Result, value, places, splice, findings)
+        .rewrite(&way.view(Timestamp::now()), Direction::Result, value, places, splice, findings)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Result })
 }
