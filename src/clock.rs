@@ -44,12 +44,15 @@ impl Timestamp {
 
     /// RFC 3339 in UTC with milliseconds, 24 bytes.
     pub fn rfc3339(self) -> [u8; 24] {
-        let millis = self.unix_millis().max(0);
-        let (days, in_day) = (millis / 86_400_000, millis % 86_400_000);
+        const DAY: u64 = 86_400_000;
+        let millis = u64::try_from(self.unix_millis()).unwrap_or(0);
+        // Both fit: the last moment there is lies in the year 2262.
+        let days = u32::try_from(millis / DAY).unwrap_or(0);
+        let in_day = u32::try_from(millis % DAY).unwrap_or(0);
         let (year, month, day) = civil(days);
         let mut out = *b"0000-00-00T00:00:00.000Z";
-        let mut put = |from: usize, number: i64| {
-            let number = u8::try_from(number).unwrap_or(0);
+        let mut put = |from: usize, number: u32| {
+            let [number, ..] = number.to_le_bytes();
             out[from] = b'0' + number / 10 % 10;
             out[from + 1] = b'0' + number % 10;
         };
@@ -61,21 +64,21 @@ impl Timestamp {
         put(14, in_day / 60_000 % 60);
         put(17, in_day / 1000 % 60);
         put(20, in_day % 1000 / 10);
-        out[22] = b'0' + u8::try_from(in_day % 10).unwrap_or(0);
+        out[22] = b'0' + (in_day % 10).to_le_bytes()[0];
         out
     }
 }
 
 /// Year, month and day of a count of days since the epoch (Hinnant's `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
+const fn civil(days: u32) -> (u32, u32, u32) {
     let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
+    let era = shifted / 146_097;
+    let of_era = shifted % 146_097;
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * of_year + 2) / 153;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, of_year - (153 * shifted_month + 2) / 5 + 1)
+    (year_of_era + era * 400 + (month <= 2) as u32, month, of_year - (153 * shifted_month + 2) / 5 + 1)
 }
 
 /// A reading of the monotonic clock, for everything that measures.

@@ -65,7 +65,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Makes `UUIDv7` request ids; they name, they do not protect, so a counter hashed under a random key is random enough.
 #[derive(Debug, Default)]
 struct RequestIds {
-    key: std::hash::RandomState,
+    key: foldhash::quality::RandomState,
     made: u64,
 }
 
