@@ -83,21 +83,28 @@ impl Reloader {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         super::stays::warn(&self.started, &config);
         config.server.listen.clone_from(&running.server.listen);
-        let (snapshot, more) = Snapshot::build(&config, &self.kept, self.live.generation() + 1)?;
+        let built = Snapshot::build(&config, &self.kept, self.live.generation() + 1);
+        let built = built.and_then(|built| super::load_tls(&config).map(|newer| (built, newer)));
+        // What was started for a configuration that is not to be is not asked for keys, nor waited for.
+        let ((snapshot, more), newer) = built.inspect_err(|_| self.keep(&self.live.current()))?;
         warnings.append(more);
-        let newer = super::load_tls(&config)?;
         if let (Some(tls), Some(newer)) = (&self.tls, &newer) {
             tls.replace(newer);
         }
-        self.kept.issuers.retain(&snapshot.issuers(), &snapshot.receivers());
-        self.kept.grants.retain(&snapshot.brokers());
-        let backends: Vec<_> = snapshot.backends().into_iter().map(|(_, backend)| backend).collect();
-        self.kept.backends.retain(&backends);
+        self.keep(&snapshot);
         self.live.swap(snapshot);
         // INVARIANT: after the swap, so that no verdict of the old snapshot is found under the new epoch.
         self.verifier.advance();
         *running = config;
         Ok(warnings)
+    }
+
+    /// Ends what runs for another configuration than that of `snapshot`.
+    fn keep(&self, snapshot: &Snapshot) {
+        self.kept.issuers.retain(&snapshot.issuers(), &snapshot.receivers());
+        self.kept.grants.retain(&snapshot.brokers());
+        let backends: Vec<_> = snapshot.backends().into_iter().map(|(_, backend)| backend).collect();
+        self.kept.backends.retain(&backends);
     }
 
     /// Forgets what was exchanged for tokens whenever some may have been revoked; never returns.

@@ -195,6 +195,27 @@ async fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_is_not() {
     assert_ne!(before, after);
 }
 
+/// What was started for it would be waited for: a process that served would be taken out of service.
+#[tokio::test]
+async fn a_reload_that_fails_leaves_no_issuer_to_wait_for() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    assert_eq!(proxy.admin("/readyz").await.status, 200);
+    let text = proxy.folder.read("proxy.toml");
+    let more = "[issuers.away]\nissuer = \"http://127.0.0.1:1\"\ninsecure_loopback = true\n\
+         [servers.more]\npath = \"/more/mcp\"\nupstream = \"http://127.0.0.1:1/mcp\"\nissuers = [\"away\"]\npolicies = [\"none.toml\"]\n";
+    proxy.folder.write("none.toml", "rule = 1\n");
+    proxy.folder.write("proxy.toml", format!("{text}{more}"));
+    proxy.signal(Signal::Reload).await;
+    let told = until("the refusal", async || {
+        let answer = proxy.admin("/readyz?verbose").await;
+        answer.text().contains("reloads fail since").then_some(answer)
+    })
+    .await;
+    assert_eq!(told.status, 200, "{}", told.text());
+    assert!(told.text().contains("issuers 1/1"), "{}", told.text());
+}
+
 #[tokio::test]
 async fn other_files_for_tls_are_in_force_after_a_reload() {
     let upstream = Upstream::plain().await;
