@@ -24,6 +24,7 @@ mod lexicon;
 pub mod metadata;
 mod nonce;
 mod public_key;
+mod readmit;
 mod revocation;
 pub mod signals;
 mod signing_key;
@@ -89,6 +90,8 @@ pub struct Caller {
     pub key_id: Option<Arc<str>>,
     /// Whether there is no token: then all above is empty, but for the address in the place of the subject.
     pub anonymous: bool,
+    /// Which of its issuer's key sets, as it counts them, the token was verified with.
+    pub(crate) edition: u32,
     /// The claims as expressions see them; converted once.
     pub(crate) expressed: crate::policy::Expressed,
     /// How the audit log names this caller; rendered once.
@@ -222,6 +225,7 @@ impl Acceptance {
 
     /// The same without what is on these lists, each of the issuer of that name.
     pub fn denying(mut self, listed: Vec<(Arc<str>, Arc<Listed>)>) -> Self {
+        self.realm = self.realm.denying(&listed);
         self.listed = listed;
         self
     }
@@ -279,9 +283,24 @@ impl RouteKey {
             part(issuer.digest());
         }
         part(format!("{authentication:?}").as_bytes());
-        let digest = hash.finish();
-        let word = |at: usize| digest.as_ref()[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-        Self(Arc::new(Accepted { name: Arc::clone(name), digest: [word(0), word(8)] }))
+        Self(Arc::new(Accepted { name: Arc::clone(name), digest: words(hash) }))
+    }
+
+    /// The same without what is on these lists.
+    fn denying(&self, listed: &[(Arc<str>, Arc<Listed>)]) -> Self {
+        if listed.is_empty() {
+            return self.clone();
+        }
+        let mut hash = digest::Context::new(&digest::SHA256);
+        for word in self.0.digest {
+            hash.update(&word.to_le_bytes());
+        }
+        for (name, listed) in listed {
+            hash.update(&name.len().to_le_bytes());
+            hash.update(name.as_bytes());
+            hash.update(listed.digest());
+        }
+        Self(Arc::new(Accepted { name: Arc::clone(&self.0.name), digest: words(hash) }))
     }
 
     /// The server's name in `proxy.toml`.
@@ -293,6 +312,13 @@ impl RouteKey {
     fn word(&self) -> u64 {
         self.0.digest[0]
     }
+}
+
+/// Enough of a digest to tell two apart.
+fn words(hash: digest::Context) -> [u64; 2] {
+    let digest = hash.finish();
+    let word = |at: usize| digest.as_ref()[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    [word(0), word(8)]
 }
 
 impl fmt::Debug for RouteKey {

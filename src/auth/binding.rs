@@ -102,6 +102,18 @@ pub(super) fn check(
     }
 }
 
+/// Whether what the caller's token is bound to is enough by now.
+pub(super) fn suffices(acceptance: &Acceptance, caller: &Caller) -> Result<(), VerifyError> {
+    let (binding, bound) = (&acceptance.binding, caller.confirmation());
+    let has_key = bound.is_some_and(|bound| bound.key.is_some());
+    let has_certificate = bound.is_some_and(|bound| bound.certificate.is_some());
+    if binding.proof_required && !has_key || binding.certificate_required && !has_certificate {
+        Err(VerifyError::NotBound)
+    } else {
+        Ok(())
+    }
+}
+
 fn proved(
     acceptance: &Acceptance,
     key: &[u8; 32],

@@ -3,6 +3,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 
@@ -29,6 +30,16 @@ impl ClaimsSet {
     pub(super) fn of_token(claims: json::Value<'_>, token: Arc<[u8]>) -> Result<Self, VerifyError> {
         readable(claims)?;
         Ok(Self { source: token, read: OnceLock::new() })
+    }
+
+    /// The token they are the payload of; `None` if they were told without one.
+    pub(super) fn token(&self) -> Option<&Arc<[u8]>> {
+        Some(&self.source).filter(|source| !source.starts_with(b"{"))
+    }
+
+    /// What they were read from, where that was no token.
+    pub(super) fn told(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.source)
     }
 
     /// Them for who looks rarely and at few: what is read for it is not kept.

@@ -7,7 +7,6 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::claims::{Facts, RULES};
 use super::issuer::{Exchange, Issuer, OAuthClient};
 use super::jws::Compact;
 use super::{Acceptance, Bearer, ClaimsSet, VerifyError, jwt};
@@ -19,6 +18,8 @@ use crate::json::{Document, Kind, Limits, Value};
 const LIMIT_BYTES: usize = 64 * 1024;
 /// What an opaque token may be as long as: nothing shorter is worth a question.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=4096;
+/// Bounds of what it says.
+pub(super) const LIMITS: Limits = Limits { depth: 16, members: 1024 };
 /// Most questions to one issuer at a time; more are answered 503 at once.
 const LIMIT_ASKING: usize = 64;
 /// When to try again after a failure.
@@ -63,18 +64,8 @@ pub(super) async fn verify(
     if claims.get("iss").is_some_and(|iss| iss.as_str().as_deref() != Some(&**issuer.issuer())) {
         return Err(VerifyError::WrongIssuer);
     }
-    let facts = Facts {
-        profile: issuer.profile(),
-        audiences: &acceptance.audiences,
-        authentication: &acceptance.authentication,
-        header: None,
-        claims,
-        now,
-    };
-    for rule in RULES {
-        (rule.check)(&facts)?;
-    }
-    let verified = jwt::verified(acceptance, issuer, &facts, ClaimsSet::new(claims)?)?;
+    let facts = jwt::facts(acceptance, issuer, None, claims, now)?;
+    let verified = jwt::verified(acceptance, issuer, &facts, (ClaimsSet::new(claims)?, issuer.edition()))?;
     Ok(verified.again_after(now.plus(introspector.ttl)))
 }
 
@@ -124,7 +115,7 @@ impl Introspector {
         let answer = answer.map_err(unavailable)?;
         let answer = match self.format {
             AnswerFormat::Json => {
-                let document = Document::parse(answer.body, &Limits { depth: 16, members: 1024 });
+                let document = Document::parse(answer.body, &LIMITS);
                 Answer { document: document.map_err(|_| unavailable("the answer is not strict JSON"))?, signed: false }
             }
             AnswerFormat::Jwt => {

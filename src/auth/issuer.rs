@@ -235,6 +235,11 @@ impl Issuer {
         &self.profile
     }
 
+    /// Counts its key sets; whoever verifies a token asks before it looks at the keys.
+    pub(super) fn edition(&self) -> u32 {
+        self.ring.edition()
+    }
+
     /// The keys that may have signed a token of `kid` and `alg`, waiting for one fetch if the key is not known.
     pub(super) async fn keys(
         &self,

@@ -4,12 +4,12 @@ use std::time::Instant;
 use super::cache::Over;
 use super::claims::{self, Facts, RULES};
 use super::issuer::Issuer;
-use super::jws::Compact;
+use super::jws::{Compact, Header};
 use super::keys::{Algorithm, Key};
 use super::{Acceptance, Bearer, Caller, ClaimsSet, Particulars, VerifyError, introspection};
 use crate::clock::Timestamp;
 use crate::config::When;
-use crate::json::Document;
+use crate::json::{Document, Value};
 
 /// A caller, and the moment until which the token that names it is good.
 pub(super) struct Verified {
@@ -43,26 +43,81 @@ pub(super) async fn verify(
     let compact = Compact::read(bearer.bytes())?;
     let document = compact.claims()?;
     let issuer = issuer(acceptance, &document)?;
+    let facts = facts(acceptance, issuer, Some(&compact.header), document.root(), now)?;
+    let alg = compact.header.alg.ok_or(VerifyError::WrongAlgorithm)?;
+    let edition = issuer.edition();
+    let keys = issuer.keys(compact.header.kid.as_deref(), alg, monotonic).await?;
+    signed_by_one(&compact, &keys, alg)?;
+    let claims = ClaimsSet::of_token(facts.claims, Arc::clone(token))?;
+    let verified = verified(acceptance, issuer, &facts, (claims, edition))?;
+    match issuer.introspector().filter(|asked| asked.when == When::Always) {
+        None => Ok(verified),
+        Some(asked) => Ok(verified.again_after(introspection::confirm(issuer, asked, bearer, now, monotonic).await?)),
+    }
+}
+
+/// What `acceptance` makes of a caller it, or one before it, has taken: the same checks, with the keys at hand, asking
+/// nobody. It is good for no longer than it was.
+pub(super) fn again(
+    acceptance: &Acceptance,
+    known: &Caller,
+    now: Timestamp,
+    monotonic: Instant,
+) -> Result<Caller, VerifyError> {
+    let again = match known.claims.token() {
+        Some(token) => read_again(acceptance, known, token, (now, monotonic))?,
+        None => told_again(acceptance, known, now)?,
+    };
+    Ok(Caller { until: again.until.min(known.until), ..again })
+}
+
+fn read_again(
+    acceptance: &Acceptance,
+    known: &Caller,
+    token: &[u8],
+    (now, monotonic): (Timestamp, Instant),
+) -> Result<Caller, VerifyError> {
+    let compact = Compact::read(token)?;
+    let document = compact.claims()?;
+    let issuer = issuer(acceptance, &document)?;
+    let facts = facts(acceptance, issuer, Some(&compact.header), document.root(), now)?;
+    let alg = compact.header.alg.ok_or(VerifyError::WrongAlgorithm)?;
+    let edition = issuer.edition();
+    let keys = issuer.keys_held(compact.header.kid.as_deref(), alg, monotonic)?;
+    signed_by_one(&compact, &keys, alg)?;
+    caller(issuer, &facts, (known.claims.clone(), edition))
+}
+
+/// The same of what its issuer said of an opaque token.
+fn told_again(acceptance: &Acceptance, known: &Caller, now: Timestamp) -> Result<Caller, VerifyError> {
+    let asked = acceptance.asked().filter(|(issuer, _)| *issuer.issuer() == known.issuer);
+    let (issuer, _) = asked.ok_or(VerifyError::WrongIssuer)?;
+    let document = Document::parse(known.claims.told(), &introspection::LIMITS);
+    let document = document.map_err(|_| VerifyError::Malformed("not strict JSON"))?;
+    let facts = facts(acceptance, issuer, None, document.root(), now)?;
+    caller(issuer, &facts, (known.claims.clone(), issuer.edition()))
+}
+
+/// The facts of a token none of the rules finds fault with.
+pub(super) fn facts<'a>(
+    acceptance: &'a Acceptance,
+    issuer: &'a Issuer,
+    header: Option<&'a Header>,
+    claims: Value<'a>,
+    now: Timestamp,
+) -> Result<Facts<'a>, VerifyError> {
     let facts = Facts {
         profile: issuer.profile(),
         audiences: &acceptance.audiences,
         authentication: &acceptance.authentication,
-        header: Some(&compact.header),
-        claims: document.root(),
+        header,
+        claims,
         now,
     };
     for rule in RULES {
         (rule.check)(&facts)?;
     }
-    let alg = compact.header.alg.ok_or(VerifyError::WrongAlgorithm)?;
-    let keys = issuer.keys(compact.header.kid.as_deref(), alg, monotonic).await?;
-    signed_by_one(&compact, &keys, alg)?;
-    let claims = ClaimsSet::of_token(facts.claims, Arc::clone(token))?;
-    let verified = verified(acceptance, issuer, &facts, claims)?;
-    match issuer.introspector().filter(|asked| asked.when == When::Always) {
-        None => Ok(verified),
-        Some(asked) => Ok(verified.again_after(introspection::confirm(issuer, asked, bearer, now, monotonic).await?)),
-    }
+    Ok(facts)
 }
 
 /// What a token that holds makes of its facts, unless it is revoked.
@@ -70,7 +125,7 @@ pub(super) fn verified(
     acceptance: &Acceptance,
     issuer: &Issuer,
     facts: &Facts<'_>,
-    claims: ClaimsSet,
+    claims: (ClaimsSet, u32),
 ) -> Result<Verified, VerifyError> {
     let caller = caller(issuer, facts, claims)?;
     if acceptance.revokes(&caller) {
@@ -93,7 +148,8 @@ pub(super) fn signed_by_one(compact: &Compact<'_>, keys: &[Arc<Key>], alg: Algor
     if keys.iter().any(|key| compact.is_signed_by(key, alg)) { Ok(()) } else { Err(VerifyError::BadSignature) }
 }
 
-fn caller(issuer: &Issuer, facts: &Facts<'_>, claims: ClaimsSet) -> Result<Caller, VerifyError> {
+/// Who `claims` are about, read under the edition of the issuer's keys that stands beside them.
+fn caller(issuer: &Issuer, facts: &Facts<'_>, (claims, edition): (ClaimsSet, u32)) -> Result<Caller, VerifyError> {
     let (subject, client) = claims::principal(facts)?;
     let text = |names: &[&str]| claims::first_text(facts, names).map(|text| text.map(Box::from));
     let tenant = claims::first_text(facts, &facts.profile.tokens.tenant_claims)?;
@@ -122,5 +178,6 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>, claims: ClaimsSet) -> Result<Calle
         fragment: std::sync::OnceLock::new(),
         key_id: facts.header.and_then(|header| header.kid.as_deref()).map(|kid| lexicon.text(kid)),
         anonymous: false,
+        edition,
     })
 }

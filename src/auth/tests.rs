@@ -1,5 +1,6 @@
 mod claims;
 mod profiles;
+mod readmit;
 mod shapes;
 pub(in crate::auth) mod support;
 mod tokens;

@@ -35,6 +35,7 @@ impl Caller {
             .any(),
             key_id: None,
             anonymous: false,
+            edition: 0,
             expressed: crate::policy::Expressed::default(),
             fragment: std::sync::OnceLock::new(),
             claims: claims.into(),

@@ -143,6 +143,7 @@ impl Attendance {
         // Later ends are found while it is kept alive.
         let left = Timestamp::now().until(self.caller.until).min(Duration::from_hours(24));
         let mut expires = pin!(sleep(left));
+        let mut attending = (self.caller.clone(), self.desk.snapshot.generation);
         loop {
             tokio::select! {
                 biased;
@@ -157,22 +158,29 @@ impl Attendance {
                     let _ = self.station.out.try_send(Bytes::from_static(KEEP_ALIVE));
                 }
             }
-            if let Some(why) = self.refused() {
+            if let Some(why) = self.refused(&mut attending) {
                 return Some(why);
             }
         }
     }
 
-    /// Why the caller may have the stream no longer.
-    fn refused(&self) -> Option<&'static str> {
-        if self.caller.until <= Timestamp::now() {
+    /// Why the caller, let in by the configuration of that generation, may have the stream no longer.
+    fn refused(&self, (caller, generation): &mut (Arc<Caller>, u64)) -> Option<&'static str> {
+        let now = Timestamp::now();
+        if caller.until <= now {
             return Some("expired");
         }
-        let route = self.desk.worker.live.current().route(&self.desk.route.path);
-        match route.filter(|route| route.sse_path == self.desk.route.sse_path) {
-            None => Some("not_found"),
-            Some(route) if route.acceptance.revokes(&self.caller) => Some("revoked"),
-            Some(_) => None,
+        let snapshot = self.desk.worker.live.current();
+        let route = snapshot.route(&self.desk.route.path);
+        let Some(route) = route.filter(|route| route.sse_path == self.desk.route.sse_path) else {
+            return Some("not_found");
+        };
+        match route.acceptance.readmit(caller, snapshot.generation != *generation, now) {
+            Ok(again) => {
+                (*caller, *generation) = (again, snapshot.generation);
+                None
+            }
+            Err(error) => Some(error.result()),
         }
     }
 

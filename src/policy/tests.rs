@@ -43,6 +43,7 @@ fn caller_of(issuer: &str, scopes: &str) -> Caller {
         particulars: None,
         key_id: None,
         anonymous: false,
+        edition: 0,
     }
 }
 

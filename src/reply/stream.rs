@@ -63,7 +63,7 @@ pub struct Stream {
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Ready when keys, revocations or the configuration have changed.
     changed: Pin<Box<OwnedNotified>>,
-    /// The epoch up to which revocations have been looked at.
+    /// The epoch up to which it has been looked at whether the caller is still let in.
     checked: u64,
     /// Counts it among the open ones.
     _counted: (drain::Stream, Held),
@@ -273,23 +273,37 @@ impl Stream {
             self.fail(&Reject::Token(VerifyError::Expired));
             return false;
         }
+        // Before it is looked at what has changed, so that no change falls between.
         let epoch = self.way.worker.verifier.epoch();
-        if self.checked != epoch {
-            self.checked = epoch;
-            if self.way.route.acceptance.revokes(&self.way.caller) {
-                self.fail(&Reject::Token(VerifyError::Revoked));
-                return false;
-            }
-        }
-        let live = &self.way.worker.live;
-        if live.generation() == self.way.snapshot.generation {
+        let is_reloaded = self.way.worker.live.generation() != self.way.snapshot.generation;
+        if self.checked == epoch && !is_reloaded {
             return true;
         }
-        let snapshot = live.current();
+        self.checked = epoch;
+        if is_reloaded {
+            return self.reloaded(now);
+        }
+        match self.way.route.acceptance.readmit(&self.way.caller, false, now) {
+            Ok(caller) => self.way.caller = caller,
+            Err(error) => self.fail(&Reject::Token(error)),
+        }
+        self.upstream.is_some()
+    }
+
+    /// The same under a newer configuration.
+    fn reloaded(&mut self, now: Timestamp) -> bool {
+        let snapshot = self.way.worker.live.current();
         let Some(route) = snapshot.route(&self.way.route.path) else {
             self.fail(&Reject::NotFound);
             return false;
         };
+        match route.acceptance.readmit(&self.way.caller, true, now) {
+            Ok(caller) => self.way.caller = caller,
+            Err(error) => {
+                self.fail(&Reject::Token(error));
+                return false;
+            }
+        }
         let decided = {
             let context = self.way.context(now);
             let asker = Asker { policy: &route.policy, ..self.way.asker(&context) };
@@ -297,10 +311,6 @@ impl Stream {
         };
         if let Err(denial) = decided {
             self.fail(&Reject::Denied(denial));
-            return false;
-        }
-        if route.acceptance.revokes(&self.way.caller) {
-            self.fail(&Reject::Token(VerifyError::Revoked));
             return false;
         }
         self.way.route = route;

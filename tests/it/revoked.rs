@@ -135,6 +135,30 @@ async fn rfc_8935_a_revoked_sessions_streams_end() {
 }
 
 #[tokio::test]
+async fn streams_end_that_a_reload_no_longer_lets_in() {
+    for revision in ["2025-11-25", "2026-07-28"] {
+        for keys in ["audiences = [\"https://elsewhere.test\"]", "dpop = { required = true }"] {
+            let upstream = Upstream::handling(|_, mut connection| async move {
+                connection.begin_stream().await;
+                connection.hung_up().await;
+                None
+            })
+            .await;
+            let proxy = Setup::new(upstream.url()).start().await;
+            let token = proxy.token("ana");
+            let mut client = proxy.client().await;
+            client.send(&Ask::call(revision, "export_contacts", &json!({})).token(&token).bytes()).await;
+            assert_eq!(client.head().await.unwrap().status, 200);
+            let path = "path = \"/crm/mcp\"";
+            proxy.reload((path, &format!("{path}\n{keys}"))).await;
+            let last = client.message().await.expect("why it ended");
+            assert_eq!(last["error"]["message"], "The access token is not valid for this server", "{last}");
+            assert_eq!(client.event().await, None);
+        }
+    }
+}
+
+#[tokio::test]
 async fn rfc_8417_event_tokens_are_from_the_transmitter_for_us_and_typed() {
     let upstream = Upstream::plain().await;
     let proxy = push_setup(&upstream).start().await;

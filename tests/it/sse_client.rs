@@ -384,3 +384,16 @@ async fn a_stream_ends_with_the_token_it_was_opened_with() {
     assert!(Timestamp::now().unix_seconds() >= end);
     assert!(proxy.audit().iter().any(|line| line["event"] == "end" && line["error"] == "expired"));
 }
+
+#[tokio::test]
+async fn a_stream_ends_when_a_reload_no_longer_lets_its_caller_in() {
+    let (upstream, _news) = server().await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    let mut stream = open(&proxy, &token).await;
+    stream.hello(&proxy, &token).await;
+    proxy.reload(("path = \"/crm/mcp\"", "path = \"/crm/mcp\"\naudiences = [\"https://elsewhere.test\"]")).await;
+    while stream.client.event().await.is_some() {}
+    let ended = proxy.audit().into_iter().find(|line| line["error"] == "wrong_audience");
+    assert!(ended.is_some_and(|line| line["event"] == "end"), "{:?}", proxy.audit());
+}

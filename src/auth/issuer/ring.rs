@@ -1,5 +1,6 @@
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -25,6 +26,8 @@ pub(super) struct Ring {
     /// Where it is written down that keys come and go, and whose they are.
     record: Option<(Arc<Audit>, Arc<str>)>,
     held: ArcSwapOption<Held>,
+    /// How often other keys came.
+    edition: AtomicU32,
     ledger: Mutex<Ledger>,
     status: Mutex<Status>,
     /// Wakes the fetching task before it is due.
@@ -47,6 +50,7 @@ impl Ring {
             epoch,
             record: None,
             held: ArcSwapOption::empty(),
+            edition: AtomicU32::new(0),
             ledger: Mutex::new(Ledger::new(timing, now)),
             status: Mutex::default(),
             wanted: Notify::new(),
@@ -103,6 +107,11 @@ impl Ring {
             Some(set) => chosen(set.select(kid, alg)),
             None => Err(VerifyError::KeysUnavailable { retry_after: std::time::Duration::from_secs(1) }),
         }
+    }
+
+    /// See [`super::Issuer::edition`].
+    pub(super) fn edition(&self) -> u32 {
+        self.edition.load(Ordering::Acquire)
     }
 
     fn usable(&self, now: Instant) -> Option<Arc<KeySet>> {
@@ -175,6 +184,7 @@ impl Ring {
         self.held.store(Some(Arc::new(Held { set, until })));
         // INVARIANT: the epoch moves after the keys are visible, so a verdict reached with the old ones has the old epoch.
         if changed {
+            self.edition.fetch_add(1, Ordering::Release);
             self.epoch.advance();
         }
         refresh

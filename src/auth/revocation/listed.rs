@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -39,8 +40,11 @@ pub enum ListError {
 }
 
 /// A read list.
-#[derive(Debug, Default)]
-pub struct Listed(Denials);
+#[derive(Debug)]
+pub struct Listed {
+    denials: Denials,
+    digest: [u8; 32],
+}
 
 impl Listed {
     /// Reads the file. Each line is an object of exactly one of `jti`, `sid`, `sub`, or none, and `issued_before`, which
@@ -57,12 +61,18 @@ impl Listed {
             let (revoked, last) = entry(line).map_err(wrong)?;
             denials.add(revoked, last);
         }
-        Ok(Self(denials))
+        let digest = digest(&SHA256, text.as_bytes()).as_ref().first_chunk().copied().unwrap_or_default();
+        Ok(Self { denials, digest })
+    }
+
+    /// Of the file.
+    pub(in crate::auth) const fn digest(&self) -> &[u8; 32] {
+        &self.digest
     }
 
     /// Whether the caller's token is on it.
     pub fn names(&self, caller: &Caller) -> bool {
-        self.0.hit(caller)
+        self.denials.hit(caller)
     }
 }
 

@@ -1,0 +1,39 @@
+//! Whether who was let in would be let in still: for what runs on long after that, such as a stream.
+
+use std::sync::Arc;
+
+use super::{Acceptance, Caller, VerifyError, binding, jwt};
+use crate::clock::{self, Timestamp};
+
+impl Acceptance {
+    /// The caller as it is let in now, by what is known here and without asking anybody; while its issuer is away that is as
+    /// it was let in before. `is_reloaded` says that it was let in by another configuration than this.
+    pub(crate) fn readmit(
+        &self,
+        caller: &Arc<Caller>,
+        is_reloaded: bool,
+        now: Timestamp,
+    ) -> Result<Arc<Caller>, VerifyError> {
+        if self.revokes(caller) {
+            return Err(VerifyError::Revoked);
+        }
+        let has_other_keys = || self.issuer(&caller.issuer).is_none_or(|issuer| issuer.edition() != caller.edition);
+        if caller.anonymous || !is_reloaded && !has_other_keys() {
+            return Ok(Arc::clone(caller));
+        }
+        binding::suffices(self, caller)?;
+        match jwt::again(self, caller, now, clock::monotonic()) {
+            Ok(again) if is_same(&again, caller) => Ok(Arc::new(again)),
+            // Names, scopes and claims may be read anew, but what is sealed to one is not another's.
+            Ok(_) => Err(VerifyError::WrongType("it names another caller by now")),
+            Err(error) if error.is_unavailable() => Ok(Arc::clone(caller)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether two are one to everything that is sealed.
+fn is_same(one: &Caller, other: &Caller) -> bool {
+    let name = |caller: &Caller| (caller.tenant.clone(), caller.subject.clone(), caller.client_id.clone());
+    one.issuer == other.issuer && name(one) == name(other)
+}
