@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use url::Url;
 
-use super::{LIMIT_BYTES, Receiver, SetError};
+use super::{LIMIT_BYTES, Receiver, SetError, Taken};
 use crate::auth::issuer::Exchange;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -31,7 +31,7 @@ impl Drop for Poller {
 }
 
 impl Poller {
-    /// Asks `endpoint` every `interval`, and again at once while there is more.
+    /// Asks `endpoint` every `interval`, and again at once while something new comes.
     pub(in crate::auth) fn start(
         receiver: Arc<Receiver>,
         exchange: Exchange,
@@ -41,21 +41,19 @@ impl Poller {
         runtime: &Handle,
     ) -> Self {
         let task = runtime.spawn(async move {
-            let mut state = Answered::default();
-            let mut failures = 0_u32;
+            let (mut state, mut failures) = (Answered::default(), 0_u32);
             loop {
                 let pause = match ask(&receiver, &exchange, &endpoint, token.as_ref(), &mut state).await {
-                    Ok(true) => Duration::ZERO,
-                    Ok(false) => interval,
+                    Ok(next) => {
+                        failures = 0;
+                        next.pause(interval)
+                    }
                     Err(reason) => {
                         tracing::warn!(issuer = %receiver.name, reason, "event tokens not fetched");
                         failures = failures.saturating_add(1);
                         (FIRST_RETRY * (1 << failures.min(10))).min(interval.max(FIRST_RETRY))
                     }
                 };
-                if pause <= interval {
-                    failures = if pause == interval { 0 } else { failures };
-                }
                 tokio::time::sleep(pause).await;
             }
         });
@@ -78,14 +76,45 @@ struct Answer {
     more: bool,
 }
 
-/// One request; says whether there is more.
+/// When to ask again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// There was something new: there may be more.
+    AtOnce,
+    /// There is something to acknowledge, and nothing was new. A transmitter that says the same again and again is not asked
+    /// for it as fast as it can say it.
+    Soon,
+    /// Nothing came.
+    Later,
+}
+
+impl Next {
+    /// After an answer with so many tokens, so many of them new, that says whether there are more.
+    const fn after(tokens: usize, new: usize, more: bool) -> Self {
+        match (tokens, new) {
+            (0, _) if !more => Self::Later,
+            (_, 0) => Self::Soon,
+            _ => Self::AtOnce,
+        }
+    }
+
+    fn pause(self, interval: Duration) -> Duration {
+        match self {
+            Self::AtOnce => Duration::ZERO,
+            Self::Soon => interval.min(FIRST_RETRY),
+            Self::Later => interval,
+        }
+    }
+}
+
+/// One request; says when the next is due.
 async fn ask(
     receiver: &Receiver,
     exchange: &Exchange,
     endpoint: &Url,
     token: Option<&Secret<String>>,
     answered: &mut Answered,
-) -> Result<bool, &'static str> {
+) -> Result<Next, &'static str> {
     let body = json!({
         "maxEvents": MOST, "returnImmediately": true, "ack": answered.taken, "setErrs": answered.refused,
     });
@@ -93,9 +122,13 @@ async fn ask(
     let answer = exchange.post_json(endpoint, token, body, MOST * LIMIT_BYTES).await?;
     *answered = Answered::default();
     let answer: Answer = serde_json::from_slice(&answer).map_err(|_| "the answer is not of RFC 8936")?;
+    let (tokens, mut new) = (answer.sets.len(), 0);
     for (jti, set) in answer.sets.into_iter().take(MOST) {
         match receiver.take(set.as_bytes(), Timestamp::now()).await {
-            Ok(_) => answered.taken.push(jti),
+            Ok(outcome) => {
+                new += usize::from(outcome != Taken::Again);
+                answered.taken.push(jti);
+            }
             // Not acknowledged: it comes again.
             Err(SetError::Unavailable(_)) => {}
             Err(error) => {
@@ -104,5 +137,30 @@ async fn ask(
             }
         }
     }
-    Ok(answer.more || !answered.taken.is_empty() || !answered.refused.is_empty())
+    Ok(Next::after(tokens, new, answer.more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FIRST_RETRY, Next};
+
+    /// Whatever a transmitter repeats, refuses to take back or promises, it is asked at once only for what is new.
+    #[test]
+    fn is_asked_at_once_for_what_is_new_only() {
+        for ((tokens, new, more), expected) in [
+            ((0, 0, false), Next::Later),
+            ((0, 0, true), Next::Soon),
+            ((3, 0, false), Next::Soon),
+            ((3, 0, true), Next::Soon),
+            ((3, 1, false), Next::AtOnce),
+            ((3, 3, true), Next::AtOnce),
+        ] {
+            assert_eq!(Next::after(tokens, new, more), expected, "{tokens} {new} {more}");
+        }
+        for interval in [FIRST_RETRY / 2, FIRST_RETRY * 30] {
+            assert!(Next::AtOnce.pause(interval).is_zero());
+            assert_eq!(Next::Soon.pause(interval), interval.min(FIRST_RETRY));
+            assert_eq!(Next::Later.pause(interval), interval);
+        }
+    }
 }
