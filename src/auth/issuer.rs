@@ -153,7 +153,7 @@ impl Issuer {
         audit: Option<Arc<Audit>>,
     ) -> Result<Arc<Self>, StartError> {
         let ca = authorities(config)?;
-        let introspector = introspector(config, ca.as_deref(), patience)?;
+        let introspector = introspector(config, ca.as_deref(), patience, runtime)?;
         let profile = Profile::new(config)?;
         let fetcher = Fetcher::new(config, ca.as_deref(), patience)?;
         let timing = Timing {
@@ -280,10 +280,12 @@ fn introspector(
     config: &config::Issuer,
     ca: Option<&[u8]>,
     patience: Patience,
+    runtime: &Handle,
 ) -> Result<Option<Introspector>, StartError> {
     let Some(asked) = &config.introspection else { return Ok(None) };
     Ok(Some(Introspector {
         exchange: Exchange::new(
+            runtime,
             config.insecure_loopback,
             &[&asked.endpoint],
             ca,

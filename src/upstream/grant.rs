@@ -190,7 +190,7 @@ impl Broker {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let second = match &grant.kind {
-            GrantKind::IdJag { server, .. } => Some(TokenEndpoint::new(server)?),
+            GrantKind::IdJag { server, .. } => Some(TokenEndpoint::new(server, runtime)?),
             GrantKind::ClientCredentials | GrantKind::OnBehalfOf | GrantKind::TokenExchange { .. } => None,
         };
         let weigh = |_: &Holder, held: &Arc<Held>| 1 + u32::try_from(held.bytes / 1024).unwrap_or(u32::MAX);
@@ -198,7 +198,7 @@ impl Broker {
             server: server.clone(),
             digest,
             grant: grant.clone(),
-            endpoints: Endpoints { first: TokenEndpoint::new(&grant.server)?, second },
+            endpoints: Endpoints { first: TokenEndpoint::new(&grant.server, runtime)?, second },
             held: Cache::builder().max_capacity(LIMIT_HELD).weigher(weigh).expire_after(UntilOver).build(),
             refused: Cache::builder().max_capacity(LIMIT_REFUSED).time_to_live(REFUSED_FOR).build(),
             pause: Mutex::default(),

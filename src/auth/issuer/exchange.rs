@@ -1,8 +1,12 @@
 //! What the proxy asks of an issuer besides its keys, under the same rules.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Identity, StatusCode};
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::StartError;
@@ -14,6 +18,8 @@ use crate::secret::Secret;
 pub(in crate::auth) struct Exchange {
     client: Client,
     patience: Patience,
+    /// Where its connections are driven. A peer may keep the thread of one busy, which must not be that of calls.
+    runtime: Handle,
 }
 
 /// What came back.
@@ -24,8 +30,9 @@ pub(crate) struct Answer {
 
 impl Exchange {
     /// A client that reaches the hosts of `endpoints` wherever they lead, and others where they are public; `plain` allows
-    /// http on loopback.
+    /// http on loopback. Connections are driven on `runtime`.
     pub(super) fn new(
+        runtime: &Handle,
         plain: bool,
         endpoints: &[&Url],
         ca: Option<&[u8]>,
@@ -37,7 +44,8 @@ impl Exchange {
         }
         let hosts = endpoints.iter().filter_map(|url| url.host_str().map(str::to_owned)).collect();
         let plain = endpoints.iter().all(|url| url.scheme() == "http");
-        Ok(Self { client: reader::client(hosts, ca, identity, plain, patience)?, patience })
+        let client = reader::client(hosts, ca, identity, plain, patience)?;
+        Ok(Self { client, patience, runtime: runtime.clone() })
     }
 
     /// Posts a form; says why not in a fixed word.
@@ -79,7 +87,7 @@ impl Exchange {
     ) -> Result<(u16, Answer), &'static str> {
         let request = self.client.post(url.clone()).headers(headers);
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
-        self.in_time(async {
+        self.in_time(async move {
             let response = answered(request).await?;
             Ok((response.status().as_u16(), bounded(response, limit).await?))
         })
@@ -87,7 +95,7 @@ impl Exchange {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder, limit: usize) -> Result<Answer, &'static str> {
-        self.in_time(async {
+        self.in_time(async move {
             let response = answered(request).await?;
             match response.status() {
                 StatusCode::OK => bounded(response, limit).await,
@@ -98,9 +106,22 @@ impl Exchange {
         .await
     }
 
-    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, &'static str>>) -> Result<T, &'static str> {
-        tokio::time::timeout(self.patience.fetch, asked).await.unwrap_or(Err(SLOW))
+    async fn in_time<T: Send + 'static>(
+        &self,
+        asked: impl Future<Output = Result<T, &'static str>> + Send + 'static,
+    ) -> Result<T, &'static str> {
+        elsewhere(&self.runtime, self.patience.fetch, asked).await.unwrap_or(Err(SLOW))
     }
+}
+
+/// What comes of `asked` on another runtime, if it comes within `patience`; given up with whoever waits for it.
+pub(super) async fn elsewhere<T: Send + 'static>(
+    runtime: &Handle,
+    patience: Duration,
+    asked: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    let running = AbortOnDropHandle::new(runtime.spawn(asked));
+    tokio::time::timeout(patience, running).await.ok()?.ok()
 }
 
 /// Why an answer did not come, or not whole: fixed words, which metrics count by.

@@ -81,8 +81,8 @@ impl Issuers {
             None => None,
             Some((endpoint, _)) => {
                 let ca = authorities(config)?;
-                let exchange =
-                    Exchange::new(config.insecure_loopback, &[endpoint], ca.as_deref(), None, Patience::USUAL)?;
+                let (plain, patience) = (config.insecure_loopback, Patience::USUAL);
+                let exchange = Exchange::new(&self.runtime, plain, &[endpoint], ca.as_deref(), None, patience)?;
                 let (endpoint, receiver) = (endpoint.clone(), Arc::clone(&receiver));
                 Some(Poller::start(receiver, exchange, endpoint, poll, signals.poll_interval, &self.runtime))
             }

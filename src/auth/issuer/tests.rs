@@ -26,7 +26,8 @@ impl Issuer {
             digest: config_digest(config, None),
             profile: Profile::new(config).unwrap(),
             on_start: config.on_start,
-            introspector: super::introspector(config, None, super::Patience::USUAL).unwrap(),
+            introspector: super::introspector(config, None, super::Patience::USUAL, &tokio::runtime::Handle::current())
+                .unwrap(),
             lexicon: super::Lexicon::default(),
             revocations: Arc::new(crate::auth::revocation::Revocations::new(epoch.clone())),
             ring,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use url::Url;
 
 use super::client::{self, OAuthClient};
-use super::exchange::{Answer, Exchange, UNDISCOVERED};
+use super::exchange::{self, Answer, Exchange, UNDISCOVERED};
 use super::reader::{Discovered, Patience, Reader};
 use super::{StartError, authorities_in};
 use crate::clock::Timestamp;
@@ -47,6 +48,7 @@ struct Learned {
     reader: Arc<Reader>,
     member: &'static str,
     patience: Duration,
+    runtime: Handle,
     /// What was learned, and until when it is not asked for again.
     held: Mutex<Option<(Url, Instant)>>,
 }
@@ -58,8 +60,8 @@ impl std::fmt::Debug for TokenEndpoint {
 }
 
 impl TokenEndpoint {
-    /// Reads the proxy's secret or key there; nothing is fetched yet.
-    pub(crate) fn new(config: &config::AuthorizationServer) -> Result<Self, StartError> {
+    /// Reads the proxy's secret or key there; nothing is fetched yet. Connections are driven on `runtime`.
+    pub(crate) fn new(config: &config::AuthorizationServer, runtime: &Handle) -> Result<Self, StartError> {
         let patience = Patience::USUAL;
         let ca = authorities_in(config.ca_file.as_ref())?;
         let issuer = config.issuer.as_deref().map(Url::parse).transpose().map_err(|_| StartError::Issuer)?;
@@ -68,13 +70,14 @@ impl TokenEndpoint {
         let known: Vec<&Url> = known.into_iter().flatten().collect();
         let plain = known.iter().any(|url| url.scheme() == "http");
         let identity = client::identity(&config.client.auth)?;
-        let exchange = Exchange::new(plain, &known, ca.as_deref(), identity, patience)?;
+        let exchange = Exchange::new(runtime, plain, &known, ca.as_deref(), identity, patience)?;
         let reader = config.issuer.as_ref();
         let reader = reader.map(|issuer| Reader::new(issuer, Discovery::Auto, plain, None, ca.as_deref(), patience));
         let reader = reader.transpose()?.map(Arc::new);
         let learned = |member| {
             let reader = reader.clone()?;
-            Some(Learned { reader, member, patience: patience.fetch, held: Mutex::default() })
+            let (patience, runtime) = (patience.fetch, runtime.clone());
+            Some(Learned { reader, member, patience, runtime, held: Mutex::default() })
         };
         let place = match &config.token_endpoint {
             Some(url) => Place::Configured(url.clone()),
@@ -149,9 +152,11 @@ impl Learned {
         {
             return Ok(url.clone());
         }
-        let found = tokio::time::timeout(self.patience, self.reader.discover(self.member)).await;
+        let (reader, member) = (Arc::clone(&self.reader), self.member);
+        let asked = async move { reader.discover(member).await };
+        let found = exchange::elsewhere(&self.runtime, self.patience, asked).await;
         match (found, &mut *held) {
-            (Ok(Ok(Discovered { location, .. })), held) => {
+            (Some(Ok(Discovered { location, .. })), held) => {
                 *held = Some((location.clone(), now + LEARNED_FOR));
                 Ok(location)
             }
@@ -159,11 +164,11 @@ impl Learned {
                 *until = now + ASK_AGAIN;
                 Ok(url.clone())
             }
-            (Ok(Err(error)), None) => {
+            (Some(Err(error)), None) => {
                 tracing::warn!(%error, "endpoint cannot be discovered");
                 Err(UNDISCOVERED)
             }
-            (Err(_), None) => Err(UNDISCOVERED),
+            (None, None) => Err(UNDISCOVERED),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::support::{
 };
 use crate::auth::{Acceptance, Bearer, Caller, Counts, Issuer, Memo, Verifier, VerifyError};
 use crate::clock::Timestamp;
+use crate::config;
 
 struct Rig {
     verifier: Verifier,
@@ -237,6 +238,39 @@ fn waiting_works_across_runtimes() {
         }
     });
     assert_eq!(fake.count("/keys"), 1);
+}
+
+/// An endpoint that floods its connection must not keep a worker from its other calls: the worker does none of it.
+#[test]
+fn tokens_are_asked_about_on_the_runtime_that_fetches() {
+    let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let fake = background.block_on(Fake::start());
+    let active = json!({"active": true, "sub": "ana", "aud": RESOURCE, "client_id": "c", "scope": "crm:read"});
+    fake.set("/asked", Answer::ok(active.to_string()));
+    let mut config = issuer_config(&fake.url(""));
+    let secret = config::SecretSource::Value(crate::secret::Secret::new("s".to_owned()));
+    config.introspection = Some(config::Introspection {
+        endpoint: fake.url("/asked").parse().unwrap(),
+        client: config::OAuthClient { id: "p".into(), auth: config::ClientAuthMethod::Post(secret) },
+        when: config::When::Opaque,
+        format: config::AnswerFormat::Json,
+        cache_ttl: std::time::Duration::from_mins(1),
+    });
+    let verifier = Verifier::new();
+    let issuer = Issuer::start(&config, verifier.shared_epoch().clone(), background.handle()).unwrap();
+    let acceptance = Acceptance::new(&server_config("crm", RESOURCE), vec![issuer]);
+    // A runtime without sockets.
+    let worker = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (memo, token) = (Memo::new(), Bearer::new(b"an-opaque-token-of-ana"));
+    let caller = worker.block_on(verifier.verify(&memo, &acceptance, token, NOW));
+    let caller = caller.unwrap();
+    assert_eq!(&*caller.subject, "ana");
+    // What it was told, it knows again: as long as it would ask the same issuer.
+    assert_eq!(acceptance.readmit(&caller, true, NOW).unwrap().scopes, caller.scopes);
+    config.introspection = None;
+    let unasked = Issuer::start(&config, verifier.shared_epoch().clone(), background.handle()).unwrap();
+    let unasked = Acceptance::new(&server_config("crm", RESOURCE), vec![unasked]);
+    assert_eq!(unasked.readmit(&caller, true, NOW).map(drop), Err(VerifyError::WrongIssuer));
 }
 
 fn is_send<T: Send>(_: &T) -> bool {
