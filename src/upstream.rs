@@ -21,6 +21,7 @@ mod lines;
 mod listing;
 mod losses;
 mod outbound;
+mod paced;
 mod pool;
 mod replica;
 mod send;

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::deadline::{Deadline, drive};
+use super::paced::Paced;
 use super::{Tls, Upstream, UpstreamError};
 use crate::clock;
 use crate::server::liveness;
@@ -129,7 +130,7 @@ where
     let (sender, connection) = http1::Builder::new()
         .max_header_size(usize::from(HEAD_BYTES))
         .max_buf_size(READ_BYTES)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Paced::new(stream)))
         .await
         .map_err(UpstreamError::Broken)?;
     let deadline = Arc::new(Deadline::new(clock::monotonic()));
@@ -149,7 +150,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::from(HEAD_BYTES))
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Paced::new(stream)))
         .await
         .map_err(UpstreamError::Broken)?;
     // How it ends is told to the requests on it.
