@@ -235,7 +235,7 @@ impl Issuer {
         &self.profile
     }
 
-    /// Counts its key sets; whoever verifies a token asks before it looks at the keys.
+    /// Counts its key sets, from 0 for none yet; whoever verifies a token asks before it looks at the keys.
     pub(super) fn edition(&self) -> u32 {
         self.ring.edition()
     }
