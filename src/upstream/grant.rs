@@ -296,6 +296,7 @@ impl Broker {
             self.count("busy");
             return Err(GrantError::Unavailable { reason: "busy", retry_after: Duration::from_secs(1) });
         };
+        let began = clock::monotonic();
         let asked = tokio::time::timeout(LIMIT_TIME, ask(&self.grant, &self.endpoints, subject, now)).await;
         let late = GrantError::Unavailable { reason: "timeout", retry_after: Duration::from_secs(1) };
         match asked.unwrap_or(Err(late)).and_then(|token| self.hold(&token, subject, now)) {
@@ -303,7 +304,10 @@ impl Broker {
                 self.pause().worked();
                 Ok(Arc::new(held))
             }
-            Err(error) => Err(self.failed(holder, error, now).await),
+            Err(error) => {
+                let over = now.monotonic + clock::monotonic().saturating_duration_since(began);
+                Err(self.failed(holder, error, (now.monotonic, over)).await)
+            }
         }
     }
 
@@ -335,7 +339,8 @@ impl Broker {
         })
     }
 
-    async fn failed(&self, holder: Holder, error: GrantError, now: Moment) -> GrantError {
+    /// A request that began and ended at these moments brought no token.
+    async fn failed(&self, holder: Holder, error: GrantError, times: (Instant, Instant)) -> GrantError {
         self.count(error.reason());
         // Of the proxy's own token nothing is any caller's doing.
         let error = match error {
@@ -348,7 +353,7 @@ impl Broker {
         tracing::warn!(server = %self.server, grant = self.grant.kind.name(), %error, "no token for the upstream");
         if self.is_own() || error.is_of_the_server() {
             let patience = if self.is_own() { 0 } else { PATIENCE };
-            self.pause().failed(&error, patience, jitter(), now.monotonic);
+            self.pause().failed(&error, patience, jitter(), times);
         } else {
             self.pause().worked();
         }

@@ -13,7 +13,7 @@ use super::client::{self, OAuthClient};
 use super::exchange::{self, Answer, Exchange, UNDISCOVERED};
 use super::reader::{Discovered, Patience, Reader};
 use super::{StartError, authorities_in};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::config::{self, Discovery};
 
 /// Most bytes of an answer; a token may have 16 KiB.
@@ -49,8 +49,15 @@ struct Learned {
     member: &'static str,
     patience: Duration,
     runtime: Handle,
-    /// What was learned, and until when it is not asked for again.
-    held: Mutex<Option<(Url, Instant)>>,
+    held: Mutex<Held>,
+}
+
+/// What was learned, and until when it is not asked for again.
+#[derive(Default)]
+struct Held {
+    learned: Option<(Url, Instant)>,
+    /// When it was last looked for in vain.
+    failed: Option<Instant>,
 }
 
 impl std::fmt::Debug for TokenEndpoint {
@@ -144,31 +151,35 @@ impl Place {
 }
 
 impl Learned {
-    /// Where it is: one request at a time looks for it, and what is known serves while the metadata cannot be had.
+    /// Where it is: one request looks for it, whoever waits meanwhile has the same answer, and what is known serves while the
+    /// metadata cannot be had.
     async fn url(&self, now: Instant) -> Result<Url, &'static str> {
+        let began = clock::monotonic();
         let mut held = self.held.lock().await;
-        if let Some((url, until)) = &*held
+        if let Some((url, until)) = &held.learned
             && now < *until
         {
             return Ok(url.clone());
         }
+        if held.failed.is_some_and(|failed| began < failed) {
+            return Err(UNDISCOVERED);
+        }
         let (reader, member) = (Arc::clone(&self.reader), self.member);
         let asked = async move { reader.discover(member).await };
         let found = exchange::elsewhere(&self.runtime, self.patience, asked).await;
-        match (found, &mut *held) {
-            (Some(Ok(Discovered { location, .. })), held) => {
-                *held = Some((location.clone(), now + LEARNED_FOR));
-                Ok(location)
+        match (found, &mut held.learned) {
+            (Some(Ok(Discovered { location, .. })), learned) => {
+                *learned = Some((location.clone(), now + LEARNED_FOR));
+                return Ok(location);
             }
             (_, Some((url, until))) => {
                 *until = now + ASK_AGAIN;
-                Ok(url.clone())
+                return Ok(url.clone());
             }
-            (Some(Err(error)), None) => {
-                tracing::warn!(%error, "endpoint cannot be discovered");
-                Err(UNDISCOVERED)
-            }
-            (None, None) => Err(UNDISCOVERED),
+            (Some(Err(error)), None) => tracing::warn!(%error, "endpoint cannot be discovered"),
+            (None, None) => {}
         }
+        held.failed = Some(clock::monotonic());
+        Err(UNDISCOVERED)
     }
 }

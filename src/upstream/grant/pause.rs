@@ -13,6 +13,8 @@ pub(super) struct Pause {
     failures: u32,
     /// Until when it is not asked, and what it said last.
     resting: Option<(Instant, GrantError)>,
+    /// When the latest pause began. What was asked before that and fails after it fails for the same reason.
+    since: Option<Instant>,
 }
 
 impl Pause {
@@ -32,16 +34,20 @@ impl Pause {
         *self = Self::default();
     }
 
-    /// It failed for the `failures`th time in a row. With `patience` that many failures pass first: one caller's odd token
-    /// may upset it, and that must not be everybody's loss. The pause doubles, and `jitter`, below one, takes up to a
-    /// quarter of it away.
-    pub(super) fn failed(&mut self, error: &GrantError, patience: u32, jitter: f64, now: Instant) {
+    /// A request that began at the first of two moments failed at the second. With `patience` that many failures in a row
+    /// pass: one caller's odd token may upset it, and that must not be everybody's loss. The pause doubles, however many
+    /// fail at once, and `jitter`, below one, takes up to a quarter of it away.
+    pub(super) fn failed(&mut self, error: &GrantError, patience: u32, jitter: f64, (began, now): (Instant, Instant)) {
+        if self.since.is_some_and(|since| began < since) {
+            return;
+        }
         self.failures = self.failures.saturating_add(1);
         let Some(over) = self.failures.checked_sub(patience + 1) else { return };
         let doubled = Duration::from_secs(1 << over.min(6)).min(LONGEST);
         let pause = doubled.mul_f64(1.0 - jitter / 4.0);
         let said = if let GrantError::Unavailable { retry_after, .. } = error { *retry_after } else { Duration::ZERO };
         self.resting = Some((now + pause.max(said), error.clone()));
+        self.since = Some(now);
     }
 }
 
@@ -68,15 +74,15 @@ mod tests {
         let (mut pause, mut now) = (Pause::default(), clock::monotonic());
         for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             assert_eq!(rest(&pause, now), None);
-            pause.failed(&down(1), 0, 0.0, now);
+            pause.failed(&down(1), 0, 0.0, (now, now));
             assert_eq!(rest(&pause, now), Some(Duration::from_secs(expected)));
             now += Duration::from_secs(expected);
         }
         pause.worked();
-        pause.failed(&down(1), 0, 0.9, now);
+        pause.failed(&down(1), 0, 0.9, (now, now));
         assert_eq!(rest(&pause, now), Some(Duration::from_secs(1)), "what is said counts, whatever the jitter");
         let later = now + Duration::from_secs(1);
-        pause.failed(&down(90), 0, 0.0, later);
+        pause.failed(&down(90), 0, 0.0, (later, later));
         assert_eq!(rest(&pause, later), Some(Duration::from_secs(90)), "it says when to come back");
     }
 
@@ -84,10 +90,10 @@ mod tests {
     fn a_few_failures_may_be_one_callers() {
         let (mut pause, now) = (Pause::default(), clock::monotonic());
         for _ in 0..2 {
-            pause.failed(&down(1), 2, 0.0, now);
+            pause.failed(&down(1), 2, 0.0, (now, now));
             assert_eq!(rest(&pause, now), None);
         }
-        pause.failed(&down(1), 2, 0.0, now);
+        pause.failed(&down(1), 2, 0.0, (now, now));
         assert!(rest(&pause, now).is_some());
     }
 
@@ -97,10 +103,23 @@ mod tests {
         for jitter in [0.0, 0.5, 0.999] {
             let mut pause = Pause::default();
             for _ in 0..3 {
-                pause.failed(&down(0), 0, jitter, now);
+                pause.failed(&down(0), 0, jitter, (now, now));
             }
             let rest = rest(&pause, now).unwrap();
             assert!(rest <= Duration::from_secs(4) && rest > Duration::from_secs(3), "{rest:?}");
         }
+    }
+
+    #[test]
+    fn what_fails_at_once_fails_once() {
+        let (mut pause, began) = (Pause::default(), clock::monotonic());
+        let over = began + Duration::from_secs(10);
+        for at in 0..64 {
+            pause.failed(&down(0), 2, 0.0, (began, over + Duration::from_millis(at)));
+        }
+        assert_eq!(rest(&pause, over), Some(Duration::from_millis(1002)), "a pause of one second behind the third");
+        let later = over + Duration::from_secs(2);
+        pause.failed(&down(0), 2, 0.0, (later, later));
+        assert_eq!(rest(&pause, later), Some(Duration::from_secs(2)), "the next failure is the next");
     }
 }

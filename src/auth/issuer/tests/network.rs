@@ -8,9 +8,9 @@ use tokio::runtime::Handle;
 
 use crate::auth::VerifyError;
 use crate::auth::issuer::reader::Patience;
-use crate::auth::issuer::{Epoch, Issuer, Issuers, StartError};
+use crate::auth::issuer::{Epoch, Issuer, Issuers, StartError, TokenEndpoint};
 use crate::auth::keys::Algorithm;
-use crate::auth::tests::support::{Answer, Fake, Signer, issuer_config, jwks};
+use crate::auth::tests::support::{Answer, Fake, NOW, Signer, issuer_config, jwks};
 use crate::{clock, config};
 
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
@@ -495,4 +495,25 @@ async fn mistakes_are_told_at_start() {
         Err(StartError::CaFileUnread { .. })
     ));
     assert!(matches!(started(&|config| config.ca_file = Some("Cargo.toml".into())), Err(StartError::CaFile)));
+}
+
+/// However many calls need a token at once, its issuer is not asked for each where to get one.
+#[tokio::test]
+async fn an_endpoint_that_is_not_found_is_looked_for_once_by_all_who_wait() {
+    let fake = Fake::start().await;
+    let text = format!(
+        "[server]\npublic_url = \"https://mcp.example.com\"\nlisten = \"127.0.0.1:0\"\n\
+         [issuers.corp]\nissuer = \"https://login.example.com\"\n\
+         [servers.crm]\npath = \"/mcp\"\nupstream = \"http://127.0.0.1:1/mcp\"\npolicies = [\"crm.toml\"]\n\
+         upstream_auth = {{ type = \"client_credentials\", issuer = \"{}\", client_id = \"gate\", client_secret = {{ env = \"PATH\" }} }}\n",
+        fake.url("")
+    );
+    let (config, _) = config::parse(&text, std::path::Path::new("proxy.toml")).unwrap();
+    let config::UpstreamAuth::Granted(grant) = &config.servers["crm"].upstream_auth else { panic!() };
+    let endpoint = TokenEndpoint::new(&grant.server, &Handle::current()).unwrap();
+    let answers = join_all((0..20).map(|_| endpoint.ask(&[], NOW, clock::monotonic()))).await;
+    assert!(answers.iter().all(Result::is_err));
+    assert_eq!(fake.seen().len(), 2, "both documents: {:?}", fake.seen());
+    assert!(endpoint.ask(&[], NOW, clock::monotonic()).await.is_err());
+    assert_eq!(fake.seen().len(), 4, "who comes later asks anew");
 }
