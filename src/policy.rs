@@ -40,13 +40,13 @@ use crate::mcp::SubjectKind;
 
 pub use self::args::{Args, Argument, Equals, Number, Scalar, Template, Word};
 pub(crate) use self::cases::Verdict;
-pub use self::context::{Annotations, Arguments, Context, Definition, Phase, Untrusted};
+pub use self::context::{Annotations, Arguments, Claims, Context, Definition, Phase, Untrusted};
 pub use self::describe::Descriptions;
 pub use self::explain::{ConditionTrace, Explanation, RuleTrace};
 pub use self::limit::{Limits, Slot};
 pub(crate) use self::load::load_read;
 pub use self::load::{Loaded, Summary, load};
-pub(crate) use self::permit::{Asker, Foreseen, Kept, foresee};
+pub(crate) use self::permit::{Asker, Foreseen, Kept, enforced, foresee};
 pub use self::permit::{Denial, Permit, authorize};
 pub(crate) use self::review::{Offer, Offered};
 pub(crate) use self::rewritten::still_fits;

@@ -19,13 +19,14 @@ use crate::json::{self, Document, Splice};
 use crate::mask::{self, Direction, Findings, Masks, View};
 use crate::mcp::{self, Access, Head, Known, Message, Method, Revision, RpcId, SubjectKind, compose, methods};
 use crate::opened::{Ask, Opened};
+use crate::policy::cases::Verdict;
 use crate::policy::tools::{Tool, Tools};
-use crate::policy::{self, Asker, Context, Decision, Definition, Denial, Explanation, Operation, Policy};
+use crate::policy::{self, Asker, Context, Definition, Denial, Explanation, Foreseen, Operation, Policy};
 use crate::reject::{Asked, Reject};
 use crate::reply::{self, ReplyError};
 
 pub(crate) use self::again::{Told, again};
-pub(crate) use self::caller::caller;
+pub(crate) use self::caller::{IssuedBy, caller};
 pub(crate) use self::case::{Mismatch, Outcome};
 pub(crate) use self::suite::{Place, Suite};
 
@@ -222,23 +223,41 @@ pub(crate) fn explain(rules: Rules<'_>, caller: &Caller, call: &Call, context: &
 }
 
 /// What would be decided about `call` if every rule in shadow were enforced.
-pub(crate) fn enforced(rules: Rules<'_>, caller: &Caller, call: &Call, context: &Context<'_>) -> Decision {
+pub(crate) fn enforced(
+    rules: Rules<'_>,
+    caller: &Arc<Caller>,
+    call: &Call,
+    revision: Revision,
+    context: &Context<'_>,
+) -> Foreseen {
+    let nothing = Foreseen { verdict: Verdict::Deny, rule: None };
+    if let Call::Method(name) = call {
+        return match method(&Asker { enforced: true, ..rules.asked_by(caller, context) }, name) {
+            Ok(passed) => Foreseen { verdict: Verdict::Allow, rule: passed.rule },
+            Err(Reject::Denied(denial)) => Foreseen::of(Err(denial)),
+            Err(_) => nothing,
+        };
+    }
+    let args = if let Call::Use { args, .. } = call { args.as_ref() } else { None };
+    let message = call.method().map(|method| message(rules.policy, revision, method, call.subject(), args));
+    let Some(Ok(message)) = message else { return nothing };
     let tool = rules.defined(call);
     let context = &rules.context(call, tool.as_deref(), context);
-    ask(call, context, |operation, context| rules.policy.decide_enforced(caller, operation, context))
+    let opened = Opened::without_handles(Arc::clone(caller), Ask::Message(message));
+    policy::enforced(rules.policy, &opened, context).unwrap_or(nothing)
 }
 
-/// The very answer a client of `revision` gets when `call` is refused.
+/// The very answer a client of `revision` gets when it is refused; without a `call`, before its body was read.
 pub(crate) fn refusal(
     reject: &Reject,
     caller: Option<&Caller>,
-    call: &Call,
+    call: Option<&Call>,
     revision: Revision,
     challenges: &Challenges,
     request_id: Uuid,
 ) -> Response<Body> {
-    let id = RpcId::from_raw(&compose::ID.to_string());
-    let subject = call.subject();
+    let id = call.and_then(|_| RpcId::from_raw(&compose::ID.to_string()));
+    let subject = call.and_then(Call::subject);
     let asked = Asked {
         challenges: Some(challenges),
         scheme: Scheme::Bearer,

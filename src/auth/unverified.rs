@@ -2,10 +2,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::claims::TOKEN_ID;
-use super::{Caller, Particulars, Scopes};
+use super::claims::{Facts, TOKEN_ID, first_text, scopes};
+use super::issuer::Profile;
+use super::{Audiences, Caller, Particulars, Scopes, VerifyError};
 use crate::clock::Timestamp;
+use crate::config;
 use crate::config::profiles::GENERIC;
+use crate::json::{Document, Limits};
 
 impl Caller {
     /// A caller made of bare claims, read as a verified token's are: what `explain`, `test` and `replay` ask the rules about.
@@ -22,7 +25,7 @@ impl Caller {
             tenant: text(GENERIC.tenant_claim),
             subject: text(&["sub"]).or_else(|| client_id.clone()).unwrap_or_default(),
             client_id: client_id.map(Into::into),
-            scopes: scopes(&claims),
+            scopes: plain_scopes(&claims),
             expires,
             until: expires,
             token_id: text(TOKEN_ID),
@@ -43,8 +46,39 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// A caller of these claims as a token of that issuer would make it, by the same readers: which claims name whom, and
+    /// which are scopes, its profile says. Nothing vouches for it either.
+    pub(crate) fn stated(issuer: &config::Issuer, mut claims: Map<String, Value>) -> Result<Self, VerifyError> {
+        claims.entry("iss").or_insert_with(|| (*issuer.issuer).into());
+        let written = Value::Object(claims.clone()).to_string();
+        let document = Document::parse(written.into(), &Limits::REQUEST)
+            .map_err(|_| VerifyError::Malformed("claims that are nested too deeply, or too many"))?;
+        let tokens = issuer.tokens.clone();
+        let facts = Facts {
+            profile: &Profile { algorithms: Vec::new(), leeway: tokens.clock_skew, tokens },
+            audiences: &Audiences::new([]),
+            authentication: &config::Authentication::default(),
+            header: None,
+            claims: document.root(),
+            now: Timestamp::NEVER,
+        };
+        let tokens = &facts.profile.tokens;
+        let client = first_text(&facts, &tokens.client_claims)?;
+        // A test may leave out who calls.
+        let subject = first_text(&facts, &tokens.subject_claims)?.or_else(|| client.clone()).unwrap_or_default();
+        Ok(Self {
+            tenant: first_text(&facts, &tokens.tenant_claims)?.map(Box::from),
+            subject: subject.into(),
+            client_id: client.map(Into::into),
+            scopes: scopes(&facts)?.into_iter().collect(),
+            ..Self::unverified(&issuer.name, claims)
+        })
+    }
+}
+
 /// `scope` (RFC 8693 section 4.2), else `scp`: text with blanks between, or a list.
-fn scopes(claims: &Map<String, Value>) -> Scopes {
+fn plain_scopes(claims: &Map<String, Value>) -> Scopes {
     match claims.get("scope").or_else(|| claims.get("scp")) {
         Some(Value::String(text)) => text.split_ascii_whitespace().collect(),
         Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),

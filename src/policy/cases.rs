@@ -30,6 +30,8 @@ pub(crate) struct Case {
     pub(crate) name: Box<str>,
     /// The claims of the caller's token.
     pub(crate) claims: Map<String, Value>,
+    /// What its scopes are, if that is said beside the claims.
+    pub(crate) scopes: Option<Vec<Box<str>>>,
     /// Whether the caller has no token.
     pub(crate) anonymous: bool,
     /// The caller's issuer by its name in `proxy.toml`; the only one where there is one.

@@ -18,6 +18,8 @@ pub struct Context<'a> {
     pub phase: Phase,
     /// What the call is made with.
     pub arguments: Arguments<'a>,
+    /// Which of the caller's claims are at hand.
+    pub claims: Claims,
     /// What is known of the tool that is asked about.
     pub definition: Definition<'a>,
     /// The approved definitions, for tools whose own is not at hand.
@@ -38,6 +40,7 @@ impl<'a> Context<'a> {
         Self {
             phase: Phase::Call,
             arguments: Arguments::Unknown,
+            claims: Claims::All,
             definition: Definition { schema: None, annotations: None },
             approved: None,
             ip: None,
@@ -83,6 +86,15 @@ pub enum Arguments<'a> {
     Known(Option<Value<'a>>),
     /// There is no call yet, or its arguments are not at hand.
     Unknown,
+}
+
+/// Which claims of the caller's token are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claims {
+    /// All: one that is not there was not in the token.
+    All,
+    /// Those that were written down: whether the token had others cannot be told.
+    Recorded,
 }
 
 /// What is known of a tool besides its name.

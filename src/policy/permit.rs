@@ -198,16 +198,14 @@ fn nothing_kept() -> Denial {
 
 /// What would be decided of a message if every rule in shadow were enforced; `None` where no rule is in shadow.
 pub(crate) fn foresee(policy: &Policy, opened: &Opened, context: &Context<'_>) -> Option<Foreseen> {
-    let message = opened.ask.message().filter(|message| message.method().is_some() && policy.has_shadow())?;
+    if policy.has_shadow() { enforced(policy, opened, context) } else { None }
+}
+
+/// The same of any policy; `None` for what is no request.
+pub(crate) fn enforced(policy: &Policy, opened: &Opened, context: &Context<'_>) -> Option<Foreseen> {
+    let message = opened.ask.message().filter(|message| message.method().is_some())?;
     let asker = Asker { policy, caller: &opened.caller, context, enforced: true };
-    Some(match asker.message(message, opened) {
-        Ok(rule) => Foreseen { verdict: Verdict::Allow, rule },
-        Err(denial) => {
-            let step_up = matches!(denial, Denial::StepUp { .. });
-            let verdict = if step_up { Verdict::StepUp } else { Verdict::Deny };
-            Foreseen { verdict, rule: denial.rule().cloned() }
-        }
-    })
+    Some(Foreseen::of(asker.message(message, opened)))
 }
 
 /// What rules in shadow would make of a request.
@@ -220,6 +218,15 @@ pub(crate) struct Foreseen {
 }
 
 impl Foreseen {
+    /// A decision in the words of the audit.
+    pub(crate) fn of(decided: Result<Option<Arc<str>>, Denial>) -> Self {
+        match decided {
+            Ok(rule) => Self { verdict: Verdict::Allow, rule },
+            Err(Denial::StepUp { rule, .. }) => Self { verdict: Verdict::StepUp, rule: Some(rule) },
+            Err(denial) => Self { verdict: Verdict::Deny, rule: denial.rule().cloned() },
+        }
+    }
+
     /// Whether what was decided is something else.
     pub(crate) fn differs(&self, decided: &Result<Permit, Denial>) -> bool {
         let decided = match decided {
@@ -343,6 +350,15 @@ impl Asker<'_> {
         match methods::find(method) {
             Some(method) => self.about(method, None, arguments),
             None => self.decide(Operation { method, kind: None, name: "" }, arguments),
+        }
+    }
+
+    /// Decides a method of the past, of which only this is known.
+    pub(crate) fn past(&self, method: &str, subject: Option<(SubjectKind, &str)>) -> Result<Option<Arc<str>>, Denial> {
+        match (methods::find(method), subject) {
+            (Some(method), _) => self.about(method, subject, Arguments::Unknown),
+            (None, Some((kind, name))) => self.decide(Operation { method, kind: Some(kind), name }, Arguments::Unknown),
+            (None, None) => self.decide(Operation { method, kind: None, name: "" }, Arguments::Unknown),
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) use self::flaw::Flaw;
 use self::inputs::{Inputs, Pattern};
 pub(crate) use self::values::Expressed;
 use super::Operation;
-use super::context::Context;
+use super::context::{Claims, Context};
 use super::rule::Holds;
 use crate::auth::Caller;
 
@@ -46,6 +46,8 @@ struct Needs {
     /// Variables by name.
     variables: Vec<Box<str>>,
     args: ArgsNeed,
+    /// Claims it asks whether they are there.
+    probed: Vec<Box<str>>,
     /// The longest list it can be given without costing too much.
     longest: usize,
 }
@@ -112,6 +114,11 @@ impl When {
     }
 
     fn evaluate(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Result<bool, Error> {
+        // Of a claim nobody wrote down `has` knows nothing.
+        let unwritten = |name: &str| context.claims == Claims::Recorded && !caller.claims.contains_key(name);
+        if let Some(name) = self.needs.probed.iter().find(|name| unwritten(name)) {
+            return Err(Error::Execution(Box::new(ExecutionError::UndeclaredReference(name.to_string().into()))));
+        }
         let inputs = Inputs::new(self, caller, operation, context);
         let mut scope = cel::Context::with_env(Arc::clone(&self.env));
         scope.set_variable_resolver(&inputs);

@@ -3,14 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::Suite;
 use crate::audit::history::{Decided, Who};
 use crate::auth::Caller;
+use crate::config;
 use crate::mcp::{Access, methods, names};
 use crate::policy::cases::Verdict;
-use crate::policy::{Context, Decision, Operation, Phase};
+use crate::policy::{Asker, Claims, Context, Foreseen, Phase};
 
 /// Where callers of whom nothing is known call from.
 pub(super) const UNSPECIFIED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -32,60 +33,61 @@ pub(crate) fn again(suite: &Suite, decided: &Decided, issuer_name: &str, enforce
     let caller = if decided.caller.anonymous {
         Caller::anonymous(UNSPECIFIED)
     } else {
-        Caller::unverified(issuer_name, claims(&decided.caller))
+        recorded(&decided.caller, issuer_name, suite)
     };
     let policy = &suite.policy;
     let listed = methods::find(&decided.method);
-    let operation = match (listed.map(|method| method.access), &decided.subject) {
+    match (listed.map(|method| method.access), &decided.subject) {
         (Some(_), _) if caller.anonymous && !policy.serves_anonymous(decided.time) => {
             return Told::Decided { verdict: Verdict::Deny, rule: None };
         }
-        (Some(Access::Free | Access::Subscriptions), _) => return free(),
-        // A task is decided as the tool it is of, which its line may not name.
-        (Some(Access::Task), None) => return Told::Open,
+        // What it was about, its line may not name.
+        (Some(Access::Completion | Access::Task), None) => return Told::Open,
         // What was allowed without a rule, such as a stream of the older era, needs none.
         (None, None) if decided.verdict == Verdict::Allow && decided.rule.is_none() => return free(),
         (_, Some((kind, name))) if names::is_odd(*kind, name) => {
             return Told::Decided { verdict: Verdict::Deny, rule: None };
         }
-        (_, Some((kind, name))) => Operation { method: &decided.method, kind: Some(*kind), name },
-        (_, None) => Operation { method: &decided.method, kind: None, name: "" },
-    };
+        _ => {}
+    }
+    let subject = decided.subject.as_ref().map(|(kind, name)| (*kind, &**name));
     let server = suite.server.as_deref().unwrap_or(&decided.server);
-    let strict = Context { server, approved: suite.tools.lock(), ..Context::at(decided.time) };
+    let claims = Claims::Recorded;
+    let strict = Context { claims, server, approved: suite.tools.lock(), ..Context::at(decided.time) };
     let lenient = Context { phase: Phase::Past, ..strict };
     let [strict, lenient] = [strict, lenient].map(|context| {
-        verdict(if enforced {
-            policy.decide_enforced(&caller, &operation, &context)
-        } else {
-            policy.decide(&caller, &operation, &context)
-        })
+        let asker = Asker { policy, caller: &caller, context: &context, enforced };
+        Foreseen::of(asker.past(&decided.method, subject))
     });
-    if strict.0 == lenient.0 { Told::Decided { verdict: strict.0, rule: strict.1 } } else { Told::Open }
+    let Foreseen { verdict, rule } = strict;
+    if verdict == lenient.verdict { Told::Decided { verdict, rule } } else { Told::Open }
 }
 
 const fn free() -> Told {
     Told::Decided { verdict: Verdict::Allow, rule: None }
 }
 
-/// The decision in the words of the audit, and its rule.
-pub(super) fn verdict(decision: Decision) -> (Verdict, Option<Arc<str>>) {
-    match decision {
-        Decision::Allow { rule } => (Verdict::Allow, Some(rule)),
-        Decision::Deny { rule, .. } => (Verdict::Deny, rule),
-        Decision::StepUp { rule, .. } => (Verdict::StepUp, Some(rule)),
-    }
-}
-
-/// The claims of which the audit tells.
-fn claims(who: &Who) -> Map<String, Value> {
+/// The caller of whom the audit tells, with the claims its issuer writes that in.
+fn recorded(who: &Who, issuer_name: &str, suite: &Suite) -> Caller {
+    let tokens = suite.issuers.iter().find(|issuer| *issuer.issuer == *who.issuer).map(|issuer| &issuer.tokens);
+    let first = |of: fn(&config::Tokens) -> &[String], usual: &'static str| {
+        tokens.and_then(|tokens| of(tokens).first()).map_or(usual, String::as_str).to_owned()
+    };
     let scopes: Vec<&str> = who.scopes.iter().map(|scope| &**scope).collect();
     let mut claims = Map::new();
     claims.insert("iss".to_owned(), who.issuer.as_ref().into());
-    claims.insert("sub".to_owned(), who.sub.as_ref().into());
-    claims.insert("scope".to_owned(), scopes.join(" ").into());
-    if let Some(client_id) = &who.client_id {
-        claims.insert("client_id".to_owned(), client_id.as_ref().into());
+    claims.insert(first(|tokens| &tokens.subject_claims, "sub"), who.sub.as_ref().into());
+    // Whether another one holds text or a list nobody wrote down.
+    if first(|tokens| &tokens.scope_claims, "scope") == "scope" {
+        claims.insert("scope".to_owned(), scopes.join(" ").into());
     }
-    claims
+    if let Some(client_id) = &who.client_id {
+        claims.insert(first(|tokens| &tokens.client_claims, "client_id"), client_id.as_ref().into());
+    }
+    Caller {
+        subject: who.sub.clone(),
+        client_id: who.client_id.as_deref().map(Into::into),
+        scopes: scopes.into_iter().collect(),
+        ..Caller::unverified(issuer_name, claims)
+    }
 }

@@ -12,7 +12,7 @@ use crate::auth::Caller;
 use crate::mask::{Direction, Findings, View};
 use crate::mcp::{SubjectKind, compose};
 use crate::policy::cases::{Case, Verdict};
-use crate::policy::{Context, Denial};
+use crate::policy::{Context, Denial, Foreseen};
 use crate::reject::Reject;
 
 /// How a case came out.
@@ -57,12 +57,16 @@ struct Seen {
 impl Suite {
     /// Runs one case.
     pub(crate) fn run(&self, case: &Case) -> Outcome {
-        let (issuer, scope_claims) = self.issuer(case.issuer.as_deref());
         let made = if case.anonymous {
             Ok(Caller::anonymous(again::UNSPECIFIED))
         } else {
-            caller(case.claims.clone(), issuer, scope_claims)
+            caller(case.claims.clone(), self.issuer(case.issuer.as_deref()))
         };
+        // Whatever claims this issuer's tokens say it in.
+        let made = made.map(|made| match &case.scopes {
+            Some(scopes) => Caller { scopes: scopes.iter().map(|scope| &**scope).collect(), ..made },
+            None => made,
+        });
         let caller = match made {
             Ok(caller) => Arc::new(caller),
             Err(message) => return unusable(case, message),
@@ -86,11 +90,11 @@ impl Suite {
         rules: Rules<'_>,
         mismatches: &mut Vec<Mismatch>,
         case: &Case,
-        caller: &Caller,
+        caller: &Arc<Caller>,
     ) -> Option<Arc<str>> {
         let would = case.expect.would.as_ref()?;
         let context = self.context(rules, case);
-        let (verdict, rule) = again::verdict(enforced(rules, caller, &case.call, &context));
+        let Foreseen { verdict, rule } = enforced(rules, caller, &case.call, case.client.revision, &context);
         let got = rule.as_deref().unwrap_or("no rule");
         let expected = would.rule.as_ref().map_or(got, |rule| &*rule.value);
         for (expected, got, span) in [

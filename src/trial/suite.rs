@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Rules;
-use crate::config::{Config, Problem, Problems, Server, Source};
+use super::{IssuedBy, Rules};
+use crate::config::{Config, Issuer, Problem, Problems, Server, Source};
 use crate::mask::Masks;
 use crate::policy::cases::Case;
 use crate::policy::lock::Lock;
@@ -29,8 +29,8 @@ pub(crate) struct Suite {
     pub(crate) rules: Vec<Place>,
     /// Every mask in file order.
     pub(crate) mask_places: Vec<Place>,
-    /// Accepted issuers, by name, with the claims their scopes are read from.
-    pub(crate) issuers: Vec<(Arc<str>, Vec<String>)>,
+    /// Accepted issuers; none for files tested by themselves.
+    pub(crate) issuers: Vec<Issuer>,
 }
 
 /// Where a rule or mask stands.
@@ -70,7 +70,7 @@ impl Suite {
                 .describing(descriptions),
             origin: server.backend.origin().into(),
             meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
-            issuers: issuers.map(|issuer| (Arc::clone(&issuer.name), issuer.tokens.scope_claims.clone())).collect(),
+            issuers: issuers.cloned().collect(),
             ..suite
         })
     }
@@ -128,16 +128,14 @@ impl Suite {
         }
     }
 
-    /// The issuer a caller of no stated issuer comes from, and where scopes are read.
-    pub(crate) fn issuer(&self, stated: Option<&str>) -> (&str, Option<&[String]>) {
-        match (stated, self.issuers.as_slice()) {
-            (None, [(only, claims)]) => (only, Some(claims)),
-            (None, _) => ("", None),
-            (Some(stated), known) => match known.iter().find(|(name, _)| **name == *stated) {
-                Some((name, claims)) => (name, Some(claims)),
-                None => ("", None),
-            },
-        }
+    /// The issuer a caller comes from: of no stated name, the only one.
+    pub(crate) fn issuer<'a>(&'a self, stated: Option<&'a str>) -> IssuedBy<'a> {
+        let known = match (stated, self.issuers.as_slice()) {
+            (None, [only]) => Some(only),
+            (None, _) => None,
+            (Some(stated), known) => known.iter().find(|issuer| *issuer.name == *stated),
+        };
+        known.map_or(IssuedBy::Named(stated.unwrap_or_default()), IssuedBy::Configured)
     }
 
     /// What is wrong with cases only this server's configuration can tell.
@@ -147,10 +145,10 @@ impl Suite {
         }
         for case in &self.cases {
             if let Some(stated) = &case.issuer
-                && !self.issuers.iter().any(|(name, _)| **name == **stated)
+                && !self.issuers.iter().any(|issuer| *issuer.name == **stated)
             {
                 let message = format!("the server takes no callers from an issuer `{stated}`");
-                let names: Vec<&str> = self.issuers.iter().map(|(name, _)| &**name).collect();
+                let names: Vec<&str> = self.issuers.iter().map(|issuer| &*issuer.name).collect();
                 let problem = Problem::error(&case.source, case.span.clone(), message, "");
                 problems.push(problem.help(format!("its issuers are {}", crate::config::suggest::list(names))));
             }

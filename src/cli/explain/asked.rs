@@ -25,7 +25,7 @@ use crate::seal::Seals;
 use crate::server::tls;
 use crate::snapshot::{Kept, Snapshot};
 use crate::telemetry::metrics::Metrics;
-use crate::trial::{Call, caller};
+use crate::trial::{Call, IssuedBy, caller};
 use crate::upstream::Grants;
 
 /// One call of one caller on one server.
@@ -121,7 +121,7 @@ fn stated(config: &Config, server: &Server, claims: Map<String, Value>) -> Resul
         None => return Err("the server has several issuers: add `iss` to the claims".to_owned()),
     };
     let issuer = issuer.ok_or_else(|| "the server takes no callers of the issuer in the claims".to_owned())?;
-    caller(claims, &issuer.name, Some(&issuer.tokens.scope_claims))
+    caller(claims, IssuedBy::Configured(issuer))
 }
 
 fn call(explain: &Explain) -> Result<Call, String> {

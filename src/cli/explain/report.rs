@@ -52,7 +52,9 @@ impl Report {
             ),
             Err(error) => (Err(Reject::Token(error.clone())), None),
         };
-        let answer = outcome.as_ref().err().map(|reject| Answer::of(reject, question));
+        // Who is not let in has sent a body nobody read.
+        let unread = explanation.is_none();
+        let answer = outcome.as_ref().err().map(|reject| Answer::of(reject, question, unread));
         Self { outcome, rules: explanation.map_or_else(Vec::new, |Explanation { rules, .. }| rules), answer }
     }
 
@@ -173,9 +175,10 @@ impl Report {
 
 impl Answer {
     /// The answer of the one place that makes them, with the placeholder of a request id.
-    fn of(reject: &Reject, question: &Question) -> Self {
+    fn of(reject: &Reject, question: &Question, unread: bool) -> Self {
         let (caller, challenges) = (question.caller.as_deref().ok(), &question.route.challenges);
-        let response = trial::refusal(reject, caller, &question.call, question.revision, challenges, Uuid::nil());
+        let call = (!unread).then_some(&question.call);
+        let response = trial::refusal(reject, caller, call, question.revision, challenges, Uuid::nil());
         let (head, body) = response.into_parts();
         let body = match body {
             Body::Full(Some(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),

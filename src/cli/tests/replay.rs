@@ -272,3 +272,44 @@ fn a_file_that_is_no_audit_does_not_pass_for_one_in_which_nothing_changes() {
         folder.run_with("replay - --policies @/policies/crm.toml", "{\"v\":1,\"time\":\"x\",\"event\":\"start\"}\n");
     assert!(said.starts_with("exit 0\n--- out\n0 decisions, none would change\n"), "{said}");
 }
+
+/// What everybody may use can be denied, and was.
+#[test]
+fn methods_everybody_may_use_are_decided_by_deny_rules() {
+    let quiet = "[[rule]]\nid = \"quiet\"\neffect = \"deny\"\nmethods = [\"logging/setLevel\"]\n";
+    let folder = folder("replay-free", &format!("{POLICY}{quiet}"));
+    let both = &["crm:read", "crm:write"];
+    let denied = line("ana", both, "method logging/setLevel", "deny", Some("quiet"));
+    let allowed = line("ana", both, "method ping", "allow", None);
+    folder.file("audit.jsonl", &format!("{denied}{allowed}"));
+    for (policies, told) in
+        [("@/next/crm.toml", "2 decisions, none would change"), ("@/policies/crm.toml", "2 decisions, 1 would change")]
+    {
+        let said = folder.run(&format!("-c @/proxy.toml replay @/audit.jsonl --policies {policies}"));
+        assert!(said.contains(told), "{said}");
+    }
+}
+
+/// The audit has no claim but who called, and whether a token had another is not guessed.
+#[test]
+fn what_depends_on_claims_the_audit_lacks_is_counted_and_not_guessed() {
+    for condition in [
+        "when = \"has(claims.groups) && 'admins' in claims.groups\"\n",
+        "when = \"claims.email == 'ana@example.com'\"\n",
+        "[rule.args]\nowner = { equals = \"${claims.email}\" }\n",
+    ] {
+        let own = format!("[[rule]]\nid = \"own\"\ntools = [\"pay\"]\n{condition}");
+        let deny = format!("[[rule]]\nid = \"deny\"\neffect = \"deny\"\ntools = [\"wipe\"]\n{condition}");
+        let all = "[[rule]]\nid = \"all\"\ntools = [\"wipe\"]\n";
+        let folder = folder("replay-claims", &format!("{own}{deny}{all}"));
+        let lines = [
+            line("ana", &[], "tool pay", "allow", Some("own")),
+            line("ana", &[], "tool wipe", "deny", Some("deny")),
+            line("ana", &[], "tool wipe", "allow", Some("all")),
+        ];
+        folder.file("audit.jsonl", &lines.concat());
+        let said = folder.run("-c @/proxy.toml replay @/audit.jsonl --policies @/next/crm.toml");
+        assert!(said.contains("none would change"), "{condition}: {said}");
+        assert!(said.contains("3 decisions depend on arguments or claims"), "{condition}: {said}");
+    }
+}

@@ -240,3 +240,63 @@ fn a_policy_may_come_from_a_pipe() {
         assert!(said.contains("2 passed") || said.contains("0 decisions"), "{command}: {said}");
     }
 }
+
+/// What a token says is read as its issuer writes it; a scope nobody can be given passes no test.
+#[test]
+fn claims_are_read_as_those_of_the_issuers_tokens() {
+    let rule = "[[rule]]\nid = \"all\"\ntools = [\"*\"]\nscopes = [\"crm:read\", \"role:admin\"]\n";
+    let case = |who: &str, decision: &str| {
+        format!(
+            "[[test]]\nname = '{who}'\n{who}\ncall = {{ tool = \"get_contact\" }}\nexpect = {{ decision = \"{decision}\" }}\n"
+        )
+    };
+    let cases = [
+        case("scopes = [\"crm:read\", \"role:admin\"]", "allow"),
+        case("claims = { scp = [\"crm:read\"], roles = [\"admin\"] }", "allow"),
+        case("claims = { scope = \"crm:read\", roles = [\"admin\"] }", "step_up"),
+        case("claims = { scp = [\"crm:read\", \"role:admin\"] }", "step_up"),
+    ];
+    let folder = folder("test-claims", &format!("{rule}{}", cases.concat()));
+    let issuer = "profile = \"okta\"\nscope_prefixes = { roles = \"role:\" }\n[servers";
+    folder.file("proxy.toml", &GOOD.replace("[servers", issuer));
+    let said = folder.run("-c @/proxy.toml test");
+    assert!(said.contains("\n4 passed\n"), "{said}");
+    let explain = |claims: &str| folder.run(&format!("-c @/proxy.toml explain --tool get_contact --claims {claims}"));
+    assert!(explain("{\"uid\":\"ana\",\"scp\":[\"crm:read\"],\"roles\":[\"admin\"]}").starts_with("exit 0\n"));
+    assert!(explain("{\"scp\":[\"crm:read\",\"role:admin\"]}").contains("403"));
+}
+
+#[test]
+fn what_would_be_decided_of_methods_everybody_may_use_is_that_too() {
+    let rules = "[[rule]]\nid = \"all\"\ntools = [\"*\"]\n[[rule]]\nid = \"quiet\"\neffect = \"deny\"\nmode = \"shadow\"\n\
+                 methods = [\"logging/setLevel\"]\n";
+    let case = |call: &str, would: &str| {
+        format!(
+            "[[test]]\nname = '{call}'\nscopes = []\ncall = {{ {call} }}\n\
+             expect = {{ decision = \"allow\", would = {{ {would} }} }}\n"
+        )
+    };
+    let cases = [
+        case("method = \"ping\"", "decision = \"allow\""),
+        case("list = \"tools\"", "decision = \"allow\""),
+        case("tool = \"x\"", "decision = \"allow\", rule = \"all\""),
+        case("method = \"logging/setLevel\"", "decision = \"deny\", rule = \"quiet\""),
+    ];
+    let folder = folder("test-would", &format!("{rules}{}", cases.concat()));
+    let said = folder.run("test @/policies/crm.toml");
+    assert!(said.contains("\n4 passed\n"), "{said}");
+}
+
+#[test]
+fn the_issuer_of_a_test_counts_without_a_configuration_too() {
+    let rule = "[[rule]]\nid = \"all\"\ntools = [\"*\"]\nissuer = [\"corp\"]\n";
+    let case = |issuer: &str, decision: &str| {
+        format!(
+            "[[test]]\nname = \"{issuer}\"\nissuer = \"{issuer}\"\nscopes = []\ncall = {{ tool = \"get_contact\" }}\n\
+             expect = {{ decision = \"{decision}\" }}\n"
+        )
+    };
+    let folder = folder("test-issuer", &format!("{rule}{}{}", case("corp", "allow"), case("other", "deny")));
+    let said = folder.run("test @/policies/crm.toml");
+    assert!(said.contains("\n2 passed\n"), "{said}");
+}

@@ -45,7 +45,7 @@ pub(super) fn print(
         let scopes = scopes.join(" ");
         let claims = json!({ "sub": "someone", "scope": scopes });
         let claims = claims.as_object().cloned().unwrap_or_default();
-        let Ok(caller) = trial::caller(claims, issuer, None) else { continue };
+        let Ok(caller) = trial::caller(claims, trial::IssuedBy::Named(issuer)) else { continue };
         let shown: Vec<&Listed> =
             tools.iter().filter(|tool| loaded.policy.lists(&caller, SubjectKind::Tool, &tool.name, &context)).collect();
         let name = if scopes.is_empty() { "no scope".to_owned() } else { scopes };

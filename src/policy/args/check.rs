@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use super::word::{Equals, Number, Scalar, Word, compare};
 use super::{Args, Argument, Level};
 use crate::json::{Kind, Value, is_folded_spelling};
-use crate::policy::context::{Arguments, Context};
+use crate::policy::context::{Arguments, Claims, Context};
 use crate::policy::rule::Holds;
 
 /// Longest name of the caller's that is repeated to it.
@@ -67,7 +67,7 @@ impl Argument {
         };
         let mut unknown = None;
         for word in self.words() {
-            let (holds, detail) = self.holds(word, &found, context.definition.schema, claims);
+            let (holds, detail) = self.holds(word, &found, context, claims);
             let unmet = || Unmet { pointer: self.pointer.clone(), word: word.name(), holds, detail };
             match holds {
                 Holds::No => return Err(unmet()),
@@ -82,16 +82,17 @@ impl Argument {
         &self,
         word: &Word,
         found: &Found<'_>,
-        schema: Option<&Json>,
+        context: &Context<'_>,
         claims: &Map<String, Json>,
     ) -> (Holds, &'static str) {
         let filled;
         let wanted = match word {
             Word::Equals(Equals::Template(template)) => {
                 // A claim that is not there equals nothing, whatever the argument is.
-                filled = match template.fill(claims) {
-                    Some(filled) => filled,
-                    None => return (Holds::No, "the claim is missing or has no such value"),
+                filled = match (template.fill(claims), context.claims) {
+                    (Some(filled), _) => filled,
+                    (None, Claims::All) => return (Holds::No, "the claim is missing or has no such value"),
+                    (None, Claims::Recorded) => return (Holds::Unknown, "the claim was not written down"),
                 };
                 Some(&filled)
             }
@@ -102,7 +103,7 @@ impl Argument {
             (Found::Obscure(why), _) => (Holds::Unknown, why),
             (Found::Absent, Word::Forbidden) | (Found::Value(_), Word::Required) => (Holds::Yes, ""),
             (Found::Absent, Word::Required) => (Holds::No, "it is absent"),
-            (Found::Absent, _) => self.absent(word, wanted, schema),
+            (Found::Absent, _) => self.absent(word, wanted, context.definition.schema),
             (Found::Value(_), Word::Forbidden) => (Holds::No, "it is there"),
             (Found::Value(value), _) => is_met(word, wanted, *value),
         }

@@ -12,7 +12,7 @@ use super::{At, Case, Client, Expect, NOON, Verdict, Would};
 use crate::config::Problem;
 use crate::json::{Document, Limits};
 use crate::mcp::{Access, SubjectKind, compose, methods};
-use crate::trial::Call;
+use crate::trial::{self, Call};
 
 pub(in crate::policy) const TEST: Keys = Keys {
     table: "`[[test]]`",
@@ -78,6 +78,7 @@ impl Case {
         let name = table.text("name", report);
         let anonymous = table.flag("anonymous", report).is_some_and(Spanned::into_inner);
         let claims = if anonymous { no_claims(table, report) } else { claims(table, report) };
+        let (claims, scopes) = claims.unzip();
         let issuer = table.text("issuer", report).map(plain);
         let now = if table.has("now") { table.moment("now", report) } else { Some(NOON) };
         let client = Client::read(table, report);
@@ -90,6 +91,7 @@ impl Case {
             span: table.span.clone(),
             name: plain(name?),
             claims: claims?,
+            scopes: scopes?,
             anonymous,
             issuer,
             client: client?,
@@ -106,8 +108,11 @@ fn plain(text: Text) -> Box<str> {
     text.into_inner().into()
 }
 
+/// What a caller's token says, and its scopes if those are said beside it.
+type Claims = (Map<String, Value>, Option<Vec<Box<str>>>);
+
 /// Who has no token has nothing a token says.
-fn no_claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Map<String, Value>> {
+fn no_claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Claims> {
     let written = ["claims", "scopes", "issuer"].into_iter().filter_map(|key| Some((key, table.key_span(key)?)));
     let mut sound = true;
     for (key, span) in written {
@@ -115,10 +120,10 @@ fn no_claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Map<String, V
         report.error(Problem::error(table.source, span, message, "a caller without a token has none"));
         sound = false;
     }
-    sound.then(Map::new)
+    sound.then(Claims::default)
 }
 
-fn claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Map<String, Value>> {
+fn claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Claims> {
     let mut claims = match table.value("claims") {
         None => Map::new(),
         Some(value) => object(table, "claims", value, report)?,
@@ -130,6 +135,7 @@ fn claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Map<String, Valu
         ));
         return None;
     }
+    let mut held = None;
     if let Some(scopes) = table.value("scopes") {
         let scopes = table.any_strings("scopes", scopes, report)?;
         if claims.contains_key("scope") {
@@ -138,13 +144,14 @@ fn claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Map<String, Valu
         }
         let scopes: Vec<String> = scopes.into_iter().map(Text::into_inner).collect();
         claims.insert("scope".to_owned(), scopes.join(" ").into());
+        held = Some(scopes.into_iter().map(Box::from).collect());
     }
-    if let Err(message) = crate::trial::caller(claims.clone(), "", None) {
+    if let Err(message) = trial::caller(claims.clone(), trial::IssuedBy::Named("")) {
         let span = table.value("claims").map_or(table.span.clone(), Spanned::span);
         report.error(Problem::error(table.source, span, "no token has such claims", message));
         return None;
     }
-    Some(claims)
+    Some((claims, held))
 }
 
 fn call(table: &Table<'_>, report: &mut Report<'_>) -> Option<Call> {

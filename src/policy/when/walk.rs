@@ -124,6 +124,9 @@ impl<'a> Walk<'a> {
             if let Some(known) = fields(&name).filter(|known| !known.is_empty() && !known.contains(&&*field)) {
                 self.flaw(id, format!("`{name}` has no `{field}`"), advice(&field, known.iter().copied()));
             }
+            if name == "claims" && select.test {
+                self.needs.probed.push(field.as_str().into());
+            }
             if name == "args" {
                 self.member(field.into());
                 self.variable(select.operand.id, "args");
