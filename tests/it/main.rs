@@ -7,6 +7,7 @@
 
 mod support;
 
+mod agree;
 mod anonymous;
 mod approved;
 mod asked;
