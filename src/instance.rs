@@ -90,7 +90,7 @@ impl Instance {
         let issuers = Arc::new(issuers);
         let random_seals = Arc::new(Seals::random().map_err(|_| StartError::Random)?);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("PORTCULLIS_COMMIT").unwrap_or("")));
-        let grants = Arc::new(Grants::new(background.clone(), metrics.clone()));
+        let grants = Arc::new(Grants::new(background.clone(), metrics.clone(), verifier.shared_epoch().clone()));
         let backends: Arc<Backends> = Arc::default();
         let kept = Arc::new(Kept {
             issuers: issuers.clone(),

@@ -48,6 +48,11 @@ impl Epoch {
         self.moved.notify_waiters();
     }
 
+    /// Makes those look again who look when an epoch ends: what they look at came later than they did.
+    pub(crate) fn look_again(&self) {
+        self.moved.notify_waiters();
+    }
+
     /// Ready once the epoch has ended after this call, for what runs on without asking.
     pub(crate) fn end(&self) -> OwnedNotified {
         Arc::clone(&self.moved).notified_owned()

@@ -128,7 +128,11 @@ impl Check {
         let Ok(seals) = Seals::random() else { return };
         // Issuers fetch on this runtime, so they do nothing until it is driven.
         let issuers = Arc::new(Issuers::new(runtime.handle().clone(), Verifier::new().shared_epoch().clone()));
-        let grants = Arc::new(Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", ""))));
+        let grants = Arc::new(Grants::new(
+            runtime.handle().clone(),
+            Arc::new(Metrics::new("", "")),
+            crate::auth::Epoch::default(),
+        ));
         let kept = Kept {
             issuers: Arc::clone(&issuers),
             backends: Arc::default(),

@@ -271,7 +271,7 @@ fn ask(server: &Server, streams: &mut Streams<'_>) -> Result<Vec<Listed>, Exit> 
     };
     let upstream = Backend::new(server).map_err(|error| said(&error, Exit::Config, streams))?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|_| Exit::Internal)?;
-    let grants = Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", "")));
+    let grants = Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", "")), crate::auth::Epoch::default());
     let credentials = Credentials::new(server, &grants, "").map_err(|error| said(&error, Exit::Config, streams))?;
     let Some(credential) = runtime.block_on(credentials.own(Timestamp::now())) else {
         streams.message(format_args!(

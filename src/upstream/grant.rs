@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::Credential;
-use crate::auth::{Bearer, Caller, StartError, TokenEndpoint};
+use crate::auth::{Bearer, Caller, Epoch, StartError, TokenEndpoint};
 use crate::clock::{self, Timestamp};
 use crate::config::{Grant, GrantKind};
 use crate::secret::Secret;
@@ -160,6 +160,7 @@ pub struct Broker {
     giving_back: Semaphore,
     runtime: Handle,
     metrics: Arc<Metrics>,
+    epoch: Epoch,
 }
 
 impl fmt::Debug for Broker {
@@ -188,6 +189,7 @@ impl Broker {
         digest: [u8; 32],
         runtime: &Handle,
         metrics: &Arc<Metrics>,
+        epoch: &Epoch,
     ) -> Result<Self, StartError> {
         let second = match &grant.kind {
             GrantKind::IdJag { server, .. } => Some(TokenEndpoint::new(server, runtime)?),
@@ -206,6 +208,7 @@ impl Broker {
             giving_back: Semaphore::new(LIMIT_GIVING_BACK),
             runtime: runtime.clone(),
             metrics: metrics.clone(),
+            epoch: epoch.clone(),
         })
     }
 
@@ -245,7 +248,9 @@ impl Broker {
         self.looped(caller)?;
         let subject = subject();
         let asking = || async { self.fetch(holder, subject.as_ref(), moment).await };
+        let epoch = self.epoch.now();
         let held = self.held.try_get_with(holder, asking()).await.map_err(|error| (*error).clone())?;
+        self.came(epoch);
         if moment.monotonic < held.until {
             return Ok(self.granted(holder, held));
         }
@@ -275,12 +280,23 @@ impl Broker {
         Err(GrantError::Forbidden { reason: "delegation_loop" })
     }
 
+    /// A token that was asked for in `epoch` is held. Whose it is may have been revoked meanwhile, and forgotten without it.
+    fn came(&self, epoch: u64) {
+        if self.epoch.now() != epoch {
+            self.epoch.look_again();
+        }
+    }
+
     /// Asks for a token that is to take the place of `held`, while that serves.
     fn refresh(self: &Arc<Self>, holder: Holder, subject: Option<Subject>, held: Arc<Held>, moment: Moment) {
         let broker = self.clone();
         self.runtime.spawn(async move {
+            let epoch = broker.epoch.now();
             match broker.fetch(holder, subject.as_ref(), moment).await {
-                Ok(fresh) => broker.held.insert(holder, fresh).await,
+                Ok(fresh) => {
+                    broker.held.insert(holder, fresh).await;
+                    broker.came(epoch);
+                }
                 // The next call tries again; what failed is left alone for as long as its pause says.
                 Err(_) => held.refreshing.store(false, Ordering::Release),
             }

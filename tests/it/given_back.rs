@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use portcullis::server::drain::Signal;
 use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc};
 
 use crate::exchange::{ACCESS_TOKEN, form};
-use crate::support::{Ask, Setup, Upstream, json_answer, raw_answer, until};
+use crate::revoked::{push, push_setup, set};
+use crate::support::{Ask, Setup, Upstream, json_answer, raw_answer, until, within};
 
 /// An authorization server with all its metadata; what was given back to it, and how it answers that.
 struct Server {
@@ -95,4 +97,46 @@ async fn rfc_7009_what_was_exchanged_for_who_is_revoked_is_given_back_once() {
         assert_eq!(proxy.ask(&listing(&max)).await.status, 200);
         assert!(server.forms.lock().unwrap().is_empty(), "{counted}");
     }
+}
+
+/// Who is revoked while the token is on its way is not served by it long, and it does not stay behind.
+#[tokio::test]
+async fn what_comes_for_who_is_revoked_meanwhile_is_given_back_too() {
+    let (came, mut comes) = mpsc::unbounded_channel();
+    let go = Arc::new(Notify::new());
+    let waiting = go.clone();
+    let server = Upstream::handling(move |heard, mut connection| {
+        let (came, waiting) = (came.clone(), waiting.clone());
+        async move {
+            came.send(heard.line().to_owned()).unwrap();
+            if heard.line().starts_with("POST /token") {
+                waiting.notified().await;
+                let body = json!({ "access_token": "late", "token_type": "Bearer", "expires_in": 300, "issued_token_type": ACCESS_TOKEN });
+                connection.send(json_answer(200, &body.to_string())).await;
+            } else {
+                assert_eq!(form(&heard)["token"], "late");
+                connection.send(raw_answer(200, "", b"")).await;
+            }
+            Some(connection)
+        }
+    })
+    .await;
+    let upstream = Upstream::plain().await;
+    let place = |path: &str| format!("http://{}/{path}", server.address);
+    let auth = format!(
+        "upstream_auth = {{ type = \"token_exchange\", token_endpoint = \"{}\", revocation_endpoint = \"{}\", client_id = \"gate\", client_secret = {{ file = \"client-secret\" }}, audience = \"crm-api\" }}",
+        place("token"),
+        place("revoke")
+    );
+    let proxy = push_setup(&upstream).file("client-secret", "s").server(&auth).start().await;
+    let ana = proxy.token("ana");
+    let mut client = proxy.client().await;
+    client.send(&listing(&ana).bytes()).await;
+    assert!(comes.recv().await.unwrap().starts_with("POST /token"));
+    let subject = json!({ "format": "iss_sub", "iss": proxy.issuer.url(), "sub": "ana" });
+    assert_eq!(push(&proxy, &set(&proxy, &subject, &json!({}))).await.status, 202);
+    assert_eq!(proxy.ask(&listing(&ana)).await.status, 401);
+    go.notify_one();
+    let given_back = within("the token to be given back", comes.recv()).await.unwrap();
+    assert!(given_back.starts_with("POST /revoke"), "{given_back}");
 }

@@ -65,7 +65,7 @@ async fn what_is_listed_is_refused_from_the_reload_on() {
     }
 }
 
-fn push_setup(upstream: &Upstream) -> Setup {
+pub(crate) fn push_setup(upstream: &Upstream) -> Setup {
     Setup::new(upstream.url()).file("push-token", "pu5h").tables(
         "[issuers.corp.signals]\naudience = \"https://gw.test\"\npush_path = \"/signals/corp\"\npush_token = { file = \"push-token\" }\n",
     )
@@ -85,11 +85,11 @@ fn event(proxy: &Proxy, subject: &Value, changes: &Value) -> Map<String, Value> 
     claims.as_object().unwrap().clone()
 }
 
-fn set(proxy: &Proxy, subject: &Value, changes: &Value) -> String {
+pub(crate) fn set(proxy: &Proxy, subject: &Value, changes: &Value) -> String {
     proxy.issuer.mint_typed("secevent+jwt", &event(proxy, subject, changes)).unwrap()
 }
 
-async fn push(proxy: &Proxy, set: &str) -> Answer {
+pub(crate) async fn push(proxy: &Proxy, set: &str) -> Answer {
     let mut ask = Ask::new("POST").target("/signals/corp").header("Content-Type", "application/secevent+jwt");
     ask.body = set.as_bytes().to_vec();
     proxy_raw(proxy, &ask.header("Authorization", "Bearer pu5h")).await

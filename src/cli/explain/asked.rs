@@ -97,7 +97,8 @@ fn route(config: &Config, server: &Server, streams: &mut Streams<'_>) -> Result<
     let runtime = Builder::new_current_thread().build().map_err(|_| Exit::Internal)?;
     let issuers = Arc::new(Issuers::new(runtime.handle().clone(), Verifier::new().shared_epoch().clone()));
     let random_seals = Arc::new(Seals::random().map_err(|_| Exit::Internal)?);
-    let grants = Arc::new(Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", ""))));
+    let grants =
+        Arc::new(Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", "")), crate::auth::Epoch::default()));
     let kept = Kept {
         issuers,
         backends: Arc::default(),

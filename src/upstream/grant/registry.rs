@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use tokio::runtime::Handle;
 
 use super::Broker;
-use crate::auth::{StartError, client_secrets};
+use crate::auth::{Epoch, StartError, client_secrets};
 use crate::config::{AuthorizationServer, Grant, GrantKind};
 use crate::telemetry::metrics::Metrics;
 
@@ -14,13 +14,14 @@ use crate::telemetry::metrics::Metrics;
 pub struct Grants {
     runtime: Handle,
     metrics: Arc<Metrics>,
+    epoch: Epoch,
     started: Mutex<HashMap<[u8; 32], Arc<Broker>>>,
 }
 
 impl Grants {
-    /// An empty registry; tokens that serve are asked for anew on `runtime`.
-    pub fn new(runtime: Handle, metrics: Arc<Metrics>) -> Self {
-        Self { runtime, metrics, started: Mutex::default() }
+    /// An empty registry; tokens that serve are asked for anew on `runtime`. `epoch` moves when some may have been revoked.
+    pub fn new(runtime: Handle, metrics: Arc<Metrics>, epoch: Epoch) -> Self {
+        Self { runtime, metrics, epoch, started: Mutex::default() }
     }
 
     /// The broker of exactly this configuration for that server, and tool if it is for one alone.
@@ -35,7 +36,7 @@ impl Grants {
         if let Some(broker) = started.get(&digest) {
             return Ok(broker.clone());
         }
-        let broker = Arc::new(Broker::new(server, grant, digest, &self.runtime, &self.metrics)?);
+        let broker = Arc::new(Broker::new(server, grant, digest, &self.runtime, &self.metrics, &self.epoch)?);
         started.insert(digest, broker.clone());
         Ok(broker)
     }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
 use super::{Broker, GrantError, Moment};
-use crate::auth::Bearer;
+use crate::auth::{Bearer, Epoch};
 use crate::clock::{Timestamp, monotonic};
 use crate::config::{self, UpstreamAuth};
 use crate::policy::tests::caller;
@@ -67,7 +67,7 @@ fn broker(kind: &str, endpoint: &str) -> Arc<Broker> {
     let (config, _) = config::parse(&text, std::path::Path::new("proxy.toml")).unwrap();
     let UpstreamAuth::Granted(grant) = &config.servers["crm"].upstream_auth else { panic!() };
     let metrics = Arc::new(Metrics::new("0", ""));
-    Arc::new(Broker::new(&"crm".into(), grant, [0; 32], &Handle::current(), &metrics).unwrap())
+    Arc::new(Broker::new(&"crm".into(), grant, [0; 32], &Handle::current(), &metrics, &Epoch::default()).unwrap())
 }
 
 /// What the upstream is shown by a call so many seconds after the first.
