@@ -6,6 +6,7 @@
 mod accept;
 pub mod admin;
 mod connection;
+pub mod descriptors;
 pub mod drain;
 pub mod guard;
 pub(crate) mod liveness;

@@ -537,3 +537,19 @@ async fn an_end_that_could_not_be_written_makes_no_refusal_of_the_call() {
     assert_eq!(response.status(), 503);
     assert_eq!(events(&fake), ["call allow", "end allow"]);
 }
+
+#[test]
+fn a_file_is_one_process_s_until_it_ends() {
+    let folder = Folder::new();
+    let audit = to_file(folder.file(), OnAuditError::Block, false);
+    let other = std::fs::File::open(folder.file()).unwrap();
+    let is_taken = || matches!(other.try_lock(), Err(std::fs::TryLockError::WouldBlock));
+    assert!(is_taken());
+    audit.reopen().unwrap();
+    assert!(is_taken(), "opened again, it is still the same file");
+    std::fs::rename(folder.file(), folder.0.join("audit.1")).unwrap();
+    audit.reopen().unwrap();
+    assert!(!is_taken(), "what was rotated away is nobody's");
+    drop(audit);
+    std::fs::File::open(folder.file()).unwrap().try_lock().unwrap();
+}

@@ -1,7 +1,7 @@
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::{AuditSink, OnAuditError};
@@ -47,10 +47,17 @@ impl Writer {
         let (sink, torn) = match sink {
             AuditSink::File(path) => {
                 let (file, torn) = open_file(path)?;
+                claim(&file, path);
                 (Sink::File { file, path: path.clone() }, torn)
             }
             // A handle of our own: the standard library's would hold lines back.
-            AuditSink::Stdout => (Sink::Stdout(File::from(io::stdout().as_fd().try_clone_to_owned()?)), false),
+            AuditSink::Stdout => {
+                let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+                if is_null(&file) {
+                    tracing::warn!("decisions are recorded nowhere: standard output is closed, or `/dev/null`");
+                }
+                (Sink::Stdout(file), false)
+            }
         };
         Ok(Self { ends: Vec::new(), batch: Vec::new(), sequence: 1, sink, sync, torn })
     }
@@ -67,7 +74,11 @@ impl Writer {
 
     pub(super) fn reopen(&mut self) -> io::Result<()> {
         if let Sink::File { file, path } = &mut self.sink {
-            (*file, self.torn) = open_file(path)?;
+            let (newer, torn) = open_file(path)?;
+            // It may be the same file, which nobody can claim twice.
+            let _ = file.unlock();
+            claim(&newer, path);
+            (*file, self.torn) = (newer, torn);
         }
         Ok(())
     }
@@ -169,6 +180,20 @@ impl Sink {
             Self::Stdout(_) => Ok(()),
         }
     }
+}
+
+/// Marks the file as this process's. What another one adds could be cut off with a line that did not fit.
+fn claim(file: &File, path: &Path) {
+    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        tracing::warn!(path = %path.display(), "another process records into this file too: give each one of its own");
+    }
+}
+
+/// Whether what is written there is gone.
+fn is_null(file: &File) -> bool {
+    let device = |about: io::Result<Metadata>| about.ok().filter(|about| about.file_type().is_char_device());
+    let null = device(std::fs::metadata("/dev/null"));
+    device(file.metadata()).is_some_and(|about| null.is_some_and(|null| about.rdev() == null.rdev()))
 }
 
 /// The file, made readable by its owner only, and whether it ends inside a line.

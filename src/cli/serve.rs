@@ -6,7 +6,7 @@ use super::{Exit, Global, Streams, check};
 use crate::config;
 use crate::instance::{Instance, StartError};
 use crate::server::drain::{Drain, signals};
-use crate::server::{self, tls};
+use crate::server::{self, descriptors, tls};
 use crate::telemetry::logs;
 
 /// Arguments of `serve`.
@@ -76,6 +76,7 @@ async fn serve(config: config::Config, global: &Global) -> Result<(), StartError
         // A program of the same user could otherwise read this process's memory.
         let _ = nix::sys::prctl::set_dumpable(false);
     }
+    descriptors::provide(config.server.limits.connections);
     let bound = server::bind(&config.server)?;
     let mut signals = signals().map_err(StartError::Signals)?;
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };

@@ -25,25 +25,35 @@ pub enum Signal {
     Terminate,
 }
 
-/// SIGHUP, SIGTERM and SIGINT of this process from now on. Must be called within a runtime, which forwards them.
+/// SIGHUP, SIGTERM and SIGINT of this process from now on; those that other daemons rotate their logs by end nothing. Must
+/// be called within a runtime, which forwards them.
 #[expect(clippy::disallowed_methods, reason = "the forwarder lives as long as the process")]
 pub fn signals() -> std::io::Result<mpsc::Receiver<Signal>> {
     let (mut hangup, mut terminate, mut interrupt) =
         (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut first, mut second) = (signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?);
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
         loop {
             let next = tokio::select! {
-                _ = hangup.recv() => Signal::Reload,
-                _ = terminate.recv() => Signal::Terminate,
-                _ = interrupt.recv() => Signal::Terminate,
+                _ = hangup.recv() => Some(Signal::Reload),
+                _ = terminate.recv() => Some(Signal::Terminate),
+                _ = interrupt.recv() => Some(Signal::Terminate),
+                _ = first.recv() => unknown("SIGUSR1"),
+                _ = second.recv() => unknown("SIGUSR2"),
             };
+            let Some(next) = next else { continue };
             if sender.send(next).await.is_err() {
                 return;
             }
         }
     });
     Ok(receiver)
+}
+
+fn unknown(signal: &str) -> Option<Signal> {
+    tracing::warn!(signal, "signal without a meaning: SIGHUP reloads and opens the audit file again");
+    None
 }
 
 /// The shared knowledge that the process is ending, and of what still runs. Clones are one.

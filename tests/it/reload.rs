@@ -260,6 +260,9 @@ async fn sighup_reloads_and_sigterm_drains_and_ends_with_zero() {
         (denied.status == 200).then_some(())
     })
     .await;
+    // What other daemons rotate their logs by ends nothing.
+    process.signal("USR1");
+    process.log_line("signal without a meaning").await;
     folder.write("crm.toml", "broken");
     process.signal("HUP");
     process.log_line("configuration not reloaded").await;
