@@ -2,26 +2,31 @@
 
 use std::sync::Arc;
 
-use super::{Acceptance, Caller, VerifyError, binding, jwt};
+use super::{Acceptance, Caller, Issuer, VerifyError, binding, jwt};
 use crate::clock::{self, Timestamp};
 
 impl Acceptance {
     /// The caller as it is let in now, by what is known here and without asking anybody; while its issuer is away that is as
-    /// it was let in before. `is_reloaded` says that it was let in by another configuration than this.
+    /// it was let in before. `before` is what let it in, if that is of another configuration.
     pub(crate) fn readmit(
         &self,
         caller: &Arc<Caller>,
-        is_reloaded: bool,
+        before: Option<&Self>,
         now: Timestamp,
     ) -> Result<Arc<Caller>, VerifyError> {
         if self.revokes(caller) {
             return Err(VerifyError::Revoked);
         }
-        let has_other_keys = || self.issuer(&caller.issuer).is_none_or(|issuer| issuer.edition() != caller.edition);
-        if caller.anonymous || !is_reloaded && !has_other_keys() {
+        if caller.anonymous {
             return Ok(Arc::clone(caller));
         }
         binding::suffices(self, caller)?;
+        // Most reloads are about something else, and there may be thousands of streams that ask.
+        if self.issuer(&caller.issuer).is_some_and(|issuer| {
+            issuer.edition() == caller.edition && before.is_none_or(|before| self.accepts_as(before, issuer))
+        }) {
+            return Ok(Arc::clone(caller));
+        }
         match jwt::again(self, caller, now, clock::monotonic()) {
             Ok(again) if is_same(&again, caller) => Ok(Arc::new(again)),
             // Names, scopes and claims may be read anew, but what is sealed to one is not another's.
@@ -30,6 +35,11 @@ impl Acceptance {
             Err(error) if error.is_unavailable() => Ok(Arc::new(Caller { edition: 0, ..(**caller).clone() })),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the tokens of that issuer are taken as another accepts them, and from the very same.
+    fn accepts_as(&self, other: &Self, issuer: &Arc<Issuer>) -> bool {
+        self.realm == other.realm && other.issuers.iter().any(|other| Arc::ptr_eq(other, issuer))
     }
 }
 

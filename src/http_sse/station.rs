@@ -18,6 +18,7 @@ use crate::auth::Caller;
 use crate::clock::{self, Timestamp};
 use crate::mcp::sse::KEEP_ALIVE;
 use crate::proxy::Worker;
+use crate::route::Route;
 use crate::telemetry::metrics::Held;
 use crate::trail::{Ending, Trail};
 
@@ -143,7 +144,7 @@ impl Attendance {
         // Later ends are found while it is kept alive.
         let left = Timestamp::now().until(self.caller.until).min(Duration::from_hours(24));
         let mut expires = pin!(sleep(left));
-        let mut attending = (self.caller.clone(), self.desk.snapshot.generation);
+        let mut attending = (self.caller.clone(), self.desk.route.clone());
         loop {
             tokio::select! {
                 biased;
@@ -164,20 +165,20 @@ impl Attendance {
         }
     }
 
-    /// Why the caller, let in by the configuration of that generation, may have the stream no longer.
-    fn refused(&self, (caller, generation): &mut (Arc<Caller>, u64)) -> Option<&'static str> {
+    /// Why the caller, let in at that route, may have the stream no longer.
+    fn refused(&self, (caller, before): &mut (Arc<Caller>, Arc<Route>)) -> Option<&'static str> {
         let now = Timestamp::now();
         if caller.until <= now {
             return Some("expired");
         }
-        let snapshot = self.desk.worker.live.current();
-        let route = snapshot.route(&self.desk.route.path);
+        let route = self.desk.worker.live.current().route(&self.desk.route.path);
         let Some(route) = route.filter(|route| route.sse_path == self.desk.route.sse_path) else {
             return Some("not_found");
         };
-        match route.acceptance.readmit(caller, snapshot.generation != *generation, now) {
+        let is_newer = !Arc::ptr_eq(&route, before);
+        match route.acceptance.readmit(caller, is_newer.then_some(&before.acceptance), now) {
             Ok(again) => {
-                (*caller, *generation) = (again, snapshot.generation);
+                (*caller, *before) = (again, route);
                 None
             }
             Err(error) => Some(error.result()),

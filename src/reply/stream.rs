@@ -283,7 +283,7 @@ impl Stream {
         if is_reloaded {
             return self.reloaded(now);
         }
-        match self.way.route.acceptance.readmit(&self.way.caller, false, now) {
+        match self.way.route.acceptance.readmit(&self.way.caller, None, now) {
             Ok(caller) => self.way.caller = caller,
             Err(error) => self.fail(&Reject::Token(error)),
         }
@@ -297,7 +297,7 @@ impl Stream {
             self.fail(&Reject::NotFound);
             return false;
         };
-        match route.acceptance.readmit(&self.way.caller, true, now) {
+        match route.acceptance.readmit(&self.way.caller, Some(&self.way.route.acceptance), now) {
             Ok(caller) => self.way.caller = caller,
             Err(error) => {
                 self.fail(&Reject::Token(error));

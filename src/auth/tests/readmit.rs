@@ -45,17 +45,22 @@ async fn a_newer_configuration_is_asked_whether_it_lets_the_caller_in() {
         (with(&|_| {}, &jwks(&[other.jwk("k2")])), Err(VerifyError::UnknownKey)),
         (with(&|_| {}, &jwks(&[other.jwk("k1")])), Err(VerifyError::BadSignature)),
     ] {
-        assert_eq!(newer.readmit(&caller, true, NOW).map(drop), expected);
+        assert_eq!(newer.readmit(&caller, Some(&usual), NOW).map(drop), expected);
     }
     let renamed = with(&|issuer| issuer.tokens.subject_claims = vec!["jti".into()], &keys);
-    assert!(matches!(renamed.readmit(&caller, true, NOW), Err(VerifyError::WrongType(_))), "what is sealed to ana");
+    assert!(
+        matches!(renamed.readmit(&caller, Some(&usual), NOW), Err(VerifyError::WrongType(_))),
+        "what is sealed to ana"
+    );
     let narrower = with(&|issuer| issuer.tokens.scope_claims = vec!["groups".into()], &keys);
-    let again = narrower.readmit(&caller, true, NOW).unwrap();
+    let again = narrower.readmit(&caller, Some(&usual), NOW).unwrap();
     assert!(caller.scopes.has("crm:read") && again.scopes.is_empty());
     let longer = with(&|issuer| issuer.tokens.clock_skew = std::time::Duration::from_mins(5), &keys);
-    assert_eq!(longer.readmit(&caller, true, NOW).unwrap().until, caller.until, "no longer than it was");
-    let unchanged = usual.readmit(&caller, false, NOW).unwrap();
-    assert!(Arc::ptr_eq(&unchanged, &caller));
+    assert_eq!(longer.readmit(&caller, Some(&usual), NOW).unwrap().until, caller.until, "no longer than it was");
+    let other_rules = Acceptance::new(&server_config("crm", RESOURCE), usual.issuers.clone());
+    for (acceptance, before) in [(&usual, None), (&other_rules, Some(&usual))] {
+        assert!(Arc::ptr_eq(&acceptance.readmit(&caller, before, NOW).unwrap(), &caller), "nothing to look at");
+    }
 }
 
 #[tokio::test]
@@ -79,21 +84,21 @@ async fn a_key_that_goes_takes_who_came_by_it_along_and_an_outage_nobody() {
     fake.hold();
     let restarted = Issuer::start(&config, epoch, &Handle::current()).unwrap();
     let reloaded = Acceptance::new(&server_config("crm", RESOURCE), vec![restarted.clone()]);
-    let kept = reloaded.readmit(&caller, true, NOW).unwrap();
-    assert!(Arc::ptr_eq(&reloaded.readmit(&kept, false, NOW).unwrap(), &kept));
+    let kept = reloaded.readmit(&caller, Some(&acceptance), NOW).unwrap();
+    assert!(Arc::ptr_eq(&reloaded.readmit(&kept, None, NOW).unwrap(), &kept));
     fake.set("/keys", Answer::ok(jwks(&[new.jwk("new")])));
     fake.release();
     restarted.settled().await;
-    assert_eq!(reloaded.readmit(&kept, false, NOW).map(drop), Err(VerifyError::UnknownKey));
+    assert_eq!(reloaded.readmit(&kept, None, NOW).map(drop), Err(VerifyError::UnknownKey));
     fake.set("/keys", Answer::ok(jwks(&[old.jwk("old"), new.jwk("new")])));
     let_in(&acceptance, &of(&new, "new")).await;
-    let again = acceptance.readmit(&caller, false, NOW).unwrap();
+    let again = acceptance.readmit(&caller, None, NOW).unwrap();
     assert_eq!((&again.subject, again.until), (&caller.subject, caller.until));
-    let same = acceptance.readmit(&again, false, NOW).unwrap();
+    let same = acceptance.readmit(&again, None, NOW).unwrap();
     assert!(Arc::ptr_eq(&same, &again), "looked at once for each set of keys");
     fake.set("/keys", Answer::ok(jwks(&[new.jwk("newer")])));
     let_in(&acceptance, &of(&new, "newer")).await;
-    assert_eq!(acceptance.readmit(&again, false, NOW).map(drop), Err(VerifyError::UnknownKey));
+    assert_eq!(acceptance.readmit(&again, None, NOW).map(drop), Err(VerifyError::UnknownKey));
 }
 
 /// A request that began under the list of before must not leave what it found to those under the list of now.
@@ -115,5 +120,5 @@ async fn a_verdict_under_another_list_of_what_is_revoked_is_another() {
     assert_eq!(ask(&before).await, Ok(()));
     let soon = Timestamp::from_unix_seconds(SECONDS + 1);
     let caller = let_in(&before, &token).await;
-    assert_eq!(now.readmit(&caller, false, soon).map(drop), Err(VerifyError::Revoked));
+    assert_eq!(now.readmit(&caller, None, soon).map(drop), Err(VerifyError::Revoked));
 }

@@ -266,11 +266,11 @@ fn tokens_are_asked_about_on_the_runtime_that_fetches() {
     let caller = caller.unwrap();
     assert_eq!(&*caller.subject, "ana");
     // What it was told, it knows again: as long as it would ask the same issuer.
-    assert_eq!(acceptance.readmit(&caller, true, NOW).unwrap().scopes, caller.scopes);
     config.introspection = None;
     let unasked = Issuer::start(&config, verifier.shared_epoch().clone(), background.handle()).unwrap();
     let unasked = Acceptance::new(&server_config("crm", RESOURCE), vec![unasked]);
-    assert_eq!(unasked.readmit(&caller, true, NOW).map(drop), Err(VerifyError::WrongIssuer));
+    assert_eq!(acceptance.readmit(&caller, Some(&unasked), NOW).unwrap().scopes, caller.scopes);
+    assert_eq!(unasked.readmit(&caller, Some(&acceptance), NOW).map(drop), Err(VerifyError::WrongIssuer));
 }
 
 fn is_send<T: Send>(_: &T) -> bool {
