@@ -1,5 +1,6 @@
 //! From policy files to a [`Policy`]: reads them, checks what they mean together and compiles them.
 
+mod doubts;
 mod expressions;
 mod masks;
 mod rules;

@@ -99,6 +99,11 @@ impl When {
         self.needs.variables.iter().any(|name| **name == *variable)
     }
 
+    /// Whether it looks at nothing that is not among those.
+    pub(super) fn looks_at_no_more_than(&self, variables: &[&str]) -> bool {
+        self.needs.variables.iter().all(|name| variables.contains(&&**name))
+    }
+
     /// The outermost arguments it looks at; none where it looks at all of them.
     pub(super) fn arguments(&self) -> impl Iterator<Item = &str> {
         let names = match &self.needs.args {

@@ -196,6 +196,9 @@ impl Compiler {
     fn demand(&self, raw: &raw::Rule, source: &Arc<Source>, report: &mut Report<'_>) -> Demand {
         let mut required = |scopes: &[Text]| -> Box<[Required]> {
             for scope in scopes {
+                if let Some(problem) = super::doubts::scope(scope, source) {
+                    report.warning(problem);
+                }
                 if is_scope(scope, source, report) && scope.get_ref() == OFFLINE_ACCESS {
                     let message = "`offline_access` asks an issuer for a refresh token; it permits nothing";
                     let problem = Problem::warning(source, scope.span(), message, "not a permission");
@@ -294,7 +297,14 @@ pub(super) fn patterns(
     let mut patterns = Vec::with_capacity(globs.len());
     for glob in globs {
         match Pattern::parse(glob.get_ref(), separator) {
-            Ok(more) => patterns.extend(more),
+            Ok(more) => {
+                if separator == Separator::None
+                    && let Some(problem) = super::doubts::glob(glob, source)
+                {
+                    report.warning(problem);
+                }
+                patterns.extend(more);
+            }
             Err(error) => {
                 // In a plain one-line string, content and source agree byte for byte; else the whole value is shown.
                 let (whole, text) = (glob.span(), glob.get_ref());

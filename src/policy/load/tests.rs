@@ -450,3 +450,25 @@ fn a_file_that_cannot_be_read_denies_everything() {
     let operation = Operation { method: "tasks/get", kind: None, name: "" };
     assert!(!loaded.policy.names_method(operation.method));
 }
+
+#[test]
+fn names_that_are_hardly_meant_are_warned_of() {
+    for (globs, told) in [
+        (r#"["get_*", "a.b-c/d", "{get,put}_x", "a:b", "crm\\*x"]"#, None),
+        (r#"["^get_.*$"]"#, Some("no regular expression")),
+        (r#"["get_*, search_*"]"#, Some("a string of its own")),
+        (r#"[" get_*"]"#, Some("take the blank out")),
+        (r#"["{get, put}_x"]"#, Some("take the blank out")),
+    ] {
+        let mut problems = Problems::new();
+        let mask = format!("[[mask]]\nid = \"m\"\non = [\"result\"]\nentities = [\"SECRET\"]\ntools = {globs}\n");
+        from_texts(&[&format!("[[rule]]\nid = \"a\"\neffect = \"deny\"\ntools = {globs}\n{mask}")], &mut problems);
+        assert!(!problems.has_errors(), "{problems}");
+        let said = problems.render(false);
+        assert_eq!(problems.iter().count(), if told.is_some() { 2 } else { 0 }, "{globs}: {said}");
+        assert!(told.is_none_or(|told| said.contains(told)), "{globs}: {said}");
+    }
+    let mut problems = Problems::new();
+    from_texts(&["[[rule]]\nid = \"a\"\ntools = [\"x\"]\nscopes = [\"crm:read,crm:write\"]\n"], &mut problems);
+    assert!(problems.render(false).contains("one scope with a comma in it"), "{problems}");
+}

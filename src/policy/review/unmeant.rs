@@ -3,10 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::Map;
+
 use super::super::Policy;
-use super::super::args::{Argument, Word};
+use super::super::args::{Argument, Equals, Scalar, Word};
 use super::super::explain::{Written, key_of};
-use super::super::rule::{Effect, Rule};
+use super::super::rule::{Effect, Holds, Rule};
+use super::super::when::When;
+use super::super::{Context, Operation};
+use crate::auth::Caller;
+use crate::clock::Timestamp;
 use crate::config::{Problem, Problems};
 use crate::mcp::SubjectKind;
 
@@ -18,6 +24,7 @@ pub(super) fn find(rule: &Rule, written: &Written) -> Problems {
         for variable in ["args", "tool"].into_iter().filter(|variable| when.looks_at(variable)) {
             problems.append(absent(rule, written, variable).into_iter().collect());
         }
+        problems.append(never(rule, written, when).into_iter().collect());
         for pattern in when.empty_patterns() {
             let mut span = written.span("when");
             let text = written.source.text.get(span.clone()).unwrap_or_default();
@@ -32,6 +39,13 @@ pub(super) fn find(rule: &Rule, written: &Written) -> Problems {
         if matches!(word, Word::Pattern(pattern) if pattern.is_match("")) {
             problems.push(empty(written, span.clone()));
         }
+        if let Word::Equals(Equals::Value(Scalar::Text(text))) = word
+            && ["claims.", "{claims.", "$claims.", "{{claims."].iter().any(|start| text.starts_with(start))
+        {
+            let message = "this is compared as it stands, and is no claim";
+            let problem = Problem::warning(&written.source, span.clone(), message, "this very text");
+            problems.push(problem.help("a claim is written `${claims.email}`").code("no-template"));
+        }
     }
     problems
 }
@@ -40,6 +54,27 @@ fn empty(written: &Written, span: std::ops::Range<usize>) -> Problem {
     let problem =
         Problem::warning(&written.source, span, "this pattern matches the empty text", "anything or nothing fits");
     problem.help("anchor it with `^` and `$`, and write `+` for at least one: `^[a-z]+$`").code("empty-match")
+}
+
+/// An expression about nothing but the time that no hour of a week makes true.
+fn never(rule: &Rule, written: &Written, when: &When) -> Option<Problem> {
+    const HOUR: i64 = 60 * 60;
+    let span = written.span("when");
+    if !when.looks_at_no_more_than(&["now"]) || written.source.text.get(span.clone())?.contains("unix") {
+        return None;
+    }
+    let (nobody, nothing) = (Caller::unverified("", Map::new()), Operation { method: "", kind: None, name: "" });
+    let holds = |hour| when.holds(&nobody, &nothing, &Context::at(Timestamp::from_unix_seconds(hour * HOUR)));
+    if (0..7 * 24).any(|hour| holds(hour) != Holds::No) {
+        return None;
+    }
+    let label = match rule.effect {
+        Effect::Allow => "so nothing is allowed by it",
+        Effect::Deny => "so nothing is denied by it",
+    };
+    let message = format!("the condition of the rule `{}` is true at no hour of the week", rule.id);
+    let problem = Problem::warning(&written.source, span, message, label);
+    Some(problem.help("hours are 0 to 23, weekdays 0 to 6; `||` is either, `&&` both at once").code("dead-rule"))
 }
 
 /// A variable an expression looks at and that is not there for what the rule lists: it is unknown then, always.

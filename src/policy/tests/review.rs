@@ -185,3 +185,31 @@ fn says_which_rules_a_list_cannot_tell() {
     assert_eq!(told, ["b args", "c args now"]);
     assert!(policy(&text).untold_in_lists("1.toml".as_ref()).is_empty());
 }
+
+#[test]
+fn a_claim_without_its_sign_is_told() {
+    for (text, told) in
+        [("${claims.email}", 0), ("{claims.email}", 1), ("$claims.email", 1), ("claims.email", 1), ("a", 0)]
+    {
+        let rule = rule("a", &format!("tools = [\"x\"]\nargs = {{ owner = {{ equals = \"{text}\" }} }}"));
+        assert_eq!(found(&rule).len(), told, "{text}");
+    }
+}
+
+#[test]
+fn a_condition_no_hour_meets_is_told() {
+    for (when, told) in [
+        ("now.hour < 8 && now.hour >= 18", 1),
+        ("now.hour < 8 || now.hour >= 18", 0),
+        ("now.hour > 24", 1),
+        ("now.weekday == 6", 0),
+        ("now.weekday == 7", 1),
+        ("false", 1),
+        ("true", 0),
+        ("now.unix > 1", 0),
+        ("claims.x == 'y' && now.hour > 24", 0),
+    ] {
+        let rule = rule("a", &format!("effect = \"deny\"\ntools = [\"x\"]\nwhen = \"{when}\""));
+        assert_eq!(found(&rule).len(), told, "{when}");
+    }
+}
