@@ -52,9 +52,7 @@ impl Timestamp {
         let (year, month, day) = civil(days);
         let mut out = *b"0000-00-00T00:00:00.000Z";
         let mut put = |from: usize, number: u32| {
-            let [number, ..] = number.to_le_bytes();
-            out[from] = b'0' + number / 10 % 10;
-            out[from + 1] = b'0' + number % 10;
+            [out[from], out[from + 1]] = PAIRS[number as usize % 100];
         };
         put(0, year / 100);
         put(2, year % 100);
@@ -68,6 +66,17 @@ impl Timestamp {
         out
     }
 }
+
+/// The two digits of every number below a hundred.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1_u8;
+    }
+    pairs
+};
 
 /// Year, month and day of a count of days since the epoch (Hinnant's `civil_from_days`).
 const fn civil(days: u32) -> (u32, u32, u32) {
