@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{
+    ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPECT,
+};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::auth::signals::{self, Receiver, SetError};
@@ -32,6 +34,9 @@ use crate::{audit, bridge, http_sse, json, mask, policy};
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// Most bytes that are read of who shows nothing.
 const ANONYMOUS_BYTES: usize = 64 * 1024;
+/// Most of a refused request that is taken off its connection, and for how long.
+const UNREAD_BYTES: usize = 64 * 1024;
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(1);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What one worker thread works with. Nothing in it is shared with another thread but what is behind an `Arc`.
@@ -59,7 +64,7 @@ pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incom
     let request_id = trail.request_id_header();
     let origin = snapshot.origins.check(&head.headers);
     let mut response = match find(&snapshot, &head, origin) {
-        Err(reject) => Box::pin(trail.refuse(&reject)).await,
+        Err(reject) => Box::pin(unread(&head, incoming, trail, &reject)).await,
         Ok(Front::Answer(response)) => trail.served(response),
         Ok(Front::Sse(route)) => {
             Box::pin(http_sse::serve(&worker, &snapshot, route, head.clone(), incoming, trail)).await
@@ -161,8 +166,19 @@ async fn enter(
     trail.found(route);
     match identify(worker, snapshot, route, head, &mut trail).await {
         Ok(who) => exchange(worker, snapshot, route, head, Some(incoming), who, trail).await,
-        Err(reject) => Box::pin(trail.refuse(&reject)).await,
+        Err(reject) => Box::pin(unread(head, incoming, trail, &reject)).await,
     }
+}
+
+/// Refuses a request whose body nobody has read: it is taken off the connection, or the answer says that the connection ends
+/// with it (RFC 9112 section 9.6). Who writes head and body apart would find it closed at the next request.
+async fn unread(head: &Parts, incoming: Incoming, trail: Box<Trail>, reject: &Reject) -> Response<Body> {
+    let mut response = trail.refuse(reject).await;
+    let waits = head.headers.contains_key(EXPECT);
+    if head.version < Version::HTTP_2 && (waits || body::read(incoming, UNREAD_BYTES, UNREAD_TIMEOUT).await.is_err()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The caller of a request, by the token it shows.

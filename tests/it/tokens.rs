@@ -229,3 +229,29 @@ async fn a_known_token_dies_at_its_expiry() {
     until("the expiry", async || (Timestamp::now() >= dead).then_some(())).await;
     refused(&proxy.ask(&ask(&token)).await, "The access token expired");
 }
+
+/// A client that writes head and body apart, as most in Python do, goes on over the connection it was refused on.
+#[tokio::test]
+async fn a_refusal_leaves_the_connection_as_it_says() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let ask = Ask::legacy("tools/list", &json!({}));
+    let bytes = ask.bytes();
+    let (head, body) = bytes.split_at(bytes.len() - ask.body.len());
+    for _ in 0..50 {
+        let mut client = proxy.client().await;
+        client.send(head).await;
+        tokio::task::yield_now().await;
+        client.send(body).await;
+        for again in [false, true] {
+            if again {
+                client.send(&bytes).await;
+            }
+            let answer = client.answer().await.expect("the connection was closed without a word");
+            assert_eq!((answer.status, answer.header("connection")), (401, None));
+        }
+    }
+    let mut client = proxy.client().await;
+    client.send(head).await;
+    assert_eq!(client.answer().await.unwrap().header("connection"), Some("close"));
+}
