@@ -67,7 +67,7 @@ impl Server {
 
     async fn proxied(&self) -> Proxy {
         let proxy = Setup::new(self.upstream.url()).policy(POLICY).server("schema = \"off\"").start().await;
-        for inside in [HIDDEN, "up-"] {
+        for inside in [HIDDEN, "up:"] {
             proxy.keep_secret(inside.to_owned());
         }
         proxy
@@ -156,7 +156,7 @@ impl Older {
             }
             "tools/call" => match (params.get("task"), name) {
                 (Some(_), "may" | "must") => {
-                    let id = format!("up-{name}-{}", self.tasks.lock().unwrap().len());
+                    let id = format!("up:{name}:{}", self.tasks.lock().unwrap().len());
                     self.tasks.lock().unwrap().insert(id.clone(), ("working".into(), session.into()));
                     let meta = json!({ RELATED: { "taskId": id } });
                     Ok(json!({ "task": task(&id, "working"), "_meta": meta }))
@@ -310,17 +310,17 @@ async fn a_client_follows_its_task_and_nobody_else_does() {
     wanted["resultType"] = json!("complete");
     assert_eq!(standing["result"], wanted);
     let asked = server.heard("tasks/get").await;
-    assert_eq!(asked.json()["params"], json!({ "taskId": "up-may-0" }));
+    assert_eq!(asked.json()["params"], json!({ "taskId": "up:may:0" }));
     assert_eq!(asked.header("mcp-session-id"), made.header("mcp-session-id"));
     for method in ["tasks/get", "tasks/cancel", "tasks/update"] {
         is_refused(&proxy.ask(&about(method, &id).token(&max)).await, &server, &format!("{method} of somebody else"));
         is_refused(
-            &proxy.ask(&about(method, "up-may-0").token(&ana)).await,
+            &proxy.ask(&about(method, "up:may:0").token(&ana)).await,
             &server,
             &format!("{method} by its real name"),
         );
     }
-    server.set("up-may-0", "completed");
+    server.set("up:may:0", "completed");
     let done = proxy.ask(&about("tasks/get", &id).token(&ana)).await.message();
     let result = json!({ "resultType": "complete", "content": [{ "type": "text", "text": format!("s1 {SHOWN}") }] });
     wanted["status"] = json!("completed");
@@ -356,11 +356,11 @@ async fn how_a_task_ended_is_told_in_the_extension_s_words() {
     let id = begin(&proxy, &token, "may", &follows()).await;
     let get = about("tasks/get", &id).token(&token);
     // Older servers call failed what a tool says in error, too.
-    server.set("up-may-0", "failed_by_tool");
+    server.set("up:may:0", "failed_by_tool");
     let result = proxy.ask(&get).await.message()["result"].clone();
     assert_eq!((&result["status"], &result["result"]["isError"]), (&json!("completed"), &json!(true)), "{result}");
     assert_eq!(result["result"]["content"][0]["text"], SHOWN);
-    server.set("up-may-0", "failed");
+    server.set("up:may:0", "failed");
     let result = proxy.ask(&get).await.message()["result"].clone();
     let error = json!({ "code": -32_603, "message": format!("no, {SHOWN}") });
     assert_eq!(
@@ -369,7 +369,7 @@ async fn how_a_task_ended_is_told_in_the_extension_s_words() {
         "{result}"
     );
     // What is no status of that revision is no answer.
-    server.set("up-may-0", "paused");
+    server.set("up:may:0", "paused");
     assert_eq!(proxy.ask(&get).await.status, 502);
 }
 
@@ -380,7 +380,7 @@ async fn what_a_task_asks_is_answered_by_its_owner() {
     let (ana, max) = (proxy.token("ana"), proxy.token("max"));
     let can = follows_and_answers();
     let id = begin(&proxy, &ana, "must", &can).await;
-    server.set("up-must-0", "input_required");
+    server.set("up:must:0", "input_required");
     let get = able("tasks/get", &json!({ "taskId": id }), &can).token(&ana);
     let asks = proxy.ask(&get).await.message()["result"].clone();
     assert_eq!(asks["status"], "input_required", "{asks}");
@@ -427,7 +427,7 @@ async fn a_task_is_taken_back_and_that_it_has_ended_is_no_error() {
         assert_eq!(heard["result"], json!({ "resultType": "complete" }), "{again} {heard}");
     }
     let sent = server.heard("tasks/cancel").await.json();
-    assert_eq!(sent["params"], json!({ "taskId": "up-may-0" }));
+    assert_eq!(sent["params"], json!({ "taskId": "up:may:0" }));
     let standing = proxy.ask(&about("tasks/get", &id).token(&token)).await.message();
     assert_eq!(standing["result"]["status"], "cancelled", "{standing}");
     // One the server no longer knows is none.
@@ -454,7 +454,7 @@ async fn a_client_that_cannot_follow_waits_for_the_answer() {
     for _ in 0..2 {
         server.heard("tasks/get").await;
     }
-    server.set("up-must-0", "completed");
+    server.set("up:must:0", "completed");
     let done = waiting.await.unwrap();
     let text = json!([{ "type": "text", "text": format!("s1 {SHOWN}") }]);
     assert_eq!(done["result"], json!({ "resultType": "complete", "content": text }), "{done}");
@@ -472,7 +472,7 @@ async fn a_client_that_cannot_follow_is_asked_inside_of_the_answer() {
     let mut client = proxy.client().await;
     client.send(&call.bytes()).await;
     server.heard("tasks/get").await;
-    server.set("up-must-0", "input_required");
+    server.set("up:must:0", "input_required");
     let asked = client.answer().await.unwrap().message();
     assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
     assert_eq!(asked["result"]["inputRequests"]["0"]["params"]["message"], format!("for {SHOWN}?"));
@@ -497,7 +497,7 @@ async fn a_task_nobody_waits_for_any_more_is_taken_back() {
     server.heard("tasks/get").await;
     drop(client);
     let sent = server.heard("tasks/cancel").await;
-    assert_eq!(sent.json()["params"], json!({ "taskId": "up-must-0" }));
+    assert_eq!(sent.json()["params"], json!({ "taskId": "up:must:0" }));
     assert_eq!(sent.header("mcp-session-id").as_deref(), Some("s1"));
 }
 
@@ -511,7 +511,7 @@ async fn a_task_that_takes_longer_than_an_answer_may_is_taken_back() {
     let done = client.answer().await.unwrap().message();
     assert_eq!(done["result"]["isError"], true, "{done}");
     assert!(done["result"]["content"][0]["text"].as_str().unwrap().contains("longer than 2 s"), "{done}");
-    assert_eq!(server.heard("tasks/cancel").await.json()["params"], json!({ "taskId": "up-must-0" }));
+    assert_eq!(server.heard("tasks/cancel").await.json()["params"], json!({ "taskId": "up:must:0" }));
 }
 
 #[tokio::test]
@@ -521,7 +521,7 @@ async fn a_task_that_is_taken_back_elsewhere_is_an_error_of_the_tool() {
     let mut client = proxy.client().await;
     client.send(&call("must", &json!({})).token(&proxy.token("ana")).bytes()).await;
     server.heard("tasks/get").await;
-    server.set("up-must-0", "cancelled");
+    server.set("up:must:0", "cancelled");
     let done = client.answer().await.unwrap().message();
     assert_eq!(done["result"]["isError"], true, "{done}");
 }
@@ -533,7 +533,7 @@ async fn news_of_a_task_are_what_its_owner_would_be_told() {
     let (ana, max) = (proxy.token("ana"), proxy.token("max"));
     let id = begin(&proxy, &ana, "may", &follows()).await;
     let other = begin(&proxy, &max, "may", &follows()).await;
-    let filter = json!({ "notifications": { "taskIds": [id, other, "up-may-0"] } });
+    let filter = json!({ "notifications": { "taskIds": [id, other, "up:may:0"] } });
     let deaf = proxy.ask(&Ask::modern("subscriptions/listen", &filter).token(&ana)).await;
     assert_eq!((deaf.status, &deaf.message()["error"]["code"]), (400, &json!(-32_021)), "{deaf:?}");
     let mut client = proxy.client().await;
@@ -541,8 +541,8 @@ async fn news_of_a_task_are_what_its_owner_would_be_told() {
     client.head().await.unwrap();
     let first = client.message().await.unwrap();
     assert_eq!(first["params"]["notifications"], json!({ "taskIds": [id] }), "{first}");
-    server.set("up-may-0", "completed");
-    for real in ["up-may-1", "up-may-0"] {
+    server.set("up:may:0", "completed");
+    for real in ["up:may:1", "up:may:0"] {
         let news = json!({ "jsonrpc": "2.0", "method": "notifications/tasks/status", "params": task(real, "working") });
         server.tell.send(news.to_string()).unwrap();
     }
