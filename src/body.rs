@@ -117,6 +117,22 @@ async fn collect(body: &mut Incoming, limit_bytes: usize) -> Result<Bytes, ReadE
     Ok(if more.is_empty() { first } else { more.freeze() })
 }
 
+/// Reads a request body to its end and keeps nothing of it; says whether it ended within `limit_bytes` and `timeout`.
+pub async fn discard(mut body: Incoming, limit_bytes: usize, timeout: Duration) -> bool {
+    let reading = async {
+        let mut left = limit_bytes;
+        while let Some(frame) = next_frame(&mut body).await {
+            let Ok(frame) = frame else { return false };
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(less) => left = less,
+                None => return false,
+            }
+        }
+        true
+    };
+    tokio::time::timeout(timeout, reading).await.unwrap_or(false)
+}
+
 async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
     std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
 }

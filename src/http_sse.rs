@@ -58,15 +58,17 @@ pub(crate) async fn serve(
     let desk = Desk { worker: worker.clone(), snapshot: snapshot.clone(), route: route.clone() };
     let caller = match proxy::identify(worker, snapshot, route, &head, &mut trail).await {
         // Nothing is kept for who is nobody, and all of this is about what is kept.
-        Ok((caller, _)) if caller.anonymous => return trail.refuse(&Reject::NoCredentials).await,
+        Ok((caller, _)) if caller.anonymous => {
+            return proxy::unread(&head, incoming, trail, &Reject::NoCredentials).await;
+        }
         Ok((caller, _)) => caller,
-        Err(reject) => return trail.refuse(&reject).await,
+        Err(reject) => return proxy::unread(&head, incoming, trail, &reject).await,
     };
     match head.method {
         Method::GET if proxy::accepts_event_stream(&head) => desk.open(caller, head, trail).await,
         Method::GET => trail.refuse(&Reject::NotAcceptable).await,
         Method::POST => desk.post(caller, head, incoming, trail).await,
-        _ => trail.refuse(&Reject::Method { allow: "GET, POST, OPTIONS" }).await,
+        _ => proxy::unread(&head, incoming, trail, &Reject::Method { allow: "GET, POST, OPTIONS" }).await,
     }
 }
 
@@ -136,10 +138,10 @@ impl Desk {
         let station = self.station(&opened::binding(&self.route, &caller), head.uri.query());
         let station = match station {
             Ok(station) => station,
-            Err(error) => return trail.refuse(&error.into()).await,
+            Err(error) => return proxy::unread(&head, incoming, trail, &error.into()).await,
         };
         let Some(turn) = station.turn() else {
-            return trail.refuse(&UpstreamError::Busy(Busy::Share).into()).await;
+            return proxy::unread(&head, incoming, trail, &UpstreamError::Busy(Busy::Share).into()).await;
         };
         station.lead(&mut head.headers);
         let (told, mut decided) = oneshot::channel();

@@ -125,8 +125,10 @@ fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>) -> Result<
 
 /// RFC 8935 section 2: one security event token, from whom it was agreed on.
 async fn signals(receiver: &Receiver, head: &Parts, incoming: Incoming, timeout: Duration) -> Response<Body> {
+    if let Err(error) = receiver.accepts(&head.headers) {
+        return leave(head, incoming, reject::signal(&receiver.name, Err(error))).await;
+    }
     let taken = async {
-        receiver.accepts(&head.headers)?;
         let body = body::read(incoming, signals::LIMIT_BYTES, timeout).await;
         receiver.take(&body.map_err(|_| SetError::Request("the body cannot be read"))?, Timestamp::now()).await
     };
@@ -170,12 +172,17 @@ async fn enter(
     }
 }
 
-/// Refuses a request whose body nobody has read: it is taken off the connection, or the answer says that the connection ends
-/// with it (RFC 9112 section 9.6). Who writes head and body apart would find it closed at the next request.
-async fn unread(head: &Parts, incoming: Incoming, trail: Box<Trail>, reject: &Reject) -> Response<Body> {
-    let mut response = trail.refuse(reject).await;
+/// Refuses a request whose body nobody has read.
+pub(crate) async fn unread(head: &Parts, incoming: Incoming, trail: Box<Trail>, reject: &Reject) -> Response<Body> {
+    let response = trail.refuse(reject).await;
+    leave(head, incoming, response).await
+}
+
+/// Takes a body that nobody has read off the connection, or has the answer say that the connection ends with it (RFC 9112
+/// section 9.6). Who writes head and body apart would find it closed at the next request.
+async fn leave(head: &Parts, incoming: Incoming, mut response: Response<Body>) -> Response<Body> {
     let waits = head.headers.contains_key(EXPECT);
-    if head.version < Version::HTTP_2 && (waits || body::read(incoming, UNREAD_BYTES, UNREAD_TIMEOUT).await.is_err()) {
+    if head.version < Version::HTTP_2 && (waits || !body::discard(incoming, UNREAD_BYTES, UNREAD_TIMEOUT).await) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

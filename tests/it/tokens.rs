@@ -10,6 +10,7 @@ use portcullis::demo::Fault;
 use portcullis::demo::issuer::Retired;
 use serde_json::{Map, Value, json};
 
+use crate::revoked::push_setup;
 use crate::support::{Answer, Ask, Setup, Upstream, token_of, until, within};
 
 fn ask(token: &str) -> Ask {
@@ -234,24 +235,33 @@ async fn a_known_token_dies_at_its_expiry() {
 #[tokio::test]
 async fn a_refusal_leaves_the_connection_as_it_says() {
     let upstream = Upstream::plain().await;
-    let proxy = Setup::new(upstream.url()).start().await;
-    let ask = Ask::legacy("tools/list", &json!({}));
-    let bytes = ask.bytes();
-    let (head, body) = bytes.split_at(bytes.len() - ask.body.len());
-    for _ in 0..50 {
+    let proxy = push_setup(&upstream).server("sse_path = \"/crm/mcp/sse\"").start().await;
+    let ask = |path| Ask::legacy("tools/list", &json!({})).target(path);
+    for (ask, status) in [
+        (ask("/crm/mcp"), 401),
+        (ask("/crm/mcp/sse"), 401),
+        // The stream it names is nobody's.
+        (ask("/crm/mcp/sse?stream=x").token(&proxy.token("ana")), 404),
+        (ask("/signals/corp"), 400),
+    ] {
+        let bytes = ask.bytes();
+        let (head, body) = bytes.split_at(bytes.len() - ask.body.len());
+        for _ in 0..20 {
+            let mut client = proxy.client().await;
+            client.send(head).await;
+            tokio::task::yield_now().await;
+            client.send(body).await;
+            for again in [false, true] {
+                if again {
+                    client.send(&bytes).await;
+                }
+                let answer = client.answer().await.expect("the connection was closed without a word");
+                assert_eq!((answer.status, answer.header("connection")), (status, None));
+            }
+        }
         let mut client = proxy.client().await;
         client.send(head).await;
-        tokio::task::yield_now().await;
-        client.send(body).await;
-        for again in [false, true] {
-            if again {
-                client.send(&bytes).await;
-            }
-            let answer = client.answer().await.expect("the connection was closed without a word");
-            assert_eq!((answer.status, answer.header("connection")), (401, None));
-        }
+        let answer = client.answer().await.unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")));
     }
-    let mut client = proxy.client().await;
-    client.send(head).await;
-    assert_eq!(client.answer().await.unwrap().header("connection"), Some("close"));
 }
