@@ -17,7 +17,7 @@ use crate::auth::{Caller, Challenges, Scheme};
 use crate::body::Body;
 use crate::json::{self, Document, Splice};
 use crate::mask::{self, Direction, Findings, Masks, View};
-use crate::mcp::{self, Access, Head, Known, Message, Method, Revision, RpcId, SubjectKind, compose, methods};
+use crate::mcp::{self, Access, Head, Known, Method, Revision, RpcId, SubjectKind, compose, methods};
 use crate::opened::{Ask, Opened};
 use crate::policy::cases::Verdict;
 use crate::policy::tools::{Tool, Tools};
@@ -123,11 +123,9 @@ pub(crate) fn decide(
         return method(&rules.asked_by(caller, context), name);
     }
     let Some(method) = call.method() else { return Ok(Passed::default()) };
-    let args = if let Call::Use { args, .. } = call { args.as_ref() } else { None };
-    let message = message(rules.policy, revision, method, call.subject(), args)?;
+    let opened = opened(rules.policy, caller, call, method, revision)?;
     let tool = rules.defined(call);
     let context = &rules.context(call, tool.as_deref(), context);
-    let opened = Opened::without_handles(Arc::clone(caller), Ask::Message(message));
     let permit = policy::authorize(rules.policy, opened, context)?;
     match (&tool, call) {
         (Some(tool), _) => permit.fits(rules.tools, tool)?,
@@ -154,21 +152,24 @@ fn method(asker: &Asker<'_>, name: &str) -> Result<Passed, Reject> {
     Ok(Passed { rule, ..Passed::default() })
 }
 
-fn message(
+/// `call` as a request that was admitted, with nothing in it to be opened.
+fn opened(
     policy: &Policy,
-    revision: Revision,
+    caller: &Arc<Caller>,
+    call: &Call,
     method: &Method,
-    subject: Option<(SubjectKind, &str)>,
-    args: Option<&Map<String, Value>>,
-) -> Result<Message, Reject> {
-    let (headers, body) = compose::request(revision, method, subject, args);
+    revision: Revision,
+) -> Result<Box<Opened>, Reject> {
+    let args = if let Call::Use { args, .. } = call { args.as_ref() } else { None };
+    let (headers, body) = compose::request(revision, method, call.subject(), args);
     let known = Known {
         bytes: usize::MAX,
         limits: json::Limits::REQUEST,
         names_method: &|name| policy.names_method(name),
         supported: &Revision::SERVED,
     };
-    Ok(mcp::admit(&Head { headers: &headers, session: None }, body, &known)?)
+    let message = mcp::admit(&Head { headers: &headers, session: None }, body, &known)?;
+    Ok(Opened::without_handles(Arc::clone(caller), Ask::Message(message)))
 }
 
 /// What becomes of an upstream's `result` on its way to the caller.
@@ -238,12 +239,10 @@ pub(crate) fn enforced(
             Err(_) => nothing,
         };
     }
-    let args = if let Call::Use { args, .. } = call { args.as_ref() } else { None };
-    let message = call.method().map(|method| message(rules.policy, revision, method, call.subject(), args));
-    let Some(Ok(message)) = message else { return nothing };
+    let opened = call.method().map(|method| opened(rules.policy, caller, call, method, revision));
+    let Some(Ok(opened)) = opened else { return nothing };
     let tool = rules.defined(call);
     let context = &rules.context(call, tool.as_deref(), context);
-    let opened = Opened::without_handles(Arc::clone(caller), Ask::Message(message));
     policy::enforced(rules.policy, &opened, context).unwrap_or(nothing)
 }
 

@@ -170,17 +170,18 @@ async fn shown_certificate(address: std::net::SocketAddr, ca: &str) -> Option<Ve
     Some(stream.get_ref().1.peer_certificates().unwrap()[0].to_vec())
 }
 
+/// A proxy that shows that certificate.
+fn secured(upstream: &Upstream, shown: &certificate::Certificates) -> Setup {
+    let pair = Setup::new(upstream.url()).file("cert.pem", &shown.cert_pem).file("key.pem", shown.key_pem.expose());
+    pair.listener("tls = { cert_file = \"cert.pem\", key_file = \"key.pem\" }")
+}
+
 #[tokio::test]
 async fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_is_not() {
     let upstream = Upstream::plain().await;
     let made = || certificate::generate(Timestamp::now()).unwrap();
     let (first, second) = (made(), made());
-    let proxy = Setup::new(upstream.url())
-        .file("cert.pem", &first.cert_pem)
-        .file("key.pem", first.key_pem.expose())
-        .listener("tls = { cert_file = \"cert.pem\", key_file = \"key.pem\" }")
-        .start()
-        .await;
+    let proxy = secured(&upstream, &first).start().await;
     let before = shown_certificate(proxy.address, &first.ca_pem).await.expect("a handshake");
     // A certificate without its key: the old pair stays.
     proxy.folder.write("cert.pem", &second.cert_pem);
@@ -221,14 +222,8 @@ async fn other_files_for_tls_are_in_force_after_a_reload() {
     let upstream = Upstream::plain().await;
     let made = || certificate::generate(Timestamp::now()).unwrap();
     let (first, second) = (made(), made());
-    let proxy = Setup::new(upstream.url())
-        .file("cert.pem", &first.cert_pem)
-        .file("key.pem", first.key_pem.expose())
-        .file("newer.pem", &second.cert_pem)
-        .file("newer.key", second.key_pem.expose())
-        .listener("tls = { cert_file = \"cert.pem\", key_file = \"key.pem\" }")
-        .start()
-        .await;
+    let newer = secured(&upstream, &first).file("newer.pem", &second.cert_pem);
+    let proxy = newer.file("newer.key", second.key_pem.expose()).start().await;
     shown_certificate(proxy.address, &first.ca_pem).await.expect("a handshake");
     let text = proxy.folder.read("proxy.toml");
     proxy.folder.write("proxy.toml", text.replace("cert.pem", "newer.pem").replace("key.pem", "newer.key"));
