@@ -187,7 +187,8 @@ impl Desk {
             Err(error) => return trail.refuse(&error.into()).await,
         };
         trail.found(&self.route);
-        trail.presented(presented.scheme());
+        let epoch = trail.epoch;
+        trail.presented(presented.scheme(), epoch);
         trail.identified(caller);
         let who = (caller.clone(), presented);
         proxy::exchange(&self.worker, &self.snapshot, &self.route, head, incoming, who, trail).await

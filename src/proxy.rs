@@ -28,7 +28,7 @@ use crate::server::{Peer, authority_of};
 use crate::snapshot::{Live, Snapshot};
 use crate::state::State;
 use crate::trail::{Sinks, Trail};
-use crate::upstream::{self, Answer, Asking, Calling, CatalogError, Offer, Pool};
+use crate::upstream::{self, Answer, Asking, Calling, CatalogError, Offer, Pool, Standing};
 use crate::{audit, bridge, http_sse, json, mask, policy};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -198,7 +198,7 @@ pub(crate) async fn identify<'h>(
 ) -> Result<Who<'h>, Reject> {
     let now = trail.received;
     let presented = auth::credential(&head.headers, head.uri.query())?;
-    trail.presented(presented.scheme());
+    trail.presented(presented.scheme(), worker.verifier.epoch());
     let peer = trail.peer.clone();
     let (seals, proofs) = (&*snapshot.seals, &worker.state.proofs);
     let shown = Shown { peer: &peer, method: &head.method, headers: &head.headers, seals, proofs };
@@ -261,7 +261,8 @@ async fn call(
     };
     let who = opened.caller.clone();
     let calling = Calling { caller: &who, token: presented.token(), now };
-    let defined = defined(worker, route, &opened, &context, calling).await?;
+    let standing = Standing::of(worker, route, trail, &who);
+    let defined = defined(worker, route, &opened, &context, (calling, &standing)).await?;
     let context = policy::Context { definition: defined.definition().unwrap_or(context.definition), ..context };
     let tool = defined.tool();
     let foreseen = policy::foresee(&route.policy, &opened, &context);
@@ -287,6 +288,7 @@ async fn call(
     let shown = shown.inspect_err(|_| give_back(worker, spent.as_ref()))?;
     way.credential = shown.credential().clone();
     let outbound = upstream::outbound(shown.credential(), recorded).of_tool(reads, may_repeat);
+    let outbound = outbound.standing(standing);
     let sending = upstream::send(worker, route, &shown, (way.tool(), calling), outbound, limit);
     let answer = sending.await.inspect_err(|error| {
         if error.is_unreachable() {
@@ -408,7 +410,7 @@ async fn defined(
     route: &Arc<Route>,
     opened: &Opened,
     context: &policy::Context<'_>,
-    calling: Calling<'_>,
+    (calling, standing): (Calling<'_>, &Standing),
 ) -> Result<Defined, Reject> {
     let Some((message, tool)) = opened.tool_call() else { return Ok(Defined::Unasked) };
     if !(message.era() == Era::Modern || route.tools.minds()) {
@@ -419,6 +421,8 @@ async fn defined(
     }
     let session = opened.session.as_ref().and_then(|session| session.upstream_id.clone());
     let shown = route.credentials.shown(None, calling).await?;
+    // It may have been waited for.
+    standing.check(calling.caller, false)?;
     let asking = Asking { era: message.era(), session, holder: shown.holder() };
     let (asking, revision) =
         bridge::asking(worker, route, shown.credential(), opened, (asking, message.revision())).await;

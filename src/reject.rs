@@ -78,7 +78,7 @@ pub enum Reject {
     #[error("tools: {0}")]
     Tools(#[from] CatalogError),
     #[error("upstream: {0}")]
-    Upstream(#[from] UpstreamError),
+    Upstream(#[source] UpstreamError),
 }
 
 /// What an answer depends on besides the reason: what was known when it was given.
@@ -114,6 +114,15 @@ impl From<OpenError> for Reject {
         match error {
             OpenError::Handle(error) => Self::Handle(error),
             OpenError::Session(error) => Self::Session(error),
+        }
+    }
+}
+
+impl From<UpstreamError> for Reject {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::Caller(error) => Self::Token(*error),
+            other => Self::Upstream(other),
         }
     }
 }

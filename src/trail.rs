@@ -93,6 +93,8 @@ pub struct Trail {
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) caller: Option<Arc<Caller>>,
     scheme: Scheme,
+    /// The epoch of the verifier in which its caller was let in, or an earlier one.
+    pub(crate) epoch: u64,
     pub(crate) call: Option<Call>,
     pub(crate) rule: Option<Arc<str>>,
     /// What rules in shadow would have decided, where that is something else.
@@ -193,6 +195,7 @@ impl Trail {
             route: None,
             caller: None,
             scheme: Scheme::Bearer,
+            epoch: 0,
             call: None,
             rule: None,
             shadow: None,
@@ -234,9 +237,9 @@ impl Trail {
         self.route = Some(route.clone());
     }
 
-    /// A token was presented.
-    pub const fn presented(&mut self, scheme: Scheme) {
-        self.scheme = scheme;
+    /// A token was presented, and is looked at in that epoch.
+    pub const fn presented(&mut self, scheme: Scheme, epoch: u64) {
+        (self.scheme, self.epoch) = (scheme, epoch);
     }
 
     /// The caller is known.

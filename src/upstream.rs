@@ -27,6 +27,7 @@ mod replica;
 mod send;
 mod source;
 mod sse;
+mod standing;
 mod stdio;
 mod survey;
 mod switchboard;
@@ -66,6 +67,7 @@ pub(crate) use outbound::{Passenger, Within, ending, in_era, listening, refusal}
 pub use pool::Pool;
 pub(crate) use send::send;
 pub use sse::EndpointError;
+pub(crate) use standing::Standing;
 pub(crate) use stdio::END_NOW;
 pub(crate) use survey::survey;
 pub(crate) use visit::{Stay, Visit};

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::gate::Busy;
 use super::sse::EndpointError;
+use crate::auth::VerifyError;
 
 /// Why an upstream cannot be made from its configuration.
 #[derive(Debug, Error)]
@@ -52,6 +53,9 @@ pub enum UpstreamError {
     /// There is no room for it, or it is left alone.
     #[error("the upstream is not asked: {0}")]
     Busy(#[from] Busy),
+    /// Who called would not be let in any more when it was to be sent.
+    #[error("the caller, when the call was to be sent: {0}")]
+    Caller(Box<VerifyError>),
     /// What an older server says of where to post to is of no use.
     #[error("the upstream's stream: {0}")]
     Endpoint(#[source] EndpointError),
@@ -105,12 +109,19 @@ pub enum UpstreamError {
     Total(Duration),
 }
 
+impl From<VerifyError> for UpstreamError {
+    fn from(error: VerifyError) -> Self {
+        Self::Caller(Box::new(error))
+    }
+}
+
 impl UpstreamError {
     /// The label of `portcullis_upstream_errors_total`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Broken(_) => "broken",
             Self::Busy(busy) => busy.kind(),
+            Self::Caller(error) => error.result(),
             Self::Connect(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused",
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) => "timeout_connect",
@@ -136,6 +147,7 @@ impl UpstreamError {
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Busy(_)
+            | Self::Caller(_)
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
             | Self::Endpoint(_)
@@ -174,6 +186,7 @@ impl UpstreamError {
             | Self::StreamEnded
             | Self::Tls(_) => true,
             Self::Busy(_)
+            | Self::Caller(_)
             | Self::Framing(_)
             | Self::Idle(_)
             | Self::NoSuchSession

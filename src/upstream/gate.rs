@@ -106,6 +106,8 @@ pub(super) struct Place {
     room: Room,
     /// The cell of whose call it is.
     cell: u16,
+    /// Whether it was waited for.
+    pub(super) has_waited: bool,
 }
 
 fn cell_of(owner: u64) -> u16 {
@@ -161,7 +163,7 @@ impl Gate {
             counter.fetch_sub(1, Ordering::Relaxed);
             return Err(full);
         }
-        Ok(Place { gate: Arc::clone(self), room, cell: 0 })
+        Ok(Place { gate: Arc::clone(self), room, cell: 0, has_waited: false })
     }
 
     fn owner(&self, caller: Option<&Caller>) -> u64 {
@@ -188,7 +190,7 @@ impl Gate {
     /// The room just taken, counted for its owner.
     fn place(self: &Arc<Self>, owner: u64) -> Place {
         self.cell(owner).fetch_add(1, Ordering::Relaxed);
-        Place { gate: Arc::clone(self), room: Room::Call, cell: cell_of(owner) }
+        Place { gate: Arc::clone(self), room: Room::Call, cell: cell_of(owner), has_waited: false }
     }
 
     /// Waits for room. The proxy's own questions wait too, and are not refused for how many do: calls wait for their answer.
@@ -233,7 +235,9 @@ impl Gate {
                 self.state.fetch_sub(ONE_THERE - 1, Ordering::AcqRel);
                 return unwanted;
             };
-            unwanted.extend(turn.send(self.place(owner)).err());
+            let mut place = self.place(owner);
+            place.has_waited = true;
+            unwanted.extend(turn.send(place).err());
         }
     }
 }

@@ -8,10 +8,10 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 
-use super::Credential;
 use super::gate::Room;
+use super::{Credential, Standing};
 use crate::audit::Recorded;
-use crate::auth::Caller;
+use crate::auth::{Caller, VerifyError};
 use crate::json::{Document, Limits, quoted};
 use crate::mask::Masked;
 use crate::mcp::admit::{META_CAPABILITIES, META_VERSION};
@@ -104,6 +104,8 @@ pub(crate) struct Passenger {
     pub(super) room: Room,
     /// Whose request it is; nobody's if the proxy asks for itself.
     pub(super) caller: Option<Arc<Caller>>,
+    /// Whether that caller still stands; of a call that may have waited.
+    standing: Option<Standing>,
     /// Whether doing it twice is no more than doing it once.
     pub(super) may_repeat: bool,
 }
@@ -111,12 +113,12 @@ pub(crate) struct Passenger {
 impl Passenger {
     /// Of a message of the proxy's own.
     const fn own(room: Room) -> Self {
-        Self { room, caller: None, may_repeat: room as u8 == Room::Call as u8 }
+        Self { room, caller: None, standing: None, may_repeat: room as u8 == Room::Call as u8 }
     }
 
     /// The same as a stream.
     pub(super) fn streaming(&self) -> Self {
-        Self { room: Room::Stream, caller: self.caller.clone(), may_repeat: true }
+        Self { room: Room::Stream, may_repeat: true, ..self.clone() }
     }
 
     fn of(masked: &Masked) -> Self {
@@ -130,7 +132,16 @@ impl Passenger {
                 (MessageShape::Notification | MessageShape::Response { .. }, _) => Room::Aside,
             },
         };
-        Self { room, caller: Some(masked.caller().clone()), may_repeat: is_repeatable(masked.ask()) }
+        let caller = Some(masked.caller().clone());
+        Self { room, caller, standing: None, may_repeat: is_repeatable(masked.ask()) }
+    }
+
+    /// Refuses who would not be let in any more.
+    pub(super) fn check(&self, has_waited: bool) -> Result<(), VerifyError> {
+        match (&self.standing, &self.caller) {
+            (Some(standing), Some(caller)) => standing.check(caller, has_waited),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -247,6 +258,17 @@ impl Outbound {
     pub(super) fn shown(mut self, credential: &Credential) -> Self {
         self.said.credential = credential.clone();
         self
+    }
+
+    /// The same of who is asked about once more before it leaves.
+    pub(crate) fn standing(mut self, standing: Standing) -> Self {
+        self.said.passenger.standing = Some(standing);
+        self
+    }
+
+    /// Refuses it where its caller would not be let in any more.
+    pub(super) fn check(&self) -> Result<(), VerifyError> {
+        self.said.passenger.check(false)
     }
 
     /// The same, of a tool that only reads, or that may be called twice, by its approved definition or the operator's word.

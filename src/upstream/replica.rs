@@ -12,7 +12,7 @@ use http_body_util::Full;
 use tokio::time::sleep;
 
 use super::breaker::{Breaker, Phase};
-use super::gate::{Busy, Gate, Place};
+use super::gate::{Gate, Place};
 use super::http::Failed;
 use super::outbound::Passenger;
 use super::{Answer, BuildError, Outbound, Pool, Upstream, UpstreamError};
@@ -139,7 +139,7 @@ impl Replicas {
     /// Room at the endpoint at that place.
     pub(super) async fn enter(&self, at: usize, passenger: &Passenger) -> Result<Place, UpstreamError> {
         let replica = self.all.get(at).ok_or(UpstreamError::NoSuchSession)?;
-        Ok(replica.enter(passenger).await?)
+        replica.enter(passenger).await
     }
 
     /// Sends to another address of the endpoint at that place, where there is room already.
@@ -210,19 +210,25 @@ impl Replica {
     ) -> Result<Answer, Failed> {
         let place = match self.enter(passenger).await {
             Ok(place) => place,
-            Err(refused) => return Err(Failed::untried(refused.into(), request)),
+            // Another endpoint would not be asked for such a caller either.
+            Err(error @ UpstreamError::Caller(_)) => return Err(error.into()),
+            Err(refused) => return Err(Failed::untried(refused, request)),
         };
         let mut answer = self.pass_on(pool, &self.upstream, request).await?;
         answer.body.hold(place);
         Ok(answer)
     }
 
-    async fn enter(&self, passenger: &Passenger) -> Result<Place, Busy> {
+    async fn enter(&self, passenger: &Passenger) -> Result<Place, UpstreamError> {
         // Whoever waits for room at an endpoint that is left alone waits in vain.
-        match self.breaker.refuses(clock::monotonic) {
-            Some(refused) => Err(refused),
-            None => self.gate.enter(passenger.room, passenger.caller.as_deref()).await,
+        if let Some(refused) = self.breaker.refuses(clock::monotonic) {
+            return Err(refused.into());
         }
+        let place = self.gate.enter(passenger.room, passenger.caller.as_deref()).await?;
+        if place.has_waited {
+            passenger.check(true)?;
+        }
+        Ok(place)
     }
 
     async fn pass_on(

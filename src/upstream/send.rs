@@ -68,6 +68,8 @@ async fn once(
     outbound: Outbound,
     limit: Option<Duration>,
 ) -> Result<Answer, UpstreamError> {
+    // Its credential may have been waited for.
+    outbound.check()?;
     let sending = pin!(bridge::send(worker, route, shown.credential(), outbound));
     match limit {
         None => sending.await,

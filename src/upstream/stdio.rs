@@ -271,6 +271,7 @@ impl Stdio {
     ) -> Result<Answer, UpstreamError> {
         let place = slot.gate.enter(passenger.room, passenger.caller.as_deref()).await?;
         let process = self.process(slot).await?;
+        passenger.check(place.has_waited)?;
         let (to, heard) = mpsc::channel(AHEAD);
         let (number, line) = process.board().ask(session, message, id, to);
         let asked = Asked::new(Peer::Process(Arc::clone(&process)), Some(number));

@@ -59,3 +59,4 @@ mod tasks;
 mod tokens;
 mod upstream;
 mod verify;
+mod waited;
