@@ -65,7 +65,7 @@ pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incom
     let origin = snapshot.origins.check(&head.headers);
     let mut response = match find(&snapshot, &head, origin) {
         Err(reject) => Box::pin(unread(&head, incoming, trail, &reject)).await,
-        Ok(Front::Answer(response)) => trail.served(response),
+        Ok(Front::Answer(response)) => Box::pin(leave(&head, incoming, trail.served(response))).await,
         Ok(Front::Sse(route)) => {
             Box::pin(http_sse::serve(&worker, &snapshot, route, head.clone(), incoming, trail)).await
         }

@@ -44,7 +44,10 @@ async fn a_call_is_decided_by_its_arguments_and_claims() {
     for revision in ERAS {
         for (arguments, told) in [
             (json!({ "owner": "ana", "amount": 100 }), None),
-            (json!({ "owner": "ana", "amount": 123_454_321 }), Some("(rule pay): argument /amount does not meet maximum")),
+            (
+                json!({ "owner": "ana", "amount": 123_454_321 }),
+                Some("(rule pay): argument /amount does not meet maximum"),
+            ),
             (json!({ "owner": "max", "amount": 1 }), Some("(rule pay): argument /owner does not meet equals")),
             (json!({ "owner": "ana", "amount": 1, "x": 1 }), Some("argument /x does not meet additional")),
             (json!({ "owner": "ana", "amount": "1" }), Some("Denied by policy")),

@@ -243,6 +243,9 @@ async fn a_refusal_leaves_the_connection_as_it_says() {
         // The stream it names is nobody's.
         (ask("/crm/mcp/sse?stream=x").token(&proxy.token("ana")), 404),
         (ask("/signals/corp"), 400),
+        // What is answered whatever the body says.
+        (Ask { method: "GET", ..ask("/.well-known/oauth-protected-resource/crm/mcp") }, 200),
+        (Ask { method: "OPTIONS", ..ask("/crm/mcp") }, 204),
     ] {
         let bytes = ask.bytes();
         let (head, body) = bytes.split_at(bytes.len() - ask.body.len());
@@ -264,4 +267,28 @@ async fn a_refusal_leaves_the_connection_as_it_says() {
         let answer = client.answer().await.unwrap();
         assert_eq!((answer.status, answer.header("connection")), (status, Some("close")));
     }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_ends_its_connection_as_it_says() {
+    let upstream = Upstream::plain().await;
+    let limits = "[server.limits]\nrequest_bytes = \"64KiB\"\n";
+    let proxy = Setup::new(upstream.url()).tables(limits).start().await;
+    let ask = Ask::legacy("tools/list", &json!({})).token(&proxy.token("ana"));
+    let bytes = ask.bytes();
+    let head = String::from_utf8(bytes[..bytes.len() - ask.body.len()].to_vec()).unwrap();
+    let length = format!("Content-Length: {}\r\n", ask.body.len());
+    let piece = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+    for (framing, body) in [
+        ("Content-Length: 1000000\r\n", String::new()),
+        ("Content-Length: 1000000\r\n", " ".repeat(200_000)),
+        ("Transfer-Encoding: chunked\r\n", piece.repeat(2)),
+    ] {
+        let mut client = proxy.client().await;
+        client.send(head.replace(&length, framing).as_bytes()).await;
+        client.send(body.as_bytes()).await;
+        let answer = client.answer().await.expect("an answer");
+        assert_eq!((answer.status, answer.header("connection")), (413, Some("close")), "{framing}");
+    }
+    assert_eq!(upstream.take().len(), 0);
 }
