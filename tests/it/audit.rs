@@ -195,7 +195,12 @@ async fn a_flood_of_strangers_is_counted_and_the_known_are_written() {
     let (strangers, known) = (600, 6);
     for at in 0..strangers {
         client.send(&search("garbage").bytes()).await;
-        assert_eq!(client.answer().await.unwrap().status, 401);
+        let answer = client.answer().await.unwrap();
+        assert_eq!(answer.status, 401);
+        // On a machine that stands still for a second a refusal ends its connection, and says so.
+        if answer.header("connection").is_some() {
+            client = proxy.client().await;
+        }
         if at % 100 == 0 {
             client.send(&search(&token).bytes()).await;
             assert_eq!(client.answer().await.unwrap().status, 200);
