@@ -108,6 +108,23 @@ impl Audit {
         lock(&self.writer).reopen()
     }
 
+    /// Sees that the file is still there; to be called now and then.
+    pub(crate) fn tend(&self) {
+        let tended = lock(&self.writer).tend();
+        if let Some(tended) = tended {
+            self.failing.store(tended.is_err(), Ordering::Relaxed);
+        }
+    }
+
+    /// What an operator should know of a log that cannot be written.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        let told = match self.on_error {
+            OnAuditError::Block => "audit cannot be written: calls are refused",
+            OnAuditError::Drop => "audit cannot be written: calls go on unrecorded",
+        };
+        self.is_failing().then_some(told)
+    }
+
     /// The part of a record that names the caller, rendered once and kept with the caller.
     pub fn subject(&self, subject: &Subject<'_>) -> Fragment {
         record::render_subject(subject)

@@ -107,6 +107,8 @@ impl Instance {
         let tls = load_tls(&config).map_err(StartError::Config)?.map(Arc::new);
         let waiting = issuers.clone();
         let readiness = Arc::new(Readiness::new(move || keys(&waiting)));
+        let recording = audit.clone();
+        readiness.set_audit(move || recording.trouble());
         let live = Arc::new(Live::new(snapshot));
         let admin = match &config.admin {
             Some(admin) => Some(start_admin(admin.listen, &metrics, &readiness, &drain).await?),
@@ -240,6 +242,7 @@ fn tick(worker: Arc<Worker>, drain: Drain) {
         let (mut hits, mut misses) = (0, 0);
         loop {
             let ended = tokio::time::timeout(TICK, drain.ending().cancelled()).await.is_ok();
+            worker.sinks.lane.audit().tend();
             worker.sinks.lane.flush(Timestamp::now());
             let counts = worker.memo.counts();
             let cache = worker.sinks.metrics.token_cache();

@@ -394,6 +394,41 @@ fn threads_never_mix_their_lines() {
 }
 
 #[test]
+fn a_file_that_is_removed_is_made_anew_and_nothing_is_done_without_one() {
+    let folder = Folder::new();
+    let audit = to_file(folder.file(), OnAuditError::Block, false);
+    let lane = Lane::new(Arc::clone(&audit));
+    lane.record_now(&record()).unwrap();
+    audit.tend();
+    lane.record_now(&record()).unwrap();
+    assert_eq!(sequence(&lines(&std::fs::read(folder.file()).unwrap())), [1, 2]);
+
+    std::fs::remove_file(folder.file()).unwrap();
+    audit.tend();
+    lane.record_now(&record()).unwrap();
+    assert_eq!(sequence(&lines(&std::fs::read(folder.file()).unwrap())), [3]);
+    assert_eq!(audit.trouble(), None);
+
+    std::fs::remove_dir_all(&folder.0).unwrap();
+    audit.tend();
+    assert_eq!(audit.trouble(), Some("audit cannot be written: calls are refused"));
+    assert_eq!(lane.record_now(&record()), Err(AuditError));
+    assert!(audit.reopen().is_err());
+    assert_eq!(lane.record_now(&record()), Err(AuditError));
+    std::fs::create_dir(&folder.0).unwrap();
+    audit.tend();
+    assert_eq!(audit.trouble(), None);
+    lane.record_now(&record()).unwrap();
+    assert_eq!(sequence(&lines(&std::fs::read(folder.file()).unwrap())), [4]);
+
+    // Only renamed, it is written on until it is opened again.
+    std::fs::rename(folder.file(), folder.0.join("audit.jsonl.1")).unwrap();
+    audit.tend();
+    lane.record_now(&record()).unwrap();
+    assert!(!folder.file().exists());
+}
+
+#[test]
 fn the_file_is_private_appended_to_and_opened_again() {
     let folder = Folder::new();
     let audit = to_file(folder.file(), OnAuditError::Block, false);

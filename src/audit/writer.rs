@@ -21,6 +21,8 @@ pub(super) struct Writer {
     sync: bool,
     /// Whether the last thing in the sink may be a part of a line.
     torn: bool,
+    /// Whether the file was removed, and no other could be made yet.
+    gone: bool,
 }
 
 #[derive(Debug)]
@@ -42,6 +44,12 @@ pub(super) struct Partial {
     pub(super) lines: usize,
 }
 
+impl Partial {
+    fn removed() -> Self {
+        Self { error: io::Error::new(io::ErrorKind::NotFound, "the file was removed"), lines: 0 }
+    }
+}
+
 impl Writer {
     pub(super) fn open(sink: &AuditSink, sync: bool) -> io::Result<Self> {
         let (sink, torn) = match sink {
@@ -59,12 +67,13 @@ impl Writer {
                 (Sink::Stdout(file), false)
             }
         };
-        Ok(Self { ends: Vec::new(), batch: Vec::new(), sequence: 1, sink, sync, torn })
+        Ok(Self { ends: Vec::new(), batch: Vec::new(), sequence: 1, sink, sync, torn, gone: false })
     }
 
     #[cfg(test)]
     pub(super) fn fake(fake: std::sync::Arc<std::sync::Mutex<super::tests::Fake>>) -> Self {
-        Self { ends: Vec::new(), batch: Vec::new(), sequence: 1, sink: Sink::Fake(fake), sync: false, torn: false }
+        let sink = Sink::Fake(fake);
+        Self { ends: Vec::new(), batch: Vec::new(), sequence: 1, sink, sync: false, torn: false, gone: false }
     }
 
     #[cfg(test)]
@@ -78,9 +87,29 @@ impl Writer {
             // It may be the same file, which nobody can claim twice.
             let _ = file.unlock();
             claim(&newer, path);
-            (*file, self.torn) = (newer, torn);
+            (*file, self.torn, self.gone) = (newer, torn, false);
         }
         Ok(())
+    }
+
+    /// Makes the file anew if somebody has removed it: what is written into one without a name nobody will read. Nothing
+    /// can be written as long as that fails. Says how it went, where there was something to do.
+    pub(super) fn tend(&mut self) -> Option<io::Result<()>> {
+        let Sink::File { file, path } = &self.sink else { return None };
+        if !self.gone && !is_removed(file, path) {
+            return None;
+        }
+        let path = path.clone();
+        let is_new = !std::mem::replace(&mut self.gone, true);
+        let reopened = self.reopen();
+        match &reopened {
+            Ok(()) => tracing::warn!(path = %path.display(), "audit file was removed, and is made anew"),
+            Err(error) if is_new => {
+                tracing::error!(path = %path.display(), %error, "audit file was removed, and cannot be made anew");
+            }
+            Err(_) => {}
+        }
+        Some(reopened)
     }
 
     /// Writes lines that end at `ends` in one write; on an error the lines that fitted stay and the rest is cut off.
@@ -88,7 +117,7 @@ impl Writer {
     /// A number is used up by a line that is dropped, which shows the gap, and not by one whose call is refused.
     pub(super) fn append(&mut self, lines: &[u8], ends: &[usize], on_error: OnAuditError) -> Result<usize, Partial> {
         self.assemble(lines, ends);
-        let result = self.write_batch();
+        let result = if self.gone { Err(Partial::removed()) } else { self.write_batch() };
         let numbers = match (&result, on_error) {
             (Err(partial), OnAuditError::Block) => partial.lines,
             (Err(_), OnAuditError::Drop) | (Ok(_), _) => ends.len(),
@@ -187,6 +216,14 @@ fn claim(file: &File, path: &Path) {
     if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
         tracing::warn!(path = %path.display(), "another process records into this file too: give each one of its own");
     }
+}
+
+/// Whether the file has lost its name: some file systems say so of all.
+fn is_removed(file: &File, path: &Path) -> bool {
+    let is_named = |about: &Metadata| {
+        std::fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (about.dev(), about.ino()))
+    };
+    file.metadata().is_ok_and(|about| about.nlink() == 0 && !is_named(&about))
 }
 
 /// Whether what is written there is gone.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +33,11 @@ pub struct Readiness {
     draining: AtomicBool,
     issuers: Box<dyn Fn() -> Vec<(Arc<str>, bool)> + Send + Sync>,
     reload_failed: Mutex<Option<Timestamp>>,
+    audit: OnceLock<Told>,
 }
+
+/// What is wrong with something, if anything is.
+type Told = Box<dyn Fn() -> Option<&'static str> + Send + Sync>;
 
 impl Readiness {
     /// Nothing is ready yet. `issuers` names every issuer, with whether it has ever had keys.
@@ -44,12 +48,18 @@ impl Readiness {
             draining: AtomicBool::new(false),
             issuers: Box::new(issuers),
             reload_failed: Mutex::new(None),
+            audit: OnceLock::new(),
         }
     }
 
     /// A configuration with these policies is in force.
     pub fn set_configured(&self, version: &str) {
         *lock(&self.configuration) = Some(shortened(version).into());
+    }
+
+    /// Who says what is wrong with the audit log. It is tried again with each call, so that readiness stays as it is.
+    pub fn set_audit(&self, trouble: impl Fn() -> Option<&'static str> + Send + Sync + 'static) {
+        let _ = self.audit.set(Box::new(trouble));
     }
 
     /// Every listener, that many, is bound.
@@ -95,6 +105,9 @@ impl Readiness {
         }
         for (issuer, _) in issuers.iter().filter(|(_, had_keys)| !*had_keys) {
             let _ = writeln!(text, "issuer `{issuer}` has no keys yet");
+        }
+        if let Some(trouble) = self.audit.get().and_then(|trouble| trouble()) {
+            let _ = writeln!(text, "{trouble}");
         }
         if let Some(since) = *lock(&self.reload_failed) {
             let since = since.rfc3339();

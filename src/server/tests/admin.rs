@@ -88,6 +88,9 @@ async fn readiness_says_what_is_missing() {
     readiness.set_reload(Some(Timestamp::from_unix_seconds(1_767_614_500)));
     let (status, text) = ask(address, "GET", "/readyz?verbose", host).await;
     assert!(status == 200 && text.contains("reloads fail since 2026-01-05T12:00:00.000Z"), "{text}");
+    readiness.set_audit(|| Some("audit cannot be written: calls are refused"));
+    let (status, text) = ask(address, "GET", "/readyz?verbose", host).await;
+    assert!(status == 200 && text.contains("\naudit cannot be written: calls are refused\n"), "{text}");
     readiness.set_reload(None);
     readiness.set_draining();
     assert_eq!(ask(address, "GET", "/readyz", host).await, (503, "not ready\n".to_owned()));
