@@ -6,6 +6,8 @@
 mod canonical;
 mod error;
 mod fold;
+mod keys;
+mod literal;
 mod plain;
 mod scan;
 mod splice;
@@ -417,7 +419,7 @@ impl Document {
         const ESCAPE: usize = 6;
         let inner = &self.bytes[key.start as usize + 1..key.end as usize - 1];
         // A key that is asked for many names is decoded for those alone that it could be.
-        inner.len() <= name.len() * ESCAPE && scan::unescape(inner).as_bytes() == name
+        inner.len() <= name.len() * ESCAPE && literal::unescape(inner).as_bytes() == name
     }
 
     /// The text between the quotes of a string or key node, decoded.
@@ -425,7 +427,7 @@ impl Document {
         let node = &self.nodes[index];
         let inner = &self.bytes[node.start as usize + 1..node.end as usize - 1];
         if node.escaped {
-            return scan::unescape(inner).into();
+            return literal::unescape(inner).into();
         }
         // The index is only made of text that was checked to be UTF-8 and cut at quotes.
         std::str::from_utf8(inner).map_or_else(|_| String::from_utf8_lossy(inner), Cow::Borrowed)

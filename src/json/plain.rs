@@ -6,13 +6,17 @@ use fearless_simd::{Level, Simd, dispatch, u8x64};
 /// Bytes looked at together in long texts.
 const BLOCK: usize = 64;
 
-/// A text, and what is known of the bytes looked at last.
+/// How many of them are looked at in one go.
+const BLOCKS: usize = 8;
+const WINDOW: usize = BLOCK * BLOCKS;
+
+/// A text, and what is known of the part looked at last.
 pub(super) struct Ahead<'a> {
     bytes: &'a [u8],
-    /// Where they begin.
+    /// Where it begins.
     base: usize,
-    /// A bit for each of them that is a quote, a backslash or a control character; all bits behind the end.
-    special: u64,
+    /// A bit for each byte of it that is a quote, a backslash or a control character; all bits behind the end.
+    special: [u64; BLOCKS],
 }
 
 impl<'a> Ahead<'a> {
@@ -21,35 +25,54 @@ impl<'a> Ahead<'a> {
     }
 
     /// The first position at or behind `at` whose byte is a quote, a backslash or a control character, or the end.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the inmost step of a scan")]
     pub(super) fn plain_run(&mut self, at: usize) -> usize {
-        match at.wrapping_sub(self.base) {
-            behind @ 0..BLOCK if self.special >> behind != 0 => at + (self.special >> behind).trailing_zeros() as usize,
+        let behind = at.wrapping_sub(self.base);
+        match self.special.get(behind / BLOCK) {
+            Some(special) if special >> (behind % BLOCK) != 0 => {
+                at.wrapping_add((special >> (behind % BLOCK)).trailing_zeros() as usize)
+            }
             _ => self.beyond(at),
         }
     }
 
     #[inline(never)]
     fn beyond(&mut self, at: usize) -> usize {
-        // What is left of the bytes looked at last is plain.
-        self.base = if at.wrapping_sub(self.base) < BLOCK { self.base + BLOCK } else { at };
-        self.special = special_at(self.bytes, self.base);
-        match self.special {
-            0 => long_run(self.bytes, self.base + BLOCK),
-            special => self.base + special.trailing_zeros() as usize,
+        let behind = at.wrapping_sub(self.base);
+        let mut block = behind / BLOCK + 1;
+        if behind >= WINDOW {
+            (self.base, self.special) = (at, special_at(self.bytes, at));
+            block = 0;
         }
+        if let Some(more) = self.special[block..].iter().position(|special| *special != 0) {
+            let block = block + more;
+            return self.base + block * BLOCK + self.special[block].trailing_zeros() as usize;
+        }
+        long_run(self.bytes, self.base + WINDOW)
     }
 }
 
-/// Which of the [`BLOCK`] bytes from `at` on are special.
-fn special_at(bytes: &[u8], at: usize) -> u64 {
+/// Which of the [`WINDOW`] bytes from `at` on are special.
+fn special_at(bytes: &[u8], at: usize) -> [u64; BLOCKS] {
     let rest = bytes.get(at..).unwrap_or_default();
-    let mut last = [0; BLOCK];
-    let block = rest.first_chunk().unwrap_or_else(|| {
-        last[..rest.len()].copy_from_slice(rest);
-        &last
-    });
-    dispatch!(Level::new(), simd => special_in(simd, block))
+    dispatch!(Level::new(), simd => special_in_blocks(simd, rest))
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "each level of vector instructions has a copy of its own")]
+fn special_in_blocks<S: Simd>(simd: S, bytes: &[u8]) -> [u64; BLOCKS] {
+    let mut special = [u64::MAX; BLOCKS];
+    let (blocks, last) = bytes.as_chunks();
+    for (special, block) in special.iter_mut().zip(blocks) {
+        *special = special_in(simd, block);
+    }
+    if let Some(special) = special.get_mut(blocks.len()) {
+        let mut padded = [0; BLOCK];
+        padded[..last.len()].copy_from_slice(last);
+        *special = special_in(simd, &padded);
+    }
+    special
 }
 
 #[inline(never)]
