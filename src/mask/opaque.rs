@@ -85,6 +85,12 @@ impl Opaque {
 
     /// Whether `path` leads to a place of this pattern.
     pub(super) fn matches(&self, path: &[Step<'_>]) -> bool {
+        // Nearly every place has another name than the pattern ends with.
+        if let (Some(last @ Token::Name(_)), Some(step)) = (self.tokens.last(), path.last())
+            && !last.admits(step)
+        {
+            return false;
+        }
         // The usual matching of wildcards: on a mismatch the last `**` takes one step more.
         let (mut step, mut token) = (0, 0);
         let mut retry: Option<(usize, usize, Inside)> = None;
