@@ -156,6 +156,11 @@ impl<'a> Value<'a> {
         Place(self.index)
     }
 
+    /// Of how many nodes it is made, keys and itself among them.
+    pub(crate) fn nodes(&self) -> usize {
+        self.node().next as usize - self.index
+    }
+
     /// Where it stands in the document, quotes and brackets included.
     pub fn span(&self) -> Span {
         let node = self.node();

@@ -11,6 +11,8 @@ use super::places::Place;
 use super::{Blocked, Direction, Findings, blob};
 use crate::json::{Document, Kind, Limits, Member, Span, Value, escaped, quoted};
 
+/// Nodes of a value that are sooner looked at one by one than first all together.
+const FEW: usize = 16;
 /// Documents in strings of documents that are looked into.
 const LEVELS: usize = 4;
 
@@ -44,7 +46,8 @@ impl<'p> Walk<'p> {
 
     fn tree(&mut self, value: Value<'_>, opaque: &[Opaque], level: usize) -> Result<Vec<Edit>, Blocked> {
         let start = value.span().start;
-        let heat = if self.applied.looks_closer() { Heat::Everywhere } else { self.plan.gate.heat(value.raw()) };
+        let all = self.applied.looks_closer() || value.nodes() < FEW;
+        let heat = if all { Heat::Everywhere } else { self.plan.gate.heat(value.raw()) };
         let blocks_binary = self.plan.binary(self.applied);
         let mut tree =
             Tree { walk: self, blocks_binary, opaque, level, start, heat, path: Vec::new(), edits: Vec::new() };
