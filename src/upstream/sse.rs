@@ -31,7 +31,7 @@ use super::lines::{Asked, Lines, Peer};
 use super::losses::Losses;
 use super::outbound::Passenger;
 use super::replica::Replicas;
-use super::switchboard::{AHEAD, Heard, Session};
+use super::switchboard::{AHEAD, Heard, OWN, Session};
 use super::{Answer, AnswerBody, Outbound, Pool, UpstreamError};
 use crate::auth::Who;
 use crate::config::{self, Sharing};
@@ -43,8 +43,6 @@ use crate::mcp::{MessageShape, Revision, RpcId, inbound};
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-/// The proxy itself, on a stream.
-const OWN: Session = 0;
 /// Most sessions.
 const SESSIONS: usize = 20_000;
 /// Most of them of one caller.

@@ -26,7 +26,7 @@ use super::gate::{Busy, Place, Room};
 use super::lines::{Asked, Lines, Peer};
 use super::losses::Losses;
 use super::outbound::Passenger;
-use super::switchboard::{AHEAD, Heard, Session};
+use super::switchboard::{AHEAD, Heard, OWN, Session};
 use super::{Answer, AnswerBody, Outbound, UpstreamError};
 use crate::auth::{Caller, Who};
 use crate::clock;
@@ -70,7 +70,7 @@ struct Opened {
 impl Stdio {
     pub(super) fn new(server: &config::Server, command: &config::Command) -> Self {
         let (server, command) = (Arc::new(server.clone()), Arc::new(command.clone()));
-        Self { server, command, places: Mutex::default(), last: AtomicU64::new(slot::OWN), losses: Arc::default() }
+        Self { server, command, places: Mutex::default(), last: AtomicU64::new(OWN), losses: Arc::default() }
     }
 
     /// Calls that run, calls that wait, and whether something keeps ending, over all processes.
@@ -136,7 +136,7 @@ impl Stdio {
         let (number, slot) = match opened {
             Some(Some(opened)) => (opened.number, opened.slot),
             Some(None) => return Err(UpstreamError::NoSuchSession),
-            None if is_modern => (slot::OWN, self.slot_without_greeting(passenger.caller.as_deref())?),
+            None if is_modern => (OWN, self.slot_without_greeting(passenger.caller.as_deref())?),
             None => return Ok(empty(StatusCode::BAD_REQUEST)),
         };
         match shape {

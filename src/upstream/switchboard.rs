@@ -40,6 +40,8 @@ pub(super) enum Heard {
 
 /// Who speaks to a process: one client's session, or the proxy itself.
 pub(super) type Session = u64;
+/// The proxy itself. Clients of 2026-07-28, which have no sessions, are all in this one.
+pub(super) const OWN: Session = 0;
 
 /// What became of a line of the process.
 #[derive(Debug, PartialEq, Eq)]
@@ -125,6 +127,10 @@ impl Switchboard {
     pub(super) fn tell(&self, session: Session, message: &Document) -> Option<Line> {
         let method = message.root().get("method")?.as_str()?;
         if method == CANCELLED {
+            // Where ids are not told apart by session a client takes its request back by going away, and no other's by its id.
+            if session == OWN {
+                return None;
+            }
             let cancelled = message.pointer("/params/requestId")?;
             let same = |call: &&Call| call.session == session && is_same(&call.id, cancelled);
             let (number, _) = self.calls.iter().find(|(_, call)| same(call))?;

@@ -209,6 +209,34 @@ async fn many_callers_with_the_same_ids_each_get_their_own_answer() {
     assert_eq!(ids.len(), 45, "an id is never used twice");
 }
 
+/// Clients of 2026-07-28 have no sessions, and all of them begin to count at the same number.
+#[tokio::test]
+async fn nobody_takes_back_what_another_has_asked() {
+    let running = serve("sessions = \"shared\"\nera = \"modern\"").await;
+    let (ana, max) = (running.token("ana"), running.token("max"));
+    let modern = |tool: &str, token: &str| Ask::call("2026-07-28", tool, &json!({ "word": "x" })).token(token);
+    let keys = async || {
+        let answer = running.process.ask(&modern("echo", &max)).await;
+        (answer.status != 503).then_some(())
+    };
+    until("the issuer's keys", keys).await;
+    let asks = async {
+        let answer = running.process.ask(&modern("hang", &ana)).await;
+        assert_eq!(text(&answer), "late");
+    };
+    let interferes = async {
+        until("the call", async || running.folder.read("heard.txt").contains("hang").then_some(())).await;
+        let back = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#;
+        let back = Ask::post(back).header("MCP-Protocol-Version", "2026-07-28").token(&max);
+        let back = back.header("Mcp-Method", "notifications/cancelled");
+        assert_eq!(running.process.ask(&back).await.status, 202);
+        assert!(text(&running.process.ask(&modern("late", &max)).await).ends_with(" on time"));
+    };
+    tokio::join!(asks, interferes);
+    let heard = running.heard();
+    assert!(heard.iter().all(|message| message["method"] != "notifications/cancelled"), "{heard:?}");
+}
+
 #[tokio::test]
 async fn an_answer_nobody_asked_for_goes_nowhere_and_ends_its_process_the_second_time() {
     let running = serve("").await;

@@ -19,10 +19,7 @@ use crate::upstream::UpstreamError;
 use crate::upstream::breaker::Breaker;
 use crate::upstream::gate::Gate;
 use crate::upstream::losses::Losses;
-use crate::upstream::switchboard::{AHEAD, Heard};
-
-/// The session the proxy itself has with a process.
-pub(super) const OWN: u64 = 0;
+use crate::upstream::switchboard::{AHEAD, Heard, OWN};
 
 /// Whom a process serves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -10,6 +10,8 @@ while IFS= read -r line; do
     case $line in
     *'"method":"initialize"'*)
         say "{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\":{}},\"serverInfo\":{\"name\":\"sh\",\"version\":\"1\"}}}" ;;
+    *'"method":"tools/list"'*)
+        say "{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{\"resultType\":\"complete\",\"ttlMs\":60000,\"cacheScope\":\"private\",\"tools\":[]}}" ;;
     *'"name":"echo"'*) text "$id" "$$ $word" ;;
     *'"name":"die"'*) exit 3 ;;
     *'"name":"hang"'*) late=$id ;;
