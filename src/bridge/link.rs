@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::{answer, visits};
+use crate::auth::Caller;
 use crate::mcp::{Era, Revision};
 use crate::proxy::Worker;
 use crate::route::Route;
@@ -86,6 +87,12 @@ impl Link {
     /// Posts a message in a session of an older revision, or in none.
     pub(super) async fn post(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
         self.deliver(in_era(&self.credential, within, message)).await
+    }
+
+    /// Posts the hello that opens a session for a caller.
+    pub(super) async fn open(&self, hello: Bytes, caller: &Arc<Caller>) -> Result<Answer, UpstreamError> {
+        let within = Within::none(Revision::UNSTATED);
+        self.deliver(in_era(&self.credential, &within, hello).for_caller(caller)).await
     }
 
     /// The same of the call itself, which waits for its turn like any other. A session nobody has is one the upstream has lost.

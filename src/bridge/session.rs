@@ -105,7 +105,7 @@ impl Sessions {
     pub(super) async fn of_newer(
         &self,
         link: &Link,
-        caller: &Caller,
+        caller: &Arc<Caller>,
         stated: &Stated,
     ) -> Result<Arc<Session>, Unopened> {
         let session = self.get(link, caller, stated).await;
@@ -116,7 +116,12 @@ impl Sessions {
     }
 
     /// The caller's session, opened now if there is none.
-    pub(super) async fn get(&self, link: &Link, caller: &Caller, stated: &Stated) -> Result<Arc<Session>, Unopened> {
+    pub(super) async fn get(
+        &self,
+        link: &Link,
+        caller: &Arc<Caller>,
+        stated: &Stated,
+    ) -> Result<Arc<Session>, Unopened> {
         if stated.is_too_long() {
             return Err(Unopened::TooLong);
         }
@@ -131,7 +136,7 @@ impl Sessions {
             return Ok(session.clone());
         }
         // A hello is long, and comes once.
-        match Box::pin(Session::open(link, stated)).await {
+        match Box::pin(Session::open(link, caller, stated)).await {
             Ok(session) => {
                 let session = Arc::new(session);
                 *opened = Some(session.clone());
@@ -216,10 +221,10 @@ async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mut
 
 impl Session {
     /// `initialize` and `notifications/initialized` (2025-11-25 "Lifecycle").
-    async fn open(link: &Link, stated: &Stated) -> Result<Self, Unopened> {
+    async fn open(link: &Link, caller: &Arc<Caller>, stated: &Stated) -> Result<Self, Unopened> {
         let id = RpcId::own();
         let message = hello(&id, stated);
-        let sent = link.post(&Within::none(Revision::UNSTATED), message).await.map_err(|error| {
+        let sent = link.open(message, caller).await.map_err(|error| {
             link.route.bridge.known.forget();
             Unopened::Error(error)
         })?;

@@ -131,7 +131,7 @@ async fn in_session(link: &Link, outbound: &Outbound) -> Result<Option<Answer>, 
 }
 
 /// The session held for the caller; `None` where the upstream gives its sessions no names, or has none.
-async fn held(link: &Link, caller: &Caller, stated: &Stated) -> Result<Option<Arc<Session>>, UpstreamError> {
+async fn held(link: &Link, caller: &Arc<Caller>, stated: &Stated) -> Result<Option<Arc<Session>>, UpstreamError> {
     let bridge = &link.route.bridge;
     let session = match bridge.sessions.get(link, caller, stated).await {
         Ok(session) => Some(session).filter(|session| session.within.id().is_some()),
@@ -154,7 +154,7 @@ pub(super) fn may_be_asked(wanted: &Wanted, opened: &Opened, asking: &Asking, re
 }
 
 /// How the proxy asks for the tool such a request is about.
-pub(super) async fn asking(link: &Link, caller: &Caller, asking: &Asking) -> Option<(Asking, Revision)> {
+pub(super) async fn asking(link: &Link, caller: &Arc<Caller>, asking: &Asking) -> Option<(Asking, Revision)> {
     // That there is no answer the call itself will say.
     let session = held(link, caller, &Stated::of(None)).await.ok()??;
     Some((Asking { session: Some(session.within.id()?.into()), ..asking.clone() }, session.within.revision))

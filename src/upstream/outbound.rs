@@ -224,6 +224,12 @@ impl Outbound {
         self
     }
 
+    /// The same for a caller: what it opens is no other's.
+    pub(crate) fn for_caller(mut self, caller: &Arc<Caller>) -> Self {
+        self.said.passenger.caller = Some(caller.clone());
+        self
+    }
+
     /// The same as a stream: mostly silent, and open for as long as anybody reads it.
     pub(crate) fn into_stream(self) -> Self {
         self.for_passenger(Passenger::own(Room::Stream))

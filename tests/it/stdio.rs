@@ -192,6 +192,26 @@ async fn who_shares_a_process_is_configured() {
     }
 }
 
+/// Sessions the proxy holds for clients that have none are their callers' like any other.
+#[tokio::test]
+async fn who_has_no_session_shares_a_process_with_nobody_else_either() {
+    let running = serve("era = \"legacy\"").await;
+    let pid = async |revision: &str, user: &str| {
+        let ask = Ask::call(revision, "echo", &json!({ "word": "x" })).token(&running.token(user));
+        let answer = until("the issuer's keys", async || {
+            let answer = running.process.ask(&ask).await;
+            (answer.status != 503).then_some(answer)
+        })
+        .await;
+        text(&answer).split(' ').next().unwrap().to_owned()
+    };
+    for revision in ["2026-07-28", "2025-11-25"] {
+        let (ana, max) = (pid(revision, "ana").await, pid(revision, "max").await);
+        assert_ne!(ana, max, "{revision}");
+        assert_eq!(pid(revision, "ana").await, ana, "{revision}");
+    }
+}
+
 #[tokio::test]
 async fn many_callers_with_the_same_ids_each_get_their_own_answer() {
     let running = serve("sessions = \"shared\"").await;
