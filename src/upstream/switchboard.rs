@@ -66,8 +66,10 @@ pub(super) struct Switchboard {
     /// The latest number of a call.
     last: Arc<AtomicU64>,
     calls: HashMap<u64, Call>,
-    /// Calls whose clients went away.
+    /// Calls whose clients went away, the latest of them.
     abandoned: VecDeque<u64>,
+    /// The last of those before them.
+    forgotten: u64,
     /// Whom the process asked what, by its id, and where.
     questions: VecDeque<(Bytes, Session, mpsc::Sender<Heard>)>,
     /// The streams of sessions that listen.
@@ -95,6 +97,7 @@ impl Switchboard {
             last,
             calls: HashMap::new(),
             abandoned: VecDeque::new(),
+            forgotten: 0,
             questions: VecDeque::new(),
             listeners: HashMap::new(),
         }
@@ -159,7 +162,9 @@ impl Switchboard {
     /// The client of a call went away: what the process is to be told, unless it has answered.
     pub(super) fn abandon(&mut self, number: u64) -> Option<Line> {
         self.calls.remove(&number)?;
-        remember(&mut self.abandoned, number);
+        if let Some(forgotten) = remember(&mut self.abandoned, number) {
+            self.forgotten = self.forgotten.max(forgotten);
+        }
         let text = format!(
             r#"{{"jsonrpc":"2.0","method":"{CANCELLED}","params":{{"requestId":{number},"reason":"the client went away"}}}}"#
         );
@@ -212,9 +217,7 @@ impl Switchboard {
         let number = std::str::from_utf8(id.raw()).ok().and_then(|id| id.parse::<u64>().ok());
         let Some(number) = number else { return Outcome::Unasked };
         let Some(call) = self.calls.remove(&number) else {
-            let Some(at) = self.abandoned.iter().position(|other| *other == number) else { return Outcome::Unasked };
-            self.abandoned.remove(at);
-            return Outcome::Dropped(Loss::Late);
+            return self.unwanted(number);
         };
         let mut splice = Splice::new();
         if let Some(written) = document.root().get("id") {
@@ -230,6 +233,17 @@ impl Switchboard {
             Ok(()) => Outcome::Passed,
             Err(_) => Outcome::Dropped(Loss::Late),
         }
+    }
+
+    /// The answer to a call nobody waits for: which of them it was is remembered of the latest, and no fault before that.
+    fn unwanted(&mut self, number: u64) -> Outcome {
+        let at = self.abandoned.iter().position(|other| *other == number);
+        let was_asked = at.and_then(|at| self.abandoned.remove(at)).is_some() || self.was_forgotten(number);
+        if was_asked { Outcome::Dropped(Loss::Late) } else { Outcome::Unasked }
+    }
+
+    fn was_forgotten(&self, number: u64) -> bool {
+        (1..=self.forgotten).contains(&number)
     }
 
     fn told(&mut self, document: &Document) -> Outcome {
@@ -350,11 +364,11 @@ fn pass(to: &mpsc::Sender<Heard>, message: Bytes) -> Outcome {
     }
 }
 
-fn remember<T>(all: &mut VecDeque<T>, one: T) {
-    if all.len() >= REMEMBERED {
-        all.pop_front();
-    }
+/// Keeps one more; the oldest, where it had to make room.
+fn remember<T>(all: &mut VecDeque<T>, one: T) -> Option<T> {
+    let oldest = if all.len() >= REMEMBERED { all.pop_front() } else { None };
     all.push_back(one);
+    oldest
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::super::losses::Loss;
-use super::{AHEAD, Heard, Outcome, Switchboard};
+use super::{AHEAD, Heard, Outcome, REMEMBERED, Switchboard};
 use crate::json::{Document, Limits};
 use crate::mcp::RpcId;
 
@@ -71,6 +71,22 @@ fn answers_to_nothing_are_nobody_s() {
     assert!(matches!(board.hear("[]".into()), Outcome::Unreadable(_)));
     let twice = format!(r#"{{"jsonrpc":"2.0","id":{number},"id":{number},"result":{{}}}}"#);
     assert!(matches!(board.hear(twice.into()), Outcome::Unreadable(_)));
+}
+
+#[test]
+fn an_answer_is_late_however_many_were_given_up_since() {
+    let mut board = Switchboard::new(true);
+    let numbers: Vec<u64> = (0..REMEMBERED + 2)
+        .map(|_| {
+            let (number, _, _) = ask(&mut board, 1, &json!(1), &json!(1));
+            assert!(board.abandon(number).is_some());
+            number
+        })
+        .collect();
+    for number in numbers.iter().rev() {
+        assert_eq!(hear(&mut board, &answer(&json!(number))), Outcome::Dropped(Loss::Late), "{number}");
+    }
+    assert_eq!(hear(&mut board, &answer(&json!(numbers.last()))), Outcome::Unasked, "twice");
 }
 
 #[test]
