@@ -28,6 +28,11 @@ impl Who {
         self.names() == Names::of(caller)
     }
 
+    /// Whether both are one person, whatever client that calls with: more clients are no more share.
+    pub(crate) fn is_person(&self, other: &Self) -> bool {
+        Names { client: None, ..self.names() } == Names { client: None, ..other.names() }
+    }
+
     /// Feeds `state` what the [`Hash`] of the caller's own [`Who`] would.
     pub(crate) fn hash_of(caller: &Caller, state: &mut impl Hasher) {
         Names::of(caller).hash(state);

@@ -4,13 +4,13 @@
 //! sessions of one caller, or of all, share a process without seeing anything of each other's, as [`Switchboard`](super::switchboard) holds.
 
 mod launch;
+mod places;
 mod process;
 mod slot;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -20,9 +20,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 pub(crate) use self::launch::END_NOW;
+use self::places::{Opened, Places};
 pub(super) use self::process::Process;
 use self::slot::{Owner, Slot};
-use super::gate::{Busy, Place, Room};
+use super::gate::{Place, Room};
 use super::lines::{Asked, Lines, Peer};
 use super::losses::Losses;
 use super::outbound::Passenger;
@@ -38,8 +39,6 @@ use crate::mcp::{MessageShape, Revision, RpcId, inbound};
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-/// Most sessions, of which each is a few hundred bytes.
-const SESSIONS: usize = 20_000;
 
 /// The processes of one server.
 #[derive(Debug)]
@@ -49,22 +48,6 @@ pub(super) struct Stdio {
     places: Mutex<Places>,
     last: AtomicU64,
     pub(super) losses: Arc<Losses>,
-}
-
-#[derive(Debug, Default)]
-struct Places {
-    slots: HashMap<Owner, Arc<Slot>>,
-    sessions: HashMap<Box<str>, Opened>,
-    /// Processes that were told to end, and may not have yet.
-    leaving: Vec<Arc<Process>>,
-}
-
-/// A session of a client: a name for its place.
-#[derive(Clone, Debug)]
-struct Opened {
-    number: Session,
-    slot: Arc<Slot>,
-    used: Instant,
 }
 
 impl Stdio {
@@ -175,10 +158,11 @@ impl Stdio {
                 (Owner::Principal { who: caller.map(Who::of), greeting }, params)
             }
         };
-        let slot = self.slot(owner, Some(hello))?;
+        let who = caller.map(Who::of);
+        let slot = self.slot(owner, who.as_ref(), Some(hello))?;
         let ready = slot.ready(&self.server.name, &self.command, self.patience()).await?;
         let greeted = ready.greeted.ok_or(UpstreamError::Greeting)?;
-        let name = self.name(number, slot)?;
+        let name = self.name(Opened { number, who, slot, used: clock::monotonic() })?;
         let text = [br#"{"jsonrpc":"2.0","id":"#.as_slice(), id.raw(), br#","result":"#, &greeted, b"}"].concat();
         let mut answer = Answer {
             status: StatusCode::OK,
@@ -191,17 +175,9 @@ impl Stdio {
     }
 
     /// A name for the session that cannot be guessed, although only its owner's sealed handle holds it.
-    fn name(&self, number: Session, slot: Arc<Slot>) -> Result<HeaderValue, UpstreamError> {
-        let name = format!("{number}-{}", uuid::Uuid::new_v4().simple());
-        let mut places = self.places();
-        if places.sessions.len() >= SESSIONS {
-            let idle = self.command.idle;
-            places.sessions.retain(|_, opened| opened.used.elapsed() < idle);
-            if places.sessions.len() >= SESSIONS {
-                return Err(Busy::Streams.into());
-            }
-        }
-        places.sessions.insert(name.as_str().into(), Opened { number, slot, used: clock::monotonic() });
+    fn name(&self, opened: Opened) -> Result<HeaderValue, UpstreamError> {
+        let name = format!("{}-{}", opened.number, uuid::Uuid::new_v4().simple());
+        self.places().keep(&name, opened, self.command.idle)?;
         HeaderValue::from_str(&name).map_err(|_| UpstreamError::NoSuchSession)
     }
 
@@ -213,14 +189,7 @@ impl Stdio {
     }
 
     fn close(&self, id: &str) -> bool {
-        let Some(opened) = self.places().sessions.remove(id) else { return false };
-        if let Some(process) = opened.slot.running() {
-            process.board().forget(opened.number);
-        }
-        if matches!(opened.slot.owner, Owner::Client(_)) {
-            self.places().give_up(&opened.slot);
-        }
-        true
+        self.places().close(id)
     }
 
     fn slot_without_greeting(&self, caller: Option<&Caller>) -> Result<Arc<Slot>, UpstreamError> {
@@ -228,32 +197,26 @@ impl Stdio {
             Sharing::All => Owner::All { greeting: None },
             Sharing::Client | Sharing::Principal => Owner::Principal { who: caller.map(Who::of), greeting: None },
         };
-        self.slot(owner, None)
+        self.slot(owner, caller.map(Who::of).as_ref(), None)
     }
 
     /// The place of `owner`; a new one if there is room, or something to make room by.
-    fn slot(&self, owner: Owner, hello: Option<Bytes>) -> Result<Arc<Slot>, UpstreamError> {
+    fn slot(&self, owner: Owner, who: Option<&Who>, hello: Option<Bytes>) -> Result<Arc<Slot>, UpstreamError> {
         let mut places = self.places();
         if let Some(slot) = places.slots.get(&owner) {
             return Ok(Arc::clone(slot));
         }
-        if places.slots.len() >= self.command.processes {
-            places.make_room(self.command.idle);
-        }
-        if places.slots.len() >= self.command.processes {
-            places.make_room(Duration::ZERO);
-        }
-        if places.slots.len() >= self.command.processes {
-            return Err(Busy::Processes.into());
-        }
-        let slot = Slot::new(owner.clone(), hello, &self.server, &self.losses);
+        // What all share is nobody's.
+        let who = who.filter(|_| !matches!(owner, Owner::All { .. }));
+        places.find_room(who, self.command.processes, self.command.idle)?;
+        let slot = Slot::new(owner.clone(), who.cloned(), hello, (&self.server, &self.losses));
         places.slots.insert(owner, Arc::clone(&slot));
         Ok(slot)
     }
 
     /// Ends the processes that nobody has used for long; to be called now and then.
     pub(super) fn tidy(&self) {
-        self.places().make_room(self.command.idle);
+        self.places().tidy(self.command.idle);
     }
 
     async fn process(&self, slot: &Slot) -> Result<Arc<Process>, UpstreamError> {
@@ -329,24 +292,6 @@ impl Stdio {
 
     fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Places {
-    /// Ends the process of a place that is nobody's any more.
-    fn give_up(&mut self, slot: &Slot) {
-        self.slots.remove(&slot.owner);
-        self.leaving.retain(|process| !process.has_ended());
-        self.leaving.extend(slot.stop());
-    }
-
-    /// Gives up the places that were idle for so long, with their sessions where nobody else can go on with those.
-    fn make_room(&mut self, idle: Duration) {
-        let given_up: Vec<_> = self.slots.values().filter(|slot| slot.is_idle(idle)).cloned().collect();
-        for slot in given_up {
-            self.give_up(&slot);
-            self.sessions.retain(|_, opened| !Arc::ptr_eq(&opened.slot, &slot));
-        }
     }
 }
 

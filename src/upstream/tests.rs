@@ -22,7 +22,7 @@ use crate::config;
 
 const SHORT: Duration = Duration::from_millis(30);
 
-fn server(url: &str) -> config::Server {
+pub(in crate::upstream) fn server(url: &str) -> config::Server {
     config::Server {
         name: "crm".into(),
         path: "/crm".to_owned(),

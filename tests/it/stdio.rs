@@ -587,7 +587,7 @@ async fn a_program_runs_as_the_user_it_is_given() {
 
 #[tokio::test]
 async fn no_more_processes_run_than_may() {
-    let running = serve("sessions = \"per_client_session\"\nstdio = { processes = 2 }").await;
+    let running = serve("sessions = \"per_client_session\"\nstdio = { processes = 4 }").await;
     let token = running.token("ana");
     let sessions = [running.open(&token).await, running.open(&token).await];
     let mut streams = Vec::new();
@@ -602,14 +602,39 @@ async fn no_more_processes_run_than_may() {
     let params =
         json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "it", "version": "1" } });
     let ask = Ask::legacy("initialize", &params).without("MCP-Protocol-Version").token(&token);
-    assert_eq!(running.process.ask(&ask).await.status, 503);
-    running.counted("processes_full").await;
-    // Once one of them has nothing to do it makes room.
+    assert_eq!(running.process.ask(&ask).await.status, 429);
+    // The other half is left to others.
+    running.counted("share_full").await;
+    let max = running.token("max");
+    let other = running.open(&max).await;
+    let busy = running.pid(&max, &other).await;
+    // Once one of them has nothing to do it makes room, and nobody else's does.
     drop(streams);
     let status = until("room", async || {
         let status = running.process.ask(&ask).await.status;
-        (status != 503).then_some(status)
+        (status != 429).then_some(status)
     })
     .await;
     assert_eq!(status, 200);
+    let again = Ask::legacy("initialize", &params).without("MCP-Protocol-Version").token(&token);
+    for _ in 0..4 {
+        assert_eq!(running.process.ask(&again).await.status, 200);
+    }
+    assert_eq!(running.pid(&max, &other).await, busy, "it stays");
+}
+
+#[tokio::test]
+async fn processes_that_all_have_something_to_do_make_no_room() {
+    let running = serve("sessions = \"per_client_session\"\nstdio = { processes = 1 }").await;
+    let (ana, max) = (running.token("ana"), running.token("max"));
+    let session = running.open(&ana).await;
+    let mut client = Client::connect(running.process.address).await;
+    let listens = Ask::new("GET").header("Accept", "text/event-stream").session(&session).token(&ana);
+    client.send(&listens.bytes()).await;
+    assert_eq!(client.head().await.unwrap().status, 200);
+    let params =
+        json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "it", "version": "1" } });
+    let ask = Ask::legacy("initialize", &params).without("MCP-Protocol-Version").token(&max);
+    assert_eq!(running.process.ask(&ask).await.status, 503);
+    running.counted("processes_full").await;
 }

@@ -36,6 +36,8 @@ pub(super) enum Owner {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) owner: Owner,
+    /// Who takes the place; nobody where all share it.
+    pub(super) who: Option<Who>,
     pub(super) gate: Arc<Gate>,
     /// How often it is started again.
     breaker: Breaker,
@@ -60,9 +62,15 @@ pub(super) struct Ready {
 }
 
 impl Slot {
-    pub(super) fn new(owner: Owner, hello: Option<Bytes>, server: &config::Server, losses: &Arc<Losses>) -> Arc<Self> {
+    pub(super) fn new(
+        owner: Owner,
+        who: Option<Who>,
+        hello: Option<Bytes>,
+        (server, losses): (&config::Server, &Arc<Losses>),
+    ) -> Arc<Self> {
         Arc::new(Self {
             owner,
+            who,
             gate: Gate::new(server.concurrency),
             breaker: Breaker::new(server.breaker),
             hello,
@@ -171,11 +179,15 @@ impl Slot {
         *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = clock::monotonic();
     }
 
+    /// When something was asked of it last.
+    pub(super) fn used(&self) -> Instant {
+        *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// Whether nothing has been asked of it for so long, and nobody waits for anything.
     pub(super) fn is_idle(&self, time: Duration) -> bool {
-        let used = *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Ok(state) = self.state.try_lock() else { return false };
-        used.elapsed() >= time && state.process.as_ref().is_none_or(|process| process.board().is_idle())
+        self.used().elapsed() >= time && state.process.as_ref().is_none_or(|process| process.board().is_idle())
     }
 
     /// Ends its process, and gives it away: it may take its time.
