@@ -32,6 +32,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::results::Results;
 use crate::config::{LogFormat, Problems};
+use crate::tls_fault::TlsFault;
 
 /// How the process ends; the numbers are part of the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,8 +300,11 @@ fn told(error: &clap::Error, out: &mut dyn Write) -> Exit {
 }
 
 /// An error and what caused it, in one line; a cause that was just said is not said again.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
+    if let Some(fault) = TlsFault::of(error) {
+        return format!("{text}: {fault}");
+    }
     let mut source = error.source();
     while let Some(cause) = source {
         let said = cause.to_string();

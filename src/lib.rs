@@ -78,6 +78,7 @@ pub mod server;
 pub mod snapshot;
 pub mod state;
 pub mod telemetry;
+mod tls_fault;
 pub mod trail;
 mod trial;
 pub mod upstream;

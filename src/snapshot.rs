@@ -362,7 +362,13 @@ fn of_lock(config: &Config, server: &Server, problem: &Problem) -> Problem {
     Problem { file, span, label: format!("`{}`", problem.file.path.display()), ..problem.clone() }
 }
 
-fn push(problems: &mut Problems, config: &Config, server: &Server, key: &str, error: &dyn std::error::Error) {
+fn push(
+    problems: &mut Problems,
+    config: &Config,
+    server: &Server,
+    key: &str,
+    error: &(dyn std::error::Error + 'static),
+) {
     let key = format!("servers.{}.{key}", server.name);
     let message = format!("{key}: {}", crate::cli::chain(error));
     problems.push(Problem::error(&config.source(), config.place(&key), message, ""));

@@ -265,7 +265,7 @@ impl Asked {
 
 fn ask(server: &Server, streams: &mut Streams<'_>) -> Result<Vec<Listed>, Exit> {
     tls::install_default();
-    let said = |error: &dyn std::error::Error, exit, streams: &mut Streams<'_>| {
+    let said = |error: &(dyn std::error::Error + 'static), exit, streams: &mut Streams<'_>| {
         streams.message(format_args!("error: {}", visible(&chain(error)).trim_matches('"')));
         exit
     };

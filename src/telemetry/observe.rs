@@ -25,7 +25,9 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
         reject @ (Reject::Reply(_) | Reject::Tools(_) | Reject::Upstream(_) | Reject::Audit(_) | Reject::Unrecorded(_)),
     ) = reject
     {
-        tracing::warn!(request_id = %trail.request_id, error = %reject, "request failed");
+        // What an upstream said is no cause; what the system or TLS say of a connection is.
+        let error = if reject.upstream().is_some() { crate::cli::chain(reject) } else { reject.to_string() };
+        tracing::warn!(request_id = %trail.request_id, error, "request failed");
     }
     let Some(recorder) = trail.recorder() else { return };
     recorder.request(&trail.http_method, ending.http, took);

@@ -90,7 +90,7 @@ impl Explorer {
         if let Some(reason) = self.refuses(url) {
             return Err(Unseen::Refused(reason));
         }
-        let failed = |error: reqwest::Error| Unseen::Away(reader::chain(&error.without_url()));
+        let failed = |error| Unseen::Away(reader::reason(error, "--ca-file"));
         let mut request = self.client.request(method, url.clone()).headers(headers);
         if let Some(body) = body {
             request = request.body(body);

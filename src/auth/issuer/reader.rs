@@ -14,6 +14,7 @@ use super::address::{Guarded, is_public};
 use crate::auth::keys::{KeySetError, LIMIT_BYTES};
 use crate::config::Discovery;
 use crate::json::{self, Document};
+use crate::tls_fault::TlsFault;
 
 /// How long one request may take, and a whole fetch with its discovery.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +157,7 @@ impl Reader {
 
     /// The body of a 200, within bounds while it streams in.
     pub(super) async fn get(&self, url: &Url) -> Result<(HeaderMap, Bytes), FetchError> {
-        let failed = |error: reqwest::Error| FetchError::Http { url: url.clone(), reason: chain(&error.without_url()) };
+        let failed = |error| FetchError::Http { url: url.clone(), reason: reason(error, "ca_file") };
         let mut response =
             self.client.get(url.clone()).header(ACCEPT, "application/json").send().await.map_err(failed)?;
         if response.status() != StatusCode::OK {
@@ -210,9 +211,14 @@ pub(super) fn client(
     builder.build().map_err(StartError::Client)
 }
 
-/// The error and what caused it; the top one alone says no more than that a request failed.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
+/// The error and what caused it; the top one alone says no more than that a request failed. `ca` is where authorities are
+/// named.
+pub(super) fn reason(error: reqwest::Error, ca: &str) -> String {
+    let error = error.without_url();
+    if let Some(fault) = TlsFault::of(&error) {
+        return format!("{fault}; {}", fault.remedy(ca));
+    }
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 

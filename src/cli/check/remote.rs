@@ -1,5 +1,6 @@
 //! What only the network can tell: whether issuers hand out keys and upstreams can be reached.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::json::{Document, Limits};
 use crate::policy::Offered;
 use crate::policy::lock::visible;
 use crate::route::Route;
+use crate::tls_fault::TlsFault;
 use crate::upstream::survey;
 
 /// How long an upstream may take to list its tools.
@@ -94,7 +96,7 @@ fn covered(tools: &[Offered], uncovered: &[&str]) -> String {
 struct Missed {
     text: &'static str,
     message: String,
-    help: &'static str,
+    help: Cow<'static, str>,
 }
 
 async fn keys(issuer: &Issuer, started: Instant) -> (Arc<str>, Result<String, Missed>) {
@@ -104,7 +106,7 @@ async fn keys(issuer: &Issuer, started: Instant) -> (Arc<str>, Result<String, Mi
     let missed = |reason: &str| Missed {
         text: "no keys",
         message: format!("no keys from the issuer `{}`: {reason}", issuer.name()),
-        help: "until it hands out keys every call is answered with 503",
+        help: "until it hands out keys every call is answered with 503".into(),
     };
     let outcome = match (status.keys, status.last_error) {
         (_, Some(reason)) => Err(missed(&reason)),
@@ -127,7 +129,12 @@ async fn reach(route: &Route, started: Instant) -> Result<Reached, Missed> {
     upstream.reach().await.map_err(|error| Missed {
         text: "not reached",
         message: format!("the upstream of `{server}`, {}, is not reached: {}", upstream.origin(), chain(&error)),
-        help: "until it answers every call is answered with 502",
+        help: match TlsFault::of(&error) {
+            Some(fault) => {
+                format!("{}; until then every call is answered with 502", fault.remedy("upstream_ca_file")).into()
+            }
+            None => "until it answers every call is answered with 502".into(),
+        },
     })?;
     let missed = |why: String| Missed {
         text: "its tools are not known",
@@ -136,7 +143,7 @@ async fn reach(route: &Route, started: Instant) -> Result<Reached, Missed> {
             milliseconds(started),
             visible(&why).trim_matches('"')
         ),
-        help: "names and arguments in its policy could not be compared with its tools",
+        help: "names and arguments in its policy could not be compared with its tools".into(),
     };
     let Some(credential) = route.credentials.own(Timestamp::now()).await else { return Ok(Reached::Silent) };
     let credential = credential.map_err(|error| missed(chain(&error)))?;
