@@ -188,6 +188,11 @@ impl Tools {
         known.listed.get(&tool.name).filter(|(last, _)| !Arc::ptr_eq(last, tool)).map(|(_, since)| *since)
     }
 
+    /// Since when lists show the definition of that name they show last.
+    pub(crate) fn listed_since(&self, name: &str) -> Option<Instant> {
+        lock(&self.known).listed.get(name).map(|(_, since)| *since)
+    }
+
     /// Whether clients may see the tool and call it, by its definition alone.
     pub fn shows(&self, tool: &Tool) -> bool {
         let usable = self.schema != SchemaMode::Enforce || tool.schema().is_ok();

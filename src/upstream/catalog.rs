@@ -101,15 +101,19 @@ impl Catalog {
         tool: &str,
     ) -> Result<Offer, CatalogError> {
         let offer = self.said(pool, (route, credential), asking, revision, tool).await?;
-        match &offer {
-            // A definition changed between a list and this call, or callers are told different things: ask again.
-            Offer::Tool(known) => match route.tools.doubted_since(known) {
-                Some(since) if self.outdate(asking, since) => {
-                    self.said(pool, (route, credential), asking, revision, tool).await
-                }
-                _ => Ok(offer),
-            },
-            Offer::Ambiguous | Offer::Unlisted => Ok(offer),
+        let doubted = match &offer {
+            // A definition changed between a list and this call, or callers are told different things.
+            Offer::Tool(known) => route.tools.doubted_since(known),
+            // It may be there by now, and nothing of it is checked as long as it is not known.
+            Offer::Ambiguous | Offer::Unlisted => {
+                route.tools.listed_since(tool).max(clock::monotonic().checked_sub(SHORTEST))
+            }
+        };
+        match doubted {
+            Some(since) if self.outdate(asking, since) => {
+                self.said(pool, (route, credential), asking, revision, tool).await
+            }
+            _ => Ok(offer),
         }
     }
 

@@ -233,6 +233,31 @@ async fn an_unlisted_name_is_the_upstreams_to_answer() {
 }
 
 /// Several pages, as JSON or on a stream with other messages before the answer.
+/// A list the proxy has asked for lasts a minute; a caller's own may be newer.
+#[tokio::test]
+async fn what_a_callers_list_shows_is_not_unlisted() {
+    for revision in ERAS {
+        let upstream = Upstream::answering(|heard| {
+            let result = if heard.json()["method"] == "tools/list" { json!({ "tools": [tool()] }) } else { json!({}) };
+            json_answer(200, &json!({ "jsonrpc": "2.0", "id": heard.json()["id"], "result": result }).to_string())
+        })
+        .await;
+        let other = json!({ "name": "other", "inputSchema": { "type": "object" } });
+        upstream.offer(&json!([other]));
+        let proxy = started(&upstream, "").await;
+        let token = proxy.token("ana");
+        let pay = Ask::call(revision, "pay", &json!({ "to": "more than ten" })).token(&token);
+        proxy.ask(&pay).await;
+        assert_eq!(upstream.take().len(), 1, "a name nobody lists is the upstream's to answer");
+        upstream.offer(&json!([other, tool()]));
+        proxy.ask(&Ask::of(revision, "tools/list", &json!({})).token(&token)).await;
+        assert_eq!(upstream.take().len(), 1);
+        let answer = proxy.ask(&pay).await.json();
+        assert!(tool_error(&answer, revision).starts_with("Invalid arguments: argument /to does not fit `maxLength`"));
+        assert_eq!((upstream.take().len(), upstream.listings().len()), (0, 2));
+    }
+}
+
 #[tokio::test]
 async fn every_page_is_asked_for() {
     for streamed in [false, true] {
