@@ -108,8 +108,8 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
     };
     match asked.method.map_or("", |method| method.name) {
         DISCOVER => Ok(answer::message(older::discovered(&session.opened, &asked.id))),
+        LISTEN => Ok(listen::open(link, session, *asked, params)),
         // What few calls need is in boxes, as it is in the proxy's own path.
-        LISTEN => Ok(Box::pin(listen::open(link, session, asked, params)).await),
         _ if is_task && session.runs_tasks => Box::pin(tasks::send(link, session, asked, params)).await,
         _ if is_task => Ok(answer::no_tasks(&asked.id, Era::Modern)),
         _ => {

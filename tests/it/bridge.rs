@@ -183,6 +183,9 @@ async fn older() -> (Upstream, Arc<Older>, mpsc::UnboundedSender<String>) {
                 }
                 ("resources/read", _) => connection.send(error(&heard, 200, -32_002)).await,
                 ("resources/subscribe" | "resources/unsubscribe" | "logging/setLevel", _) => {
+                    if method == "resources/subscribe" && message["params"]["uri"] == "crm://slow" {
+                        state.answered.notified().await;
+                    }
                     connection.send(answer(&heard, &json!({}))).await;
                 }
                 _ => connection.send(error(&heard, 200, -32_601)).await,
@@ -444,6 +447,25 @@ async fn a_subscription_hears_what_it_asked_for() {
         upstream.take().into_iter().find(|heard| heard.json()["method"] == "resources/unsubscribe")
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_is_subscribed_to_is_let_go_of_when_its_client_goes_meanwhile() {
+    let (upstream, state, _tell) = older().await;
+    let proxy = start(&upstream).await;
+    let listen = json!({ "notifications": { "resourceSubscriptions": ["crm://slow"] } });
+    let ask = Ask::modern("subscriptions/listen", &listen).token(&proxy.token("ana"));
+    let heard = async |method: &str| {
+        until(method, async || upstream.take().into_iter().find(|heard| heard.json()["method"] == method)).await
+    };
+    let mut client = proxy.client().await;
+    client.send(&ask.bytes()).await;
+    heard("resources/subscribe").await;
+    drop(client);
+    until("its end", async || proxy.folder.read("audit.jsonl").contains(r#""event":"end""#).then_some(())).await;
+    state.answered.notify_one();
+    let left = heard("resources/unsubscribe").await;
+    assert_eq!(left.json()["params"]["uri"], "crm://slow");
 }
 
 /// A server that knows nothing but 2026-07-28.

@@ -25,6 +25,9 @@ const LISTS: [(&str, &str); 3] = [
     ("toolsListChanged", "/tools/listChanged"),
 ];
 
+/// Most resources one subscription has news of.
+const URIS: usize = 256;
+
 struct Subscription {
     link: Link,
     session: Arc<Session>,
@@ -37,7 +40,7 @@ struct Subscription {
 }
 
 /// Opens the subscription a client asks for.
-pub(super) async fn open(link: Link, session: Arc<Session>, asked: Box<Asked>, params: Option<Value<'_>>) -> Answer {
+pub(super) fn open(link: Link, session: Arc<Session>, asked: Asked, params: Option<Value<'_>>) -> Answer {
     let filter = params.and_then(|params| params.get("notifications"));
     let wants = |name: &str| filter.and_then(|filter| filter.get(name)?.as_bool()) == Some(true);
     let lists = LISTS.iter().filter(|(name, capability)| wants(name) && session.server_can(capability));
@@ -56,24 +59,28 @@ pub(super) async fn open(link: Link, session: Arc<Session>, asked: Box<Asked>, p
     let heard = Hub::hear(&link, &session);
     let (out, events) = mpsc::channel(AHEAD);
     // A copy: a slice would hold the whole message as long as the stream is open.
-    let asked = Box::new(Asked { id: Bytes::copy_from_slice(&asked.id), stated: asked.stated.kept(), ..*asked });
-    let mut subscription = Subscription { link, session, asked, lists, uris: Vec::new(), tasks, heard, out };
-    if subscription.session.server_can("/resources/subscribe") {
-        for uri in uris {
-            if Hub::want(&subscription.link, &subscription.session, &uri).await {
-                subscription.uris.push(uri);
-            } else {
-                Hub::leave(&subscription.link, &subscription.session, &uri).await;
-            }
-        }
-    }
+    let asked = Box::new(Asked { id: Bytes::copy_from_slice(&asked.id), stated: asked.stated.kept(), ..asked });
+    let subscription = Subscription { link, session, asked, lists, uris: Vec::new(), tasks, heard, out };
     let link = subscription.link.clone();
-    link.begin(subscription.run());
+    // By itself, so that what is asked for is left again when its client goes meanwhile.
+    link.begin(subscription.run(uris));
     Answer::events(events)
 }
 
 impl Subscription {
-    async fn run(mut self) {
+    async fn run(mut self, wanted: Vec<Box<str>>) {
+        if self.session.server_can("/resources/subscribe") {
+            for uri in wanted.into_iter().take(URIS) {
+                if self.out.is_closed() {
+                    break;
+                }
+                if Hub::want(&self.link, &self.session, &uri).await {
+                    self.uris.push(uri);
+                } else {
+                    Hub::leave(&self.link, &self.session, &uri).await;
+                }
+            }
+        }
         self.say(self.acknowledged()).await;
         loop {
             let told = tokio::select! {
