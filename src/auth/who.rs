@@ -33,6 +33,14 @@ impl Who {
         Names { client: None, ..self.names() } == Names { client: None, ..other.names() }
     }
 
+    /// The same of two of whom one may be nobody, who is nobody else.
+    pub(crate) fn are_one_person(one: Option<&Self>, other: Option<&Self>) -> bool {
+        match (one, other) {
+            (Some(one), Some(other)) => one.is_person(other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
     /// Feeds `state` what the [`Hash`] of the caller's own [`Who`] would.
     pub(crate) fn hash_of(caller: &Caller, state: &mut impl Hasher) {
         Names::of(caller).hash(state);

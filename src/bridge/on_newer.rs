@@ -67,7 +67,8 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
             client => client,
         },
     };
-    let client = client.unwrap_or_else(|| Arc::new(Client::new(None, Told::of(None))));
+    let who = || outbound.caller().map(|caller| Who::of(caller));
+    let client = client.unwrap_or_else(|| Arc::new(Client::new(who(), Told::of(None))));
     if outbound.verb() == Verb::DELETE {
         let closed = outbound.session().is_some_and(|name| clients.close(name));
         return Ok(if closed { answer::ended() } else { answer::no_session() });
@@ -338,7 +339,7 @@ impl Running {
             if !self.client_can(&question.method) {
                 return None;
             }
-            let (name, response) = self.link.route.bridge.waiting.wait()?;
+            let (name, response) = self.link.route.bridge.waiting.wait(self.asked.client.who.clone())?;
             self.say(question.request(&name)).await;
             waiting.push((question.key, response));
         }

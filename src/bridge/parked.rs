@@ -6,12 +6,19 @@ use foldhash::{HashMap, HashMapExt as _};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::auth::Who;
+
 /// Most that wait at one upstream.
 const MOST: usize = 1_024;
+/// Most of them for one caller.
+const SHARE: usize = 256;
 
 /// Those that wait.
 #[derive(Debug)]
-pub(super) struct Parked<T>(Mutex<HashMap<Box<str>, oneshot::Sender<T>>>);
+pub(super) struct Parked<T>(Mutex<HashMap<Box<str>, Waiting<T>>>);
+
+/// One of them; nobody's who has no token.
+type Waiting<T> = (Option<Who>, oneshot::Sender<T>);
 
 impl<T> Default for Parked<T> {
     fn default() -> Self {
@@ -20,25 +27,58 @@ impl<T> Default for Parked<T> {
 }
 
 impl<T> Parked<T> {
-    /// A place to wait at, under a name nobody can guess; `None` where too many wait.
-    pub(super) fn wait(&self) -> Option<(Box<str>, oneshot::Receiver<T>)> {
+    /// A place to wait at for that caller, under a name nobody can guess; `None` where too many wait.
+    pub(super) fn wait(&self, who: Option<Who>) -> Option<(Box<str>, oneshot::Receiver<T>)> {
         let name: Box<str> = Uuid::now_v7().to_string().into();
         let (sender, receiver) = oneshot::channel();
         let mut parked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who has given up has dropped its receiver.
-        if parked.len() >= MOST {
-            parked.retain(|_, waiting| !waiting.is_closed());
+        let is_own = |other: &Option<Who>| Who::are_one_person(other.as_ref(), who.as_ref());
+        let full = |parked: &HashMap<Box<str>, Waiting<T>>| {
+            parked.len() >= MOST || parked.values().filter(|(other, _)| is_own(other)).count() >= SHARE
+        };
+        if full(&parked) {
+            // Who has given up has dropped its receiver.
+            parked.retain(|_, (_, waiting)| !waiting.is_closed());
+            if full(&parked) {
+                return None;
+            }
         }
-        if parked.len() >= MOST {
-            return None;
-        }
-        parked.insert(name.clone(), sender);
+        parked.insert(name.clone(), (who, sender));
         Some((name, receiver))
     }
 
     /// Lets the one of that name go on with that; says whether there was one.
     pub(super) fn resume(&self, name: &str, with: T) -> bool {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        waiting.is_some_and(|waiting| waiting.send(with).is_ok())
+        waiting.is_some_and(|(_, waiting)| waiting.send(with).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST, Parked, SHARE};
+    use crate::auth::Who;
+    use crate::policy::tests::caller;
+
+    #[test]
+    fn one_caller_takes_no_place_of_others() {
+        let parked = Parked::default();
+        let who = |subject: &str, client: &str| {
+            let mut caller = caller("");
+            (caller.subject, caller.client_id) = (subject.into(), Some(client.into()));
+            Some(Who::of(&caller))
+        };
+        // Whatever clients it calls with.
+        let mut waiting: Vec<_> = (0..SHARE).map(|at| parked.wait(who("ana", &at.to_string())).unwrap()).collect();
+        assert!(parked.wait(who("ana", "x")).is_none());
+        let (name, mut answered) = parked.wait(who("max", "x")).unwrap();
+        assert!(parked.resume(&name, 7) && !parked.resume(&name, 8));
+        assert_eq!(answered.try_recv(), Ok(7));
+        // Who gives up makes room.
+        waiting.pop();
+        assert!(parked.wait(who("ana", "x")).is_some());
+        let others: Vec<_> = (0..MOST).filter_map(|at| parked.wait(who(&at.to_string(), "x"))).collect();
+        assert_eq!(waiting.len() + others.len(), MOST, "in all");
+        assert!(parked.wait(None).is_none());
     }
 }

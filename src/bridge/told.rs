@@ -39,7 +39,7 @@ pub(super) struct Clients(Mutex<HashMap<Box<str>, Arc<Client>>>);
 #[derive(Debug)]
 pub(super) struct Client {
     /// Whose it is; nobody's who has no token.
-    who: Option<Who>,
+    pub(super) who: Option<Who>,
     pub(super) told: Told,
     used: Mutex<Instant>,
     level: Mutex<Option<Box<str>>>,

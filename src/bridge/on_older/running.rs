@@ -10,6 +10,7 @@ use super::followed::{Followed, Stands};
 use super::hub::Attended;
 use super::tasks;
 use super::{AHEAD, Asked, PATIENCE, Resumed, Unanswered, answered};
+use crate::auth::Who;
 use crate::bridge::{event, older, task};
 use crate::json::{Document, Limits, Value, quoted};
 use crate::mcp::asked::ASKED_OF_CLIENTS;
@@ -356,7 +357,7 @@ impl Running {
     /// Asks the client, and waits until it comes back with answers; says whether it did.
     async fn park(&mut self) -> bool {
         let bridge = self.unanswered.link.route.clone();
-        let Some((name, resumed)) = bridge.bridge.parked.wait() else { return false };
+        let Some((name, resumed)) = bridge.bridge.parked.wait(Some(Who::of(&self.asked.caller))) else { return false };
         let asked = older::input_required(&self.asked.id, &self.questions, &name);
         self.say(asked).await;
         // The client has its answer, and nothing more is said on this one.

@@ -53,10 +53,7 @@ impl Places {
 
     /// Keeps a session under that name.
     pub(super) fn keep(&mut self, name: &str, opened: Opened, idle: Duration) -> Result<(), Busy> {
-        let is_own = |other: &Opened| match (&other.who, &opened.who) {
-            (Some(other), Some(who)) => other.is_person(who),
-            (other, who) => other.is_none() && who.is_none(),
-        };
+        let is_own = |other: &Opened| Who::are_one_person(other.who.as_ref(), opened.who.as_ref());
         let own = || self.sessions.iter().filter(|(_, other)| is_own(other));
         let idlest = || own().min_by_key(|(_, other)| other.used).map(|(name, _)| name.clone());
         if let Some(name) = (own().count() >= SHARE).then(idlest).flatten() {
