@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use self::station::Stations;
 use self::station::{AHEAD, Attendance, Station};
-use crate::auth::{self, Caller};
+use crate::auth::{self, Caller, Who};
 use crate::body::Body;
 use crate::clock::Timestamp;
 use crate::mcp::headers::{LAST_EVENT_ID, SESSION_ID};
@@ -84,7 +84,10 @@ impl Desk {
         let (out, events) = mpsc::channel(AHEAD);
         // It is empty, and has room.
         let _ = out.try_send(first);
-        let station = self.worker.state.stations.open(name, out);
+        let station = match self.worker.state.stations.open(name, Who::of(&caller), out) {
+            Ok(station) => station,
+            Err(busy) => return trail.refuse(&UpstreamError::Busy(busy).into()).await,
+        };
         Attendance { desk: self, station, name, caller, head, trail }.begin();
         let mut response = Response::new(Body::Made(events));
         reply::as_event_stream(response.headers_mut());

@@ -14,16 +14,20 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Desk, relay};
-use crate::auth::Caller;
+use crate::auth::{Caller, Who};
 use crate::clock::{self, Timestamp};
 use crate::mcp::sse::KEEP_ALIVE;
 use crate::proxy::Worker;
 use crate::route::Route;
 use crate::telemetry::metrics::Held;
 use crate::trail::{Ending, Trail};
+use crate::upstream::Busy;
 
 /// Events of one stream on their way to its client.
 pub(super) const AHEAD: usize = 16;
+/// Most streams of one process, and most of them of one caller.
+const MOST: usize = 10_000;
+const SHARE: usize = 1_000;
 /// Most requests of one client under way at once.
 const REQUESTS: usize = 256;
 /// Proxies in between close connections that stay silent.
@@ -39,6 +43,7 @@ pub struct Stations(Mutex<HashMap<Uuid, Arc<Station>>>);
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Station {
+    who: Who,
     out: mpsc::Sender<Bytes>,
     /// The session at the upstream, as a client of Streamable HTTP would bring it.
     session: Mutex<Option<HeaderValue>>,
@@ -49,17 +54,25 @@ pub(super) struct Station {
 }
 
 impl Stations {
-    /// Notes a stream that is open.
-    pub(super) fn open(&self, name: Uuid, out: mpsc::Sender<Bytes>) -> Arc<Station> {
+    /// Notes a stream that is open, if there is room for one more.
+    pub(super) fn open(&self, name: Uuid, who: Who, out: mpsc::Sender<Bytes>) -> Result<Arc<Station>, Busy> {
+        let mut stations = lock(&self.0);
+        if stations.len() >= MOST {
+            return Err(Busy::Streams);
+        }
+        if stations.values().filter(|other| other.who.is_person(&who)).count() >= SHARE {
+            return Err(Busy::Share);
+        }
         let station = Arc::new(Station {
+            who,
             out,
             session: Mutex::default(),
             ready: Notify::new(),
             turns: Arc::new(Semaphore::new(REQUESTS)),
             over: CancellationToken::new(),
         });
-        lock(&self.0).insert(name, station.clone());
-        station
+        stations.insert(name, station.clone());
+        Ok(station)
     }
 
     /// The stream of that name, if it is open.
@@ -249,4 +262,32 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use uuid::Uuid;
+
+    use super::{SHARE, Stations};
+    use crate::auth::Who;
+    use crate::policy::tests::caller;
+    use crate::upstream::Busy;
+
+    #[test]
+    fn one_caller_takes_no_stream_of_others() {
+        let stations = Stations::default();
+        let open = |subject: &str, client: usize| {
+            let mut caller = caller("");
+            (caller.subject, caller.client_id) = (subject.into(), Some(client.to_string().into()));
+            let name = Uuid::new_v4();
+            stations.open(name, Who::of(&caller), mpsc::channel(1).0).map(|_| name)
+        };
+        // Whatever clients it calls with.
+        let names: Vec<Uuid> = (0..SHARE).map(|client| open("ana", client).unwrap()).collect();
+        assert_eq!(open("ana", SHARE), Err(Busy::Share));
+        assert!(open("max", 0).is_ok());
+        stations.close(names[7]);
+        assert!(open("ana", 0).is_ok());
+    }
 }
