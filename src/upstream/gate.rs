@@ -2,7 +2,8 @@
 //!
 //! As long as there is room a call costs two atomic additions. When there is none, callers wait in a queue that takes one
 //! of each in turn, so that nobody's burst is anybody else's delay. What waits for an answer that only another message can
-//! bring must not stand behind it: answers and notifications of clients, and streams, are counted by themselves.
+//! bring must not stand behind it: answers and notifications of clients, and streams, are counted by themselves, and one caller
+//! has at most half of either.
 
 mod queue;
 
@@ -93,10 +94,44 @@ pub(super) struct Gate {
     /// The calls that are there, by caller.
     cells: Box<[AtomicU32]>,
     queue: Mutex<Queue<oneshot::Sender<Place>>>,
-    streams: AtomicUsize,
-    aside: AtomicUsize,
+    streams: Count,
+    aside: Count,
     /// So that nobody can choose whose cell they share.
     hasher: RandomState,
+}
+
+/// How many of one kind there are, and whose; of these one caller has at most half.
+#[derive(Debug)]
+struct Count {
+    all: AtomicUsize,
+    cells: Box<[AtomicU32]>,
+}
+
+impl Count {
+    fn new() -> Self {
+        Self { all: AtomicUsize::new(0), cells: (0..CELLS).map(|_| AtomicU32::new(0)).collect() }
+    }
+
+    /// Takes room for one more in that cell; none of it where the proxy asks for itself.
+    fn take(&self, cell: Option<u16>, most: usize, full: Busy) -> Result<(), Busy> {
+        if self.all.fetch_add(1, Ordering::Relaxed) >= most {
+            self.all.fetch_sub(1, Ordering::Relaxed);
+            return Err(full);
+        }
+        let own = cell.map_or(0, |cell| self.cells[usize::from(cell)].fetch_add(1, Ordering::Relaxed));
+        if own as usize >= most.div_ceil(2) {
+            self.give_back(cell);
+            return Err(Busy::Share);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, cell: Option<u16>) {
+        if let Some(cell) = cell {
+            self.cells[usize::from(cell)].fetch_sub(1, Ordering::Relaxed);
+        }
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Room that is taken until this is dropped.
@@ -104,8 +139,8 @@ pub(super) struct Gate {
 pub(super) struct Place {
     gate: Arc<Gate>,
     room: Room,
-    /// The cell of whose call it is.
-    cell: u16,
+    /// The cell of whose it is; nobody's where the proxy asks for itself, but for calls.
+    cell: Option<u16>,
     /// Whether it was waited for.
     pub(super) has_waited: bool,
 }
@@ -131,8 +166,8 @@ impl Gate {
             state: AtomicU64::new(0),
             cells: (0..CELLS).map(|_| AtomicU32::new(0)).collect(),
             queue: Mutex::default(),
-            streams: AtomicUsize::new(0),
-            aside: AtomicUsize::new(0),
+            streams: Count::new(),
+            aside: Count::new(),
             hasher: RandomState::default(),
         })
     }
@@ -140,8 +175,7 @@ impl Gate {
     /// Room for a request of `caller`, who is nobody for what the proxy asks for itself; waits for it where it may.
     pub(super) async fn enter(self: &Arc<Self>, room: Room, caller: Option<&Caller>) -> Result<Place, Busy> {
         match room {
-            Room::Aside => self.count(&self.aside, ASIDE, room, Busy::Queue),
-            Room::Stream => self.count(&self.streams, self.limits.streams, room, Busy::Streams),
+            Room::Aside | Room::Stream => self.count(room, caller),
             Room::Call => {
                 let owner = self.owner(caller);
                 match self.step_in(owner) {
@@ -158,12 +192,14 @@ impl Gate {
         (usize::try_from(there(state)).unwrap_or(usize::MAX), usize::try_from(waiting(state)).unwrap_or(usize::MAX))
     }
 
-    fn count(self: &Arc<Self>, counter: &AtomicUsize, most: usize, room: Room, full: Busy) -> Result<Place, Busy> {
-        if counter.fetch_add(1, Ordering::Relaxed) >= most {
-            counter.fetch_sub(1, Ordering::Relaxed);
-            return Err(full);
+    /// Room of what is only counted, and not waited for.
+    fn count(self: &Arc<Self>, room: Room, caller: Option<&Caller>) -> Result<Place, Busy> {
+        let cell = caller.map(|_| cell_of(self.owner(caller)));
+        match room {
+            Room::Stream => self.streams.take(cell, self.limits.streams, Busy::Streams)?,
+            Room::Aside | Room::Call => self.aside.take(cell, ASIDE, Busy::Queue)?,
         }
-        Ok(Place { gate: Arc::clone(self), room, cell: 0, has_waited: false })
+        Ok(Place { gate: Arc::clone(self), room, cell, has_waited: false })
     }
 
     fn owner(&self, caller: Option<&Caller>) -> u64 {
@@ -190,7 +226,7 @@ impl Gate {
     /// The room just taken, counted for its owner.
     fn place(self: &Arc<Self>, owner: u64) -> Place {
         self.cell(owner).fetch_add(1, Ordering::Relaxed);
-        Place { gate: Arc::clone(self), room: Room::Call, cell: cell_of(owner), has_waited: false }
+        Place { gate: Arc::clone(self), room: Room::Call, cell: Some(cell_of(owner)), has_waited: false }
     }
 
     /// Waits for room. The proxy's own questions wait too, and are not refused for how many do: calls wait for their answer.
@@ -261,10 +297,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let gate = &self.gate;
         match self.room {
-            Room::Aside => drop(gate.aside.fetch_sub(1, Ordering::Relaxed)),
-            Room::Stream => drop(gate.streams.fetch_sub(1, Ordering::Relaxed)),
+            Room::Aside => gate.aside.give_back(self.cell),
+            Room::Stream => gate.streams.give_back(self.cell),
             Room::Call => {
-                gate.cells[usize::from(self.cell)].fetch_sub(1, Ordering::Relaxed);
+                gate.cells[usize::from(self.cell.unwrap_or(0))].fetch_sub(1, Ordering::Relaxed);
                 if waiting(gate.state.fetch_sub(ONE_THERE, Ordering::AcqRel)) > 0 {
                     let unwanted = gate.call_next(&mut lock(&gate.queue));
                     drop(unwanted);

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Busy, Gate, Room, cell_of};
+use super::{ASIDE, Busy, Count, Gate, Room, cell_of};
 use crate::auth::Caller;
 use crate::config::Concurrency;
 
@@ -105,6 +106,36 @@ async fn streams_and_messages_without_an_answer_are_counted_by_themselves() {
     assert_eq!(gate.enter(Room::Stream, None).await.unwrap_err(), Busy::Streams);
     drop(one);
     assert!(gate.enter(Room::Stream, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn one_caller_leaves_half_of_what_is_only_counted_to_others() {
+    let gate = gate(1, 1, 0);
+    let ana = caller(1);
+    let max = other_than(&gate, &ana);
+    let stream = gate.enter(Room::Stream, Some(&ana)).await.unwrap();
+    assert_eq!(gate.enter(Room::Stream, Some(&ana)).await.unwrap_err(), Busy::Share);
+    drop(gate.enter(Room::Stream, Some(&max)).await.unwrap());
+    drop(stream);
+    drop(gate.enter(Room::Stream, Some(&ana)).await.unwrap());
+    let mut asides = Vec::new();
+    for _ in 0..ASIDE / 2 {
+        asides.push(gate.enter(Room::Aside, Some(&ana)).await.unwrap());
+    }
+    assert_eq!(gate.enter(Room::Aside, Some(&ana)).await.unwrap_err(), Busy::Share);
+    for _ in 0..ASIDE / 2 {
+        // What the proxy says itself has no share.
+        asides.push(gate.enter(Room::Aside, None).await.unwrap());
+    }
+    assert_eq!(gate.enter(Room::Aside, Some(&max)).await.unwrap_err(), Busy::Queue);
+    drop(asides);
+    drop(gate.enter(Room::Aside, Some(&ana)).await.unwrap());
+    let counts = [&gate.aside, &gate.streams];
+    let left = |count: &Count| {
+        let cells: u32 = count.cells.iter().map(|cell| cell.load(Ordering::Relaxed)).sum();
+        (count.all.load(Ordering::Relaxed), cells)
+    };
+    assert_eq!(counts.map(left), [(0, 0); 2], "all is given back");
 }
 
 /// On several threads at once: never more than may be there, never more of one caller than its share, and nothing is lost.
