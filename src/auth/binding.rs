@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq as _;
 use super::dpop::{self, Expected, ProofError, Proved};
 use super::nonce;
 use super::{Acceptance, Caller, Presented, Proof, VerifyError};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::json::{Kind, Value};
 use crate::seal::Seals;
 use crate::server::Peer;
@@ -143,7 +143,7 @@ fn proved(
     }
     // The last check: a proof that fails another may be sent again, put right.
     let owner = [&key[..], binding.target.as_bytes()].concat();
-    shown.proofs.spend(&owner, jti.as_bytes(), until, now).map_err(|error| match error {
+    shown.proofs.spend(&owner, jti.as_bytes(), until, (now, clock::monotonic())).map_err(|error| match error {
         SpendError::Spent => ProofError::Replayed.into(),
         SpendError::Full => VerifyError::NoRoom,
     })

@@ -178,7 +178,7 @@ impl Receiver {
         })?;
         jwt::signed_by_one(&compact, &keys, alg).map_err(|_| SetError::Key)?;
         // A full memory forgets nothing of note: to revoke twice is to revoke.
-        if self.seen.spend(self.iss.as_bytes(), jti.as_bytes(), now.plus(self.keep), now)
+        if self.seen.spend(self.iss.as_bytes(), jti.as_bytes(), now.plus(self.keep), (now, clock::monotonic()))
             == Err(crate::state::SpendError::Spent)
         {
             return Ok(Taken::Again);

@@ -1,5 +1,5 @@
 use super::binding;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::mask::Masked;
 use crate::mcp::handle::{NoHandle, RequestState, StateNonce};
 use crate::mcp::{SubjectKind, methods};
@@ -34,7 +34,7 @@ impl Spent {
             return Ok(None);
         }
         let owner = binding(route, masked.caller()).owner();
-        match spent.spend(&owner, &nonce, now.plus(RequestState::LIFETIME), now) {
+        match spent.spend(&owner, &nonce, now.plus(RequestState::LIFETIME), (now, clock::monotonic())) {
             Ok(()) => Ok(Some(Self { owner, nonce })),
             // What cannot be remembered cannot be used.
             Err(SpendError::Full | SpendError::Spent) => Err(NoHandle::Spent),

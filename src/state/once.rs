@@ -3,6 +3,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use aws_lc_rs::digest;
 use thiserror::Error;
@@ -42,8 +43,8 @@ type Mark = [u8; 16];
 struct Part {
     /// When each can be forgotten, in seconds.
     until: HashMap<Mark, i64>,
-    /// The same by time; of a value that was given back more than once.
-    order: BinaryHeap<Reverse<(i64, Mark)>>,
+    /// The same by time, with when that much time has really passed; of a value that was given back more than once.
+    order: BinaryHeap<Reverse<(i64, Instant, Mark)>>,
 }
 
 impl Once {
@@ -54,17 +55,27 @@ impl Once {
     }
 
     /// Uses `value`, which nobody accepts from `until` on; an error if it was used before, or if that cannot be told later.
-    pub fn spend(&self, owner: &[u8], value: &[u8], until: Timestamp, now: Timestamp) -> Result<(), SpendError> {
+    ///
+    /// It is now `now`, and `moment` by a clock that nobody sets: a value is remembered until both have come so far, so that
+    /// it is not as good as new after a clock that ran ahead was set right.
+    pub fn spend(
+        &self,
+        owner: &[u8],
+        value: &[u8],
+        until: Timestamp,
+        (now, moment): (Timestamp, Instant),
+    ) -> Result<(), SpendError> {
+        let passed = moment + now.until(until);
         let (until, now) = (until.unix_seconds(), now.unix_seconds());
         let mut part = self.part(owner);
-        part.forget(now);
+        part.forget(now, moment);
         let full = part.order.len() >= self.room;
         match part.until.entry(mark(owner, value)) {
             Entry::Occupied(_) => return Err(SpendError::Spent),
             Entry::Vacant(_) if full => return Err(SpendError::Full),
             Entry::Vacant(vacant) => vacant.insert(until),
         };
-        part.order.push(Reverse((until, mark(owner, value))));
+        part.order.push(Reverse((until, passed, mark(owner, value))));
         Ok(())
     }
 
@@ -90,9 +101,10 @@ impl Once {
 }
 
 impl Part {
-    fn forget(&mut self, now: i64) {
-        while let Some(Reverse((until, mark))) = self.order.peek().copied()
+    fn forget(&mut self, now: i64, moment: Instant) {
+        while let Some(Reverse((until, passed, mark))) = self.order.peek().copied()
             && until <= now
+            && passed <= moment
         {
             self.order.pop();
             self.until.remove(&mark);
@@ -115,30 +127,53 @@ fn mark(owner: &[u8], value: &[u8]) -> Mark {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     use super::{Once, PARTS, SpendError};
-    use crate::clock::Timestamp;
+    use crate::clock::{Timestamp, monotonic};
 
     const fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix_seconds(seconds)
     }
 
+    /// Both clocks, so many seconds from when the tests began.
+    fn now(seconds: u64) -> (Timestamp, Instant) {
+        static BEGIN: LazyLock<Instant> = LazyLock::new(monotonic);
+        (at(i64::try_from(seconds).unwrap()), *BEGIN + Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_nothing_new() {
+        let once = Once::with_room(1000);
+        assert_eq!(once.spend(b"ana", b"1", at(100), now(0)), Ok(()));
+        // It ran an hour ahead for a moment.
+        let ahead = (at(3600), now(1).1);
+        assert_eq!(once.spend(b"ana", b"2", at(3700), ahead), Ok(()));
+        assert_eq!(once.spend(b"ana", b"1", at(100), now(2)), Err(SpendError::Spent));
+        // What was used while it did is good again when it really is as late.
+        assert_eq!(once.spend(b"ana", b"2", at(3700), now(3650)), Err(SpendError::Spent));
+        assert_eq!(once.spend(b"ana", b"3", at(3800), now(3700)), Ok(()));
+        assert_eq!(once.len(), 1);
+    }
+
     #[test]
     fn a_value_is_used_once_by_its_owner() {
         let once = Once::with_room(1000);
-        assert_eq!(once.spend(b"ana", b"1", at(100), at(0)), Ok(()));
-        assert_eq!(once.spend(b"ana", b"1", at(100), at(99)), Err(SpendError::Spent));
-        assert_eq!(once.spend(b"max", b"1", at(100), at(0)), Ok(()), "another's value of the same name");
-        assert_eq!(once.spend(b"an", b"a1", at(100), at(0)), Ok(()), "only runs together the same way");
+        assert_eq!(once.spend(b"ana", b"1", at(100), now(0)), Ok(()));
+        assert_eq!(once.spend(b"ana", b"1", at(100), now(99)), Err(SpendError::Spent));
+        assert_eq!(once.spend(b"max", b"1", at(100), now(0)), Ok(()), "another's value of the same name");
+        assert_eq!(once.spend(b"an", b"a1", at(100), now(0)), Ok(()), "only runs together the same way");
         assert_eq!(once.len(), 3);
     }
 
     #[test]
     fn what_nobody_accepts_any_more_is_forgotten() {
         let once = Once::with_room(PARTS * 2);
-        for round in 0..1000 {
-            assert_eq!(once.spend(b"ana", &[1], at(round + 1), at(round)), Ok(()));
+        for round in 0..1000_u64 {
+            let until = at(i64::try_from(round).unwrap() + 1);
+            assert_eq!(once.spend(b"ana", &[1], until, now(round)), Ok(()));
             assert_eq!(once.len(), 1);
         }
     }
@@ -146,24 +181,24 @@ mod tests {
     #[test]
     fn a_full_part_refuses_and_leaves_the_others() {
         let once = Once::with_room(PARTS);
-        assert_eq!(once.spend(b"ana", b"1", at(100), at(0)), Ok(()));
+        assert_eq!(once.spend(b"ana", b"1", at(100), now(0)), Ok(()));
         for value in 0..40_u8 {
-            assert_eq!(once.spend(b"ana", &[value], at(100), at(0)), Err(SpendError::Full));
+            assert_eq!(once.spend(b"ana", &[value], at(100), now(0)), Err(SpendError::Full));
         }
-        let others = (0..100_u8).filter(|owner| once.spend(&[*owner], b"1", at(100), at(0)).is_ok()).count();
+        let others = (0..100_u8).filter(|owner| once.spend(&[*owner], b"1", at(100), now(0)).is_ok()).count();
         assert!(others > PARTS / 2, "{others}");
-        assert_eq!(once.spend(b"ana", b"2", at(200), at(100)), Ok(()));
+        assert_eq!(once.spend(b"ana", b"2", at(200), now(100)), Ok(()));
     }
 
     #[test]
     fn a_use_that_is_given_back_can_be_made_again_and_fills_the_room_all_the_same() {
         let once = Once::with_room(PARTS * 3);
         for _ in 0..3 {
-            assert_eq!(once.spend(b"ana", b"1", at(100), at(0)), Ok(()));
+            assert_eq!(once.spend(b"ana", b"1", at(100), now(0)), Ok(()));
             once.give_back(b"ana", b"1");
         }
-        assert_eq!(once.spend(b"ana", b"1", at(100), at(0)), Err(SpendError::Full), "nothing grows without bound");
-        assert_eq!(once.spend(b"ana", b"1", at(200), at(100)), Ok(()));
+        assert_eq!(once.spend(b"ana", b"1", at(100), now(0)), Err(SpendError::Full), "nothing grows without bound");
+        assert_eq!(once.spend(b"ana", b"1", at(200), now(100)), Ok(()));
     }
 
     #[test]
@@ -175,7 +210,7 @@ mod tests {
                 scope.spawn(|| {
                     barrier.wait();
                     for value in 0..100_u8 {
-                        won.fetch_add(once.spend(b"ana", &[value], at(9), at(0)).map_or(0, |()| 1), Ordering::Relaxed);
+                        won.fetch_add(once.spend(b"ana", &[value], at(9), now(0)).map_or(0, |()| 1), Ordering::Relaxed);
                     }
                 });
             }
