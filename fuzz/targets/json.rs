@@ -121,6 +121,8 @@ target!(
         b"\"b\":",
         b"\"\\u0061\":",
         b"{\"a\":1,\"b\":[true,null],\"c\":{\"a\":\"\"}}",
+        b"{\"a\":1,\"b\":{\"a\":2},\"a\":3}",
+        b"[{\"a\":1,\"\\u0061\":2}]",
         b"\"a long text that is more than a block of sixty-four bytes and goes on \\\" behind an escape\"",
         b"\"\\ud83d\\ude00\"",
         b"\"\\ud83d",
