@@ -51,6 +51,16 @@ impl Learn {
             streams.message("error: no call was allowed that a policy could be learnt from");
             return Exit::No;
         };
+        let opened = draft::opened(&used);
+        for (name, count) in opened.iter().take(20) {
+            streams.message(format_args!(
+                "warning: {} was denied {count} times to callers this policy allows it",
+                name.text().escape_debug()
+            ));
+        }
+        if opened.len() > 20 {
+            streams.message(format_args!("warning: and {} more such names", opened.len() - 20));
+        }
         let _ = streams.out.write_all(text.as_bytes());
         Exit::Done
     }

@@ -121,6 +121,25 @@ pub(super) fn write(used: &Used) -> Option<String> {
     Some(format!("{HEAD}{text}"))
 }
 
+/// What was denied to callers whom the file allows it, with how often: something was asked of them that the audit does not
+/// tell, such as arguments or claims.
+pub(super) fn opened(used: &Used) -> Vec<(&Name, u64)> {
+    let count = |name: &Name, issuers: &BTreeMap<Box<str>, Sets>| -> u64 {
+        let denied = used.denied.get(name).into_iter().flatten();
+        let allowed = denied.filter(|((issuer, held), _)| {
+            issuers.iter().any(|(of, sets)| {
+                let (scopes, any) = demand(sets);
+                (**of == *ANONYMOUS || of == issuer)
+                    && scopes.iter().all(|scope| held.contains(scope))
+                    && (any.is_empty() || any.iter().any(|scope| held.contains(scope)))
+            })
+        });
+        allowed.map(|(_, count)| *count).sum()
+    };
+    let names = used.names.iter().map(|(name, issuers)| (name, count(name, issuers)));
+    names.filter(|(_, count)| *count > 0).collect()
+}
+
 /// The scopes all callers had; where they had none in common, scopes of which each had one.
 fn demand(sets: &Sets) -> (Vec<Box<str>>, Vec<Box<str>>) {
     let mut all = sets.iter();

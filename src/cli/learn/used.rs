@@ -21,11 +21,22 @@ pub(super) const ANONYMOUS: &str = "";
 /// What one name was used with.
 pub(super) type Sets = BTreeSet<Vec<Box<str>>>;
 
+/// How often callers of an issuer, with those scopes, were denied something.
+pub(super) type Denied = BTreeMap<(Box<str>, Vec<Box<str>>), u64>;
+
 /// What a rule can name: a subject, or a method.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
     Subject(SubjectKind, Box<str>),
     Method(Box<str>),
+}
+
+impl Name {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Subject(_, text) | Self::Method(text) => text,
+        }
+    }
 }
 
 /// Everything that was used of one server.
@@ -37,6 +48,8 @@ pub(super) struct Used {
     servers: BTreeSet<Box<str>>,
     /// By name and issuer: the scopes of each caller.
     pub(super) names: BTreeMap<Name, BTreeMap<Box<str>, Sets>>,
+    /// What was denied, whatever the reason.
+    pub(super) denied: BTreeMap<Name, Denied>,
     /// Names no rule should be written for.
     odd: BTreeSet<Box<str>>,
     /// Calls that were left out because of their number.
@@ -52,6 +65,7 @@ impl Used {
             issuers,
             servers: BTreeSet::new(),
             names: BTreeMap::new(),
+            denied: BTreeMap::new(),
             odd: BTreeSet::new(),
             beyond: 0,
             unknown_issuers: BTreeSet::new(),
@@ -66,10 +80,14 @@ impl Used {
         if self.servers.len() < 100 {
             self.servers.insert(decided.server.clone());
         }
-        if decided.verdict != Verdict::Allow || decided.shadow {
+        if decided.shadow || decided.blocked {
             return;
         }
         let Some(name) = name(decided) else { return };
+        if decided.verdict != Verdict::Allow {
+            self.add_denied(decided, name);
+            return;
+        }
         let text = match &name {
             Name::Subject(_, text) | Name::Method(text) => text,
         };
@@ -85,24 +103,38 @@ impl Used {
             }
             return;
         }
-        let issuer = match self.issuers.get(&*decided.caller.issuer) {
-            // No issuer is called so.
-            _ if decided.caller.anonymous => ANONYMOUS.into(),
-            Some(name) => name.as_ref().into(),
-            None if self.issuers.is_empty() => decided.caller.issuer.clone(),
-            None => {
-                self.unknown_issuers.insert(decided.caller.issuer.clone());
-                return;
-            }
+        let Some(issuer) = self.issuer(decided) else {
+            self.unknown_issuers.insert(decided.caller.issuer.clone());
+            return;
         };
         if self.names.len() >= NAMES && !self.names.contains_key(&name) {
             self.beyond += 1;
             return;
         }
-        let scopes = decided.caller.scopes.iter().filter(|scope| is_permission(scope)).cloned();
         let sets = self.names.entry(name).or_default().entry(issuer).or_default();
         if sets.len() < SETS {
-            sets.insert(scopes.collect());
+            sets.insert(permissions(decided));
+        }
+    }
+
+    fn add_denied(&mut self, decided: &Decided, name: Name) {
+        let Some(issuer) = self.issuer(decided) else { return };
+        if self.denied.len() >= NAMES && !self.denied.contains_key(&name) {
+            return;
+        }
+        let (denied, who) = (self.denied.entry(name).or_default(), (issuer, permissions(decided)));
+        if denied.len() < SETS || denied.contains_key(&who) {
+            *denied.entry(who).or_default() += 1;
+        }
+    }
+
+    /// The name of the caller's issuer; `None` if `proxy.toml` has none of that kind.
+    fn issuer(&self, decided: &Decided) -> Option<Box<str>> {
+        match self.issuers.get(&*decided.caller.issuer) {
+            // No issuer is called so.
+            _ if decided.caller.anonymous => Some(ANONYMOUS.into()),
+            Some(name) => Some(name.as_ref().into()),
+            None => self.issuers.is_empty().then(|| decided.caller.issuer.clone()),
         }
     }
 
@@ -145,6 +177,11 @@ impl Used {
             ));
         }
     }
+}
+
+/// The caller's scopes, as far as they mean something.
+fn permissions(decided: &Decided) -> Vec<Box<str>> {
+    decided.caller.scopes.iter().filter(|scope| is_permission(scope)).cloned().collect()
 }
 
 /// A scope that can stand in a rule, and means something there.

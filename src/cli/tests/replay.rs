@@ -178,6 +178,22 @@ fn learns_the_least_that_was_used() {
     assert!(replayed.contains("none would change"), "{replayed}");
 }
 
+/// The audit has no arguments and few claims: what they decided a learnt policy does not ask for.
+#[test]
+fn tells_what_was_denied_and_would_be_allowed() {
+    let folder = folder("learn-denied", POLICY);
+    let mut text = audit();
+    text += &line("eve", &["crm:read"], "tool get_contact", "deny", Some("not-eve"));
+    text += &line("eve", &["crm:read", "more"], "tool get_contact", "deny", Some("not-eve"));
+    text += &line("eve", &["more"], "tool get_contact", "deny", None);
+    text += &line("eve", &["crm:read"], "tool update_contact", "deny", None);
+    folder.file("audit.jsonl", &text);
+    let said = folder.run("-c @/proxy.toml learn @/audit.jsonl");
+    assert!(said.starts_with("exit 0\n"), "{said}");
+    assert!(said.contains("warning: get_contact was denied 2 times to callers this policy allows it\n"), "{said}");
+    assert_eq!(said.matches("was denied").count(), 1, "{said}");
+}
+
 /// What was used without a token is learnt as such, and asked again as such.
 #[test]
 fn callers_without_a_token_are_told_from_others() {
