@@ -143,6 +143,15 @@ async fn older() -> (Upstream, Arc<Older>, mpsc::UnboundedSender<String>) {
                     connection.piece(format!("data: {body}\n\n")).await;
                     connection.end_stream().await;
                 }
+                // What it asks is about another call of its caller's.
+                ("tools/call", Some("answers_at_once")) => {
+                    connection.begin_stream().await;
+                    let asked = json!({ "jsonrpc": "2.0", "id": 5, "method": "elicitation/create",
+                        "params": { "message": "sure?", "requestedSchema": { "type": "object", "properties": {} } } });
+                    let body = json!({ "jsonrpc": "2.0", "id": message["id"], "result": { "content": [] } });
+                    connection.piece(format!("data: {asked}\n\ndata: {body}\n\n")).await;
+                    connection.end_stream().await;
+                }
                 // It asks on its own stream, and answers the call in one piece when it has been answered.
                 ("tools/call", Some("roots")) => {
                     state.ask.send(json!({ "jsonrpc": "2.0", "id": 6, "method": "roots/list" }).to_string()).unwrap();
@@ -447,6 +456,17 @@ async fn a_subscription_hears_what_it_asked_for() {
         upstream.take().into_iter().find(|heard| heard.json()["method"] == "resources/unsubscribe")
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_question_its_client_is_not_asked_is_refused_when_the_call_has_its_answer() {
+    let (upstream, state, _tell) = older().await;
+    let proxy = start(&upstream).await;
+    let ask = newer_call("answers_at_once", &json!({}), &json!({ "elicitation": {} })).token(&proxy.token("ana"));
+    let got = proxy.ask(&ask).await;
+    assert_eq!(got.message()["result"]["resultType"], "complete", "{got:?}");
+    let said = until("the server to be answered", async || state.answers.lock().unwrap().pop()).await;
+    assert_eq!((&said["id"], said["error"]["code"].is_i64()), (&json!(5), true), "{said}");
 }
 
 #[tokio::test]

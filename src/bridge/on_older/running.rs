@@ -172,6 +172,7 @@ impl Running {
                 }
                 Next::Event(document) => match self.take(&document).await {
                     Taken::Answer => {
+                        self.refuse_open().await;
                         self.ends();
                         return;
                     }
@@ -182,6 +183,15 @@ impl Running {
                         }
                     }
                 },
+            }
+        }
+    }
+
+    /// What its client was not asked before the answer came nobody will be asked: another call may wait for just that.
+    async fn refuse_open(&mut self) {
+        for (_, question) in std::mem::take(&mut self.questions) {
+            if let Some(id) = question.root().get("id") {
+                self.reply(id, r#""error":{"code":-32603,"message":"The call has been answered"}"#).await;
             }
         }
     }
