@@ -1,5 +1,5 @@
-//! Compares the parsed file with the table of keys, so that every unknown, mistyped and unsupported key is found at
-//! once and not only the first; what is refused is taken out, and short forms are made long.
+//! Compares the parsed file with the table of keys, so that every unknown, mistyped and unsupported key is reported at once and
+//! not only the first; refused keys are removed, and short forms expanded.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -146,19 +146,24 @@ impl Walk<'_> {
         }
     }
 
+    /// One string of a list or map.
+    fn text(&mut self, key: &'static Key, value: &mut Spanned<DeValue<'_>>, path: &str) -> bool {
+        let span = value.span();
+        match value.get_mut() {
+            DeValue::String(text) => self.string(text, &span),
+            other => {
+                let found = describe(other);
+                self.mistyped(key, span, found, path);
+                false
+            }
+        }
+    }
+
     /// Strings with keys of the user's choosing.
     fn map(&mut self, key: &'static Key, table: &mut DeTable<'_>, path: &str) -> bool {
         let mut fits = true;
         for (_, value) in table.iter_mut() {
-            let span = value.span();
-            fits &= match value.get_mut() {
-                DeValue::String(text) => self.string(text, &span),
-                other => {
-                    let found = describe(other);
-                    self.mistyped(key, span, found, path);
-                    false
-                }
-            };
+            fits &= self.text(key, value, path);
         }
         fits
     }
@@ -204,15 +209,7 @@ impl Walk<'_> {
     fn texts(&mut self, key: &'static Key, items: &mut DeArray<'_>, path: &str) -> bool {
         let mut fits = true;
         for item in items.iter_mut() {
-            let span = item.span();
-            fits &= match item.get_mut() {
-                DeValue::String(text) => self.string(text, &span),
-                other => {
-                    let found = describe(other);
-                    self.mistyped(key, span, found, path);
-                    false
-                }
-            };
+            fits &= self.text(key, item, path);
         }
         fits
     }
