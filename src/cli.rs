@@ -1,6 +1,6 @@
 //! The command line: arguments in, exit code out. Results go to standard output, messages to standard error.
 //!
-//! One file a command. Each has a clap `Args` struct with `run(&self, global, streams) -> Exit`, one variant in
+//! One file per command. Each has a clap `Args` struct with `run(&self, global, streams) -> Exit`, one variant in
 //! [`Command`] and one line in [`run`].
 
 pub mod check;
@@ -43,14 +43,12 @@ pub enum Exit {
     No = 1,
     /// Wrong arguments.
     Usage = 2,
-    /// Something needed could not be reached (`EX_UNAVAILABLE` of sysexits).
+    /// Something needed is unavailable (`EX_UNAVAILABLE` of sysexits).
     Unavailable = 69,
-    /// A fault of the program (`EX_SOFTWARE`).
+    /// An internal error (`EX_SOFTWARE`).
     Internal = 70,
     /// The configuration cannot be used (`EX_CONFIG`).
     Config = 78,
-    /// Ended by Ctrl-C.
-    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -68,17 +66,18 @@ impl From<Exit> for ExitCode {
     disable_help_subcommand = true,
     before_help = "Examples:
   portcullis demo                         try everything on this machine, without any set-up
-  portcullis check                        is proxy.toml fine, are issuers and upstreams there?
+  portcullis check                        is proxy.toml valid, are issuers and upstreams reachable?
   portcullis serve                        run the proxy
   portcullis test                         do the policies decide as their tests say?
   portcullis explain --help               why is this call denied?
-  portcullis mask notes.txt               what would be masked, and why the rest would not
+  portcullis mask notes.txt               what would be masked, and why the rest would not be?
   portcullis token verify token.txt       why is this token refused?
-  portcullis doctor https://h/mcp         which clients can connect, and what keeps the others?
-  portcullis healthcheck --ready          for probes",
+  portcullis doctor https://h/mcp         which clients can connect, and what stops the others?
+  portcullis healthcheck --ready          is a running proxy ready? for probes",
     after_help = "Start with `portcullis demo`. Every key of proxy.toml is explained in proxy.toml.example.\n\
                   Results go to standard output, messages and logs to standard error.\n\
-                  Exit codes: 0 done or yes, 1 no, 2 wrong arguments, 69 not reachable, 70 a fault, 78 configuration refused"
+                  Exit codes: 0 done or yes, 1 no, 2 wrong arguments, 69 something is unavailable,\n\
+                  70 internal error, 78 configuration refused"
 )]
 pub struct Cli {
     /// What every command understands.
@@ -94,80 +93,105 @@ pub struct Cli {
 pub enum Command {
     /// Check proxy.toml and the files it names, without starting anything.
     Check(check::Check),
-    /// Become a program whose life ends with the parent's; `serve` starts this.
+    /// Run a program that ends when its parent does; started by `serve`.
     #[command(hide = true)]
     Child(child::Child),
     /// Try everything: an issuer, a sample MCP server and the proxy, all in one process on loopback.
     Demo(demo::Demo),
-    /// Walk what clients do before their first call, and say where which of them would fail.
+    /// Take the steps clients take before their first call, and show which clients fail, where and why.
     Doctor(doctor::Doctor),
-    /// Say why one call is decided as it is, and what its client gets to see.
+    /// Explain why one call is decided as it is, and show the answer its client gets.
     Explain(Box<explain::Explain>),
-    /// Print files that fit this version, such as the schemas editors check by.
+    /// Print files for this version: JSON Schemas for editors, shell completions, manual pages.
     Generate(generate::Generate),
     /// Ask a running proxy whether it is alive, or ready for calls.
     Healthcheck(healthcheck::Healthcheck),
-    /// Write the least policy that allows what an audit file says was used.
+    /// Write the least policy that allows the calls an audit file shows.
     Learn(learn::Learn),
-    /// Show what masks make of a text, a message or a captured stream.
+    /// Show how a text, a message or a captured stream would be masked.
     Mask(mask::Mask),
-    /// Say what other policies would have made of the decisions in an audit file.
+    /// Show how other policies would have decided the calls in an audit file.
     Replay(replay::Replay),
     /// Run the proxy.
     Serve(serve::Serve),
-    /// Run the tests that policy files hold.
+    /// Run the tests in policy files.
     Test(test::Test),
-    /// Look into an access token, or get one from the demo.
+    /// Verify or decode an access token, or get one from the demo.
     Token(token::Token),
-    /// See what a server offers; lock, verify and approve its tool definitions; begin a policy.
+    /// List a server's tools; lock, verify and approve their definitions; write a first policy.
     Tools(tools::Tools),
     /// Show the version and what it was built with.
     Version(version::Version),
 }
 
-/// What every command understands.
+/// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
     /// The configuration file.
-    #[arg(short, long, global = true, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "proxy.toml")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_name = "FILE",
+        env = "PORTCULLIS_CONFIG",
+        default_value = "proxy.toml"
+    )]
     pub config: PathBuf,
     /// When to use colour.
     #[arg(
         long,
         global = true,
+        help_heading = "Options of every command",
         value_name = "WHEN",
         default_value = "auto",
         help = "When to use colour; NO_COLOR and CLICOLOR_FORCE are honoured"
     )]
     pub color: Color,
-    /// The least level to log.
+    /// The lowest level to log.
     #[arg(
         long,
         global = true,
+        help_heading = "Options of every command",
         value_name = "LEVEL",
         help = "Log this level and above [default: $RUST_LOG, else info]"
     )]
     pub log_level: Option<LogLevel>,
-    /// How log lines look.
-    #[arg(long, global = true, value_name = "FORMAT", help = "How log lines look [default: telemetry.log_format]")]
+    /// The format of log lines.
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_name = "FORMAT",
+        help = "The format of log lines [default: telemetry.log_format]"
+    )]
     pub log_format: Option<LogFormat>,
     /// Print errors only.
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = "Options of every command", conflicts_with = "verbose")]
     pub quiet: bool,
     /// Log more: -v debug, -vv trace.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = "Options of every command", action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
 /// `--color`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal that can show it.
+    /// On a terminal that supports it.
     Auto,
-    /// Even into files and pipes.
+    /// Also in files and pipes.
     Always,
-    /// Not at all.
+    /// Never.
     Never,
+}
+
+/// `--format` of commands that print a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// `--log-level`.

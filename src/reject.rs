@@ -59,7 +59,7 @@ pub enum Reject {
     Definition(#[from] Refused),
     #[error("no credentials")]
     NoCredentials,
-    #[error("client takes no event stream")]
+    #[error("client does not accept an event stream")]
     NotAcceptable,
     #[error("no such path")]
     NotFound,

@@ -62,7 +62,7 @@ pub enum ReplyError {
     MediaType,
     #[error("no answer to the request")]
     Missing,
-    #[error("the upstream seems to want a session")]
+    #[error("the upstream seems to require a session")]
     NoSession,
     #[error("the upstream asks for fewer calls")]
     RateLimited { retry_after: Option<Duration> },

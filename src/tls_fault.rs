@@ -161,7 +161,7 @@ mod tests {
             let broken = UpstreamError::Tls(io::Error::new(io::ErrorKind::InvalidData, error));
             let fault = TlsFault::of(&broken).unwrap();
             assert_eq!((&*fault.to_string(), &*fault.remedy("ca_file")), (told, remedy));
-            assert_eq!(crate::cli::chain(&broken), format!("no TLS session with the upstream: {told}"));
+            assert_eq!(crate::cli::chain(&broken), format!("the TLS handshake with the upstream failed: {told}"));
         }
         assert_eq!(TlsFault::of(&UpstreamError::Tls(io::ErrorKind::UnexpectedEof.into())), None);
     }

@@ -24,7 +24,7 @@ const LIMIT_TEXT: usize = 2048;
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ProofError {
     /// `ath` is not the hash of the token.
-    #[error("`ath` is of another token")]
+    #[error("`ath` does not match the token")]
     AnotherToken,
     /// The signature is not of the key in the header.
     #[error("signature does not verify")]
@@ -42,7 +42,7 @@ pub enum ProofError {
     #[error("more than one proof")]
     Repeated,
     /// `iat` is too old or in the future.
-    #[error("`iat` is not of now")]
+    #[error("`iat` is too far from the current time")]
     Untimely,
     /// The algorithm is not accepted, or does not fit the key.
     #[error("algorithm is not accepted")]
@@ -51,10 +51,10 @@ pub enum ProofError {
     #[error("key is not the one the token is bound to")]
     WrongKey,
     /// `htm` is not the method of the request.
-    #[error("`htm` is another method")]
+    #[error("`htm` does not match the request's method")]
     WrongMethod,
     /// `htu` is not the address of this server.
-    #[error("`htu` is another address")]
+    #[error("`htu` does not match the request's URL")]
     WrongTarget,
 }
 

@@ -76,7 +76,7 @@ pub enum VerifyError {
     #[error("no room to remember another proof")]
     NoRoom,
     /// A proof must name a nonce of ours, and this one names none, or one that is over (RFC 9449 section 9).
-    #[error("proof names no current nonce")]
+    #[error("proof has no current nonce")]
     NonceWanted {
         /// The one to use.
         nonce: Option<Box<str>>,

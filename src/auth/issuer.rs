@@ -76,7 +76,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// A client certificate is of no use.
-    #[error("`{}` and its key are no PEM certificate a client can show", .path.display())]
+    #[error("`{}` and its key are not a usable PEM client certificate", .path.display())]
     KeyPair {
         /// As configured.
         path: PathBuf,

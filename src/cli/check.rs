@@ -1,4 +1,4 @@
-//! `portcullis check`: everything `serve` would refuse, and what somebody should look at, before it starts.
+//! `portcullis check`: everything `serve` would refuse, and what deserves a look, without starting anything.
 
 mod policies;
 mod remote;
@@ -31,14 +31,14 @@ use crate::upstream::Grants;
   portcullis check                                  proxy.toml here, everything it names, issuers and upstreams
   portcullis check --offline -D --format github     in CI, without a network
   portcullis check staging.toml production.toml     several files at once",
-    after_help = "Exit codes: 0 serve would start, 1 a test of a policy fails, a rule does not fit the tools there are, or \
-                  warnings\nwith --deny-warnings, 78 serve would refuse"
+    after_help = "Exit codes: 0 serve would start, 1 a policy test fails, a rule does not fit the server's tools, or there\n\
+                  are warnings with --deny-warnings, 78 serve would refuse"
 )]
 pub struct Check {
-    /// Configuration files to check instead of the one of --config.
+    /// Configuration files to check instead of --config.
     #[arg(value_name = "FILES")]
     files: Vec<PathBuf>,
-    /// Ask no issuer and no upstream.
+    /// Contact no issuer and no upstream.
     #[arg(long)]
     offline: bool,
     /// Fail on warnings too.

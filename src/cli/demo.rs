@@ -33,22 +33,22 @@ const POLICY: &str = include_str!("../../policies/crm.toml");
     after_help = "Everything is made up, keys live in memory, and nothing listens beyond loopback."
 )]
 pub struct Demo {
-    /// Where the proxy listens; with port 0 all ports are chosen.
+    /// Where the proxy listens; with port 0, free ports are chosen for everything.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// No second listener with TLS.
+    /// Open no second listener with TLS.
     #[arg(long)]
     no_tls: bool,
-    /// Let clients name themselves by a metadata document (CIMD).
+    /// Accept client ID metadata documents (CIMD).
     #[arg(long)]
     cimd: bool,
-    /// Print the proxy.toml the demo is built from, and end.
+    /// Print the demo's proxy.toml and exit.
     #[arg(long)]
     print_config: bool,
-    /// How to say where everything is.
+    /// How to print the addresses.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-    /// Where keys, certificates and addresses are written.
+    /// The folder for certificates, keys and addresses.
     #[arg(long, value_name = "FOLDER", default_value = ".portcullis")]
     directory: PathBuf,
 }
@@ -58,7 +58,7 @@ pub struct Demo {
 enum Format {
     /// For people.
     Text,
-    /// One JSON object when ready.
+    /// One JSON object, once ready.
     Json,
 }
 

@@ -1,4 +1,4 @@
-//! `portcullis doctor`: walks what clients do before their first call, and says at which step which of them would fail.
+//! `portcullis doctor`: takes the steps clients take before their first call, and shows which clients fail, where and why.
 
 mod challenge;
 mod clients;
@@ -13,21 +13,21 @@ mod vendor;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum as _};
 use tokio::runtime::Builder;
 use url::Url;
 
 use self::clients::Client;
 use self::report::{Report, Step};
 use super::token::Presented;
-use super::{Exit, Streams, chain};
+use super::{Exit, Format, Streams, chain};
 use crate::auth::explorer::Explorer;
 use crate::secret::Secret;
 use crate::server::tls;
 
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// Most issuers that are looked at.
+/// The most issuers that are looked at.
 const LIMIT_ISSUERS: usize = 3;
 
 /// Arguments of `doctor`.
@@ -39,38 +39,29 @@ const LIMIT_ISSUERS: usize = 3;
   portcullis doctor http://127.0.0.1:8080/crm/mcp --token token.txt
   portcullis doctor --issuer https://login.example.com/realms/acme
   portcullis doctor https://mcp.example.com/crm/mcp --format json | jq '.sections[].steps[] | select(.status == \"failed\")'",
-    after_help = "Nothing is registered and nobody is signed in. Redirects are not followed; what a document names is asked\n\
+    after_help = "Nothing is registered and nobody is signed in. Redirects are not followed; URLs named in documents are fetched\n\
                   only on a host you typed or at a public address, and without the token.\n\
                   Exit codes: 0 nothing fails, 1 a step fails, 69 nobody answers there"
 )]
 pub struct Doctor {
-    /// An MCP endpoint, as clients would be given it.
+    /// The URL of an MCP endpoint, exactly as clients use it.
     #[arg(value_name = "URL", required_unless_present = "issuer", value_parser = endpoint)]
     url: Option<Url>,
-    /// The clients to walk for, separated by commas; all of them, if none is named.
+    /// The clients to check for, separated by commas; all of them by default.
     #[arg(long = "client", value_name = "NAME", value_delimiter = ',')]
     clients: Vec<Client>,
-    /// An issuer to look at, in place of those the server names.
+    /// An issuer to examine, in place of those the server names.
     #[arg(long, value_name = "URL", value_parser = identifier)]
     issuer: Option<String>,
     /// A file with an access token for URL, or `-`; it is sent there and nowhere else.
     #[arg(long, value_name = "FILE", requires = "url")]
     token: Option<PathBuf>,
-    /// Certificates of authorities to trust beside the system's, as PEM.
+    /// PEM file of certificate authorities to trust, besides the system's.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// How to print what was found.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-}
-
-/// `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 fn endpoint(text: &str) -> Result<Url, String> {

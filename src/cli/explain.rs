@@ -1,4 +1,4 @@
-//! `portcullis explain`: why one call is decided as it is, rule by rule, and the very answer its client gets.
+//! `portcullis explain`: why one call is decided as it is, rule by rule, and the exact answer its client gets.
 
 mod asked;
 mod report;
@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use self::asked::Question;
 use self::report::Report;
-use super::{Exit, Global, Streams};
+use super::{Exit, Format, Global, Streams};
 
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
@@ -28,33 +28,32 @@ pub struct Explain {
     /// Who calls.
     #[command(flatten)]
     caller: CallerArgs,
-    /// The server of proxy.toml; needed where there are several.
+    /// The server of proxy.toml; needed if there are several.
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
     /// What is called.
     #[command(flatten)]
     about: About,
-    /// The arguments as a JSON object, or `@` and a file with it.
+    /// The arguments as a JSON object, or `@FILE`.
     #[arg(long, value_name = "JSON")]
     args: Option<String>,
     /// What the client says of itself, for deny rules that look at it: `name`, `version` and `headers` in a JSON object, or
-    /// `@` and a file with it.
+    /// `@FILE`.
     #[arg(long, value_name = "JSON")]
     untrusted: Option<String>,
-    /// The tool as the upstream lists it, or `@` and a file with it: without it, the approved definition counts, if there is
-    /// one.
+    /// The tool as the upstream lists it, in JSON or as `@FILE`; by default the approved definition, if there is one.
     #[arg(long, value_name = "JSON", requires = "tool")]
     definition: Option<String>,
     /// When the call happens, as in 2026-01-05T19:30:00Z [default: now].
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
-    /// The caller's address.
+    /// The caller's IP address.
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<IpAddr>,
     /// The protocol revision the client speaks [default: 2026-07-28].
     #[arg(long, value_name = "REVISION")]
     protocol: Option<String>,
-    /// How to print it.
+    /// How to print the decision.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
@@ -66,10 +65,10 @@ struct CallerArgs {
     /// A file that holds an access token, or `-` for standard input.
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
-    /// The claims as a JSON object, or `@` and a file with it.
+    /// The token's claims as a JSON object, or `@FILE`.
     #[arg(long, value_name = "JSON")]
     claims: Option<String>,
-    /// Nobody: the caller has no token.
+    /// The caller has no token.
     #[arg(long)]
     anonymous: bool,
 }
@@ -87,7 +86,7 @@ struct About {
     /// A prompt to fetch.
     #[arg(long, value_name = "NAME")]
     prompt: Option<String>,
-    /// A method that is about no subject.
+    /// A method that names no tool, resource or prompt.
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
     /// A list to see.
@@ -103,15 +102,6 @@ enum List {
     Resources,
     ResourceTemplates,
     Prompts,
-}
-
-/// `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 impl Explain {

@@ -1,4 +1,4 @@
-//! `portcullis generate`: files that always fit this version.
+//! `portcullis generate`: files for this version, such as schemas, completions and manual pages.
 
 use clap::{Args, CommandFactory as _, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -42,7 +42,7 @@ enum Command {
   portcullis generate completions zsh > \"${fpath[1]}/_portcullis\"
   portcullis generate completions fish > ~/.config/fish/completions/portcullis.fish")]
 struct Completions {
-    /// Of which shell.
+    /// The shell.
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }
@@ -53,7 +53,7 @@ struct Completions {
   portcullis generate man > portcullis.1
   portcullis generate man token verify > portcullis-token-verify.1")]
 struct Page {
-    /// The command the page is about, word by word; portcullis itself if there is none.
+    /// The command to describe, such as `token verify`; portcullis itself by default.
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -64,7 +64,7 @@ struct Page {
   portcullis generate schema proxy > proxy.schema.json
   portcullis generate schema policy > policy.schema.json")]
 struct Schema {
-    /// Of what.
+    /// The kind of file.
     #[arg(value_name = "FILE")]
     of: File,
 }
@@ -72,7 +72,7 @@ struct Schema {
 /// A kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum File {
-    /// The proxy.toml.
+    /// proxy.toml.
     Proxy,
     /// Policy files.
     Policy,

@@ -1,4 +1,4 @@
-//! `portcullis healthcheck`: asks a running proxy how it does, for probes in images without a shell.
+//! `portcullis healthcheck`: asks a running proxy for its health, for probes in images without a shell.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -19,7 +19,7 @@ const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 990
   portcullis healthcheck                             does the process answer?
   portcullis healthcheck --ready                     should it get calls?
   portcullis healthcheck --ready --admin 127.0.0.1:9901",
-    after_help = "Exit codes: 0 yes, 1 no, 69 nobody answers there"
+    after_help = "Exit codes: 0 yes, 1 no, 69 nothing answers there"
 )]
 pub struct Healthcheck {
     /// Ask whether it is ready for calls, not only whether it answers.

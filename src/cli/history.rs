@@ -1,4 +1,4 @@
-//! What `replay` and `learn` have in common: an audit file read through, with what was skipped.
+//! What `replay` and `learn` have in common: reading an audit file, and reporting what was skipped.
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal as _, Read, Write};
@@ -72,8 +72,7 @@ impl Skipped {
             let lines = if more == 1 { "line" } else { "lines" };
             streams.message(format_args!("warning: and {more} more {lines} that could not be read"));
         }
-        streams
-            .message("note: the file was taken as it is: whether it was changed since it was written was not verified");
+        streams.message("note: it was not verified that the audit file is unchanged");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `portcullis learn`: the least policy that allows what an audit file says was used.
+//! `portcullis learn`: the least policy that allows the calls an audit file shows.
 
 mod draft;
 mod used;
@@ -18,14 +18,14 @@ use crate::config;
   portcullis learn audit.jsonl --server crm > policies/crm.learned.toml
   portcullis replay audit.jsonl --policies policies/crm.learned.toml     would anything be refused by it?",
     after_help = "Only calls that were allowed and took effect count. Every name is written out; scopes are those every\n\
-                  caller of it had. Read it before you use it: what was used is not always what should be.\n\
+                  caller of it had. Read it before you use it: what was used is not always what should be allowed.\n\
                   Exit codes: 0 a policy was written, 1 there is nothing to learn from, 2 wrong arguments"
 )]
 pub struct Learn {
     /// The audit file, or `-` for standard input.
     #[arg(value_name = "AUDIT")]
     audit: PathBuf,
-    /// The server to learn for; needed where the file has several.
+    /// The server to learn for; needed if the file has several.
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
 }
@@ -48,7 +48,7 @@ impl Learn {
         skipped.tell(&self.audit, streams);
         used.tell(streams);
         let Some(text) = draft::write(&used) else {
-            streams.message("error: no call was allowed that a policy could be learnt from");
+            streams.message("error: no call was allowed, so there is nothing to learn a policy from");
             return Exit::No;
         };
         let opened = draft::opened(&used);

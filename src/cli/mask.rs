@@ -1,4 +1,4 @@
-//! `portcullis mask`: what the masks of a server make of a text, a message or a capture, without a proxy.
+//! `portcullis mask`: masks a text, a message or a captured stream without a proxy.
 
 mod evaluate;
 mod input;
@@ -41,16 +41,16 @@ pub struct Mask {
     /// A file, or `-` for standard input.
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
-    /// Use the masks of this server of proxy.toml; else every entity is redacted, cards but for their last digits.
+    /// Use the masks of this server of proxy.toml; by default every entity is redacted, cards except their last digits.
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
-    /// Which way it would go.
+    /// The direction of the message.
     #[arg(long, value_name = "WAY", default_value = "result")]
     on: Way,
-    /// Count what was found.
+    /// Count the findings.
     #[arg(long)]
     stats: bool,
-    /// Look for every entity in the labelled text of FILE, `-` for standard input, and say how well that went.
+    /// Measure precision and recall on the labelled text of FILE, or `-` for standard input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "server", "stats"])]
     evaluate: Option<PathBuf>,
     /// How to print it.
@@ -70,9 +70,9 @@ enum Way {
 /// `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// The masked text on standard output, what was found on standard error.
+    /// The masked text on standard output, the findings on standard error.
     Text,
-    /// One JSON object: where values stand.
+    /// One JSON object: where the values are.
     Json,
 }
 

@@ -1,4 +1,4 @@
-//! `portcullis replay`: what other policies would have made of the decisions in an audit file.
+//! `portcullis replay`: how other policies would have decided the calls in an audit file.
 
 mod changes;
 mod policies;
@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
 use self::changes::Changes;
 use self::policies::Policies;
 use super::history::{self, Skipped};
-use super::{Exit, Global, Streams};
+use super::{Exit, Format, Global, Streams};
 use crate::audit::history::Decided;
 use crate::config::Problems;
 use crate::trial::{self, Told};
@@ -24,7 +24,7 @@ use crate::trial::{self, Told};
     before_long_help = "Examples:
   portcullis replay /var/log/portcullis/audit.jsonl --policies policies.next/
   zcat audit.jsonl.*.gz | portcullis replay - --policies policies.next/ --format json",
-    after_help = "Each server of proxy.toml is decided by the files of the same names in the folder.\n\
+    after_help = "Calls of each server of proxy.toml are decided by the files in the folder that have the names of its policies.\n\
                   The audit holds no arguments and few claims: decisions that depend on others are counted, not guessed.\n\
                   Exit codes: 0 nothing would change, 1 something would, 2 wrong arguments, 78 a policy is refused"
 )]
@@ -32,7 +32,7 @@ pub struct Replay {
     /// The audit file, or `-` for standard input.
     #[arg(value_name = "AUDIT")]
     audit: PathBuf,
-    /// A folder with the other policies, or the files themselves.
+    /// A folder with the other policy files, or the files themselves.
     #[arg(long, value_name = "PATHS", required = true, num_args = 1..)]
     policies: Vec<PathBuf>,
     /// Decide as if rules in shadow were enforced.
@@ -41,15 +41,6 @@ pub struct Replay {
     /// How to print what would change.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-}
-
-/// `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 /// What came out.

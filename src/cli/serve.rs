@@ -16,7 +16,7 @@ use crate::telemetry::logs;
   portcullis serve                                  run from proxy.toml here
   portcullis serve -c /etc/portcullis/proxy.toml    run from elsewhere; relative paths start at that folder
   portcullis serve --check                          only say whether it would start",
-    after_help = "Signals: HUP reloads, TERM and INT drain and end with 0; a second one ends at once"
+    after_help = "Signals: HUP reloads; TERM and INT drain, then exit with 0; a second one exits at once"
 )]
 pub struct Serve {
     /// Only check the configuration, as `portcullis check` does.

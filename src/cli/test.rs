@@ -30,22 +30,22 @@ pub(super) use self::select::{files_in, suites_of};
                   Exit codes: 0 all passed, 1 one failed or too little is covered, 2 wrong arguments, 78 a policy is refused"
 )]
 pub struct Test {
-    /// Policy files, folders of them, or a proxy.toml, instead of the proxy.toml of --config.
+    /// Policy files, folders of them, or a proxy.toml, instead of --config.
     #[arg(value_name = "PATHS")]
     paths: Vec<PathBuf>,
     /// Run only tests whose name matches.
     #[arg(long, value_name = "REGEX")]
     run: Option<Regex>,
-    /// Say which rules and masks no test has reached.
+    /// List the rules and masks that no test covers.
     #[arg(long)]
     coverage: bool,
-    /// The least coverage in percent; less is a failure.
+    /// Fail if coverage is below this percentage.
     #[arg(long, value_name = "PERCENT")]
     min: Option<Percent>,
     /// Run again whenever a file changes.
     #[arg(long)]
     watch: bool,
-    /// How to print the outcome.
+    /// How to print the results.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
@@ -57,7 +57,8 @@ enum Format {
     Text,
     /// One JSON object.
     Json,
-    /// The XML of `JUnit`, for CI servers.
+    /// `JUnit` XML, for CI servers.
+    #[value(help = "JUnit XML, for CI servers")]
     Junit,
     /// The Test Anything Protocol, version 14.
     Tap,

@@ -1,4 +1,4 @@
-//! `portcullis token`: why a token is refused, what it says, and tokens for trying the demo.
+//! `portcullis token`: why a token is refused, what it says, and tokens of the demo.
 
 mod decode;
 mod mint;
@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use super::{Exit, Global, Streams};
+use super::{Exit, Format, Global, Streams};
 use crate::secret::Secret;
 
 /// More than any token.
@@ -34,21 +34,12 @@ pub struct Token {
 /// The commands below `token`.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show header and claims of a token, without checking anything.
+    /// Show a token's header and claims without checking anything.
     Decode(decode::Decode),
     /// Print an access token of the running demo.
     Mint(mint::Mint),
-    /// Check a token as a server of proxy.toml does, and say which check it fails.
+    /// Check a token as a server of proxy.toml would, and show which check fails.
     Verify(verify::Verify),
-}
-
-/// `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 impl Token {
@@ -65,7 +56,7 @@ impl Token {
 /// Where a token is read from. It is never an argument itself: arguments are seen by every user of the machine.
 #[derive(Args, Debug)]
 pub(super) struct Presented {
-    /// A file with nothing but the token, or `-` for standard input.
+    /// A file that holds only the token, or `-` for standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }

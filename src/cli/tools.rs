@@ -1,4 +1,4 @@
-//! `portcullis tools`: what a server offers, what of it was approved, and a policy to begin with.
+//! `portcullis tools`: what a server offers, which definitions are approved, and a first policy.
 
 mod cost;
 mod diff;
@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use super::{Exit, Global, Streams, chain};
+use super::{Exit, Format, Global, Streams, chain};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, SecretSource, Server, UpstreamAuth};
 use crate::json::{Document, Limits};
@@ -28,14 +28,14 @@ use crate::upstream::{Backend, CatalogError, Credentials, Grants, survey};
 #[derive(Args, Debug)]
 #[command(
     before_long_help = "Examples:
-  portcullis tools crm                          what it offers, and what is odd about it
-  portcullis tools crm --scaffold > crm.toml    a policy to begin with
+  portcullis tools crm                          its tools, and what looks suspicious about them
+  portcullis tools crm --scaffold > crm.toml    a first policy
   portcullis tools crm --lock                   write down every definition as approved
-  portcullis tools crm --verify                 what changed since? exit code 1 if anything did
-  portcullis tools crm --approve get_contact    approve the definition of now
+  portcullis tools crm --verify                 what has changed since? exit code 1 if anything has
+  portcullis tools crm --approve get_contact    approve the current definition
   portcullis tools http://127.0.0.1:3001/mcp --token token.txt",
     after_help = "The upstream is asked with the proxy's own credential, or with the token in --token.\n\
-                  Exit codes: 0 done, 1 something drifted, 69 the upstream cannot be asked, 78 proxy.toml is refused"
+                  Exit codes: 0 done, 1 a definition differs, 69 the upstream cannot be reached, 78 proxy.toml is refused"
 )]
 pub struct Tools {
     /// A server of proxy.toml, or the URL of an MCP endpoint.
@@ -56,30 +56,21 @@ pub struct Tools {
 #[group(multiple = false)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line, one at most")]
 struct Act {
-    /// Write the lock file: every definition of now is approved.
+    /// Write the lock file: approve all current definitions.
     #[arg(long)]
     lock: bool,
-    /// Compare with the lock file.
+    /// Compare the current definitions with the lock file.
     #[arg(long)]
     verify: bool,
-    /// Approve the definition this tool has now.
+    /// Approve the current definition of one tool.
     #[arg(long, value_name = "TOOL")]
     approve: Option<String>,
-    /// Print a policy file that lets nobody in by mistake.
+    /// Print a first policy: every tool, for callers with one scope.
     #[arg(long)]
     scaffold: bool,
-    /// Estimate what the list costs a model, for each set of scopes the policy knows.
+    /// Estimate how many tokens the list costs a model, for each set of scopes in the policy.
     #[arg(long)]
     tokens: bool,
-}
-
-/// `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 /// One definition as it was listed.

@@ -23,7 +23,7 @@ pub enum BuildError {
     CaFile { path: PathBuf, source: std::io::Error },
     #[error("no PEM certificate with its key")]
     ClientCertificate,
-    #[error("no PEM certificate in it, or one that is damaged")]
+    #[error("it has no PEM certificate, or a damaged one")]
     NoCertificate,
     #[error("the upstream URL's scheme is `{0}`, not http or https")]
     Scheme(String),
@@ -63,7 +63,7 @@ pub enum UpstreamError {
     #[error("the upstream's process ended")]
     Exited,
     /// The program did not answer the greeting as a server does.
-    #[error("the upstream's process does not greet as an MCP server does")]
+    #[error("the upstream's process does not complete `initialize` as an MCP server must")]
     Greeting,
     /// The program cannot be started.
     #[error("the upstream's process cannot be started")]
@@ -81,7 +81,7 @@ pub enum UpstreamError {
     #[error("the upstream's answer is framed ambiguously: {0}")]
     Framing(&'static str),
     /// Too long a pause inside the answer.
-    #[error("nothing more from the upstream within {0:?}")]
+    #[error("nothing further from the upstream within {0:?}")]
     Idle(Duration),
     /// The server has no stream of 2024-11-05.
     #[error("the upstream opens no event stream; with `transport = \"sse\"` its URL is that of one")]
@@ -99,7 +99,7 @@ pub enum UpstreamError {
     #[error("the upstream's event stream ended")]
     StreamEnded,
     /// No trusted TLS session could be made.
-    #[error("no TLS session with the upstream")]
+    #[error("the TLS handshake with the upstream failed")]
     Tls(#[source] std::io::Error),
     /// Head or body is beyond the limit.
     #[error("the upstream's answer is too large")]

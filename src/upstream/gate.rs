@@ -1,9 +1,9 @@
-//! How many calls are at an upstream at once, and who is next when there are too many.
+//! The concurrency limit of an upstream: how many calls it gets at once, and which comes next when there are too many.
 //!
-//! As long as there is room a call costs two atomic additions. When there is none, callers wait in a queue that takes one
-//! of each in turn, so that nobody's burst is anybody else's delay. What waits for an answer that only another message can
-//! bring must not stand behind it: answers and notifications of clients, and streams, are counted by themselves, and one caller
-//! has at most half of either.
+//! While there is room a call costs two atomic additions. When there is none, callers wait in a queue that serves them in turn,
+//! one call each (round robin), so that one caller's burst does not delay the others. Whatever is needed to finish a waiting
+//! call must not wait behind it: answers and notifications of clients, and streams, are counted separately,
+//! and one caller has at most half of either.
 
 mod queue;
 
@@ -41,25 +41,25 @@ pub(crate) enum Room {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Busy {
     /// The upstream failed several times in a row, and is left alone.
-    #[error("it failed several times in a row and is left alone")]
+    #[error("it failed several times in a row, and the circuit breaker is open")]
     Breaker {
         /// When it is tried again.
         after: Duration,
     },
     /// As many processes run as may, and all of them have something to do.
-    #[error("as many processes run as may")]
+    #[error("its limit of processes is reached")]
     Processes,
     /// As many wait as may.
-    #[error("as many calls wait for it as may")]
+    #[error("its queue is full")]
     Queue,
     /// As many of this caller's calls wait as may.
-    #[error("as many calls of this caller wait for it as may")]
+    #[error("this caller's share of its queue is full")]
     Share,
     /// As many streams are open as may.
-    #[error("as many streams to it are open as may")]
+    #[error("its limit of open streams is reached")]
     Streams,
     /// Its turn did not come in time.
-    #[error("no room for a call within {0:?}")]
+    #[error("the call waited in its queue for {0:?}")]
     Waited(Duration),
 }
 

@@ -1,4 +1,4 @@
-//! What `check` says of policies: each file, rules that are not meant as they stand, and tests that fail.
+//! What `check` reports about policies: each file, rules that are probably mistaken, and tests that fail.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ fn notes(policy: &Policy, file: &Path) -> Vec<String> {
     if untold.is_empty() {
         return Vec::new();
     }
-    vec![format!("in lists these count as if they could match: {}", untold.join(", "))]
+    vec![format!("lists cannot evaluate these and show their tools: {}", untold.join(", "))]
 }
 
 /// Compares the policy of a server with the definitions in its lock file.

@@ -1,4 +1,4 @@
-//! What an MCP endpoint shows to a client that has no token yet (MCP 2026-07-28 and before, "Authorization").
+//! What an MCP endpoint answers to a client without a token (MCP 2026-07-28 and before, "Authorization").
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method};
@@ -101,7 +101,7 @@ pub(super) async fn leave(explorer: &Explorer, url: &Url, seen: &Seen) {
 fn reached(url: &Url) -> Step {
     match url.scheme() {
         "https" => Step::good("reached", "by https"),
-        _ if is_loopback(url) => Step::good("reached", "by http on this machine, which clients on this machine take"),
+        _ if is_loopback(url) => Step::good("reached", "by http on this machine, which clients on this machine accept"),
         _ => {
             Step::failed("reached", "by plain http: tokens could be read on the way, and clients refuse", "serve https")
         }
@@ -211,7 +211,7 @@ async fn browser(explorer: &Explorer, url: &Url, report: &mut Report) -> Option<
         Some(problem) => Step::doubtful(
             NAME,
             format!("{problem} (asked for a page of {PAGE})"),
-            "only clients that run in a browser mind: allow their origin, `[cors] allow_origins` in proxy.toml",
+            "needed only for clients that run in a browser: add their origin to `[cors] allow_origins` in proxy.toml",
         ),
     });
     problem

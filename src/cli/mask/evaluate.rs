@@ -1,4 +1,4 @@
-//! `portcullis mask --evaluate`: how well masks do on labelled text.
+//! `portcullis mask --evaluate`: precision and recall of the masks on labelled text.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead};
@@ -19,7 +19,7 @@ pub(super) enum EvaluateError {
         source: serde_json::Error,
     },
     /// There is no line.
-    #[error("no labelled text: each line wants an object with `text` and `spans`")]
+    #[error("no labelled text: each line must be an object with `text` and `spans`")]
     Nothing,
     /// It cannot be read.
     #[error("cannot read it: {0}")]

@@ -253,7 +253,7 @@ async fn rules_are_held_against_the_tools_there_are() {
     folder.file("proxy.toml", &format!("{}lock = \"policies/crm.lock\"\n", local(issuer.url(), upstream.url())));
     let said = run("check --offline @/proxy.toml");
     assert!(said.starts_with("exit 1\n") && said.contains("✗ policies/crm.toml  2 rules, 1 mask\n"), "{said}");
-    assert!(said.contains("in lists these count as if they could match: `misfit` (args)\n"), "{said}");
+    assert!(said.contains("lists cannot evaluate these and show their tools: `misfit` (args)\n"), "{said}");
     for part in misfit("the lock file of `crm`") {
         assert!(said.contains(&part), "{part}: {said}");
     }

@@ -177,7 +177,7 @@ fn a_server_and_an_issuer_that_are_fine() {
         "exit 0
 --- out
 server {url}/mcp
-✓ reached             by http on this machine, which clients on this machine take
+✓ reached             by http on this machine, which clients on this machine accept
 ✓ clock               within 30 s of this machine's
 ✓ POST, no token      401, Bearer
 ✓ GET, no token       401

@@ -68,8 +68,7 @@ fn folder(name: &str, next: &str) -> Folder {
     folder
 }
 
-const NOT_VERIFIED: &str =
-    "note: the file was taken as it is: whether it was changed since it was written was not verified\n";
+const NOT_VERIFIED: &str = "note: it was not verified that the audit file is unchanged\n";
 
 #[test]
 fn nothing_changes_under_the_same_rules() {
@@ -233,7 +232,7 @@ fn learns_nothing_from_what_took_no_effect() {
     folder.file("audit.jsonl", &text);
     let said = folder.run("-c @/proxy.toml learn @/audit.jsonl");
     assert!(said.starts_with("exit 1\n--- out\n--- err\n"), "{said}");
-    assert!(said.ends_with("error: no call was allowed that a policy could be learnt from\n"), "{said}");
+    assert!(said.ends_with("error: no call was allowed, so there is nothing to learn a policy from\n"), "{said}");
 }
 
 #[test]

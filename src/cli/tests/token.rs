@@ -169,7 +169,7 @@ async fn decode_shows_claims_and_believes_nothing() {
         "claims {\n",
         "\"sub\": \"a\\u001b[2J\"",
         "expires     1970-01-01T00:00:00Z, ",
-        "--- err\nnothing of this is checked; ",
+        "--- err\nnone of this is verified; ",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -190,7 +190,7 @@ async fn mint_prints_the_token_alone() {
     };
     assert_eq!(
         mint("ana"),
-        "exit 69\n--- out\n--- err\nerror: no demo runs here: there is no `@/demo.json`; start one with \
+        "exit 69\n--- out\n--- err\nerror: no demo is running here: there is no `@/demo.json`; start one with \
          `portcullis demo`, or name its folder with --directory\n"
     );
     demo(issuer.url(), issuer.mint_secret().expose());
@@ -217,7 +217,7 @@ async fn mint_prints_the_token_alone() {
     for elsewhere in ["https://127.0.0.1", "http://192.0.2.1", "http://localhost.example", "file:///x", "x"] {
         demo(elsewhere, "s");
         let said = mint("ana");
-        assert!(said.starts_with("exit 69\n") && said.contains("`@/demo.json` is not what a demo writes"), "{said}");
+        assert!(said.starts_with("exit 69\n") && said.contains("`@/demo.json` was not written by a demo"), "{said}");
     }
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     demo(&format!("http://{closed}"), "s");

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 pub(super) struct Decode {
     #[command(flatten)]
     presented: Presented,
-    /// How to print it.
+    /// How to print the token.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
@@ -49,7 +49,7 @@ impl Decode {
                         streams.print(format_args!("{what:<10}  {}", moment(seconds, now)));
                     }
                 }
-                streams.message("nothing of this is checked; `portcullis token verify` does that");
+                streams.message("none of this is verified; use `portcullis token verify` for that");
             }
         }
         Exit::Done

@@ -24,17 +24,17 @@ const TIMEOUT: Duration = Duration::from_secs(5);
   portcullis token mint --user ana
   portcullis token mint --user ana --scope \"crm:read crm:write\"
   portcullis token mint --user max --audience https://localhost:8443/crm/mcp",
-    after_help = "The users are ana and max. The demo writes where it is into .portcullis/demo.json.\n\
-                  Exit codes: 0 printed, 1 the demo refuses, 69 no demo runs"
+    after_help = "The users are ana and max. The running demo is found by its file .portcullis/demo.json.\n\
+                  Exit codes: 0 printed, 1 the demo refuses, 69 no demo is running"
 )]
 pub(super) struct Mint {
-    /// Whose token.
+    /// The user, ana or max.
     #[arg(long, value_name = "NAME")]
     user: String,
-    /// The scopes, instead of those the user has.
+    /// The scopes; by default all the user has.
     #[arg(long, value_name = "SCOPE", value_delimiter = ' ')]
     scope: Vec<String>,
-    /// What it is for, instead of every resource of the demo.
+    /// The audience; by default every resource of the demo.
     #[arg(long, value_name = "URL")]
     audience: Option<String>,
     /// The folder the demo runs in, as given to `demo --directory`.
@@ -47,9 +47,9 @@ pub(super) struct Mint {
 enum MintError {
     #[error("no demo answers at {issuer}, which `{}` names; start one with `portcullis demo`", .file.display())]
     Away { file: PathBuf, issuer: Url, source: reqwest::Error },
-    #[error("`{}` is not what a demo writes; start one with `portcullis demo`", .0.display())]
+    #[error("`{}` was not written by a demo; start one with `portcullis demo`", .0.display())]
     File(PathBuf),
-    #[error("no demo runs here: there is no `{}`; start one with `portcullis demo`, or name its folder with --directory", .0.display())]
+    #[error("no demo is running here: there is no `{}`; start one with `portcullis demo`, or name its folder with --directory", .0.display())]
     None(PathBuf),
     #[error("another demo answers at {issuer} than the one that wrote `{}`", .file.display())]
     Other { file: PathBuf, issuer: Url },

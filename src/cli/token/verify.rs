@@ -31,7 +31,7 @@ use crate::server::tls;
 pub(super) struct Verify {
     #[command(flatten)]
     presented: Presented,
-    /// Which server of proxy.toml is to accept it; needed where there are several.
+    /// The server of proxy.toml that is to accept it; needed if there are several.
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
     /// How to print the checks.

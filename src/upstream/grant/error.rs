@@ -25,7 +25,7 @@ pub enum GrantError {
     #[error("a caller without a token has none to exchange")]
     Nobody,
     /// It no longer takes the caller's own token (RFC 6749 section 5.2, `invalid_grant`).
-    #[error("the authorization server does not take the caller's token")]
+    #[error("the authorization server does not accept the caller's token")]
     Token,
     /// It cannot be had at the moment.
     #[error("no token for the upstream at the moment: {reason}")]
