@@ -1,8 +1,8 @@
-//! The record of what was decided: one JSON line per decision before it takes effect, one per ending.
+//! The audit log: one JSON line per decision, written before the decision takes effect, and one when the request has ended.
 //!
 //! One [`Audit`] serves the process; each worker thread renders its lines into its own [`Lane`] and writes those of one
-//! turn together. A line counts as written when write(2) has returned for all of it, so that killing the process after
-//! an answer loses nothing. Whoever gets an [`AuditError`] must not go on with the call.
+//! event loop turn together. A line counts as written when write(2) has returned for all of it, so that killing the process
+//! after an answer loses nothing. A caller that gets an [`AuditError`] must not go on with the call.
 
 mod escape;
 mod event;

@@ -1,4 +1,4 @@
-//! The audit read again: one line at a time, whatever its size, and what is not one of ours is said and skipped.
+//! Reads an audit file again, one line at a time whatever its size; lines that are not ours are counted and skipped.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};

@@ -1,5 +1,5 @@
-//! Whether the log could be written, found out without opening it: a running proxy may have it open, and what is tried
-//! leaves nothing behind.
+//! Whether the audit log is writable, found out without opening it: a running proxy may have it open, and the check leaves
+//! nothing behind.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What the audit log has of a request: a [`Recorded`] exists only where the line was written.
+//! Proof that the audit log has a request: a [`Recorded`] exists only where the line was written.
 
 use super::{AuditError, Client, Decision, ErrorCode, Event, Fragment, Policy, Record, Subject, Target, Ticket};
 use crate::auth::Caller;

@@ -1,4 +1,4 @@
-//! Decisions about what belongs to something: a task of a tool, a completion on a prompt, the rest of a stream.
+//! Decisions about what belongs to something else: a task of a tool, a completion on a prompt, the rest of a stream.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A rule's `[rule.args]`: what the arguments of a call must be, in words of JSON Schema.
+//! A rule's `[rule.args]`: conditions on the arguments of a call, with keywords of JSON Schema.
 
 mod check;
 mod read;

@@ -1,4 +1,4 @@
-//! The rules one name leads to, found again by the scopes a caller holds where there are many.
+//! The rules that list one name, indexed by scope where there are many.
 
 use std::iter;
 

@@ -1,4 +1,4 @@
-//! `[[test]]`: what a policy says of itself, to be held against what it does.
+//! `[[test]]`: the tests in a policy file.
 
 mod client;
 mod read;

@@ -1,4 +1,4 @@
-//! What a decision depends on besides who asks for what.
+//! The inputs of a decision besides caller and operation.
 
 use std::net::IpAddr;
 

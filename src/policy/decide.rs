@@ -1,4 +1,4 @@
-//! The decision: any matching deny, else any matching allow, else whether wider scopes would do, else no.
+//! The decision: any matching deny, else any matching allow, else whether more scopes would be enough, else no.
 
 use std::sync::Arc;
 

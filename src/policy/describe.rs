@@ -1,4 +1,4 @@
-//! `[[describe]]`: words of the policy's author in place of what an upstream says of a tool.
+//! `[[describe]]`: the operator's title and description in place of the upstream's.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Why the rules decide as they do: every rule with every condition, and where it stands in its file.
+//! Explains a decision: every rule with every condition, and its place in its file.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! From a name to the rules that list it, in a time that does not grow with the number of rules.
+//! From a name to the rules that list it, in time that does not grow with the number of rules.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
-//! `limit`: how often, and how many at once, a rule lets pass; and how often a caller is asked for the same scopes.
+//! `limit`: how often, and how many at once, a rule lets calls pass; and how often a caller is asked for the same scopes.
 //!
-//! In memory, of this process, bounded. What is counted outlives a reload.
+//! In memory of this process, bounded. Counts outlive a reload.
 
 mod anonymous;
 mod challenge;

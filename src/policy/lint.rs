@@ -1,6 +1,6 @@
-//! What does not belong into text a model is given to read: hidden characters, escapes, orders to the model, lures.
+//! Lint of texts a model reads: hidden characters, escapes, instructions to the model, lures.
 //!
-//! This finds what has a shape. Whether a sentence means harm it does not judge, and a patient author gets past it: the
+//! This finds what has a fixed form. It does not judge whether a sentence means harm, and a patient author gets past it: the
 //! lock is what keeps a definition from changing after somebody has read it.
 
 pub mod definition;

@@ -1,7 +1,7 @@
-//! Tool definitions somebody approved: `SERVER.lock`, one line a tool, with its whole definition and a hash over it.
+//! Approved tool definitions: `SERVER.lock`, one line per tool, with its whole definition and a hash over it.
 //!
-//! A definition that is not the approved one may say anything to a model (OWASP MCP Top 10, "rug pull"). The text of the
-//! definition stands in the file so that a change can be read, in a review of the file and in `tools --verify`.
+//! A definition that is not the approved one may say anything to a model (OWASP MCP Top 10, "rug pull"). The file has the text
+//! of the definition so that a change can be read, in a review of the file and in `tools --verify`.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};

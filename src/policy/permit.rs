@@ -1,4 +1,4 @@
-//! The decision as a value: a [`Permit`] exists only where the policy said yes.
+//! Proof of a positive decision: a [`Permit`] exists only where the policy said yes.
 
 use std::sync::Arc;
 use std::time::Duration;

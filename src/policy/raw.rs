@@ -1,4 +1,4 @@
-//! A policy file as it was written: every key known and of the right type, nothing looked up or compiled yet.
+//! A policy file as written: every key known and of the right type, nothing resolved or compiled yet.
 
 mod mask;
 

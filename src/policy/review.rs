@@ -1,4 +1,4 @@
-//! What is right as it stands and still not meant: rules that never decide, and words nobody uses.
+//! Valid but mistaken policies: rules that never decide, and names nobody uses.
 
 mod clash;
 mod disjoint;

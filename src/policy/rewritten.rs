@@ -1,4 +1,4 @@
-//! A call whose arguments a mask has changed is decided once more: what is sent is what was decided on.
+//! Decides a call again whose arguments a mask has changed: what is sent is what was decided on.
 
 use super::permit::Asker;
 use super::tools::{Tool, Tools};

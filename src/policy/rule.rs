@@ -1,4 +1,4 @@
-//! One rule as it runs.
+//! One compiled rule.
 
 use std::sync::Arc;
 

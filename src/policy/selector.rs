@@ -1,4 +1,4 @@
-//! Names of one kind, for what is chosen by name and is no rule.
+//! A set of names of one kind, for selections other than rules.
 
 use super::glob::Pattern;
 use crate::json::fold;

@@ -1,4 +1,4 @@
-//! Reads the tables of a TOML file with spans, and notes everything wrong with them instead of stopping at the first.
+//! Reads the tables of a TOML file with spans, and collects every problem instead of stopping at the first.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a server's tools must be to be shown and called, and what is known of each definition it was seen with.
+//! Which of a server's tools may be shown and called, and what is known about each definition seen.
 
 mod drift;
 mod form;

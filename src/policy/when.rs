@@ -1,6 +1,6 @@
-//! A rule's `when`: an expression of CEL, the Common Expression Language, compiled once and bounded in what it may cost.
+//! A rule's `when`: an expression in CEL, the Common Expression Language, compiled once and bounded in cost.
 //!
-//! What cannot be told is unknown: an expression that errs, a value beyond the caps, arguments before there is a call.
+//! The result can be unknown: an expression that fails, a value beyond the caps, arguments before there is a call.
 
 mod compile;
 mod cost;

@@ -1,4 +1,4 @@
-//! Whether the arguments of a call are what a rule asks: yes, no, or not to be told.
+//! Whether the arguments of a call meet a rule's conditions: yes, no, or unknown.
 
 use serde_json::{Map, Value as Json};
 

@@ -1,4 +1,4 @@
-//! The words of `[rule.args]` and their values.
+//! The keywords of `[rule.args]` and their values.
 
 use std::borrow::Cow;
 

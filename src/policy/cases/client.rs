@@ -1,4 +1,4 @@
-//! Of a `[[test]]`, from where its client calls and what it says of itself.
+//! The client of a `[[test]]`: its address and what it says of itself.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! A `[[test]]` table as a [`Case`], or everything that is wrong with it.
+//! Reads a `[[test]]` table into a [`Case`], or reports everything that is wrong with it.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Whether one pattern matches all that another matches.
+//! Whether one glob matches everything another one matches.
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -1,4 +1,4 @@
-//! From the text of a glob to its words, each a list of tokens.
+//! Parses a glob into its alternatives, each a list of tokens.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! A whole definition under the lint: every text of a tool or prompt, wherever in its schemas it stands.
+//! Lints a whole definition: every text of a tool or prompt, wherever in its schemas it is.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What can be read as it stands and is hardly meant: names no tool has, and scopes that look like two.
+//! Valid but probably mistaken: names no tool has, and scopes that look like two.
 
 use std::sync::Arc;
 

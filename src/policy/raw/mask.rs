@@ -1,4 +1,4 @@
-//! A `[[mask]]` as it was written.
+//! A `[[mask]]` as written.
 
 use toml::Spanned;
 

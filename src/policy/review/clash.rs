@@ -1,6 +1,6 @@
-//! Whether what a rule asks of an argument can be met by what a tool's input schema lets it be.
+//! Whether a rule's condition on an argument can be met by any value the tool's input schema allows.
 //!
-//! Keywords that are not understood here are taken to allow everything, so that what is called a clash is one.
+//! Keywords that are not understood here are taken to allow everything, so that whatever is reported really clashes.
 
 use serde_json::{Map, Value as Json};
 

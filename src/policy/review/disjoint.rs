@@ -1,4 +1,4 @@
-//! Whether two regular expressions have no text in common, as far as their literal ends tell.
+//! Whether two regular expressions have no match in common, as far as their literal ends tell.
 
 use regex_syntax::hir::literal::{ExtractKind, Extractor, Seq};
 use regex_syntax::hir::{Hir, Look};

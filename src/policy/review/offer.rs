@@ -1,4 +1,4 @@
-//! A policy before the tools there really are: globs that list none of them, and arguments that none of them takes.
+//! Compares a policy with the tools that exist: globs that match none, and arguments that none of them has.
 
 use std::ops::Range;
 

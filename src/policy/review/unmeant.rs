@@ -1,4 +1,4 @@
-//! Conditions of one rule that mean less than they seem to: variables that are never there, patterns anything fits.
+//! Conditions that mean less than they seem to: variables that are never set, patterns that match anything.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How much work a schema can make of arguments, known before it is compiled.
+//! An upper bound on the work a schema can cause, computed before it is compiled.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! A tool's input schema as narrow as the caller's rules make it, for the list a model reads.
+//! A tool's input schema, narrowed to what the caller's rules allow, for the list a model reads.
 //!
-//! What is published is never wider than the upstream's schema, and never narrower than what some rule would allow: rules
+//! The published schema is never wider than the upstream's, and never narrower than what some rule would allow: the rules
 //! themselves decide about calls.
 
 use std::collections::BTreeMap;

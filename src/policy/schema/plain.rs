@@ -1,6 +1,6 @@
-//! The short way to a yes: arguments of single values under a schema that says no more of them than most do.
+//! A fast path to "valid": arguments of scalar values under a schema that uses only the common keywords.
 //!
-//! What is not certain here is left to the validator, which also says what is wrong.
+//! Whatever is not certain here is left to the validator, which also says what is wrong.
 
 use serde_json::Value as Json;
 

@@ -1,4 +1,4 @@
-//! One definition of a tool, exactly as an upstream wrote it, and what was found out about it.
+//! One tool definition, exactly as the upstream wrote it, and what was derived from it.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 

@@ -1,4 +1,4 @@
-//! From the text of an expression to what runs, many at once on threads of their own.
+//! Compiles expressions, many at once on threads of their own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What an expression may cost, in nanoseconds, as a function of how long the lists are that it goes through.
+//! The most an expression may cost, in nanoseconds, as a function of the length of the lists it iterates over.
 
 use std::ops::Add;
 

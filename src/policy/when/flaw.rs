@@ -1,4 +1,4 @@
-//! What is wrong with an expression, in words that stand without the parser's.
+//! Errors in an expression, in words of our own rather than the parser's.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What the names in an expression stand for.
+//! The values of the variables in an expression.
 
 use std::any::Any;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! The variables of `when`, their fields, and the functions there are.
+//! The variables of `when`, their fields, and the functions.
 
 /// A variable with its fields; none where they are not fixed.
 pub(super) const VARIABLES: &[(&str, &[&str])] = &[

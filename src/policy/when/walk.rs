@@ -1,5 +1,5 @@
-//! Goes once through a parsed expression: checks its names, notes what it looks at, adds up what it may cost, and puts
-//! compiled patterns where `matches` had text.
+//! One walk over a parsed expression: checks its names, notes what it reads, adds up its possible cost, and compiles the
+//! patterns of `matches`.
 
 use std::ops::Range;
 
