@@ -1,4 +1,4 @@
-//! Who calls: an access token presented as `Authorization: Bearer` becomes a [`Caller`], or a refusal.
+//! Authentication: an access token presented as `Authorization: Bearer` becomes a [`Caller`], or a refusal.
 //!
 //! [`credential`] reads the token out of a request, [`Verifier::verify`] checks it against what the route accepts
 //! ([`Acceptance`]) with the keys of the [`Issuer`] it names, and [`examine`] explains the same checks one by one. What

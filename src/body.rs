@@ -1,4 +1,4 @@
-//! Bodies on the client's side: what is read from it, bounded, and what is sent to it.
+//! Request and response bodies on the client side: bounded reads, and what is sent.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -1,9 +1,9 @@
-//! Between eras: a client of 2026-07-28 on an upstream that wants sessions, and a client with a session on an upstream that
-//! knows none.
+//! Translation between protocol eras: a client of 2026-07-28 on an upstream that requires sessions, and a client with a session
+//! on an upstream that has none.
 //!
 //! To the rest of the proxy the upstream speaks the era of the client: rules, masks, seals and audit see one conversation.
-//! What a bridge must remember is held by this process: sessions at older upstreams, what older clients said when they
-//! opened theirs, and questions that wait for an answer.
+//! The state of a bridge is held by this process: sessions at older upstreams, what older clients said in `initialize`, and
+//! questions that wait for an answer.
 
 mod answer;
 mod era;

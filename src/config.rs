@@ -1,4 +1,4 @@
-//! What `proxy.toml` means: checked once at the edge, in types that cannot be wrong.
+//! What `proxy.toml` means: validated once at the edge, in types that cannot hold invalid values.
 
 mod access;
 mod backend;

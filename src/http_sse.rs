@@ -1,8 +1,8 @@
-//! Clients that only speak HTTP+SSE (2024-11-05): each has a stream, and an address of its own to post to.
+//! Clients that only speak HTTP+SSE (2024-11-05): each has a stream, and a URL of its own to post to.
 //!
-//! What is posted goes the way of any message, through all of [`crate::proxy`]; only the way back is another: what it comes to
-//! is an event of the stream. Toward the upstream such a client is one of Streamable HTTP, with a session and a stream of
-//! that, which are opened and ended for it here.
+//! A posted message takes the way of any other, through all of [`crate::proxy`]; only the way back differs: its answer is an
+//! event of the stream. Toward the upstream such a client is one of Streamable HTTP, with a session and a stream of that
+//! transport, which are opened and ended for it here.
 
 mod relay;
 mod station;

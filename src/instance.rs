@@ -1,4 +1,4 @@
-//! One running proxy: listeners, worker threads, background tasks, and the reload that swaps what it runs from.
+//! One running proxy: listeners, worker threads, background tasks, and the reload that replaces its configuration.
 
 mod gauges;
 mod reload;

@@ -1,4 +1,4 @@
-//! What runs: one immutable [`Snapshot`] per loaded configuration, swapped whole.
+//! Everything that runs from one loaded configuration: an immutable [`Snapshot`], replaced as a whole.
 
 mod documents;
 

@@ -1,6 +1,7 @@
-//! What no sealed value can hold, because it is about what others hold too: which values were used, and whose a task is.
+//! State that no sealed value can hold, because it concerns several of them: which one-time values were used, and which tasks
+//! belong to whom.
 //!
-//! In memory, of this process, bounded. What is full refuses or forgets in the safe direction, and only for those callers
+//! In memory of this process, bounded. When full it refuses or forgets in the safe direction, and only for those callers
 //! that share a part with whoever filled it.
 
 mod once;

@@ -1,4 +1,4 @@
-//! What operators see: metrics and logs. What auditors see is `audit`.
+//! Metrics and logs for operators. What auditors see is `audit`.
 
 pub mod logs;
 pub mod metrics;

@@ -1,6 +1,6 @@
-//! The way to a protected server: where it is, how it is reached, and what came back.
+//! The client side toward a protected server: its endpoints, connections, credentials and answers.
 //!
-//! A [`Backend`] is what stands behind one protected server; it chooses an endpoint, and lets no more through than that can
+//! A [`Backend`] is what is behind one protected server; it chooses an endpoint, and lets no more calls through than that can
 //! take. An [`Upstream`] is one such endpoint, parsed once. A [`Pool`] belongs to one worker thread and keeps its idle
 //! connections; [`Pool::send`] makes an [`Answer`] whose body holds the connection until it has ended. Addresses come
 //! only from the configuration, redirects are never followed, and nothing that may have been sent is sent twice.

@@ -1,4 +1,4 @@
-//! Who calls without a token, where a rule lets such callers do something: nobody in particular.
+//! The caller without a token, where a rule lets such callers do something: it has no identity.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -1,4 +1,5 @@
-//! Tokens bound to a key: who presents one must show that it holds the key, with every request anew. Nothing here is cached.
+//! Tokens bound to a key (RFC 9449, RFC 8705): whoever presents one must prove possession of the key with every request. Nothing
+//! here is cached.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE64, BASE64URL_NOPAD};

@@ -1,4 +1,4 @@
-//! `WWW-Authenticate` values as real clients can read them.
+//! `WWW-Authenticate` challenges in the form existing clients can read.
 
 use http::HeaderValue;
 

@@ -1,5 +1,5 @@
-//! What a token must say, as a table: [`super::Verifier::verify`] stops at the first rule that fails, [`super::examine()`]
-//! shows them all. None of this is believed before the signature is checked; a refusal needs no signature.
+//! The rules for a token's claims, as a table: [`super::Verifier::verify`] stops at the first rule that fails,
+//! [`super::examine()`] shows them all. No claim is trusted before the signature is verified; a refusal needs no signature.
 
 mod value;
 

@@ -1,4 +1,4 @@
-//! Asking the issuer about a token that cannot be read, or whether one that can is still good (RFC 7662, RFC 9701).
+//! Token introspection: asks the issuer about an opaque token, or whether a JWT is still active (RFC 7662, RFC 9701).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

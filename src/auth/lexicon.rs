@@ -1,4 +1,4 @@
-//! What many tokens of one issuer say alike, held once.
+//! Strings that many tokens of one issuer share, stored once (interning).
 
 use std::collections::HashSet;
 use std::hash::Hash;

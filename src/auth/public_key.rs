@@ -1,4 +1,4 @@
-//! Public keys, ready to verify with: parsed once, when a key set is loaded or a proof brings one, not with every token.
+//! Public keys, ready to verify with: parsed once, when a key set is loaded or a proof brings one, not for every token.
 
 use std::sync::OnceLock;
 

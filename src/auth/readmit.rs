@@ -1,4 +1,4 @@
-//! Whether who was let in would be let in still: for what runs on long after that, such as a stream.
+//! Whether an admitted caller would still be admitted: for whatever outlives the check by long, such as a stream.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is no longer accepted although it has not expired: by token, session, subject, or time of issue.
+//! Revocation: tokens no longer accepted although not expired, by token id, session, subject, or time of issue.
 
 mod learned;
 mod listed;

@@ -1,5 +1,5 @@
-//! Shared signals: what an issuer tells of sessions and accounts between two logins, as security event tokens (RFC 8417),
-//! pushed (RFC 8935) or asked for (RFC 8936).
+//! Shared Signals: security event tokens (RFC 8417) in which an issuer reports changes to sessions and accounts between two
+//! logins, pushed (RFC 8935) or polled (RFC 8936).
 
 mod event;
 mod poll;

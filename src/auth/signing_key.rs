@@ -1,4 +1,4 @@
-//! A private key of the proxy's own, with what others verify its signatures by.
+//! A private key of the proxy's own, and the public key its signatures are verified with.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Whether a public key is worth trusting: checked once, when a key set is loaded.
+//! Whether a public key is strong enough: checked once, when a key set is loaded.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey, VerificationAlgorithm};
 

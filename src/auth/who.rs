@@ -1,4 +1,4 @@
-//! A caller, as what is held between two calls tells callers apart.
+//! A caller as a key for state kept between two calls.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a bridge answers in the upstream's place. The client is told what these mean by who tells it what an upstream's mean.
+//! Errors a bridge answers in the upstream's place. Clients get them through the same code as an upstream's own.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};

@@ -1,4 +1,4 @@
-//! What an upstream speaks: asked once, remembered, and asked again when it was gone.
+//! Which era an upstream speaks: asked once, remembered, and asked again after it was unreachable.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Something found out about an upstream: it is believed for a while, and then one call finds out again.
+//! A fact detected about an upstream: trusted for a while, after which one call detects it again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

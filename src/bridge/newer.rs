@@ -1,7 +1,7 @@
 //! Messages between a client of an older revision and an upstream of 2026-07-28. Pure.
 //!
-//! What an older client said once, when it opened its session, is said again in every request on the way up; what only the
-//! newer revision has is taken out on the way down. All else keeps its bytes.
+//! What an older client said once, in `initialize`, is repeated in every request on the way up; what only the newer revision
+//! has is removed on the way down. Everything else keeps its bytes.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};

@@ -1,7 +1,7 @@
 //! Messages between a client of 2026-07-28 and an upstream of an older revision. Pure.
 //!
-//! What the newer revision says in every message stands in an older session: version, capabilities and log level are taken
-//! out on the way up, what every result must say is put in on the way down. All else keeps its bytes.
+//! What the newer revision says in every message belongs to the session in an older one: version, capabilities and log level
+//! are removed on the way up, the required members of every result are added on the way down. Everything else keeps its bytes.
 
 use bytes::Bytes;
 

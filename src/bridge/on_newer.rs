@@ -1,7 +1,7 @@
-//! The calls of a client of an older revision at an upstream of 2026-07-28.
+//! Calls of a client of an older revision at an upstream of 2026-07-28.
 //!
-//! What the upstream asks before it answers becomes requests on the stream of the client's call, as servers of the older
-//! revisions ask; when all are answered the call is made again with the answers.
+//! What the upstream asks before it answers (`input_required`) becomes requests on the stream of the client's call, as servers
+//! of the older revisions send them; when all are answered the call is repeated with the answers.
 
 mod listen;
 

@@ -1,7 +1,7 @@
-//! The calls of a client of 2026-07-28 at an upstream of an older revision.
+//! Calls of a client of 2026-07-28 at an upstream of an older revision.
 //!
-//! A question the older server asks while a call runs ends the answer to that call, as questions of the newer revision do;
-//! the upstream's stream stays open, under a name in `requestState`, and goes on when the client has brought its answers.
+//! A question the older server asks during a call ends the answer to that call, as `input_required` does in the newer revision;
+//! the upstream's stream stays open, under a name in `requestState`, and continues when the client comes back with the answers.
 
 mod begun;
 mod followed;

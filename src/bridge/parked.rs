@@ -1,4 +1,4 @@
-//! What waits for a message of a client to go on: by a name only that client is given, for a while, and not too many.
+//! Work that waits for a message of a client: under a name only that client gets, for a limited time, in a limited number.
 
 use std::sync::{Mutex, PoisonError};
 

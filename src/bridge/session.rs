@@ -1,4 +1,4 @@
-//! Sessions at an older upstream: one for each caller and what its client can do, opened once and used by all its calls.
+//! Sessions at an older upstream: one per caller and set of client capabilities, opened once and shared by its calls.
 
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Requests of older clients that open no session, at an upstream that wants one: a session is held for each caller, as for
+//! Requests of older clients that open no session, at an upstream that requires one: a session is kept per caller, as for
 //! clients of 2026-07-28.
 
 use std::sync::Arc;

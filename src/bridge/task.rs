@@ -1,7 +1,7 @@
-//! Tasks of 2025-11-25 as the tasks extension of 2026-07-28 has them. Pure.
+//! Tasks of 2025-11-25 in the form of the tasks extension of 2026-07-28. Pure.
 //!
-//! What stands in a `task` of its own there stands in the result itself, times are named by their unit, and what came of a
-//! task is told with how it stands: what a server answers to `tasks/result` goes into the answer to `tasks/get`.
+//! The members of the older `task` object are in the result itself, times are named by their unit, and the outcome of a task
+//! comes with its state: what a server answers to `tasks/result` goes into the answer to `tasks/get`.
 
 use bytes::Bytes;
 

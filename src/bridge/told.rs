@@ -1,4 +1,4 @@
-//! What older clients said of themselves when they opened a session at an upstream that keeps none.
+//! What older clients said of themselves in `initialize`, for upstreams that keep no sessions.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
-//! Sessions of clients at an upstream of their own era, where those that nobody uses any more are to be ended.
+//! Sessions of clients at an upstream of their own era, tracked in order to end unused ones.
 //!
-//! Clients end a session if they think of it, and many do not; an upstream that keeps a process for each then keeps it. The
-//! proxy remembers no clients but here, and here only where `session_idle` asks for it.
+//! Many clients never end their sessions, and an upstream that keeps a process for each then keeps it. This is the only place
+//! where the proxy remembers clients, and only where `session_idle` asks for it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

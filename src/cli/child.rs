@@ -1,9 +1,8 @@
-//! `portcullis child`: what `serve` starts instead of a program, to keep that program, with its life tied to `serve`'s.
+//! `portcullis child`: what `serve` starts in place of a program, to tie that program's life to its own.
 //!
-//! It is started twice. The first, the [`keeper`], leaves the proxy's session, drops every descriptor but the standard ones and
-//! gives up ever gaining privileges; whatever the program starts comes back to it when its own parent ends, and it ends with all
-//! of that when the program does or the proxy, whatever way that ends. The second takes the limits it is told and becomes the
-//! program.
+//! It is started twice. The first, the [`keeper`], leaves the proxy's session, closes every descriptor but the standard ones and
+//! gives up ever gaining privileges. It adopts orphans of the program, and ends with all of them when the program or the proxy
+//! ends, however that happens. The second applies the limits it was given and executes the program.
 
 mod keeper;
 

@@ -1,4 +1,4 @@
-//! Standard output, and whether all that was written to it has arrived.
+//! Standard output, and whether everything written to it has arrived.
 
 use std::io::{self, ErrorKind, Write};
 

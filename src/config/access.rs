@@ -1,4 +1,4 @@
-//! How callers must show themselves to one server, beyond a token that is valid there.
+//! What one server requires of callers beyond a valid token.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a certificate says about itself, for people.
+//! Name and validity of a certificate, for people.
 
 use std::path::Path;
 

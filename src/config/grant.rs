@@ -1,4 +1,4 @@
-//! `upstream_auth` and what goes with it: how the proxy shows itself to an upstream.
+//! `upstream_auth` and related keys: how the proxy authenticates to an upstream.
 
 use std::path::PathBuf;
 use std::sync::Arc;

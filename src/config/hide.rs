@@ -1,4 +1,4 @@
-//! Overwrites secrets in a file's text before any of its lines is shown; byte for byte, so that spans still hold.
+//! Overwrites secrets in a file's text before any of its lines is shown; byte for byte, so that spans remain valid.
 
 use std::ops::Range;
 use std::sync::LazyLock;

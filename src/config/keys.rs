@@ -1,5 +1,5 @@
-//! THE table of keys of `proxy.toml`: what may be written where. Keys of later versions are listed so that
-//! they are refused as such, never read and ignored.
+//! The table of keys of `proxy.toml`: what may be written where. Keys of later versions are listed so that they are refused as
+//! such, never read and ignored.
 
 mod access;
 mod backend;

@@ -1,4 +1,4 @@
-//! What the metadata document of one server says beyond what is known anyway.
+//! The configurable members of the metadata document of one server.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

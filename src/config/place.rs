@@ -1,4 +1,4 @@
-//! Where in `proxy.toml` a key stands, for what is found out only when it is used.
+//! The place of a key in `proxy.toml`, for problems found only when its value is used.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What is wrong with a file, where, and what to write instead; shown the way a compiler shows it.
+//! Problems in a file: what is wrong, where, and what to write instead; shown the way a compiler does.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

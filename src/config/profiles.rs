@@ -1,5 +1,5 @@
-//! THE table of issuer profiles: what the access tokens of well-known issuers look like. Each value can be overridden by
-//! the key of its name.
+//! The table of issuer profiles: what the access tokens of well-known issuers look like. Each value can be overridden by the key
+//! of its name.
 
 use super::Discovery;
 

@@ -1,4 +1,4 @@
-//! "Did you mean".
+//! "Did you mean …?"
 
 /// The candidate closest to `written`, if a slip of the finger or a forgotten letter can explain it.
 pub(crate) fn closest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -1,4 +1,4 @@
-//! Text of files people write: UTF-8, and what to say of anything else.
+//! Text files written by people: UTF-8, with an error that says where a file is not.
 
 use std::io;
 use std::path::Path;

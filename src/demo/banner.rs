@@ -1,4 +1,4 @@
-//! What the demo says about itself: to people, to programs, and as the configuration it runs.
+//! What the demo prints about itself: for people, for programs, and as the configuration it runs.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

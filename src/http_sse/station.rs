@@ -1,4 +1,4 @@
-//! The open streams of clients of 2024-11-05, and what is done for each as long as it is open.
+//! The open streams of clients of 2024-11-05, and the background work of each while it is open.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Metrics of what changes without a request.
+//! Metrics that change without a request.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Reading the configuration again: all or nothing, and the old one stays in force on any error.
+//! Reloads the configuration: all or nothing, and the old one stays in force on any error.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

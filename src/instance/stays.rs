@@ -1,4 +1,4 @@
-//! What a reload leaves as it was: sockets and threads outlive it, and whoever changed their settings must know.
+//! Settings a reload cannot change: sockets and threads outlive it, and the operator must be told.
 
 use crate::config::{Config, Limits};
 

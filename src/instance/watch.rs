@@ -1,4 +1,4 @@
-//! Changed files: their folders are watched, as a Kubernetes volume swaps a link beside them, and their bytes compared.
+//! Watches for changed files: their folders are watched, since a Kubernetes volume swaps a symlink, and their bytes compared.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

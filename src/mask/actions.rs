@@ -1,4 +1,4 @@
-//! What stands where a value stood.
+//! The replacements that actions write.
 
 use super::Action;
 use crate::json::Span;

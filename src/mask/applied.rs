@@ -1,4 +1,4 @@
-//! A plan as it is for one message: which masks act, what they leave alone, and what their replacements are keyed by.
+//! A mask plan applied to one message: which masks act, what they leave alone, and what their replacements are keyed by.
 
 use std::borrow::Cow;
 use std::cell::Cell;

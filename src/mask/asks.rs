@@ -1,4 +1,4 @@
-//! What a policy asks of a match beyond its shape: a word near it, a check digit, and that it is none of the values let pass.
+//! Conditions on a match beyond its form: a word nearby, a check digit, and an allow list.
 
 use super::Validator;
 use super::recognisers::Words;

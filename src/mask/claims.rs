@@ -1,4 +1,4 @@
-//! Which recognisers are asked about a number: those that could claim it by its first run of digits, until one does.
+//! Which recognisers are asked about a number: those that could claim it by its first digits, until one does.
 
 use super::Entity;
 use super::gate::joins;

@@ -1,4 +1,4 @@
-//! What looked like a value and is none, for those who wonder why it was left alone.
+//! Near misses: text that looked like a value and is none, with the reason it was left alone.
 
 use crate::json::Span;
 

@@ -1,4 +1,4 @@
-//! What masks found, counted; never the values.
+//! Counts of what masks found; never the values.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Replacements that keep data what its schema says it is (MCP 2025-06-18, "Structured Content": clients validate it).
+//! Replacements that conform to the tool's schema (MCP 2025-06-18, "Structured Content": clients validate it).
 //!
-//! What masks write first may be of no format, too short or no member of a list. Where the schema of the tool then refuses
-//! data it took before, each changed value is tried with what its place allows; where nothing fits, the message is refused.
+//! The usual replacement may have the wrong format, be too short or not be in a list. Where the schema of the tool then rejects
+//! data it accepted before, each changed value is tried with what its place allows; where nothing fits, the message is refused.
 
 mod place;
 mod sample;

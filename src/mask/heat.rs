@@ -1,4 +1,4 @@
-//! Where in a message something could match: found with the gate's pass, so that a walk need not ask it again everywhere.
+//! Where in a message something could match: found in the one pass of the gate, so that a walk need not scan again.
 
 use crate::json::Span;
 

@@ -1,4 +1,4 @@
-//! The request as the upstream may see it: a [`Masked`] exists only where every mask has run.
+//! Proof that a request is masked: a [`Masked`] exists only where every mask has run.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Places that are never looked into: ids, cursors, tokens, names a rule is asked about.
+//! Places that are never searched: ids, cursors, tokens, names that rules decide on.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};

@@ -1,4 +1,4 @@
-//! What masks wrote, so that it is not taken for a value: brackets, hashes, pseudonyms.
+//! Recognises what masks wrote, so that it is not taken for a value: brackets, hashes, pseudonyms.
 
 use std::collections::HashSet;
 use std::sync::Arc;

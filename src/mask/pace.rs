@@ -1,4 +1,4 @@
-//! How fast one principal may be given new pseudonyms, and be blocked: both answer questions about values.
+//! Rate limits per principal on new pseudonyms and on blocked messages: both answer questions about values.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};

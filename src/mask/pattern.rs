@@ -1,4 +1,4 @@
-//! Patterns of an operator's own: linear-time regular expressions, bounded when they are compiled.
+//! Patterns written by the operator: linear-time regular expressions, bounded when they are compiled.
 
 use regex::{Regex, RegexBuilder};
 use regex_syntax::ast::ErrorKind as AstErrorKind;

@@ -1,4 +1,4 @@
-//! What a mask does where a value stands that is no plain text.
+//! What a mask does with a value that is not in plain text: in a key, a number, a URI or binary data.
 
 /// Where a value stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! How well recognisers do on labelled text: precision, recall and F1 of each entity.
+//! Quality of the recognisers on labelled text: precision, recall and F1 of each entity.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Putting back what pseudonyms and sealed URIs stand for, before anything is decided: rules and schemas see the values.
+//! Restores the values behind pseudonyms and sealed URIs before anything is decided: rules and schemas see the values.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a caller said in a call: its answer must not turn that into pseudonyms, or tell back what was restored for it.
+//! What a caller wrote in a call: its answer must not turn that into pseudonyms, or reveal what was restored for it.
 
 use super::shadow::Shadow;
 use crate::json::{Kind, Span, Value, fold};

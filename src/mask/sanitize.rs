@@ -1,4 +1,4 @@
-//! Foreign words on their way into a log, a metric or an audit record.
+//! Makes text from outside safe for a log, a metric or an audit record.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;

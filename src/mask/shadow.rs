@@ -1,4 +1,4 @@
-//! What a text says once its disguises are taken off, with the way back to the bytes it was written with.
+//! A text without its disguises (escapes, lookalikes, invisible characters), with a map back to the original bytes.
 
 use unicode_normalization::char::decompose_compatible;
 

@@ -1,4 +1,4 @@
-//! Who sees a message and what it is about: by this masks choose whether they apply.
+//! Who sees a message and what it is about: masks choose by this whether they apply.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Every place of a message where text stands: strings, keys, long numbers, JSON in strings, text in base64.
+//! Visits every place of a message that holds text: strings, keys, long numbers, JSON in strings, base64 text.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

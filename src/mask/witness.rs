@@ -1,4 +1,4 @@
-//! Where values were found, for those who look into a text of their own; the proxy itself keeps counts alone.
+//! Records where values were found, for the command line; the proxy itself keeps only counts.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Listening sockets and the loop that accepts from one of them.
+//! Listening sockets and the accept loop of each.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The admin listener: is it alive, is it ready, how does it do. Nothing here changes state or shows configuration.
+//! The admin listener: liveness, readiness and metrics. Nothing here changes state or shows configuration.
 
 use std::fmt::Write as _;
 use std::io;

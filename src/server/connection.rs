@@ -1,4 +1,4 @@
-//! One accepted connection: TLS if wanted, then HTTP/1 behind the guard or HTTP/2, until it ends or is told to.
+//! One accepted connection: TLS if configured, then HTTP/1 behind the guard or HTTP/2, until it ends or is told to.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Open files: how many the process may have, and how many its connections take.
+//! File descriptors: how many the process may have open, and how many its connections need.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

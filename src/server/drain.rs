@@ -1,4 +1,4 @@
-//! The orderly end: not ready, then no new connections, then no new calls, then no streams, then nothing.
+//! Graceful shutdown: not ready, then no new connections, then no new calls, then no streams, then nothing.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

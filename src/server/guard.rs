@@ -1,7 +1,7 @@
-//! What stands in front of the HTTP/1 parser: it lets whole, unambiguous request heads through and nothing else.
+//! The guard in front of the HTTP/1 parser: it lets whole, unambiguous request heads through and nothing else.
 //!
-//! hyper accepts a few framings another parser may read differently (threats S1, S2, S4). The guard reads the raw bytes
-//! of a connection first and follows every message to its end, so that hyper never sees a byte of a request whose
+//! hyper accepts a few framings another parser may read differently (request smuggling; threats S1, S2, S4). The guard reads
+//! the raw bytes of a connection first and follows every message to its end, so that hyper never sees a byte of a request whose
 //! framing has two readings, nor a byte of an incomplete head.
 
 mod chunks;

@@ -1,7 +1,7 @@
-//! Connections whose other end has gone without a word.
+//! Detects connections whose peer has vanished without closing them.
 //!
-//! A machine that lost its power or its route says nothing, and a stream may rightly be silent for hours: the kernel asks after
-//! the other end, and gives up what is not acknowledged.
+//! A machine that lost its power or its route says nothing, and a stream may rightly be silent for hours: the kernel probes the
+//! peer (TCP keep-alive), and gives up on what is not acknowledged.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! The time limits of connections without a timer each: one janitor a worker looks at all of them a few times a second.
+//! Timeouts of connections without a timer each: one task per worker checks them all a few times a second.
 
 use std::io;
 use std::pin::Pin;

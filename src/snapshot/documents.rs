@@ -1,4 +1,4 @@
-//! What is said to everybody who asks: metadata of the servers, and the proxy's own keys.
+//! Public documents: the metadata of the servers, and the public keys of the proxy.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What an ending means for metrics and log.
+//! Turns the outcome of a request into metrics and a log line.
 
 use super::metrics::{Decided, ErrorType, MaskLabels, Target};
 use crate::mcp::SubjectKind;

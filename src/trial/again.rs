@@ -1,4 +1,4 @@
-//! A decision of the past, made once more from what the audit kept of it.
+//! A past decision, made again from what the audit kept of it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

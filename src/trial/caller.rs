@@ -1,4 +1,4 @@
-//! Somebody who might call, made of the claims a token would have.
+//! A hypothetical caller, made from the claims of a token.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! A case run: what was decided, and in what it differs from what was expected.
+//! Runs a test case: what was decided, and how it differs from what was expected.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

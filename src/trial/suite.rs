@@ -1,4 +1,4 @@
-//! The policy files of one server with their own tests, ready to be run.
+//! The policy files of one server with their tests, ready to run.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What stands behind one protected server, and those that run.
+//! The backend of one protected server, and the set of those that run.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

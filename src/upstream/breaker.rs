@@ -1,4 +1,4 @@
-//! Leaves an upstream alone that fails, and finds out when it is back without calling anything of it.
+//! The circuit breaker: stops calls to a failing upstream, and detects its recovery without a call.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What an upstream says of its own tools, asked by the proxy itself where a call depends on it.
+//! The upstream's tool list, fetched by the proxy itself where a call depends on it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

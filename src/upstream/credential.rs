@@ -1,4 +1,4 @@
-//! How the proxy shows itself to an upstream. The caller's own token never gets this far.
+//! How the proxy authenticates to an upstream. The caller's own token never gets this far.
 
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, header};

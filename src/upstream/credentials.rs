@@ -1,4 +1,4 @@
-//! Which credential a call is shown with: the server's, or that of the tool it is about; fixed, or asked for.
+//! Which credential a call uses: the server's, or that of its tool; fixed, or requested from an authorization server.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! Tokens for an upstream that an authorization server gives out: asked for once however many calls need them, held until
-//! shortly before they expire, and never used for anybody but the caller they were asked for.
+//! Upstream tokens issued by an authorization server: requested once however many calls need them, kept until shortly before
+//! they expire, and never used for anybody but the caller they were requested for.
 
 mod answer;
 mod ask;

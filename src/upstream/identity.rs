@@ -1,4 +1,4 @@
-//! What an upstream is told of the caller: in plain headers, and in a short-lived statement signed by the proxy.
+//! What an upstream is told about the caller: in plain headers, and in a short-lived JWT signed by the proxy.
 //!
 //! Nothing of a client's head is copied upstream, so that a header of these names is always the proxy's own.
 

@@ -1,4 +1,4 @@
-//! What comes of a process or of a channel, as the event stream of an answer.
+//! The output of a process or channel, as the event stream of an answer.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What servers say that nobody is told, by a fixed word.
+//! Counts messages of servers that reached nobody, by a fixed reason.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! One endpoint of an upstream with what is known of its load and health, and how one of several is chosen.
+//! One endpoint of an upstream with its load and health, and how one of several is chosen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

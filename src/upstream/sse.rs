@@ -1,8 +1,8 @@
-//! A server that speaks HTTP+SSE (2024-11-05), made to look like one that speaks Streamable HTTP.
+//! A server that speaks HTTP+SSE (2024-11-05), adapted to look like one that speaks Streamable HTTP.
 //!
-//! Each session of a client has a stream of its own, a [`Channel`]: what one is told no other hears. Where a server tells
-//! everybody everything all sessions share one, as the sessions of a shared process do. Ids and progress tokens are the
-//! proxy's own, and no two streams of one process use the same; so even then nobody is answered but who asked.
+//! Each session of a client has a stream of its own, a [`Channel`]: what one receives no other does. Where a server broadcasts
+//! everything, all sessions share one, as the sessions of a shared process do. Ids and progress tokens are the
+//! proxy's own, and no two streams of one process use the same; so even then an answer reaches only the client that asked.
 
 mod channel;
 mod conversation;

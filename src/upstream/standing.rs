@@ -1,4 +1,4 @@
-//! Whether who was let in still stands when the call is to be sent at last.
+//! Whether an admitted caller is still admitted when its call is finally to be sent.
 
 use std::sync::Arc;
 use std::time::Duration;

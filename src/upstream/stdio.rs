@@ -1,7 +1,7 @@
-//! A server that speaks over its standard input and output, made to look like one that speaks Streamable HTTP.
+//! A server that speaks over its standard input and output, adapted to look like one that speaks Streamable HTTP.
 //!
-//! A [`Stdio`] keeps a bounded number of processes. A client's session is a name for its place in one of them; several
-//! sessions of one caller, or of all, share a process without seeing anything of each other's, as [`Switchboard`](super::switchboard) holds.
+//! A [`Stdio`] keeps a bounded number of processes. A client's session names its place in one of them; several sessions of one
+//! caller, or of all, share a process without seeing anything of each other's, as [`Switchboard`](super::switchboard) ensures.
 
 mod launch;
 mod places;

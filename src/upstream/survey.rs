@@ -1,4 +1,4 @@
-//! Every definition an upstream lists, asked from the command line: in the newer era, else in a short session of its own.
+//! All definitions an upstream lists, for the command line: in the newer era, else in a short session of its own.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Whose message is whose at one process that several callers share, or on one stream: ids and progress tokens are the
-//! proxy's own toward the process, and what answers nothing that was asked goes nowhere. No I/O.
+//! Routes messages between several callers and one process or stream they share: ids and progress tokens are the proxy's own
+//! toward the process, and an answer to nothing that was asked is dropped. No I/O.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

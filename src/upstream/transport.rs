@@ -1,4 +1,4 @@
-//! A server over HTTP, whichever of MCP's two transports over HTTP it has.
+//! A server over HTTP, by either of MCP's HTTP transports.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,4 +1,4 @@
-//! Single claims as values: what cannot be read is an error, never "absent" (CVE-2026-25537).
+//! Single claims as typed values: an unreadable claim is an error, never "absent" (CVE-2026-25537).
 
 use std::borrow::Cow;
 

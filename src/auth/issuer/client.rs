@@ -1,4 +1,4 @@
-//! The proxy's own identity at an authorization server.
+//! The proxy's own client authentication at an authorization server.
 
 use std::path::Path;
 use std::time::Duration;

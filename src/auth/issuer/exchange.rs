@@ -1,4 +1,4 @@
-//! What the proxy asks of an issuer besides its keys, under the same rules.
+//! Requests to an issuer other than for its keys, under the same rules.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Looking around from the command line: at what somebody typed, and at what that names, under the rules of the proxy's
-//! own fetches.
+//! Fetches for the command line: a URL somebody typed, and the URLs its documents name, under the rules of the proxy's own
+//! fetches.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};

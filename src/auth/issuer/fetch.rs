@@ -1,4 +1,4 @@
-//! Where an issuer's keys are and how they are brought here.
+//! How an issuer's keys are located and fetched.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! When keys are fetched and what is said meanwhile: decisions only, with the time as an argument.
+//! When keys are fetched and what callers get meanwhile: decisions only, with the time as an argument.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

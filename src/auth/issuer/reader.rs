@@ -1,4 +1,4 @@
-//! Reading what an issuer publishes of itself: discovery, transport rules, size and time bounds.
+//! Reads the metadata and keys an issuer publishes: discovery, transport rules, limits of size and time.
 
 use std::sync::Arc;
 use std::time::Duration;

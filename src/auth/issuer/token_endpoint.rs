@@ -1,5 +1,5 @@
-//! An authorization server's token endpoint (RFC 6749 section 3.2), where the proxy is a client, and the one where it gives
-//! tokens back (RFC 7009).
+//! An authorization server's token endpoint (RFC 6749 section 3.2), where the proxy is a client, and its revocation endpoint
+//! (RFC 7009).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Signed metadata: the document once more, as a JWT of somebody who vouches for it (RFC 9728 section 2.2).
+//! Signed metadata: the same document as a JWT, signed by a party that vouches for it (RFC 9728 section 2.2).
 
 use std::path::{Path, PathBuf};
 

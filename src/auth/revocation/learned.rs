@@ -1,4 +1,4 @@
-//! What an issuer has told since the start, in memory.
+//! Revocations an issuer has sent since the start, in memory.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

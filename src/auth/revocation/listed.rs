@@ -1,4 +1,4 @@
-//! The operator's own list: a file of JSON lines, read with the configuration and in force with its snapshot.
+//! The operator's revocation list: a file of JSON lines, read with the configuration and in force with its snapshot.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Which events take access away, and from whom (CAEP 1.0, RISC 1.0, RFC 9493).
+//! Which security events revoke access, and whose (CAEP 1.0, RISC 1.0, RFC 9493).
 
 use crate::auth::revocation::Revoked;
 use crate::clock::Timestamp;

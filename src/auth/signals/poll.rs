@@ -1,4 +1,4 @@
-//! Asking for event tokens (RFC 8936 section 2.4), for those whom nobody can push to.
+//! Polling for security event tokens (RFC 8936 section 2.4), for receivers that nobody can push to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

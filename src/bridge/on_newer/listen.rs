@@ -1,4 +1,4 @@
-//! The stream of an older client's session: one `subscriptions/listen`, made again when it is to have other news.
+//! The stream of an older client's session: one `subscriptions/listen`, renewed whenever the subscriptions change.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! Tasks that were begun at an older upstream, and what they ask their callers.
+//! Tasks begun at an older upstream, and what they ask their callers.
 //!
-//! An older server asks on the answer to `tasks/result` and waits there; the newer revision has the client ask again and
-//! again. So that answer is kept open here, and what came on it is told with how the task stands.
+//! An older server asks on the answer to `tasks/result` and waits there; in the newer revision the client polls. So that
+//! answer is kept open here, and what came on it is returned with the state of the task.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! A task the proxy follows itself, for a client that waits for the answer to its call.
+//! A task the proxy polls itself, for a client that waits for the answer to its call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

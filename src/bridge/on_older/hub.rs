@@ -1,4 +1,4 @@
-//! The stream of a session at an older upstream, which there is once, for all subscriptions of the caller.
+//! The one stream of a session at an older upstream, shared by all subscriptions of the caller.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

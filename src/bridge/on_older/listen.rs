@@ -1,4 +1,4 @@
-//! `subscriptions/listen` at an older upstream: its session's stream and `resources/subscribe`, told apart by what was asked.
+//! `subscriptions/listen` at an older upstream: its session's stream and `resources/subscribe`, filtered by subscription.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A call on its way: what its server tells and asks before it answers.
+//! A running call: what its server notifies and asks before it answers.
 
 use std::pin::Pin;
 

@@ -1,4 +1,4 @@
-//! What only the network can tell: whether issuers hand out keys and upstreams can be reached.
+//! Checks that need the network: whether issuers publish keys and upstreams can be reached.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How the result of a check is shown: one line a step, and the problems above it.
+//! How the result of a check is shown: one line per step, and the problems above it.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! SARIF 2.1.0 (OASIS), which code scanning services read.
+//! SARIF 2.1.0 (OASIS), for code scanning services.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! What stays between the proxy and a program it started: it waits, hands on the proxy's signals, and ends what is left.
+//! The process between the proxy and a program it started: it waits, forwards signals, and ends what is left.
 
 use std::fs::File;
 use std::io;

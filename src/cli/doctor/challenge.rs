@@ -1,4 +1,4 @@
-//! Reading `WWW-Authenticate` as clients do (RFC 9110 section 11.6.1).
+//! Parses `WWW-Authenticate` as clients do (RFC 9110 section 11.6.1).
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;

@@ -1,4 +1,4 @@
-//! What the clients people use really do: how they find the issuer, how they register, and what they mind.
+//! How existing clients behave: how they find the issuer, how they register, and what they reject.
 
 use std::net::IpAddr;
 

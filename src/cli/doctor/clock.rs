@@ -1,4 +1,4 @@
-//! Whether clocks agree: tokens have times in them.
+//! Whether clocks agree: tokens carry times.
 
 use http::HeaderMap;
 use http::header::DATE;

@@ -1,4 +1,4 @@
-//! The protected resource metadata, in the places and the order in which clients look (RFC 9728 section 3).
+//! Protected resource metadata, in the places and the order in which clients look (RFC 9728 section 3).
 
 use http::Method;
 use http::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN};

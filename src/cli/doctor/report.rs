@@ -1,4 +1,4 @@
-//! What was looked at, step by step, for people and for programs.
+//! The steps and their results, for people and for programs.
 
 use std::fmt::Write as _;
 

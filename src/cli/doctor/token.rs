@@ -1,4 +1,4 @@
-//! A call with a token: it goes to the server that was typed, and nowhere else.
+//! A call with a token, which goes only to the server that was typed.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};

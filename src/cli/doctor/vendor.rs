@@ -1,4 +1,4 @@
-//! What is known of identity providers whose metadata does not say it.
+//! What is known about identity providers beyond their metadata.
 
 use url::Url;
 

@@ -1,4 +1,4 @@
-//! What `explain` is asked, made of its arguments and the files of `proxy.toml`.
+//! The question put to `explain`, built from its arguments and the files of `proxy.toml`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What `explain` found: the decision, every rule, and the answer.
+//! The result of `explain`: the decision, every rule, and the answer.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What was used, as a policy file.
+//! Writes the observed use as a policy file.
 
 use std::collections::{BTreeMap, BTreeSet};
 

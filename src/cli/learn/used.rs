@@ -1,4 +1,4 @@
-//! What was used, by whom, as far as a rule can say it.
+//! The observed use: which names, by which callers, as far as rules can express it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

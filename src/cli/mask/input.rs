@@ -1,4 +1,4 @@
-//! What is in a file: a text, one JSON value, a JSON value a line, or an event stream.
+//! Detects what a file holds: a text, one JSON value, JSON lines, or an event stream.
 
 use crate::json::{Document, Limits, Span};
 

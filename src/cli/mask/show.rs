@@ -1,4 +1,4 @@
-//! What was masked, for people and for programs; values are shown to nobody but on the reader's own terminal.
+//! Shows what was masked, for people and for programs; values are shown only on the user's own terminal.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What would change, grouped by what it would become and by which rule.
+//! Decisions that would change, grouped by new decision and rule.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};

@@ -1,4 +1,4 @@
-//! Which rules and masks the tests have reached.
+//! Which rules and masks the tests cover.
 
 use std::collections::BTreeSet;
 use std::fmt;

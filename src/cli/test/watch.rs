@@ -1,4 +1,4 @@
-//! `test --watch`: the same again whenever a file changes.
+//! `test --watch`: runs the tests again whenever a file changes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

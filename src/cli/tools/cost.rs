@@ -1,4 +1,4 @@
-//! What a list of tools costs a model: an estimate, and how much of it a policy saves each set of scopes.
+//! The estimated cost of a tool list in tokens, in full and for each set of scopes of a policy.
 
 use serde_json::{Map, Value, json};
 

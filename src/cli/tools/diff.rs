@@ -1,4 +1,4 @@
-//! What changed since the definitions were approved, so that a person can read it.
+//! A readable diff of definitions against the approved ones.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A policy file to begin with. What an upstream says becomes names in it and nothing else.
+//! Writes a first policy file. Of what an upstream says, only tool names get into it.
 
 use serde::Serialize;
 

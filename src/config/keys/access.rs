@@ -1,4 +1,4 @@
-//! Keys of how callers show themselves to one server.
+//! Keys for what one server requires of callers.
 
 use super::{Kind, Table, key, table};
 

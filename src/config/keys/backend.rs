@@ -1,4 +1,4 @@
-//! Keys about how much an upstream is asked at once, and what happens when it fails.
+//! Keys for concurrency, the circuit breaker, retries and programs.
 
 use super::{Kind, Table, key};
 

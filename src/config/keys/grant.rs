@@ -1,4 +1,4 @@
-//! Keys of `upstream_auth`, and of what goes with it.
+//! Keys of `upstream_auth` and of what belongs to it.
 
 use super::{Kind, Table, key, table};
 

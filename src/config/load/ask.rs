@@ -1,4 +1,4 @@
-//! `issuers.NAME.introspection` and `signals`: what an issuer is asked and what it tells.
+//! `issuers.NAME.introspection` and `signals`: what an issuer is asked and what it reports.
 
 use std::ops::Range;
 use std::time::Duration;

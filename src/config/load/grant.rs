@@ -1,4 +1,4 @@
-//! Types of `upstream_auth` that ask an authorization server, and what the upstream is told of the caller.
+//! Types of `upstream_auth` that request tokens from an authorization server.
 
 use std::ops::Range;
 use toml::Spanned;

@@ -1,4 +1,4 @@
-//! `identity`: what the upstream is told of the caller.
+//! `identity`: what the upstream is told about the caller.
 
 use std::time::Duration;
 

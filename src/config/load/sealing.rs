@@ -1,4 +1,4 @@
-//! `[sealing]`: keys for what travels sealed with the client.
+//! `[sealing]`: keys for the sealed state that clients carry.
 
 use std::time::UNIX_EPOCH;
 

@@ -1,4 +1,4 @@
-//! `server.tls`: the chain, its key and what clients must show.
+//! `server.tls`: the certificate chain, its key and client certificates.
 
 use std::path::Path;
 

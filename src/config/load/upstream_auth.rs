@@ -1,4 +1,4 @@
-//! `servers.NAME.upstream_auth`: how the proxy shows itself to the upstream.
+//! `servers.NAME.upstream_auth`: how the proxy authenticates to the upstream.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

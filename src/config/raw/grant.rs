@@ -1,4 +1,4 @@
-//! `[servers.NAME.upstream_auth]` and what goes with it, as written.
+//! `[servers.NAME.upstream_auth]` and what belongs to it, as written.
 
 use std::collections::BTreeMap;
 

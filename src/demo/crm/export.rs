@@ -1,4 +1,4 @@
-//! `export_contacts`: slow on purpose, event by event, and over the moment its client is gone.
+//! `export_contacts`: deliberately slow, one event at a time, and cancelled the moment its client is gone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

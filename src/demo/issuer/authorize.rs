@@ -1,4 +1,4 @@
-//! `/authorize` and what the login page posts: from a request to a code (OAuth 2.1 4.1).
+//! `/authorize` and the form of the login page: from a request to a code (OAuth 2.1 section 4.1).
 
 use std::sync::Arc;
 

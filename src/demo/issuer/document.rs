@@ -1,4 +1,4 @@
-//! Clients that are a document at the URL that is their id (OAuth Client ID Metadata Document draft).
+//! Clients identified by the URL of their metadata document (OAuth Client ID Metadata Document draft).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

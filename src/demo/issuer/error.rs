@@ -1,4 +1,4 @@
-//! OAuth errors and how each endpoint says them.
+//! OAuth errors and how each endpoint returns them.
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};

@@ -1,4 +1,4 @@
-//! `application/x-www-form-urlencoded` parameters, each at most once (RFC 6749 3.1 and 3.2).
+//! `application/x-www-form-urlencoded` parameters, each at most once (RFC 6749 sections 3.1 and 3.2).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Access tokens (RFC 9068), and the door of `portcullis token mint`.
+//! Access tokens (RFC 9068), and the endpoint of `portcullis token mint`.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};

@@ -1,4 +1,4 @@
-//! `/token`: codes, refresh tokens and client credentials become access tokens (OAuth 2.1 3.2).
+//! `/token`: codes, refresh tokens and client credentials become access tokens (OAuth 2.1 section 3.2).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What was found in a text, and how the text is looked at.
+//! What was found in a text, and how the text was read.
 
 use super::Spot;
 use crate::json::Span;

@@ -1,4 +1,4 @@
-//! Memory that is used again from text to text: what stands in it is positions, and none outlives its text.
+//! Buffers reused from text to text: they hold positions, and none outlives its text.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};

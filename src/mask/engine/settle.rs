@@ -1,4 +1,4 @@
-//! From matches to what is done about them: overlaps settled, values counted.
+//! From matches to actions: overlaps resolved, values counted.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;

@@ -1,4 +1,4 @@
-//! What a schema says of one place, and what could stand there.
+//! What a schema says about one place, and which values it would accept there.
 
 use serde_json::{Number, Value as Json};
 

@@ -1,4 +1,4 @@
-//! The plainest text that a pattern takes.
+//! The plainest text that a pattern matches.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 

@@ -1,4 +1,4 @@
-//! Values that are somebody's in form alone.
+//! Well-formed values that belong to nobody.
 
 use crate::json::Span;
 

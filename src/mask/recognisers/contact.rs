@@ -1,4 +1,4 @@
-//! How to reach a person by mail.
+//! Email addresses.
 
 use super::Text;
 use crate::json::Span;

@@ -1,4 +1,4 @@
-//! Addresses of network interfaces.
+//! MAC addresses.
 
 use super::Text;
 use crate::json::Span;

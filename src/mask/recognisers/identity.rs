@@ -1,4 +1,4 @@
-//! Numbers a state gives to a person.
+//! Identification numbers that states issue to persons.
 
 mod american;
 mod british;

@@ -1,4 +1,4 @@
-//! Addresses of machines.
+//! IP addresses.
 
 use std::net::Ipv6Addr;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Credentials in addresses of resources.
+//! Credentials in URLs.
 
 use memchr::memmem;
 

@@ -1,4 +1,4 @@
-//! The chunked transfer coding, followed byte by byte where it frames and by length where it carries data.
+//! The chunked transfer coding, followed byte by byte in its framing and by length in its data.
 
 use super::Refusal;
 

@@ -1,4 +1,4 @@
-//! Metrics that are read when somebody asks: the process's own, as `/proc` tells them, and calls in progress.
+//! Metrics read on demand: those of the process, from `/proc`, and requests in progress.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

@@ -1,4 +1,4 @@
-//! One worker's handles on the metrics of one server, resolved once and kept.
+//! One worker's handles for the metrics of one server, resolved once and kept.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Who waits: one line for each caller, and the lines take turns.
+//! The queue: one line per caller, served in turn.
 
 use std::collections::VecDeque;
 

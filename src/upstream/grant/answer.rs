@@ -1,4 +1,4 @@
-//! What a token endpoint answers: a token that can be used, or why there is none.
+//! The response of a token endpoint: a usable token, or why there is none.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The requests a token is come by with, one after the other.
+//! The sequence of requests that obtains a token.
 
 use std::time::Instant;
 

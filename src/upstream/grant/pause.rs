@@ -1,4 +1,4 @@
-//! When an authorization server that fails is left alone.
+//! How long a failing authorization server is not asked.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Where a server of 2024-11-05 wants messages posted: what it says in the first event of its stream. Pure.
+//! The `endpoint` event of a server of 2024-11-05: the URL to post messages to. Pure.
 
 use thiserror::Error;
 use url::Url;

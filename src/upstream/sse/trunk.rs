@@ -1,4 +1,4 @@
-//! What the sessions of one client, or of all, are on.
+//! The stream that the sessions of one client, or of all, share.
 
 use std::sync::Arc;
 

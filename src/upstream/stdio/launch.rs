@@ -1,7 +1,7 @@
-//! A child process: started apart from everything else of the proxy's, watched until it ends, and ended with all it started.
+//! A child process: isolated from the proxy's other resources, watched until it ends, and ended with all it started.
 //!
 //! What is started is the proxy itself as a small keeper (`portcullis child`), which starts the program, ties its life to this
-//! process's, and ends last. The parent-death signal is about the thread that started a process, so each child has a thread of
+//! process's, and ends last. The parent-death signal concerns the thread that started a process, so each child has a thread of
 //! its own that lives exactly as long.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! One place of the pool: whose process it is, and how that is started, greeted and started again.
+//! One slot of the pool: whose process it holds, and how that is started, initialized and restarted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The XML of `JUnit` that CI servers read.
+//! `JUnit` XML, for CI servers.
 
 use std::fmt::Write as _;
 

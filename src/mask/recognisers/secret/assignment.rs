@@ -1,4 +1,4 @@
-//! Values that only the name before them tells to be secret: `db_password = 9fK2…`, `"api_key": "…"`.
+//! Values that only the name before them shows to be secret: `db_password = 9fK2…`, `"api_key": "…"`.
 
 use crate::json::Span;
 use crate::mask::recognisers::end_of;

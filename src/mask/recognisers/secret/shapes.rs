@@ -1,4 +1,4 @@
-//! The table of vendor-prefixed keys: a literal no prose holds, and what must stand around it.
+//! The table of vendor-prefixed keys: a literal that does not occur in prose, and what must surround it.
 
 use Part::{Literal, Run};
 
