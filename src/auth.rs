@@ -59,7 +59,7 @@ pub use revocation::{ListError, Listed, Revocations, Revoked};
 pub(crate) use signing_key::SigningKey;
 pub(crate) use who::Who;
 
-/// Who calls, established by a verified access token; immutable, shared, cached.
+/// A caller: the identity and rights a verified access token establishes. Immutable, shared, cached.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// `iss`, exact.
@@ -78,13 +78,13 @@ pub struct Caller {
     pub claims: ClaimsSet,
     /// `exp`, without leeway.
     pub expires: Timestamp,
-    /// Until when the token is taken: `exp` and the issuer's leeway, or the end of a recent enough authentication.
+    /// When the token stops being accepted: `exp` plus the issuer's clock skew, or when the user's authentication is too old.
     pub until: Timestamp,
     /// `jti`, else `uti`.
     pub token_id: Option<Box<str>>,
     /// `iat`.
     pub issued: Option<Timestamp>,
-    /// What most tokens do not say.
+    /// Claims most tokens do not have.
     pub particulars: Option<Box<Particulars>>,
     /// `kid` of the key that verified the token.
     pub key_id: Option<Arc<str>>,
@@ -98,7 +98,7 @@ pub struct Caller {
     pub(crate) fragment: std::sync::OnceLock<crate::audit::Fragment>,
 }
 
-/// What most tokens do not say; apart, because many callers are held at a time.
+/// Claims most tokens do not have; kept apart, because many callers are held at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Particulars {
     /// Who acts for the subject, the nearest first (RFC 8693 section 4.1); empty when it acts itself.
@@ -163,20 +163,20 @@ impl<S: Into<Box<str>>> FromIterator<S> for Scopes {
     }
 }
 
-/// What one server accepts; part of its route.
+/// Which tokens one server accepts; part of its route.
 #[derive(Clone, Debug)]
 pub struct Acceptance {
     /// Issuers whose tokens are accepted.
     pub issuers: Vec<Arc<Issuer>>,
-    /// What is revoked of theirs, by the name of the issuer.
+    /// Revocations, by the name of the issuer.
     listed: Vec<(Arc<str>, Arc<Listed>)>,
     /// Values one of which `aud` must name.
     pub audiences: Audiences,
-    /// What verdicts about tokens are kept under.
+    /// The cache key for verdicts about tokens.
     pub realm: RouteKey,
-    /// How well and recently users must have signed in.
+    /// How strongly and recently users must have signed in (RFC 9470).
     pub authentication: config::Authentication,
-    /// What presenters of bound tokens must show.
+    /// What bound tokens require: `DPoP` proofs, client certificates.
     pub(crate) binding: BindingRules,
 }
 

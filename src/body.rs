@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::reply::Stream;
 
-/// An answer on its way to a client.
+/// The body of an answer to a client.
 #[derive(Debug, Default)]
 pub enum Body {
     /// No bytes.
@@ -63,7 +63,7 @@ impl HttpBody for Body {
     }
 }
 
-/// Why a request's body was not read.
+/// Why a request's body could not be read.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ReadError {
     /// The connection or its framing broke.
@@ -117,7 +117,7 @@ async fn collect(body: &mut Incoming, limit_bytes: usize) -> Result<Bytes, ReadE
     Ok(if more.is_empty() { first } else { more.freeze() })
 }
 
-/// Reads a request body to its end and keeps nothing of it; says whether it ended within `limit_bytes` and `timeout`.
+/// Drains a request body; returns whether it ended within `limit_bytes` and `timeout`.
 pub async fn discard(mut body: Incoming, limit_bytes: usize, timeout: Duration) -> bool {
     let reading = async {
         let mut left = limit_bytes;

@@ -35,7 +35,7 @@ use crate::upstream::{Backends, Grants, Pool};
 
 use reload::Reloader;
 
-/// How often a worker writes what it only counted and lets go of what it no longer needs.
+/// How often a worker writes summaries of counted failures and frees what it no longer needs.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A proxy that serves until its [`Drain`] is over.
@@ -172,7 +172,7 @@ impl Instance {
     }
 }
 
-/// Why nothing can be recorded; what somebody has to put right is shown where `proxy.toml` names the log.
+/// Why the audit log cannot be opened; what somebody has to put right is shown where `proxy.toml` names the log.
 fn unrecorded(config: &Config, source: std::io::Error) -> StartError {
     match audit::probe::problem(config).filter(|problem| problem.severity == Severity::Error) {
         Some(problem) => StartError::Config([problem].into_iter().collect()),
@@ -200,7 +200,7 @@ fn unreachable_end() -> Summary {
     Summary { calls: 0, elapsed: Duration::ZERO, forced: true, streams: 0 }
 }
 
-/// What each worker thread is made from.
+/// What each worker thread is built from.
 #[derive(Clone)]
 struct Workers {
     audit: Arc<Audit>,
@@ -212,7 +212,7 @@ struct Workers {
 }
 
 impl Workers {
-    /// One worker's own things; called on its thread, within its runtime.
+    /// The state of one worker; called on its thread, within its runtime.
     fn worker(&self) -> Arc<Worker> {
         let lane = Lane::new(self.audit.clone());
         let worker = Arc::new(Worker {

@@ -22,7 +22,7 @@ pub(crate) use handles::RELATED_TASK;
 pub use handles::{Handles, OwnTask};
 pub use spend::Spent;
 
-/// What a client asks for on an MCP endpoint.
+/// What a client requests from an MCP endpoint, by HTTP method.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly every request is a message, and goes on in the box of `Opened`")]
 pub enum Ask {
@@ -44,7 +44,7 @@ impl Ask {
     }
 }
 
-/// A request whose handles are the caller's own. Only [`open`] makes one. It goes from stage to stage in its box.
+/// A request whose handles (sealed ids and states) belong to the caller. Only [`open`] makes one. It is boxed from stage to stage.
 #[derive(Debug)]
 pub struct Opened {
     pub(crate) caller: Arc<Caller>,
@@ -98,14 +98,14 @@ pub enum OpenError {
     Session(#[from] NoSession),
 }
 
-/// What opens, for whom, and when.
+/// Keys, caller and time for opening.
 struct Sealing<'a> {
     seals: &'a Seals,
     binding: Binding<'a>,
     now: Timestamp,
 }
 
-/// Who and where a sealed value belongs to (decisions: issuer, tenant, subject, client, server and upstream origin).
+/// The caller and server a sealed value is bound to (decisions: issuer, tenant, subject, client, server and upstream origin).
 pub fn binding<'a>(route: &'a Route, caller: &'a Caller) -> Binding<'a> {
     Binding {
         server: &route.name,
@@ -170,7 +170,7 @@ pub fn names_session(headers: &HeaderMap) -> bool {
     headers.contains_key(&SESSION_ID) || headers.contains_key(&LAST_EVENT_ID)
 }
 
-/// What ties event and request ids to a session; requests without one share the empty one.
+/// The key that ties event and request ids to a session; requests without one share the empty one.
 pub fn session_key(session: Option<&Session>) -> SessionKey {
     session.map_or_else(SessionKey::default, Session::key)
 }

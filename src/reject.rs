@@ -81,7 +81,7 @@ pub enum Reject {
     Upstream(#[source] UpstreamError),
 }
 
-/// What an answer depends on besides the reason: what was known when it was given.
+/// What an answer depends on besides the reason: what was known of the request at the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// The challenges of the server asked for, once it is known.
@@ -218,7 +218,7 @@ impl Reject {
     }
 }
 
-/// An answer before it is written: one row of the table.
+/// An answer before it is written: one row of the table in the README.
 struct Answer {
     http: u16,
     code: Option<i32>,

@@ -22,39 +22,39 @@ pub struct Route {
     pub name: Arc<str>,
     /// Path on the public listener, compared as bytes.
     pub path: Box<str>,
-    /// Where clients of HTTP+SSE (2024-11-05) find it, if they do.
+    /// Path for clients of HTTP+SSE (2024-11-05), if configured.
     pub sse_path: Option<Box<str>>,
-    /// Which tokens open it.
+    /// Which access tokens it accepts.
     pub acceptance: Acceptance,
     /// Its `WWW-Authenticate` values.
     pub challenges: Challenges,
     /// `scopes_supported`, and what the first challenge asks for.
     pub scopes: Box<[Box<str>]>,
-    /// What its callers may do.
+    /// The rules for its callers.
     pub policy: Policy,
     /// What each of its policy files holds.
     pub policy_files: Box<[policy::Summary]>,
     /// SHA-256 over its policy files.
     pub policy_version: Arc<str>,
-    /// What its tools must be, and what is known of those it has.
+    /// Which of its tools may be shown and called, and their known definitions.
     pub tools: Tools,
-    /// What it says of its tools.
+    /// Its tool list, as fetched by the proxy.
     pub catalog: Catalog,
-    /// What its callers may see.
+    /// The masks for its callers.
     pub masks: Masks,
     /// `_meta` keys let through besides the reserved ones.
     pub meta: Box<[Box<str>]>,
     /// Which eras are bridged.
     pub bridging: EraMode,
-    /// How long sessions there may be left alone.
+    /// How long sessions there may be unused (`session_idle`).
     pub idle: SessionIdle,
-    /// What stands between client and upstream where they are of different eras.
+    /// The translation between client and upstream of different eras.
     pub bridge: Arc<Bridge>,
-    /// What stands behind it.
+    /// Its endpoints.
     pub backend: Arc<Backend>,
-    /// Tools that may be called twice by the operator's word.
+    /// Tools the operator declared safe to call twice (`retries.tools`).
     pub repeatable: Box<[Box<str>]>,
-    /// How the proxy shows itself there.
+    /// How the proxy authenticates there.
     pub credentials: Credentials,
 }
 

@@ -1,5 +1,5 @@
-//! What the proxy must remember about a client travels with the client, sealed: it opens only for the principal, server and
-//! purpose it was made for, and only while its key and its own time allow.
+//! Sealed state: what the proxy must remember about a client is encrypted and carried by the client. It opens only for the
+//! principal, server and purpose it was made for, and only until its key or the value itself expires.
 //!
 //! version 1 | key id 4 | nonce 12 | AES-256-GCM-SIV ciphertext and tag, in base64url. The key is
 //! HKDF-SHA-256(master, "portcullis/1/" purpose). The associated data is the purpose and every field of [`Binding`], each
@@ -41,17 +41,17 @@ pub type DrawnFrom = [u8; KEY_ID_LEN];
 pub enum Purpose {
     /// A page of a list.
     Cursor,
-    /// Where a client of HTTP+SSE posts to.
+    /// The URL a client of HTTP+SSE posts to.
     Endpoint,
     /// Where an event stream resumes.
     EventId,
-    /// What proofs of possession must name.
+    /// A `DPoP` nonce.
     ProofNonce,
-    /// A value a mask stands in for.
+    /// A value that a pseudonym stands for.
     Pseudonym,
     /// The id of a request a server sends to a client.
     RequestId,
-    /// What a server gave a client to bring back with its answers.
+    /// A `requestState`, which a client sends back with its answers.
     RequestState,
     /// A session of the older era.
     Session,
@@ -116,7 +116,7 @@ impl Purpose {
         }
     }
 
-    /// Most bytes of a payload: what fits a header, and more where it travels in a body.
+    /// The most bytes of a payload: what fits a header, and more where it travels in a body.
     const fn longest(self) -> usize {
         match self {
             Self::RequestState => 16 * 1024,
@@ -143,7 +143,7 @@ impl Purpose {
     }
 }
 
-/// Whom and where a sealed value belongs to.
+/// The principal and server a sealed value is bound to, as associated data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding<'a> {
     /// Name of the server in the configuration.
@@ -205,7 +205,7 @@ pub enum SealError {
     /// Not base64url, too short, or of another version.
     #[error("not a sealed value")]
     Malformed,
-    /// It would be everybody's: there is no principal to seal to.
+    /// There is no principal to seal to: the value would open for everybody.
     #[error("nobody to seal for")]
     Nobody,
     /// No key may seal now.

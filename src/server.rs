@@ -48,7 +48,7 @@ pub enum ServerError {
         /// What the system said.
         source: io::Error,
     },
-    /// A thread or its runtime was not to be had.
+    /// A thread or its runtime could not be started.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
 }
@@ -59,7 +59,7 @@ pub struct Bound {
     addresses: Vec<SocketAddr>,
     settings: Settings,
     places: Places,
-    /// One row a worker, one socket an address.
+    /// One row per worker, one socket per address.
     workers: Vec<Vec<std::net::TcpListener>>,
 }
 
@@ -122,7 +122,7 @@ impl Bound {
     }
 }
 
-/// One thread's share of the server.
+/// One worker thread of the server.
 struct Worker {
     settings: Settings,
     places: Places,

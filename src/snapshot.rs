@@ -24,16 +24,16 @@ use crate::route::{Found, Route};
 use crate::seal::Seals;
 use crate::upstream::{Backend, Backends, Broker, Catalog, Credentials, Grants, Pool, Upstream};
 
-/// Everything a request is decided by; read once per request and held to its end.
+/// One loaded configuration, compiled: everything a request is decided by. Read once per request and held to its end.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Counts loads; a stream that sees a newer one asks the newer policy.
     pub generation: u64,
-    /// Bounds on what is read.
+    /// Limits on what is read from clients and upstreams.
     pub limits: Limits,
-    /// Who may call from a browser.
+    /// Origins of web pages that may call (CORS).
     pub origins: Origins,
-    /// Keys for what travels sealed.
+    /// Keys for sealed state that clients carry.
     pub seals: Arc<Seals>,
     /// So few that looking through them is quicker than hashing one.
     hosts: Box<[Box<str>]>,
@@ -50,17 +50,17 @@ pub struct Snapshot {
 pub struct Kept {
     /// Running issuers by their configuration.
     pub issuers: Arc<Issuers>,
-    /// What stands behind the servers.
+    /// The backends of the servers.
     pub backends: Arc<Backends>,
     /// Tokens for upstreams.
     pub grants: Arc<Grants>,
     /// Sealing keys when none are configured.
     pub random_seals: Arc<Seals>,
-    /// What callers were given lately.
+    /// Recent pseudonyms and blocked messages per caller, for their rate limits.
     pub pace: Arc<Pace>,
-    /// What rules with a limit let pass lately.
+    /// Counts of rules with a `limit`.
     pub limits: Arc<policy::Limits>,
-    /// What is held between clients and upstreams of different eras.
+    /// State of the bridges between clients and upstreams of different eras.
     pub bridges: Arc<Bridges>,
 }
 
@@ -118,12 +118,12 @@ impl Snapshot {
         self.receivers.iter().find(|(at, _)| at.as_deref() == Some(path)).map(|(_, receiver)| receiver)
     }
 
-    /// Every receiver of signals.
+    /// Every receiver of security event tokens (Shared Signals).
     pub fn receivers(&self) -> Vec<Arc<Receiver>> {
         self.receivers.iter().map(|(_, receiver)| receiver.clone()).collect()
     }
 
-    /// Every upstream, for pools to know which connections may stay.
+    /// Every upstream, so that pools know which connections to keep.
     pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
         self.routes.values().flat_map(|route| route.backend.upstreams().cloned()).collect()
     }
@@ -133,7 +133,7 @@ impl Snapshot {
         self.routes.values().find(|route| Arc::ptr_eq(&route.bridge, bridge))
     }
 
-    /// What stands behind each server, by the server's name.
+    /// The backend of each server, by the server's name.
     pub fn backends(&self) -> Vec<(Arc<str>, Arc<Backend>)> {
         self.routes.values().map(|route| (route.name.clone(), route.backend.clone())).collect()
     }
@@ -143,7 +143,7 @@ impl Snapshot {
         join_all(self.routes.values().map(|route| bridge::shut_down(route, pool))).await;
     }
 
-    /// Everybody who is asked for tokens for an upstream.
+    /// Every authorization server that issues tokens for an upstream.
     pub fn brokers(&self) -> Vec<Arc<Broker>> {
         self.routes.values().flat_map(|route| route.credentials.brokers()).cloned().collect()
     }
@@ -176,7 +176,7 @@ impl Snapshot {
     }
 }
 
-/// The snapshot of now.
+/// The current snapshot, replaced by reloads.
 #[derive(Debug)]
 pub struct Live {
     current: ArcSwap<Snapshot>,
@@ -225,7 +225,7 @@ fn seals(config: &Config, kept: &Kept, problems: &mut Problems) -> Arc<Seals> {
     }
 }
 
-/// The lists of what is revoked, by issuer.
+/// The revocation lists, by issuer.
 fn listed(config: &Config, problems: &mut Problems) -> Vec<(Arc<str>, Arc<Listed>)> {
     let files = config.issuers.values().filter_map(|issuer| Some((issuer, issuer.revocation_file.as_ref()?)));
     files

@@ -12,22 +12,22 @@ pub use tasks::Tasks;
 
 use crate::http_sse::Stations;
 
-/// Most requests of one process whose state can be spent within its lifetime: about 8 MB.
+/// The most requests of one process whose state can be spent within its lifetime: about 8 MB.
 const MOST_SPENT: usize = 128 * 1024;
 
-/// Most proofs of one process within the time a proof is good for: about 32 MB when full.
+/// The most proofs of one process within the time a proof is good for: about 32 MB when full.
 const MOST_PROOFS: usize = 512 * 1024;
 
-/// The sets of one process; they outlive a reload.
+/// The shared sets of one process; they outlive a reload.
 #[derive(Debug)]
 pub struct State {
-    /// Request states that were brought back.
+    /// Values of `requestState` that were used.
     pub spent: Once,
-    /// Proofs of possession that were used, by their key.
+    /// `DPoP` proofs that were used, by their key.
     pub proofs: Once,
-    /// Open streams of clients that post to an address of their own.
+    /// Open streams of HTTP+SSE clients.
     pub stations: Stations,
-    /// Tasks that were handed out.
+    /// Which tasks belong to which callers.
     pub tasks: Tasks,
 }
 

@@ -88,7 +88,7 @@ pub struct Upstream {
     url: Url,
 }
 
-/// SHA-256 over an upstream's whole effective configuration: what connections may be shared by.
+/// SHA-256 over an upstream's whole effective configuration; connections are shared only within one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId([u8; 32]);
 

@@ -23,9 +23,9 @@ use verdict::{Key, Place, Verdict};
 pub use memo::{Counts, Memo};
 pub(super) use verdict::Over;
 
-/// Most verdicts of the process, in units of tokens up to 1 KiB.
+/// The most verdicts of the process, in units of tokens up to 1 KiB.
 const LIMIT_SHARED: usize = 200_000;
-/// Most tokens remembered as inactive, and how long.
+/// The most tokens remembered as inactive, and how long.
 const LIMIT_INACTIVE: u64 = 10_000;
 const INACTIVE_FOR: Duration = Duration::from_secs(10);
 
@@ -37,7 +37,7 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// The epoch of now.
+    /// The current epoch.
     pub fn now(&self) -> u64 {
         self.count.load(Ordering::Acquire)
     }
@@ -94,7 +94,7 @@ impl Verifier {
         &self.epoch
     }
 
-    /// The epoch of now.
+    /// The current epoch.
     pub fn epoch(&self) -> u64 {
         self.epoch.now()
     }

@@ -14,13 +14,13 @@ use crate::clock::Timestamp;
 use crate::config::{AnswerFormat, When};
 use crate::json::{Document, Kind, Limits, Value};
 
-/// Most bytes of an answer.
+/// The most bytes of an answer.
 const LIMIT_BYTES: usize = 64 * 1024;
 /// What an opaque token may be as long as: nothing shorter is worth a question.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=4096;
 /// Bounds of what it says.
 pub(super) const LIMITS: Limits = Limits { depth: 16, members: 1024 };
-/// Most questions to one issuer at a time; more are answered 503 at once.
+/// The most questions to one issuer at a time; more are answered 503 at once.
 const LIMIT_ASKING: usize = 64;
 /// When to try again after a failure.
 const RETRY: Duration = Duration::from_secs(2);
@@ -148,7 +148,7 @@ impl Introspector {
         Ok((form.finish(), headers))
     }
 
-    /// RFC 9701 section 5: typed, from the issuer, for the proxy, of now, and never an access token of its own.
+    /// RFC 9701 section 5: typed, from the issuer, for the proxy, issued now, and never an access token itself.
     async fn signed(
         &self,
         issuer: &Arc<Issuer>,
@@ -172,7 +172,7 @@ impl Introspector {
         let leeway = issuer.profile().leeway;
         let iat = claims.get("iat").and_then(|iat| iat.as_i64()).map(Timestamp::from_unix_seconds);
         if !iat.is_some_and(|iat| iat <= now.plus(leeway) && now <= iat.plus(leeway).plus(Duration::from_mins(1))) {
-            return Err("the answer is not of now");
+            return Err("the answer was not issued now");
         }
         if claims.get("token_introspection").is_none_or(|inner| inner.kind() != Kind::Object) {
             return Err("the answer has no `token_introspection`");

@@ -8,9 +8,9 @@ use super::public_key::PublicKey;
 use super::strength::{Curve, Weak};
 use crate::json::{self, Document, Kind, Value};
 
-/// Most bytes of a key set.
+/// The most bytes of a key set.
 pub(super) const LIMIT_BYTES: usize = 256 * 1024;
-/// Most keys of a key set.
+/// The most keys of a key set.
 const LIMIT_KEYS: usize = 100;
 /// Longest `kid`; it is only ever compared.
 pub(super) const LIMIT_KID_BYTES: usize = 256;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Scopes;
 
-/// Most entries of each kind.
+/// The most entries of each kind.
 const LIMIT: usize = 4096;
 
 /// Names of clients and keys, and sets of scopes.

@@ -28,7 +28,7 @@ pub(super) use poll::Poller;
 pub const LIMIT_BYTES: usize = 64 * 1024;
 /// How far in the future a transmitter's clock may be.
 const LEEWAY: Duration = Duration::from_mins(5);
-/// Most tokens whose `jti` is remembered.
+/// The most tokens whose `jti` is remembered.
 const LIMIT_SEEN: usize = 64 * 1024;
 
 /// Why a security event token is not taken (RFC 8935 section 2.4).

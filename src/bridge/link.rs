@@ -155,7 +155,7 @@ impl Link {
         self.worker.sinks.metrics.count_upstream_error(&self.route.name, error.kind());
     }
 
-    /// Most bytes of one answer.
+    /// The most bytes of one answer.
     pub(super) fn most_bytes(&self) -> usize {
         self.worker.live.current().limits.answer_bytes
     }

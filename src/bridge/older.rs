@@ -20,7 +20,7 @@ const OWN_META: &str = "io.modelcontextprotocol/";
 /// Resource not found, before 2026-07-28.
 const NOT_FOUND: i64 = -32_002;
 
-/// Most bytes of what a client says of itself that are kept with its session.
+/// The most bytes of what a client says of itself that are kept with its session.
 pub(super) const KEPT: usize = 64 * 1024;
 
 /// What a request says of its client.

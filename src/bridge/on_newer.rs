@@ -33,7 +33,7 @@ use crate::upstream::{Answer, AnswerBody, Outbound, UpstreamError, whole_or_stre
 const PATIENCE: Duration = Duration::from_mins(10);
 /// Events of one call on their way to the client.
 const AHEAD: usize = 16;
-/// Most times one call asks before it answers.
+/// The most times one call asks before it answers.
 const ROUNDS: usize = 16;
 
 /// A client's answer to a server's request, as JSON; `None` for an error.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::auth::Who;
 
-/// Most that wait at one upstream.
+/// The most that wait at one upstream.
 const MOST: usize = 1_024;
 /// Most of them for one caller.
 const SHARE: usize = 256;

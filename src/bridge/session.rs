@@ -24,9 +24,9 @@ use crate::mcp::methods::{INITIALIZE, INITIALIZED, SET_LEVEL};
 use crate::mcp::{Era, Inbound, Revision, RpcId};
 use crate::upstream::{Answer, Credential, Outbound, UpstreamError, Within, ending, whole_or_streamed};
 
-/// Most sessions at one upstream.
+/// The most sessions at one upstream.
 const MOST: usize = 4_096;
-/// Most of them for one caller, who has one for each set of things its clients can do.
+/// The most of them for one caller, who has one for each set of things its clients can do.
 const SHARE: usize = 16;
 
 /// For whom a session is: what one caller is told in one is no other's.

@@ -15,15 +15,15 @@ use crate::clock;
 
 /// What the names of such sessions begin with, so that they are known again whatever the upstream is found to speak then.
 const PREFIX: &str = "portcullis-bridge-";
-/// Most sessions held for one upstream; the one unused for longest makes room.
+/// The most sessions held for one upstream; the one unused for longest makes room.
 const MOST: usize = 10_000;
-/// Most of them of one caller; that caller's own unused for longest makes room.
+/// The most of them of one caller; that caller's own unused for longest makes room.
 const SHARE: usize = 256;
 /// A session nobody has used for so long is forgotten.
 const IDLE: Duration = Duration::from_hours(24);
-/// Most resources one session has news of.
+/// The most resources one session has news of.
 const URIS: usize = 256;
-/// Most bytes their addresses take.
+/// The most bytes their addresses take.
 const URI_BYTES: usize = 64 * 1024;
 
 /// Whether a session is held here and not by the upstream.

@@ -18,7 +18,7 @@ use crate::mcp::handle::is_plain_id;
 use crate::mcp::headers::SESSION_ID;
 use crate::upstream::{Answer, Credential, Outbound, Stay, UpstreamError, Visit, ending};
 
-/// Most sessions known of at one upstream; others are left to the upstream.
+/// The most sessions known of at one upstream; others are left to the upstream.
 const MOST: usize = 65_536;
 /// How often it is looked for some that are idle, within these bounds.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(15)];

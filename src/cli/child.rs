@@ -31,16 +31,16 @@ pub struct Child {
     /// Become the program at once; for the keeper's own use.
     #[arg(long)]
     kept: bool,
-    /// Most bytes of data.
+    /// The most bytes of data.
     #[arg(long)]
     memory: Option<u64>,
-    /// Most open files.
+    /// The most open files.
     #[arg(long)]
     open_files: Option<u64>,
-    /// Most processes and threads of its user.
+    /// The most processes and threads of its user.
     #[arg(long)]
     tasks: Option<u64>,
-    /// Most seconds on a processor.
+    /// The most seconds on a processor.
     #[arg(long)]
     cpu_seconds: Option<u64>,
     /// The program and its arguments.

@@ -58,7 +58,7 @@ pub struct Command {
     pub user: Option<User>,
     /// Who shares a process.
     pub sessions: Sharing,
-    /// Most processes.
+    /// The most processes.
     pub processes: usize,
     /// How long a process may have nothing to do.
     pub idle: Duration,

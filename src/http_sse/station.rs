@@ -25,10 +25,10 @@ use crate::upstream::Busy;
 
 /// Events of one stream on their way to its client.
 pub(super) const AHEAD: usize = 16;
-/// Most streams of one process, and most of them of one caller.
+/// The most streams of one process, and most of them of one caller.
 const MOST: usize = 10_000;
 const SHARE: usize = 1_000;
-/// Most requests of one client under way at once.
+/// The most requests of one client under way at once.
 const REQUESTS: usize = 256;
 /// Proxies in between close connections that stay silent.
 const SILENCE: Duration = Duration::from_secs(15);

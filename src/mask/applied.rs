@@ -37,7 +37,7 @@ pub(super) struct Applied<'v> {
     looked: Cell<usize>,
 }
 
-/// Most bytes of a request that are looked through for the values of one message: a long request and an answer of many
+/// The most bytes of a request that are looked through for the values of one message: a long request and an answer of many
 /// values are looked through for seconds otherwise.
 const MOST_LOOKED: usize = 64 << 20;
 

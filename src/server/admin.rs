@@ -23,7 +23,7 @@ use crate::telemetry::metrics::Metrics;
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// How long a health check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
-/// Most of a health check's answer that is read.
+/// The most of a health check's answer that is read.
 const CHECK_BYTES: u64 = 4096;
 
 /// Whether calls should be sent here, and if not, why not.

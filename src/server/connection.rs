@@ -29,7 +29,7 @@ use crate::config;
 
 /// The first bytes of an HTTP/2 connection begun with prior knowledge (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
-/// Most bytes hyper buffers of one HTTP/1 connection; bounds a read of a body, not the body.
+/// The most bytes hyper buffers of one HTTP/1 connection; bounds a read of a body, not the body.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What one HTTP/2 stream may send before we have read it; a connection may send four times that.
 const STREAM_WINDOW: u32 = 64 * 1024;

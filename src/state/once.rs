@@ -20,7 +20,7 @@ const PARTS: usize = 64;
 #[derive(Debug)]
 pub struct Once {
     parts: Box<[Mutex<Part>]>,
-    /// Most entries of one part.
+    /// The most entries of one part.
     room: usize,
     hasher: RandomState,
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Parts of the room, each with a lock of its own.
 const PARTS: usize = 64;
-/// Most tasks of one part; with ids of the usual length about 6 MB in all.
+/// The most tasks of one part; with ids of the usual length about 6 MB in all.
 const ROOM: usize = 256;
 
 /// Which tasks of an upstream are whose, and by which name their owners know them.

@@ -24,11 +24,11 @@ const LONGEST: Duration = Duration::from_mins(5);
 const UNSAID: Duration = Duration::from_mins(1);
 /// How long calls are refused, and the upstream left alone, after it could not be asked.
 const FAILED: Duration = Duration::from_secs(1);
-/// Most pages of one listing.
+/// The most pages of one listing.
 const PAGES: usize = 50;
-/// Most tools of one listing.
+/// The most tools of one listing.
 const TOOLS: usize = 10_000;
-/// Most listings kept of one server: each session of the older era has its own.
+/// The most listings kept of one server: each session of the older era has its own.
 const LISTINGS: usize = 1_024;
 
 /// The listings of one server. One request at a time asks for each, whatever thread it runs on.

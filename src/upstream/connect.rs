@@ -22,9 +22,9 @@ use crate::server::liveness;
 /// with the other side's close must not be sent again, so it is better not to meet one.
 pub(super) const KEEP: Duration = Duration::from_secs(4);
 
-/// Most bytes of an answer's head; HTTP/2 counts them as RFC 9113 section 6.5.2 does.
+/// The most bytes of an answer's head; HTTP/2 counts them as RFC 9113 section 6.5.2 does.
 pub(super) const HEAD_BYTES: u16 = 32 * 1024;
-/// Most bytes read at once.
+/// The most bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
 /// What an HTTP/2 upstream may send ahead on one stream, and on all of one connection.
 const STREAM_WINDOW: u32 = 256 * 1024;

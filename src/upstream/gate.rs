@@ -23,7 +23,7 @@ use crate::config;
 
 /// In how many cells calls are counted by caller. Two callers in one cell have one share between them, until one is done.
 const CELLS: u64 = 1_024;
-/// Most messages without an answer on their way at once.
+/// The most messages without an answer on their way at once.
 const ASIDE: usize = 1_024;
 
 /// What kind of room a request takes.
@@ -46,16 +46,16 @@ pub enum Busy {
         /// When it is tried again.
         after: Duration,
     },
-    /// As many processes run as may, and all of them have something to do.
+    /// The limit of processes is reached, and all of them are busy.
     #[error("its limit of processes is reached")]
     Processes,
-    /// As many wait as may.
+    /// The queue is full.
     #[error("its queue is full")]
     Queue,
-    /// As many of this caller's calls wait as may.
+    /// This caller's share of the queue is full.
     #[error("this caller's share of its queue is full")]
     Share,
-    /// As many streams are open as may.
+    /// The limit of open streams is reached.
     #[error("its limit of open streams is reached")]
     Streams,
     /// Its turn did not come in time.

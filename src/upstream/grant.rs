@@ -31,14 +31,14 @@ use pause::Pause;
 pub use error::GrantError;
 pub use registry::Grants;
 
-/// Most tokens held for one server, in units of tokens up to 1 KiB.
+/// The most tokens held for one server, in units of tokens up to 1 KiB.
 const LIMIT_HELD: u64 = 20_000;
-/// Most refusals held, and how long: a caller that is refused is not asked about again with every call.
+/// The most refusals held, and how long: a caller that is refused is not asked about again with every call.
 const LIMIT_REFUSED: u64 = 10_000;
 const REFUSED_FOR: Duration = Duration::from_secs(10);
-/// Most requests to one authorization server at a time; more are answered 503 at once.
+/// The most requests to one authorization server at a time; more are answered 503 at once.
 const LIMIT_ASKING: usize = 64;
-/// Most tokens given back to one authorization server at a time; others wait.
+/// The most tokens given back to one authorization server at a time; others wait.
 const LIMIT_GIVING_BACK: usize = 4;
 /// Longest time for all requests of one token.
 const LIMIT_TIME: Duration = Duration::from_secs(20);

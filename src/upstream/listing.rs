@@ -12,7 +12,7 @@ use super::{AnswerBody, Backend, Credential, Pool};
 use crate::mcp::sse::Splitter;
 use crate::mcp::{Inbound, Revision, RpcId, admit_streamed};
 
-/// Most bytes of one page.
+/// The most bytes of one page.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// JSON-RPC 2.0, section 5.1: the server has no such method, and so no tools.
 const METHOD_NOT_FOUND: i64 = -32601;

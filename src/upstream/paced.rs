@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::yield_now;
 
-/// Most bytes that are read without a pause before other connections have their turn: more than nearly every answer has, and
+/// The most bytes that are read without a pause before other connections have their turn: more than nearly every answer has, and
 /// no more than a few milliseconds' work where each of a thousand informational answers must be read.
 const TURN: usize = 256 * 1024;
 

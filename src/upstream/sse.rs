@@ -43,11 +43,11 @@ use crate::mcp::{MessageShape, Revision, RpcId, inbound};
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-/// Most sessions.
+/// The most sessions.
 const SESSIONS: usize = 20_000;
-/// Most of them of one caller.
+/// The most of them of one caller.
 const SHARE: usize = 1_000;
-/// Most bytes of the message that opens a session, which is kept to open its stream again.
+/// The most bytes of the message that opens a session, which is kept to open its stream again.
 const HELLO_BYTES: usize = 64 * 1024;
 
 /// The sessions of one server.

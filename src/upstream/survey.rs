@@ -11,7 +11,7 @@ use super::outbound::{ending, opening};
 use super::{Backend, Credential, Pool};
 use crate::mcp::{Era, Revision};
 
-/// Most pages.
+/// The most pages.
 const PAGES: usize = 200;
 
 /// The items of `tools/list`, page by page, as the upstream wrote them.

@@ -15,12 +15,12 @@ use crate::mcp::methods::{CANCELLED, INITIALIZED, PING, PROGRESS, ROOTS_CHANGED}
 use crate::mcp::sse::Line;
 use crate::mcp::{MessageShape, RpcId};
 
-/// Most messages that wait for one reader. What comes beyond is left out, but for the answer itself.
+/// The most messages that wait for one reader. What comes beyond is left out, but for the answer itself.
 pub(super) const AHEAD: usize = 256;
 /// A message of more bytes than this waits only beside few others, so that what waits for a slow reader stays small.
 const LARGE: usize = 64 * 1024;
 const FEW: usize = 8;
-/// Most ids remembered of calls nobody waits for any more, and of questions nobody has answered yet.
+/// The most ids remembered of calls nobody waits for any more, and of questions nobody has answered yet.
 const REMEMBERED: usize = 4_096;
 
 /// Where a listen request of 2026-07-28 is named in what belongs to it.

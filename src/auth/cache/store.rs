@@ -19,7 +19,7 @@ const SWEPT: usize = 2;
 /// the verdict itself, where a general cache took half a kilobyte.
 pub(super) struct Store {
     shards: Box<[Mutex<Shard>]>,
-    /// Most weight of a shard.
+    /// The most weight of a shard.
     limit: usize,
 }
 

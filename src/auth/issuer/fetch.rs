@@ -51,7 +51,7 @@ impl Fetcher {
         Arc::clone(&self.scopes)
     }
 
-    /// The issuer's key set as of now.
+    /// Fetches the issuer's current key set.
     pub(super) async fn fetch(&mut self, now: Instant) -> Result<Fetched, FetchError> {
         let patience = self.patience.fetch;
         tokio::time::timeout(patience, self.fetch_at_leisure(now)).await.unwrap_or(Err(FetchError::Slow(patience)))

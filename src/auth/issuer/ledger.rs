@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Most unknown kids remembered at a time; what does not fit is asked for again, within the bucket.
+/// The most unknown kids remembered at a time; what does not fit is asked for again, within the bucket.
 const LIMIT_ABSENT: usize = 1024;
 /// Fetches for unknown kids that may follow each other at once.
 const BURST: u32 = 5;

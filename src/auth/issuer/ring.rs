@@ -16,7 +16,7 @@ use crate::auth::keys::{Algorithm, Key, KeySet, Selected};
 use crate::auth::{Epoch, VerifyError};
 use crate::clock::{self, Timestamp};
 
-/// Most requests that wait for one issuer at a time; more are answered 503 at once.
+/// The most requests that wait for one issuer at a time; more are answered 503 at once.
 const LIMIT_WAITING: usize = 1024;
 
 /// The keys of one issuer, between the task that fetches them and the requests that need them.

@@ -16,7 +16,7 @@ use super::{StartError, authorities_in};
 use crate::clock::{self, Timestamp};
 use crate::config::{self, Discovery};
 
-/// Most bytes of an answer; a token may have 16 KiB.
+/// The most bytes of an answer; a token may have 16 KiB.
 const LIMIT_BYTES: usize = 64 * 1024;
 /// A discovered endpoint is looked up again after this, so that a moved one is found.
 const LEARNED_FOR: Duration = Duration::from_hours(1);

@@ -7,7 +7,7 @@ use super::{Caller, Denials, Revoked};
 use crate::auth::Epoch;
 use crate::clock::Timestamp;
 
-/// Most entries of one issuer.
+/// The most entries of one issuer.
 const LIMIT_ENTRIES: usize = 100_000;
 
 /// Revocations of one issuer; they outlive a reload.

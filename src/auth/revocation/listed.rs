@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::config::text;
 use crate::json::{Document, Kind, Limits, Value};
 
-/// Most bytes of the file.
+/// The most bytes of the file.
 const LIMIT_BYTES: u64 = 64 << 20;
 /// For an entry without a time: whenever the token was issued.
 const ALWAYS: Timestamp = Timestamp::from_unix_seconds(i64::MAX / 1_000_000_000);

@@ -15,7 +15,7 @@ use crate::auth::issuer::Exchange;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
-/// Most tokens of one answer.
+/// The most tokens of one answer.
 const MOST: usize = 32;
 /// After a failure, at least.
 const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -24,13 +24,13 @@ use crate::mcp::methods::{PING, TASKS_RESULT};
 use crate::mcp::sse::Splitter;
 use crate::upstream::UpstreamError;
 
-/// Most tasks remembered of one upstream; the one not asked after for longest makes room.
+/// The most tasks remembered of one upstream; the one not asked after for longest makes room.
 const MOST: usize = 4_096;
-/// Most of them of one caller.
+/// The most of them of one caller.
 const SHARE: usize = 256;
 /// How long what a task asks is waited for when it says that it asks something.
 const ASKING: Duration = Duration::from_secs(2);
-/// Most questions of one task that nobody has answered.
+/// The most questions of one task that nobody has answered.
 const QUESTIONS: usize = 16;
 
 /// The tasks of one upstream, by whose they are and what the upstream calls them.

@@ -22,7 +22,7 @@ use crate::upstream::survey;
 
 /// How long an upstream may take to list its tools.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Most names of tools that are told.
+/// The most names of tools that are told.
 const TOLD: usize = 4;
 
 /// Asks all at once. Who does not answer is a warning: `serve` would start, and go on asking.

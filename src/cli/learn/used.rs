@@ -8,7 +8,7 @@ use crate::audit::history::Decided;
 use crate::mcp::{Access, SubjectKind, methods, names};
 use crate::policy::cases::Verdict;
 
-/// Most names a policy is written for; beyond, a glob is what is wanted.
+/// The most names a policy is written for; beyond, a glob is what is wanted.
 const NAMES: usize = 1000;
 /// Most different sets of scopes that are kept for one name.
 const SETS: usize = 256;

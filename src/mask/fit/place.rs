@@ -5,7 +5,7 @@ use serde_json::{Number, Value as Json};
 use super::sample::sample;
 use super::stand_in::{of_format, of_length};
 
-/// Most schemas looked at for one place.
+/// The most schemas looked at for one place.
 const MOST: usize = 200;
 
 /// Every schema within `root` that is about the value at `pointer`, whichever of alternatives it may be.

@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::{DecisionLabels, Histogram, Metrics, OperationLabels};
 
-/// Most tool and prompt names of one server that get a label of their own.
+/// The most tool and prompt names of one server that get a label of their own.
 const NAMES: usize = 200;
 /// The label of what has none of its own.
 const OTHER: &str = "_OTHER";

@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// Pause after a failure that does not say how long it lasts, and the longest that is believed.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// Most bytes of a claims challenge that is passed on.
+/// The most bytes of a claims challenge that is passed on.
 const LIMIT_CLAIMS: usize = 2048;
 
 /// What the answer must be.

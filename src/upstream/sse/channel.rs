@@ -23,13 +23,13 @@ use crate::upstream::switchboard::{Outcome, Switchboard};
 use crate::upstream::{Answer, AnswerBody, Pool, Upstream, UpstreamError};
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
-/// Most bytes of one event.
+/// The most bytes of one event.
 const EVENT_BYTES: usize = 16 * 1024 * 1024;
-/// Most bytes before the endpoint is named.
+/// The most bytes before the endpoint is named.
 const GREETING_BYTES: usize = 64 * 1024;
-/// Most messages of the proxy's own that wait to be posted.
+/// The most messages of the proxy's own that wait to be posted.
 const LINES: usize = 64;
-/// Most bytes of what a server says to a message it takes, which is nothing.
+/// The most bytes of what a server says to a message it takes, which is nothing.
 const TAKEN_BYTES: usize = 64 * 1024;
 /// So many calls without an answer, and nothing else heard meanwhile, and the stream is taken for dead.
 const SILENT: u32 = 2;

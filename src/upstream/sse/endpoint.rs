@@ -3,7 +3,7 @@
 use thiserror::Error;
 use url::Url;
 
-/// Most bytes of the address.
+/// The most bytes of the address.
 const LONGEST: usize = 2_048;
 
 /// Why messages are not posted where the server says.

@@ -10,9 +10,9 @@ use crate::auth::Who;
 use crate::upstream::gate::Busy;
 use crate::upstream::switchboard::Session;
 
-/// Most sessions, of which each is a few hundred bytes.
+/// The most sessions, of which each is a few hundred bytes.
 const SESSIONS: usize = 20_000;
-/// Most of them of one caller; that caller's own unused for longest makes room.
+/// The most of them of one caller; that caller's own unused for longest makes room.
 const SHARE: usize = 1_000;
 
 /// The places of one server, and the sessions that name them.

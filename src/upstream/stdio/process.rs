@@ -18,18 +18,18 @@ use crate::mcp::sse::Line;
 use crate::upstream::losses::{Loss, Losses};
 use crate::upstream::switchboard::{Outcome, Switchboard};
 
-/// Most bytes of one line of a process.
+/// The most bytes of one line of a process.
 const LINE_BYTES: usize = 16 * 1024 * 1024;
-/// Most bytes that are read of one process in a second. A process that writes more waits.
+/// The most bytes that are read of one process in a second. A process that writes more waits.
 const SECOND_BYTES: usize = 64 * 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
-/// Most lines that wait to be written.
+/// The most lines that wait to be written.
 const LINES: usize = 256;
 /// So many lines that are no message of MCP's end a process.
 const REFUSED: u32 = 100;
 /// So many answers that nobody asked for do.
 const UNASKED: u32 = 2;
-/// Most bytes of a line of standard error, and most lines of it in a second.
+/// The most bytes of a line of standard error, and most lines of it in a second.
 const ERROR_BYTES: usize = 4 * 1024;
 const ERROR_LINES: u32 = 50;
 

@@ -165,12 +165,12 @@ impl Slot {
         }
     }
 
-    /// The process of now, if it runs; not waited for while it is being started.
+    /// The current process, if it runs; not waited for while it is being started.
     pub(super) fn running(&self) -> Option<Arc<Process>> {
         self.state.try_lock().ok()?.process.clone().filter(|process| process.is_alive())
     }
 
-    /// The process of now, until it has ended: also one that nobody can write to any more.
+    /// The current process, until it has ended: also one that no longer accepts input.
     pub(super) async fn unended(&self) -> Option<Arc<Process>> {
         self.state.lock().await.process.clone().filter(|process| !process.has_ended())
     }
