@@ -1,5 +1,5 @@
-//! The Model Context Protocol as the proxy reads it: one table of methods, strict admission in both directions, headers,
-//! event streams and what travels sealed with the client. No I/O, no clock, no HTTP status.
+//! The Model Context Protocol as the proxy reads it: one table of methods, strict parsing in both directions, headers,
+//! event streams and sealed state. No I/O, no clock, no HTTP status.
 
 pub mod admit;
 pub mod asked;

@@ -1,4 +1,4 @@
-//! Opening what travels sealed with a client: its session, its place in a stream, the server request it answers.
+//! Opens the sealed state a client carries: its session, its place in a stream, the server's request it answers.
 
 mod handles;
 mod spend;

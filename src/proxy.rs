@@ -1,4 +1,4 @@
-//! The path of a request, to be read first: [`handle`] answers every request, [`call`] is the pipeline.
+//! The path of a request; read this file first. [`handle`] answers every request, [`call`] is the pipeline of stages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,27 +32,27 @@ use crate::upstream::{self, Answer, Asking, Calling, CatalogError, Offer, Pool, 
 use crate::{audit, bridge, http_sse, json, mask, policy};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
-/// Most bytes that are read of who shows nothing.
+/// The largest body read from a caller without a token.
 const ANONYMOUS_BYTES: usize = 64 * 1024;
-/// Most of a refused request that is taken off its connection, and for how long.
+/// How much of a refused request's body is drained from its connection, and for how long.
 const UNREAD_BYTES: usize = 64 * 1024;
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(1);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What one worker thread works with. Nothing in it is shared with another thread but what is behind an `Arc`.
+/// The state of one worker thread. Only what is behind an `Arc` is shared with other threads.
 #[derive(Debug)]
 pub struct Worker {
-    /// The configuration of now.
+    /// The current configuration.
     pub live: Arc<Live>,
-    /// Known tokens of the whole process.
+    /// Verifies access tokens; its cache is shared by the whole process.
     pub verifier: Arc<Verifier>,
-    /// Known tokens of this thread.
+    /// Token cache of this thread.
     pub memo: Memo,
     /// Upstream connections of this thread.
     pub pool: Pool,
     /// Audit, metrics and log.
     pub sinks: Arc<Sinks>,
-    /// What was used once, and whose tasks are whose, in the whole process.
+    /// Used one-time values, and which tasks belong to whom, in the whole process.
     pub state: Arc<State>,
 }
 
@@ -84,7 +84,7 @@ pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incom
     response
 }
 
-/// RFC 9449 section 8.2: whoever must name nonces is told the next one with any answer.
+/// RFC 9449 section 8.2: a client that must use nonces gets the next one with any answer.
 fn renew_nonce(route: &Route, snapshot: &Snapshot, head: &Parts, response: &mut Response<Body>) {
     if !route.acceptance.wants_nonces() || response.headers().contains_key(&DPOP_NONCE) {
         return;
@@ -95,7 +95,7 @@ fn renew_nonce(route: &Route, snapshot: &Snapshot, head: &Parts, response: &mut 
     }
 }
 
-/// What can be said without asking who calls.
+/// What a request is for, as far as that is known before authentication.
 enum Front<'s> {
     Answer(Response<Body>),
     Signals(&'s Arc<Receiver>),
@@ -103,7 +103,7 @@ enum Front<'s> {
     Route(&'s Arc<Route>),
 }
 
-/// Host, path and origin, in this order: nothing else is read before they fit.
+/// Routes a request by host, path and origin, in this order: nothing else is read before they match.
 fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>) -> Result<Front<'s>, Reject> {
     if !snapshot.serves_host(authority_of(head)?) {
         return Err(Reject::Host);
@@ -111,7 +111,7 @@ fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>) -> Result<
     match snapshot.find(head.uri.path()).ok_or(Reject::NotFound)? {
         Found::Metadata(document) => metadata(head, document).map(Front::Answer),
         Found::Signals(_) if head.method != Method::POST => Err(Reject::Method { allow: "POST" }),
-        // No page in a browser is a transmitter.
+        // A transmitter of events is no web page.
         Found::Signals(_) if !matches!(origin, Origin::Absent) => Err(Reject::Origin),
         Found::Signals(receiver) => Ok(Front::Signals(receiver)),
         Found::Route(_) | Found::Sse(_) if matches!(origin, Origin::Refused) => Err(Reject::Origin),
@@ -123,7 +123,7 @@ fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>) -> Result<
     }
 }
 
-/// RFC 8935 section 2: one security event token, from whom it was agreed on.
+/// Receives one pushed security event token from the agreed transmitter (RFC 8935 section 2).
 async fn signals(receiver: &Receiver, head: &Parts, incoming: Incoming, timeout: Duration) -> Response<Body> {
     if let Err(error) = receiver.accepts(&head.headers) {
         return leave(head, incoming, reject::signal(&receiver.name, Err(error))).await;
@@ -135,7 +135,7 @@ async fn signals(receiver: &Receiver, head: &Parts, incoming: Incoming, timeout:
     reject::signal(&receiver.name, taken.await)
 }
 
-/// RFC 9728 section 3: public, for any origin, no credentials.
+/// Serves a metadata document (RFC 9728 section 3): public, for any origin, no credentials.
 fn metadata(head: &Parts, document: &Bytes) -> Result<Response<Body>, Reject> {
     let mut response = match head.method {
         Method::OPTIONS => cors::preflight(&head.headers),
@@ -151,12 +151,12 @@ fn metadata(head: &Parts, document: &Bytes) -> Result<Response<Body>, Reject> {
     Ok(response)
 }
 
-/// Who calls, and what they have shown.
+/// The caller, and the credential it presented.
 type Who<'h> = (Arc<Caller>, Presented<'h>);
 
-/// A request to a protected server, which begins with who calls.
+/// A request to a protected server: authenticates the caller, then exchanges.
 ///
-/// What few requests need is in boxes, here and below: each future has room for all that it may wait for.
+/// Rarely needed futures are boxed, here and below: a future is as large as everything it may await.
 async fn enter(
     worker: &Arc<Worker>,
     snapshot: &Arc<Snapshot>,
@@ -178,8 +178,8 @@ pub(crate) async fn unread(head: &Parts, incoming: Incoming, trail: Box<Trail>, 
     leave(head, incoming, response).await
 }
 
-/// Takes a body that nobody has read off the connection, or has the answer say that the connection ends with it (RFC 9112
-/// section 9.6). Who writes head and body apart would find it closed at the next request.
+/// Drains an unread body from the connection, or has the answer close the connection (RFC 9112 section 9.6). A client that
+/// sends head and body separately would otherwise find it closed at the next request.
 async fn leave(head: &Parts, incoming: Incoming, mut response: Response<Body>) -> Response<Body> {
     let waits = head.headers.contains_key(EXPECT);
     if head.version < Version::HTTP_2 && (waits || !body::discard(incoming, UNREAD_BYTES, UNREAD_TIMEOUT).await) {
@@ -188,7 +188,7 @@ async fn leave(head: &Parts, incoming: Incoming, mut response: Response<Body>) -
     response
 }
 
-/// The caller of a request, by the token it shows.
+/// Authenticates the caller of a request by the token it presents.
 pub(crate) async fn identify<'h>(
     worker: &Worker,
     snapshot: &Snapshot,
@@ -208,7 +208,7 @@ pub(crate) async fn identify<'h>(
     Ok((caller, presented))
 }
 
-/// The way there, then the way back; every refusal ends the trail.
+/// The call, then the answer's way back; every refusal ends the trail.
 pub(crate) async fn exchange(
     worker: &Arc<Worker>,
     snapshot: &Arc<Snapshot>,
@@ -298,16 +298,16 @@ async fn call(
     Ok((way, answer))
 }
 
-/// Whether a tool only reads, and whether it may be called twice: its approved definition says so, or the operator.
+/// Whether a tool is read-only, and whether it may be called twice, by its approved definition or the operator's word.
 fn repeats(route: &Route, tool: Option<&Tool>) -> (bool, bool) {
     let Some(tool) = tool else { return (false, false) };
     let hints = tool.annotations();
     (hints.read_only, hints.idempotent || route.repeatable.contains(&tool.name))
 }
 
-/// Who shows nothing, where a rule lets such callers do something: with single messages, and so often an address.
+/// The caller without a token, where a rule allows such callers something: single messages only, rate limited per address.
 fn anonymous(route: &Route, head: &Parts, peer: &Peer, now: Timestamp) -> Result<Arc<Caller>, Reject> {
-    // What is presented and cannot be a token fails like one that is none.
+    // A malformed credential must not pass as no credential.
     if !route.policy.serves_anonymous(now) || head.headers.contains_key(AUTHORIZATION) {
         return Err(Reject::NoCredentials);
     }
@@ -322,14 +322,14 @@ fn anonymous(route: &Route, head: &Parts, peer: &Peer, now: Timestamp) -> Result
     }
 }
 
-/// A call that was certainly not made has used up nothing.
+/// Gives back the one-time value of a call that was certainly not made.
 fn give_back(worker: &Worker, spent: Option<&Spent>) {
     if let Some(spent) = spent {
         spent.give_back(&worker.state.spent);
     }
 }
 
-/// What the client asks for: one message, a stream, or the end of a session.
+/// Reads what the client requests: one message, a stream, or the end of a session.
 async fn ask(
     snapshot: &Snapshot,
     route: &Route,
@@ -371,13 +371,13 @@ async fn ask(
     }
 }
 
-/// What is known of the tool a call is about.
+/// The definition of the called tool, as far as it is known.
 enum Defined {
-    /// The upstream lists it so.
+    /// As the upstream lists it.
     As(Arc<Tool>),
-    /// The upstream was asked, or need not be, and nobody vouches for anything.
+    /// The upstream does not list it, or need not be asked: no annotation is trusted.
     Unknown,
-    /// It is no call of a tool, or one that could not be made whatever the definition says: what was approved stands.
+    /// Not a tool call, or one that no definition could allow: the approved definition counts.
     Unasked,
 }
 
@@ -404,7 +404,7 @@ impl Defined {
     }
 }
 
-/// The definition of the tool a call is about, which only the upstream has; it is asked for calls that may be made.
+/// Fetches the definition of the called tool from the upstream, for calls that may be allowed.
 async fn defined(
     worker: &Arc<Worker>,
     route: &Arc<Route>,

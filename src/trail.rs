@@ -1,5 +1,5 @@
-//! What is known of a request so far. Stages tell it and never ask it; it ends exactly once, and audit, metrics and log
-//! are drawn from that ending in one place.
+//! The trail of a request: the facts known so far. Stages write to it and never read it; it ends exactly once, and audit,
+//! metrics and log are drawn from that ending in one place.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,10 +26,10 @@ use crate::server::Peer;
 use crate::server::drain::Drain;
 use crate::telemetry::metrics::{Metrics, Recorder};
 
-/// Where a request's ending goes; one per worker thread.
+/// Where the outcome of a request goes (audit, metrics, log); one per worker thread.
 #[derive(Debug)]
 pub struct Sinks {
-    /// This thread's way to the audit log.
+    /// This thread's writer to the audit log.
     pub lane: Arc<Lane>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
@@ -80,7 +80,7 @@ impl RequestIds {
     }
 }
 
-/// The facts of one request; in a box, as it goes from stage to stage.
+/// The facts of one request; boxed, as it goes from stage to stage.
 #[derive(Debug)]
 pub struct Trail {
     pub(crate) sinks: Arc<Sinks>,

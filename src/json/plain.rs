@@ -1,4 +1,4 @@
-//! How far a text goes on without anything a scan must stop at: many bytes at a time.
+//! Finds how far a text goes without a byte a scan must stop at, many bytes at a time.
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, Simd, dispatch, u8x64};

@@ -1,4 +1,4 @@
-//! What servers ask of clients: by a request, or by an error that is a question too.
+//! Questions servers ask of clients: as a request, or as an error that is a question too.
 
 /// What servers ask of clients, with the members that only its answers have.
 pub const ASKED_OF_CLIENTS: [(&str, &[&str]); 3] =

@@ -1,4 +1,4 @@
-//! Requests and results as a client and a server would write them, for trying a policy without either.
+//! Requests and results as a client and a server would write them, for testing a policy without either.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;

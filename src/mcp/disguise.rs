@@ -1,4 +1,4 @@
-//! Keys that are another key to a parser that reads less strictly (CVE-2026-27896).
+//! Disguised keys: another spelling of a key to a parser that reads less strictly (CVE-2026-27896).
 
 use std::collections::HashSet;
 

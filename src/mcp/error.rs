@@ -1,4 +1,4 @@
-//! Why a message is refused, in words a client may read.
+//! Why a message is refused, in text a client may read.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,6 +1,6 @@
-//! What a client carries of its calls: tasks, pages of lists, the state of questions; each says what it belongs to.
+//! Handles: what a client carries of its calls. Tasks, cursors and request states each name the call they belong to.
 //!
-//! A handle of a call is decided like the call: it holds the method and what that was about, sealed to whom it was given.
+//! A handle of a call is decided like the call: it holds the method and its subject, sealed to the caller it was given to.
 
 use std::sync::Arc;
 use std::time::Duration;

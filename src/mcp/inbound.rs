@@ -1,4 +1,4 @@
-//! Admission of what an upstream sends, by the same strictness as what a client sends.
+//! Admission of what an upstream sends, as strict as that of what a client sends.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The table of methods: what each is, who sends it, what a rule is asked about, and which places are not text.
+//! The table of methods: what each is, who sends it, what its subject is, and which places are not text.
 //! No other file spells a method name.
 
 mod opaque;

@@ -1,4 +1,4 @@
-//! Names that can be matched by a pattern, and those that may only be compared with a listed one.
+//! Names that can be matched by a pattern, and names that may only be compared with an exact one.
 
 use super::SubjectKind;
 

@@ -1,4 +1,4 @@
-//! What a client of the older era carries for us: its session, where its streams resume, and what a server asked it.
+//! State that a client of the older era carries for us: its session, where its streams resume, and what a server asked it.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use std::time::Duration;

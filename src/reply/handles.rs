@@ -1,4 +1,4 @@
-//! Handles on their way to the client: what the upstream wrote goes sealed, and what is not the caller's does not go.
+//! Handles on their way to the client: the upstream's are sealed, and those that are not the caller's are removed.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What the proxy tells an upstream in a client's stead: that a server's request is refused, so that the server does not
-//! wait for it, and that a session is over which nobody could use.
+//! What the proxy tells an upstream in a client's place: that a server's request is refused, so that the server does not
+//! wait for it, and that a session has ended which nobody could use.
 
 use std::sync::Arc;
 

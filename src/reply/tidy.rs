@@ -1,4 +1,4 @@
-//! What stands in an answer beside its words: `_meta` of items, and icons, each let through by a list.
+//! Parts of an answer beside its texts: `_meta` of items, and icons, each filtered by an allow list.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What goes upstream: built from the route, the credential and the masked message, never copied from the client.
+//! The request to the upstream: built from the route, the credential and the masked message, never copied from the client.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! One call: the request is written for its credential, sent, and once more with another one where that is safe.
+//! Sends one call: the request is written for its credential, sent, and repeated with another credential where that is safe.
 
 use std::pin::pin;
 use std::sync::Arc;

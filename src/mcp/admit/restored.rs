@@ -1,4 +1,4 @@
-//! A message with what stood in it sealed or as a pseudonym put back, before anything is decided about it.
+//! A message in which sealed values and pseudonyms have been replaced by what they stand for, before anything is decided.
 
 use std::sync::Arc;
 

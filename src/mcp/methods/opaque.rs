@@ -1,4 +1,4 @@
-//! Places in messages that are identifiers, structure or discriminators: never rewritten, never looked into.
+//! Places in messages that are identifiers, structure or discriminators: never rewritten, never searched.
 //!
 //! Only names the proxy or a peer acts on belong here. A place that is missing is masked, which is the safe mistake.
 
