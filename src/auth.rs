@@ -1,7 +1,7 @@
 //! Authentication: an access token presented as `Authorization: Bearer` becomes a [`Caller`], or a refusal.
 //!
 //! [`credential`] reads the token out of a request, [`Verifier::verify`] checks it against what the route accepts
-//! ([`Acceptance`]) with the keys of the [`Issuer`] it names, and [`examine`] explains the same checks one by one. What
+//! ([`Acceptance`]) with the keys of the [`Issuer`] it names, and [`examine()`] explains the same checks one by one. What
 //! the client is told is made by [`challenge::Challenges`] and [`metadata`].
 
 mod anonymous;

@@ -31,8 +31,8 @@ use crate::upstream::Grants;
   portcullis check                                  proxy.toml here, everything it names, issuers and upstreams
   portcullis check --offline -D --format github     in CI, without a network
   portcullis check staging.toml production.toml     several files at once",
-    after_help = "Exit codes: 0 serve would start, 1 a policy test fails, a rule does not fit the server's tools, or there\n\
-                  are warnings with --deny-warnings, 78 serve would refuse"
+    after_help = "Exit codes: 0 serve would start, 1 a policy test fails, a rule does not fit the server's tools, or\n\
+                  there are warnings with --deny-warnings, 78 serve would refuse"
 )]
 pub struct Check {
     /// Configuration files to check instead of --config.

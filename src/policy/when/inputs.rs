@@ -158,7 +158,7 @@ impl Val for Pattern {
 
 impl StaticVal for Pattern {}
 
-/// The types [`matches`] is for.
+/// The types `matches` is for.
 pub(super) fn signature() -> Vec<Type> {
     vec![STRING_TYPE, PATTERN.to_owned()]
 }
