@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::future::{join, join_all};
 
 use super::report::{Step, counted, worst};
@@ -15,7 +14,7 @@ use crate::clock::{self, Timestamp};
 use crate::config::Backend;
 use crate::json::{Document, Limits};
 use crate::policy::Offered;
-use crate::policy::lock::visible;
+use crate::policy::lock::{canonical, visible};
 use crate::route::Route;
 use crate::tls_fault::TlsFault;
 use crate::upstream::survey;
@@ -48,11 +47,15 @@ pub(super) async fn ask(config: &Config, issuers: &Issuers, snapshot: &Snapshot,
     }
     for ((server, route), outcome) in routes.iter().zip(reached) {
         let compared = outcome.map(|reached| {
-            let Reached::Tools(tools) = reached else {
+            let Reached::Tools { tools, unlike } = reached else {
                 return ("reached, and asked for callers only".to_owned(), None);
             };
             let whose = format!("the upstream of `{}`", server.name);
-            let found = policies::compare(config, server, &route.policy, &tools, &whose, findings);
+            let mut found = policies::compare(config, server, &route.policy, &tools, &whose, findings);
+            if let Some(drifted) = drifted(config, &server.name, &unlike) {
+                findings.problems.push(drifted.clone());
+                found.push(drifted);
+            }
             (covered(&tools, &route.policy.uncovered(&tools)), worst(&found))
         });
         let key = if matches!(server.backend, Backend::Command(_)) { "command" } else { "upstream" };
@@ -86,10 +89,26 @@ fn covered(tools: &[Offered], uncovered: &[&str]) -> String {
         0 => format!("{count}, all listed by an allow rule"),
         most if most > TOLD => format!("{count}, {most} of them listed by no allow rule"),
         _ => {
-            let names: Vec<String> = uncovered.iter().map(|name| visible(name).replace('"', "`")).collect();
-            format!("{count}, no allow rule lists {}", names.join(", "))
+            format!("{count}, no allow rule lists {}", named(uncovered.iter().copied()))
         }
     }
+}
+
+/// Tool names in words for people.
+fn named<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.map(|name| visible(name).replace('"', "`")).collect::<Vec<_>>().join(", ")
+}
+
+/// What is said of tools whose definitions are not the locked ones.
+fn drifted(config: &Config, server: &str, unlike: &[String]) -> Option<Problem> {
+    let which = match unlike.len() {
+        0 => return None,
+        most if most > TOLD => format!("{most} tools"),
+        _ => named(unlike.iter().map(String::as_str)),
+    };
+    let message = format!("not as the lock has it: {which}");
+    let help = format!("`portcullis tools {server} --verify` shows what differs, `--approve TOOL` accepts it");
+    Some(Problem::warning(&config.source(), config.place(&format!("servers.{server}.lock")), message, "").help(help))
 }
 
 /// Something that does not answer as it should.
@@ -120,7 +139,11 @@ async fn keys(issuer: &Issuer, started: Instant) -> (Arc<str>, Result<String, Mi
 enum Reached {
     /// Nothing: it is only asked with what its callers bring.
     Silent,
-    Tools(Vec<Offered>),
+    Tools {
+        tools: Vec<Offered>,
+        /// Those whose definition is not the locked one.
+        unlike: Vec<String>,
+    },
 }
 
 /// The tools of an upstream that answers.
@@ -149,11 +172,18 @@ async fn reach(route: &Route, started: Instant) -> Result<Reached, Missed> {
     let credential = credential.map_err(|error| missed(chain(&error)))?;
     let listed = tokio::time::timeout(PATIENCE, survey(upstream, &credential)).await;
     let items = listed.map_err(|_| missed("no answer in time".into()))?.map_err(|error| missed(chain(&error)))?;
-    Ok(Reached::Tools(items.into_iter().filter_map(offered).collect()))
+    let (mut tools, mut unlike) = (Vec::new(), Vec::new());
+    for document in items.into_iter().filter_map(|item| Document::parse(item, &Limits::ANSWER).ok()) {
+        let Some(tool) = offered(&document) else { continue };
+        if route.tools.lock().is_some_and(|lock| lock.drift(&tool.name, &canonical(document.root())).is_some()) {
+            unlike.push(tool.name.clone());
+        }
+        tools.push(tool);
+    }
+    Ok(Reached::Tools { tools, unlike })
 }
 
-fn offered(item: Bytes) -> Option<Offered> {
-    let document = Document::parse(item, &Limits::ANSWER).ok()?;
+fn offered(document: &Document) -> Option<Offered> {
     let schema = document.root().get("inputSchema").and_then(|schema| serde_json::from_slice(schema.raw()).ok());
     Some(Offered { name: document.root().get("name")?.as_str()?.into_owned(), schema })
 }

@@ -104,6 +104,18 @@ exit 0
 --- err
 ";
     assert_eq!(took.replace_all(&run("check @/proxy.toml"), "N ms"), expected);
+    let locked = format!("{}lock = \"policies/crm.lock\"\n", local(issuer.url(), upstream.url()));
+    folder.file("proxy.toml", &locked);
+    assert!(run("-c @/proxy.toml tools crm --lock").starts_with("exit 0\n"));
+    assert_eq!(took.replace_all(&run("check @/proxy.toml"), "N ms"), expected);
+    let lock = std::fs::read_to_string(folder.0.join("policies/crm.lock")).unwrap();
+    let kept: Vec<&str> = lock.lines().filter(|line| !line.contains("\"tool\":\"get_contact\"")).collect();
+    folder.file("policies/crm.lock", &format!("{}\n", kept.join("\n")));
+    let said = run("check @/proxy.toml");
+    assert!(said.contains("\n! upstream crm  8 tools,"), "{said}");
+    assert!(said.contains("warning: not as the lock has it: `get_contact`\n"), "{said}");
+    assert!(said.contains("--> @/proxy.toml:10:8\n"), "{said}");
+    assert!(said.contains("`portcullis tools crm --verify` shows what differs"), "{said}");
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     folder.file("proxy.toml", &local(issuer.url(), &format!("http://{gone}/mcp")));
     let fetched = issuer.key_fetches();
