@@ -1,4 +1,4 @@
-//! The path of a request; read this file first. [`handle`] answers every request, [`call`] is the pipeline of stages.
+//! The path of a request; read this file first. [`handle`] answers every request, `call` is the pipeline of stages.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -47,7 +47,7 @@ pub struct Record<'a> {
     pub error: Option<ErrorCode>,
     /// From the request's head to the end of its answer.
     pub duration: Option<Duration>,
-    /// What the upstream was shown, if it was asked; from [`render_credential`].
+    /// What the upstream was shown, if it was asked; from `render_credential`.
     pub credential: Option<&'a Fragment>,
     /// The part of it that was spent waiting for the upstream.
     pub upstream: Option<Duration>,

@@ -17,7 +17,7 @@ pub enum CredentialError {
     /// More than one `Authorization` field.
     #[error("more than one `authorization` field")]
     Repeated,
-    /// A token over [`super::bearer::LIMIT_BYTES`].
+    /// A token over 16 KiB.
     #[error("access token over 16 KiB")]
     TooLong,
 }

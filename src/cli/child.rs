@@ -1,6 +1,6 @@
 //! `portcullis child`: what `serve` starts in place of a program, to tie that program's life to its own.
 //!
-//! It is started twice. The first, the [`keeper`], leaves the proxy's session, closes every descriptor but the standard ones and
+//! It is started twice. The first, the `keeper`, leaves the proxy's session, closes every descriptor but the standard ones and
 //! gives up ever gaining privileges. It adopts orphans of the program, and ends with all of them when the program or the proxy
 //! ends, however that happens. The second applies the limits it was given and executes the program.
 

@@ -161,7 +161,7 @@ impl Policy {
     }
 
     /// Whether the caller's list shows `name`. It is shown if the method that uses it, asked for now with some arguments,
-    /// would be answered as [`ListMode`] says: the same code decides both.
+    /// would be answered as `ListMode` says: the same code decides both.
     pub fn lists(&self, caller: &Caller, kind: SubjectKind, name: &str, context: &Context<'_>) -> bool {
         let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name };
         self.shows(&Ask { caller, operation: &operation, context, enforced: false }, kind)

@@ -194,7 +194,7 @@ pub(super) fn failure(error: hyper::Error) -> UpstreamError {
 
 /// The body of an answer. At its end the connection is kept for the next request; dropped before, the connection is
 /// closed at once (HTTP/2: the stream is reset), which is how a hang-up reaches the upstream. In between is
-/// [`release`](Self::release).
+/// `release`.
 #[derive(Debug)]
 pub struct AnswerBody {
     idle: Duration,
