@@ -91,11 +91,20 @@ export async function run(name, command, args, { input, ms = 60_000, ...options 
   return { code, stdout, stderr };
 }
 
-/** A port nobody listens on. */
+/**
+ * A port nobody listens on, below those the system gives to connections (from 32768 on): one of these could be taken by a
+ * connection before the program it is for listens.
+ */
 export async function freePort() {
-  const server = net.createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    const server = net.createServer();
+    const listens = await new Promise((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!listens) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
