@@ -52,8 +52,8 @@ pub enum Busy {
     /// The queue is full.
     #[error("its queue is full")]
     Queue,
-    /// This caller's share of the queue is full.
-    #[error("this caller's share of its queue is full")]
+    /// This caller's share is used up: of its queue, its streams or its processes.
+    #[error("this caller's share of its room is used up")]
     Share,
     /// The limit of open streams is reached.
     #[error("its limit of open streams is reached")]
