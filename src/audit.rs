@@ -38,7 +38,7 @@ pub(crate) use revoked::revoked;
 use failures::Failures;
 use writer::Writer;
 
-/// Makes text a caller or upstream wrote fit for a record: every recogniser, redacting.
+/// Redacts personal data and secrets in text written by a caller or upstream, with every recogniser, for use in a record.
 pub type Sanitize = fn(&str) -> Cow<'_, str>;
 
 /// The audit log of the process, shared by all workers.
@@ -51,7 +51,7 @@ pub struct Audit {
     instance: Vec<u8>,
     on_error: OnAuditError,
     sanitize: Sanitize,
-    /// From which second on failures that were only counted are to be told; `i64::MAX` when there are none.
+    /// The Unix second from which a summary of counted failures is due; `i64::MAX` when there are none.
     summary_from: AtomicI64,
     writer: Mutex<Writer>,
 }
@@ -64,10 +64,10 @@ struct Counters {
     written: AtomicU64,
 }
 
-/// How many lines went where, since the start.
+/// Numbers of lines since the start of the process, by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Not written, and the call went on (`on_error = "drop"`).
+    /// Not written, and the call continued (`on_error = "drop"`).
     pub dropped: u64,
     /// Failures before authentication that were counted instead of written one by one.
     pub suppressed: u64,
@@ -77,13 +77,13 @@ pub struct Counts {
     pub written: u64,
 }
 
-/// The log cannot be written: nothing may happen that it should have told.
+/// The log cannot be written, so whatever was to be recorded must not happen.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the audit log cannot be written")]
 pub struct AuditError;
 
 impl Audit {
-    /// Opens the configured sink; `instance` names this process in every record.
+    /// Opens the configured sink; `instance` names this process in every record. Errs if a file cannot be opened or created.
     pub fn open(config: &config::Audit, instance: &str, sanitize: Sanitize) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self::with(Writer::open(&config.sink, config.sync)?, config.on_error, instance, sanitize)))
     }
@@ -103,12 +103,12 @@ impl Audit {
         }
     }
 
-    /// Opens the file again, after it was renamed; on an error the old one stays in use.
+    /// Opens the file again, after log rotation renamed it; on an error the old one stays in use.
     pub fn reopen(&self) -> io::Result<()> {
         lock(&self.writer).reopen()
     }
 
-    /// Sees that the file is still there; to be called now and then.
+    /// Creates the file again if somebody removed it; to be called periodically.
     pub(crate) fn tend(&self) {
         let tended = lock(&self.writer).tend();
         if let Some(tended) = tended {
@@ -116,7 +116,7 @@ impl Audit {
         }
     }
 
-    /// What an operator should know of a log that cannot be written.
+    /// A message for the operator while the log cannot be written; `None` otherwise.
     pub(crate) fn trouble(&self) -> Option<&'static str> {
         let told = match self.on_error {
             OnAuditError::Block => "audit cannot be written: calls are refused",
@@ -125,22 +125,22 @@ impl Audit {
         self.is_failing().then_some(told)
     }
 
-    /// The part of a record that names the caller, rendered once and kept with the caller.
+    /// Renders the `subject` member of a record, once per caller.
     pub fn subject(&self, subject: &Subject<'_>) -> Fragment {
         record::render_subject(subject)
     }
 
-    /// The part of a record that names the caller's software, rendered once per connection.
+    /// Renders the `client` member of a record, once per connection.
     pub fn client(&self, client: &Client<'_>) -> Fragment {
         record::render_client(client, self.sanitize)
     }
 
-    /// The part of a record that all lines of one call share, rendered once and kept with the call.
+    /// Renders the members that all lines of one call share, once per call: those of the fields `server` to `policy`.
     pub fn about(&self, record: &Record<'_>) -> Fragment {
         record::render_about(record, self.sanitize)
     }
 
-    /// How many lines were written and not.
+    /// The numbers of lines written and not written.
     pub fn counts(&self) -> Counts {
         let Counters { dropped, suppressed, unwritten, written } = &self.counts;
         let [dropped, suppressed, unwritten, written] =
@@ -153,13 +153,14 @@ impl Audit {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// Appends `record` as a line without its end.
+    /// Appends `record` as a line without its closing: the [`Writer`] adds `seq`, the brace and the newline.
     fn render(&self, out: &mut Vec<u8>, record: &Record<'_>) {
         record::render(out, record, self.sanitize);
         out.extend_from_slice(&self.instance);
     }
 
-    /// Writes `lines`, which end at `ends`; says how many of them, from the front, are to be taken for written.
+    /// Writes `lines`, which end at the offsets `ends`. Returns how many of them, counted from the front, are to be treated as
+    /// written: with `on_error = "drop"` all are.
     fn write(&self, lines: &[u8], ends: &[usize]) -> usize {
         let result = lock(&self.writer).append(lines, ends, self.on_error);
         let written = *result.as_ref().unwrap_or_else(|partial| &partial.lines);
@@ -183,7 +184,7 @@ impl Audit {
         }
     }
 
-    /// Whether this failure gets a line of its own; otherwise it has been counted.
+    /// Whether this failure gets a line of its own; if not, it has been counted.
     fn admits_failure(&self, record: &Record<'_>) -> bool {
         let mut failures = lock(&self.failures);
         if failures.admit(record) {
@@ -194,7 +195,7 @@ impl Audit {
         false
     }
 
-    /// Appends what is to be told of counted failures, as lines without their ends; `mark` is called behind each.
+    /// Appends a summary line for each kind of counted failure, without its closing, and calls `mark` after each.
     fn summarise(&self, out: &mut Vec<u8>, now: Timestamp, mut mark: impl FnMut(&[u8])) {
         self.summary_from.store(i64::MAX, Ordering::Relaxed);
         for summary in lock(&self.failures).take() {
@@ -209,7 +210,7 @@ impl Audit {
     }
 }
 
-/// A lock whose data is whole even after a panic: lines are only ever added whole.
+/// Locks a mutex, poisoned or not: the data is consistent even after a panic, since an unfinished line is discarded.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

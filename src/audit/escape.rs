@@ -2,11 +2,11 @@ use super::Sanitize;
 
 /// Hexadecimal digits.
 pub(super) const HEX: &[u8; 16] = b"0123456789abcdef";
-/// Most bytes of one text in a record.
+/// The most bytes of one text in a record, before escaping, [`MORE`] included.
 const TEXT_BYTES: usize = 200;
 const MORE: &str = "…";
 
-/// Appends text of our own or of an issuer as a JSON string: escaped and capped.
+/// Appends text from the proxy itself or from an issuer as a JSON string: truncated and escaped.
 pub(super) fn own(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let text = capped(text);
@@ -19,7 +19,7 @@ pub(super) fn own(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends text of a caller or upstream as a JSON string: sanitised first, unless it is plainly a name.
+/// Appends text from a caller or upstream as a JSON string: sanitised first, unless it is clearly a name.
 pub(super) fn foreign(out: &mut Vec<u8>, text: &str, sanitize: Sanitize) {
     if is_name(text.as_bytes()) {
         out.push(b'"');
@@ -30,7 +30,7 @@ pub(super) fn foreign(out: &mut Vec<u8>, text: &str, sanitize: Sanitize) {
     }
 }
 
-/// The text that is kept, and the mark behind it if some is not.
+/// The beginning of `text` that fits, and [`MORE`] if something was cut off.
 fn capped(text: &str) -> (&str, &str) {
     if text.len() <= TEXT_BYTES {
         return (text, "");
@@ -43,8 +43,9 @@ const fn is_plain(byte: u8) -> bool {
     (byte.wrapping_sub(b' ') < 0x7f - b' ') & (byte != b'"') & (byte != b'\\')
 }
 
-/// Whether no recogniser could find anything in it and nothing needs an escape: words of letters with few digits.
-/// Keys, addresses, numbers of people and cards have many digits, dots or colons, or long words with digits or capitals.
+/// Whether `text` is short words of letters with few digits, in which no recogniser can find anything and nothing needs
+/// escaping. Keys, addresses, card numbers and identity numbers have many digits, dots or colons, or long words with digits
+/// or capitals.
 pub(super) fn is_name(text: &[u8]) -> bool {
     if text.is_empty() || text.len() > 64 {
         return false;
@@ -56,13 +57,13 @@ pub(super) fn is_name(text: &[u8]) -> bool {
         word = if class & SEPARATORS == 0 { word + 1 } else { 0 };
         longest = longest.max(word);
     }
-    // At most 64 of each, so that no count runs into the next.
+    // INVARIANT: at most 64 bytes are counted, so that no count overflows its byte.
     let [digits, capitals, dots, colons, _, others, ..] = counts.to_le_bytes();
     let is_wordy = longest <= 15 || (longest <= 32 && digits == 0 && capitals <= 6);
     others == 0 && digits <= 5 && colons <= 1 && (dots <= 2 || digits == 0) && is_wordy
 }
 
-/// A count of one, in the byte of the class a character belongs to; small letters are not counted.
+/// For each byte a count of one, in the byte of the sum that counts its class. Lower case letters are not counted.
 const CLASSES: [u64; 256] = {
     let mut classes = [OTHER; 256];
     let mut byte = 0;
@@ -81,11 +82,11 @@ const CLASSES: [u64; 256] = {
     classes
 };
 const OTHER: u64 = 1 << 40;
-/// What ends a word.
+/// The classes of characters that end a word.
 const SEPARATORS: u64 = 1 << 16 | 1 << 24 | 1 << 32;
 
-/// Appends one character. What a terminal, an editor or a line reader could take for more than itself is escaped:
-/// controls, line separators, direction marks, invisible and tag characters.
+/// Appends one character, escaped if a terminal, an editor or a line reader could interpret it: control characters, line
+/// separators, bidirectional controls, invisible and tag characters.
 fn escaped(out: &mut Vec<u8>, c: char) {
     match c {
         '"' => out.extend_from_slice(b"\\\""),

@@ -1,21 +1,21 @@
-/// What a line tells.
+/// The kind of event a record describes: its `event` member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A request without an accepted token.
+    /// A request that failed authentication.
     AuthFailed,
-    /// A decision, before anything goes upstream.
+    /// A decision: an allowed call before it is sent upstream, or a refusal when it has been answered.
     Call,
-    /// Another configuration is in force.
+    /// A new configuration is in force.
     ConfigReload,
-    /// The end of an answer.
+    /// The end of an allowed call.
     End,
-    /// The keys of an issuer changed, or cannot be had, or can be had again.
+    /// The keys of an issuer changed, could not be fetched, or could be fetched again.
     KeyRefresh,
-    /// An issuer takes back what it gave.
+    /// An issuer revoked tokens, by a security event token.
     Revoked,
-    /// The process begins.
+    /// The process starts.
     Start,
-    /// The process ends.
+    /// The process stops.
     Stop,
     /// A tool's definition is not the approved one.
     ToolDrift,
@@ -36,7 +36,7 @@ impl Event {
         }
     }
 
-    /// The last bit of the record's own id, so that the lines of one request differ in it.
+    /// The bit by which the record's id differs from the request id, so that the two lines of one request have distinct ids.
     pub(super) const fn id_bit(self) -> u8 {
         match self {
             Self::End => 1,

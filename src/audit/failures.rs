@@ -2,13 +2,13 @@ use crate::clock::Timestamp;
 
 use super::record::{ErrorCode, Record, Summary};
 
-/// Most failures before authentication that get a line of their own in one second.
+/// The most authentication failures per second that get a line each.
 const EACH_SECOND: u32 = 100;
-/// Most kinds of failure told apart in one summary.
+/// The most kinds of failure, by server and reason, that are counted separately.
 const KINDS: usize = 64;
 
-/// The bound on what people without a token can write into the log. Beyond it failures are counted by server and
-/// reason, so that a flood of them takes neither the disk nor the turn of a decided call.
+/// Rate limit for records of authentication failures, which anybody can cause. Beyond it failures are counted by server and
+/// reason, so that a flood of them neither fills the disk nor delays the records of decisions.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     counted: Vec<Summary>,
@@ -17,7 +17,7 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Whether the failure gets a line; otherwise it is counted.
+    /// Whether the failure gets a line of its own; if not, it is counted.
     pub(super) fn admit(&mut self, record: &Record<'_>) -> bool {
         let second = record.time.unix_seconds();
         if self.second != second {
@@ -31,7 +31,7 @@ impl Failures {
         false
     }
 
-    /// What was counted since the last time.
+    /// Takes the failures counted since the last call.
     pub(super) fn take(&mut self) -> Vec<Summary> {
         std::mem::take(&mut self.counted)
     }
@@ -42,7 +42,7 @@ impl Failures {
             summary.count += 1;
             return;
         }
-        // Beyond the bound the last entry is for all that has none of its own.
+        // Once all entries are in use, the last one counts every other kind too.
         if self.counted.len() >= KINDS
             && let Some(other) = self.counted.last_mut()
         {

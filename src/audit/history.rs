@@ -9,12 +9,12 @@ use crate::clock::Timestamp;
 use crate::mcp::SubjectKind;
 use crate::policy::cases::Verdict;
 
-/// Longest line; ours are far below.
+/// The longest line that is read, in bytes. Lines written by the proxy are far shorter.
 const LINE: usize = 64 * 1024;
-/// What stands at the end of a text that was cut.
+/// The last character of a truncated text.
 const CUT: char = '…';
 
-/// One decision of the past.
+/// One recorded decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decided {
     pub(crate) time: Timestamp,
@@ -22,17 +22,17 @@ pub(crate) struct Decided {
     pub(crate) verdict: Verdict,
     /// The rule that decided, or the mask that blocked.
     pub(crate) rule: Option<Box<str>>,
-    /// Whether a mask refused it, which the rules had allowed.
+    /// Whether the rules allowed it and a mask blocked it.
     pub(crate) blocked: bool,
-    /// Whether it did not take effect.
+    /// Whether rules in shadow would have decided something else.
     pub(crate) shadow: bool,
     pub(crate) method: Box<str>,
-    /// What the method was about.
+    /// The tool, resource, template or prompt the method was about.
     pub(crate) subject: Option<(SubjectKind, Box<str>)>,
     pub(crate) caller: Who,
 }
 
-/// Who called, as far as the audit tells.
+/// The caller, as far as the audit records it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Who {
     /// Whether it had no token.
@@ -43,14 +43,14 @@ pub(crate) struct Who {
     pub(crate) scopes: Vec<Box<str>>,
 }
 
-/// What a line is.
+/// One line of an audit file, classified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// Not a line of ours, and why.
+    /// Not a record of Portcullis, and why.
     Bad(Cow<'static, str>),
     /// A decision.
     Decided(Box<Decided>),
-    /// A line that tells of something else: an ending, a start, a request that never reached the rules.
+    /// Another kind of record: an end, a start, a request that never reached the rules.
     Other,
 }
 
@@ -73,7 +73,7 @@ impl<R: BufRead> History<R> {
         self.bytes
     }
 
-    /// The next line that is not empty, by its number; `None` at the end.
+    /// The next line that is not empty, with its number from 1; `None` at the end. Errs if the input cannot be read.
     pub(crate) fn next(&mut self) -> io::Result<Option<(u64, Entry)>> {
         loop {
             self.buffer.clear();
@@ -112,7 +112,7 @@ impl<R: BufRead> History<R> {
     }
 }
 
-/// As far as a record is read again; keys of other versions are no concern of ours.
+/// The members of a record that are read; others are ignored.
 #[derive(Deserialize)]
 struct Line {
     v: u32,
@@ -195,14 +195,15 @@ fn entry(line: &[u8]) -> Entry {
     }))
 }
 
-/// What serde says, without the place in the line.
+/// The message of a serde error, without its position in the line.
 fn why(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or_default().chars().filter(|char| !char.is_control()).take(120).collect()
 }
 
 impl Decided {
-    /// Whether the name is the caller's own: the audit cuts long texts, and masks what looks like personal data.
+    /// Whether the subject's name is as the caller wrote it: the audit truncates long texts, and masks what looks like
+    /// personal data.
     pub(crate) fn name_is_whole(&self) -> bool {
         self.subject.as_ref().is_none_or(|(_, name)| !name.ends_with(CUT) && !name.contains(['[', ']']))
     }

@@ -6,23 +6,24 @@ use crate::clock::Timestamp;
 
 use super::{Audit, AuditError, Record, lock};
 
-/// Memory kept between turns.
+/// The most capacity kept between writes.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// One worker's way into the log. Lines of tasks that are ready in the same turn of the thread leave in one write.
+/// One worker thread's queue in front of the log. Lines recorded by tasks that are ready in the same turn of the event loop
+/// are written with one write.
 #[derive(Debug)]
 pub struct Lane {
     audit: Arc<Audit>,
     queue: Mutex<Queue>,
 }
 
-/// Rendered lines that are not written yet, and what became of those whose tickets have not asked.
+/// Rendered lines that are not written yet, and the results of those whose tickets have not been polled since.
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     free: Vec<usize>,
-    /// The slot of each line; a summary has none.
+    /// For each line the slot of its ticket; summaries have none.
     owners: Vec<Option<usize>>,
     slots: Vec<Slot>,
 }
@@ -35,24 +36,24 @@ enum Slot {
 }
 
 impl Lane {
-    /// A lane of its own for one worker thread.
+    /// A new lane, for one worker thread.
     pub fn new(audit: Arc<Audit>) -> Arc<Self> {
         Arc::new(Self { audit, queue: Mutex::default() })
     }
 
-    /// The log this leads to.
+    /// The log this lane writes to.
     pub fn audit(&self) -> &Arc<Audit> {
         &self.audit
     }
 
-    /// Renders `record`; the ticket is ready when it is written, together with all others of this turn. A ticket that
-    /// is dropped writes at once, so that no line is lost with its request.
+    /// Renders and queues `record`. The ticket resolves when the line is written, together with all others of this turn.
+    /// Dropping the ticket writes at once, so that no line is lost with its request.
     pub fn record(self: &Arc<Self>, record: &Record<'_>) -> Ticket {
         let queue = &mut *lock(&self.queue);
         if self.audit.is_summary_due(record.time) {
             queue.push_summaries(&self.audit, record.time);
         }
-        // Whatever a rendering that did not finish has left must not become part of another line.
+        // What a rendering that panicked has left must not become part of another line.
         queue.bytes.truncate(queue.ends.last().copied().unwrap_or(0));
         self.audit.render(&mut queue.bytes, record);
         let slot = queue.free.pop().unwrap_or(queue.slots.len());
@@ -63,21 +64,22 @@ impl Lane {
         Ticket { lane: Arc::clone(self), state: State::Queued(slot) }
     }
 
-    /// Records a failure from before there was a caller: written if it is among the first of its second, else counted.
+    /// Records a failed authentication: written if it is among the first of its second, counted otherwise.
     ///
-    /// The caller is refused either way, so there is no error.
+    /// The client is refused either way, so errors are ignored.
     pub async fn record_failure(self: &Arc<Self>, record: &Record<'_>) {
         if self.audit.admits_failure(record) {
             let _ = self.record(record).await;
         }
     }
 
-    /// Records before returning, for where nothing can be awaited.
+    /// Records before returning, for code that cannot await. Errs if the line could not be written.
     pub fn record_now(self: &Arc<Self>, record: &Record<'_>) -> Result<(), AuditError> {
         self.record(record).settle()
     }
 
-    /// Writes what is queued and, if its second is over, what was only counted; to be called now and then, and at the end.
+    /// Writes what is queued, and the summary of counted failures if their second is over; to be called periodically and at
+    /// shutdown.
     pub fn flush(&self, now: Timestamp) {
         let queue = &mut *lock(&self.queue);
         if self.audit.is_summary_due(now) {
@@ -86,7 +88,7 @@ impl Lane {
         queue.write(&self.audit);
     }
 
-    /// What became of a line; it is written now if it was not yet.
+    /// The result of a line, which is written now if it was not yet. Frees the slot.
     fn settle(&self, slot: usize) -> Result<(), AuditError> {
         let queue = &mut *lock(&self.queue);
         if let Slot::Queued = queue.slots[slot] {
@@ -125,7 +127,7 @@ impl Queue {
     }
 }
 
-/// A line on its way; a future of whether it was written.
+/// A queued line: a future that resolves to whether it was written.
 #[derive(Debug)]
 #[must_use = "nothing may happen before the line is written"]
 pub struct Ticket {
@@ -141,7 +143,7 @@ enum State {
 }
 
 impl Ticket {
-    /// Writes now if it is not yet written.
+    /// Writes the line now if it is not written yet. Errs if it could not be written.
     pub fn settle(mut self) -> Result<(), AuditError> {
         self.finish()
     }
@@ -157,8 +159,8 @@ impl Ticket {
 impl Future for Ticket {
     type Output = Result<(), AuditError>;
 
-    /// Steps back once behind the tasks that are ready now; the first to come by again writes for all. Waking oneself
-    /// keeps the thread from asking the kernel for events in between, as `yield_now` would.
+    /// Yields once to the tasks that are ready now; the first ticket polled again writes all lines. It wakes itself instead of
+    /// using `yield_now`, which would poll the kernel for events in between.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.state {
             State::Queued(slot) => {

@@ -10,19 +10,19 @@ use nix::unistd::{AccessFlags, faccessat, geteuid};
 
 use crate::config::{AuditSink, Config, Problem};
 
-/// Links that are followed to a file that is not there yet.
+/// The most symbolic links followed to a file that does not exist yet.
 const LINKS: usize = 8;
 
-/// What stands in the way of the log.
+/// Why the log cannot be opened or written.
 #[derive(Debug)]
 struct Obstacle {
-    /// Whether only what is written is lost, and opening works.
+    /// Whether the file system is full: the log can be opened, and writes fail.
     full: bool,
     label: String,
     help: String,
 }
 
-/// What stands in the way of a log at `path`, if anything does.
+/// Why a log at `path` cannot be opened or written, if so.
 fn obstacle(path: &Path) -> Option<Obstacle> {
     let (what, wanted, of) = if path.exists() {
         (path.to_owned(), AccessFlags::R_OK | AccessFlags::W_OK, "the file")
@@ -43,7 +43,7 @@ fn obstacle(path: &Path) -> Option<Obstacle> {
     }
 }
 
-/// The same where `proxy.toml` names the log; a warning if it can be opened all the same.
+/// The same as a problem of `proxy.toml`, at the log's path: an error, or a warning if the log can be opened.
 pub(crate) fn problem(config: &Config) -> Option<Problem> {
     let AuditSink::File(path) = &config.audit.sink else { return None };
     let Obstacle { full, label, help } = obstacle(path)?;
@@ -52,7 +52,7 @@ pub(crate) fn problem(config: &Config) -> Option<Problem> {
     Some(make(&config.source(), config.place("audit.sinks.0.path"), message, label).help(help))
 }
 
-/// The folder a file that is not there would be made in: behind a link, that of what it leads to.
+/// The folder a missing file would be created in: for a symbolic link, the folder of its target.
 fn folder(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -65,7 +65,7 @@ fn folder(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether a file system with blocks has none left for this user.
+/// Whether the file system has no blocks left for this user. File systems without blocks are never full.
 fn is_full(path: &Path) -> bool {
     statvfs(path).is_ok_and(|room| {
         let left = if geteuid().is_root() { room.blocks_free() } else { room.blocks_available() };

@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::{Event, Sanitize, escape};
 use crate::clock::Timestamp;
 
-/// Most scopes of a caller in a record.
+/// The most items of a list in a record: scopes, missing scopes, actors.
 const SCOPES: usize = 64;
 
-/// One line of the log. What is not known is `None` and left out of the line.
+/// One line of the log. Unknown members are `None` and left out of the line.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Record<'a> {
@@ -22,16 +22,16 @@ pub struct Record<'a> {
     pub decision: Option<Decision>,
     /// Whether rules in shadow would have decided something else.
     pub shadow: bool,
-    /// From [`Audit::about`](super::Audit::about): what `server` to `policy` would say, which are then not looked at.
+    /// From [`Audit::about`](super::Audit::about); the fields `server` to `policy` are then ignored.
     pub about: Option<&'a Fragment>,
     /// Name in the configuration.
     pub server: Option<&'a str>,
     pub method: Option<&'a str>,
-    /// What the method was asked about.
+    /// The subject of the method.
     pub target: Option<Target<'a>>,
     /// Protocol revision.
     pub protocol: Option<&'static str>,
-    /// The JSON-RPC id as JSON text.
+    /// The JSON-RPC id, as JSON text.
     pub rpc_id: Option<&'a [u8]>,
     pub session: Option<Session>,
     /// From [`Audit::subject`](super::Audit::subject).
@@ -42,19 +42,19 @@ pub struct Record<'a> {
     /// How a tool's definition differs from the approved one.
     pub drift: Option<&'static str>,
     pub masked: &'a [Masked<'a>],
-    /// HTTP status of the answer.
+    /// HTTP status of the response.
     pub status: Option<u16>,
     pub error: Option<ErrorCode>,
-    /// From the request's head to the end of its answer.
+    /// From the request's head to the end of the response.
     pub duration: Option<Duration>,
-    /// What the upstream was shown, if it was asked; from `render_credential`.
+    /// The credential sent upstream, if the upstream was called; from `render_credential`.
     pub credential: Option<&'a Fragment>,
-    /// The part of it that was spent waiting for the upstream.
+    /// The part of `duration` spent waiting for the upstream.
     pub upstream: Option<Duration>,
 }
 
 impl Record<'_> {
-    /// A record that says only what happened and when.
+    /// A record with nothing but an event, its time and its request.
     pub const fn new(event: Event, time: Timestamp, request_id: Uuid) -> Self {
         Self {
             event,
@@ -83,16 +83,16 @@ impl Record<'_> {
     }
 }
 
-/// How it was decided.
+/// The decision of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// A rule allows it.
+    /// A rule allowed it.
     Allow,
-    /// No rule allows it, or one denies it.
+    /// A rule denied it or none allowed it, its limit was used up, or a mask blocked it.
     Deny,
-    /// It was not let as far as the rules.
+    /// Refused for another reason, usually before the rules were evaluated.
     Refused,
-    /// More scopes would allow it.
+    /// Denied, and more scopes would allow it.
     StepUp,
 }
 
@@ -107,7 +107,7 @@ impl Decision {
     }
 }
 
-/// What a method was asked about, under the name the caller used.
+/// The subject of a method, by the name the caller used.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub enum Target<'a> {
@@ -117,7 +117,7 @@ pub enum Target<'a> {
     Tool(&'a str),
 }
 
-/// Why an answer is an error: a JSON-RPC code, or a word of ours.
+/// Why an answer is an error: the JSON-RPC code of the upstream's answer, or a name the proxy gives the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum ErrorCode {
@@ -125,18 +125,18 @@ pub enum ErrorCode {
     Name(&'static str),
 }
 
-/// The rule that decided.
+/// The policy and the rule that decided.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Policy<'a> {
-    /// A digest in our own spelling.
+    /// The digest of the policy file, which needs no escaping.
     pub version: &'a str,
     pub rule: Option<&'a str>,
     pub reason: Option<&'a str>,
     pub missing_scopes: &'a [Box<str>],
 }
 
-/// What one mask did.
+/// How often one mask acted on one entity in one direction.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Masked<'a> {
@@ -147,7 +147,7 @@ pub struct Masked<'a> {
     pub count: u64,
 }
 
-/// A session id as far as the log may know it: enough to compare, not enough to use.
+/// A truncated hash of a session id: enough to compare, not enough to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session([u8; 16]);
 
@@ -163,22 +163,22 @@ impl Session {
     }
 }
 
-/// Who calls, as verified.
+/// The authenticated caller.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Subject<'a> {
     pub issuer: &'a str,
     pub subject: &'a str,
     pub client_id: Option<&'a str>,
-    /// In the order to be shown.
+    /// In the order of the record.
     pub scopes: &'a [&'a str],
     pub token_id: Option<&'a str>,
     pub key_id: Option<&'a str>,
-    /// Who acts for the subject, the nearest first.
+    /// The actors of the `act` claim, the current one first (RFC 8693 section 4.1).
     pub actors: &'a [&'a str],
 }
 
-/// What calls, as it says itself.
+/// The client's address, and what the client says of itself, which nobody verified.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Client<'a> {
@@ -188,11 +188,11 @@ pub struct Client<'a> {
     pub version: Option<&'a str>,
 }
 
-/// A part of a record that is rendered once and used in many.
+/// A rendered part of a record, for use in many lines: JSON members, each with a leading comma.
 #[derive(Clone, Debug)]
 pub struct Fragment(pub(super) Arc<[u8]>);
 
-/// Failures before authentication that were only counted.
+/// Authentication failures of one kind that were counted instead of written.
 #[derive(Debug)]
 pub(super) struct Summary {
     pub(super) count: u64,
@@ -201,7 +201,7 @@ pub(super) struct Summary {
     pub(super) since: Timestamp,
 }
 
-/// Appends `record` as the beginning of a JSON object; what follows is the process's own.
+/// Appends `record` as an unfinished JSON object, to which `instance` and `seq` are added.
 pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize) {
     let mut line = Line { out, sanitize };
     line.head(record.event, record.time);
@@ -227,7 +227,7 @@ pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize)
     line.millis(",\"upstream_ms\":", record.upstream);
 }
 
-/// Appends what is told of failures that were counted.
+/// Appends the summary of counted failures, unfinished in the same way.
 pub(super) fn render_summary(out: &mut Vec<u8>, summary: &Summary, now: Timestamp) {
     let mut line = Line { out, sanitize: |text| text.into() };
     line.head(Event::AuthFailed, now);
@@ -241,14 +241,14 @@ pub(super) fn render_summary(out: &mut Vec<u8>, summary: &Summary, now: Timestam
     line.raw("\"");
 }
 
-/// What the lines of one call have in common.
+/// The members that all lines of one call share.
 pub(super) fn render_about(record: &Record<'_>, sanitize: Sanitize) -> Fragment {
     let mut out = Vec::with_capacity(640);
     Line { out: &mut out, sanitize }.about(record);
     Fragment(out.into())
 }
 
-/// Which kind of credential the upstream is shown, and whose; never its value.
+/// The kind of the credential sent upstream and its issuer, never its value.
 pub(crate) fn render_credential(kind: &'static str, issuer: Option<&str>) -> Fragment {
     let mut out = Vec::with_capacity(96);
     let mut line = Line { out: &mut out, sanitize: |text| text.into() };
@@ -258,8 +258,8 @@ pub(crate) fn render_credential(kind: &'static str, issuer: Option<&str>) -> Fra
     Fragment(out.into())
 }
 
-/// An issuer's words are signed, not the caller's own: they are escaped and capped, not masked, or no one could tell
-/// who it was.
+/// The `subject` member. Claims are signed by the issuer, not chosen by the caller: they are escaped and truncated but not
+/// masked, or the audit could not tell who called.
 pub(crate) fn render_subject(subject: &Subject<'_>) -> Fragment {
     let mut out = Vec::with_capacity(256);
     // Nothing here is foreign.
@@ -279,7 +279,7 @@ pub(crate) fn render_subject(subject: &Subject<'_>) -> Fragment {
     Fragment(out.into())
 }
 
-/// Who has no token is nobody; the address is told as the client's.
+/// The `subject` member of a caller without a token, whose address is in `client`.
 pub(crate) fn render_anonymous() -> Fragment {
     Fragment(b",\"subject\":{\"anonymous\":true}".as_slice().into())
 }
@@ -295,14 +295,15 @@ pub(super) fn render_client(client: &Client<'_>, sanitize: Sanitize) -> Fragment
     Fragment(out.into())
 }
 
-/// A line being written. Keys are literals with all that stands between them and what was written before.
+/// A line being written. A `key` is everything between the previous value and the next: comma, name and colon, and where
+/// needed an opening bracket or quote.
 struct Line<'o> {
     out: &'o mut Vec<u8>,
     sanitize: Sanitize,
 }
 
 impl Line<'_> {
-    /// What was asked, by whom, and by which rules.
+    /// The members of the fields `server` to `policy`.
     fn about(&mut self, record: &Record<'_>) {
         self.own(",\"server\":", record.server);
         self.foreign(",\"method\":", record.method);
@@ -342,7 +343,7 @@ impl Line<'_> {
         self.word("\",\"event\":\"", event.name());
     }
 
-    /// The record's own id differs from the request's in its last bit alone, so one rendering serves for both.
+    /// The record's id differs from the request id in its last bit at most, so one rendering serves for both.
     fn ids(&mut self, request: Uuid, event: Event) {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         request.hyphenated().encode_lower(&mut text);
@@ -355,7 +356,7 @@ impl Line<'_> {
         self.raw("\"");
     }
 
-    /// A word that needs no escapes; its quote is opened by `key`.
+    /// A word that needs no escaping; `key` ends with its opening quote.
     fn word(&mut self, key: &'static str, word: &str) {
         self.raw(key);
         self.raw(word);
@@ -383,7 +384,7 @@ impl Line<'_> {
         }
     }
 
-    /// Milliseconds with microseconds behind the point.
+    /// Milliseconds, with three decimals.
     fn millis(&mut self, key: &'static str, duration: Option<Duration>) {
         let Some(duration) = duration else {
             return;
@@ -405,7 +406,7 @@ impl Line<'_> {
         self.raw("]");
     }
 
-    /// JSON-RPC ids are chosen by the caller; a string may carry anything.
+    /// The JSON-RPC id, which the client chooses: strings are sanitised, everything but strings and integers becomes `null`.
     fn rpc_id(&mut self, id: &[u8]) {
         self.raw(",\"rpc_id\":");
         let text = id.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));

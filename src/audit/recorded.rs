@@ -20,12 +20,12 @@ impl Recorded {
     }
 }
 
-/// Writes the decision; nothing goes upstream before this returns, and nothing if it fails.
+/// Writes the decision. Nothing is sent upstream before this returns, and nothing at all if it errs.
 pub async fn decided(trail: &mut Trail, masked: Masked) -> Result<Recorded, AuditError> {
     trail.decided(&masked);
     trail.about = Some(about(trail, None));
     let written = line(trail, Event::Call, Decision::Allow, None, None);
-    // Before the wait: the line is written also where the client hangs up during it, and then needs its end.
+    // Before the await: the line is written even if the client disconnects meanwhile, and then needs its `end` line.
     trail.recording();
     if let Err(error) = written.await {
         trail.unrecorded();
@@ -35,7 +35,7 @@ pub async fn decided(trail: &mut Trail, masked: Masked) -> Result<Recorded, Audi
     Ok(Recorded(masked))
 }
 
-/// Writes how a request ended: behind its `call` line, or as the only line of a refusal.
+/// Writes how a request ended: an `end` line after its `call` line, or the single `call` line of a refusal.
 pub(crate) fn ended(trail: &Trail, ending: &Ending, reject: Option<&Reject>, called: bool) -> Ticket {
     let event = if called { Event::End } else { Event::Call };
     let decision = match reject {
@@ -47,7 +47,7 @@ pub(crate) fn ended(trail: &Trail, ending: &Ending, reject: Option<&Reject>, cal
     line(trail, event, decision, Some(ending), reject)
 }
 
-/// Writes that a request came without an accepted token, in the bounded lane of such failures.
+/// Writes a failed authentication, within the rate limit of such records.
 pub(crate) async fn failed_login(trail: &Trail, ending: &Ending) {
     let client = client(trail);
     let mut record = Record::new(Event::AuthFailed, trail.received, trail.request_id);
@@ -60,18 +60,18 @@ pub(crate) async fn failed_login(trail: &Trail, ending: &Ending) {
     trail.sinks.lane.record_failure(&record).await;
 }
 
-/// Writes that a tool's definition was found not to be the approved one.
+/// Writes that a tool's definition is not the approved one.
 pub(crate) fn drifted(trail: &Trail, tool: &str, drift: Drift) {
     let mut record = Record::new(Event::ToolDrift, trail.received, uuid::Uuid::now_v7());
     record.server = trail.route.as_deref().map(|route| &*route.name);
     record.target = Some(Target::Tool(tool));
     record.drift = Some(drift.as_str());
-    // Nothing depends on the line: what is called is decided whether it could be written or not.
+    // Nothing depends on the line: calls of the tool are decided and recorded on their own.
     let _ = trail.sinks.lane.record(&record).settle();
 }
 
 fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>, reject: Option<&Reject>) -> Ticket {
-    // A refusal by a rule has more to tell than the call it ends.
+    // A refusal with a rule has more to record than the call it ends.
     let told = trail.about.as_ref().filter(|_| reject.is_none_or(|reject| reject.rule().is_none()));
     let about = told.cloned().unwrap_or_else(|| about(trail, reject));
     let masked = findings(&trail.findings);
@@ -96,14 +96,14 @@ fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>
     trail.sinks.lane.record(&record)
 }
 
-/// What the upstream was shown.
+/// The credential sent upstream.
 fn credential(trail: &Trail) -> Option<&Fragment> {
     let subject = trail.call.as_ref().and_then(|call| call.subject.as_ref());
     let tool = subject.filter(|(kind, _)| *kind == SubjectKind::Tool).map(|(_, name)| &**name);
     trail.route.as_ref()?.credentials.told(tool)
 }
 
-/// What was asked, by whom, and by which rules.
+/// Renders what all lines of this request share; a denial adds its reason or the missing scopes.
 fn about(trail: &Trail, reject: Option<&Reject>) -> Fragment {
     let call = trail.call.as_ref();
     let client = client(trail);
@@ -173,7 +173,7 @@ fn subject(caller: &Caller) -> Fragment {
     })
 }
 
-/// Rendered once for a connection, as long as its requests name the same user agent.
+/// Rendered once per connection, as long as its requests have the same `User-Agent`.
 fn client(trail: &Trail) -> Fragment {
     let render = || {
         trail.sinks.lane.audit().client(&Client {

@@ -3,23 +3,23 @@ use std::sync::Arc;
 use super::{Audit, Event, Fragment, Lane, Record, Sanitize, escape};
 use crate::clock::Timestamp;
 
-/// What became of an issuer's keys, where it is not what it was.
+/// A change in the state of an issuer's keys.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refresh {
-    /// Other keys are in force; `None` is one without `kid`.
+    /// Other keys are in force; `added` and `removed` are their `kid`s, `None` for a key without one.
     #[allow(missing_docs)]
     Changed { keys: usize, added: Vec<Option<Box<str>>>, removed: Vec<Option<Box<str>>> },
-    /// They could not be fetched, for the first time in a row; those that are known serve on.
+    /// The keys could not be fetched, for the first time in a row, and why; those already known stay in use.
     Failed(Box<str>),
-    /// They can be had again, and are the same.
+    /// The keys could be fetched again, and are the same.
     Recovered,
-    /// They could not be had for so long that they are no longer used.
+    /// The keys could not be fetched for so long that the known ones are no longer used.
     TooOld,
 }
 
-/// Writes what became of the keys of `issuer`, which is its name in `proxy.toml`.
+/// Writes a change in the state of an issuer's keys; `issuer` is its name in `proxy.toml`, `iss` its identifier.
 ///
-/// It has happened already: nothing depends on the line, and one that cannot be written is told in the log.
+/// The change has already happened, so nothing depends on the line; if it cannot be written, that is logged.
 pub(crate) fn refreshed(audit: &Arc<Audit>, issuer: &str, iss: &str, refresh: &Refresh, now: Timestamp) {
     let about = render(issuer, iss, refresh, audit.sanitize);
     let mut record = Record::new(Event::KeyRefresh, now, uuid::Uuid::now_v7());
@@ -53,7 +53,7 @@ fn render(issuer: &str, iss: &str, refresh: &Refresh, sanitize: Sanitize) -> Fra
     Fragment(out.into())
 }
 
-/// An issuer's own names: escaped and cut, not masked.
+/// Key ids come from the issuer: they are escaped and truncated, not masked.
 fn names(out: &mut Vec<u8>, kids: &[Option<Box<str>>]) {
     out.push(b'[');
     for (at, kid) in kids.iter().enumerate() {

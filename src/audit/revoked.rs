@@ -4,9 +4,9 @@ use super::{Audit, Event, Fragment, Lane, Record, Sanitize, escape};
 use crate::auth::Revoked;
 use crate::clock::Timestamp;
 
-/// Writes what an issuer has taken back by an event of that kind, of tokens issued up to `last`.
+/// Writes what an issuer revoked by a security event of type `event`: of tokens issued until `last`.
 ///
-/// It is taken back already: nothing depends on the line, and one that cannot be written is told in the log.
+/// The revocation is already in force, so nothing depends on the line; if it cannot be written, that is logged.
 pub(crate) fn revoked(
     audit: &Arc<Audit>,
     issuer: &str,
@@ -35,7 +35,7 @@ fn render(issuer: &str, event: &str, revoked: &[Revoked], last: Timestamp, sanit
         out.extend_from_slice(if at == 0 { b"{" } else { b",{" });
         match one {
             Revoked::Email(mail) => {
-                // The one name that is personal data of itself.
+                // The only identifier that is always personal data.
                 out.extend_from_slice(b"\"email\":");
                 escape::foreign(&mut out, mail, sanitize);
             }
@@ -51,7 +51,7 @@ fn render(issuer: &str, event: &str, revoked: &[Revoked], last: Timestamp, sanit
     Fragment(out.into())
 }
 
-/// An issuer's names are signed: escaped and cut, not masked, as in the lines about its callers.
+/// The issuer signed these identifiers: they are escaped and truncated, not masked, as in the `subject` of callers.
 fn named(out: &mut Vec<u8>, key: &[u8], name: &str) {
     out.extend_from_slice(key);
     escape::own(out, name);

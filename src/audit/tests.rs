@@ -16,7 +16,7 @@ use super::*;
 use crate::config::AuditSink;
 use crate::json;
 
-/// A sink with so much room.
+/// A sink with limited space.
 #[derive(Debug)]
 pub(super) struct Fake {
     bytes: Vec<u8>,

@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{AuditSink, OnAuditError};
 
-/// Memory kept between batches.
+/// The most capacity kept between batches.
 const KEPT_BYTES: usize = 256 * 1024;
 
-/// The end of the log. Lines get their number here, so that numbers follow the order in the file.
+/// Appends to the sink. Lines get their `seq` here, so that the numbers follow the order in the file.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// Where each line of `batch` ends.
+    /// The offset at which each line of `batch` ends.
     ends: Vec<usize>,
     batch: Vec<u8>,
-    /// Number of the next line.
+    /// The `seq` of the next line.
     sequence: u64,
     sink: Sink,
     sync: bool,
-    /// Whether the last thing in the sink may be a part of a line.
+    /// Whether the sink may end with an incomplete line.
     torn: bool,
-    /// Whether the file was removed, and no other could be made yet.
+    /// Whether the file was removed and could not be created again yet.
     gone: bool,
 }
 
@@ -36,11 +36,11 @@ enum Sink {
     Stdout(File),
 }
 
-/// How far a batch got.
+/// A batch that was not written completely.
 #[derive(Debug)]
 pub(super) struct Partial {
     pub(super) error: io::Error,
-    /// Lines that are in the log, from the front.
+    /// How many of its lines, counted from the front, are in the log.
     pub(super) lines: usize,
 }
 
@@ -58,7 +58,7 @@ impl Writer {
                 claim(&file, path);
                 (Sink::File { file, path: path.clone() }, torn)
             }
-            // A handle of our own: the standard library's would hold lines back.
+            // A separate handle, since the one of the standard library is buffered.
             AuditSink::Stdout => {
                 let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
                 if is_null(&file) {
@@ -84,7 +84,7 @@ impl Writer {
     pub(super) fn reopen(&mut self) -> io::Result<()> {
         if let Sink::File { file, path } = &mut self.sink {
             let (newer, torn) = open_file(path)?;
-            // It may be the same file, which nobody can claim twice.
+            // It may be the same file, which cannot be locked twice.
             let _ = file.unlock();
             claim(&newer, path);
             (*file, self.torn, self.gone) = (newer, torn, false);
@@ -92,8 +92,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the file anew if somebody has removed it: what is written into one without a name nobody will read. Nothing
-    /// can be written as long as that fails. Says how it went, where there was something to do.
+    /// Creates the file again if somebody removed it: nobody would ever read what is written to an unlinked file. As long as
+    /// that fails, writes fail too. `None` if there was nothing to do.
     pub(super) fn tend(&mut self) -> Option<io::Result<()>> {
         let Sink::File { file, path } = &self.sink else { return None };
         if !self.gone && !is_removed(file, path) {
@@ -112,9 +112,9 @@ impl Writer {
         Some(reopened)
     }
 
-    /// Writes lines that end at `ends` in one write; on an error the lines that fitted stay and the rest is cut off.
+    /// Writes lines that end at the offsets `ends` in one write. On an error the lines that fitted stay and the rest is cut.
     ///
-    /// A number is used up by a line that is dropped, which shows the gap, and not by one whose call is refused.
+    /// A dropped line uses up a number, so that the gap shows; a line whose call is refused does not.
     pub(super) fn append(&mut self, lines: &[u8], ends: &[usize], on_error: OnAuditError) -> Result<usize, Partial> {
         self.assemble(lines, ends);
         let result = if self.gone { Err(Partial::removed()) } else { self.write_batch() };
@@ -128,7 +128,7 @@ impl Writer {
         result
     }
 
-    /// Puts numbers and line ends to the lines.
+    /// Completes the lines with their numbers and newlines.
     fn assemble(&mut self, lines: &[u8], ends: &[usize]) {
         self.batch.clear();
         self.ends.clear();
@@ -154,11 +154,11 @@ impl Writer {
             self.torn = false;
             return Ok(self.ends.len());
         };
-        // What could not be synced may be lost, however much of it was taken.
+        // Without a sync anything may be lost, however much the kernel accepted.
         let lines = if self.sync { 0 } else { self.ends.partition_point(|&end| end <= written) };
         let whole = lines.checked_sub(1).map_or(0, |last| self.ends[last]);
         if whole < written {
-            // INVARIANT: only this process adds to the file, and only under the lock: its end is what was just written.
+            // INVARIANT: only this process appends to the file, and only under the lock: it ends with what was just written.
             self.torn = self.sink.cut((written - whole) as u64).is_err() || (whole == 0 && self.torn);
         } else if whole > 0 {
             self.torn = false;
@@ -168,7 +168,7 @@ impl Writer {
 }
 
 impl Sink {
-    /// Writes until all is written or an error comes; says how much was.
+    /// Writes until everything is written or an error occurs; returns how many bytes were written.
     fn write_whole(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
         let mut written = 0;
         while written < bytes.len() {
@@ -190,7 +190,7 @@ impl Sink {
         }
     }
 
-    /// Takes the last `count` bytes back, where that can be done.
+    /// Cuts off the last `count` bytes. Errs for standard output, which cannot be truncated.
     fn cut(&mut self, count: u64) -> io::Result<()> {
         match self {
             #[cfg(test)]
@@ -211,14 +211,15 @@ impl Sink {
     }
 }
 
-/// Marks the file as this process's. What another one adds could be cut off with a line that did not fit.
+/// Locks the file for this process, with a warning if another has it: what that one appends could be cut off together with a
+/// line that did not fit.
 fn claim(file: &File, path: &Path) {
     if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
         tracing::warn!(path = %path.display(), "another process records into this file too: give each one of its own");
     }
 }
 
-/// Whether the file has lost its name: some file systems say so of all.
+/// Whether the file was unlinked. Some file systems report no links for any file, so the path is looked up as well.
 fn is_removed(file: &File, path: &Path) -> bool {
     let is_named = |about: &Metadata| {
         std::fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (about.dev(), about.ino()))
@@ -226,14 +227,14 @@ fn is_removed(file: &File, path: &Path) -> bool {
     file.metadata().is_ok_and(|about| about.nlink() == 0 && !is_named(&about))
 }
 
-/// Whether what is written there is gone.
+/// Whether the file is `/dev/null`.
 fn is_null(file: &File) -> bool {
     let device = |about: io::Result<Metadata>| about.ok().filter(|about| about.file_type().is_char_device());
     let null = device(std::fs::metadata("/dev/null"));
     device(file.metadata()).is_some_and(|about| null.is_some_and(|null| about.rdev() == null.rdev()))
 }
 
-/// The file, made readable by its owner only, and whether it ends inside a line.
+/// Opens the file, or creates it accessible to its owner only, and tells whether it ends inside a line.
 fn open_file(path: &Path) -> io::Result<(File, bool)> {
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     let about = file.metadata()?;
