@@ -1,6 +1,6 @@
-//! Strict JSON as bytes plus spans: what arrives is what is decided on, and what is not changed leaves byte for byte.
+//! Strict JSON as bytes plus spans: what arrives is what is decided on, and unchanged parts are sent byte for byte.
 //!
-//! A [`Document`] is one message and an index of its nodes in document order. No tree of values is built: numbers keep
+//! A [`Document`] is one JSON text and an index of its nodes in document order. No tree of values is built: numbers keep
 //! their spelling, strings their escapes, objects their key order. [`Splice`] writes replacements into the original bytes.
 
 mod canonical;
@@ -21,23 +21,23 @@ pub use error::{Error, ErrorKind};
 pub use fold::{fold, is_folded_spelling};
 pub use splice::{Splice, escaped, quoted};
 
-/// Bounds of one document.
+/// Limits for parsing one document.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most containers one value may be inside.
+    /// The deepest nesting of arrays and objects; at most 64, whatever is set here.
     pub depth: usize,
-    /// Most object members and array items together.
+    /// The most object members and array items in total.
     pub members: usize,
 }
 
 impl Limits {
-    /// What a request may hold: depth 64, 10,000 members.
+    /// Limits for a request: depth 64, 10,000 members.
     pub const REQUEST: Self = Self { depth: 64, members: 10_000 };
-    /// What an answer may hold: depth 64, 250,000 members.
+    /// Limits for an answer: depth 64, 250,000 members.
     pub const ANSWER: Self = Self { depth: 64, members: 250_000 };
 }
 
-/// What a node is.
+/// The type of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Kind {
@@ -50,20 +50,20 @@ pub enum Kind {
     String,
 }
 
-/// One entry of the index: where a value or key stands and where its subtree ends.
+/// One entry of the index: the position of a value or key, and the end of its subtree.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
     pub(crate) start: u32,
     pub(crate) end: u32,
-    /// Index of the first node behind this one's subtree.
+    /// Index of the first node after this one's subtree.
     pub(crate) next: u32,
     pub(crate) kind: Kind,
-    /// Whether a string or key holds a backslash.
+    /// Whether a string or key contains a backslash.
     pub(crate) escaped: bool,
 }
 
 impl Node {
-    /// Bytes, quotes and brackets included.
+    /// Length in bytes, quotes and brackets included.
     const fn length(&self) -> usize {
         self.end.wrapping_sub(self.start) as usize
     }
@@ -74,28 +74,28 @@ impl Node {
 pub struct Span {
     /// First byte.
     pub start: usize,
-    /// First byte behind it.
+    /// First byte after it.
     pub end: usize,
 }
 
 /// One strictly parsed JSON text (RFC 8259): UTF-8 without BOM, no duplicate key at any depth, no lone surrogate,
-/// bounded depth and size, nothing but white space behind it.
+/// bounded depth and size, nothing but white space around it.
 #[derive(Clone, Debug)]
 pub struct Document {
     bytes: Bytes,
     nodes: Vec<Node>,
-    /// Whether its text is ASCII that shows.
+    /// Whether the text is known to be printable ASCII and white space.
     is_plain: bool,
 }
 
 impl Document {
-    /// Reads `bytes` as exactly one JSON value; the error says what is wrong and where.
+    /// Parses `bytes` as exactly one JSON value. Errs on the first violation, with its kind and byte offset.
     pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Self, Error> {
         let (nodes, is_plain) = scan::index(&bytes, limits)?;
         Ok(Self { bytes, nodes, is_plain })
     }
 
-    /// The same of what an upstream said; or its bytes back, if it is no JSON.
+    /// The same with [`Limits::ANSWER`]; gives the bytes back if they are not acceptable.
     pub(crate) fn parse_or_return(bytes: Bytes) -> Result<Self, Bytes> {
         match scan::index(&bytes, &Limits::ANSWER) {
             Ok((nodes, is_plain)) => Ok(Self { bytes, nodes, is_plain }),
@@ -103,7 +103,7 @@ impl Document {
         }
     }
 
-    /// The text as it arrived.
+    /// The original text.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -113,18 +113,18 @@ impl Document {
         Value { document: self, index: 0 }
     }
 
-    /// The value at a place this document gave.
+    /// The value at a [`Value::place`] of this document.
     pub(crate) fn at(&self, place: Place) -> Value<'_> {
         Value { document: self, index: place.0 }
     }
 
-    /// The value at an RFC 6901 pointer, if there is one.
+    /// The value at a JSON Pointer (RFC 6901), if there is one.
     pub fn pointer(&self, pointer: &str) -> Option<Value<'_>> {
         self.root().pointer(pointer)
     }
 }
 
-/// Where a value is in its document, for who comes back to it.
+/// The position of a value in its document, for finding it again without borrowing the document.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place(usize);
 
@@ -146,22 +146,22 @@ impl<'a> Value<'a> {
         &self.document.nodes[self.index]
     }
 
-    /// What this value is; never [`Kind::Key`].
+    /// The type of this value; never [`Kind::Key`].
     pub fn kind(&self) -> Kind {
         self.node().kind
     }
 
-    /// The way back to it, in this document alone.
+    /// Its position, valid in this document only.
     pub(crate) const fn place(&self) -> Place {
         Place(self.index)
     }
 
-    /// Of how many nodes it is made, keys and itself among them.
+    /// The number of nodes in it, itself and keys included.
     pub(crate) fn nodes(&self) -> usize {
         self.node().next as usize - self.index
     }
 
-    /// Where it stands in the document, quotes and brackets included.
+    /// Its position in the document, quotes and brackets included.
     pub fn span(&self) -> Span {
         let node = self.node();
         Span { start: node.start as usize, end: node.end as usize }
@@ -179,12 +179,12 @@ impl<'a> Value<'a> {
         self.document.bytes.slice(span.start..span.end)
     }
 
-    /// The decoded string, borrowed where it holds no escapes; `None` for anything else.
+    /// The decoded string, borrowed if it has no escapes; `None` for any other type.
     pub fn as_str(&self) -> Option<Cow<'a, str>> {
         (self.kind() == Kind::String).then(|| self.document.text_at(self.index))
     }
 
-    /// What is between the quotes of a string that was written without escapes; `None` for anything else.
+    /// The text between the quotes of a string without escapes; `None` for anything else.
     pub(crate) fn plain_text(&self) -> Option<&'a [u8]> {
         let node = self.node();
         let inner = || &self.document.bytes[node.start as usize + 1..node.end as usize - 1];
@@ -198,25 +198,25 @@ impl<'a> Value<'a> {
         (node.kind == Kind::String && !node.escaped).then(inner)
     }
 
-    /// The value as an integer written without fraction or exponent; `None` for anything else or out of range.
+    /// The value of an integer without fraction or exponent; `None` for anything else or if out of range.
     pub fn as_i64(&self) -> Option<i64> {
         if self.kind() != Kind::Number {
             return None;
         }
         let raw = self.raw();
-        // Nearly all have so few digits that none is lost.
+        // The common case: 18 digits cannot overflow.
         if raw.len() < 19 && raw.iter().all(u8::is_ascii_digit) {
             return Some(raw.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')));
         }
         std::str::from_utf8(raw).ok()?.parse().ok()
     }
 
-    /// The boolean; `None` for anything else.
+    /// The boolean; `None` for any other type.
     pub fn as_bool(&self) -> Option<bool> {
         (self.kind() == Kind::Bool).then(|| self.raw() == b"true")
     }
 
-    /// The members of an object in document order; empty for anything else.
+    /// The members of an object in document order; empty for any other type.
     #[inline]
     pub fn members(&self) -> Members<'a> {
         let node = self.node();
@@ -227,7 +227,7 @@ impl<'a> Value<'a> {
         Members { document: self.document, at, end }
     }
 
-    /// The items of an array in order; empty for anything else.
+    /// The items of an array in order; empty for any other type.
     pub fn items(&self) -> Items<'a> {
         let node = self.node();
         let (at, end) = match node.kind {
@@ -237,7 +237,7 @@ impl<'a> Value<'a> {
         Items { document: self.document, at, end }
     }
 
-    /// The member of that name.
+    /// The value of the member with that name; `None` if there is none, or for any other type.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -245,7 +245,7 @@ impl<'a> Value<'a> {
     )]
     pub fn get(&self, name: &str) -> Option<Value<'a>> {
         let (document, Members { mut at, end, .. }) = (self.document, self.members());
-        // Quotes and all: most keys are of another length.
+        // With quotes. Most keys differ in length.
         let length = name.len() + 2;
         while at < end {
             let key = &document.nodes[at];
@@ -259,7 +259,7 @@ impl<'a> Value<'a> {
         None
     }
 
-    /// The value at an RFC 6901 pointer below this one.
+    /// The value at a JSON Pointer (RFC 6901) relative to this one.
     pub fn pointer(&self, pointer: &str) -> Option<Value<'a>> {
         if pointer.is_empty() {
             return Some(*self);
@@ -282,15 +282,16 @@ impl<'a> Value<'a> {
         Some(at)
     }
 
-    /// Every object in it, itself included, in document order.
+    /// Every object in this value, itself included, in document order.
     pub(crate) fn objects(self) -> impl Iterator<Item = Value<'a>> {
         let inside = self.index..self.node().next as usize;
         inside.map(move |index| Value { index, ..self }).filter(|value| value.kind() == Kind::Object)
     }
 
-    /// Whether every number in it is one a double can hold; RFC 8259 section 6 leaves larger ones to the reader.
+    /// Whether every number in this value is finite as an IEEE 754 double; larger ones are read differently by different
+    /// parsers (RFC 8259 section 6).
     pub fn numbers_fit(&self) -> bool {
-        /// Digits that are surely not too many.
+        /// Without an exponent, a number of fewer bytes is finite.
         const FEW: usize = 300;
         let document = self.document;
         let numbers =
@@ -301,7 +302,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The value as a `serde_json` one, for what a schema or an expression asks about; never forwarded.
+    /// The value as a `serde_json::Value`, for JSON Schema and CEL; never forwarded, since numbers may lose precision.
     pub fn to_value(&self) -> serde_json::Value {
         serde_json::from_slice(self.raw()).unwrap_or(serde_json::Value::Null)
     }
@@ -311,7 +312,7 @@ impl<'a> Value<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
     key: usize,
-    /// What the key names.
+    /// The member's value.
     pub value: Value<'a>,
 }
 
@@ -337,13 +338,13 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// The key as written, which is also what it says; `None` where it was written with escapes.
+    /// The key's bytes if it was written without escapes.
     pub fn plain_name(&self) -> Option<&'a [u8]> {
         let node = &self.value.document.nodes[self.key];
         (!node.escaped).then(|| &self.value.document.bytes[node.start as usize + 1..node.end as usize - 1])
     }
 
-    /// Whether its document is all of ASCII that shows, and white space.
+    /// Whether the document is known to be printable ASCII and white space.
     pub(crate) const fn is_among_plain(&self) -> bool {
         self.value.document.is_plain
     }
@@ -353,12 +354,12 @@ impl<'a> Member<'a> {
         self.value.document.nodes[self.key].escaped
     }
 
-    /// Where it stands, from its key to the end of its value.
+    /// Its position, from the key to the end of the value.
     pub(crate) fn span(&self) -> Span {
         Span { start: self.key_span().start, end: self.value.span().end }
     }
 
-    /// Where the key stands, quotes included.
+    /// The position of the key, quotes included.
     pub fn key_span(&self) -> Span {
         let node = &self.value.document.nodes[self.key];
         Span { start: node.start as usize, end: node.end as usize }
@@ -410,7 +411,7 @@ impl<'a> Iterator for Items<'a> {
 }
 
 impl Document {
-    /// Whether a key of as many bytes is written as `name`.
+    /// Whether a key of the same length as `name` is written as `name`.
     #[inline]
     fn reads(&self, key: &Node, name: &[u8]) -> bool {
         let start = key.start as usize + 1;
@@ -420,10 +421,10 @@ impl Document {
     /// Whether the decoded key of a node that was written with escapes is `name`.
     #[cold]
     fn is_escaped_name(&self, key: &Node, name: &[u8]) -> bool {
-        /// Bytes of the longest escape that stands for one byte.
+        /// The length of `\u0041`, the longest escape of one byte.
         const ESCAPE: usize = 6;
         let inner = &self.bytes[key.start as usize + 1..key.end as usize - 1];
-        // A key that is asked for many names is decoded for those alone that it could be.
+        // The length check avoids decoding a long key for every name that is looked up.
         inner.len() <= name.len() * ESCAPE && literal::unescape(inner).as_bytes() == name
     }
 
@@ -434,7 +435,7 @@ impl Document {
         if node.escaped {
             return literal::unescape(inner).into();
         }
-        // The index is only made of text that was checked to be UTF-8 and cut at quotes.
+        // Never lossy: the text was validated as UTF-8, and nodes begin and end at quotes.
         std::str::from_utf8(inner).map_or_else(|_| String::from_utf8_lossy(inner), Cow::Borrowed)
     }
 }

@@ -2,8 +2,8 @@ use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 
 use super::{Kind, Value};
 
-/// SHA-256 over what the members of an object say but for those named: however strings are escaped, members are ordered and
-/// white space is set. Numbers count as written.
+/// SHA-256 of an object's members except those named in `but`, independent of string escapes, member order and white space.
+/// Numbers are hashed as written.
 pub fn digest(object: Value<'_>, but: &[&str]) -> [u8; SHA256_OUTPUT_LEN] {
     let mut context = Context::new(&SHA256);
     members(object, but, &mut context);
@@ -21,7 +21,8 @@ fn members(object: Value<'_>, but: &[&str], context: &mut Context) {
     context.update(b".");
 }
 
-/// No two values that differ give the same bytes: each begins with its kind, and ends with a mark or its length.
+/// Feeds one value to the hash. The encoding is injective: every value starts with its type, and is length-prefixed or ends
+/// with a terminator.
 fn value(value_: Value<'_>, context: &mut Context) {
     match value_.kind() {
         Kind::Array => {

@@ -1,13 +1,13 @@
 use unicode_normalization::UnicodeNormalization as _;
 
-/// `text` as a lax parser might read it: NFKC, lower case, without NUL, format and zero-width characters.
+/// `text` as a lenient parser might read it: NFKC, lower case, without control, format and zero-width characters.
 ///
-/// U+017F and U+212A fold to `s` and `k`, as in parsers that compare keys case-insensitively (CVE-2026-27896).
+/// U+017F and U+212A become `s` and `k`, as in parsers that match keys case-insensitively (CVE-2026-27896).
 pub fn fold(text: &str) -> String {
     text.nfkc().filter(|c| !is_ignorable(*c)).flat_map(char::to_lowercase).nfkc().collect()
 }
 
-/// Whether `key` is another spelling of the ASCII lower-or-camel-case `reserved` name: equal after folding both, not equal as bytes.
+/// Whether `key` is another spelling of `reserved`, an ASCII name: equal after folding both, not equal as bytes.
 pub fn is_folded_spelling(key: &str, reserved: &str) -> bool {
     if key == reserved {
         return false;
@@ -18,7 +18,7 @@ pub fn is_folded_spelling(key: &str, reserved: &str) -> bool {
     fold(key) == reserved.to_ascii_lowercase()
 }
 
-/// Characters that show nothing and that some parsers drop: controls, format characters, variation selectors, tags.
+/// Invisible characters that some parsers drop: controls, format characters, variation selectors, tags.
 fn is_ignorable(c: char) -> bool {
     matches!(c,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

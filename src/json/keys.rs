@@ -4,19 +4,19 @@ use std::collections::HashSet;
 use super::literal::{fail, unescape};
 use super::{Error, ErrorKind, Node};
 
-/// The keys of the objects a scan is inside of, as far as it takes to see that all of an object differ: RFC 8259 section 4
-/// leaves open what two members of one name mean, so two parsers may read two messages.
+/// Detects duplicate keys during a scan: RFC 8259 section 4 leaves open what two members of one name mean, so two parsers may
+/// read two messages.
 ///
-/// Each key has one of 64 bits. Where another of its object has the same, those before it are compared with it; where there
-/// are many, or one is written with escapes, all are once the object ends.
+/// Each key hashes to one of 64 bits, collected per open object as in a Bloom filter. On a collision the key is compared with
+/// those before it; in an object with many keys, or with an escaped one, all keys are compared once the object ends.
 pub(super) struct Keys {
-    /// The bits of the innermost container; none, if it is an array.
+    /// The bits of the innermost open container; zero for an array.
     seen: u64,
-    /// Those of the containers around it.
+    /// The bits of the containers around it, by depth.
     around: [u64; Self::DEPTH],
 }
 
-/// The bits of an object whose keys are to be compared at its end. Where they came together by themselves, no harm is done.
+/// The bits of an object whose keys are compared when it ends. Keys may set all 64 bits by themselves, which is harmless.
 const UNTOLD: u64 = u64::MAX;
 
 impl Default for Keys {
@@ -27,23 +27,23 @@ impl Default for Keys {
 
 #[expect(clippy::inline_always, reason = "steps of the scan")]
 impl Keys {
-    /// Most containers around one.
+    /// The deepest nesting.
     pub(super) const DEPTH: usize = 64;
 
-    /// A container begins that is inside of `depth` others, fewer than [`Keys::DEPTH`].
+    /// Enters a container inside `depth` others, fewer than [`Keys::DEPTH`].
     #[inline(always)]
     pub(super) fn enter(&mut self, depth: usize) {
         self.around[depth % Self::DEPTH] = std::mem::take(&mut self.seen);
     }
 
-    /// The container whose node is at `index` has ended, which was inside of `depth` others.
+    /// Leaves the container with the node at `index`, which was inside `depth` others.
     #[inline(always)]
     pub(super) fn leave(&mut self, depth: usize, bytes: &[u8], nodes: &[Node], index: usize) -> Result<(), Error> {
         let seen = std::mem::replace(&mut self.seen, self.around[depth % Self::DEPTH]);
         if seen == UNTOLD { all_differ(bytes, nodes, index) } else { Ok(()) }
     }
 
-    /// A key of the object whose node is at `object` has been read, and is the last of `nodes`.
+    /// Adds the last of `nodes`, which is a key of the object with the node at `object`.
     #[inline(always)]
     pub(super) fn take(&mut self, bytes: &[u8], nodes: &[Node], object: usize) -> Result<(), Error> {
         let Some(last) = nodes.last() else { return Ok(()) };
@@ -79,17 +79,17 @@ impl Keys {
     }
 }
 
-/// One of 64 bits, the same for the same keys.
+/// A one-bit hash of a key.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "a step of the scan")]
 fn bit(bytes: &[u8], key: &Node) -> u64 {
-    // Of an empty key these are its quotes.
+    // For an empty key these are its quotes.
     let (first, last) = (bytes[key.start as usize + 1], bytes[(key.end as usize).wrapping_sub(2)]);
     let length = key.end.wrapping_sub(key.start);
     1 << ((u32::from(first) * 5 + u32::from(last) * 11).wrapping_add(length) % 64)
 }
 
-/// Whether all keys differ of the object whose node is at `object`.
+/// Errs if two keys of the object with the node at `object` are equal once decoded.
 #[cold]
 #[inline(never)]
 fn all_differ(bytes: &[u8], nodes: &[Node], object: usize) -> Result<(), Error> {
@@ -105,7 +105,7 @@ fn all_differ(bytes: &[u8], nodes: &[Node], object: usize) -> Result<(), Error> 
     Ok(())
 }
 
-/// What is between a key's quotes.
+/// The bytes between a key's quotes.
 fn raw<'a>(bytes: &'a [u8], key: &Node) -> &'a [u8] {
     &bytes[key.start as usize + 1..key.end as usize - 1]
 }

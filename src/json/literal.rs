@@ -1,11 +1,11 @@
 use super::{Error, ErrorKind};
 
-/// The error of that kind, there.
+/// An error of that kind at that offset.
 pub(super) const fn fail<T>(kind: ErrorKind, offset: usize) -> Result<T, Error> {
     Err(Error { kind, offset })
 }
 
-/// Goes behind the escape whose backslash is at `at`.
+/// Checks the escape whose backslash is at `at`; returns the position after it.
 pub(super) fn escape(bytes: &[u8], at: usize) -> Result<usize, Error> {
     let Some(letter) = bytes.get(at + 1) else { return fail(ErrorKind::End, at + 1) };
     match letter {
@@ -19,7 +19,7 @@ pub(super) fn escape(bytes: &[u8], at: usize) -> Result<usize, Error> {
     }
 }
 
-/// Goes behind the second half of a character, which must be written at `at`.
+/// Checks the escape at `at`, which must be a low surrogate; returns the position after it.
 fn low_surrogate(bytes: &[u8], at: usize) -> Result<usize, Error> {
     if bytes.get(at..at + 2) != Some(b"\\u") {
         return fail(ErrorKind::LoneSurrogate, at);
@@ -30,13 +30,13 @@ fn low_surrogate(bytes: &[u8], at: usize) -> Result<usize, Error> {
     }
 }
 
-/// Reads the `uXXXX` at `at`.
+/// The UTF-16 code unit of the `uXXXX` at `at`.
 fn unit(bytes: &[u8], at: usize) -> Result<u32, Error> {
     let Some(digits) = bytes.get(at + 1..at + 5) else { return fail(ErrorKind::End, at) };
     hex(digits).map_or(fail(ErrorKind::Escape, at), Ok)
 }
 
-/// Goes behind the number that begins at `at`.
+/// Checks the number at `at` (RFC 8259 section 6); returns the position after it.
 pub(super) fn number(bytes: &[u8], at: usize) -> Result<usize, Error> {
     let start = at + usize::from(bytes[at] == b'-');
     let mut end = match bytes.get(start) {
@@ -54,7 +54,7 @@ pub(super) fn number(bytes: &[u8], at: usize) -> Result<usize, Error> {
     Ok(end)
 }
 
-/// Goes behind one digit or more.
+/// Skips one or more digits; returns the position after them.
 fn digits(bytes: &[u8], from: usize) -> Result<usize, Error> {
     let count = bytes.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count();
     if count == 0 { fail(ErrorKind::Number, from) } else { Ok(from + count) }
@@ -64,7 +64,7 @@ fn hex(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
 }
 
-/// The text a checked string literal stands for; `inner` is what is between its quotes.
+/// Decodes a validated string literal; `inner` is what is between its quotes.
 pub(super) fn unescape(inner: &[u8]) -> String {
     let mut out = Vec::with_capacity(inner.len());
     let mut at = 0;

@@ -1,21 +1,21 @@
-//! Finds how far a text goes without a byte a scan must stop at, many bytes at a time.
+//! Finds the next byte a scan must stop at, and checks for ASCII, with vector instructions.
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, Simd, dispatch, u8x64};
 
-/// Bytes looked at together in long texts.
+/// Bytes of one vector operation.
 const BLOCK: usize = 64;
 
-/// How many of them are looked at in one go.
+/// Blocks classified in advance.
 const BLOCKS: usize = 8;
 const WINDOW: usize = BLOCK * BLOCKS;
 
-/// A text, and what is known of the part looked at last.
+/// A text, with the special bytes of the window classified last.
 pub(super) struct Ahead<'a> {
     bytes: &'a [u8],
-    /// Where it begins.
+    /// Where the window begins.
     base: usize,
-    /// A bit for each byte of it that is a quote, a backslash or a control character; all bits behind the end.
+    /// A bit for each byte of the window that is a quote, a backslash or a control character, or after the end of the text.
     special: [u64; BLOCKS],
 }
 
@@ -24,7 +24,7 @@ impl<'a> Ahead<'a> {
         Self { bytes, base: 0, special: special_at(bytes, 0) }
     }
 
-    /// The first position at or behind `at` whose byte is a quote, a backslash or a control character, or the end.
+    /// The first position from `at` on whose byte is a quote, a backslash or a control character, or the end.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the inmost step of a scan")]
     pub(super) fn plain_run(&mut self, at: usize) -> usize {
@@ -96,12 +96,12 @@ fn long_run(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// How many bytes at the beginning of `bytes` surely are ASCII without DEL, by whole blocks.
+/// The length of a prefix of `bytes` that is ASCII without DEL, in whole blocks.
 pub(super) fn plain_blocks(bytes: &[u8]) -> usize {
     dispatch!(Level::new(), simd => count_plain(simd, bytes)) * BLOCK
 }
 
-/// Whether there are fewer bytes than a block, and all are that.
+/// Whether `bytes` is shorter than a block and all ASCII without DEL.
 pub(super) fn is_plain(bytes: &[u8]) -> bool {
     bytes.len() < BLOCK && bytes.iter().fold(0, |all, byte| all | *byte | byte.wrapping_add(1)) < 0x80
 }
@@ -140,7 +140,7 @@ fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(chunk.try_into().ok()?))
 }
 
-/// The first of the eight bytes of `word` that is special.
+/// The index of the first special byte of the eight in `word`.
 const fn first_special(word: u64) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;

@@ -3,10 +3,10 @@ use super::literal::{escape, fail, number};
 use super::plain::{Ahead, is_plain, plain_blocks};
 use super::{Error, ErrorKind, Kind, Limits, Node};
 
-/// Bytes of a text for whose nodes room is made beforehand.
+/// The most bytes of a text for which capacity for nodes is reserved.
 const MOST_RESERVED: usize = 16 * 1024;
 
-/// The node index of exactly one JSON value, in document order, and whether its text is surely ASCII without DEL.
+/// The node index of exactly one JSON value, in document order, and whether the text is known to be ASCII without DEL.
 pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<(Vec<Node>, bool), Error> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return fail(ErrorKind::ByteOrderMark, 0);
@@ -22,7 +22,7 @@ pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<(Vec<Node>, bool), 
     let mut scan = Scan {
         bytes,
         ahead: Ahead::of(bytes),
-        // A long text may be one string: what has many nodes grows.
+        // A long text may be a single string; if it has many nodes, the vector grows.
         nodes: Vec::with_capacity(16 + bytes.len().min(MOST_RESERVED) / 16),
         keys: Keys::default(),
         depth: 0,
@@ -34,20 +34,20 @@ pub(super) fn index(bytes: &[u8], limits: &Limits) -> Result<(Vec<Node>, bool), 
     Ok((scan.nodes, is_plain))
 }
 
-/// What has been read of a text so far. A step is given where it begins and says where it ends.
+/// The state of a scan. Each step takes the position where it begins and returns the position where it ends.
 struct Scan<'a> {
     bytes: &'a [u8],
     ahead: Ahead<'a>,
     nodes: Vec<Node>,
-    /// Those of the objects that are open.
+    /// The keys of the open objects.
     keys: Keys,
-    /// How many containers are around the current position.
+    /// The number of open containers.
     depth: usize,
-    /// Index of the innermost of them. Until a container is closed its `next` is the index of the one around it.
+    /// Node index of the innermost open container. Until a container is closed its `next` is the index of its parent.
     innermost: u32,
-    /// What the innermost of them is.
+    /// The type of the innermost open container.
     inside: Kind,
-    /// How many more members and items there may be.
+    /// How many more members and items are allowed.
     left: usize,
 }
 
@@ -93,7 +93,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Goes behind all that ends here, and the comma, and the key; to where another value is to come, if one is.
+    /// Skips closing brackets, the comma and the key; returns where the next value begins, or `None` at the end of the text.
     #[inline(always)]
     fn goes_on(&mut self, mut at: usize) -> Result<Option<usize>, Error> {
         while self.depth > 0 {
@@ -115,7 +115,7 @@ impl Scan<'_> {
         }
     }
 
-    /// The next byte that is no white space, and where it stands.
+    /// The next byte that is not white space, and its position.
     #[inline(always)]
     fn next(&self, mut at: usize) -> Result<(usize, u8), Error> {
         loop {
@@ -196,7 +196,7 @@ impl Scan<'_> {
         Ok(end + 1)
     }
 
-    /// The quote that ends a string, from where it first is not plain.
+    /// The position of a string's closing quote, given the position of its first special byte.
     #[cold]
     #[inline(never)]
     fn escaped_string(&mut self, mut at: usize) -> Result<usize, Error> {
@@ -230,7 +230,7 @@ const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// A position as the index keeps it; `index` has refused texts with longer ones.
+/// A position as stored in the index, which refuses texts of 4 GiB and more.
 #[expect(clippy::cast_possible_truncation, reason = "no position is behind the end of a text shorter than 4 GiB")]
 const fn offset(at: usize) -> u32 {
     at as u32

@@ -5,18 +5,18 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Member, Span, Value};
 
-/// Replacements to be written into a document's bytes.
+/// A list of replacements in a document's bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Splice {
     edits: Vec<Edit>,
 }
 
-/// One of them.
+/// One replacement.
 #[derive(Clone, Debug)]
 struct Edit {
     span: Span,
     text: Bytes,
-    /// Whether a member or item goes, and a comma with it.
+    /// Whether this removes a member or item, and therefore a comma.
     is_part: bool,
 }
 
@@ -31,37 +31,37 @@ impl Splice {
         self.edits.is_empty()
     }
 
-    /// Makes room for so many replacements more.
+    /// Reserves capacity for that many more replacements.
     pub fn reserve(&mut self, count: usize) {
         self.edits.reserve(count);
     }
 
-    /// Puts `text` where `span` stands; spans must not overlap and may come in any order.
+    /// Replaces `span` with `text`, in any order; for overlapping spans see [`Splice::apply`].
     pub fn replace(&mut self, span: Span, text: impl Into<Bytes>) {
         self.edits.push(Edit { span, text: text.into(), is_part: false });
     }
 
-    /// How many replacements there are.
+    /// The number of replacements.
     pub(crate) const fn len(&self) -> usize {
         self.edits.len()
     }
 
-    /// Takes in those of another text, each where `place` says its span is in this one.
+    /// Adds the replacements of another text, with their spans mapped into this one by `place`.
     pub(crate) fn extend(&mut self, other: Self, place: impl Fn(Span) -> Span) {
         self.edits.extend(other.edits.into_iter().map(|edit| Edit { span: place(edit.span), ..edit }));
     }
 
-    /// Takes the items marked `false` out of their array, commas included; all items of one array, in order.
+    /// Removes the items marked `false` from their array, commas included. Takes all items of one array, in order.
     pub fn remove_items(&mut self, items: &[(Value<'_>, bool)]) {
         self.remove(items.iter().map(|(item, keep)| (item.span(), *keep)));
     }
 
-    /// Takes the members marked `false` out of their object, commas included; all members of one object, in order.
+    /// Removes the members marked `false` from their object, commas included. Takes all members of one object, in order.
     pub fn remove_members(&mut self, members: &[(Member<'_>, bool)]) {
         self.remove(members.iter().map(|(member, keep)| (member.span(), *keep)));
     }
 
-    /// Takes the members of `object` that `keep` refuses out, and puts `added`, names and JSON texts, in front.
+    /// Removes the members of `object` that `keep` refuses, and inserts `added`, names and JSON texts, at its beginning.
     pub(crate) fn rewrite_object(
         &mut self,
         object: Value<'_>,
@@ -71,13 +71,13 @@ impl Splice {
         self.put_in_front(object, keep, written(added.iter().map(|(name, value)| (*name, value.as_ref()))));
     }
 
-    /// The same with members that are written already.
+    /// The same with members already rendered.
     pub(crate) fn put_in_front(&mut self, object: Value<'_>, keep: impl Fn(&Member<'_>) -> bool, added: Vec<u8>) {
         let some_stay = self.remove(object.members().map(|member| (member.span(), keep(&member))));
         self.insert(object, added, some_stay);
     }
 
-    /// Puts members, names and JSON texts, in front of those of `object`.
+    /// Inserts members, names and JSON texts, at the beginning of `object`.
     pub(crate) fn add_members<'a>(
         &mut self,
         object: Value<'_>,
@@ -97,7 +97,7 @@ impl Splice {
         self.replace(Span { start, end: start }, added);
     }
 
-    /// Notes which parts go; says whether any stays.
+    /// Adds the removal of every part marked `false`; returns whether any part stays.
     fn remove(&mut self, parts: impl Iterator<Item = (Span, bool)>) -> bool {
         let mut some_stay = false;
         for (span, keep) in parts {
@@ -109,9 +109,9 @@ impl Splice {
         some_stay
     }
 
-    /// The bytes with all replacements made; the same bytes where there are none.
+    /// The bytes with all replacements applied; the same bytes if there are none.
     ///
-    /// Of overlapping replacements the first by position stays and the others are dropped.
+    /// Of overlapping replacements the first by position is applied and the others are dropped.
     pub fn apply(mut self, bytes: &Bytes) -> Bytes {
         if self.edits.is_empty() {
             return bytes.clone();
@@ -144,8 +144,7 @@ impl Splice {
         });
     }
 
-    /// Gives parts that go the commas they take along, whoever took them out: the one before them, or the one behind them
-    /// where nothing before them stays.
+    /// Extends each run of adjacent removals by one comma: the one before it, or the one after it if nothing before it stays.
     fn cut(&mut self, bytes: &[u8]) {
         let mut at = 0;
         while at < self.edits.len() {
@@ -165,7 +164,7 @@ impl Splice {
                 (_, [b',', rest @ ..]) => Span { start, end: bytes.len() - rest.trim_ascii_start().len() },
                 _ => Span { start, end },
             };
-            // The first of them takes all out, the others nothing more.
+            // The first removes the whole run, the others nothing more.
             self.edits[at].span = span;
             for edit in &mut self.edits[at + 1..=last] {
                 edit.span = Span { start: span.end, end: span.end };
@@ -175,7 +174,7 @@ impl Splice {
     }
 }
 
-/// Members as they stand in an object, with room for a comma behind them.
+/// Renders members separated by commas, with capacity for one more comma.
 fn written<'a>(members: impl Iterator<Item = (&'a str, &'a [u8])> + Clone) -> Vec<u8> {
     let length = members.clone().map(|(name, value)| name.len() + value.len() + 4).sum();
     let mut text = Vec::with_capacity(length);
@@ -191,14 +190,15 @@ fn written<'a>(members: impl Iterator<Item = (&'a str, &'a [u8])> + Clone) -> Ve
     text
 }
 
-/// `text` as a JSON string literal, quotes included; U+0085, U+2028 and U+2029 are escaped, so that no line-framed peer splits it.
+/// `text` as a JSON string literal, quotes included. U+0085, U+2028 and U+2029 are escaped too, since a peer that frames
+/// messages by lines might split there.
 pub fn quoted(text: &str) -> String {
     ["\"", &escaped(text), "\""].concat()
 }
 
 /// The same without the quotes.
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    // Nearly every text is written as it is.
+    // Nearly every text needs no escapes.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
         return text.into();
     }

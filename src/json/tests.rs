@@ -158,7 +158,7 @@ fn what_several_take_out_goes_as_if_one_had() {
             one.put_in_front(document.root(), keeps(first | second), Vec::new());
             both.put_in_front(document.root(), keeps(first), Vec::new());
             both.put_in_front(document.root(), keeps(second), Vec::new());
-            // What is changed in what goes is of no account.
+            // A replacement inside a removed member has no effect.
             both.replace(document.pointer("/b").unwrap().span(), &b"{}"[..]);
             one.replace(document.pointer("/b").unwrap().span(), &b"{}"[..]);
             let made = both.apply(document.bytes());
