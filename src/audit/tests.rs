@@ -296,7 +296,7 @@ fn a_full_disk_blocks_whole_lines_only() {
     assert_eq!(tickets.map(Ticket::settle), [Ok(()), Ok(()), Err(AuditError)]);
     assert!(lane.audit().is_failing());
     assert_eq!(sequence(&lines(&fake.lock().unwrap().bytes)), [1, 2, 3]);
-    // Full to the byte, and not even a line's beginning fits.
+    // No room at all, and room for a part of a line.
     for room in [3 * length, 3 * length + 1, 4 * length - 1] {
         fake.lock().unwrap().room = room;
         assert_eq!(lane.record_now(&record()), Err(AuditError));
@@ -421,7 +421,7 @@ fn a_file_that_is_removed_is_made_anew_and_nothing_is_done_without_one() {
     lane.record_now(&record()).unwrap();
     assert_eq!(sequence(&lines(&std::fs::read(folder.file()).unwrap())), [4]);
 
-    // Only renamed, it is written on until it is opened again.
+    // A renamed file stays in use until it is reopened.
     std::fs::rename(folder.file(), folder.0.join("audit.jsonl.1")).unwrap();
     audit.tend();
     lane.record_now(&record()).unwrap();
@@ -444,7 +444,7 @@ fn the_file_is_private_appended_to_and_opened_again() {
     assert_eq!(sequence(&lines(&std::fs::read(&rotated).unwrap())), [1, 2]);
     assert_eq!(sequence(&lines(&std::fs::read(folder.file()).unwrap())), [3]);
 
-    // A folder that is gone leaves the open file in use.
+    // If its folder is gone, the open file stays in use.
     let moved = Folder::new();
     std::fs::rename(folder.file(), moved.file()).unwrap();
     std::fs::remove_dir_all(&folder.0).unwrap();
@@ -452,7 +452,7 @@ fn the_file_is_private_appended_to_and_opened_again() {
     lane.record_now(&record()).unwrap();
     assert_eq!(sequence(&lines(&std::fs::read(moved.file()).unwrap())), [3, 4]);
 
-    // What an earlier process left unfinished is ended, never joined with.
+    // An unfinished line of an earlier process is ended, never continued.
     std::fs::write(moved.file(), "{\"v\":1,\"ti").unwrap();
     Lane::new(to_file(moved.file(), OnAuditError::Block, false)).record_now(&record()).unwrap();
     let text = std::fs::read_to_string(moved.file()).unwrap();
@@ -478,7 +478,7 @@ async fn a_flood_of_failures_is_counted_and_starves_nobody() {
         lane.record_failure(&failure(0, if index % 4 == 0 { "missing" } else { "expired" })).await;
     }
     assert_eq!(lines(&fake.lock().unwrap().bytes).len(), 100);
-    // A decided call of the same second is written; one of the next brings the sum with it.
+    // A decided call of the same second is written; the first of the next second writes the summary too.
     for seconds in [0, 1] {
         lane.record(&Record { time: at(seconds), ..record() }).await.unwrap();
     }
@@ -494,7 +494,7 @@ async fn a_flood_of_failures_is_counted_and_starves_nobody() {
     assert_eq!(seen[103]["event"], "call");
     assert_eq!(lane.audit().counts(), Counts { written: 104, suppressed: 9900, ..Counts::default() });
 
-    // The next second has its own lines; at the end what is left is told.
+    // The next second has its own lines; at the end the remaining summary is written.
     for _ in 0..101 {
         lane.record_failure(&failure(1, "expired")).await;
     }
@@ -504,7 +504,7 @@ async fn a_flood_of_failures_is_counted_and_starves_nobody() {
     lane.flush(at(3));
     assert_eq!(lines(&fake.lock().unwrap().bytes).len(), 205);
 
-    // Failures cannot be blocked by a full disk, nor block one.
+    // On a full disk a failure is not recorded, which only marks the log as failing.
     fake.lock().unwrap().room = 0;
     fake.lock().unwrap().bytes.clear();
     lane.record_failure(&failure(9, "expired")).await;
@@ -524,7 +524,7 @@ fn kinds_of_failure_are_bounded() {
     assert!(counted[63].server.is_none());
 }
 
-/// A request of a GET stream, masked, and the trail that is told of it.
+/// A masked request for a GET stream, and its trail.
 fn masked(fake: &Arc<Mutex<Fake>>) -> (Box<crate::trail::Trail>, crate::mask::Masked) {
     use crate::{mask, opened, policy, server, telemetry, trail};
 
