@@ -1,8 +1,8 @@
-//! Masking: what must not pass is taken out of a message, and every other byte stays as it was.
+//! Masking: values that must not pass are replaced in a message, and every other byte stays as it was.
 //!
-//! [`Masks::rewrite`] asks one cheap scan whether a value could hold anything a rule looks for. Only if so it walks the
-//! value, decodes what stands in disguise, proves each candidate, and notes replacements for the changed spans alone.
-//! Everything is text unless an [`Opaque`] pattern says otherwise, so a field nobody knew of is masked, not leaked.
+//! [`Masks::rewrite`] first scans cheaply whether a value could contain anything a mask looks for. Only then it walks the
+//! value, decodes disguised text, validates each candidate, and records replacements for the changed spans alone.
+//! Everything is text unless an [`Opaque`] pattern says otherwise, so an unknown field is masked, not leaked.
 
 mod actions;
 mod applied;
@@ -69,13 +69,13 @@ pub use view::{Applies, Except, View};
 use walk::Walk;
 pub use witness::Sighting;
 
-/// A message that must not pass.
+/// The refusal of a message that must not pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("blocked: message contained {entity} (rule {mask})")]
 pub struct Blocked {
-    /// The mask that refuses it.
+    /// The mask that refused it.
     pub mask: Arc<str>,
-    /// What was found; never the value.
+    /// The entity or label that was found; never the value.
     pub entity: Arc<str>,
     /// Why it is refused.
     pub cause: Cause,
@@ -84,11 +84,11 @@ pub struct Blocked {
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A mask with `action = "block"` matched, or one that refuses what it finds in such a place.
+    /// A mask with `action = "block"` matched, or one that refuses values in that kind of place.
     Matched,
-    /// So much of the caller's was blocked that it must wait this long.
+    /// So many messages of the caller were blocked that it must wait this long.
     Often(Duration),
-    /// JSON within JSON goes deeper than is looked into.
+    /// JSON or base64 is nested in strings more deeply than masks look.
     TooDeep,
 }
 
@@ -97,13 +97,13 @@ pub enum Cause {
 pub struct Masks {
     arguments: Plan,
     result: Plan,
-    /// What keyed replacements get their keys from; without it there are none.
+    /// The keys of hashes and pseudonyms; without them `[ENTITY]` is written instead.
     keys: Option<Keyring>,
     identity: Arc<()>,
 }
 
 impl Masks {
-    /// Compiles the masks of a policy in file order; the error lists everything that is wrong with them.
+    /// Compiles the masks of a policy, in file order. Errs with everything that is wrong with them.
     pub fn compile(specs: Vec<Spec>) -> Result<Self, Vec<SpecError>> {
         const MOST_PATTERNS: usize = 200;
         let mut errors = Vec::new();
@@ -141,13 +141,13 @@ impl Masks {
         Ok(Self::of(plan))
     }
 
-    /// The same masks, with keys for what is keyed.
+    /// The same masks, with keys for hashes and pseudonyms.
     #[must_use]
     pub fn keyed(self, keys: Keyring) -> Self {
         Self { keys: Some(keys), ..self }
     }
 
-    /// Masks nothing.
+    /// No masks.
     pub fn none() -> Self {
         Self::of(|direction| Plan::new(direction, Vec::new(), Arc::default()))
     }
@@ -157,28 +157,28 @@ impl Masks {
         Self { arguments, result, keys: None, identity: Arc::default() }
     }
 
-    /// The same allocation for the same masks, and another for any others: what was found out by them is known by it.
+    /// An allocation that identifies these compiled masks, for caches of results that depend on them.
     pub(crate) const fn identity(&self) -> &Arc<()> {
         &self.identity
     }
 
-    /// What the mask of that id does.
+    /// The action of the mask with that id.
     pub fn action_of(&self, id: &str) -> Option<&Action> {
         let mut rules = self.result.rules.iter().chain(&self.arguments.rules);
         rules.find(|rule| *rule.id == *id).map(|rule| &rule.action)
     }
 
-    /// Whether values of that entity or label are looked for in `direction`.
+    /// Whether any mask looks for that entity or label in `direction`.
     pub fn seeks(&self, direction: Direction, name: &str) -> bool {
         self.plan(direction).rules.iter().any(|rule| rule.names().iter().any(|known| **known == *name))
     }
 
-    /// How long the caller must wait because too much of it was blocked.
+    /// How long the caller must wait because too many of its messages were blocked.
     pub(super) fn pause(&self, caller: &Caller, now: Timestamp) -> Option<Duration> {
         self.keys.as_ref()?.pace.pause(caller, now)
     }
 
-    /// What the caller says in `message`, if its answer depends on that.
+    /// What the caller says in `message`, if masking its answer depends on that.
     pub(super) fn listen(&self, message: &crate::mcp::Message) -> Option<Said> {
         let matters =
             !message.restored().is_empty() || self.result.rules.iter().any(|rule| rule.action == Action::Tokenize);
@@ -202,9 +202,9 @@ impl Masks {
         }
     }
 
-    /// Masks everything in `value` but for the `opaque` places below it: replacements go to `splice`, counts to `findings`.
+    /// Masks everything in `value` except the opaque `places` below it: replacements go to `splice`, counts to `findings`.
     ///
-    /// On an error the message must be refused; what is in `splice` then is of no use.
+    /// Errs if the message must be refused.
     pub fn rewrite(
         &self,
         view: &View<'_>,
@@ -217,7 +217,7 @@ impl Masks {
         self.rewrite_but(view, direction, value, || opaque::compiled(places), splice, findings)
     }
 
-    /// The same, with patterns that are only asked for where the gate opens.
+    /// The same, with patterns that are only compiled if the gate opens.
     fn rewrite_but<'o>(
         &self,
         view: &View<'_>,
@@ -254,12 +254,12 @@ impl Masks {
         }
     }
 
-    /// Where values stand in a plain text, and what they are, as results are looked through.
+    /// The spans and entities of the values in a plain text, by the masks for results.
     pub fn locate(&self, text: &str) -> Vec<(Span, &str)> {
         self.plan(Direction::Result).located(text, &Applied::default())
     }
 
-    /// Masks one text: what a header carried, or a message of our own about foreign words.
+    /// Masks one text: the value of a header, or a message of the proxy that quotes text of others. Errs if it must be refused.
     pub fn text<'t>(
         &self,
         view: &View<'_>,
@@ -279,7 +279,7 @@ impl Masks {
     }
 }
 
-/// The edits that mask `value` and leave the `part` of it, if a schema is about that, what the schema says it is.
+/// The edits that mask `value` so that its `part` stays valid under the tool's schema, if there is one.
 fn fitting(
     plan: &Plan,
     applied: Applied<'_>,

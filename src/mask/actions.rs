@@ -3,11 +3,10 @@
 use super::Action;
 use crate::json::Span;
 
-/// Mask characters written whatever the length of a value, so that its length is not told.
+/// The number of mask characters, the same for every value, so that its length is not revealed.
 pub(super) const WIDTH: usize = 12;
 
-/// What `action` writes for `value` of an entity called `name` where nothing is known to key it by; `None` for actions that
-/// write nothing.
+/// What `action` writes for a `value` of the entity `name`, without keys; `None` for actions that replace nothing.
 pub(super) fn replacement(action: &Action, name: &str, value: &str) -> Option<String> {
     match action {
         Action::Hash { .. } | Action::Redact | Action::Tokenize => {
@@ -24,14 +23,14 @@ pub(super) fn replacement(action: &Action, name: &str, value: &str) -> Option<St
 
 fn masked(value: &str, keep_first: usize, keep_last: usize, mask: char) -> String {
     let length = value.chars().count();
-    // A value that would show whole shows nothing.
+    // A value that would be kept whole is masked whole.
     let (first, last) = if keep_first.saturating_add(keep_last) < length { (keep_first, keep_last) } else { (0, 0) };
     let head = value.chars().take(first);
     let tail = value.chars().skip(length - last);
     head.chain(std::iter::repeat_n(mask, WIDTH)).chain(tail).collect()
 }
 
-/// Whether the bytes at `span` of `text` are what is left of a value that `action` masked before.
+/// Whether the bytes at `span` of `text` are kept characters of a value that `action` masked before.
 #[inline]
 pub(super) fn is_masked(action: &Action, text: &str, span: Span) -> bool {
     let Action::Mask { keep_first, keep_last, char } = action else { return false };
@@ -49,7 +48,7 @@ fn is_left_over(text: &str, Span { start, end }: Span, (keep_first, keep_last): 
     kept_behind || kept_before || is_whole(value, keep_first, keep_last, mask)
 }
 
-/// Kept characters, the mask, kept characters.
+/// Whether `value` is a whole replacement: kept characters, the mask, kept characters.
 fn is_whole(value: &str, keep_first: usize, keep_last: usize, mask: char) -> bool {
     let wall: String = std::iter::repeat_n(mask, WIDTH).collect();
     let Some((first, rest)) = value.split_once(wall.as_str()) else { return false };

@@ -15,30 +15,30 @@ use super::{Action, Direction};
 use crate::json::Span;
 use crate::mcp::Restored;
 
-/// What every sealed URI begins with.
+/// The scheme of sealed URIs.
 pub(super) const SEALED_SCHEME: &str = "sealed:";
-/// What a sealed URI goes by as an entity, and whose keys it has.
+/// The entity name of sealed URIs, and the mask id in the derivation of their keys.
 pub(super) const SEALED_NAME: &str = "URI";
 
-/// What masks do about one message.
+/// The state of a plan for one message.
 #[derive(Debug, Default)]
 pub(super) struct Applied<'v> {
     view: View<'v>,
     keys: Option<&'v Keyring>,
-    /// What each rule does; empty if all act.
+    /// The mode of each rule; empty if all act.
     modes: Vec<Mode>,
-    /// Places rules leave alone.
+    /// The places rules leave alone, by rule index.
     fields: Vec<(usize, &'v Opaque)>,
-    /// What was put back into the request, with the rule it is masked by in the answer.
+    /// The values restored in the request, each with the rule and name it is masked by in the answer.
     restored: Vec<(usize, Arc<str>, &'v Restored)>,
-    /// What is written where the usual replacements do not fit a schema.
+    /// Replacements to use where the usual ones violate the schema.
     fitted: Fitted,
-    /// Bytes of the request looked through so far for values.
+    /// How many bytes of request text have been searched for values so far.
     looked: Cell<usize>,
 }
 
-/// The most bytes of a request that are looked through for the values of one message: a long request and an answer of many
-/// values are looked through for seconds otherwise.
+/// The most bytes of request text searched per message: a long request and an answer with many values would take seconds
+/// otherwise.
 const MOST_LOOKED: usize = 64 << 20;
 
 impl<'v> Applied<'v> {
@@ -62,22 +62,22 @@ impl<'v> Applied<'v> {
         Self { fitted, ..self }
     }
 
-    /// What the data in messages of `direction` must be.
+    /// The schema of the data in messages of `direction`.
     pub(super) fn shape(&self, direction: Direction) -> Option<&'v Shape> {
         self.view.tool?.shape(direction)
     }
 
-    /// Whether the schema of the data names such a member.
+    /// Whether the schema of the data names a member `name`.
     pub(super) fn names_key(&self, direction: Direction, name: &str) -> bool {
         self.shape(direction).is_some_and(|shape| shape.names(name))
     }
 
-    /// The literal that stands for a value which fills that of `span`, if the usual replacement does not fit.
+    /// The JSON literal to write at `span`, whose value is `text`, if the usual replacement violates the schema.
     pub(super) fn literal(&self, span: Span, text: &str, outermost: bool) -> Option<&str> {
         self.fitted.literal(span, text, outermost)
     }
 
-    /// The rule in whose name a restored value is masked.
+    /// The rule that masks a restored value in the answer, with the entity.
     fn rule_of(&self, plan: &Plan, restored: &'v Restored) -> Option<(usize, Arc<str>, &'v Restored)> {
         let wrote = |rule: &Rule| {
             if restored.pseudonym.starts_with(SEALED_SCHEME) {
@@ -104,14 +104,13 @@ impl<'v> Applied<'v> {
         self.modes.get(rule).copied().unwrap_or(Mode::Acts)
     }
 
-    /// Whether texts must be looked at in which no mask would find anything.
+    /// Whether every text must be searched, even if the gate finds nothing in it.
     pub(super) fn looks_closer(&self) -> bool {
         !self.restored.is_empty()
     }
 
-    /// Every place in `text` where a restored value stands.
-    ///
-    /// It is told by its place among them, with the rule it is masked by and what stands for it.
+    /// Calls `visit` with every occurrence of a restored value in `text`: its span, the rule that masks it, its index among the
+    /// restored values, and its pseudonym.
     pub(super) fn restored_in(&self, text: &str, mut visit: impl FnMut(Span, usize, usize, &str)) {
         for (place, (rule, _, restored)) in self.restored.iter().enumerate() {
             for at in memchr::memmem::find_iter(text.as_bytes(), restored.value.as_bytes()) {
@@ -120,17 +119,17 @@ impl<'v> Applied<'v> {
         }
     }
 
-    /// What the restored value of that place goes by.
+    /// The entity of the restored value with that index.
     pub(super) fn restored_name(&self, place: usize) -> Option<&Arc<str>> {
         self.restored.get(place).map(|(_, name, _)| name)
     }
 
-    /// Whether a value of the request stands there that is not masked on its way up.
+    /// Whether `span` of the request is a restored value, which is not masked on its way up.
     pub(super) fn spares(&self, direction: Direction, span: Span) -> bool {
         direction == Direction::Arguments && self.view.said.is_some_and(|said| said.spares(span))
     }
 
-    /// The rules that leave what stands at `path` of the data alone.
+    /// The rules that leave the value at `path` of the data alone.
     pub(super) fn left_alone(&self, path: &[Step<'_>]) -> Cow<'static, [usize]> {
         if self.fields.is_empty() {
             return Cow::Borrowed(&[]);
@@ -138,7 +137,7 @@ impl<'v> Applied<'v> {
         self.fields.iter().filter(|(_, field)| field.matches(path)).map(|(rule, _)| *rule).collect()
     }
 
-    /// What `rule` writes for a value; `None` for actions that write nothing.
+    /// What `rule` writes for a value; `None` for actions that replace nothing.
     pub(super) fn written(&self, rule: &Rule, name: &str, value: &str) -> Option<String> {
         let keyed = Keyed { mask: &rule.id, name, text: value, now: self.view.now };
         let written = match rule.action {
@@ -149,8 +148,8 @@ impl<'v> Applied<'v> {
         written.or_else(|| replacement(&rule.action, name, value))
     }
 
-    /// The pseudonym of a value; none for what the caller wrote itself, which would tell whose pseudonym it is, and none
-    /// beyond the caller's pace.
+    /// The pseudonym of a value. `None` for what the caller wrote itself, which would reveal whose pseudonym it is, and beyond
+    /// the caller's rate limit.
     fn pseudonym(&self, value: &Keyed<'_>) -> Option<String> {
         if let Some((_, _, restored)) = self.restored.iter().find(|(_, _, restored)| *restored.value == *value.text) {
             return Some(restored.pseudonym.to_string());
@@ -163,23 +162,23 @@ impl<'v> Applied<'v> {
         keys.pace.gives(caller, &pseudonym, self.view.now).then_some(pseudonym)
     }
 
-    /// Whether the caller wrote that itself, or it is too late to find out.
+    /// Whether the caller wrote that itself. Also true once [`MOST_LOOKED`] is used up.
     fn is_said(&self, value: &str) -> bool {
         let Some(said) = self.view.said else { return false };
         self.looked.set(self.looked.get().saturating_add(said.length()));
         self.looked.get() > MOST_LOOKED || said.holds(value)
     }
 
-    /// A URI sealed as a whole.
+    /// A URI, sealed as a whole. `None` without a caller, or if it is too long.
     pub(super) fn sealed_uri(&self, uri: &str) -> Option<String> {
         let keyed = Keyed { mask: SEALED_NAME, name: SEALED_NAME, text: uri, now: self.view.now };
-        // Without keys nobody is served: a trial shows that it would be sealed.
+        // There are keys wherever requests are served; without them a trial shows that the URI would be sealed.
         let Some(keys) = self.keys else { return Some(format!("{SEALED_SCHEME}[{SEALED_NAME}]")) };
         let sealed = keys.seal(self.view.caller?, &keyed)?;
         Some(format!("{SEALED_SCHEME}{sealed}"))
     }
 
-    /// The value of a pseudonym of `mask`, if it opens for the caller now.
+    /// The value behind a pseudonym of `mask`, if it opens for the caller now.
     pub(super) fn opens(&self, mask: &str, read: &Read<'_>) -> Option<String> {
         self.keys?.open(self.view.caller?, mask, read, self.view.now)
     }

@@ -7,15 +7,15 @@ use crate::json::Span;
 /// Further conditions of one mask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asks {
-    /// Words of which one must stand before a match of a pattern, on its line, or in its JSON key; none: no word must.
+    /// One of these words must precede a match of a pattern, on its line or in its JSON key. Empty: no condition.
     pub near: Vec<String>,
     /// The check a match of a pattern must pass.
     pub validate: Option<Validator>,
-    /// Values that are left alone, whatever the case of their letters.
+    /// Values that are left alone, compared without ASCII case.
     pub allow: Vec<String>,
 }
 
-/// The same, ready to be asked.
+/// The same conditions, compiled.
 #[derive(Debug)]
 pub(super) struct Asked {
     near: Option<Words<()>>,
@@ -29,19 +29,19 @@ impl Asked {
         Self { near, validate: asks.validate, allow: asks.allow.clone() }
     }
 
-    /// Whether no value may pass unmasked.
+    /// Whether the allow list is empty.
     pub(super) const fn allows_nothing(&self) -> bool {
         self.allow.is_empty()
     }
 
-    /// Whether the value at `span` of `text` may pass unmasked.
+    /// Whether the value at `span` of `text` is on the allow list.
     #[inline]
     pub(super) fn lets_pass(&self, text: &str, span: Span) -> bool {
         let value = || text.get(span.start..span.end).unwrap_or_default();
         !self.allow.is_empty() && self.allow.iter().any(|allowed| allowed.eq_ignore_ascii_case(value()))
     }
 
-    /// Whether a pattern's match at `span` of `text`, which stands under the JSON key `label`, is one.
+    /// Whether a pattern's match at `span` of `text`, under the JSON key `label`, meets the conditions.
     pub(super) fn takes(&self, text: &str, span: Span, label: &str) -> bool {
         let near = self.near.as_ref().is_none_or(|words| words.stand_before(text.as_bytes(), span.start, label));
         let valid = |check: &Validator| text.get(span.start..span.end).is_some_and(|value| check.accepts(value));

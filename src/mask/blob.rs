@@ -6,23 +6,23 @@ use data_encoding::{BASE64, BASE64_NOPAD, Encoding};
 
 use super::Blocked;
 
-/// What goes before base64 in a data URL (RFC 2397), without the semicolon.
+/// The mark before base64 in a data URL (RFC 2397), without the semicolon.
 const MARK: &[u8] = b"base64,";
 
-/// How long the mark is that `text` begins with, if it does: in any case and behind spaces, as browsers read it (URL
-/// standard, "data: URL processor").
+/// The length of the mark at the beginning of `text`, if it is there: in any case and after spaces, as browsers read it
+/// (Fetch standard, "data: URL processor").
 pub(super) fn mark_length(text: &[u8]) -> Option<usize> {
     let spaces = text.iter().take_while(|byte| **byte == b' ').count();
     let mark = text.get(spaces..spaces + MARK.len())?;
     mark.eq_ignore_ascii_case(MARK).then_some(spaces + MARK.len())
 }
 
-/// The printable text that base64 (RFC 4648 sections 4 and 5) stands for; `None` for anything else.
+/// The printable text that is encoded in base64 (RFC 4648 sections 4 and 5); `None` for anything else.
 ///
-/// As lax as any reader: characters of no alphabet, line breaks above all, are passed over, and padding may be missing.
+/// As lenient as any decoder: characters of neither alphabet, such as line breaks, are skipped, and padding may be missing.
 pub(super) fn decode(encoded: &str) -> Option<String> {
     const HEAD: usize = 64;
-    // Pictures and sound show in their first bytes; they need not be decoded whole.
+    // Images and audio are recognised by their first bytes, without decoding them whole.
     let head: Vec<u8> = symbols(encoded).take(HEAD).collect();
     if !lax(&head)?.iter().all(|byte| is_printable(*byte)) {
         return None;
@@ -31,7 +31,7 @@ pub(super) fn decode(encoded: &str) -> Option<String> {
     (!text.is_empty() && text.chars().all(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r'))).then_some(text)
 }
 
-/// The characters of either alphabet, as those of the first.
+/// The characters of either alphabet, translated to the standard one.
 fn symbols(encoded: &str) -> impl Iterator<Item = u8> {
     encoded.bytes().filter_map(|byte| match byte {
         b'-' => Some(b'+'),
@@ -41,14 +41,14 @@ fn symbols(encoded: &str) -> impl Iterator<Item = u8> {
     })
 }
 
-/// What `symbols` stand for, whatever the bits behind the last byte are.
+/// Decodes `symbols`, ignoring trailing bits.
 fn lax(symbols: &[u8]) -> Option<Vec<u8>> {
     static ENCODING: LazyLock<Option<Encoding>> = LazyLock::new(|| {
         let mut specification = BASE64_NOPAD.specification();
         specification.check_trailing_bits = false;
         specification.encoding().ok()
     });
-    // One character more than whole bytes stand for.
+    // A single character left over encodes no whole byte.
     let whole = symbols.len() - usize::from(symbols.len() % 4 == 1);
     ENCODING.as_ref()?.decode(&symbols[..whole]).ok()
 }
@@ -62,7 +62,7 @@ pub(super) fn encode(text: &str) -> String {
     BASE64.encode(text.as_bytes())
 }
 
-/// `text` with the data URLs in it that hold text rewritten by `rewrite`; `None` if none changed.
+/// `text` with its data URLs that contain text rewritten by `rewrite`; `None` if none changed. Errs if `rewrite` does.
 pub(super) fn data_urls(
     text: &str,
     mut rewrite: impl FnMut(&str) -> Result<Option<String>, Blocked>,
@@ -91,7 +91,7 @@ pub(super) fn data_urls(
     Ok(Some(out))
 }
 
-/// Whether `head` ends with `data:` and a media type, whose parameters may stand behind spaces.
+/// Whether `head` ends with `data:` and a media type, whose parameters may follow spaces.
 fn has_scheme(head: &[u8]) -> bool {
     const LONGEST_TYPE: usize = 128;
     let near = &head[head.len().saturating_sub(LONGEST_TYPE)..];
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// Python's `encodebytes` breaks lines, and readers of the other spellings are as common as their writers.
+    /// Python's `encodebytes` inserts line breaks, and decoders accept the other variants too.
     #[test]
     fn decodes_whatever_some_reader_does() {
         let text = "mail ana@example.com, ana@example.org or ana@example.net about it ~~~ ???";

@@ -1,30 +1,30 @@
-//! Which recognisers are asked about a number: those that could claim it by its first digits, until one does.
+//! Which recognisers examine a number: those that could match by its length and surroundings, until one does.
 
 use super::Entity;
 use super::gate::joins;
 use super::recognisers::{Claim, NUMBERS, Text};
 use crate::json::Span;
 
-/// The recognisers of numbers of one plan, and which of them are worth asking: one bit each, of all that a run of digits shows.
+/// The recognisers of numbers of one plan, with tables of bit sets that tell which of them a run of digits could be for.
 #[derive(Debug)]
 pub(super) struct Claims {
-    /// Each with the place of its entity, strongest proof first.
+    /// Each with the index of its entity, strongest proof first.
     able: Vec<(&'static Claim, usize)>,
     /// By the length of the run.
     lengths: [u32; u32::BITS as usize],
-    /// By the digits from there on.
+    /// By the number of digits from the run on.
     digits: [u32; ENOUGH + 1],
-    /// By the bytes right before and right behind it.
+    /// By the bytes immediately before and after it.
     before: [u32; 256],
     behind: [u32; 256],
-    /// Before it a blank or dash behind a letter.
+    /// Those that allow a letter and then a space or dash before it.
     parted: u32,
 }
 
-/// What stands beside the edges of a text, as far as recognisers are asked.
+/// The byte assumed beyond the edges of a text.
 const EDGE: u8 = b'\n';
 
-/// All bytes.
+/// All byte values.
 const BYTES: [u8; 256] = {
     let (mut bytes, mut byte) = ([0; 256], u8::MAX);
     while byte > 0 {
@@ -34,11 +34,11 @@ const BYTES: [u8; 256] = {
     bytes
 };
 
-/// No number needs more digits.
+/// No recogniser requires more digits.
 const ENOUGH: usize = 16;
 
 impl Claims {
-    /// Those of the entities that have a `place`.
+    /// The recognisers of the entities for which `place` gives an index.
     pub(super) fn of(place: impl Fn(Entity) -> Option<usize>) -> Self {
         let able: Vec<_> = NUMBERS.iter().filter_map(|claim| Some((claim, place(claim.entity)?))).collect();
         let those = |takes: &dyn Fn(&Claim) -> bool| {
@@ -54,7 +54,7 @@ impl Claims {
         }
     }
 
-    /// Those that allow what stands right before and right behind `run`.
+    /// The recognisers that allow the bytes immediately before and after `run`.
     fn beside(&self, bytes: &[u8], run: Span) -> u32 {
         let byte = |at: usize| bytes.get(at).copied().unwrap_or(EDGE);
         let before = byte(run.start.wrapping_sub(1));
@@ -63,13 +63,13 @@ impl Claims {
         before & self.behind[usize::from(byte(run.end))]
     }
 
-    /// Calls `visit` with each number that is claimed and the place of its entity.
+    /// Calls `visit` with each number a recogniser claims, and the index of its entity.
     pub(super) fn each(&self, seen: &Text<'_>, mut visit: impl FnMut(Span, usize)) {
         let mut index = 0;
         while let Some(run) = seen.runs.get(index) {
             let length = (run.end - run.start).min(self.lengths.len() - 1);
             let mut able = self.lengths[length] & self.beside(seen.bytes(), *run);
-            // Most have enough by themselves, or never.
+            // The digits of the following runs are only counted if that decides something.
             if able & !self.digits[length.min(ENOUGH)] != 0 {
                 able &= self.digits[digits_from(seen, index)];
             }
@@ -88,7 +88,7 @@ impl Claims {
     }
 }
 
-/// How many digits from run `first` on are close enough to be one number, as far as a recogniser asks.
+/// The number of digits from run `first` on that are close enough to be one number; counted up to [`ENOUGH`].
 fn digits_from(seen: &Text<'_>, first: usize) -> usize {
     let Some((run, behind)) = seen.runs.get(first..).and_then(<[Span]>::split_first) else { return 0 };
     let (mut digits, mut end) = (run.end.wrapping_sub(run.start), run.end);

@@ -1,19 +1,19 @@
-//! Near misses: text that looked like a value and is none, with the reason it was left alone.
+//! Near misses: text that looks like a value but is none, with the reason it was left alone.
 
 use crate::json::Span;
 
-/// Something that was left alone.
+/// A near miss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
-    /// Where it stands, in bytes.
+    /// Its position, in bytes.
     pub span: Span,
-    /// What it looked like.
+    /// The entity it looks like.
     pub entity: &'static str,
-    /// Why it is none.
+    /// Why it is no match.
     pub reason: &'static str,
 }
 
-/// Numbers in `text` that are as long as a card's and not among `found`.
+/// Numbers in `text` as long as a card number that do not overlap one of `found`.
 pub fn doubts(text: &str, found: &[Span]) -> Vec<Doubt> {
     let bytes = text.as_bytes();
     let mut doubts = Vec::new();
@@ -37,7 +37,7 @@ pub fn doubts(text: &str, found: &[Span]) -> Vec<Doubt> {
     doubts
 }
 
-/// The end of digits with single spaces or dashes between them.
+/// The end of a run of digits with single spaces or dashes between them.
 fn number_end(bytes: &[u8], start: usize) -> usize {
     let mut end = start;
     loop {
@@ -55,7 +55,7 @@ fn stands_alone(text: &str, span: Span) -> bool {
     !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
 }
 
-/// ISO/IEC 7812-1, annex B.
+/// The Luhn check (ISO/IEC 7812-1, annex B).
 fn luhn(digits: &[u8]) -> bool {
     let doubled = |digit: u8| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
     let digits = digits.iter().rev().enumerate();

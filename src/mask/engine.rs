@@ -27,11 +27,11 @@ use crate::json::Span;
 use found::{Found, Kind, Match, Shown};
 pub(super) use scratch::{Lent, Scratch};
 
-/// What a plan does about one mask of the policy.
+/// One mask of the policy, compiled.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) id: Arc<str>,
-    /// Names it in pseudonyms.
+    /// Identifies it in pseudonyms.
     pub(super) tag: MaskTag,
     pub(super) action: Action,
     pub(super) what: Sought,
@@ -42,12 +42,12 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// Whether it takes every value that is found, and nothing of one is left or written.
+    /// Whether it takes every value found, and its replacement does not depend on the value.
     fn takes_all(&self) -> bool {
         matches!(self.action, Action::Block | Action::Redact | Action::Report) && self.asks.allows_nothing()
     }
 
-    /// What its values go by.
+    /// The names of its values: entities, or the label of a pattern.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         match &self.what {
             Sought::Entities(entities) => entities.iter().map(|entity| entity.name().into()).collect(),
@@ -68,12 +68,12 @@ pub(super) enum Sought {
 pub(super) struct Plan {
     pub(super) direction: Direction,
     pub(super) rules: Vec<Rule>,
-    /// Whether some rule does not act on every message.
+    /// Whether some rule depends on the caller or the call.
     pub(super) conditional: bool,
     entities: Vec<Wanted>,
-    /// What claims numbers, with the places of entities above.
+    /// The recognisers of numbers, with indices into `entities`.
     claims: Claims,
-    /// What masks of any direction write: never matched again.
+    /// The replacements of all masks in both directions, which are never matched again.
     own: Arc<Own>,
     pub(super) gate: Gate,
 }
@@ -83,9 +83,9 @@ pub(super) struct Plan {
 struct Wanted {
     entity: Entity,
     name: Arc<str>,
-    /// Those rules in file order.
+    /// Indices of those rules, in file order.
     rules: Vec<usize>,
-    /// Whether they take every value that a recogniser finds, whatever it is, as far as masks write none of it.
+    /// Whether all of them take every value; see [`Rule::takes_all`].
     takes_all: bool,
 }
 
@@ -97,7 +97,7 @@ pub(super) struct Edit {
     pub(super) text: Cow<'static, str>,
 }
 
-/// `text` with `edits` made, which are in order and do not overlap.
+/// `text` with `edits` applied, which are in order and do not overlap.
 pub(super) fn apply(text: &str, edits: &[Edit]) -> String {
     let mut out = String::with_capacity(text.len() + 16 * edits.len());
     let mut at = 0;
@@ -110,18 +110,18 @@ pub(super) fn apply(text: &str, edits: &[Edit]) -> String {
     out
 }
 
-/// Where a text stands.
+/// The position of a text in its message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spot<'a> {
-    /// The JSON key it stands under; empty if none.
+    /// The JSON key it is under; empty if none.
     pub(super) label: &'a str,
     pub(super) place: Place,
-    /// Rules that leave it alone.
+    /// Indices of the rules that leave it alone.
     pub(super) left_alone: &'a [usize],
 }
 
 impl Plan {
-    /// A plan of `rules` for `direction`; `own` is what all masks of the policy write.
+    /// A plan of `rules` for `direction`; `own` recognises the replacements of all masks of the policy.
     pub(super) fn new(direction: Direction, rules: Vec<Rule>, own: Arc<Own>) -> Self {
         let mut entities: Vec<Wanted> = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -138,7 +138,7 @@ impl Plan {
         for wanted in &mut entities {
             wanted.takes_all = wanted.rules.iter().all(|rule| rules[*rule].takes_all());
         }
-        // Credentials in URLs come before addresses of mail, which can look like a part of them.
+        // Credentials in URLs come before email addresses, which can look like a part of them.
         entities.sort_by_key(|wanted| wanted.entity != Entity::UrlCredentials);
         let (literals, open) = gate_literals(&rules);
         let sought = entities.iter().map(|wanted| wanted.entity);
@@ -155,13 +155,13 @@ impl Plan {
         self.rules.is_empty()
     }
 
-    /// The refusal of what is nested too deeply to be looked into, in the name of the first rule.
+    /// The refusal of a message that is nested too deeply, in the name of the first rule.
     pub(super) fn too_deep(&self) -> Blocked {
         let mask = self.rules.first().map_or_else(|| "".into(), |rule| rule.id.clone());
         Blocked { mask, entity: "nested JSON".into(), cause: Cause::TooDeep }
     }
 
-    /// The refusal of binary data, in the name of the first rule that wants it refused.
+    /// The refusal of binary data, in the name of the first active rule with `blobs = "block"`; `None` if there is none.
     pub(super) fn binary(&self, applied: &Applied<'_>) -> Option<Blocked> {
         let mut rules = self.rules.iter().enumerate();
         let (_, rule) =
@@ -169,12 +169,12 @@ impl Plan {
         Some(Blocked { mask: rule.id.clone(), entity: "binary data".into(), cause: Cause::Matched })
     }
 
-    /// The refusal of a URI that holds a value and cannot be sealed.
+    /// The refusal of a URI that contains a value and cannot be sealed.
     pub(super) fn unsealed_uri(&self) -> Blocked {
         Blocked { entity: "a URI with personal data".into(), cause: Cause::Matched, ..self.too_deep() }
     }
 
-    /// The refusal of data that would not be what its schema says, whatever was written.
+    /// The refusal of data for which no replacement satisfies the schema.
     pub(super) fn unfit(&self) -> Blocked {
         Blocked {
             entity: "a value in place of which nothing fits its schema".into(),
@@ -183,9 +183,9 @@ impl Plan {
         }
     }
 
-    /// The edits that mask `text`; none if nothing is found.
+    /// The edits that mask `text`; none if nothing is found. Errs if the message must be refused.
     ///
-    /// What was rewritten is looked at again: with a value gone a neighbour may show.
+    /// A rewritten text is searched again, up to eight times: with one value replaced, a neighbour may match.
     pub(super) fn edits(
         &self,
         text: &str,
@@ -215,7 +215,7 @@ impl Plan {
         Ok(if again { vec![Edit { start: 0, end: text.len(), text: written.into() }] } else { edits })
     }
 
-    /// Finds everything rules look for in `text` and in its shadows, which are taken off one by one.
+    /// Finds everything rules look for in `text`, and in up to three successive decodings of it.
     fn find(&self, text: &str, spot: Spot<'_>, applied: &Applied<'_>, scratch: &mut Scratch) {
         const SHADOWS: usize = 3;
         let mut matches = std::mem::take(&mut scratch.matches);
@@ -233,7 +233,7 @@ impl Plan {
         scratch.matches = matches;
     }
 
-    /// Looks at the last of `shadows`, or at `text` itself; returns whether the text is in disguise.
+    /// Searches the last of `shadows`, or `text` itself; returns whether the searched text contains disguises.
     fn look(&self, text: &str, shadows: &[Shadow], scratch: &mut Scratch, found: &mut Found<'_>) -> bool {
         let mut shown = Shown { text, shadows, keyed: None };
         let (last, label) = (shown.last(), found.spot.label);
@@ -253,7 +253,7 @@ impl Plan {
             }
             wanted.rules.iter().for_each(|rule| self.offer(&mut shown, (span, *rule, Kind::Entity(place)), found));
         };
-        // Both are in order, and so is what they are taken for.
+        // Numbers and words are each in order; merging them keeps the matches in order.
         self.claims.each(&seen, |span, place| {
             while let Some(((word, of), behind)) = words.split_first().filter(|((word, _), _)| *word <= span) {
                 take(*word, *of);
@@ -273,7 +273,7 @@ impl Plan {
         scratch.survey.signals.has(Signal::Disguise)
     }
 
-    /// Finds the values in `text`, as the survey has it, that are no numbers.
+    /// Finds the values in the surveyed `text` that do not start from digits.
     fn find_words(&self, text: &str, label: &str, scratch: &mut Scratch) {
         let Scratch { survey, spans, urls, words, .. } = scratch;
         let (signals, seen) = (survey.signals, Text::new(text, label, &survey.runs));
@@ -284,7 +284,7 @@ impl Plan {
             match wanted.entity {
                 Entity::EmailAddress if signals.has(Signal::At) => {
                     contact::emails(&seen, spans);
-                    // What looks like an address between a password and its host is none.
+                    // A password and its host look like an address.
                     spans.retain(|span| !touches_any(urls, *span));
                 }
                 Entity::IpAddress if signals.has(Signal::Colons) => network::v6_addresses(&seen, spans),
@@ -304,7 +304,7 @@ impl Plan {
         }
     }
 
-    /// Finds what patterns of the policy match.
+    /// Finds matches of the policy's patterns.
     fn match_patterns(&self, shown: &mut Shown<'_>, found: &mut Found<'_>) {
         let text = shown.last();
         for (index, rule) in self.rules.iter().enumerate() {
@@ -321,7 +321,7 @@ impl Plan {
         }
     }
 
-    /// Takes a span of the last shadow as a match in the text, unless it is what a rule wrote.
+    /// Adds a span of the last shadow as a match in the text, unless it is a replacement or the rule lets it pass.
     fn offer(&self, shown: &mut Shown<'_>, (span, rule, kind): (Span, usize, Kind), found: &mut Found<'_>) {
         let (applied, text) = (found.applied, shown.last());
         let (asked, mode) = (&self.rules[rule], applied.mode(rule));
@@ -342,13 +342,13 @@ impl Plan {
         found.matches.push(Match { start, end, rule, kind, written });
     }
 
-    /// What the action of `rule` writes for the value at `span` of `text`.
+    /// The replacement that `rule` writes for the value at `span` of `text`.
     fn written(&self, applied: &Applied<'_>, (rule, kind): (usize, Kind), text: &str, span: Span) -> Option<Box<str>> {
         let value = text.get(span.start..span.end).unwrap_or_default();
         applied.written(&self.rules[rule], self.name(rule, kind, applied), value).map(String::into_boxed_str)
     }
 
-    /// What a value goes by that `rule` found.
+    /// The entity or label of a value that `rule` found.
     fn name<'m>(&'m self, rule: usize, kind: Kind, applied: &'m Applied<'_>) -> &'m Arc<str> {
         match (kind, &self.rules[rule].what) {
             (Kind::Entity(place), _) => &self.entities[place].name,
@@ -358,7 +358,7 @@ impl Plan {
         }
     }
 
-    /// The span beside hashes and pseudonyms, which are looked for once there is something they could be taken for.
+    /// `span`, widened to whole hashes and pseudonyms it cuts; `None` inside one. They are searched for once there is a match.
     fn beside_keyed(&self, shown: &mut Shown<'_>, span: Span, applied: &Applied<'_>) -> Option<Span> {
         if !self.own.is_keyed() {
             return Some(span);
@@ -375,7 +375,7 @@ fn touches_any(others: &[Span], span: Span) -> bool {
     others.get(behind).is_some_and(|other| other.start < span.end)
 }
 
-/// Literals of which every match of a pattern begins with one, and whether a pattern has none.
+/// The literals with which matches of the patterns begin, and whether some pattern has no such literals.
 fn gate_literals(rules: &[Rule]) -> (Vec<Literal>, bool) {
     let mut literals = Vec::new();
     let mut open = false;

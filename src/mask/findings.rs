@@ -1,4 +1,4 @@
-//! Counts of what masks found; never the values.
+//! Counts of what masks found, without the values.
 
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ pub struct Finding {
     pub mask: Arc<str>,
     /// The entity or label.
     pub entity: Arc<str>,
-    /// What was done about it: the action of the mask, or `shown` where the caller may see it.
+    /// What was done: the action of the mask, or `shown` if the caller may see the value.
     pub action: &'static str,
-    /// Which way the message went.
+    /// The direction of the message.
     pub direction: Direction,
     /// How often.
     pub count: u32,
 }
 
-/// What the masks found in one message, in the order first found; holds no memory while empty.
+/// What the masks found in one message, in the order first found. Allocates nothing while empty.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     found: Vec<Finding>,
-    /// Who is told of places too.
+    /// Records positions too, if wanted.
     witness: Option<Box<Witness>>,
 }
 
@@ -37,17 +37,17 @@ impl Findings {
         Self { found: Vec::new(), witness: None }
     }
 
-    /// Nothing found yet; where something is will be written down.
+    /// Nothing found yet; positions will be recorded.
     pub fn witnessed() -> Self {
         Self { found: Vec::new(), witness: Some(Box::default()) }
     }
 
-    /// Where values were found, if that was written down.
+    /// The positions of the values found; empty if they are not recorded.
     pub fn sightings(&self) -> &[Sighting] {
         self.witness.as_ref().map_or(&[], |witness| &witness.sightings)
     }
 
-    /// What is found from now on is below that pointer.
+    /// Makes the paths of further sightings relative to that pointer.
     pub fn below(&mut self, pointer: &str) {
         if let Some(witness) = &mut self.witness {
             witness.below(pointer);
@@ -100,7 +100,7 @@ impl Findings {
                     && alike(known.action, action)
             })
         };
-        // Names are shared by those who find: most are known by where they are.
+        // Names are shared allocations, so comparing addresses is usually enough.
         let place = found(|one, other| std::ptr::eq(one, other)).or_else(|| found(|one, other| one == other))?;
         self.found.get_mut(place)
     }
@@ -112,7 +112,7 @@ impl Findings {
         }
     }
 
-    /// Adds what was found elsewhere in the same call.
+    /// Adds the counts of another part of the same call.
     pub fn merge(&mut self, other: Self) {
         other.found.into_iter().for_each(|finding| self.merge_one(finding));
     }

@@ -1,7 +1,8 @@
 //! Replacements that conform to the tool's schema (MCP 2025-06-18, "Structured Content": clients validate it).
 //!
-//! The usual replacement may have the wrong format, be too short or not be in a list. Where the schema of the tool then rejects
-//! data it accepted before, each changed value is tried with what its place allows; where nothing fits, the message is refused.
+//! The usual replacement may have the wrong format, be too short or not be in an enumeration. If the tool's schema then rejects
+//! data it accepted before, other replacements its place allows are tried for each changed value; if none fits, the message
+//! is refused.
 
 mod place;
 mod sample;
@@ -18,20 +19,20 @@ use crate::policy::schema::Schema;
 use place::{candidates, places};
 pub(super) use stand_in::is_stand_in;
 
-/// Data checked for one message at most so often.
+/// The most candidates validated for one message.
 const TRIALS: usize = 256;
 
-/// What a tool's arguments or its structured content must be.
+/// The schema of a tool's arguments or structured content.
 #[derive(Debug)]
 pub struct Shape {
     schema: Schema,
     source: Json,
-    /// Names of members anywhere in the schema.
+    /// The names of properties anywhere in the schema.
     names: HashSet<Box<str>>,
 }
 
 impl Shape {
-    /// The shape a schema asks for; `None` if the schema cannot be used.
+    /// Compiles a schema; `None` if it cannot be used.
     pub(crate) fn new(source: Json) -> Option<Self> {
         let schema = Schema::strict(&source).ok()?;
         let mut names = HashSet::new();
@@ -39,7 +40,7 @@ impl Shape {
         Some(Self { schema, source, names })
     }
 
-    /// Whether the schema has a member of that name: what it is called is no secret.
+    /// Whether the schema has a property of that name, which is then no secret.
     pub(super) fn names(&self, name: &str) -> bool {
         self.names.contains(name)
     }
@@ -63,7 +64,7 @@ fn gather(schema: &Json, names: &mut HashSet<Box<str>>) {
     }
 }
 
-/// The data in the params or the result of a message that a schema is about.
+/// The data in the params or the result of a message that the schema describes.
 pub(super) fn part(direction: Direction, value: Value<'_>) -> Option<Value<'_>> {
     match direction {
         Direction::Arguments => value.get("arguments"),
@@ -71,18 +72,19 @@ pub(super) fn part(direction: Direction, value: Value<'_>) -> Option<Value<'_>> 
     }
 }
 
-/// What is written in place of values for which the usual replacement does not do: literals of JSON.
+/// JSON literals that replace values whose usual replacement violates the schema.
 #[derive(Debug, Default)]
 pub(super) struct Fitted {
     part: Option<Span>,
-    /// By where the value stands.
+    /// By the position of the value.
     at: HashMap<usize, String>,
-    /// By the value, for the other copies of it.
+    /// By the value, for its copies outside the data.
     of: HashMap<Box<str>, String>,
 }
 
 impl Fitted {
-    /// What stands for a value that fills a literal, `outermost` as one of the message itself and not of JSON in its texts.
+    /// The replacement for a value that is a whole literal at `span`; `outermost` if that is in the message itself, not in JSON
+    /// embedded in a string.
     pub(super) fn literal(&self, span: Span, text: &str, outermost: bool) -> Option<&str> {
         let inside = outermost && self.part.is_some_and(|part| part.start <= span.start && span.end <= part.end);
         let literal = if inside { self.at.get(&span.start) } else { self.of.get(text) };
@@ -90,28 +92,28 @@ impl Fitted {
     }
 }
 
-/// What comes of holding masked data against its shape.
+/// The result of validating masked data.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It is what it was.
+    /// It is as valid as before.
     Fits,
-    /// It is with these in place of the usual replacements.
+    /// It is valid with these instead of the usual replacements.
     Instead(Fitted),
-    /// No replacement does.
+    /// No replacements make it valid.
     Nothing,
 }
 
-/// A value that was changed.
+/// A changed value.
 struct Leaf {
     start: usize,
-    /// RFC 6901, in the data as it was and as it is.
+    /// Its JSON Pointer (RFC 6901) in the data before and after masking, which can differ in masked keys.
     before: String,
     after: String,
-    /// The value as it was, if it is a text, or how it was written.
+    /// The original value: a decoded string, or a number as written.
     text: Box<str>,
 }
 
-/// Holds `part`, with `edits` made that are about the whole message, against its shape.
+/// Validates `part` with those of the message's `edits` that are within it.
 pub(super) fn fit(shape: &Shape, part: Value<'_>, edits: &[Edit]) -> Outcome {
     let span = part.span();
     let mut inside: Vec<Edit> = edits
@@ -125,7 +127,7 @@ pub(super) fn fit(shape: &Shape, part: Value<'_>, edits: &[Edit]) -> Outcome {
     inside.sort_by_key(|edit| edit.start);
     let Ok(raw) = std::str::from_utf8(part.raw()) else { return Outcome::Nothing };
     let Ok(masked) = Document::parse(apply(raw, &inside).into(), &Limits::ANSWER) else { return Outcome::Nothing };
-    // Data that is no JSON a schema could read never fitted.
+    // Data that serde_json cannot read was not valid before either.
     let (Ok(before), Ok(after)) = (serde_json::from_str::<Json>(raw), serde_json::from_slice(masked.bytes())) else {
         return Outcome::Fits;
     };
@@ -137,7 +139,7 @@ pub(super) fn fit(shape: &Shape, part: Value<'_>, edits: &[Edit]) -> Outcome {
     Trial { shape, before, after, left: TRIALS, known: HashMap::new() }.run(span, &leaves)
 }
 
-/// Notes every scalar that differs.
+/// Collects every scalar that differs.
 fn compare(before: Value<'_>, after: Value<'_>, at: (String, String), leaves: &mut Vec<Leaf>) {
     let below = |(before, after): &(String, String), one: &str, other: &str| {
         let step = |path: &str, name: &str| format!("{path}/{}", name.replace('~', "~0").replace('/', "~1"));
@@ -170,7 +172,7 @@ struct Trial<'s> {
     before: Json,
     after: Json,
     left: usize,
-    /// What was found to do in the places of one schema: rows of a table are alike.
+    /// Replacements chosen before, by schema and usual replacement: rows of a table are alike.
     known: HashMap<(Vec<usize>, String), Json>,
 }
 
@@ -198,7 +200,7 @@ impl Trial<'_> {
         }
     }
 
-    /// The first replacement with which the data is right, all else being as it was.
+    /// The first replacement with which the data is valid when everything else is as before masking.
     fn choose(&mut self, leaf: &Leaf, written: &Json) -> Option<Json> {
         let schemas = places(&self.shape.source, &leaf.before);
         let alike = (schemas.iter().map(|schema| std::ptr::from_ref(*schema) as usize).collect(), written.to_string());
@@ -212,7 +214,7 @@ impl Trial<'_> {
             let fits = self.shape.takes(&self.before);
             *self.before.pointer_mut(&leaf.before)? = original.clone();
             if fits {
-                // A member of a list that the schema shows stays; the next value may be another.
+                // A listed value stays; the next value at such a place may not be listed.
                 if candidate != original {
                     self.known.insert(alike, candidate.clone());
                 }
@@ -222,7 +224,7 @@ impl Trial<'_> {
         None
     }
 
-    /// Items of an array that may hold none twice.
+    /// Numbers equal replacements of different values under one parent, for `uniqueItems`.
     fn tell_apart(&mut self, leaves: &[Leaf], fitted: &mut Fitted) {
         let mut seen: HashMap<(&str, String), (&str, usize)> = HashMap::new();
         let mut numbers: HashMap<&str, String> = HashMap::new();

@@ -1,8 +1,8 @@
-//! The one cheap scan: decides that a text holds nothing any mask could match, before anything is parsed or allocated.
+//! The cheap first scan: decides that a text contains nothing any mask could match, before anything is parsed or allocated.
 //!
-//! A coarse pass over each block asks in a dozen vector instructions whether it holds a digit, an `@`, a spelling that
-//! hides characters, a mark of encoded text, or a stretch as long as a key. Only where it does, numbers and long words are
-//! looked at one by one, and only what could belong to a value is handed on.
+//! A coarse pass finds out about each block of 64 bytes, in a dozen vector instructions, whether it has a digit, an `@`, a
+//! spelling that hides characters, a mark of encoded text, or a word as long as a key. Only then numbers and long words are
+//! examined one by one, and only what could belong to a value is reported. The scan may report too much, never too little.
 
 mod beside;
 mod coarse;
@@ -30,22 +30,22 @@ use crowd::Crowd;
 use numbers::Clusters;
 use wanted::Wanted;
 
-/// Something a recogniser could start from.
+/// A sign that a recogniser could find something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
     /// An `@`.
     At,
     /// Colons as in an IPv6 address.
     Colons,
-    /// Digits that could belong to a number looked for.
+    /// Digits that could belong to a wanted number.
     Digits,
     /// Spellings that hide characters: `\u`, `%41`, `&#64;`, zero-width and compatibility characters.
     Disguise,
-    /// A JSON key of encoded text, or an address of data.
+    /// A JSON key of encoded text, or a data URL.
     Encoded,
-    /// A literal of a pattern of the policy.
+    /// A literal that matches of a pattern in the policy begin with.
     Literal,
-    /// A hardware address.
+    /// Separators as in a MAC address.
     Mac,
 }
 
@@ -63,42 +63,42 @@ impl Signals {
     }
 }
 
-/// What the gate saw in a text.
+/// What the gate found in a text.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) signals: Signals,
-    /// Runs of digits that could belong to a number looked for, in order.
+    /// Runs of digits that could belong to a wanted number, in order.
     pub(super) runs: Vec<Span>,
-    /// Words that could be keys or hold one, in order.
+    /// Words that could be or contain a secret key, in order.
     pub(super) keys: Vec<Span>,
-    /// Words that hold a code of letters and digits, in order.
+    /// Words that contain a code of letters and digits, in order.
     pub(super) codes: Vec<Span>,
 }
 
 impl Survey {
-    /// Spans there is room for.
+    /// The number of spans allocated.
     pub(super) const fn capacity(&self) -> usize {
         self.runs.capacity() + self.keys.capacity() + self.codes.capacity()
     }
 }
 
-/// Something the gate saw, and where.
+/// Something the gate found, and where.
 #[derive(Clone, Copy, Debug)]
 enum Sight<'s> {
-    /// Begins at this byte.
+    /// A signal, and the byte where it begins.
     At(Signal, usize),
     Number(&'s [Span]),
     Word(Span, Holds),
 }
 
-/// What a word could hold.
+/// What a word could contain.
 #[derive(Clone, Copy, Debug)]
 struct Holds {
-    /// A key.
+    /// A secret key.
     key: bool,
     /// A code of letters and digits.
     code: bool,
-    /// Digits that are not told of as a number.
+    /// Digits that are not reported as a number.
     digits: bool,
 }
 
@@ -112,24 +112,23 @@ pub(super) struct Gate {
     /// Long words matter: keys, wallets, accounts, codes.
     words: bool,
     wanted: Wanted,
-    /// A pattern without a literal prefix must see every string.
+    /// Whether every text must pass, since some pattern has no literal prefix.
     open: bool,
     secret_literals: Presence,
-    /// Literals of which any match of a pattern begins with one.
+    /// The literals that matches of patterns begin with.
     literals: Option<Searcher>,
     many_literals: Presence,
 }
 
 impl Gate {
-    /// A gate for `entities`; `literals` are prefixes of which any match of a pattern begins with one, `open` turns the gate
-    /// off.
+    /// A gate for `entities`. `literals` are the prefixes that matches of patterns begin with; `open` turns the gate off.
     pub(super) fn new(
         entities: impl Iterator<Item = Entity>,
         secrets: &[Literal],
         literals: &[Literal],
         open: bool,
     ) -> Self {
-        /// More than these are found faster one by one.
+        /// The most literals for a packed search; for more, [`Presence`] is faster.
         const PACKED: usize = 32;
         let mut gate = Self { open, ..Self::default() };
         heard::prepare();
@@ -165,12 +164,12 @@ impl Gate {
         );
     }
 
-    /// Whether anything in `text`, plain or as JSON source, could match; false means it is clean.
+    /// Whether anything in `text`, plain or as JSON source, could match. If not, it is clean.
     pub(super) fn opens(&self, text: &[u8]) -> bool {
         self.opens_under("", text)
     }
 
-    /// The same for a text that stands under the JSON key `label`.
+    /// The same for a text under the JSON key `label`.
     pub(super) fn opens_under(&self, label: &str, text: &[u8]) -> bool {
         if self.open {
             return true;
@@ -178,9 +177,9 @@ impl Gate {
         !self.each(label, text, Crowd::NONE, &mut |_| false)
     }
 
-    /// Where in `text` a string could stand for which the gate opens: a string that touches no such place is clean.
+    /// The places in `text`, which is JSON source, where something could match: a string that touches none of them is clean.
     pub(super) fn heat(&self, text: &[u8]) -> Heat {
-        /// Bytes after which is asked whether to go on.
+        /// The number of bytes between checks whether to go on.
         const ASKED: usize = 4096;
         if self.open {
             return Heat::Everywhere;
@@ -190,7 +189,7 @@ impl Gate {
         let is_sparse = self.each("", text, Crowd::NONE, &mut |sight| {
             let Span { start, end } = match sight {
                 Sight::At(_, at) => Span { start: at, end: at },
-                // A word about a number may be what gives it away, so all its blocks are hot.
+                // Mark all blocks from the first run to the last: a word between them may give the number away.
                 Sight::Number(runs) => {
                     Span { start: runs.first().map_or(0, |run| run.start), end: runs.last().map_or(0, |run| run.end) }
                 }
@@ -204,25 +203,25 @@ impl Gate {
         if is_sparse { heat } else { Heat::Everywhere }
     }
 
-    /// Everything in `text`, which stands under the JSON key `label`, that a recogniser could start from.
+    /// Collects everything in `text`, under the JSON key `label`, that a recogniser could start from.
     pub(super) fn survey(&self, label: &str, text: &[u8], survey: &mut Survey) {
         self.survey_in(Crowd::new(), label, text, survey);
     }
 
     fn survey_in(&self, crowd: Crowd, label: &str, text: &[u8], survey: &mut Survey) {
-        // Where no number matters, none is taken.
+        // Where no number matters, none is collected.
         let crowd = if self.wanted.is_nothing() { Crowd::NONE } else { crowd };
         let Survey { signals, runs, keys, codes } = survey;
         *signals = Signals::default();
         [&mut *runs, &mut *keys, &mut *codes].into_iter().for_each(Vec::clear);
-        // Words bring digits of their own: those of wallets, accounts and codes.
+        // The digits of wallets, accounts and codes are collected with their words.
         let mut own = Vec::new();
         self.each(label, text, crowd, &mut |sight| {
             match sight {
                 Sight::At(signal, _) => signals.add(signal),
                 Sight::Number(found) => {
                     signals.add(Signal::Digits);
-                    // What goes on behind a crowd is read from its beginning.
+                    // A number that continues after a crowd is read from its beginning again.
                     let behind = runs.last().map_or(0, |run| run.end);
                     let is_known = found.first().is_some_and(|run| run.start < behind);
                     let known = if is_known { found.partition_point(|run| run.start < behind) } else { 0 };
@@ -241,7 +240,7 @@ impl Gate {
         runs::merge(runs, &own);
     }
 
-    /// Calls `visit` with what stands in `text` until it returns false, which this then returns.
+    /// Calls `visit` with everything found in `text` until it returns false; returns whether it never did.
     fn each(&self, label: &str, text: &[u8], crowd: Crowd, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let clusters = Clusters::new(label, text, &self.wanted);
         let mut look = Look { gate: self, label, text, clusters, crowd, dashes: None, visit };
@@ -263,7 +262,7 @@ struct Look<'l> {
     text: &'l [u8],
     clusters: Clusters<'l>,
     crowd: Crowd,
-    /// Whether the text has five dashes in a row; asked for at the first long word.
+    /// Whether the text has five dashes in a row; computed at the first long word.
     dashes: Option<bool>,
     visit: &'l mut dyn FnMut(Sight<'_>) -> bool,
 }
@@ -334,7 +333,7 @@ impl Visit for Look<'_> {
         }
         let mut has_secret = || {
             let dashes = *dashes.get_or_insert_with(|| memchr::memmem::find(text, words::DASHES).is_some());
-            // Every key and its name have letters.
+            // Every key and every name of one has letters.
             (letters || dashes) && words::has_secret(text, word, &gate.secret_literals, dashes)
                 || letters && assigns | secret::is_first(word) && secret::is_assigned(label, text, word)
         };
@@ -349,7 +348,7 @@ impl Visit for Look<'_> {
     }
 }
 
-/// Whether `text` ends with an escape of two characters, like `\n`.
+/// Whether `text` ends with an escape of two characters, such as `\n`.
 pub(super) fn is_escape_end(text: &[u8]) -> bool {
     text.len() >= 2 && text[text.len() - 2] == b'\\'
 }

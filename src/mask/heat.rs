@@ -1,26 +1,26 @@
-//! Where in a message something could match: found in the one pass of the gate, so that a walk need not scan again.
+//! Where in a message something could match, from a single pass of the gate, so that the walk need not scan again.
 
 use crate::json::Span;
 
-/// The stretches of a text that hold something a mask could start from, to the block.
+/// The blocks of a text in which something could match.
 #[derive(Debug)]
 pub(super) enum Heat {
-    /// Nothing is known: every string must be looked at.
+    /// Nothing is known: every string must be searched.
     Everywhere,
-    /// One bit a block of the text, the lowest first.
+    /// One bit per block of the text, the lowest first.
     Places(Vec<u64>),
 }
 
 impl Heat {
-    /// Bytes one bit stands for.
+    /// The bytes of a block.
     pub(super) const BLOCK: usize = 128;
 
-    /// A cold text of `length` bytes.
+    /// A text of `length` bytes in which nothing was found yet.
     pub(super) fn none(length: usize) -> Self {
         Self::Places(vec![0; length.div_ceil(Self::BLOCK).div_ceil(64)])
     }
 
-    /// Notes that something begins in the block of byte `at`.
+    /// Marks the block of byte `at`.
     pub(super) fn mark(&mut self, at: usize) {
         let block = at / Self::BLOCK;
         if let Self::Places(words) = self
@@ -30,7 +30,7 @@ impl Heat {
         }
     }
 
-    /// Whether most before byte `at` is hot, so that going on would tell little that asking everywhere does not.
+    /// Whether more than three quarters of the blocks before byte `at` are marked, so that going on is not worth it.
     pub(super) fn is_full(&self, at: usize) -> bool {
         let Self::Places(words) = self else { return true };
         let blocks = at / Self::BLOCK;

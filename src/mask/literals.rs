@@ -1,30 +1,29 @@
-//! A search for many literals at once.
+//! Search for many literals at once.
 
 use super::gate::is_escape_end;
 
-/// A literal that a match begins with or stands behind.
+/// A literal at the beginning of a match, or inside it.
 #[derive(Clone, Debug)]
 pub(super) struct Literal {
-    /// Its bytes, none of which JSON may escape.
+    /// Its bytes, none of which needs escaping in JSON.
     pub(super) bytes: Vec<u8>,
-    /// Whether a letter or digit before it rules a match out.
+    /// Whether a letter or digit before it excludes a match.
     pub(super) starts_word: bool,
 }
 
-/// Whether one of many literals stands in a text: the three bytes at each place are hashed, and where some literal begins
-/// so, it is compared.
+/// Finds the literals in a text: the three bytes at each position are hashed, and the literals with that hash are compared.
 ///
-/// With as many literals as there are kinds of keys this takes a third of the instructions of a packed search.
+/// With the literals of all kinds of keys this takes a third of the instructions of a packed search.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    /// For each hash the bucket of the literals that begin with it, one up; 0 where there is none.
+    /// For each hash 1 plus the index of its bucket; 0 if there is none.
     table: Vec<u8>,
     buckets: Vec<Vec<Literal>>,
 }
 
 impl Presence {
     const BITS: u32 = 13;
-    /// Places looked at together: as many as have their three bytes within one word.
+    /// Positions checked together: those whose three bytes are within one word of eight.
     const STEP: usize = 6;
 
     pub(super) fn new(literals: &[Literal]) -> Self {
@@ -34,7 +33,7 @@ impl Presence {
         }
         presence.table = vec![0; 1 << Self::BITS];
         for literal in literals {
-            // INVARIANT: literals have three bytes at least; a shorter one would not be found.
+            // INVARIANT: literals have at least three bytes; a shorter one would not be found.
             if let [a, b, c, ..] = *literal.bytes {
                 presence.put(Self::hash(u64::from_le_bytes([a, b, c, 0, 0, 0, 0, 0])), literal);
             }
@@ -48,7 +47,7 @@ impl Presence {
                 self.buckets.push(Vec::new());
                 self.buckets.len()
             }
-            // More than there are numbers: the last bucket takes the rest.
+            // More buckets than a byte can number: the last one takes the rest.
             0 => self.buckets.len(),
             bucket => usize::from(bucket),
         };
@@ -56,7 +55,7 @@ impl Presence {
         self.buckets[bucket - 1].push(literal.clone());
     }
 
-    /// The place in the table of the three lowest bytes.
+    /// The hash of the three lowest bytes.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a word of three bytes, then a number of 13 bits")]
     const fn hash(word: u64) -> usize {
@@ -67,7 +66,7 @@ impl Presence {
         self.next_in(text, 0).is_some()
     }
 
-    /// Calls `visit` with the place of each until it returns false, which this then returns.
+    /// Calls `visit` with the position of each literal until it returns false; returns whether it never did.
     pub(super) fn each_in(&self, text: &[u8], mut visit: impl FnMut(usize) -> bool) -> bool {
         let mut from = 0;
         while let Some(at) = self.next_in(text, from) {
@@ -79,11 +78,11 @@ impl Presence {
         true
     }
 
-    /// Where the first at or behind `at` begins.
+    /// The position of the first literal from `at` on.
     fn next_in(&self, text: &[u8], mut at: usize) -> Option<usize> {
         let table = <&[u8; 1 << Self::BITS]>::try_from(self.table.as_slice()).ok()?;
         while at + 2 < text.len() {
-            // The last word overlaps the one before it.
+            // The last word of the text overlaps the one before it.
             let from = at.min(text.len().saturating_sub(8));
             let Some(word) = text.get(from..from + 8).and_then(|word| <[u8; 8]>::try_from(word).ok()) else {
                 return (at..text.len()).find(|place| self.begins_at(text, *place));
@@ -115,7 +114,7 @@ impl Presence {
     }
 }
 
-/// Whether the byte before `at` is a letter or digit that is not the end of an escape like `\n`.
+/// Whether the byte before `at` is a letter or digit that does not end an escape such as `\n`.
 fn is_inside_word(text: &[u8], at: usize) -> bool {
     let Some(before) = at.checked_sub(1).map(|index| text[index]) else { return false };
     before.is_ascii_alphanumeric() && !is_escape_end(&text[..at])

@@ -17,7 +17,7 @@ use crate::opened::{Ask, Handles, Opened};
 use crate::policy::Permit;
 use crate::policy::tools::Tool;
 
-/// A permitted request without what its masks hide. Only [`mask`] makes one.
+/// A permitted request after masking. Only [`mask`] makes one.
 ///
 /// Recording a request that was not masked does not compile:
 ///
@@ -30,7 +30,7 @@ use crate::policy::tools::Tool;
 pub struct Masked {
     opened: Box<Opened>,
     bytes: Bytes,
-    /// Whether they are what was read.
+    /// Whether `bytes` are unchanged.
     is_as_read: bool,
     params: Vec<(HeaderName, HeaderValue)>,
     findings: Findings,
@@ -39,32 +39,32 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// What was asked for, as it was decided.
+    /// What the client requests, as it was decided on.
     pub const fn ask(&self) -> &Ask {
         &self.opened.ask
     }
 
-    /// The message as it will be sent; empty where there is none.
+    /// The message as it will be sent; empty if there is none.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Who asked.
+    /// The caller.
     pub const fn caller(&self) -> &Arc<Caller> {
         &self.opened.caller
     }
 
-    /// What the masks found.
+    /// The counts of values found.
     pub const fn findings(&self) -> &Findings {
         &self.findings
     }
 
-    /// What the message's handles stand for.
+    /// The opened handles of the message.
     pub const fn handles(&self) -> &Handles {
         &self.opened.handles
     }
 
-    /// The message, read, if no mask has changed it.
+    /// The parsed message, if nothing in it has changed.
     pub(crate) fn into_document(self) -> Option<Document> {
         match self.opened.ask {
             Ask::Message(message) if self.is_as_read => Some(message.into_document()),
@@ -72,12 +72,12 @@ impl Masked {
         }
     }
 
-    /// Every `Mcp-Param-*` header, masked as the argument it mirrors.
+    /// Every `Mcp-Param-*` header, masked like the argument it mirrors.
     pub fn param_headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.params
     }
 
-    /// Where a broken stream is to go on.
+    /// The event after which a broken stream is to be resumed.
     pub const fn resumed(&self) -> Option<&EventId> {
         self.opened.resumed.as_ref()
     }
@@ -87,20 +87,21 @@ impl Masked {
         self.rule.as_ref()
     }
 
-    /// What the caller said, if the answer depends on that.
+    /// What the caller said, if masking the answer depends on that.
     pub const fn said(&self) -> Option<&Arc<Said>> {
         self.said.as_ref()
     }
 
-    /// The caller's own session.
+    /// The caller's session.
     pub const fn session(&self) -> Option<&Session> {
         self.opened.session.as_ref()
     }
 }
 
-/// Masks arguments and answers on their way up, and drops the `_meta` keys that are neither reserved nor in `meta`.
+/// Masks a request, or the answer to a server's request, on its way up, and drops the `_meta` keys that are neither reserved
+/// nor in `meta`.
 ///
-/// Arguments still fit the input schema of `tool` where they did.
+/// Arguments that were valid under the input schema of `tool` still are. Errs if the message must be refused.
 pub fn mask(
     masks: &Masks,
     meta: &[Box<str>],
@@ -165,7 +166,7 @@ fn mask_message(
     masks.rewrite(view, Direction::Arguments, params, places, splice, findings)
 }
 
-/// A header that mirrors an argument says what the masked argument says.
+/// The headers that mirror arguments, with the values of the masked arguments.
 fn mask_headers(
     masks: &Masks,
     view: &View<'_>,
@@ -189,11 +190,11 @@ fn mask_headers(
     headers.collect()
 }
 
-/// `_meta` is an allow-list: reserved keys of the protocol, W3C trace keys, and what the server's `meta` names.
+/// Drops all members of `_meta` except keys reserved by the protocol, W3C trace keys, and those in the server's `meta`.
 pub(crate) fn drop_foreign_meta(holder: Value<'_>, meta: &[Box<str>], splice: &mut Splice) {
     let Some(members) = holder.get("_meta") else { return };
     if members.kind() != Kind::Object {
-        // Nothing the list could let through; what stands inside goes with it.
+        // The allow list cannot apply to anything but an object.
         return splice.replace(members.span(), "{}");
     }
     let kept: Vec<_> = members

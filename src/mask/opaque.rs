@@ -1,14 +1,14 @@
-//! Places that are never searched: ids, cursors, tokens, names that rules decide on.
+//! Places that are never masked: ids, cursors, tokens, names that rules decide on.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use crate::json::{Kind, Member, Value};
 
-/// Longest text a place may hold and still be opaque; a longer one is no identifier.
+/// The longest opaque text, in bytes; a longer one is no identifier.
 const LONGEST: usize = 2048;
 
-/// Members that are numbers in every revision, or say yes or no: text in their place is none of the protocol's.
+/// Members that are numbers or booleans in every revision: a string there is not the protocol's.
 pub(super) const WITHOUT_TEXT: [&str; 13] = [
     "code",
     "hasMore",
@@ -25,14 +25,15 @@ pub(super) const WITHOUT_TEXT: [&str; 13] = [
     "ttlMs",
 ];
 
-/// A pattern of RFC 6901 pointers below the walked value: `*` stands for one token, `**` at the end for any number, and
-/// `**` in the middle for the way from a JSON Schema to one inside it.
+/// A pattern of JSON Pointers (RFC 6901) relative to the walked value: `*` matches one token, `**` at the end any number of
+/// them, and `**` in the middle the path from a JSON Schema to a subschema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opaque {
     tokens: Box<[Token]>,
-    /// What travels sealed with the client, however long: it is opened on its way up, or refused, and sealed on its way down.
+    /// Whether the value is sealed for the client, and opaque at any length: it is opened or refused on its way up, and sealed
+    /// on its way down.
     sealed: bool,
-    /// Whether it may hold text.
+    /// Whether the place may have a string.
     text: bool,
 }
 
@@ -43,7 +44,7 @@ enum Token {
     Name(Box<str>),
 }
 
-/// Patterns of the method table, compiled when first needed and kept: the table is static, and so are they.
+/// The patterns of the method table, compiled when first needed and kept: the table is static, and so are they.
 static COMPILED: RwLock<Option<HashMap<usize, &'static [Opaque]>>> = RwLock::new(None);
 
 /// The compiled form of a row of the method table.
@@ -51,7 +52,7 @@ pub(super) fn compiled(places: &'static [&'static str]) -> &'static [Opaque] {
     if places.is_empty() {
         return &[];
     }
-    // One static slice, one address: its rows are told apart without reading them.
+    // Rows are static slices, so that address and length identify them.
     let row = places.as_ptr() as usize ^ places.len().rotate_left(48);
     let known = COMPILED.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(compiled) = known.as_ref().and_then(|known| known.get(&row)) {
@@ -85,13 +86,13 @@ impl Opaque {
 
     /// Whether `path` leads to a place of this pattern.
     pub(super) fn matches(&self, path: &[Step<'_>]) -> bool {
-        // Nearly every place has another name than the pattern ends with.
+        // The common case: the last name differs.
         if let (Some(last @ Token::Name(_)), Some(step)) = (self.tokens.last(), path.last())
             && !last.admits(step)
         {
             return false;
         }
-        // The usual matching of wildcards: on a mismatch the last `**` takes one step more.
+        // The usual wildcard matching: on a mismatch the last `**` takes one more step.
         let (mut step, mut token) = (0, 0);
         let mut retry: Option<(usize, usize, Inside)> = None;
         while step < path.len() {
@@ -112,7 +113,7 @@ impl Opaque {
                 _ => {}
             }
             let Some((mut from, at, mut inside)) = retry else { return false };
-            // A keyword counts in a schema only: what stands between is stepped over together.
+            // A keyword counts only directly in a schema: steps to the next subschema are taken together.
             loop {
                 let Some(over) = path.get(from) else { return false };
                 inside = inside.below(over);
@@ -130,19 +131,19 @@ impl Opaque {
     }
 }
 
-/// What a place inside a JSON Schema is (JSON Schema 2020-12, core, section 10).
+/// The meaning of a place inside a JSON Schema (JSON Schema 2020-12, Core, section 10).
 #[derive(Clone, Copy)]
 enum Inside {
-    /// Values, whatever their members are called.
+    /// Plain data, whatever its members are called.
     Data,
-    /// Schemas under names of the author's choice.
+    /// An object of schemas by names the author chose.
     Names,
     /// A schema, or a list of them.
     Schema,
 }
 
 impl Inside {
-    /// What one step further is.
+    /// The meaning one step further.
     fn below(self, step: &Step<'_>) -> Self {
         const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
         const NAMES: [&str; 5] = ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
@@ -165,14 +166,14 @@ impl Token {
     }
 }
 
-/// Whether `value` at `path` is not to be looked into; objects, arrays and long texts always are.
+/// Whether `value` at `path` is opaque. Objects, arrays and long texts never are.
 pub(super) fn covers(patterns: &[Opaque], path: &[Step<'_>], value: Value<'_>) -> bool {
     let fits = |pattern: &Opaque| match value.kind() {
         Kind::String if pattern.sealed => true,
         Kind::String if !pattern.text => false,
         Kind::Array | Kind::Key | Kind::Object => false,
         Kind::Bool | Kind::Null | Kind::Number => true,
-        // However it is escaped: what a rule was asked about must not become another name.
+        // The length counts decoded: a name that rules decided on must not be masked because of its escapes.
         Kind::String => value.raw().len() <= LONGEST + 2 || value.as_str().is_some_and(|text| text.len() <= LONGEST),
     };
     patterns.iter().any(|pattern| pattern.matches(path) && fits(pattern))
@@ -185,7 +186,7 @@ mod tests {
     use super::{Opaque, Step, covers};
     use crate::json::{Document, Limits, Value};
 
-    /// Whether the place at `keys` of a document made of them is covered.
+    /// Whether the place at `keys` of a document made of them is opaque.
     fn matches(pattern: &'static str, keys: &[&str]) -> bool {
         let (mut text, mut tail) = (String::new(), String::new());
         for key in keys {

@@ -1,4 +1,4 @@
-//! Recognises what masks wrote, so that it is not taken for a value: brackets, hashes, pseudonyms.
+//! Recognises replacements that masks wrote, so that they are not taken for values: bracketed names, hashes, pseudonyms.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use super::pseudonym::{HASH_DIGITS, MaskTag, PREFIX, Read, is_symbol};
 use super::{Action, Directions, Entity};
 use crate::json::Span;
 
-/// All that the masks of a server may write, whatever the direction.
+/// The replacements the masks of a server may write, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Own {
     /// Names in brackets.
     tokens: Vec<String>,
-    /// Names before a hash, with the colon.
+    /// Names that precede a hash, with the colon.
     hashed: Vec<String>,
-    /// Masks whose pseudonyms open, with the names these go by.
+    /// Masks that write pseudonyms, with their tags and names.
     pseudonyms: Vec<(Arc<str>, MaskTag, Vec<Arc<str>>)>,
 }
 
 impl Own {
-    /// What `rules` may write, and every entity in brackets.
+    /// The replacements of `rules`, and every entity in brackets.
     pub(super) fn of(rules: &[(Directions, Rule)]) -> Self {
         let labels = rules.iter().filter_map(|(_, rule)| match &rule.what {
             Sought::Entities(_) => None,
@@ -41,12 +41,12 @@ impl Own {
         own
     }
 
-    /// Whether something is written that only the caller's keys tell from other text.
+    /// Whether any mask writes hashes or pseudonyms.
     pub(super) const fn is_keyed(&self) -> bool {
         !self.hashed.is_empty() || !self.pseudonyms.is_empty()
     }
 
-    /// A match as it may be taken: none inside what was written, and none that cuts that in two.
+    /// A match at `span`, widened to whole bracketed names it cuts; `None` inside one.
     pub(super) fn beside_tokens(&self, text: &str, span: Span) -> Option<Span> {
         let bytes = text.as_bytes();
         let mut taken = span;
@@ -60,7 +60,7 @@ impl Own {
         Some(taken)
     }
 
-    /// The hashes and pseudonyms in `text`. A hash is known by its looks, as nobody can do more; a pseudonym by opening.
+    /// The hashes and pseudonyms in `text`. A hash is recognised by its form, as it cannot be verified; a pseudonym by opening.
     pub(super) fn keyed_in(&self, text: &str, applied: &Applied<'_>) -> Written {
         let bytes = text.as_bytes();
         let mut found = Vec::new();
@@ -93,11 +93,11 @@ impl Own {
     }
 }
 
-/// Places of what was written, in order: a text may hold as many of them as values.
+/// The spans of replacements in a text, in order.
 #[derive(Debug)]
 pub(super) struct Written {
     spans: Vec<Span>,
-    /// Length of the longest.
+    /// The length of the longest.
     longest: usize,
 }
 
@@ -108,7 +108,7 @@ impl Written {
         Self { spans, longest }
     }
 
-    /// Those that share a byte with `span`, and perhaps some that do not.
+    /// Those that overlap `span`, and perhaps some that do not.
     pub(super) fn touching(&self, span: Span) -> impl Iterator<Item = Span> {
         let from = self.spans.partition_point(|own| own.start + self.longest <= span.start);
         let to = self.spans.partition_point(|own| own.start < span.end);
@@ -116,7 +116,7 @@ impl Written {
     }
 }
 
-/// What is left of `taken`, a widening of `span`, beside something `own` that was written.
+/// `taken`, which covers the match `span`, widened to the replacement `own` if the match cuts it; `None` inside it.
 pub(super) fn beside(own: Span, span: Span, taken: Span) -> Option<Span> {
     if own.start <= span.start && span.end <= own.end {
         return None;

@@ -8,14 +8,14 @@ use std::time::Duration;
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 
-/// Principals remembered at once; one more is given nothing new until another has been quiet.
+/// The most principals remembered; a further one gets no new pseudonyms until another has recovered its limits.
 const PRINCIPALS: usize = 16_384;
-/// Pseudonyms remembered of all principals together.
+/// The most pseudonyms remembered, over all principals; then all are forgotten.
 const SEEN: usize = 1 << 20;
 
-/// New pseudonyms at once, and how many milliseconds bring another.
+/// The limit on new pseudonyms.
 const PSEUDONYMS: Rate = Rate { burst: 2000, each_millis: 500 };
-/// Blocked messages at once, and how many milliseconds bring another.
+/// The limit on blocked messages.
 const BLOCKS: Rate = Rate { burst: 30, each_millis: 2000 };
 
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ struct Rate {
     each_millis: i64,
 }
 
-/// What every principal has been given lately. One a process.
+/// The limits of every principal; one instance per process.
 #[derive(Debug, Default)]
 pub struct Pace {
     keys: RandomState,
@@ -37,7 +37,8 @@ struct Known {
     seen: usize,
 }
 
-/// Each rate as the moment at which all of it is there again (the generic cell rate algorithm).
+/// The state of one principal's limits. Each limit is the time in Unix milliseconds at which its whole burst is available again
+/// (generic cell rate algorithm).
 #[derive(Debug, Default)]
 struct Principal {
     pseudonyms: i64,
@@ -46,7 +47,7 @@ struct Principal {
 }
 
 impl Pace {
-    /// Whether the caller may be given this pseudonym: one it has had, or one of the new ones it still may have.
+    /// Whether the caller may get this pseudonym: one it was given before, or a new one within the limit.
     pub(super) fn gives(&self, caller: &Caller, pseudonym: &str, now: Timestamp) -> bool {
         let (key, pseudonym) = (self.key(caller), self.keys.hash_one(pseudonym));
         let mut known = self.lock();
@@ -66,14 +67,14 @@ impl Pace {
         given
     }
 
-    /// Notes that a message of the caller, or for it, was blocked.
+    /// Counts a blocked message from or for the caller.
     pub(super) fn blocked(&self, caller: &Caller, now: Timestamp) {
         if let Some(principal) = self.lock().principal(self.key(caller), now) {
             take(&mut principal.blocks, BLOCKS, now);
         }
     }
 
-    /// How long the caller must wait because too much of it was blocked.
+    /// How long the caller must wait because too many of its messages were blocked; `None` if it need not wait.
     pub(super) fn pause(&self, caller: &Caller, now: Timestamp) -> Option<Duration> {
         let known = self.lock();
         if known.principals.is_empty() {
@@ -107,7 +108,7 @@ impl Known {
     }
 }
 
-/// Takes one, if there is one.
+/// Takes one from the limit, if one is left.
 fn take(full_at: &mut i64, rate: Rate, now: Timestamp) -> bool {
     let now = now.unix_millis();
     let next = (*full_at).max(now) + rate.each_millis;

@@ -1,4 +1,4 @@
-//! Patterns written by the operator: linear-time regular expressions, bounded when they are compiled.
+//! Patterns written by the operator: regular expressions that match in linear time, with a bounded compiled size.
 
 use regex::{Regex, RegexBuilder};
 use regex_syntax::ast::ErrorKind as AstErrorKind;
@@ -14,11 +14,11 @@ const NEST_LIMIT: u32 = 50;
 #[derive(Debug)]
 pub(super) struct Pattern {
     pub(super) regex: Regex,
-    /// Literals of which every match begins with one; empty if there are none to rely on.
+    /// The literals with which matches begin; empty if a match can begin otherwise.
     pub(super) prefixes: Vec<Literal>,
 }
 
-/// Why a pattern is refused, and what to write instead.
+/// Why a pattern was refused, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PatternError {
     pub(super) message: String,
@@ -26,7 +26,7 @@ pub(super) struct PatternError {
 }
 
 impl Pattern {
-    /// Compiles `source`; refuses what needs backtracking, matches the empty string or grows beyond 1 MiB.
+    /// Compiles `source`. Errs if it needs backtracking, matches the empty string or exceeds 1 MiB when compiled.
     pub(super) fn new(source: &str) -> Result<Self, PatternError> {
         let hir = parse(source)?;
         if hir.properties().minimum_len().is_none_or(|length| length == 0) {
@@ -76,7 +76,7 @@ fn advice(kind: &AstErrorKind) -> &'static str {
     }
 }
 
-/// The literals every match begins with, cut before what JSON may spell in several ways.
+/// The literals with which matches begin, truncated before the first character that JSON can write in several ways.
 fn prefixes(hir: &Hir) -> Vec<Literal> {
     const MOST: usize = 32;
     const SHORTEST: usize = 3;

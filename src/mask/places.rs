@@ -1,20 +1,20 @@
-//! What a mask does with a value that is not in plain text: in a key, a number, a URI or binary data.
+//! What a mask does with a value outside plain text: in a key, a number or a URI, and with binary data.
 
-/// Where a value stands.
+/// The kind of place a value is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In the key of an object.
+    /// The key of an object member.
     Key,
-    /// In a JSON number.
+    /// A JSON number.
     Number,
-    /// In a text.
+    /// A string.
     #[default]
     Text,
-    /// In a URI a client may come back with.
+    /// A URI the client may send back.
     Uri,
 }
 
-/// A mask's word on each kind of place.
+/// A mask's settings for each kind of place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     /// Keys of objects.
@@ -30,39 +30,39 @@ pub struct Places {
 /// What happens to a value in a key or a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Treatment {
-    /// It is masked; a number becomes 0.
+    /// It is masked; a number becomes 0 unless the tool's schema requires another.
     #[default]
     Mask,
-    /// It stays.
+    /// It is left as it is.
     Pass,
     /// The message is refused.
     Refuse,
 }
 
-/// What happens to a URI that holds a value.
+/// What happens to a URI that contains a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Uris {
-    /// It stays.
+    /// It is left as it is.
     Pass,
     /// The message is refused.
     Refuse,
-    /// It is sealed as a whole; the caller can use what it becomes in its place.
+    /// It is sealed as a whole; the caller can use the sealed URI in its place.
     #[default]
     Seal,
 }
 
-/// What happens to binary data, which nothing is found in.
+/// What happens to binary data, in which no values are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Blobs {
     /// The message is refused.
     Block,
-    /// It stays.
+    /// It is left as it is.
     #[default]
     Pass,
 }
 
 impl Places {
-    /// What happens to a value in that kind of place, short of what is done to URIs as a whole.
+    /// What happens to a value in that kind of place. URIs to be sealed count as [`Treatment::Mask`].
     pub(super) const fn of(self, place: Place) -> Treatment {
         match (place, self.uris) {
             (Place::Key, _) => self.keys,

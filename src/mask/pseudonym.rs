@@ -1,9 +1,9 @@
-//! Replacements keyed by who sees them: hashes, and pseudonyms that open again for the same principal alone.
+//! Keyed replacements: hashes, and pseudonyms that only the same principal can open again.
 //!
 //! A pseudonym is `tok_`, the entity in lower case, `_`, and in base64url: one byte of version and epoch, the id of the master
-//! key (4), a tag of the mask (2), and the value under AES-256-GCM-SIV with a zero nonce (RFC 8452), so that equal values
-//! give equal pseudonyms. The key is drawn for principal, server, mask and epoch: nothing has to be remembered, and what is
-//! another's does not open.
+//! key (4 bytes), a tag of the mask (2), and the value encrypted with AES-256-GCM-SIV and a zero nonce (RFC 8452), so that
+//! equal values have equal pseudonyms. The key is derived from principal, server, mask and epoch: nothing needs to be stored,
+//! and pseudonyms of others do not open.
 
 use std::sync::Arc;
 
@@ -17,29 +17,29 @@ use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::seal::{Binding, Purpose, Seals};
 
-/// What every pseudonym begins with.
+/// The prefix of every pseudonym.
 pub(super) const PREFIX: &str = "tok_";
-/// Hexadecimal digits of a hash: 80 bits.
+/// The hexadecimal digits of a hash: 80 bits.
 pub(super) const HASH_DIGITS: usize = 20;
-/// Seconds of an epoch; keys of the one before still open.
+/// The length of an epoch in seconds. Pseudonyms of the previous epoch still open.
 const EPOCH: i64 = 24 * 60 * 60;
 const VERSION: u8 = 1;
 const KEY_ID_LEN: usize = 4;
 const HEAD_LEN: usize = 1 + KEY_ID_LEN + TAG_LEN;
 const TAG_LEN: usize = 2;
 const AEAD_TAG_LEN: usize = 16;
-/// Longest value, as for everything that travels sealed.
+/// The longest value, in bytes, as for sealed ids.
 const LONGEST: usize = 1024;
 
-/// Tells the masks of a server apart in a pseudonym.
+/// Identifies a mask of a server in its pseudonyms.
 pub(super) type MaskTag = [u8; TAG_LEN];
 
-/// The tag of the mask with that id.
+/// The tag of the mask with that id: the beginning of the id's SHA-256.
 pub(super) fn tag_of(mask: &str) -> MaskTag {
     digest::digest(&digest::SHA256, mask.as_bytes()).as_ref().first_chunk().copied().unwrap_or_default()
 }
 
-/// Where keyed replacements of one server get their keys.
+/// Derives the keys of one server's keyed replacements.
 #[derive(Clone, Debug)]
 pub struct Keyring {
     seals: Arc<Seals>,
@@ -49,7 +49,7 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Keys for `server` with its upstream at that origin.
+    /// The keys for `server`, whose upstream has that origin.
     pub fn new(seals: Arc<Seals>, server: Arc<str>, upstream: &str, pace: Arc<Pace>) -> Self {
         Self { seals, server, upstream: upstream.into(), pace }
     }
@@ -65,8 +65,8 @@ impl Keyring {
         }
     }
 
-    /// `NAME:` and 80 bits of HMAC-SHA-256 over the value, for the caller or for all callers of the server; `None` where
-    /// nobody is known it could be for.
+    /// `NAME:` and 80 bits of HMAC-SHA-256 over the value, keyed for the caller or for all callers of the server. `None` if it
+    /// is to be keyed for a caller and there is none.
     pub(super) fn hash(&self, share: Share, caller: Option<&Caller>, value: &Keyed<'_>) -> Option<String> {
         let whose = match share {
             Share::Principal => self.binding(caller?).associated_data(Purpose::Pseudonym),
@@ -88,7 +88,7 @@ impl Keyring {
         Some(format!("{}:{digits}", value.name))
     }
 
-    /// The pseudonym of a value for the caller; `None` if it is too long to have one.
+    /// The pseudonym of a value for the caller; `None` if the value is too long.
     pub(super) fn seal(&self, caller: &Caller, value: &Keyed<'_>) -> Option<String> {
         if value.text.len() > LONGEST {
             return None;
@@ -108,7 +108,7 @@ impl Keyring {
         Some(format!("{PREFIX}{}_{}", value.name.to_ascii_lowercase(), BASE64URL_NOPAD.encode(&bytes)))
     }
 
-    /// The value of a pseudonym, if it is the caller's, of the mask with that id, and not too old.
+    /// The value behind a pseudonym, if it is the caller's, of the mask with that id, and of this epoch or the previous one.
     pub(super) fn open(&self, caller: &Caller, mask: &str, read: &Read<'_>, now: Timestamp) -> Option<String> {
         let current = epoch(now);
         let epoch = if current % 2 != 0 { [current - 1, current] } else { [current, current - 1] }[read.odd];
@@ -122,7 +122,7 @@ impl Keyring {
     }
 }
 
-/// A value about to be replaced.
+/// A value to be replaced.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keyed<'a> {
     pub(super) mask: &'a str,
@@ -132,7 +132,7 @@ pub(super) struct Keyed<'a> {
     pub(super) now: Timestamp,
 }
 
-/// What a pseudonym says of itself.
+/// A parsed pseudonym, not decrypted yet.
 #[derive(Debug)]
 pub(super) struct Read<'a> {
     pub(super) tag: MaskTag,
@@ -143,7 +143,7 @@ pub(super) struct Read<'a> {
 }
 
 impl<'a> Read<'a> {
-    /// Reads a text that may be a pseudonym of an entity called `name`.
+    /// Parses a pseudonym of the entity `name`; `None` if `text` is none.
     pub(super) fn new(text: &str, name: &'a str) -> Option<Self> {
         let encoded = encoded(text, name)?;
         let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).ok()?;
@@ -160,7 +160,7 @@ impl<'a> Read<'a> {
     }
 }
 
-/// Whether a text is spelled like a pseudonym of an entity called `name`, whether it opens or not.
+/// Whether a text has the form of a pseudonym of the entity `name`, whether it opens or not.
 pub(super) fn looks_like_one(text: &str, name: &str) -> bool {
     let shortest = (HEAD_LEN + AEAD_TAG_LEN) * 4 / 3;
     encoded(text, name).is_some_and(|rest| rest.len() >= shortest && rest.bytes().all(is_symbol))
@@ -172,7 +172,7 @@ fn encoded<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     if word.bytes().eq(name.bytes().map(|byte| byte.to_ascii_lowercase())) { rest.strip_prefix('_') } else { None }
 }
 
-/// A character of base64url.
+/// Whether a byte is in the alphabet of base64url.
 pub(super) const fn is_symbol(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
@@ -189,7 +189,7 @@ const fn epoch(now: Timestamp) -> i64 {
     now.unix_seconds().div_euclid(EPOCH)
 }
 
-/// The spelling a hash is made of, so that values written differently can be joined.
+/// The form of a value that is hashed, so that different spellings of a value have the same hash.
 fn canonical(name: &str, value: &str) -> String {
     match name {
         "CREDIT_CARD" | "IBAN_CODE" | "PHONE_NUMBER" | "US_SSN" => {

@@ -1,4 +1,4 @@
-//! Quality of the recognisers on labelled text: precision, recall and F1 of each entity.
+//! Quality of the recognisers on labelled text: precision, recall and F1 per entity.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde::Deserialize;
 use super::Masks;
 use crate::json::Span;
 
-/// A text and the values in it, as one line of a file of labelled text.
+/// A text and its values: one line of a file of labelled text.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Labelled {
     /// The text.
     pub text: String,
-    /// Its values; empty for a text that holds none.
+    /// Its values.
     pub spans: Vec<Label>,
 }
 
@@ -23,20 +23,20 @@ pub struct Labelled {
 pub struct Label {
     /// Its first character, counted from 0.
     pub start: usize,
-    /// The first character behind it.
+    /// The first character after it.
     pub end: usize,
-    /// What it is; `null` for a value of some other kind, where whatever is found counts for nothing.
+    /// Its entity; `null` for a value of another kind, where findings count neither as right nor as wrong.
     pub entity: Option<String>,
 }
 
-/// Counts of one entity.
+/// The counts of one entity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Labelled values that were found as what they are.
+    /// Labelled values found as the right entity.
     pub found: u32,
-    /// Findings that are no such value.
+    /// Findings that match no label.
     pub wrong: u32,
-    /// Labelled values that were not found.
+    /// Labelled values not found.
     pub missed: u32,
 }
 
@@ -67,7 +67,7 @@ fn share(right: u32, other: u32) -> f64 {
     if right + other == 0 { 1.0 } else { f64::from(right) / f64::from(right + other) }
 }
 
-/// What an evaluation counted.
+/// The results of an evaluation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quality {
     /// By entity.
@@ -79,8 +79,8 @@ pub struct Quality {
 }
 
 impl Quality {
-    /// Looks for values in `row` and counts. A finding is right if it is of the labelled entity and both overlap by half of
-    /// what they cover together.
+    /// Searches `row` and adds to the counts. A finding is right if it is of the labelled entity and their intersection is at
+    /// least half of their union.
     pub fn take(&mut self, masks: &Masks, row: &Labelled) {
         let found = masks.locate(&row.text);
         let labels: Vec<(Span, Option<&str>)> = row.spans.iter().map(|label| label.place(&row.text)).collect();
@@ -108,7 +108,7 @@ impl Quality {
         self.entities.entry(entity.to_owned()).or_default()
     }
 
-    /// Counts of all entities together.
+    /// The counts of all entities together.
     pub fn overall(&self) -> Counts {
         let mut all = Counts::default();
         self.entities.values().for_each(|counts| all.add(*counts));
@@ -117,7 +117,7 @@ impl Quality {
 }
 
 impl Label {
-    /// Its place in bytes, and what it is.
+    /// Its span in bytes, and its entity.
     fn place(&self, text: &str) -> (Span, Option<&str>) {
         let byte = |character: usize| text.char_indices().nth(character).map_or(text.len(), |(at, _)| at);
         (Span { start: byte(self.start), end: byte(self.end) }, self.entity.as_deref())

@@ -1,7 +1,7 @@
-//! Finding values by shape and proving them by check digits, ranges and context; one file a family.
+//! Recognisers: find values by their form and validate them by check digits, ranges and context; one file per family.
 //!
-//! A recogniser is given a whole text and offers byte ranges; it must not match a replacement this crate writes. Those of
-//! numbers are asked at one run of digits after the other, in the order of [`NUMBERS`]; the first that claims it has it.
+//! A recogniser gets a whole text and returns byte ranges; it must not match a replacement this crate writes. Those of numbers
+//! are tried at each run of digits, in the order of [`NUMBERS`]; the first match wins.
 
 mod birth;
 mod check_digits;
@@ -23,38 +23,38 @@ pub use check_digits::Validator;
 use context::{Context, Hint, Topic};
 pub(super) use context::{Words, end_of};
 
-/// A recogniser of numbers: what begins with, or around, the digit run of that index.
+/// A recogniser of numbers: the match that begins with, or around, the run of digits with that index.
 pub(super) type Find = fn(&Text<'_>, usize) -> Option<Hit>;
 
-/// A recogniser of numbers, and where it is worth asking.
+/// A recogniser of numbers, and when it is worth trying.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
     pub(super) entity: Entity,
-    /// Lengths of the first run of digits, one bit each; one of 31 digits or more counts as 31.
+    /// The possible lengths of the first run of digits, one bit each; 31 stands for 31 digits or more.
     pub(super) lengths: u32,
-    /// Fewest digits from there on that are close enough to be one number; 0 where letters part them.
+    /// The fewest digits in runs close enough to be one number, from the first run on; 0 if letters may separate them.
     pub(super) least: usize,
     beside: Beside,
     pub(super) find: Find,
 }
 
 impl Claim {
-    /// Whether so many digits from a run on are enough.
+    /// Whether that many digits from a run on are enough.
     pub(super) const fn has_enough(&self, digits: usize) -> bool {
         digits >= self.least
     }
 
-    /// Whether that byte may stand right before a run.
+    /// Whether that byte may immediately precede a run.
     pub(super) const fn may_follow(&self, byte: u8) -> bool {
         self.beside.before & kind(byte) != 0
     }
 
-    /// Whether a blank or dash behind a letter may stand right before a run.
+    /// Whether a letter and then a space or dash may immediately precede a run.
     pub(super) const fn may_be_parted(&self) -> bool {
         self.beside.before & PARTED != 0
     }
 
-    /// Whether that byte may stand right behind a run.
+    /// Whether that byte may immediately follow a run.
     pub(super) const fn may_precede(&self, byte: u8) -> bool {
         self.beside.behind & kind(byte) != 0
     }
@@ -64,7 +64,7 @@ const fn claim(entity: Entity, lengths: u32, least: usize, beside: Beside, find:
     Claim { entity, lengths, least, beside, find }
 }
 
-/// What claims numbers, strongest proof first.
+/// The recognisers of numbers, strongest proof first.
 #[rustfmt::skip]
 pub(super) static NUMBERS: [Claim; 21] = [
     claim(Entity::IbanCode, from(2, 31), 0, Beside { before: LETTER | PARTED, behind: ANY }, payment::iban),
@@ -90,7 +90,7 @@ pub(super) static NUMBERS: [Claim; 21] = [
     claim(Entity::UsBankNumber, from(8, 17), 8, NO_WORD, payment::us_bank_number),
 ];
 
-/// Kinds of bytes a recogniser allows right before and right behind a run of digits, one bit each.
+/// The kinds of bytes a recogniser allows immediately before and after a run of digits, one bit each.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beside {
     before: u8,
@@ -100,14 +100,14 @@ pub(super) struct Beside {
 const LETTER: u8 = 1;
 const BLANK: u8 = 2;
 const DASH: u8 = 4;
-/// A plus sign, or the bracket that may stand behind it.
+/// A plus sign, or the opening bracket that may follow it.
 const SIGN: u8 = 8;
 const DOT: u8 = 16;
 const OTHER: u8 = 32;
-/// Before digits: a blank or dash behind a letter.
+/// Before digits: a letter and then a space or dash.
 const PARTED: u8 = 64;
 const ANY: u8 = LETTER | BLANK | DASH | SIGN | DOT | OTHER | PARTED;
-/// Digits right behind a letter are part of a word.
+/// No letter before: digits immediately after a letter are part of a word.
 const NO_WORD: Beside = Beside { before: ANY & !LETTER, behind: ANY };
 
 /// The kind of a byte.
@@ -135,7 +135,7 @@ const fn of(lengths: &[u32]) -> u32 {
     set
 }
 
-/// Whether a byte is an ASCII letter or digit, from a table: of words, every byte is asked.
+/// Whether a byte is an ASCII letter or digit, from a table, as this is evaluated for every byte of a word.
 pub(super) const fn is_part(byte: u8) -> bool {
     PARTS[byte as usize]
 }
@@ -149,11 +149,11 @@ const PARTS: [bool; 256] = {
     parts
 };
 
-/// Whether so many letters and digits stand in a row somewhere in `bytes`.
+/// Whether `bytes` contains that many consecutive letters and digits.
 pub(super) fn has_word_of(length: usize, bytes: &[u8]) -> bool {
     let mut start = 0;
     while let Some(part) = bytes.get(start..start + length) {
-        // Behind the last byte that is none the next can begin.
+        // The next run can begin after the last other byte.
         match part.iter().rposition(|byte| !is_part(*byte)) {
             None => return true,
             Some(other) => start += other + 1,
@@ -162,33 +162,33 @@ pub(super) fn has_word_of(length: usize, bytes: &[u8]) -> bool {
     false
 }
 
-/// Makes what all recognisers share, so that no message has to wait for it.
+/// Builds the tables all recognisers share, so that no message has to wait for it.
 pub(super) fn prepare() {
     context::prepare();
 }
 
-/// A text with what all recognisers of numbers start from.
+/// A text with its runs of digits, the input of recognisers.
 #[derive(Debug)]
 pub(super) struct Text<'a> {
     /// The text, which is UTF-8.
     pub(super) whole: &'a str,
-    /// The JSON key the text stands under; empty if none.
+    /// The JSON key the text is under; empty if none.
     pub(super) label: &'a str,
-    /// Its runs of ASCII digits in order.
+    /// Its runs of ASCII digits, in order, except those the gate ruled out.
     pub(super) runs: &'a [Span],
     context: Context,
 }
 
-/// What a recogniser of numbers found.
+/// A match of a recogniser of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hit {
     pub(super) start: usize,
     pub(super) end: usize,
-    /// The last run of digits in it.
+    /// The index of the last run of digits in it.
     pub(super) last: usize,
 }
 
-/// A number of `N` digits, however they are grouped.
+/// A number of `N` digits in any groups.
 struct Number<const N: usize> {
     digits: [u8; N],
     first: usize,
@@ -197,9 +197,9 @@ struct Number<const N: usize> {
 }
 
 impl<const N: usize> Number<N> {
-    /// The number that begins with run `first`, between whose groups `joins` allows what stands there; no part of a word.
+    /// The number that begins with run `first`, with gaps between its groups that `joins` allows; no part of a word.
     fn read(text: &Text<'_>, first: usize, joins: impl Fn(&[u8]) -> bool) -> Option<Self> {
-        // Most have more digits, or fewer: they are counted before they are read.
+        // Most numbers have another length, so the digits are counted before they are copied.
         let (mut total, mut last) = (0, first);
         let start = text.runs.get(first)?.start;
         loop {
@@ -226,7 +226,7 @@ impl<const N: usize> Number<N> {
         Some(Self { digits, first, groups: last - first + 1, hit: Hit { start, end, last } })
     }
 
-    /// Whether its groups have these lengths, and the same stands between all but the last two.
+    /// Whether its groups have these lengths and, if there are at most three, the same separator between them.
     fn is_grouped(&self, text: &Text<'_>, lengths: &[usize]) -> bool {
         let runs = text.runs.get(self.first..=self.hit.last).unwrap_or_default();
         runs.iter().map(|run| run.end - run.start).eq(lengths.iter().copied())
@@ -251,7 +251,7 @@ impl<'a> Text<'a> {
         self.byte(at.checked_sub(1)?)
     }
 
-    /// Whether a letter, digit or part of a multi-byte letter stands right before `at`.
+    /// Whether a letter or digit immediately precedes `at`.
     #[inline]
     pub(super) fn word_before(&self, at: usize) -> bool {
         self.before(at).is_some_and(|byte| is_part(byte) || !byte.is_ascii() && self.letter_before(at))
@@ -263,7 +263,7 @@ impl<'a> Text<'a> {
         head.chars().next_back().is_some_and(char::is_alphanumeric)
     }
 
-    /// Whether a letter or digit stands at `at`.
+    /// Whether a letter or digit is at `at`.
     #[inline]
     pub(super) fn word_after(&self, at: usize) -> bool {
         self.byte(at).is_some_and(|byte| is_part(byte) || !byte.is_ascii() && self.letter_at(at))
@@ -275,18 +275,18 @@ impl<'a> Text<'a> {
         tail.chars().next().is_some_and(char::is_alphanumeric)
     }
 
-    /// Whether `mark` and then a digit follow at `at`, as in a fraction or a longer number.
+    /// Whether one of `marks` and then a digit are at `at`, as in a fraction or a longer number.
     pub(super) fn goes_on(&self, at: usize, marks: &[u8]) -> bool {
         self.byte(at).is_some_and(|mark| marks.contains(&mark)) && self.byte(at + 1).is_some_and(|b| b.is_ascii_digit())
     }
 
-    /// Whether a digit and then a mark stand before `at`.
+    /// Whether a digit and then one of `marks` precede `at`.
     pub(super) fn comes_from(&self, at: usize, marks: &[u8]) -> bool {
         self.before(at).is_some_and(|mark| marks.contains(&mark))
             && at.checked_sub(2).and_then(|index| self.byte(index)).is_some_and(|b| b.is_ascii_digit())
     }
 
-    /// What stands between digit run `index` and the next; `None` behind the last.
+    /// The bytes between run `index` and the next; `None` after the last.
     pub(super) fn gap(&self, index: usize) -> Option<&'a [u8]> {
         let (run, next) = (self.runs.get(index)?, self.runs.get(index + 1)?);
         self.bytes().get(run.end..next.start)
@@ -296,7 +296,7 @@ impl<'a> Text<'a> {
         self.bytes().get(run.start..run.end).unwrap_or_default()
     }
 
-    /// Whether `start..end` lies in a UUID or a longer hexadecimal word with dashes.
+    /// Whether `start..end` is in a UUID (RFC 9562 section 4).
     pub(super) fn in_uuid(&self, start: usize, end: usize) -> bool {
         const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
         const LENGTH: usize = 36;
@@ -307,7 +307,7 @@ impl<'a> Text<'a> {
         word.len() == LENGTH && word.split(|byte| *byte == b'-').map(<[u8]>::len).eq(GROUPS)
     }
 
-    /// Whether a number or code goes over into what begins at `start`.
+    /// Whether what begins at `start` continues a number or code before it.
     fn joined(&self, start: usize) -> bool {
         matches!(self.before(start), Some(b'-' | b'.' | b'/' | b'_' | b'#'))
             && start
@@ -315,7 +315,7 @@ impl<'a> Text<'a> {
                 .is_some_and(|at| self.byte(at).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'-'))
     }
 
-    /// Whether no number, sum or code goes over into `hit`, or on behind it.
+    /// Whether `hit` is no part of a longer number, amount or code.
     fn is_free(&self, hit: &Hit) -> bool {
         let blank = self.bytes()[hit.start..hit.end].contains(&b' ');
         let marks: &[u8] = if blank { b"-./:, " } else { b"-./:," };
@@ -325,8 +325,8 @@ impl<'a> Text<'a> {
             && self.byte(hit.end) != Some(b'%')
     }
 
-    /// A number proved by one check digit: taken in groups of these lengths unless a word is against it, else only beside
-    /// a word for it, because one in ten numbers has a right check digit.
+    /// Accepts a number with one valid check digit: in groups of these lengths unless a word speaks against it, undivided only
+    /// next to a word for it, because one in ten numbers has a valid check digit by chance.
     fn decide<const N: usize>(&self, number: &Number<N>, first: usize, topic: Topic, groups: &[usize]) -> Option<Hit> {
         let divided = number.is_grouped(self, groups);
         let plausible = divided || number.groups == 1;
@@ -335,19 +335,19 @@ impl<'a> Text<'a> {
         (clear && self.is_free(&number.hit)).then_some(number.hit)
     }
 
-    /// The last run of digits that begins before `end`, counted from run `first`.
+    /// The index of the last run that begins before `end`, from run `first` on.
     fn last_run(&self, first: usize, end: usize) -> usize {
         let count = self.runs[first..].iter().take_while(|run| run.start < end).count();
         first + count.saturating_sub(1)
     }
 
-    /// What the words before run `first`, or else the label, say about `topic`.
+    /// The hint of the words before run `first`, or else of the label, about `topic`.
     fn hint(&self, first: usize, topic: Topic) -> Option<Hint> {
         let at = self.runs.get(first)?.start;
         self.context.hint(self.bytes(), self.label, at, topic)
     }
 
-    /// The part of the label whose words count.
+    /// The part of the label that is searched for words.
     fn label_end(&self) -> &'a [u8] {
         context::end_of(self.label)
     }
@@ -379,7 +379,7 @@ pub(super) mod cases {
         spans.into_iter().map(|span| text.get(span.start..span.end).unwrap_or_default()).collect()
     }
 
-    /// Checks that of each `(text, values)` exactly the values, split at `|`, are found.
+    /// Checks that in each `(text, values)` exactly the values, separated by `|`, are found.
     pub(crate) fn check(find: fn(&Text<'_>, &mut Vec<Span>), cases: &[(&str, &str)]) {
         for (text, values) in cases {
             let wanted: Vec<&str> = values.split('|').filter(|value| !value.is_empty()).collect();
@@ -394,7 +394,7 @@ pub(super) mod cases {
         }
     }
 
-    /// Asks `find` at every run of digits that nothing claimed before.
+    /// Tries `find` at every run of digits that is no part of an earlier match.
     pub(crate) fn numbers(find: Find, text: &Text<'_>, spans: &mut Vec<Span>) {
         let mut index = 0;
         while index < text.runs.len() {
@@ -404,7 +404,7 @@ pub(super) mod cases {
         }
     }
 
-    /// What [`found`] is for other recognisers.
+    /// [`found`] for a recogniser of numbers.
     pub(crate) fn found_numbers<'a>(find: Find, label: &str, text: &'a str) -> Vec<&'a str> {
         let (mut runs, mut spans) = (Vec::new(), Vec::new());
         digit_runs(text.as_bytes(), &mut runs);
@@ -412,7 +412,7 @@ pub(super) mod cases {
         spans.into_iter().map(|span| text.get(span.start..span.end).unwrap_or_default()).collect()
     }
 
-    /// What [`check`] is for other recognisers.
+    /// [`check`] for a recogniser of numbers.
     pub(crate) fn check_numbers(find: Find, cases: &[(&str, &str)]) {
         for (text, values) in cases {
             let wanted: Vec<&str> = values.split('|').filter(|value| !value.is_empty()).collect();
@@ -420,7 +420,7 @@ pub(super) mod cases {
         }
     }
 
-    /// What [`check_none`] is for other recognisers.
+    /// [`check_none`] for a recogniser of numbers.
     pub(crate) fn check_no_numbers(find: Find, cases: &[&str]) {
         for text in cases {
             assert_eq!(found_numbers(find, "", text), Vec::<&str>::new(), "{text}");

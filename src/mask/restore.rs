@@ -1,4 +1,4 @@
-//! Restores the values behind pseudonyms and sealed URIs before anything is decided: rules and schemas see the values.
+//! Restores the values behind pseudonyms and sealed URIs before anything is decided, so that rules and schemas see the values.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::mcp::{Access, Message, Restored, SubjectKind};
 use crate::opened::{Ask, Opened};
 use crate::policy::Denial;
 
-/// A pseudonym where a grant expects one of this caller's, that does not open.
+/// A pseudonym that does not open for this caller, at a place where a grant expects one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("mask `{mask}`: what stands at {place} does not open")]
 pub struct RestoreError {
@@ -24,7 +24,8 @@ pub struct RestoreError {
     pub place: Box<str>,
 }
 
-/// The request with its pseudonyms opened where a grant names tool, argument and entity, and with its sealed URIs opened.
+/// The request with its sealed URIs opened, and with its pseudonyms opened where a grant names tool, argument and entity. Errs
+/// if a pseudonym at such a place does not open.
 pub fn restore(masks: &Masks, opened: Box<Opened>, now: Timestamp) -> Result<Box<Opened>, RestoreError> {
     let (Some(keys), Some(caller), Ask::Message(message)) = (&masks.keys, opened.caller.principal(), &opened.ask)
     else {
@@ -39,13 +40,13 @@ pub fn restore(masks: &Masks, opened: Box<Opened>, now: Timestamp) -> Result<Box
     }
     let mut opened = opened;
     if let Ask::Message(message) = &mut opened.ask {
-        // INVARIANT: one string in place of another leaves a message a message.
+        // INVARIANT: replacing one string by another keeps a message valid.
         message.restore(restored).map_err(|_| RestoreError { mask: "".into(), place: "".into() })?;
     }
     Ok(opened)
 }
 
-/// A denial in the caller's own words: a URI it has sealed is not told to it.
+/// A denial with the URI as the caller wrote it: one that is sealed is not revealed.
 pub(crate) fn as_written(denial: Denial, written: Option<&str>) -> Denial {
     match (denial, written) {
         (Denial::Hidden { rule, .. }, Some(written)) => Denial::Hidden { name: written.into(), rule },
@@ -64,7 +65,7 @@ struct Opening<'o> {
 }
 
 impl Opening<'_> {
-    /// URIs at the places where a rule is asked about them.
+    /// Opens URIs at the places where rules decide on them.
     fn uris(&mut self, message: &Message) {
         let Some(params) = message.params() else { return };
         match message.listed().map(|method| method.access) {
@@ -78,7 +79,7 @@ impl Opening<'_> {
         }
     }
 
-    /// One that does not open stays as it is: no rule allows it, unless the server has such URIs of its own.
+    /// Opens one URI. One that does not open stays as it is: no rule allows it, unless the server has such URIs of its own.
     fn uri(&mut self, value: Option<Value<'_>>) {
         let Some((value, text)) = value.and_then(|value| Some((value, value.as_str()?))) else { return };
         let read = text.strip_prefix(SEALED_SCHEME).and_then(|sealed| Read::new(sealed, SEALED_NAME));
@@ -129,8 +130,7 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Opens a string that is exactly one pseudonym granted at `path`. Other strings stay, for the server to make of them
-    /// what it can.
+    /// Opens a string that is exactly one pseudonym granted at `path`. Other strings stay as they are.
     fn string(&mut self, grants: &[(&Rule, &Grant)], value: Value<'_>, path: &[Step<'_>]) -> Result<(), RestoreError> {
         let Some(text) = value.as_str() else { return Ok(()) };
         let mut foreign = None;

@@ -1,21 +1,21 @@
-//! What a caller wrote in a call: its answer must not turn that into pseudonyms, or reveal what was restored for it.
+//! What a caller wrote in a call: the answer must not have pseudonyms for that, or reveal values restored in the request.
 
 use super::shadow::Shadow;
 use crate::json::{Kind, Span, Value, fold};
 use crate::mcp::{Message, Restored};
 
-/// The words of one request.
+/// The text of one request.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
-    /// Letters and digits of everything in `params`, folded and run together.
+    /// The letters and digits of all values in `params`, folded and concatenated.
     words: String,
-    /// The same of names of members, which must not stand between the parts of a value.
+    /// The same for the names of members, kept apart so that they do not split a value.
     names: String,
     restored: Box<[Restored]>,
 }
 
 impl Said {
-    /// What `message` says, but for what was restored in it.
+    /// The text of `message`, except restored values.
     pub(super) fn of(message: &Message) -> Self {
         let mut said = Self { restored: message.restored().into(), ..Self::default() };
         if let Some(params) = message.params() {
@@ -24,7 +24,7 @@ impl Said {
         said
     }
 
-    /// What a request with this text says.
+    /// The text of a request that has just this text.
     #[cfg(test)]
     pub(super) fn speaking(text: &str) -> Self {
         let mut said = Self::default();
@@ -48,29 +48,29 @@ impl Said {
         }
     }
 
-    /// Whether the caller wrote `value`, however it was spelled and cut.
+    /// Whether the caller wrote `value`, in any spelling and split in any way.
     pub(super) fn holds(&self, value: &str) -> bool {
         let value: String = letters(value).collect();
         self.words.contains(&value) || self.names.contains(&value)
     }
 
-    /// How many bytes are looked through for a value.
+    /// The number of bytes searched for a value.
     pub(super) const fn length(&self) -> usize {
         self.words.len() + self.names.len()
     }
 
-    /// What was restored for the call.
+    /// The values restored in the request.
     pub(super) fn restored(&self) -> &[Restored] {
         &self.restored
     }
 
-    /// Whether a restored value stands there in the request.
+    /// Whether `span` of the request is a restored value.
     pub(super) fn spares(&self, span: Span) -> bool {
         self.restored.iter().any(|restored| restored.span == span)
     }
 }
 
-/// Adds what `text` says, in every disguise it can be taken for.
+/// Adds `text` and up to three successive decodings of it.
 fn hear(words: &mut String, text: &str) {
     const SHADOWS: usize = 3;
     words.extend(letters(text));

@@ -17,13 +17,13 @@ static SANITIZER: LazyLock<Plan> = LazyLock::new(|| {
     Plan::new(Direction::Result, rules, Own::of(&[]).into())
 });
 
-/// `text` as it may stand in a log, a metric or an audit record: every entity redacted, control and format characters
-/// escaped, at most 200 bytes.
+/// `text` for use in a log, a metric or an audit record: every entity redacted, control and format characters escaped,
+/// truncated to 200 bytes.
 pub fn sanitize(text: &str) -> String {
     const LONGEST: usize = 200;
     const LOOKED_AT: usize = 64 * 1024;
     let head = text.get(..text.floor_char_boundary(LOOKED_AT)).unwrap_or_default();
-    // A value cut in two might not be known any more, so the last word of a cut text goes.
+    // A truncated value might not be recognised, so the last word of a truncated text is dropped.
     let head = if head.len() < text.len() {
         head.rsplit_once(char::is_whitespace).map_or("", |(whole, _)| whole)
     } else {
@@ -55,7 +55,7 @@ pub fn sanitize(text: &str) -> String {
     out
 }
 
-/// Characters that reorder or hide their neighbours on a screen.
+/// Whether a character is invisible or reorders its neighbours.
 const fn is_unseen(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'

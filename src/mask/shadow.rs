@@ -1,8 +1,8 @@
-//! A text without its disguises (escapes, lookalikes, invisible characters), with a map back to the original bytes.
+//! A text without disguises (escapes, lookalikes, invisible characters), with a map back to the original bytes.
 
 use unicode_normalization::char::decompose_compatible;
 
-/// A decoded copy of a text and, for every stretch of it, where that stands in the original.
+/// A decoded copy of a text and, for every piece of it, its position in the original.
 #[derive(Debug)]
 pub(super) struct Shadow {
     text: String,
@@ -10,30 +10,30 @@ pub(super) struct Shadow {
     original_length: usize,
 }
 
-/// A stretch of the shadow; it ends where the next begins.
+/// A piece of the shadow; it ends where the next begins.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     /// First byte in the shadow.
     shadow: usize,
     /// First byte in the original.
     start: usize,
-    /// First byte behind the spelling it was decoded from; `None` where both texts agree byte for byte.
+    /// First byte after the spelling it was decoded from; `None` if both texts are the same here.
     decoded_end: Option<usize>,
 }
 
-/// What stands at one place of the original.
+/// How one position of the original reads.
 enum Reading {
     /// The character itself.
     Plain,
-    /// Characters written in so many bytes; none for what shows nothing.
+    /// A spelling of that many bytes for a character; `None` for an invisible one.
     Decoded(usize, Option<char>),
 }
 
 impl Shadow {
-    /// The shadow of `text`; `None` if it is no other than the text.
+    /// The shadow of `text`; `None` if there is nothing to decode.
     ///
-    /// Taken off: format and zero-width characters, decimal digits and compatibility forms of other scripts, exotic
-    /// spaces and dashes, percent-encoding, HTML character references, JSON escapes.
+    /// Removes format and zero-width characters; translates decimal digits of other scripts, compatibility characters, unusual
+    /// spaces and dashes to ASCII; decodes percent-encoding, HTML character references and JSON escapes.
     pub(super) fn of(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let mut shadow = Self { text: String::new(), pieces: Vec::new(), original_length: text.len() };
@@ -75,7 +75,7 @@ impl Shadow {
         &self.text
     }
 
-    /// The bytes of the original that bytes `start..end` of the shadow were read from.
+    /// The bytes of the original that bytes `start..end` of the shadow come from.
     pub(super) fn original(&self, start: usize, end: usize) -> (usize, usize) {
         (self.original_start(start), self.original_end(end))
     }
@@ -96,7 +96,7 @@ impl Shadow {
     }
 }
 
-/// Reads what stands at byte `at` of `text`, and in how many bytes if it is plain.
+/// Reads the character or spelling at byte `at` of `text`; returns the length of a plain character too.
 fn read(text: &str, at: usize) -> (usize, Reading) {
     let rest = &text.as_bytes()[at..];
     let reading = match rest[0] {
@@ -123,7 +123,7 @@ fn read(text: &str, at: usize) -> (usize, Reading) {
     (length, Reading::Decoded(length, to))
 }
 
-/// A percent-encoded character, all bytes of its UTF-8 form.
+/// A percent-encoded character (RFC 3986 section 2.1), with all bytes of its UTF-8 form.
 fn percent(rest: &[u8]) -> Option<(usize, char)> {
     let byte = |index: usize| -> Option<u8> {
         let [b'%', high, low] = rest.get(index * 3..index * 3 + 3)? else { return None };
@@ -145,7 +145,7 @@ fn percent(rest: &[u8]) -> Option<(usize, char)> {
     Some((length * 3, c))
 }
 
-/// An HTML character reference, numeric or one of the names that spell separators.
+/// An HTML character reference, numeric or one of the names of separators.
 fn reference(rest: &[u8]) -> Option<(usize, char)> {
     const LONGEST: usize = 12;
     const NAMED: [(&[u8], char); 16] = [
@@ -174,9 +174,9 @@ fn reference(rest: &[u8]) -> Option<(usize, char)> {
     NAMED.iter().find(|(known, _)| *known == name).map(|(_, c)| (end + 1, *c))
 }
 
-/// The same by number; browsers read it without its semicolon too, and behind any zeros.
+/// A numeric character reference; browsers also read one without its semicolon, and with leading zeros.
 fn numbered(rest: &[u8]) -> Option<(usize, char)> {
-    /// More are no character's, in either notation.
+    /// No character needs more digits, in either notation.
     const MOST_DIGITS: usize = 9;
     let (radix, start) = if matches!(rest.get(2)?, b'x' | b'X') { (16, 3) } else { (10, 2) };
     let zeros = rest.get(start..)?.iter().take_while(|byte| **byte == b'0').count();
@@ -187,7 +187,7 @@ fn numbered(rest: &[u8]) -> Option<(usize, char)> {
     Some((end + usize::from(rest.get(end) == Some(&b';')), char::from_u32(number)?))
 }
 
-/// An escape of JSON left in a text that is no JSON as a whole.
+/// A JSON escape in a text that is not JSON as a whole.
 fn escape(rest: &[u8]) -> Option<(usize, char)> {
     let plain = match rest.get(1)? {
         b'n' => '\n',
@@ -216,7 +216,7 @@ fn unicode_escape(rest: &[u8]) -> Option<(usize, char)> {
     Some((12, c))
 }
 
-/// What a reader takes a character for.
+/// What a character looks like to a reader.
 enum Fold {
     Itself,
     Nothing,
@@ -242,7 +242,7 @@ fn fold(c: char) -> Fold {
     }
 }
 
-/// The single ASCII character `c` is a compatibility form of: fullwidth, circled, superscript, mathematical.
+/// The ASCII character of which `c` is a compatibility form: fullwidth, circled, superscript, mathematical.
 fn compatible(c: char) -> Option<char> {
     if !matches!(c, '\u{aa}'..='\u{ba}' | '\u{2070}'..='\u{24ff}' | '\u{fb00}'..='\u{ffff}' | '\u{1d400}'..='\u{1f1ff}' | '\u{1fbf0}'..)
     {
@@ -256,7 +256,7 @@ fn compatible(c: char) -> Option<char> {
     }
 }
 
-/// Format characters, fillers and variation selectors: they show nothing between two digits.
+/// Whether a character is invisible between two digits: format characters, fillers, variation selectors.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -264,9 +264,9 @@ fn is_invisible(c: char) -> bool {
         | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The ASCII digit of a decimal digit of another script (Unicode general category Nd).
+/// The ASCII digit for a decimal digit of another script (Unicode general category Nd).
 fn decimal_digit(c: char) -> Option<char> {
-    /// Zero of every other script's ten digits, in order.
+    /// The zero of every other set of ten digits, in order.
     const ZEROS: [u32; 68] = [
         0x0660, 0x06f0, 0x07c0, 0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66, 0x0de6, 0x0e50,
         0x0ed0, 0x0f20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50,

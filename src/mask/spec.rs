@@ -1,4 +1,4 @@
-//! Masks as a policy writes them, and their compilation.
+//! Masks as written in a policy, and their compilation.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use super::view::Applies;
 /// One `[[mask]]` of a policy file.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Its name, unique per server.
+    /// Its id, unique per server.
     pub id: Arc<str>,
-    /// Where it applies.
+    /// The directions it applies to.
     pub on: Directions,
     /// What it looks for.
     pub what: What,
-    /// What it does about it.
+    /// What it does with a value.
     pub action: Action,
     /// When it applies.
     pub applies: Applies,
-    /// What it does in places that are no text.
+    /// What it does outside plain text.
     pub places: Places,
-    /// Where its pseudonyms open again.
+    /// Where its pseudonyms are opened again.
     pub restore: Vec<Grant>,
-    /// What else must hold of a match.
+    /// Further conditions on a match.
     pub asks: Asks,
 }
 
@@ -39,32 +39,32 @@ impl Spec {
     }
 }
 
-/// A tool and its arguments in which pseudonyms open.
+/// A tool and its arguments in which pseudonyms are opened.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// Its name, byte for byte.
+    /// The exact name of the tool.
     pub tool: Box<str>,
-    /// Places below `arguments`, as the policy wrote them.
+    /// Places below `arguments`, as written in the policy and compiled.
     pub args: Vec<(Box<str>, Opaque)>,
-    /// Entities or labels whose pseudonyms open there.
+    /// Entities or labels whose pseudonyms are opened there.
     pub names: Vec<Arc<str>>,
 }
 
 /// What a mask looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// Values this crate knows to recognise.
+    /// Values with a recogniser in this crate.
     Entities(Vec<Entity>),
-    /// A regular expression and the name its matches go by.
+    /// A regular expression and the label of its matches.
     Pattern {
         /// The source, in the syntax of the `regex` crate.
         regex: String,
-        /// The name, upper case.
+        /// The label, in upper case.
         label: String,
     },
 }
 
-/// A kind of value with a recogniser of its own; names are those of Microsoft Presidio where it has one.
+/// A kind of value with a recogniser; names are those of Microsoft Presidio where it has the same entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Entity {
@@ -123,7 +123,7 @@ impl Entity {
         Self::UsSsn,
     ];
 
-    /// The entity of that name.
+    /// The entity with that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|entity| entity.name() == name)
     }
@@ -134,7 +134,7 @@ impl Entity {
         name.split_at(name.len() - 1).0
     }
 
-    /// What stands where a value stood: its name in brackets.
+    /// The redaction of its values: its name in brackets.
     pub(super) const fn token(self) -> &'static str {
         match self {
             Self::AuTfn => "[AU_TFN]",
@@ -165,17 +165,17 @@ impl Entity {
     }
 }
 
-/// What a mask does about a value.
+/// What a mask does with a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Refuses the whole message.
     Block,
-    /// Writes `ENTITY:` and a keyed hash: the same for the same value, and nothing anybody could turn back.
+    /// Writes `ENTITY:` and a keyed hash: the same for the same value, and irreversible.
     Hash {
-        /// Among whom the same value has the same hash.
+        /// For whom the same value has the same hash.
         share: Share,
     },
-    /// Writes twelve mask characters, whatever the length, between the first and last characters kept.
+    /// Writes twelve mask characters, whatever the length of the value, between the first and last characters it keeps.
     Mask {
         /// Characters to keep at the start.
         keep_first: usize,
@@ -186,19 +186,19 @@ pub enum Action {
     },
     /// Writes `[ENTITY]`.
     Redact,
-    /// Changes nothing, and is counted.
+    /// Changes nothing; values are only counted.
     Report,
-    /// Writes a pseudonym that opens again for the same caller, where a [`Grant`] says so.
+    /// Writes a pseudonym that is opened again for the same caller where a [`Grant`] allows it.
     Tokenize,
 }
 
-/// Among whom the same value has the same hash.
+/// For whom the same value has the same hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Share {
-    /// Calls of one principal.
+    /// For one principal.
     #[default]
     Principal,
-    /// All callers of the server.
+    /// For all callers of the server.
     Server,
 }
 
@@ -225,12 +225,12 @@ impl Action {
     }
 }
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// From the client, to the upstream.
+    /// From the client to the upstream.
     Arguments,
-    /// From the upstream, to the client.
+    /// From the upstream to the client.
     Result,
 }
 
@@ -283,7 +283,7 @@ impl SpecError {
     }
 }
 
-/// What `spec` means, or everything that is wrong with it.
+/// Compiles `spec`. Errs with everything that is wrong with it.
 pub(super) fn rule(spec: &Spec) -> Result<Rule, Vec<SpecError>> {
     let mut errors = Vec::new();
     let mut refuse = |message: String, help: &str| errors.push(SpecError::new(&spec.id, message, help));
@@ -351,7 +351,7 @@ pub(super) fn rule(spec: &Spec) -> Result<Rule, Vec<SpecError>> {
     }
 }
 
-/// Refuses masks whose pseudonyms could not be told apart by their tags.
+/// Adds an error for masks with the same tag, whose pseudonyms could not be distinguished.
 pub(super) fn check_tags(rules: &[(Directions, Rule)], errors: &mut Vec<SpecError>) {
     let keyed: Vec<&Rule> = rules.iter().map(|(_, rule)| rule).filter(|rule| rule.action == Action::Tokenize).collect();
     for (at, rule) in keyed.iter().enumerate() {

@@ -216,7 +216,7 @@ fn looks_past_opaque_places_only() {
     assert_eq!(try_rewrite(&masks(), smuggled, &opaque).unwrap().0, r#"{"cursor":{"x":"[EMAIL_ADDRESS]"}}"#);
     let long = format!(r#"{{"content":[{{"id":"{} ana@example.com"}}]}}"#, "x".repeat(2048));
     assert!(!try_rewrite(&masks(), &long, &opaque).unwrap().0.contains("ana@"));
-    // What travels sealed has no such length.
+    // Sealed values have no such limit.
     let sealed = format!(r#"{{"cursor":"{} ana@example.com"}}"#, "x".repeat(9000));
     assert_eq!(try_rewrite(&masks(), &sealed, &opaque).unwrap().0, sealed);
 }
@@ -234,7 +234,7 @@ fn settles_overlaps_by_block_then_length_then_order() {
         (vec![mail("b", Action::Redact), mail("a", last_four())], "ana@example.com", "[EMAIL_ADDRESS]"),
         (vec![mail("a", Action::Report), mail("b", Action::Redact)], "ana@example.com", "[EMAIL_ADDRESS]"),
         (vec![mail("a", Action::Report)], "ana@example.com", "ana@example.com"),
-        // The tail of the longer match is not kept where it belongs to the shorter one as well.
+        // The tail of the longer match is not kept if it belongs to the shorter one as well.
         (
             vec![pattern("a", "abcdef", "LONG", last_four()), pattern("b", "efgh", "SHORT", Action::Redact)],
             "abcdefgh",
@@ -327,7 +327,7 @@ fn what_is_logged_is_masked_escaped_and_short() {
     assert_eq!(sanitize(&"4111111111111111 ".repeat(10_000)).matches("4111").count(), 0);
 }
 
-/// What takes quadratic time somewhere would not come back from here.
+/// Inputs on which anything quadratic would not finish.
 #[test]
 fn hostile_text_costs_no_more_than_other_text() {
     let masks = masks();
@@ -407,7 +407,7 @@ fn any_value() -> impl Strategy<Value = (String, &'static str)> {
     ]
 }
 
-/// Text without anything to mask and without words that speak for or against a number.
+/// Text with nothing to mask and no context words.
 fn clean() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(String::new()),
@@ -418,7 +418,7 @@ fn clean() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Right JSON that a writer of today would spell otherwise.
+/// Valid JSON in unusual spellings.
 fn odd_token() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "1.0",
@@ -457,7 +457,7 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-/// Both values have the same containers, the same keys but for masked ones, and the same leaves but for changed text.
+/// Checks that both values have the same containers, the same keys except masked ones, and the same leaves except changed text.
 fn same_shape(one: &serde_json::Value, other: &serde_json::Value) -> bool {
     use serde_json::Value::{Array, Null, Number, Object, String};
     match (one, other) {
@@ -471,7 +471,7 @@ fn same_shape(one: &serde_json::Value, other: &serde_json::Value) -> bool {
     }
 }
 
-/// Before, the key was decoded once for each place and leaf: this test took minutes.
+/// If the key were decoded for every place and leaf, this test would take minutes.
 #[test]
 fn a_long_escaped_key_is_not_decoded_for_every_leaf() {
     let places: &[&'static str] =
@@ -483,7 +483,7 @@ fn a_long_escaped_key_is_not_decoded_for_every_leaf() {
     assert!(try_rewrite(&masks(), &before, &opaque).unwrap().0 == after);
 }
 
-/// Before, the whole key was searched for words that explain a number, once for each number.
+/// If the whole key were searched for context words for every number, this test would take minutes.
 #[test]
 fn a_long_key_is_not_searched_for_every_number() {
     let (key, numbers) = ("a ".repeat(200_000), "(212) 555-0187 ".repeat(8_000));
@@ -505,7 +505,7 @@ proptest! {
         prop_assert!(findings.is_empty(), "{:?} {}", findings, once);
     }
 
-    /// What the walk skips by what it knows of the whole, it must skip for good reason.
+    /// The walk may only skip parts in which searching them one by one finds nothing.
     #[test]
     fn a_string_becomes_in_a_message_what_it_becomes_alone(
         strings in prop::collection::vec(prop_oneof![
@@ -552,7 +552,7 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<String>(&again).unwrap(), written);
     }
 
-    /// A document of odd but right JSON, values in it spelled plainly: only they are other bytes afterwards.
+    /// In a document of unusual but valid JSON with values in plain spelling, only the bytes of the values change.
     #[test]
     fn what_is_not_replaced_keeps_its_bytes(
         parts in prop::collection::vec((odd_token(), clean(), prop::option::of(any_value()), "[ \t\r\n]{0,2}"), 1..12)

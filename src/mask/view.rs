@@ -1,4 +1,4 @@
-//! Who sees a message and what it is about: masks choose by this whether they apply.
+//! Who sees a message and what it is about: the inputs that decide whether a mask applies.
 
 use std::sync::Arc;
 
@@ -10,64 +10,64 @@ use crate::mcp::SubjectKind;
 use crate::policy::Selector;
 use crate::policy::tools::Tool;
 
-/// For whom and for which call a message is masked. The default is nobody and no call: every mask applies, without
-/// exceptions, and what is keyed by a principal is redacted.
+/// For whom and for which call a message is masked. The default is no caller and no call: every mask applies, without
+/// exceptions, and replacements keyed for a principal become redactions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct View<'a> {
-    /// Who calls; `None` where nobody is known.
+    /// The caller; `None` if unknown or anonymous.
     pub caller: Option<&'a Caller>,
-    /// What the call is about; `None` where it is about nothing or not known.
+    /// What the call is about; `None` if nothing or unknown.
     pub subject: Option<(SubjectKind, &'a str)>,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
-    /// What the caller said in the call, where that matters for its answer.
+    /// What the caller said in the call, if masking its answer depends on that.
     pub said: Option<&'a Said>,
-    /// The tool that is called, whose schemas masked data must still fit; `None` where it is not known.
+    /// The called tool, under whose schemas masked data must stay valid; `None` if unknown.
     pub tool: Option<&'a Tool>,
 }
 
 impl View<'_> {
-    /// Whether the message must not tell back what the caller brought, so that masks look for that as well.
+    /// Whether the request had restored values, which must be masked in the answer.
     pub(crate) fn brings_back(&self) -> bool {
         self.said.is_some_and(|said| !said.restored().is_empty())
     }
 }
 
-/// When a mask applies, and to whom its values show all the same.
+/// When a mask applies, and who may see its values.
 #[derive(Clone, Debug, Default)]
 pub struct Applies {
-    /// What a call must be about; anything if there is none.
+    /// What a call must be about; empty for anything.
     pub about: Vec<Selector>,
-    /// All of these scopes show the values. A broader scope that implies one does not.
+    /// A caller with all of these scopes may see the values. Implied scopes do not count.
     pub unless_scopes: Vec<Box<str>>,
-    /// One of these groups shows the values.
+    /// A caller in one of these groups may see the values. With scopes set too, both are required.
     pub unless_groups: Vec<Box<str>>,
-    /// What is left out.
+    /// Exceptions.
     pub except: Vec<Except>,
 }
 
 /// Something a mask leaves alone.
 #[derive(Clone, Debug, Default)]
 pub struct Except {
-    /// What a call must be about; anything if there is none.
+    /// What a call must be about; empty for any call with a subject.
     pub about: Vec<Selector>,
-    /// Places in the data of a call: its arguments, its structured content, JSON in its texts. Everything if there is none.
+    /// Places in the data of a call: its arguments, its structured content, JSON in its texts. Empty for everything.
     pub fields: Arc<[Opaque]>,
 }
 
 /// What a mask does about one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// What its action says.
+    /// Its action applies.
     Acts,
-    /// Nothing; what it finds is counted, because the caller may see it.
+    /// The caller may see the values; they are only counted.
     Shows,
-    /// Nothing.
+    /// It does not apply.
     Sleeps,
 }
 
 impl Applies {
-    /// Whether it is the same for every message.
+    /// Whether the mask acts on every message.
     pub(super) fn is_unconditional(&self) -> bool {
         self.about.is_empty()
             && self.unless_scopes.is_empty()
@@ -87,12 +87,12 @@ impl Applies {
         }
     }
 
-    /// Places left alone in a message that is masked otherwise.
+    /// Places left alone in a message.
     pub(super) fn fields<'a>(&'a self, view: &View<'_>) -> impl Iterator<Item = &'a Opaque> {
         self.except.iter().filter(|except| except.fits(view)).flat_map(|except| except.fields.iter())
     }
 
-    /// A mask for some calls applies where it is not known which call a message belongs to, and to none of another kind.
+    /// Whether the mask is for this subject. A mask for certain calls also applies if the call of a message is unknown.
     fn is_about(&self, subject: Option<(SubjectKind, &str)>) -> bool {
         let Some((kind, name)) = subject else { return true };
         self.about.is_empty() || self.about.iter().any(|selector| selector.covers(kind, name))
@@ -107,14 +107,14 @@ impl Applies {
 }
 
 impl Except {
-    /// An exception holds for calls that are known to be meant.
+    /// Whether the exception is for this call. It never is if the call is unknown.
     fn fits(&self, view: &View<'_>) -> bool {
         let Some((kind, name)) = view.subject else { return false };
         self.about.is_empty() || self.about.iter().any(|selector| selector.names(kind, name))
     }
 }
 
-/// Whether the token's `groups` claim, a text or a list of texts, names the group.
+/// Whether the token's `groups` claim, a string or an array of strings, names the group.
 fn is_in(caller: &Caller, group: &str) -> bool {
     match caller.claims.get("groups") {
         Some(serde_json::Value::Array(groups)) => groups.iter().any(|held| held.as_str() == Some(group)),

@@ -1,4 +1,4 @@
-//! Visits every place of a message that holds text: strings, keys, long numbers, JSON in strings, base64 text.
+//! Visits every place of a message that can contain text: strings, keys, long numbers, JSON in strings, base64.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -11,9 +11,9 @@ use super::places::Place;
 use super::{Blocked, Direction, Findings, blob};
 use crate::json::{Document, Kind, Limits, Member, Span, Value, escaped, quoted};
 
-/// Nodes of a value that are sooner looked at one by one than first all together.
+/// A value with fewer nodes is searched node by node, without a pass of the gate over all of it.
 const FEW: usize = 16;
-/// Documents in strings of documents that are looked into.
+/// The deepest nesting of documents in strings.
 const LEVELS: usize = 4;
 
 /// One pass of a plan over a value.
@@ -39,7 +39,7 @@ impl<'p> Walk<'p> {
         self.plan.edits(text, spot, self.applied, &mut self.scratch, self.findings)
     }
 
-    /// The edits to the source of the document that mask `value` but for `opaque` places.
+    /// The edits to the source of the document that mask `value`, except `opaque` places.
     pub(super) fn value(&mut self, value: Value<'_>, opaque: &[Opaque]) -> Result<Vec<Edit>, Blocked> {
         self.tree(value, opaque, 0)
     }
@@ -55,7 +55,7 @@ impl<'p> Walk<'p> {
         Ok(tree.edits)
     }
 
-    /// The edits that mask `text`, found `level` documents deep.
+    /// The edits that mask `text`, which is `level` documents deep.
     pub(super) fn text(&mut self, text: &str, spot: Spot<'_>, level: usize) -> Result<Vec<Edit>, Blocked> {
         if let Some(document) = embedded(text) {
             if level == LEVELS {
@@ -73,7 +73,7 @@ impl<'p> Walk<'p> {
         Ok(vec![Edit { start: 0, end: text.len(), text: apply(&plain, &edits).into() }])
     }
 
-    /// What a text that stood in base64 becomes; `None` if it stays.
+    /// The masked form of a text that was in base64; `None` if it is unchanged.
     fn decoded(&mut self, text: &str, level: usize) -> Result<Option<String>, Blocked> {
         if level == LEVELS {
             return Err(self.plan.too_deep());
@@ -89,21 +89,21 @@ impl<'p> Walk<'p> {
     }
 }
 
-/// The object or array that `text` is as a whole.
+/// The document, if `text` as a whole is a JSON object or array.
 fn embedded(text: &str) -> Option<Document> {
     let inner = text.trim_matches([' ', '\t', '\n', '\r']);
     let bracketed = inner.starts_with('{') && inner.ends_with('}') || inner.starts_with('[') && inner.ends_with(']');
     bracketed.then(|| Document::parse(text.to_owned().into(), &Limits::ANSWER).ok())?
 }
 
-/// One document on the way.
+/// The walk over one document.
 struct Tree<'t, 'p, 'd> {
     walk: &'t mut Walk<'p>,
-    /// The refusal of binary data, where it is refused.
+    /// The refusal of binary data, if a mask wants it.
     blocks_binary: Option<Blocked>,
     opaque: &'t [Opaque],
     level: usize,
-    /// Where the walked value begins, and where within it something could match.
+    /// The position of the walked value, to which `heat` is relative.
     start: usize,
     heat: Heat,
     path: Vec<Step<'d>>,
@@ -171,7 +171,7 @@ impl<'d> Tree<'_, '_, 'd> {
         Ok(())
     }
 
-    /// Refuses pictures, sound and other binary data where a mask wants that.
+    /// Errs on images, audio and other binary data if a mask refuses it.
     fn binary(&self, object: Value<'d>) -> Result<(), Blocked> {
         let Some(blocked) = self.blocks_binary.clone() else { return Ok(()) };
         let is_media =
@@ -184,10 +184,10 @@ impl<'d> Tree<'_, '_, 'd> {
         }
     }
 
-    /// A URI the client may come back with is sealed as a whole, or what its masks say; other opaque places stay.
+    /// Handles an opaque place: a URI the client may send back is sealed if it contains a value; others stay as they are.
     fn opaque(&mut self, text: &str, value: Value<'d>) -> Result<(), Blocked> {
         let is_uri = match self.path.as_slice() {
-            // What a subscription is told it got (2026-07-28, "Subscriptions").
+            // The acknowledged subscriptions (2026-07-28, "Subscriptions").
             [.., Step::Key(list), _] if list.name_is("resourceSubscriptions") => true,
             [.., Step::Key(member)] => member.name_is("uri"),
             _ => false,
@@ -209,17 +209,17 @@ impl<'d> Tree<'_, '_, 'd> {
         Ok(())
     }
 
-    /// Whether it is a value put back on its way up.
+    /// Whether it is a value restored in the request.
     fn is_spared(&self, value: Value<'d>) -> bool {
         self.level == 0 && self.walk.applied.spares(self.walk.plan.direction, value.span())
     }
 
-    /// The rules that leave what stands here alone.
+    /// The rules that leave the current place alone.
     fn left_alone(&self) -> Cow<'static, [usize]> {
         self.walk.applied.left_alone(data_path(&self.path, self.level))
     }
 
-    /// Keys are text like any other, and stay different from their siblings.
+    /// Masks a key like any text, and keeps it distinct from its siblings.
     fn key(&mut self, object: Value<'d>, member: Member<'d>, names: &mut Names) -> Result<(), Blocked> {
         let (span, start) = (member.key_span(), object.span().start);
         let raw = &object.raw()[span.start - start..span.end - start];
@@ -242,9 +242,9 @@ impl<'d> Tree<'_, '_, 'd> {
         Ok(())
     }
 
-    /// A number that is a value somebody masks becomes 0, so that it stays a number.
+    /// Masks a number: it becomes 0, so that it stays a number.
     fn number(&mut self, value: Value<'d>, label: &str) -> Result<(), Blocked> {
-        /// Digits a number has at least to be looked at; in embedded JSON numbers are text.
+        /// The fewest digits of a number that is searched, in the message and in embedded JSON, where numbers are text.
         const LEAST: usize = 12;
         const LEAST_EMBEDDED: usize = 7;
         let least = if self.level == 0 { LEAST } else { LEAST_EMBEDDED };
@@ -268,17 +268,17 @@ impl<'d> Tree<'_, '_, 'd> {
         self.edits.push(Edit { start, end, text: literal.into() });
     }
 
-    /// Takes edits of the text that the literal `raw` at `start` of the source stands for as edits of the source.
+    /// Translates edits of a decoded `text` to edits of its literal `raw`, which is at `start` in the source.
     fn splice(&mut self, raw: &[u8], start: usize, text: &str, edits: Vec<Edit>) {
         let inner = &raw[1..raw.len() - 1];
-        // An escape is longer than what it stands for: of equal lengths both are the same.
+        // Every escape is longer than the character: if the lengths are equal, there are none.
         let is_plain = inner.len() == text.len();
         let mut source = Source { inner, at: 0, text: 0 };
         let mut find = |at: usize| if is_plain { at } else { source.find(at) };
         let of_source = |edit: Edit| {
             let (from, to) = (find(edit.start), find(edit.end));
             let text = match edit.text {
-                // Names in brackets are the same in JSON.
+                // Names in brackets need no escapes.
                 Cow::Borrowed(name) => Cow::Borrowed(name),
                 Cow::Owned(text) => {
                     let changed = match escaped(&text) {
@@ -290,7 +290,7 @@ impl<'d> Tree<'_, '_, 'd> {
             };
             Edit { start: start + 1 + from, end: start + 1 + to, text }
         };
-        // Those of the only text with values are what they are kept in.
+        // The common case of a single text with values needs no copy.
         let edits = edits.into_iter().map(of_source);
         if self.edits.is_empty() {
             self.edits = edits.collect();
@@ -300,12 +300,12 @@ impl<'d> Tree<'_, '_, 'd> {
     }
 }
 
-/// Whether text under this key may be encoded, so that no gate sees what it says.
+/// Whether text under this key may be base64, which the gate cannot see into.
 fn is_in_base64(label: &str) -> bool {
     matches!(label, "blob" | "data")
 }
 
-/// The part of a path below the data of a call: its arguments, its structured content, or a document in a text.
+/// The part of a path within the data of a call: its arguments, its structured content, or a document in a string.
 fn data_path<'p, 'd>(path: &'p [Step<'d>], level: usize) -> &'p [Step<'d>] {
     let is_data = |step: &Step<'_>| matches!(step, Step::Key(member) if member.name_is("arguments") || member.name_is("structuredContent"));
     match path.first() {
@@ -315,7 +315,7 @@ fn data_path<'p, 'd>(path: &'p [Step<'d>], level: usize) -> &'p [Step<'d>] {
     }
 }
 
-/// A position in the source of a string beside that in the text it stands for.
+/// A position in the source of a string, and the corresponding one in the decoded text.
 struct Source<'a> {
     inner: &'a [u8],
     at: usize,
@@ -323,7 +323,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The position in the source of byte `wanted` of the text; to be asked in rising order.
+    /// The position in the source of byte `wanted` of the text; to be called in ascending order.
     fn find(&mut self, wanted: usize) -> usize {
         while self.text < wanted {
             let rest = &self.inner[self.at..];
@@ -346,7 +346,7 @@ impl Source<'_> {
     }
 }
 
-/// Bytes of a `\u` escape, of a pair for a surrogate, and of the UTF-8 it stands for.
+/// The length of a `\u` escape, or of a surrogate pair, and of the UTF-8 it encodes.
 fn width(digits: &[u8]) -> (usize, usize) {
     let unit = digits.iter().fold(0, |unit: u32, digit| unit << 4 | char::from(*digit).to_digit(16).unwrap_or(0));
     match unit {
@@ -357,7 +357,7 @@ fn width(digits: &[u8]) -> (usize, usize) {
     }
 }
 
-/// The digits of a JSON number that is an integer, whatever its spelling; `None` for others and for very long ones.
+/// The digits of a JSON number whose value is an integer, in any spelling; `None` for others and for very long ones.
 fn integer(raw: &[u8]) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 64;
     let text = std::str::from_utf8(raw).ok()?;
@@ -373,7 +373,7 @@ fn integer(raw: &[u8]) -> Option<Cow<'_, str>> {
     let digits = match usize::try_from(exponent) {
         Ok(zeros) if zeros < LONGEST => digits + &"0".repeat(zeros),
         Ok(_) => return None,
-        // Zeros that an exponent below zero takes away again.
+        // A negative exponent that only removes zeros.
         Err(_) => {
             let (kept, zeros) = digits.split_at_checked(digits.len().checked_sub(exponent.unsigned_abs())?)?;
             zeros.bytes().all(|digit| digit == b'0').then(|| kept.to_owned())?
@@ -382,16 +382,16 @@ fn integer(raw: &[u8]) -> Option<Cow<'_, str>> {
     Some(digits.trim_start_matches('0').to_owned().into())
 }
 
-/// Names of one object's members, as far as they had to be asked for.
+/// The names of one object's members, collected when first needed.
 #[derive(Default)]
 struct Names {
     taken: HashSet<String>,
-    /// Suffixes already given to a name.
+    /// The last suffix given to each name.
     given: HashMap<String, usize>,
 }
 
 impl Names {
-    /// What `name` needs behind it to differ from all other names of `object`.
+    /// The suffix that makes `name` different from all other names of `object`.
     fn suffix(&mut self, object: Value<'_>, name: &str) -> String {
         if self.taken.is_empty() {
             self.taken.extend(object.members().map(|member| member.name().into_owned()));

@@ -1,4 +1,4 @@
-//! Records where values were found, for the command line; the proxy itself keeps only counts.
+//! Records the positions of values, for the command line; the proxy itself keeps only counts.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -6,49 +6,49 @@ use std::sync::Arc;
 use super::opaque::Step;
 use crate::json::Span;
 
-/// A value that was found.
+/// The position of a value that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
-    /// RFC 6901 pointer of the string it stands in, empty for a plain text; `#` goes on inside a document in a string.
+    /// JSON Pointer (RFC 6901) of the string it is in, empty for a plain text; `#` continues in a document within a string.
     pub path: String,
-    /// Where it stands in the decoded string, in bytes.
+    /// Its position in the decoded string, in bytes.
     pub span: Span,
     /// The entity or label.
     pub entity: Arc<str>,
     /// The mask that found it.
     pub mask: Arc<str>,
-    /// What was done about it.
+    /// What was done with it.
     pub action: &'static str,
 }
 
-/// Writes sightings down.
+/// Records sightings.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Witness {
-    /// The documents around the present one.
+    /// The paths of the documents around the current one.
     outer: Vec<String>,
     path: String,
-    /// What the outermost paths go on from.
+    /// The pointer the outermost paths are relative to.
     root: String,
     pub(super) sightings: Vec<Sighting>,
 }
 
 impl Witness {
-    /// A string, key or number is looked at.
+    /// Notes the string, key or number that is searched next.
     pub(super) fn look_at(&mut self, path: &[Step<'_>]) {
         self.path = pointer(path);
     }
 
-    /// Paths begin below that pointer.
+    /// Makes paths relative to that pointer.
     pub(super) fn below(&mut self, pointer: &str) {
         pointer.clone_into(&mut self.root);
     }
 
-    /// A document in the string looked at is entered.
+    /// Enters a document in the current string.
     pub(super) fn enter(&mut self) {
         self.outer.push(std::mem::take(&mut self.path));
     }
 
-    /// The document entered last is left.
+    /// Leaves the document entered last.
     pub(super) fn leave(&mut self) {
         self.path = self.outer.pop().unwrap_or_default();
     }

@@ -1,4 +1,4 @@
-//! What was found in a text, and how the text was read.
+//! The matches in a text, and the decodings they were found in.
 
 use super::Spot;
 use crate::json::Span;
@@ -13,17 +13,17 @@ pub(super) struct Match {
     pub(super) end: usize,
     pub(super) rule: usize,
     pub(super) kind: Kind,
-    /// What the rule's action puts in its place; none where that is the name alone, or nothing.
+    /// The replacement; `None` if that is the name in brackets, or if nothing is replaced.
     pub(super) written: Option<Box<str>>,
 }
 
-/// What was looked for.
+/// What a match is of.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
-    /// The entity of that place in the plan.
+    /// The entity with that index in the plan.
     Entity(usize),
     Pattern,
-    /// The value of that place among those put back into the request.
+    /// The restored value with that index.
     Restored(usize),
 }
 
@@ -41,22 +41,22 @@ pub(super) struct Found<'f> {
 }
 
 impl Found<'_> {
-    /// Whether every rule acts, and leaves nothing alone here.
+    /// Whether every rule acts here.
     pub(super) fn is_plain(&self) -> bool {
         self.applied.acts_always() && self.spot.left_alone.is_empty()
     }
 }
 
-/// Puts `matches` in the order of the text; those of one look are in it.
+/// Sorts `matches` by position; those of a single search are sorted already.
 pub(super) fn put_in_order(matches: &mut [Match]) {
     if !matches.is_sorted_by_key(Match::span) {
         matches.sort_by_key(Match::span);
     }
 }
 
-/// The first of `matches`, which are in order, with all that overlap it or each other, and the rest.
+/// Splits off the first of `matches`, which are in order, with all that overlap it or each other.
 pub(super) fn first_cluster(matches: &mut [Match]) -> Option<(&mut [Match], &mut [Match])> {
-    // Most values stand alone.
+    // Most matches overlap no other.
     if let [found, next, ..] = matches
         && found.end <= next.start
     {
@@ -71,11 +71,11 @@ pub(super) fn first_cluster(matches: &mut [Match]) -> Option<(&mut [Match], &mut
     Some(matches.split_at_mut(count))
 }
 
-/// A text as its last shadow shows it.
+/// A text with its successive decodings.
 pub(super) struct Shown<'t> {
     pub(super) text: &'t str,
     pub(super) shadows: &'t [Shadow],
-    /// Hashes and pseudonyms in it, once they have been looked for.
+    /// Hashes and pseudonyms in the last of them, once they were searched for.
     pub(super) keyed: Option<Written>,
 }
 
@@ -84,7 +84,7 @@ impl<'t> Shown<'t> {
         self.shadows.last().map_or(self.text, Shadow::text)
     }
 
-    /// Where a span of what is shown stands in the text.
+    /// The bytes of the text that a span of the last decoding comes from.
     pub(super) fn original(&self, span: Span) -> (usize, usize) {
         let back = |(start, end), shadow: &Shadow| shadow.original(start, end);
         self.shadows.iter().rev().fold((span.start, span.end), back)

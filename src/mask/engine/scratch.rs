@@ -1,4 +1,4 @@
-//! Buffers reused from text to text: they hold positions, and none outlives its text.
+//! Buffers reused from text to text. They are cleared before each use.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -7,22 +7,22 @@ use super::found::Match;
 use crate::json::Span;
 use crate::mask::gate::Survey;
 
-/// What is noted of one text.
+/// The buffers of one search.
 #[derive(Debug, Default)]
 pub(in crate::mask) struct Scratch {
     pub(super) survey: Survey,
     pub(super) spans: Vec<Span>,
     pub(super) urls: Vec<Span>,
-    /// Values that are no numbers, in order, each with the place of its entity.
+    /// Values that do not start from digits, in order, each with the index of its entity.
     pub(super) words: Vec<(Span, usize)>,
     pub(super) matches: Vec<Match>,
 }
 
 impl Scratch {
-    /// More bytes are not kept.
+    /// The most bytes kept for reuse.
     const MOST: usize = 1 << 20;
 
-    /// Bytes that it holds.
+    /// Bytes allocated.
     const fn size(&self) -> usize {
         let spans = self.spans.capacity() + self.urls.capacity() + self.survey.capacity();
         spans * size_of::<Span>()
@@ -32,16 +32,16 @@ impl Scratch {
 }
 
 thread_local! {
-    /// What was lent last: given back to the system, the memory for a long text is asked for again page by page.
+    /// The buffers used last. If they were freed, memory for the next long text would have to be faulted in page by page.
     static SPARE: Cell<Scratch> = Cell::default();
 }
 
-/// A scratch on loan.
+/// Buffers on loan from the thread, returned when dropped.
 #[derive(Debug)]
 pub(in crate::mask) struct Lent(Scratch);
 
 impl Lent {
-    /// The one there is to spare, or a new one.
+    /// The spare buffers of the thread, or new ones.
     pub(in crate::mask) fn new() -> Self {
         Self(SPARE.try_with(Cell::take).unwrap_or_default())
     }
@@ -52,7 +52,7 @@ impl Drop for Lent {
         let mut scratch = std::mem::take(&mut self.0);
         scratch.matches.clear();
         if scratch.size() <= Scratch::MOST {
-            // Where the thread ends nothing is kept.
+            // Fails while the thread ends, where nothing needs to be kept.
             let _ = SPARE.try_with(|spare| spare.set(scratch));
         }
     }

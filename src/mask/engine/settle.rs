@@ -1,4 +1,4 @@
-//! From matches to actions: overlaps resolved, values counted.
+//! From matches to edits: resolves overlaps and counts values.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -13,7 +13,7 @@ use crate::mask::view::Mode;
 use crate::mask::{Action, Blocked, Cause, Findings};
 
 impl Plan {
-    /// Where values stand in `text`, of overlapping ones the longest.
+    /// The spans and names of the values in `text`; of overlapping ones the longest.
     pub(in crate::mask) fn located(&self, text: &str, applied: &Applied<'_>) -> Vec<(Span, &str)> {
         if self.is_empty() || !self.gate.opens(text.as_bytes()) {
             return Vec::new();
@@ -42,7 +42,7 @@ impl Plan {
         located
     }
 
-    /// What a match goes by, as the plan has it.
+    /// The entity or label of a match; empty for restored values.
     fn own_name(&self, found: &Match) -> &str {
         match (found.kind, &self.rules[found.rule].what) {
             (Kind::Entity(place), _) => &self.entities[place].name,
@@ -51,7 +51,7 @@ impl Plan {
         }
     }
 
-    /// Counts what is only reported, and what the caller may see.
+    /// Counts values that are only reported or that the caller may see; of overlapping ones of a rule the first.
     pub(super) fn report(&self, matches: &[Match], applied: &Applied<'_>, findings: &mut Findings) {
         for (index, rule) in self.rules.iter().enumerate() {
             let counted = match applied.mode(index) {
@@ -71,7 +71,8 @@ impl Plan {
         }
     }
 
-    /// Settles overlaps: a `block` refuses all; else the longest span wins, then file order, and covers all it touches.
+    /// Resolves overlaps: the longest match wins, then file order, and its action covers the whole cluster. Errs if a match
+    /// blocks the message.
     pub(super) fn resolve(
         &self,
         matches: &mut Vec<Match>,
@@ -103,14 +104,14 @@ impl Plan {
         Ok(edits)
     }
 
-    /// The one edit for overlapping matches.
+    /// The single edit for a cluster of overlapping matches.
     fn settle(&self, cluster: &mut [Match], applied: &Applied<'_>, findings: &mut Findings) -> Option<Edit> {
         let start = cluster.first()?.start;
         let end = cluster.iter().map(|found| found.end).max()?;
         let winner = cluster.iter_mut().max_by_key(|found| (found.end - found.start, Reverse(found.rule)))?;
         let (rule, name) = (&self.rules[winner.rule], self.name(winner.rule, winner.kind, applied));
         findings.add(rule, name, rule.action.name(), self.direction, Span { start, end });
-        // Kept characters of a wider span could be another value's.
+        // If the cluster is wider than the match, kept characters could be those of another value.
         let is_whole = winner.start == start && winner.end == end;
         let written = winner.written.take().filter(|_| is_whole && rule.action != Action::Redact);
         let text = match (written, winner.kind) {

@@ -1,14 +1,14 @@
-//! What a schema says about one place, and which values it would accept there.
+//! The subschemas for one place in the data, and candidate values for it.
 
 use serde_json::{Number, Value as Json};
 
 use super::sample::sample;
 use super::stand_in::{of_format, of_length};
 
-/// The most schemas looked at for one place.
+/// The most subschemas examined for one place.
 const MOST: usize = 200;
 
-/// Every schema within `root` that is about the value at `pointer`, whichever of alternatives it may be.
+/// Every subschema of `root` that may apply to the value at `pointer`, in any of the alternatives.
 pub(super) fn places<'s>(root: &'s Json, pointer: &str) -> Vec<&'s Json> {
     let mut here = with_applied(root, vec![root]);
     for token in pointer.split('/').skip(1) {
@@ -19,7 +19,7 @@ pub(super) fn places<'s>(root: &'s Json, pointer: &str) -> Vec<&'s Json> {
     here
 }
 
-/// `schemas` with those they refer to and are put together from.
+/// `schemas` with those they reference and combine, recursively.
 fn with_applied<'s>(root: &'s Json, mut schemas: Vec<&'s Json>) -> Vec<&'s Json> {
     let mut at = 0;
     while let Some(schema) = schemas.get(at).copied().filter(|_| schemas.len() < MOST) {
@@ -36,7 +36,7 @@ fn with_applied<'s>(root: &'s Json, mut schemas: Vec<&'s Json>) -> Vec<&'s Json>
     schemas
 }
 
-/// What `schema` says of a member or item of its value.
+/// The subschemas of `schema` for a member or item of its value.
 fn step<'s>(schema: &'s Json, name: &str) -> Vec<&'s Json> {
     if let Some(property) = schema.get("properties").and_then(|properties| properties.get(name)) {
         return vec![property];
@@ -51,14 +51,14 @@ fn step<'s>(schema: &'s Json, name: &str) -> Vec<&'s Json> {
     patterns.into_iter().flat_map(|patterns| patterns.values()).chain(others).collect()
 }
 
-/// What could stand in a place of these schemas instead of `original`, where `written` does not do; the plainest first.
+/// Candidates to replace `original` under these schemas when `written` is not valid; the plainest first.
 pub(super) fn candidates(schemas: &[&Json], original: &Json, written: &Json) -> Vec<Json> {
     let mut found: Vec<Json> = Vec::new();
     let listed = |schema: &&Json| -> bool {
         schema.get("const") == Some(original)
             || schema.get("enum").and_then(Json::as_array).is_some_and(|options| options.contains(original))
     };
-    // Who sees the schema knows what it lists.
+    // Whoever sees the schema knows the values it lists.
     let shown = schemas.iter().any(listed);
     if shown {
         found.push(original.clone());
@@ -77,7 +77,7 @@ pub(super) fn candidates(schemas: &[&Json], original: &Json, written: &Json) -> 
     if schemas.iter().any(|schema| may_be_null(&schema)) {
         found.push(Json::Null);
     }
-    // A pattern may take the one text that is to go.
+    // A pattern may match only the original.
     found.retain(|candidate| candidate != original || shown);
     found
 }

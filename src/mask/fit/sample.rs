@@ -1,16 +1,16 @@
-//! The plainest text that a pattern matches.
+//! The plainest text a regular expression matches.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-/// Longest sample in bytes.
+/// The longest sample, in bytes.
 const LONGEST: usize = 4096;
-/// Deepest pattern that is followed.
+/// The deepest nesting of a pattern.
 const DEEPEST: u32 = 50;
-/// What is written where a class allows it, the plainest first.
+/// The characters preferred where a class allows them, in order.
 const PLAIN: [char; 8] = ['x', 'X', '0', '1', '_', '-', '.', ' '];
 
-/// A text that `pattern` takes, with what may be repeated up to `more` times more often than it must; `None` where the
-/// pattern cannot be read, or wants more than is sensible.
+/// A text that `pattern` matches, with each repetition up to `more` times above its minimum; `None` if the pattern cannot be
+/// parsed, or the sample would be too long.
 pub(super) fn sample(pattern: &str, more: usize) -> Option<String> {
     let hir = regex_syntax::ParserBuilder::new().nest_limit(DEEPEST).build().parse(pattern).ok()?;
     let mut out = String::new();

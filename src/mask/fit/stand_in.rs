@@ -1,11 +1,11 @@
-//! Well-formed values that belong to nobody.
+//! Placeholders: well-formed values that belong to nobody.
 
 use crate::json::Span;
 
-/// The domain of stand-ins for addresses, which no name server knows (RFC 6761 section 6.4).
+/// The domain of placeholder email addresses, which never resolves (RFC 6761 section 6.4).
 const DOMAIN: &str = "@redacted.invalid";
 
-/// A value of a format (JSON Schema 2020-12, validation, section 7.3) that tells nothing.
+/// The placeholder for a format (JSON Schema 2020-12, Validation, section 7.3).
 pub(super) fn of_format(format: &str) -> Option<&'static str> {
     Some(match format {
         "date" => "1900-01-01",
@@ -25,11 +25,11 @@ pub(super) fn of_format(format: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether masks write what stands at `span` of `text` where a schema asks for a form: it is nobody's. Nothing else may look
-/// like it, or a value could pass in its shape.
+/// Whether `span` of `text` is a placeholder written by a mask, which is not matched again. The test is exact, or a real value
+/// could pass in that form.
 #[inline]
 pub(in crate::mask) fn is_stand_in(text: &str, span: Span) -> bool {
-    // All begin with two of these.
+    // All placeholders begin with one of these pairs.
     matches!(text.as_bytes().get(span.start..), Some([b'1', b'9', ..] | [b'2', b'0', ..] | [b'r', b'e', ..]))
         && text.get(span.start..span.end).is_some_and(is_one)
 }
@@ -41,9 +41,9 @@ fn is_one(value: &str) -> bool {
         || number.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_number))
 }
 
-/// `text` cut or filled up to so many characters; `None` if there are no such lengths.
+/// `text` truncated or padded to between `least` and `most` characters; `None` if that is impossible.
 pub(super) fn of_length(text: &str, least: usize, most: usize) -> Option<String> {
-    /// A schema that asks for more is not filled up.
+    /// The longest text that is padded.
     const LONGEST: usize = 4096;
     if least > most || least > LONGEST {
         return None;
@@ -53,7 +53,7 @@ pub(super) fn of_length(text: &str, least: usize, most: usize) -> Option<String>
     Some(filled.take(most).collect())
 }
 
-/// `text` with a number that tells it from others.
+/// `text` with a number that makes it unique.
 pub(super) fn numbered(text: &str, number: usize) -> String {
     match text.split_once('@') {
         Some((local, domain)) => format!("{local}-{number}@{domain}"),

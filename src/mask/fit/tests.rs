@@ -6,7 +6,7 @@ use crate::mask::tests::{document, entities};
 use crate::mask::{Action, Direction, Entity, Findings, Masks, View};
 use crate::policy::tools::Tools;
 
-/// What becomes of data whose schema is `schema`, wherever a message has it; `None` if it is refused.
+/// The masked form of data with the schema `schema`, wherever a message has it; `None` if it is refused.
 fn masked(schema: &Json, data: &Json) -> Option<Json> {
     let masks = Masks::compile(vec![entities("m", &Entity::ALL, Action::Redact)]).unwrap();
     let definition = json!({ "name": "x", "inputSchema": schema, "outputSchema": schema }).to_string();
@@ -45,7 +45,7 @@ fn masked(schema: &Json, data: &Json) -> Option<Json> {
     seen.unwrap()
 }
 
-/// The same of the one member of an object.
+/// The same for the only member of an object.
 fn member(schema: &Json, value: &Json) -> Option<Json> {
     let schema =
         json!({ "type": "object", "properties": { "v": schema }, "required": ["v"], "additionalProperties": false });
@@ -88,7 +88,7 @@ fn a_place_gets_what_its_schema_takes() {
         (json!({ "type": "integer", "minimum": 1000 }), json!(CARD), Some(json!(1000))),
         (json!({ "type": "integer", "exclusiveMinimum": 0 }), json!(CARD), Some(json!(1))),
         (json!({ "type": "integer" }), json!(CARD), Some(json!(0))),
-        // Nothing but the value itself would do.
+        // Only the value itself would be valid.
         (json!({ "type": "string", "pattern": "^ana@example\\.com$" }), json!(mail), None),
     ];
     for (schema, value, wanted) in cases {
@@ -113,7 +113,7 @@ fn whole_documents_stay_what_they_are() {
     assert_eq!(got["rows"][0], row(1));
     assert_eq!(got["rows"][498], row(499));
     assert_eq!(got["to"], json!(["redacted@redacted.invalid", "redacted-2@redacted.invalid"]));
-    // What the schema calls its members stays; all else is masked as ever.
+    // Names of members in the schema stay; everything else is masked as usual.
     assert_eq!((&got["ana@example.com"], &got["free"]), (&json!("x"), &json!("[EMAIL_ADDRESS]")));
 }
 

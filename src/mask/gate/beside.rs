@@ -1,16 +1,16 @@
-//! What stands beside digits, and what it makes of them.
+//! The bytes around digits, and what they make of the digits.
 
 use crate::json::Span;
 
-/// Bytes of `2026-01-05`.
+/// The length of `2026-01-05`.
 pub(super) const DATE: usize = 10;
-/// Digits of a French number before the letter of Corsica.
+/// The digits of a French NIR before the `A` or `B` of a Corsican department.
 pub(super) const BEFORE_CORSICA: usize = 6;
 pub(super) const LONGEST_GAP: usize = 6;
-/// What can stand between a day and its year.
+/// The most bytes between a day and its year, for the name of a month.
 pub(super) const LONGEST_MONTH: usize = 24;
 
-/// What a byte beside digits, or between them, can be.
+/// The classes of a byte next to digits or between them.
 pub(super) const KINDS: [u8; 256] = {
     let mut kinds = [0; 256];
     let mut byte = 0;
@@ -31,18 +31,18 @@ pub(super) const KINDS: [u8; 256] = {
     }
     kinds
 };
-/// May stand between the digits of one number.
+/// Allowed between the digits of one number.
 pub(super) const GAP: u8 = 1;
 pub(super) const LETTER: u8 = 2;
-/// A hexadecimal digit that is a letter.
+/// A letter that is a hexadecimal digit.
 pub(super) const HEX: u8 = 4;
 pub(super) const DOT: u8 = 8;
 pub(super) const COLON: u8 = 16;
-/// A blank or a dash.
+/// A space or a dash.
 pub(super) const BLANK: u8 = 32;
 pub(super) const CAPITAL: u8 = 64;
 
-/// Whether digits on both sides of `gap` could be of one number.
+/// Whether the digits on both sides of `gap` could belong to one number.
 #[inline]
 pub(in crate::mask) fn joins(gap: &[u8]) -> bool {
     match gap {
@@ -51,24 +51,24 @@ pub(in crate::mask) fn joins(gap: &[u8]) -> bool {
     }
 }
 
-/// Digits that the run at `at` has from there on.
+/// The number of digits from `at` on.
 pub(super) fn digits_at(text: &[u8], at: usize) -> usize {
     text[at..].iter().take_while(|byte| is_digit(**byte)).count()
 }
 
-/// Digits right before `end`.
+/// The number of digits immediately before `end`.
 pub(super) fn digits_before(text: &[u8], end: usize) -> usize {
     text[..end].iter().rev().take_while(|byte| is_digit(**byte)).count()
 }
 
-/// Bytes of the gap that begins at `end` and has digits of the same number behind it.
+/// The length of the gap that begins at `end`, if digits of the same number follow it.
 pub(super) fn gap_at(text: &[u8], end: usize) -> Option<usize> {
     let rest = &text[end..];
     let gap = rest.iter().take(LONGEST_GAP + 1).take_while(|byte| is_gap(**byte)).count();
     (gap <= LONGEST_GAP && rest.get(gap).copied().is_some_and(is_digit)).then_some(gap)
 }
 
-/// Bytes of the gap that ends at `start` and has digits of the same number before it; 0 if there is none.
+/// The length of the gap that ends at `start`, if digits of the same number precede it; otherwise 0.
 pub(super) fn gap_before(text: &[u8], start: usize) -> usize {
     let head = &text[..start];
     let gap = head.iter().rev().take(LONGEST_GAP + 1).take_while(|byte| is_gap(**byte)).count();
@@ -80,7 +80,7 @@ const fn is_gap(byte: u8) -> bool {
     KINDS[byte as usize] & GAP != 0
 }
 
-/// The number of one or two digits before `year`, with room for the name of a month between them.
+/// The run of one or two digits before `year`, at most the name of a month away.
 pub(super) fn day_before(text: &[u8], year: Span) -> Option<Span> {
     let head = text.get(..year.start)?;
     let gap = head.iter().rev().take(LONGEST_MONTH + 1).position(|byte| is_digit(*byte))?;
@@ -89,20 +89,20 @@ pub(super) fn day_before(text: &[u8], year: Span) -> Option<Span> {
     (length <= 2).then_some(Span { start: end - length, end })
 }
 
-/// Whether `run` has the digits of a year of the last century or this.
+/// Whether `run` is a year from 1900 to 2099.
 pub(super) fn is_year(text: &[u8], run: Span) -> bool {
     run.end - run.start == 4 && (text[run.start..].starts_with(b"19") || text[run.start..].starts_with(b"20"))
 }
 
-/// Whether three runs have as many digits as year, month and day have.
+/// Whether three runs have the lengths of year, month and day, or of day, month and year.
 pub(super) fn is_dated(runs: &[Span]) -> bool {
     let [one, two, three] = runs else { return false };
     let [one, two, three] = [one, two, three].map(|run| run.end - run.start);
     two <= 2 && (one == 4 && three <= 2 || one <= 2 && matches!(three, 2 | 4))
 }
 
-/// Whether a date of the calendar begins `text` that is no part of a longer number; digits that only look like one could be a
-/// telephone number.
+/// Whether `text` begins with a calendar date of 1900 to 2099, as `2026-01-05`, that is no part of a longer number. Digits
+/// that only look like one could be a telephone number.
 pub(super) fn is_lone_date(text: &[u8]) -> bool {
     let Some((date, behind)) = text.split_first_chunk::<DATE>() else { return false };
     let [b'1' | b'2', second, _, _, b'-', digits @ ..] = date else { return false };
@@ -117,7 +117,7 @@ pub(super) fn is_lone_date(text: &[u8]) -> bool {
         && !behind.starts_with(b"::")
 }
 
-/// Whether two letters that begin a word stand before `run`, or two capitals and a blank or dash.
+/// Whether `run` follows two letters that are a whole word, as in `AB12`, `AB 12` or, with pairs of digits, `ab 12 34`.
 pub(super) fn begins_lettered(text: &[u8], run: Span) -> bool {
     let head = &text[..run.start];
     let is_beside = |byte: &u8| KINDS[usize::from(*byte)] & (LETTER | BLANK) != 0;
@@ -126,21 +126,21 @@ pub(super) fn begins_lettered(text: &[u8], run: Span) -> bool {
     }
     let parted = head.strip_suffix(b" ").or_else(|| head.strip_suffix(b"-"));
     let Some((rest, letters)) = parted.unwrap_or(head).split_last_chunk::<2>() else { return false };
-    // Blanks part most words from most numbers: then only capitals count, or that the number goes on in pairs.
+    // Most words and numbers are separated by a space: then only capitals count, or digits that continue in pairs.
     let paired = || run.end - run.start == 2 && matches!(text.get(run.end..run.end + 2), Some([b' ', b'0'..=b'9']));
     letters.iter().all(u8::is_ascii_alphabetic)
         && (parted.is_none() || letters.iter().all(u8::is_ascii_uppercase) || paired())
         && (rest.last().is_none_or(|byte| !byte.is_ascii_alphanumeric()) || super::is_escape_end(rest))
 }
 
-/// Whether `2A` or `2B` ends or goes on at `end`, with digits behind it.
+/// Whether the letter of `2A` or `2B` is at `end`, with digits after it.
 pub(super) fn is_corsican(text: &[u8], end: usize) -> bool {
     text[..end].ends_with(b"2")
         && text.get(end).copied().is_some_and(is_corsican_letter)
         && text[end + 1..].iter().take(LONGEST_GAP + 1).find(|byte| !is_gap(**byte)).is_some_and(u8::is_ascii_digit)
 }
 
-/// Where the letter of `2A` or `2B` stands before digits that begin at `start`.
+/// The position of the letter of `2A` or `2B` before the digits at `start`.
 pub(super) fn before_corsican(text: &[u8], start: usize) -> Option<usize> {
     let head = &text[..start];
     let gap = head.iter().rev().take(LONGEST_GAP).take_while(|byte| is_gap(**byte)).count();
@@ -152,7 +152,7 @@ const fn is_corsican_letter(byte: u8) -> bool {
     matches!(byte, b'A' | b'B' | b'a' | b'b')
 }
 
-/// Whether `run` stands in a word of hexadecimal digits and colons that has two colons in a row.
+/// Whether `run` is in a word of hexadecimal digits and colons with two colons in a row.
 pub(super) fn has_double_colon(text: &[u8], run: Span) -> bool {
     const LONGEST: usize = 45;
     let doubled = |bytes: &mut dyn Iterator<Item = &u8>| {
@@ -163,7 +163,7 @@ pub(super) fn has_double_colon(text: &[u8], run: Span) -> bool {
     doubled(&mut text[run.end..].iter()) || doubled(&mut text[..run.start].iter().rev())
 }
 
-/// Whether `run` stands in three groups of four hexadecimal digits.
+/// Whether `run` is in a word of hexadecimal digits and dots with two dots around four bytes.
 pub(super) fn is_dotted(text: &[u8], run: Span) -> bool {
     const LENGTH: usize = 14;
     if run.end - run.start > 4 {

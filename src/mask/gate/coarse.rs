@@ -1,34 +1,34 @@
-//! The pass that every byte goes through: which classes of bytes a block holds, sixty-four bytes at a time.
+//! The pass over every byte: which classes of bytes each block of 64 contains.
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, Simd, dispatch, u8x64};
 
 use crate::json::Span;
 
-/// Bytes looked at together, one bit of a word each.
+/// The bytes of a block: one bit of a word each.
 pub(super) const BLOCK: usize = 64;
-/// Fewest bytes of a long word.
+/// The fewest bytes of a long word.
 pub(super) const LONG: usize = 15;
 
-/// The marks of one block: a bit for each byte, the lowest first.
+/// The marks of one block: a bit for each byte, the lowest for the first.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Marks {
     /// Where the block begins.
     pub(super) at: usize,
     pub(super) ats: u64,
-    /// What disguises begin with: `&`, `\\`, `%` and bytes beyond ASCII.
+    /// Bytes that disguises begin with: `&`, `\`, `%` and all beyond ASCII.
     pub(super) disguises: u64,
     pub(super) quotes: u64,
     pub(super) semicolons: u64,
 }
 
-/// What blocks are handed to; each returns false to stop.
+/// Receives what the pass finds; each method returns false to stop.
 pub(super) trait Visit {
-    /// The digits of the block at `at`, of which there are some, and those of the next.
+    /// The digits of the block at `at`, of which there is at least one, and those of the next block.
     fn digits<S: Simd>(&mut self, simd: S, at: usize, digits: (u64, u64)) -> bool;
-    /// A block that holds a mark, before its digits.
+    /// The marks of a block that has any; called before its digits.
     fn marks(&mut self, marks: &Marks) -> bool;
-    /// A word of [`LONG`] bytes or more, once it has ended.
+    /// A word of [`LONG`] bytes or more; called once it has ended.
     fn word<S: Simd>(&mut self, simd: S, word: Span) -> bool;
 }
 
@@ -49,7 +49,7 @@ fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> bool {
         }
         at += BLOCK;
     }
-    // Zeros are in no class.
+    // The padding is in no class.
     let mut padded = [0; BLOCK];
     if let Some(head) = padded.get_mut(..rest.len()) {
         head.copy_from_slice(rest);
@@ -57,10 +57,10 @@ fn each<S: Simd>(simd: S, text: &[u8], visit: &mut impl Visit) -> bool {
     pass.take(&padded, at, visit) && (pass.digits == 0 || pass.count(at, (pass.digits, 0), visit))
 }
 
-/// What is carried from block to block.
+/// The state carried from block to block.
 struct Pass<S: Simd> {
     simd: S,
-    /// Those of the last block.
+    /// The digits of the last block.
     digits: u64,
     words: Words,
 }
@@ -85,7 +85,7 @@ impl<S: Simd> Pass<S> {
         )
     }
 
-    /// Outside the loop, which would else keep the whole block in registers.
+    /// Not inlined, or the loop would keep the whole block in registers.
     #[inline(never)]
     fn mark(&mut self, block: &[u8; BLOCK], at: usize, visit: &mut impl Visit) -> bool {
         let simd = self.simd;
@@ -97,12 +97,12 @@ impl<S: Simd> Pass<S> {
     }
 }
 
-/// What is asked of every block.
+/// What is computed for every block.
 struct Glance {
-    /// Bytes above the quotation mark.
+    /// Bytes of words: all above the quotation mark.
     parts: u64,
     digits: u64,
-    /// Whether there is one of the bytes [`Marks`] tells apart.
+    /// Whether any of the bytes of [`Marks`] is in the block.
     marked: bool,
 }
 
@@ -114,14 +114,14 @@ impl Glance {
         let splat = |byte: u8| u8x64::splat(simd, byte);
         let parts = bytes.simd_gt(splat(b'"')).to_bitmask();
         let digits = (bytes - splat(b'0')).simd_lt(splat(10)).to_bitmask();
-        // No two marks have the same low half, so that half leads to the one mark a byte can be.
+        // No two marks have the same low nibble, so the nibble selects the only mark a byte can be.
         let mark = u8x64::from_slice(simd, &MARKS).swizzle_dyn_within_blocks(bytes & splat(0x0f));
         let marked = (mark.simd_eq(bytes) | bytes.simd_ge(splat(0x80))).any_true();
         Self { parts, digits, marked }
     }
 }
 
-/// The mark of each low half of a byte, four times; where there is none, a byte beyond ASCII.
+/// The mark for each low nibble, four times; a byte beyond ASCII where there is none.
 const MARKS: [u8; BLOCK] = {
     let mut marks = [0x80; BLOCK];
     let all = b"\"%&;@\\";
@@ -154,10 +154,10 @@ fn marks<S: Simd>(simd: S, block: &[u8; BLOCK], at: usize) -> Marks {
     }
 }
 
-/// The word the last block ended in.
+/// The word that continues from the last block.
 #[derive(Debug, Default)]
 struct Words {
-    /// How many bytes of it there were.
+    /// Its length so far.
     open: usize,
 }
 
@@ -173,7 +173,7 @@ impl Words {
         let before = self.open;
         self.open = parts.leading_ones() as usize;
         let ends = before + head >= LONG;
-        // Fifteen set bits in a row, at the first of them.
+        // The first bit of each fifteen set bits in a row.
         let two = parts & parts >> 1;
         let four = two & two >> 2;
         let eight = four & four >> 4;
@@ -189,7 +189,7 @@ fn inner<S: Simd>(simd: S, at: usize, parts: u64, (before, long): (usize, u64), 
     if before + head >= LONG && !visit.word(simd, Span { start: at - before, end: at + head }) {
         return false;
     }
-    // The first word is told, and so is what lies before the last byte that is none.
+    // The word at the beginning is reported above; the one at the end continues in the next block.
     let mut rest = long & u64::MAX << head;
     while rest != 0 {
         let start = rest.trailing_zeros();
@@ -206,7 +206,7 @@ fn inner<S: Simd>(simd: S, at: usize, parts: u64, (before, long): (usize, u64), 
     true
 }
 
-/// Where a disguise begins in a block.
+/// The position of the first disguise in a block.
 pub(super) fn disguise(text: &[u8], marks: &Marks) -> Option<usize> {
     let next = |at: usize, by: usize| text.get(at + by).copied().unwrap_or(0);
     let mut rest = marks.disguises;
@@ -226,9 +226,9 @@ pub(super) fn disguise(text: &[u8], marks: &Marks) -> Option<usize> {
     None
 }
 
-/// Whether a UTF-8 lead byte begins characters that show nothing, separate, or stand for ASCII ones.
+/// Whether a UTF-8 lead byte is that of invisible characters, separators, or characters equivalent to ASCII ones.
 ///
-/// Not among them: most of Latin, Greek, Cyrillic, Hebrew and the CJK ideographs.
+/// The lead bytes of most of Latin, Greek, Cyrillic, Hebrew and the CJK ideographs are not.
 const fn is_suspicious_lead(byte: u8) -> bool {
     matches!(byte, 0xc2 | 0xcd | 0xd8..=0xdb | 0xdf..=0xe3 | 0xea | 0xef..)
 }

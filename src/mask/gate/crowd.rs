@@ -1,4 +1,4 @@
-//! Where values crowd: to judge each number there costs more than to ask recognisers about all, so all are taken.
+//! Dense stretches of values: there, judging each number costs more than giving all of them to the recognisers.
 
 use fearless_simd::Simd;
 
@@ -10,54 +10,54 @@ use super::points::Points;
 use super::runs::runs_in;
 use crate::json::Span;
 
-/// Bytes at the beginning of a text whose numbers are taken: short texts that are looked at closely mostly hold a value.
+/// How many bytes at the beginning of a text are treated as dense: a short text that is surveyed mostly contains a value.
 const FIRST: usize = 256;
-/// Bytes whose numbers are taken before it is asked again whether values crowd.
+/// How many bytes after the last of several close values are treated as dense.
 const STRETCH: usize = 4096;
-/// Numbers that are handed on together.
+/// How many runs are reported together.
 const TOGETHER: usize = 256;
-/// Bytes among which as many numbers as are remembered were told of, if values crowd.
+/// Values are dense if the last few reported numbers end within that many bytes.
 const CLOSE: usize = 384;
 
-/// The stretch of a text in which all numbers are taken.
+/// The stretch of a text in which all numbers are collected without being judged.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    /// Where it begins, if it was not left.
+    /// Where it begins; `None` if it was left.
     from: Option<usize>,
-    /// The first byte behind it that a block may begin with.
+    /// Blocks that begin from here on are after it.
     until: usize,
-    /// Where the numbers ended that were told of last.
+    /// The ends of the numbers reported last.
     told: [usize; 3],
     stretch: usize,
     points: Points,
 }
 
 impl Crowd {
-    /// None: every number is judged.
+    /// No dense stretch: every number is judged.
     pub(super) const NONE: Self = Self { from: None, until: 0, told: [0; 3], stretch: 0, points: Points::NONE };
 
-    /// A text whose numbers are taken as far as values crowd.
+    /// The dense stretches of a text, with the usual lengths.
     pub(super) const fn new() -> Self {
         Self::of(FIRST, STRETCH)
     }
 
-    /// The same with other lengths of what is taken.
+    /// The same with other lengths.
     pub(super) const fn of(first: usize, stretch: usize) -> Self {
         Self { from: Some(0), until: first, stretch, ..Self::NONE }
     }
 
-    /// Whether the numbers of the block at `at` are taken.
+    /// Whether the block at `at` is in a dense stretch.
     pub(super) const fn has(&self, at: usize) -> bool {
         at < self.until
     }
 
-    /// Whether all digits of `word` are taken.
+    /// Whether all of `word` is in a dense stretch.
     pub(super) fn has_all(&self, word: Span) -> bool {
         self.from.is_some_and(|from| from <= word.start) && word.end <= self.until
     }
 
-    /// Notes that numbers are judged again, the last of which ended at `end`: one that is told of not far behind goes on
-    /// with the crowd. False if they were not taken before.
+    /// Leaves the stretch, whose last number ended at `end`: a number reported soon after that starts the next. Returns false
+    /// if there was none to leave.
     pub(super) const fn leave(&mut self, end: usize) -> bool {
         let left = self.from.take().is_some();
         if left {
@@ -66,7 +66,7 @@ impl Crowd {
         left
     }
 
-    /// Notes that a number was told of that ends at `end`.
+    /// Notes that a number that ends at `end` was reported.
     pub(super) fn note(&mut self, end: usize) {
         let [third, second, first] = self.told;
         self.told = [second, first, end];
@@ -77,8 +77,8 @@ impl Crowd {
 }
 
 impl Clusters<'_> {
-    /// Takes all `digits` of the block at `at`, and what was judged since the last number that was told of; false if `visit`
-    /// was.
+    /// Collects all `digits` of the block at `at`, and those judged since the last reported number; false if `visit` returned
+    /// false.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "so that it is compiled for the instructions of the pass over all blocks")]
     pub(super) fn take<S: Simd>(
@@ -93,7 +93,7 @@ impl Clusters<'_> {
         if crowd.from.is_none() {
             crowd.from = Some(self.told);
             runs_in(text, Span { start: self.told, end: at }, &mut self.taken);
-            // Of a number that goes on the beginning may have been judged, which alone was nothing.
+            // The beginning of a number that continues here may have been judged, and dismissed by itself.
             self.judged = self.taken.last().map_or(self.told, |run| run.end);
         }
         let known = self.taken.len();
@@ -113,12 +113,12 @@ impl Clusters<'_> {
         self.taken.len() < TOGETHER || self.tell_taken(visit)
     }
 
-    /// Whether addresses are looked for that have points close together.
+    /// Whether IPv6 or MAC addresses are wanted, which have colons or dots close together.
     const fn asks_for_points(&self) -> bool {
         self.wanted.addresses || self.wanted.macs
     }
 
-    /// Tells of addresses that runs stand in which were taken, from that one on.
+    /// Reports addresses that contain a collected run, from the run `first` on.
     #[cold]
     fn tell_of_points(&self, first: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         self.taken.iter().skip(first).all(|run| self.is_in_hardware(*run, visit))
@@ -133,8 +133,8 @@ impl Clusters<'_> {
         }
     }
 
-    /// Takes what is left of the number that a crowd ends in, so that the next is judged from its beginning, and hands on all
-    /// that was taken.
+    /// Collects the rest of the number in which a dense stretch ends, so that the next one is judged from its beginning, and
+    /// reports everything collected.
     pub(super) fn take_rest(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let mut end = self.judged;
         while let Some(gap) = gap_at(self.text, end) {
@@ -150,7 +150,7 @@ impl Clusters<'_> {
         self.tell_taken(visit)
     }
 
-    /// Hands on what was taken.
+    /// Reports what was collected.
     pub(super) fn tell_taken(&mut self, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let go_on = self.taken.is_empty() || visit(Sight::Number(&self.taken));
         self.taken.clear();

@@ -1,18 +1,17 @@
-//! A figure: digits that no number goes over from, with the few bytes around them that tell what they could be.
+//! A figure: digits that are no part of a larger number, with the few bytes around them that tell what they could be.
 //!
-//! Most figures are short and stand among plain words. The bits of a block tell where digits are, and six bytes what stands
-//! beside them: that of one of these needs no branch that depends on it, and only what is left is looked at in a
-//! [`Window`](super::window::Window).
+//! Most figures are short and surrounded by plain words. They are dismissed without branches, by the digit bits of their block
+//! and a few bytes next to them; only what is left is examined in a [`Window`](super::window::Window).
 
 use super::beside::{BLANK, CAPITAL, COLON, DOT, HEX, KINDS, LETTER, LONGEST_GAP, LONGEST_MONTH};
 
-/// Bytes before the first digit that are looked at, and all of them.
+/// The number of bytes examined before the first digit, and in total.
 const BEFORE: usize = 8;
 const AROUND: usize = 32;
-/// Bytes of the longest figure that is told here.
+/// The longest figure that can be dismissed here, in bytes.
 const LONGEST: usize = 16;
 
-/// The bits that letters have, and digits and most marks do not, of so many first bytes of sixteen.
+/// For each width, the bits set in letters but not in digits and most punctuation, for that many of sixteen bytes.
 const LETTERS: [[u64; 2]; LONGEST + 1] = {
     let (mut letters, mut width) = ([[0; 2]; LONGEST + 1], 1);
     while width <= LONGEST {
@@ -23,25 +22,25 @@ const LETTERS: [[u64; 2]; LONGEST + 1] = {
     letters
 };
 
-/// A letter right before digits.
+/// A letter immediately before the digits.
 const GLUED: u8 = 1;
-/// A capital and one byte before them.
+/// A capital and then one byte before them.
 const CODE: u8 = 2;
-/// A letter that is a digit too right behind them.
+/// A hexadecimal letter immediately after them.
 const HEXED: u8 = 4;
-/// A colon or dot, and where it goes on.
+/// A colon or dot next to them, and a hexadecimal letter, colon or dot beyond it.
 const POINT: u8 = 8;
-/// A dot beside four digits.
+/// A dot next to four digits.
 const FOUR: u8 = 16;
-/// A blank or dash before two digits and others, and a letter before that.
+/// A letter and then a space or dash before two digits that others follow.
 const PAIR: u8 = 32;
 
-/// What stands beside the digits of codes.
+/// The context of codes.
 pub(super) const CODES: u8 = GLUED | CODE | PAIR;
-/// What stands beside those of addresses of hardware and of the internet.
+/// The context of MAC and IP addresses.
 pub(super) const ADDRESSES: u8 = GLUED | HEXED | POINT | FOUR;
 
-/// What a byte next to digits can be.
+/// The context bits of a byte next to the digits.
 const NEXT: [u8; 256] = {
     let (mut next, mut byte) = ([0; 256], 0);
     while byte < 256 {
@@ -56,7 +55,7 @@ const NEXT: [u8; 256] = {
     next
 };
 
-/// What the byte behind that can be.
+/// The context bits of a byte one further away.
 const SECOND: [u8; 256] = {
     let (mut second, mut byte) = ([0; 256], 0);
     while byte < 256 {
@@ -72,38 +71,38 @@ const fn given(kind: u8, bit: u8) -> u8 {
     if kind == 0 { 0 } else { bit }
 }
 
-/// Digits with no other within a gap before or behind them; the lowest bit is the first.
+/// A group of digits with no other digit within [`LONGEST_GAP`] of it; the lowest bit is the first digit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figure {
     digits: u64,
-    /// Bytes until a digit may be of another.
+    /// The number of bytes until another figure may begin.
     pub(super) length: u32,
 }
 
-/// What matters of a figure: masks for what is asked of every one.
+/// Which properties of a figure matter, as masks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
-    /// All bits if many digits do.
+    /// All bits set if many digits matter.
     pub(super) long: u64,
-    /// Of [`CODES`] and [`ADDRESSES`] what is asked for.
+    /// The bits of [`CODES`] and [`ADDRESSES`] that matter.
     pub(super) beside: u8,
-    /// All bits if dates do.
+    /// All bits set if dates matter.
     pub(super) births: u64,
 }
 
-/// What a figure turned out to be.
+/// The verdict on a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing anybody looks for.
+    /// Nothing wanted.
     Idle,
-    /// Nothing, if it is a date of this form and no date of birth: 2026-01-05.
+    /// Nothing wanted, provided it is a date as in 2026-01-05 and no date of birth.
     Date,
-    /// What more of the text must be looked at for.
+    /// Undecided: more of the text must be examined.
     Unclear,
 }
 
 impl Figure {
-    /// The figure that begins with the lowest bit of `digits`, one for each byte.
+    /// The figure that begins with the lowest bit of `digits`, which has one bit for each byte.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
     pub(super) const fn of(digits: u64) -> Self {
@@ -111,7 +110,7 @@ impl Figure {
         Self { digits: digits & u64::MAX >> (u64::BITS.wrapping_sub(length) % u64::BITS), length }
     }
 
-    /// Bytes from the first digit to the last.
+    /// The number of bytes from the first digit to the last.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
     pub(super) const fn width(self) -> u32 {
@@ -124,16 +123,16 @@ impl Figure {
         self.digits & !(self.digits << 1)
     }
 
-    /// Where runs of one or two digits begin.
+    /// The first bits of runs of one or two digits.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
     pub(super) const fn days(self) -> u64 {
         self.starts() & !(self.digits >> 1 & self.digits >> 2)
     }
 
-    /// What it could be at byte `first` of `text`; `near` tells whether a day stands before it as before its year.
+    /// The verdict on the figure at byte `first` of `text`; `near` tells whether a day precedes it closely enough for a year.
     ///
-    /// Nothing is decided before the end, as most of it would be decided by chance.
+    /// There are no early exits: branches on most of these properties would be mispredicted.
     #[inline(always)]
     pub(super) fn kind(self, text: &[u8], first: usize, asked: &Asked, near: bool) -> Kind {
         /// `2026-01-05`.
@@ -150,7 +149,7 @@ impl Figure {
         if self.digits == DATE && beside == 0 { Kind::Date } else { Kind::Unclear }
     }
 
-    /// Letters between its digits, or colons where two marks are.
+    /// Letters between its digits, or colons if there are two bytes in a row that are no digits.
     #[inline(always)]
     fn between(self, around: &[u8; AROUND]) -> u64 {
         const fn each(byte: u8) -> u64 {
@@ -164,12 +163,12 @@ impl Figure {
         if marks & marks >> 1 == 0 {
             return letters;
         }
-        // A byte that is nought borrows from its highest bit.
+        // A byte that is zero borrows from its highest bit.
         let colon = |word: u64| (word ^ each(b':')).wrapping_sub(each(1)) & !(word ^ each(b':')) & each(0x80);
         letters | colon(one) | colon(two)
     }
 
-    /// What beside its digits could make a code or an address of it.
+    /// The context bits that could make a code or an address of it.
     #[inline(always)]
     fn beside(self, around: &[u8; AROUND]) -> u8 {
         const PAIRS: u64 = 0b1011;
@@ -177,7 +176,7 @@ impl Figure {
         let byte = |at: usize| usize::from(around[at % AROUND]);
         let (before, behind) = (NEXT[byte(BEFORE - 1)], NEXT[byte(end)]);
         let (second, further) = (SECOND[byte(BEFORE - 2)], SECOND[byte(end.wrapping_add(1))]);
-        // A point right beside, and what goes on behind that.
+        // A colon or dot next to the digits, and what follows it.
         let points = (before & second | behind & further) & POINT;
         let dots = if self.digits & 0b1_1111 == 0b1111 { (before | behind) & FOUR } else { 0 };
         let paired = self.digits & 0b1111 == PAIRS && around[BEFORE + 2] == b' ';
@@ -185,7 +184,7 @@ impl Figure {
         before & GLUED | second & CODE | behind & HEXED | points | dots | paired
     }
 
-    /// A year behind a day, or three runs as in a date.
+    /// Whether it has a year after a day, or three runs as in a date.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
     const fn is_dated(self, near: bool) -> u64 {
@@ -197,7 +196,7 @@ impl Figure {
     }
 }
 
-/// `digits` and the bytes behind each that a gap can have.
+/// `digits`, and after each the bytes that can be a gap.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of the loop over all numbers")]
 const fn within_gap(digits: u64) -> u64 {
@@ -207,5 +206,5 @@ const fn within_gap(digits: u64) -> u64 {
     four | four << 3
 }
 
-/// How far behind the beginning of a day its year can begin.
+/// The most bytes from the beginning of a day to the beginning of its year.
 pub(super) const AFTER_DAY: usize = LONGEST_MONTH + 2;

@@ -1,4 +1,4 @@
-//! Whether a word for birth stands near a date: most dates are of something else, and those are never looked at.
+//! Whether a word for birth is near a date: most dates are of something else, and need no closer look.
 
 use std::sync::LazyLock;
 
@@ -7,12 +7,12 @@ use fearless_simd::{Simd, u8x64};
 
 use crate::mask::recognisers::birth_stems;
 
-/// Bytes looked at together.
+/// The bytes of one vector.
 const BLOCK: usize = 64;
-/// First bytes of a stem that are compared.
+/// How many bytes of a stem are compared.
 const BYTES: usize = 3;
 
-/// Whether a word for birth could stand before byte `at`, where a date or its year begins, and near enough to speak for it.
+/// Whether a word for birth could be within `reach` bytes before `at`, where a date or its year begins.
 pub(super) fn speaks_before<S: Simd>(simd: S, text: &[u8], at: usize, reach: usize) -> bool {
     let mut from = at.saturating_sub(reach);
     while from < at {
@@ -28,7 +28,7 @@ pub(super) fn speaks_before<S: Simd>(simd: S, text: &[u8], at: usize, reach: usi
     false
 }
 
-/// For each place in a stem the stems, one bit for those alike, that have a byte of that low half and of that high half there.
+/// For each position in a stem, the groups of stems that have a byte with that low nibble, and with that high nibble, there.
 struct Tables {
     low: [[u8; BLOCK]; BYTES],
     high: [[u8; BLOCK]; BYTES],
@@ -38,7 +38,7 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     let mut tables = Tables { low: [[0; BLOCK]; BYTES], high: [[0; BLOCK]; BYTES] };
     let mut kinds: Vec<u8> = Vec::new();
     for stem in birth_stems() {
-        // Stems that begin alike share a bit, those of other scripts too.
+        // Stems with the same first letter share a bit, and so do all that begin beyond ASCII.
         let kind = stem.as_bytes()[0].to_ascii_lowercase().min(0x80);
         let known = kinds.iter().position(|known| *known == kind);
         let kind = known.unwrap_or_else(|| {
@@ -56,12 +56,12 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     tables
 });
 
-/// Makes the tables.
+/// Builds the tables.
 pub(super) fn prepare() {
     LazyLock::force(&TABLES);
 }
 
-/// Whether a stem begins in the block at `at`; sometimes true without.
+/// Whether a stem may begin in the block at `at`; there are false positives.
 #[inline(always)]
 fn is_in<S: Simd>(simd: S, text: &[u8], at: usize) -> bool {
     const WHOLE: usize = BLOCK + BYTES - 1;

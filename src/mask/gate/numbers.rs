@@ -1,8 +1,8 @@
-//! Runs of digits, and which of them could belong to a number somebody looks for.
+//! Runs of digits, and which of them could belong to a wanted number.
 //!
-//! Numbers are judged in three steps, each for what the one before could not tell: a [`Figure`] by the bits of its block and
-//! the bytes beside it, which is the end of most; a [`Window`] by what stands further around, all figures of it at once; and
-//! a cluster by reading it run by run, as recognisers will.
+//! Numbers are judged in three steps, each for what the one before left undecided: a [`Figure`] by the bits of its block and
+//! the bytes next to it, which dismisses most; a [`Window`] by a wider context, for all its figures at once; and a cluster by
+//! reading it run by run, as recognisers do.
 
 mod cluster;
 
@@ -18,9 +18,9 @@ use super::window::{Hints, Window};
 use crate::json::Span;
 use crate::mask::recognisers::{end_of, speaks_of_birth};
 
-/// Runs of digits that stand close enough to be one number, one cluster after the other.
+/// The clusters of a text, one after the other: runs of digits close enough to be one number.
 ///
-/// Nothing is kept from one to the next but where they ended, so that any can be read alone, from its first run to its last.
+/// Only positions are carried from one cluster to the next, so that each can be read by itself, from its first run to its last.
 pub(super) struct Clusters<'t> {
     label: &'t str,
     pub(super) text: &'t [u8],
@@ -28,27 +28,27 @@ pub(super) struct Clusters<'t> {
     asked: Asked,
     figures: figure::Asked,
     births: Births,
-    /// Whether there is a quotation mark in the blocks so far.
+    /// Whether the blocks so far contain a quotation mark.
     quoted: bool,
-    /// Where digits begin that were not judged yet.
+    /// Digits from here on are not judged yet.
     pub(super) judged: usize,
-    /// Where the last digit that was judged ended.
+    /// The end of the last digit that was judged.
     pub(super) behind: usize,
-    /// Where the last run of one or two digits began, which a year may stand behind.
+    /// The beginning of the last run of one or two digits, which may be the day before a year.
     pub(super) day: usize,
-    /// Where the last run ended that was handed on.
+    /// The end of the last run that was reported.
     pub(super) told: usize,
-    /// The runs of the cluster that is read.
+    /// The runs of the cluster being read.
     pub(super) runs: Vec<Span>,
-    /// Those of a crowd, as far as they were not handed on.
+    /// The runs collected in a dense stretch and not reported yet.
     pub(super) taken: Vec<Span>,
 }
 
-/// How far before a date, or its year or last part, a word begins that speaks for it.
+/// How many bytes before a date, or before its year or last part, a word for birth may begin.
 const BEFORE_DATE: usize = 64;
 const BEFORE_YEAR: usize = 128;
 
-/// Which digits of a window could be a value's, one bit each.
+/// Which digits of a window could belong to a value, one bit each.
 #[derive(Clone, Copy)]
 struct Told {
     long: u64,
@@ -56,22 +56,22 @@ struct Told {
     points: u64,
     /// Whether any could be a date of birth.
     born: bool,
-    /// Where dates begin that stand alone.
+    /// The beginnings of dates that are no part of anything else.
     alone: u64,
-    /// The rows that have enough digits, as far as the window shows all of them: told whatever else they are.
+    /// The rows entirely within the window that have enough digits: reported whatever else they are.
     sure: u64,
 }
 
 /// Whether numbers may be dates of birth.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Births {
-    /// What the text stands under says so, or some key in it may.
+    /// Any number may be: the label is a word for birth, or some key in the text may be.
     All,
-    /// Those behind a word for birth.
+    /// Those after a word for birth.
     Near,
     /// None.
     No,
-    /// The label was not asked yet.
+    /// The label was not checked yet.
     Unknown,
 }
 
@@ -94,12 +94,12 @@ impl<'t> Clusters<'t> {
         }
     }
 
-    /// A quotation mark stands in the next block: numbers from there on may stand under a key.
+    /// Notes a quotation mark in the next block: numbers from there on may be under a key.
     pub(super) const fn quote(&mut self) {
         self.quoted = true;
     }
 
-    /// Judges the `digits` of the block at `at`, and of those of the `next` what goes on from it; false if `visit` was.
+    /// Judges the `digits` of the block at `at`, and those of the `next` that continue them; false if `visit` returned false.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "so that it is compiled for the instructions of the pass over all blocks")]
     pub(super) fn block<S: Simd>(
@@ -135,7 +135,7 @@ impl<'t> Clusters<'t> {
         true
     }
 
-    /// Whether the date of ten bytes at `first` stands alone, and is none of birth.
+    /// Whether the date of ten bytes at `first` is no part of anything else, and no date of birth.
     #[inline(never)]
     fn is_date_of_other<S: Simd>(&mut self, simd: S, first: usize) -> bool {
         is_lone_date(&self.text[first..])
@@ -143,11 +143,11 @@ impl<'t> Clusters<'t> {
             && (self.births == Births::No || !self.may_be_born(simd, first, BEFORE_DATE))
     }
 
-    /// Of digits before the place that is judged nothing is left.
+    /// Those of `digits`, in the block at `at`, that are not judged yet.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all blocks")]
     pub(super) fn left_of(&self, at: usize, digits: u64) -> u64 {
-        // A branch, which is foreseen, where a shift would have to wait.
+        // The branch is predicted well; a shift would have to wait for the value.
         if self.judged <= at {
             return digits;
         }
@@ -157,7 +157,7 @@ impl<'t> Clusters<'t> {
         }
     }
 
-    /// Judges the digit at `first` and those behind it by what stands further around them; false if `visit` was.
+    /// Judges the digit at `first` and those after it by a wider context; false if `visit` returned false.
     #[inline(never)]
     fn look_around<S: Simd>(&mut self, simd: S, first: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let window = Window::around(simd, self.text, first);
@@ -171,7 +171,7 @@ impl<'t> Clusters<'t> {
         self.consider(simd, &window, &hints, visit)
     }
 
-    /// Of the years of `window` those behind a day.
+    /// The years of `window` that follow a day.
     #[inline]
     fn years_behind_days(&self, window: &Window, hints: &Hints) -> u64 {
         let first = hints.years & hints.years.wrapping_neg();
@@ -179,10 +179,10 @@ impl<'t> Clusters<'t> {
         hints.years_behind_days() | if is_near { first } else { 0 }
     }
 
-    /// Goes on behind what is judged in `window`.
+    /// Moves past the judged part of `window`.
     #[inline]
     fn skip(&mut self, window: &Window, hints: &Hints) {
-        // Those further on are not behind a year that is judged later.
+        // Days further on may come after a year that is judged later.
         let days = hints.days & window.passed();
         if days != 0 {
             self.day = self.day.max(window.at.wrapping_add((u64::BITS - 1 - days.leading_zeros()) as usize));
@@ -192,7 +192,7 @@ impl<'t> Clusters<'t> {
         self.behind = window.at.wrapping_add((u64::BITS - judged.leading_zeros()) as usize).max(self.behind);
     }
 
-    /// Looks closer at what `hints` are of, and hands on what could be a value; false if `visit` was.
+    /// Examines the digits with `hints`, and reports what could be a value; false if `visit` returned false.
     #[inline(never)]
     fn consider<S: Simd>(
         &mut self,
@@ -202,7 +202,7 @@ impl<'t> Clusters<'t> {
         visit: &mut dyn FnMut(Sight<'_>) -> bool,
     ) -> bool {
         let alone = if hints.dates == 0 { 0 } else { self.lone(window, hints) };
-        // Of a date that stands alone no part is anything else.
+        // The parts of a date that stands alone are nothing else.
         let parts = alone << 5 | alone << 8;
         let hints = &Hints {
             years: hints.years & !alone,
@@ -227,7 +227,7 @@ impl<'t> Clusters<'t> {
         true
     }
 
-    /// The rows of `long` that have digits enough for a number.
+    /// The rows of `long` that have enough digits for a wanted number.
     fn sure(&self, window: &Window, hints: &Hints, long: u64) -> u64 {
         let (mut rest, mut sure) = (long, 0);
         while rest != 0 {
@@ -240,7 +240,7 @@ impl<'t> Clusters<'t> {
         sure
     }
 
-    /// Of the dates those that stand alone: no recogniser takes such a one for anything else.
+    /// The dates that stand alone: no recogniser takes such a date for anything else.
     fn lone(&self, window: &Window, hints: &Hints) -> u64 {
         let (mut lone, mut rest) = (0, hints.dates);
         while rest != 0 {
@@ -254,8 +254,7 @@ impl<'t> Clusters<'t> {
         lone & !hints.joined
     }
 
-    /// Whether anything says that one of `dates`, or of the years in `window`, could be of birth: a key for all below it,
-    /// however far away, else a word for those near it.
+    /// Whether one of `dates`, or a year in `window`, could be of birth: by a key, however far before it, or by a word near it.
     fn may_be_birth<S: Simd>(&mut self, simd: S, window: &Window, dates: u64, hints: &Hints) -> bool {
         let mut years = self.years_behind_days(window, hints);
         if dates | years == 0 {
@@ -280,7 +279,7 @@ impl<'t> Clusters<'t> {
         false
     }
 
-    /// Whether a key may speak for a date at `at`, or a word so near.
+    /// Whether a date at `at` could be of birth: by a key, or by a word within `reach` bytes before it.
     fn may_be_born<S: Simd>(&mut self, simd: S, at: usize, reach: usize) -> bool {
         if self.births == Births::Unknown || self.quoted && self.births == Births::Near {
             self.ask_for_births();
@@ -302,8 +301,8 @@ impl<'t> Clusters<'t> {
         };
     }
 
-    /// Reads the clusters of the digits that `window` tells could be a value's: those `lettered`, `long` and, if it may be one
-    /// of birth, all; and looks for addresses with `points`.
+    /// Reads the clusters of the digits in `window` that could belong to a value: the `lettered` and `long` ones or, if one may
+    /// be a date of birth, all. Searches for addresses if there are `points`.
     #[inline(never)]
     fn judge(&mut self, window: &Window, hints: &Hints, told: &Told, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         if told.points != 0 && !self.look_for_hardware(window, visit) {

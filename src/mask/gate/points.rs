@@ -1,27 +1,27 @@
-//! Points that stand close together, as addresses of hosts and of hardware have them.
+//! Colons and dots close together, as in IPv6 and MAC addresses.
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Simd, u8x64};
 
 use super::coarse::BLOCK;
 
-/// How far a text was looked through for them, and where some stood.
+/// How far a text was searched for them, and where they were found last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Points {
     until: usize,
-    /// Behind the last.
+    /// The end of the block with the last ones.
     seen: usize,
 }
 
 impl Points {
-    /// Not at all.
+    /// Nothing searched yet.
     pub(super) const NONE: Self = Self { until: 0, seen: 0 };
 
-    /// Whether two colons in a row, or two dots around four bytes, may stand no further from the block at `at` than the longest
-    /// address is long; blocks are asked about in order.
+    /// Whether two colons in a row, or two dots around four bytes, may be within the length of an address from the block at
+    /// `at`. To be called for blocks in order.
     #[inline(always)]
     pub(super) fn are_near<S: Simd>(&mut self, simd: S, text: &[u8], at: usize) -> bool {
-        /// Two dots around four bytes must be within what is looked at together.
+        /// Blocks overlap so that two dots around four bytes are always within one.
         const STEP: usize = BLOCK - 5;
         let mut from = self.until.max(at.saturating_sub(BLOCK));
         let until = text.len().min(at.saturating_add(2 * BLOCK));

@@ -1,11 +1,11 @@
-//! Runs of digits in order.
+//! Ordered lists of runs of digits.
 
 use super::beside::is_digit;
 use crate::json::Span;
 
-/// Puts the runs of `others` among `runs`, both in order, each once.
+/// Merges `others` into `runs`, both in order, without duplicates.
 pub(super) fn merge(runs: &mut Vec<Span>, others: &[Span]) {
-    // Those of accounts were mostly told as numbers.
+    // The runs of bank accounts were mostly reported as numbers already.
     if others.iter().all(|other| runs.binary_search(other).is_ok()) {
         return;
     }
@@ -24,7 +24,7 @@ pub(super) fn merge(runs: &mut Vec<Span>, others: &[Span]) {
     *runs = merged;
 }
 
-/// Adds the runs of digits in `word` to `runs`.
+/// Adds the runs of digits that begin in `word` to `runs`.
 pub(super) fn runs_in(text: &[u8], word: Span, runs: &mut Vec<Span>) {
     let mut from = word.start;
     while let Some(run) = next_digits(text, from, word.end) {
@@ -33,7 +33,7 @@ pub(super) fn runs_in(text: &[u8], word: Span, runs: &mut Vec<Span>) {
     }
 }
 
-/// The first run of ASCII digits that begins at or behind `from` and before `end`.
+/// The first run of ASCII digits that begins between `from` and `end`.
 fn next_digits(text: &[u8], from: usize, end: usize) -> Option<Span> {
     const STEP: usize = 16;
     let mut at = from;

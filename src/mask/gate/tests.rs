@@ -66,7 +66,7 @@ fn opens_for_what_could_match_at_any_offset() {
         for before in 0..140 {
             let text = format!("{}{case}{}", "-".repeat(before), " ".repeat(before % 7));
             assert!(gate.opens(text.as_bytes()), "{case} at {before}");
-            // Behind a number that is nothing.
+            // After a number that is nothing.
             let text = format!("7{}{case}{}", ",".repeat(before + 1), " ".repeat(before % 7));
             assert!(gate.opens(text.as_bytes()), "{case} at {before} behind a number");
         }
@@ -95,7 +95,7 @@ fn is_open_when_a_pattern_has_no_literal() {
     assert!(!Gate::new(std::iter::empty(), &[], &[], false).opens(b"a@b.com 4111111111111111"));
 }
 
-/// Values, parts of values, and what may stand around them; joined by anything they meet and miss at every boundary.
+/// Values, parts of values, and their possible surroundings, joined in all ways so that they match and miss at every boundary.
 const PIECES: [&str; 68] = [
     "4111 1111 1111 1111",
     "4111-1111-1111-1111",
@@ -190,8 +190,8 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// What the gate leaves out is nothing, and what it takes unjudged nothing new: recognisers asked at all runs of digits
-    /// claim what they do at those it tells of, wherever it goes over from judging numbers to taking them and back.
+    /// The gate loses no match and adds none: recognisers find the same at all runs of digits as at those it reports, wherever
+    /// it switches between judging numbers and collecting all of them.
     #[test]
     fn tells_of_all_that_is_claimed(
         pad in 0_usize..70,
@@ -219,7 +219,7 @@ proptest! {
     }
 }
 
-/// Beginnings, ends and wholes of what words are looked at for; put together here, so that no scanner takes them for a leak.
+/// Keys and codes, whole and in parts; assembled here, so that no secret scanner reports them.
 fn key() -> impl Strategy<Value = String> {
     let keys = [
         ["ghp_", "0123456789abcdefghijABCDEFGHIJ012345"].concat(),
@@ -240,7 +240,7 @@ fn key() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// The same of words: keys and tokens found in all of a text are found in the words the gate tells of.
+    /// The same for words: keys and tokens found in a whole text are found in the words the gate reports.
     #[test]
     fn tells_of_all_that_is_secret(pad in 0_usize..70, pieces in prop::collection::vec(key(), 1..10)) {
         let text = "-".repeat(pad) + &pieces.concat();
@@ -253,7 +253,7 @@ proptest! {
             spans
         };
         let told = secrets(&survey.keys);
-        // An assignment is looked for at the end of a word, and the whole text is none.
+        // Assignments are found at the end of a word, and the whole text is no word.
         let all: Vec<Span> = words(&text).flat_map(|word| secrets(&[word])).collect();
         for found in all {
             prop_assert!(told.iter().any(|span| span.start <= found.start && found.end <= span.end), "{:?} in {text:?}", text.get(found.start..found.end));
@@ -261,7 +261,7 @@ proptest! {
     }
 }
 
-/// What blanks, quotation marks and what stands below them part.
+/// The words of a text: the parts between spaces, quotation marks and all bytes below them.
 fn words(text: &str) -> impl Iterator<Item = Span> {
     let is_part = |byte: &u8| *byte > b'"';
     let ends = text.bytes().enumerate().filter(move |(_, byte)| !is_part(byte)).map(|(at, _)| at).chain([text.len()]);

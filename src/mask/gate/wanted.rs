@@ -1,21 +1,21 @@
-//! Which numbers matter, and what that asks of the text around digits.
+//! Which numbers are wanted, and what must be checked for them.
 
 use super::figure;
 use crate::mask::Entity;
 
-/// Which numbers matter.
+/// Which numbers are wanted.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "entities that are wanted independently")]
 pub(super) struct Wanted {
-    /// Fewest digits of a wanted number; `None` if there is none.
+    /// The fewest digits of any wanted number; `None` if no number is wanted for its digits alone.
     pub(super) digits: Option<usize>,
-    /// Internet addresses.
+    /// IP addresses.
     pub(super) addresses: bool,
     pub(super) births: bool,
-    /// French numbers, in which a letter parts the digits of those born in Corsica.
+    /// French NIRs, in which a letter splits the digits of people born in Corsica.
     pub(super) corsica: bool,
     pub(super) macs: bool,
-    /// Bank accounts, insurance numbers and codes that begin with letters.
+    /// IBANs and national insurance numbers, which begin with letters.
     pub(super) lettered: bool,
     pub(super) wallets: bool,
     pub(super) codes: bool,
@@ -49,7 +49,7 @@ impl Wanted {
         self.digits = Some(self.digits.map_or(digits, |least| least.min(digits)));
     }
 
-    /// Whether the `digits` of a row, of which so many runs are `joined` to those before, are enough for a number.
+    /// Whether the `digits` of a row, with the runs `joined` to an earlier one, are enough for a wanted number.
     pub(super) const fn could_be(&self, digits: u64, joined: u64) -> bool {
         let (digits, joined) = (digits.count_ones(), joined.count_ones());
         let enough = match self.digits {
@@ -59,13 +59,13 @@ impl Wanted {
         enough || self.addresses && joined >= 3
     }
 
-    /// Whether no number matters.
+    /// Whether no number is wanted.
     pub(super) const fn is_nothing(&self) -> bool {
         self.digits.is_none() && !self.lettered && !self.addresses && !self.births && !self.macs
     }
 }
 
-/// What is asked of every window: all bits or none.
+/// What is checked in every window, as masks: all bits or none.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
     pub(super) long: u64,
@@ -87,7 +87,7 @@ impl Asked {
         }
     }
 
-    /// The same of every figure.
+    /// The same for every figure.
     pub(super) const fn of_figures(&self) -> figure::Asked {
         let codes = if self.lettered == 0 { 0 } else { figure::CODES };
         let addresses = if self.points == 0 { 0 } else { figure::ADDRESSES };

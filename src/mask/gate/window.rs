@@ -1,8 +1,8 @@
-//! What stands around a digit: sixty-four bytes told apart by what numbers are written with, one bit each.
+//! The context of a digit: 64 bytes classified by what numbers are written with, one bit each.
 //!
-//! Every question about the numbers of a window is asked of all of them at once, by shifts of those bits, so that numbers
-//! nobody looks for, which most are, cost no branch that depends on them. What is answered here is no more than where a
-//! value could be: it is sometimes too much, never too little.
+//! Every question about the numbers of a window is answered for all of them at once, by shifting those bits, so that numbers
+//! nobody wants, which most are, cost no data-dependent branches. The answers are where a value could be: sometimes too much,
+//! never too little.
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Simd, u8x64};
@@ -14,13 +14,12 @@ use super::beside::{LONGEST_GAP, LONGEST_MONTH};
 pub(super) struct Window {
     /// Where it begins.
     pub(super) at: usize,
-    /// The first byte behind those judged, which are from the digit on, as far as what can stand around digits is within the
-    /// window.
+    /// The end of the judged bytes: from the digit on, as long as the context of each is within the window.
     pub(super) end: usize,
-    /// The bytes judged.
+    /// The judged bytes.
     fresh: u64,
     pub(super) digits: u64,
-    /// What may stand between the digits of one number.
+    /// Bytes that may be between the digits of one number.
     gaps: u64,
     letters: u64,
     capitals: u64,
@@ -29,14 +28,14 @@ pub(super) struct Window {
     points: u64,
 }
 
-/// Bytes of a window.
+/// The length of a window, in bytes.
 const LENGTH: usize = 64;
-/// Bytes before and behind a digit that tell what it belongs to: as many as those of hardware addresses but one.
+/// The context before and after a digit, in bytes: enough for a MAC address such as `0011.2233.4455`.
 const AROUND: usize = 14;
-/// Bytes judged at a time.
+/// The number of bytes judged at a time.
 pub(super) const JUDGED: usize = LENGTH - 2 * AROUND;
 
-/// The gap each low half of a byte can be, four times; tabs have that of the closing bracket, and are asked for apart.
+/// The gap byte for each low nibble, four times; a tab has the nibble of `)`, and is tested separately.
 const GAPS: [u8; LENGTH] = {
     let mut gaps = [0x80; LENGTH];
     let all = b" -.:/()\\t";
@@ -57,8 +56,8 @@ const GAPS: [u8; LENGTH] = {
 impl Window {
     /// The window around the digit at `first`.
     ///
-    /// What is asked of its bits is compiled apart from it: the compiler would take them for lanes of vectors else, and
-    /// shift them one by one.
+    /// Compiled apart from the questions about its bits: otherwise the compiler keeps the bits in vector lanes, and shifts them
+    /// one by one.
     #[inline]
     pub(super) fn around<S: Simd>(simd: S, text: &[u8], first: usize) -> Self {
         let at = first.saturating_sub(AROUND);
@@ -93,28 +92,28 @@ impl Window {
         }
     }
 
-    /// The bytes that are judged and those before them.
+    /// The judged bytes and those before them.
     pub(super) const fn passed(&self) -> u64 {
         u64::MAX >> self.fresh.leading_zeros()
     }
 
-    /// The digits that are judged.
+    /// The judged digits.
     pub(super) const fn judged(&self) -> u64 {
         self.digits & self.fresh
     }
 
-    /// The place in the text of the lowest of `bits`.
+    /// The position in the text of the lowest of `bits`.
     pub(super) const fn place(&self, bits: u64) -> usize {
         self.at.wrapping_add(bits.trailing_zeros() as usize)
     }
 
-    /// Of runs of digits the first.
+    /// The first digit of each run.
     #[inline]
     const fn starts(&self) -> u64 {
         self.digits & !(self.digits << 1)
     }
 
-    /// Digits and the gaps behind them, no longer than one number has them: every number is in a row of these.
+    /// Digits and the gaps after them, as far as they may be within one number: every number is in a row of these bits.
     #[inline]
     const fn rows(&self) -> u64 {
         const { assert!(LONGEST_GAP == 6, "two, two more and two more") };
@@ -125,7 +124,7 @@ impl Window {
         self.digits | four | pairs & four << 2
     }
 
-    /// What could be more than short numbers apart from each other.
+    /// What could be more than isolated short numbers.
     #[inline]
     pub(super) const fn hints(&self) -> Hints {
         let rows = self.rows();
@@ -136,7 +135,7 @@ impl Window {
         let fours = starts & pairs & pairs >> 2;
         let (dates, days) = (fours & pairs >> 5 & pairs >> 8, starts & !(pairs >> 1));
         let paired = joined & pairs << 3 & self.blanks << 1;
-        // No date has blanks alone between its parts.
+        // The parts of a date are not separated by spaces alone.
         let parts = joined & (!(self.blanks << 1) | self.points << 2);
         Hints {
             long: self.judged() & four & four << 3,
@@ -151,7 +150,7 @@ impl Window {
         }
     }
 
-    /// Judged digits with six bytes of one number before them, but for those of the dates that begin with a bit of `dates`.
+    /// The same as [`Hints::long`], without the dates that begin with a bit of `dates`.
     pub(super) const fn long_beside(&self, dates: u64) -> u64 {
         let two = dates | dates << 1;
         let four = two | two << 2;
@@ -161,7 +160,7 @@ impl Window {
         self.judged() & four & four << 3
     }
 
-    /// Judged digits of runs that two letters stand before as in `AB12`, `AB 12` or, of pairs, `ab 12 34`.
+    /// Judged digits of runs that follow two letters as in `AB12`, `AB 12` or, with pairs of digits, `ab 12 34`.
     pub(super) const fn lettered(&self) -> u64 {
         let digits = self.digits & self.digits << 1;
         let letters = self.letters & self.letters << 1;
@@ -172,8 +171,7 @@ impl Window {
         self.judged() & (glued | parted | paired)
     }
 
-    /// What addresses of hardware and of the internet have between their digits: two points in a row, or around four letters
-    /// or digits.
+    /// Separators as in IPv6 and MAC addresses: two colons or dots in a row, or around four letters or digits.
     pub(super) const fn points(&self) -> u64 {
         let parts = self.letters | self.digits;
         let apart = self.points & self.points << 5 & parts << 1 & parts << 6;
@@ -181,31 +179,31 @@ impl Window {
     }
 }
 
-/// What a glance at the digits of a window shows, one bit each; mostly nothing.
+/// Quickly computed properties of the digits of a window, one bit each; mostly zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hints {
-    /// Judged digits with six bytes of one number before them.
+    /// Judged digits with at least six bytes of the same row before them.
     pub(super) long: u64,
-    /// Runs that letters stand before as they do before the number of a code.
+    /// First digits of runs that follow letters as in a code.
     pub(super) lettered: u64,
     /// Colons and dots close together.
     pub(super) points: u64,
-    /// Four, two and two digits with one byte between.
+    /// First digits of four, two and two digits with one byte between.
     pub(super) dates: u64,
-    /// Runs of four digits.
+    /// First digits of runs of four digits.
     pub(super) years: u64,
-    /// Runs of one or two digits.
+    /// First digits of runs of one or two digits.
     pub(super) days: u64,
-    /// Third runs of three that stand close together.
+    /// First digits of the third of three runs close together.
     pub(super) threes: u64,
-    /// Runs that go on a number.
+    /// First digits of runs that may continue a number.
     pub(super) joined: u64,
-    /// Digits and the gaps behind them: every number is in a row of these.
+    /// Digits and the gaps after them: every number is in a row of these bits.
     pub(super) rows: u64,
 }
 
 impl Hints {
-    /// The bytes of the row that byte `bit` is of, and whether all of it is within the window.
+    /// The bytes of the row that contains byte `bit`, and whether all of it is within the window.
     #[inline]
     pub(super) const fn row_of(&self, bit: u32) -> (u64, bool) {
         let behind = (self.rows >> bit).trailing_ones() + bit;
@@ -215,7 +213,7 @@ impl Hints {
         (row, start > 0 && behind < u64::BITS)
     }
 
-    /// Of the years those behind a day of the window, no further than the name of a month needs.
+    /// The years after a day of the window, at most the name of a month away.
     #[inline]
     pub(super) const fn years_behind_days(&self) -> u64 {
         const { assert!(LONGEST_MONTH == 24, "two bytes of a day, and 24 more") };
@@ -227,7 +225,7 @@ impl Hints {
     }
 }
 
-/// The bytes from `at` on, and zeros, which are in no class.
+/// The bytes from `at` on, padded with zeros, which are in no class.
 fn padded(text: &[u8], at: usize) -> [u8; LENGTH] {
     let (mut padded, rest) = ([0; LENGTH], text.get(at..).unwrap_or_default());
     if let Some(head) = padded.get_mut(..rest.len()) {

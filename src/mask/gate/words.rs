@@ -1,4 +1,4 @@
-//! Words as long as keys are: fifteen bytes or more without a blank or a quotation mark.
+//! Words as long as keys: fifteen bytes or more without spaces, control characters and quotation marks.
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Simd, u8x64};
@@ -9,13 +9,13 @@ use crate::json::Span;
 use crate::mask::literals::Presence;
 use crate::mask::recognisers::{has_word_of, identity, is_part, secret};
 
-/// What PEM blocks begin with.
+/// The beginning of a PEM block.
 pub(super) const DASHES: &[u8] = b"-----";
 
-/// Whether what every secret but those assigned to a name begins with stands in or before `word`; `dashes` tells whether there
-/// could be a PEM block.
+/// Whether `word` contains a literal of a secret key, or a PEM block begins in it or shortly before it; `dashes` tells whether
+/// the text can have any. Values assigned to a name are checked elsewhere.
 pub(super) fn has_secret(text: &[u8], word: Span, literals: &Presence, dashes: bool) -> bool {
-    /// A block begins with words parted by blanks.
+    /// The label of a block has spaces, so its dashes may be before `word`.
     const BEFORE: usize = 48;
     let from = word.start.saturating_sub(BEFORE);
     literals.occur_in(&text[word.start..word.end])
@@ -24,7 +24,7 @@ pub(super) fn has_secret(text: &[u8], word: Span, literals: &Presence, dashes: b
                 || memchr::memmem::find(&text[word.start..word.end], b"-----BEGIN").is_some())
 }
 
-/// Whether a wallet, a bank account or a code of letters and digits begins in `word`.
+/// Whether `word` contains what could be a wallet address, an IBAN or a fiscal code.
 pub(super) fn is_shaped(text: &[u8], word: Span, wanted: &Wanted) -> bool {
     let letters = |run: &[u8]| run.iter().take(7).take_while(|byte| byte.is_ascii_alphabetic()).count();
     any_run_of(14, &text[word.start..word.end], |run| {
@@ -34,12 +34,12 @@ pub(super) fn is_shaped(text: &[u8], word: Span, wanted: &Wanted) -> bool {
     })
 }
 
-/// Whether a code of letters and digits is in `word`.
+/// Whether `word` contains a fiscal code.
 pub(super) fn has_code(text: &[u8], word: Span) -> bool {
     any_run_of(16, &text[word.start..word.end], identity::is_fiscal_code)
 }
 
-/// Whether `is_sought` is true of a run of letters and digits in `bytes`, of `shortest` at least.
+/// Whether `is_sought` is true for a run of at least `shortest` letters and digits in `bytes`.
 fn any_run_of(shortest: usize, bytes: &[u8], is_sought: impl Fn(&[u8]) -> bool) -> bool {
     if !has_word_of(shortest, bytes) {
         return false;
@@ -55,7 +55,7 @@ fn any_run_of(shortest: usize, bytes: &[u8], is_sought: impl Fn(&[u8]) -> bool) 
             return true;
         }
         let behind = start + own.len();
-        // What an escape ends with is no part of the word behind it.
+        // The letter of an escape is no part of the word after it.
         let is_escaped =
             bytes.get(behind) == Some(&b'\\') && bytes.get(behind + 1).is_some_and(u8::is_ascii_alphanumeric);
         if is_escaped && is_sought(run(behind + 2)) {
@@ -66,29 +66,29 @@ fn any_run_of(shortest: usize, bytes: &[u8], is_sought: impl Fn(&[u8]) -> bool) 
     false
 }
 
-/// What a glance at a word shows; of a long one it may be too much.
+/// Quickly computed properties of a word; for a long one there may be false positives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Glance {
     pub(super) colons: u8,
     /// Colons and dashes.
     pub(super) marks: u8,
-    /// Whether any byte is a letter, or one of the marks that stand among letters in ASCII, or beyond ASCII.
+    /// Whether any byte is from `@` on: letters, a few marks, and everything beyond ASCII.
     pub(super) letters: bool,
-    /// Whether something may be assigned to a name: a mark for that stands in it, or near before it.
+    /// Whether it may be assigned to a name: a `:` or `=` is in it, or shortly before it.
     pub(super) assigns: bool,
     pub(super) rows: Rows,
 }
 
-/// What letters and digits in a row can be, by how many there are.
+/// Whether the word has certain lengths of consecutive letters and digits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rows {
-    /// At least as many as the shortest account or wallet has.
+    /// At least 14, as in the shortest IBAN or wallet address.
     pub(super) fourteen: bool,
-    /// As many as a code has.
+    /// Exactly 16, as in a fiscal code.
     pub(super) sixteen: bool,
 }
 
-/// A glance at `word`.
+/// Computes the properties of `word`.
 pub(super) fn glance<S: Simd>(simd: S, text: &[u8], word: Span) -> Glance {
     let from = word.start.saturating_sub(secret::BEFORE_ASSIGNED);
     if word.end - from > BLOCK {
@@ -102,7 +102,7 @@ pub(super) fn glance<S: Simd>(simd: S, text: &[u8], word: Span) -> Glance {
     )
 }
 
-/// The same of a word that is within a block from byte `from` on.
+/// The same for a word within a block from byte `from` on.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "so that it is compiled for the instructions of the pass over all blocks")]
 fn near_glance<S: Simd>(simd: S, text: &[u8], from: usize, word: Span) -> Glance {
@@ -127,7 +127,7 @@ fn near_glance<S: Simd>(simd: S, text: &[u8], from: usize, word: Span) -> Glance
     let four = two & two >> 2;
     let eight = four & four >> 4;
     let sixteen = eight & eight >> 8;
-    // What an escape ends with is no part of the word behind it.
+    // The letter of an escape is no part of the word after it.
     let is_escaped = is(b'\\').to_bitmask() & own != 0;
     let alone = sixteen & !(parts << 1) & !(parts >> 16);
     Glance {
@@ -139,14 +139,14 @@ fn near_glance<S: Simd>(simd: S, text: &[u8], from: usize, word: Span) -> Glance
     }
 }
 
-/// Whether `word` has marks parting hexadecimal digits as in a hardware address.
+/// Whether `word` has separators spaced as in a MAC address.
 pub(super) fn has_mac(text: &[u8], word: Span) -> bool {
     let bytes = &text[word.start..word.end];
     memchr::memchr2_iter(b':', b'-', bytes)
         .any(|at| bytes.get(at + 3) == Some(&bytes[at]) && bytes.get(at + 6) == Some(&bytes[at]))
 }
 
-/// Whether `word` has as many colons as an address of the internet without `::`, which six before a dotted quad are.
+/// Whether `word` has six colons, the fewest of an IPv6 address without `::`: those before a dotted quad.
 pub(super) fn has_colons(text: &[u8], word: Span) -> bool {
     memchr::memchr_iter(b':', &text[word.start..word.end]).nth(5).is_some()
 }

@@ -41,16 +41,16 @@ pub(super) const WORDS: &[Word] = &[
     ("生年月日", &[Topic::Birth]),
 ];
 
-/// What every word of [`WORDS`] holds.
+/// Stems: every word of [`WORDS`] contains one.
 const STEMS: [&str; 18] = [
     "birth", "born", "cumple", "d.o.b", "dob", "föd", "geb", "geboor", "nac", "nais", "nasc", "nato", "né", "urodz",
     "рожд", "出生", "生年", "geburt",
 ];
 
-/// Finds what [`stems`] are.
+/// Searches for the [`stems`].
 static SPOKEN: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(stems()));
 
-/// What any word for birth holds: stems in small letters, with a capital, and in capitals.
+/// Every word for birth contains one of these: the stems in lower case, capitalised, and in upper case.
 pub(in crate::mask) fn stems() -> Vec<String> {
     let mut patterns = Vec::new();
     for stem in STEMS {
@@ -63,24 +63,24 @@ pub(in crate::mask) fn stems() -> Vec<String> {
     patterns
 }
 
-/// Whether any word for birth stands in `text`, which a date of birth needs; sometimes true without.
+/// Whether `text` may contain a word for birth, which a date of birth requires; there are false positives.
 pub(in crate::mask) fn speaks_of_birth(text: &[u8]) -> bool {
     !text.is_empty() && SPOKEN.as_ref().is_none_or(|stems| stems.find(text).is_some())
 }
 
-/// What the names of months begin with, in the languages of [`WORDS`].
+/// The beginnings of month names in the languages of [`WORDS`].
 const MONTHS: [&str; 42] = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "jän", "mär", "mai", "okt",
     "dez", "fév", "fev", "avr", "juin", "juil", "aoû", "déc", "ene", "abr", "ago", "dic", "gen", "mag", "giu", "lug",
     "set", "ott", "out", "maj", "mei", "mrt", "sty", "lut", "kwi", "lip",
 ];
 
-/// Bytes that a month and what is around it can have between day and year.
+/// The most bytes between day and year, for the name of a month.
 const LONGEST_MONTH: usize = 24;
 
-/// Dates of a day beside a word for birth: 1987-05-04, 4.5.1987, 5/4/87, 4 May 1987, May 4, 1987.
+/// Dates next to a word for birth: 1987-05-04, 4.5.1987, 5/4/87, 4 May 1987, May 4, 1987.
 pub(in crate::mask) fn date_of_birth(text: &Text<'_>, first: usize) -> Option<Hit> {
-    // Most numbers have no other near.
+    // Most numbers have no other close enough.
     if text.gap(first)?.len() > LONGEST_MONTH {
         return None;
     }
@@ -101,7 +101,7 @@ fn numeric(text: &Text<'_>, first: usize) -> Option<Hit> {
     dated.then_some(Hit { start: one.start, end: three.end, last: first + 2 })
 }
 
-/// A month's name between day and year, or before the day.
+/// A date with the name of the month between day and year, or before the day.
 fn spelled(text: &Text<'_>, first: usize) -> Option<Hit> {
     let [day, year] = *text.runs.get(first..first + 2)? else { return None };
     if !is_day(text.digits(day)) || !is_year(text.digits(year)) {

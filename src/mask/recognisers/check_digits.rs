@@ -1,17 +1,17 @@
-//! Check digits, as the bodies that give out numbers define them.
+//! Check digits, as the issuing bodies define them.
 //!
-//! Every function is given ASCII digits without separators, `mod97` letters too, and is false for anything else.
+//! Every function takes ASCII digits without separators, `iban` and MOD 97 upper-case letters too.
 
-/// A check a policy may ask of what its own pattern matched.
+/// A check that a policy can require of the matches of its own pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validator {
-    /// ISO 7064 MOD 97-10, as in bank accounts: the first four characters are moved to the end.
+    /// ISO 7064 MOD 97-10, as in IBANs (ISO 13616-1): with the first four characters moved to the end.
     Iban,
     /// ISO/IEC 7812-1 annex B, as in payment cards.
     Luhn,
     /// ISO 7064 MOD 11,10, as in the German tax number.
     Mod11,
-    /// ISO 7064 MOD 97-10 over the number as it stands.
+    /// ISO 7064 MOD 97-10 over the characters in order.
     Mod97,
     /// Verhoeff's dihedral check, as in Aadhaar.
     Verhoeff,
@@ -32,14 +32,14 @@ impl Validator {
         }
     }
 
-    /// The check of that name.
+    /// The check with that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|check| check.name() == name)
     }
 
-    /// Whether the letters and digits of `value`, without what parts them, pass.
+    /// Whether the letters and digits of `value` pass, without separators.
     ///
-    /// Of numeric checks only the digits count, so that `EMP-4539 1488` is checked as `45391488`.
+    /// For numeric checks only the digits count, so that `EMP-4539 1488` is checked as `45391488`.
     pub(in crate::mask) fn accepts(self, value: &str) -> bool {
         let letters = matches!(self, Self::Iban | Self::Mod97);
         let kept = |b: &u8| if letters { b.is_ascii_alphanumeric() } else { b.is_ascii_digit() };
@@ -54,7 +54,7 @@ impl Validator {
     }
 }
 
-/// ISO/IEC 7812-1 annex B.
+/// The Luhn check (ISO/IEC 7812-1, annex B).
 pub(super) fn luhn(digits: &[u8]) -> bool {
     let (head, eights) = digits.as_rchunks();
     let mut first = [b'0'; 8];
@@ -63,14 +63,14 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// The sum of eight digits, of which every second from the last but one is doubled and its own digits are added.
+/// The Luhn sum of eight digits: every second one, from the last but one, is doubled and its digits are added.
 const fn luhn_sum(digits: [u8; 8]) -> u64 {
     const fn each(number: u16) -> u64 {
         number as u64 * 0x0001_0001_0001_0001
     }
     let digits = u64::from_be_bytes(digits) & each(0x0f0f);
     let (plain, doubled) = (digits & each(0xff), digits >> 8 & each(0xff));
-    // From five on the double has two digits, which together are nine less.
+    // From five on the double has two digits, whose sum is nine less.
     let over = doubled.wrapping_add(each(0x80 - 5)) >> 7 & each(1);
     let sums = plain.wrapping_add(doubled << 1).wrapping_sub(over.wrapping_mul(9));
     sums.wrapping_mul(each(1)) >> 48
@@ -86,7 +86,7 @@ pub(super) fn iban(characters: &[u8]) -> bool {
     further97(further97(0, body), head) % 97 == 1
 }
 
-/// A number with the remainder by 97 of `number` and the upper-case letters and digits behind it, `A` as 10.
+/// A number congruent modulo 97 to `number` followed by the upper-case letters and digits, where `A` is 10.
 fn further97(number: u64, characters: &[u8]) -> u64 {
     let (eights, rest) = characters.as_chunks();
     let number = eights.iter().fold(number, |number, eight| match eight_digits(*eight) {
@@ -96,17 +96,17 @@ fn further97(number: u64, characters: &[u8]) -> u64 {
     pairs97(number, rest)
 }
 
-/// The number that eight characters are if all of them are digits.
+/// The value of eight characters if all of them are digits.
 const fn eight_digits(characters: [u8; 8]) -> Option<u64> {
     const fn each(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])
     }
     let word = u64::from_le_bytes(characters);
-    // Of a byte below the digits the first has a high bit, of one above them the second.
+    // The first term sets the high bit of a byte below the digits, the second that of a byte above them.
     if (word.wrapping_sub(each(b'0')) | word.wrapping_add(each(0x7f - b'9')) | word) & each(0x80) != 0 {
         return None;
     }
-    // Two digits each, then four, then all eight.
+    // Combine pairs of digits, then fours, then all eight.
     let two = (word & each(0xf)).wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
     let four = two.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
     Some(four.wrapping_mul(10_000 << 32 | 1) >> 32)
@@ -114,14 +114,14 @@ const fn eight_digits(characters: [u8; 8]) -> Option<u64> {
 
 /// The same as [`further97`], two characters at a time.
 fn pairs97(number: u64, characters: &[u8]) -> u64 {
-    /// Numbers below it can take four digits more.
+    /// Numbers below this can take four more digits without overflow.
     const FULL: u64 = u64::MAX / 100_000;
     let parts = |c: u8| if c.is_ascii_uppercase() { (b'A' - 10, 100) } else { (b'0', 10) };
     let further = |number: u64, value: u64, scale: u64| {
         let rest = if number < FULL { number } else { number % 97 };
         rest.wrapping_mul(scale).wrapping_add(value)
     };
-    // Two at a time, so that one need not wait for the other.
+    // Pairs shorten the chain of dependent operations.
     let (pairs, last) = characters.as_chunks();
     let number = pairs.iter().fold(number, |number, [one, two]| {
         let ((one_zero, one_scale), (two_zero, two_scale)) = (parts(*one), parts(*two));
@@ -144,12 +144,12 @@ pub(super) fn mod11_10(digits: &[u8]) -> bool {
     (11 - product) % 10 == value(*check)
 }
 
-/// The sum of digits by weight.
+/// The weighted sum of digits.
 pub(super) fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
     digits.iter().zip(weights).map(|(digit, weight)| value(*digit) * weight).sum()
 }
 
-/// Verhoeff's check, by multiplication in the dihedral group of order ten.
+/// Verhoeff's check: multiplication in the dihedral group of order ten.
 pub(super) fn verhoeff(digits: &[u8]) -> bool {
     const PERMUTED: [u8; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
     let times = |a: u8, b: u8| {
@@ -164,7 +164,7 @@ pub(super) fn verhoeff(digits: &[u8]) -> bool {
     product == 0
 }
 
-/// Whether all digits are one.
+/// Whether all digits are the same.
 pub(super) fn is_repeated(digits: &[u8]) -> bool {
     digits.windows(2).all(|pair| pair[0] == pair[1])
 }

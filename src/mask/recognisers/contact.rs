@@ -3,8 +3,9 @@
 use super::Text;
 use crate::json::Span;
 
+/// Email addresses (RFC 5321 section 4.1.2), with Unicode letters (RFC 6531).
 ///
-/// `user@localhost` and address literals are not taken for e-mail; nor are `git@host:path` and file names like `icon@2x.png`.
+/// Not `user@localhost` and address literals, `git@host:path`, and file names such as `icon@2x.png`.
 pub(in crate::mask) fn emails(text: &Text<'_>, found: &mut Vec<Span>) {
     let mut behind = 0;
     for at in memchr::memchr_iter(b'@', text.bytes()) {
@@ -21,7 +22,7 @@ pub(in crate::mask) fn emails(text: &Text<'_>, found: &mut Vec<Span>) {
     }
 }
 
-/// Where the local part before the `@` at `at` begins.
+/// The beginning of the local part before the `@` at `at`, not before `behind`.
 fn local_start(text: &Text<'_>, at: usize, behind: usize) -> Option<usize> {
     let head = text.whole.get(behind..at)?;
     if let Some(quoted) = head.strip_suffix('"') {
@@ -31,7 +32,7 @@ fn local_start(text: &Text<'_>, at: usize, behind: usize) -> Option<usize> {
     }
     let mut start = behind + local_length(head);
     let rest = |start: usize| text.bytes().get(start..at).unwrap_or_default();
-    // What ends an escape or a percent-encoded byte before the address is not part of it.
+    // The letter of an escape, or the digits of a percent-encoded byte, before the address are no part of it.
     if text.before(start) == Some(b'\\') && rest(start).first().is_some_and(|b| b"nrtbf".contains(b)) {
         start += 1;
     } else if text.before(start) == Some(b'%')
@@ -43,7 +44,7 @@ fn local_start(text: &Text<'_>, at: usize, behind: usize) -> Option<usize> {
     (start < at && text.before(at) != Some(b'.')).then_some(start)
 }
 
-/// Bytes before the longest local part that `head` ends with.
+/// The position in `head` where the longest local part at its end begins.
 fn local_length(head: &str) -> usize {
     match head.as_bytes().iter().rposition(|byte| PARTS[usize::from(*byte)] & LOCAL == 0) {
         None => 0,
@@ -52,7 +53,7 @@ fn local_length(head: &str) -> usize {
     }
 }
 
-/// What ASCII characters can be part of.
+/// The parts of an address each ASCII character can be in.
 const PARTS: [u8; 256] = {
     let (mut parts, mut byte) = ([0; 256], 0);
     while byte < u8::MAX {
@@ -70,7 +71,7 @@ const LOCAL: u8 = 1;
 const DOMAIN: u8 = 2;
 const LETTER: u8 = 4;
 
-/// Bytes of the longest run of what domains are made of that `tail` begins with.
+/// The length of the longest run of domain characters at the beginning of `tail`.
 fn domain_length(tail: &str) -> usize {
     match tail.as_bytes().iter().position(|byte| PARTS[usize::from(*byte)] & DOMAIN == 0) {
         None => tail.len(),
@@ -81,10 +82,10 @@ fn domain_length(tail: &str) -> usize {
     }
 }
 
-/// RFC 5321 section 4.5.3.1.2 bounds a domain to so many bytes.
+/// The longest domain, in bytes (RFC 5321 section 4.5.3.1.2).
 const LONGEST: usize = 255;
 
-/// Where the domain that begins at `start` ends.
+/// The end of the domain that begins at `start`.
 pub(super) fn domain_end(text: &Text<'_>, start: usize) -> Option<usize> {
     match plain_length(text.bytes().get(start..)?) {
         Some(length) => Some(start + length),
@@ -92,7 +93,7 @@ pub(super) fn domain_end(text: &Text<'_>, start: usize) -> Option<usize> {
     }
 }
 
-/// The same, looked for label by label.
+/// The same, label by label.
 pub(super) fn labelled_end(text: &Text<'_>, start: usize) -> Option<usize> {
     let tail = text.whole.get(start..)?;
     let tail = tail.get(..tail.floor_char_boundary(LONGEST))?;
@@ -107,12 +108,12 @@ pub(super) fn labelled_end(text: &Text<'_>, start: usize) -> Option<usize> {
     }
 }
 
-/// Bytes of the domain that `tail` begins with, if it is written in letters, digits and single marks and ends in letters as
-/// most do; others are looked at label by label.
+/// The length of the domain at the beginning of `tail`, in the common case: ASCII letters, digits and single marks, and a last
+/// label of letters. `None` for others, which are examined label by label.
 fn plain_length(tail: &[u8]) -> Option<usize> {
     const LONGEST_LABEL: usize = 63;
     let part = |at: usize| tail.get(at).map_or(0, |byte| PARTS[usize::from(*byte)]);
-    // Where the last label begins, and whether it is letters alone.
+    // The beginning of the last label, and whether it is all letters.
     let (mut label, mut is_letters, mut length) = (0, part(0) & LETTER != 0, 0);
     while part(length) & DOMAIN != 0 {
         if part(length) & LETTER == 0 {
@@ -139,7 +140,7 @@ fn plain_length(tail: &[u8]) -> Option<usize> {
     is_plain.then_some(length)
 }
 
-/// Vowel signs of scripts whose letters do not stand alone.
+/// Whether a character is a vowel sign or other combining mark of the scripts of India, Thailand or Laos.
 const fn is_mark(c: char) -> bool {
     matches!(c, '\u{0900}'..='\u{0dff}' | '\u{0e30}'..='\u{0e4e}')
 }
@@ -155,14 +156,14 @@ fn is_top_level(label: &str) -> bool {
             || label.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("xn--")))
 }
 
-/// `icon@2x.png`, `pkg@1.0.beta`: a file or a version, not a host.
+/// Whether a domain is rather a file or a version, as in `icon@2x.png` and `pkg@1.0.beta`.
 fn is_file(rest: &str, last: &str) -> bool {
     let is_number = |label: &&str| label.bytes().all(|b| b.is_ascii_digit());
     rest.starts_with(|c: char| c.is_ascii_digit()) && rest.split('.').take_while(is_number).count() >= 2
         || EXTENSIONS.contains(&spelled(last.as_bytes()))
 }
 
-/// What files end with.
+/// File name extensions.
 const EXTENSIONS: [u64; 20] = [
     spelled(b"avif"),
     spelled(b"bmp"),
@@ -186,7 +187,7 @@ const EXTENSIONS: [u64; 20] = [
     spelled(b"yaml"),
 ];
 
-/// A word of up to eight bytes in small letters as one number; 0 for others.
+/// A word of up to eight bytes in lower case as one number; 0 for longer ones.
 const fn spelled(word: &[u8]) -> u64 {
     let (mut number, mut at) = (0, 0);
     while at < word.len() && word.len() <= 8 {

@@ -1,11 +1,11 @@
-//! What the words around a number say about it.
+//! Context words: what the words before a number say about it.
 
 use std::cell::Cell;
 use std::sync::LazyLock;
 
 use super::{birth, identity, payment, phone};
 
-/// What a number can be.
+/// What a number may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic {
     Aadhaar,
@@ -30,16 +30,16 @@ pub(super) enum Topic {
 /// What the nearest word says about a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// It is what the recogniser looks for.
+    /// It is of the topic.
     For,
     /// It is something else.
     Against,
 }
 
-/// A word and what a number behind it is.
+/// A word and the topics of a number after it.
 pub(super) type Word = (&'static str, &'static [Topic]);
 
-/// Words whose numbers are none of a person's.
+/// Words before numbers that are no personal data.
 const OTHERS: [Word; 68] = [
     ("amount", &[]),
     ("article", &[]),
@@ -118,35 +118,35 @@ static WORDS: LazyLock<Words<&'static [Topic]>> = LazyLock::new(|| {
     Words::new(table)
 });
 
-/// Makes the search for all words.
+/// Builds the search for all words.
 pub(super) fn prepare() {
     LazyLock::force(&WORDS);
 }
 
-/// How far a word may stand before a number to speak for it, in bytes.
+/// How many bytes before a number a word may be to count.
 const REACH: usize = 48;
 
-/// What was said about the number asked about last: recognisers ask about one number in turn, and then about its groups.
+/// A cache of the last lookup: several recognisers look up the same number, and then its groups.
 #[derive(Debug, Default)]
 pub(super) struct Context {
     asked: Cell<Option<Asked>>,
     label: Cell<Option<Said>>,
 }
 
-/// An answer that was found.
+/// A cached result.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
-    /// The number asked about.
+    /// The position of the number.
     at: usize,
     said: Said,
-    /// Where the word begins, or the bytes looked at if there is none.
+    /// Where the word begins, or the searched bytes if there is no word.
     from: usize,
     is_word: bool,
 }
 
 impl Asked {
-    /// Whether it holds for a number at `at` too: nothing but digits and what parts them is between, and as many bytes as are
-    /// looked at begin no later than the word, or within none.
+    /// Whether it is also valid for a number at `at`: only digits and separators are in between, and the bytes to search for
+    /// that one still include the word and do not begin inside a word.
     fn holds(self, text: &[u8], at: usize) -> bool {
         if self.at == at {
             return true;
@@ -161,11 +161,11 @@ impl Asked {
     }
 }
 
-/// The topics of the nearest word; `None` where there is no word.
+/// The topics of the nearest word; `None` if there is no word.
 type Said = Option<&'static [Topic]>;
 
 impl Context {
-    /// What the nearest known word before `at`, on the same line, says about `topic`; else what the label says.
+    /// The hint of the nearest known word before `at`, on the same line, about `topic`; else that of the label.
     pub(super) fn hint(&self, text: &[u8], label: &str, at: usize, topic: Topic) -> Option<Hint> {
         let asked = match self.asked.get() {
             Some(asked) if asked.holds(text, at) => Asked { at, ..asked },
@@ -192,27 +192,27 @@ impl Context {
     }
 }
 
-/// The part of a key that is looked at; each number asks again.
+/// The part of a key that is searched.
 pub(in crate::mask) fn end_of(label: &str) -> &[u8] {
     const LONGEST: usize = 128;
     let label = label.as_bytes();
     &label[label.len().saturating_sub(LONGEST)..]
 }
 
-/// Whether no word before that byte counts: the names in our own replacements must not speak for their neighbours, nor
-/// does a line for the next.
+/// Whether words before that byte do not count: the names in our own replacements must not influence their neighbours, nor a
+/// line the next.
 const fn is_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b']')
 }
 
-/// A search for the word that stands last: from the end backwards, by the two bytes a word ends with.
+/// A search for the last word in a text: backwards from the end, by the last two bytes of a word.
 ///
-/// The nearest word is most often a few bytes away, and of other places one in twenty ends like a word of the table.
+/// The nearest word is mostly a few bytes away, and only one in twenty other positions ends like a word of the table.
 #[derive(Debug)]
 pub(in crate::mask) struct Words<M> {
-    /// For each ending the bucket of the words that have it, one up; 0 where there is none.
+    /// For each ending 1 plus the index of its bucket; 0 if there is none.
     table: Box<[u16]>,
-    /// The longest word first.
+    /// Words by ending, the longest first.
     buckets: Vec<Vec<(Box<[u8]>, M)>>,
 }
 
@@ -224,7 +224,7 @@ impl<M: Copy> Words<M> {
         for (word, meaning) in table {
             match *word.as_ref() {
                 [] => {}
-                // Whatever stands before it.
+                // With any byte before it.
                 [last] => (0..=u8::MAX).for_each(|before| words.put(Self::ending(before, last), &[last], meaning)),
                 [.., before, last] => words.put(Self::ending(before, last), word.as_ref(), meaning),
             }
@@ -236,7 +236,7 @@ impl<M: Copy> Words<M> {
     fn put(&mut self, ending: usize, word: &[u8], meaning: M) {
         if self.table[ending] == 0 {
             self.buckets.push(Vec::new());
-            // There are no more buckets than endings.
+            // Does not fail: there are no more buckets than endings.
             self.table[ending] = u16::try_from(self.buckets.len()).unwrap_or_default();
         }
         if let Some(bucket) = self.bucket(ending).and_then(|index| self.buckets.get_mut(index))
@@ -246,7 +246,7 @@ impl<M: Copy> Words<M> {
         }
     }
 
-    /// The place in the table of two last bytes, whatever the case of their letters.
+    /// The index of the last two bytes, whatever their case.
     const fn ending(before: u8, last: u8) -> usize {
         (((before | 0x20) as usize) << 5 ^ (last | 0x20) as usize) % Self::ENDINGS
     }
@@ -255,32 +255,31 @@ impl<M: Copy> Words<M> {
         usize::from(*self.table.get(ending)?).checked_sub(1)
     }
 
-    /// Whether one stands before `at`, on the same line, or in the label.
+    /// Whether one of the words is before `at`, on the same line, or in the label.
     pub(in crate::mask) fn stand_before(&self, text: &[u8], at: usize, label: &str) -> bool {
         self.nearest_before(text, at, REACH).1.or_else(|| self.nearest(end_of(label))).is_some()
     }
 
-    /// The meaning of the word that ends last in `text`, of equal ones the longest; none inside a longer word.
+    /// The meaning of the word that ends last in `text`, the longest if several do. Parts of longer words do not count.
     pub(super) fn nearest(&self, text: &[u8]) -> Option<M> {
         self.search(text, |_| false).1
     }
 
-    /// The same of the bytes before `at` that count, so many at most, and where the word begins, or those bytes if there is
-    /// none.
+    /// The same for the bytes before `at`, at most `reach`, with the beginning of the word, or of those bytes if there is none.
     pub(super) fn nearest_before(&self, text: &[u8], at: usize, reach: usize) -> (usize, Option<M>) {
         let from = at.saturating_sub(reach);
         let (start, meaning) = self.search(&text[from..at], is_end);
         (from + start, meaning)
     }
 
-    /// Searches `text` from its end to a byte that `is_end`.
+    /// Searches `text` backwards to the first byte that `is_end`.
     fn search(&self, text: &[u8], is_end: impl Fn(u8) -> bool) -> (usize, Option<M>) {
         let (mut behind, mut further) = (b' ', b' ');
         for (at, last) in text.iter().enumerate().rev() {
             if is_end(*last) {
                 return (at + 1, None);
             }
-            // Most bytes stand within words.
+            // Most bytes are within words.
             if ends_word(behind, further)
                 && let Some(bucket) = self.bucket(Self::ending(if at > 0 { text[at - 1] } else { 0 }, *last))
                 && let Some((start, meaning)) = self.last_word(bucket, &text[..=at])
@@ -293,7 +292,7 @@ impl<M: Copy> Words<M> {
         (0, None)
     }
 
-    /// The place and the meaning of the longest word of a bucket that `text` ends with.
+    /// The position and the meaning of the longest word of a bucket that `text` ends with.
     fn last_word(&self, bucket: usize, text: &[u8]) -> Option<(usize, M)> {
         let fits = |word: &[u8]| {
             let start = text.len().checked_sub(word.len());
@@ -306,11 +305,11 @@ impl<M: Copy> Words<M> {
 
 fn starts_word(text: &[u8], at: usize) -> bool {
     let Some(before) = at.checked_sub(1).map(|index| text[index]) else { return true };
-    // `homePhone` has the word `phone`.
+    // `homePhone` contains the word `phone`.
     !before.is_ascii_alphabetic() || (before.is_ascii_lowercase() && text[at].is_ascii_uppercase())
 }
 
-/// Whether a word may end before these two bytes; blanks stand for the end of a text.
+/// Whether a word may end before these two bytes, possibly with a plural `s`; spaces stand for the end of a text.
 const fn ends_word(behind: u8, further: u8) -> bool {
     !behind.is_ascii_lowercase() || behind == b's' && !further.is_ascii_alphabetic()
 }
@@ -387,7 +386,7 @@ mod tests {
     }
 
     proptest! {
-        /// Words count as if nothing were there but what is near, on the line, and behind a bracket.
+        /// Words count as in a text that has only the bytes within reach, on the line, and after the last bracket.
         #[test]
         fn hears_no_word_from_elsewhere(pieces in prop::collection::vec(piece(), 1..30), reach in 1..REACH) {
             let text = pieces.concat();
@@ -400,7 +399,7 @@ mod tests {
             }
         }
 
-        /// What was found for one number is taken for the next only where a search would find the same.
+        /// A cached result is used for the next number only if a search would find the same.
         #[test]
         fn says_what_is_said_when_asked_anew(pieces in prop::collection::vec(piece(), 1..30)) {
             let text = pieces.concat();

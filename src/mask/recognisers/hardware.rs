@@ -3,7 +3,8 @@
 use super::Text;
 use crate::json::Span;
 
-/// MAC addresses (IEEE 802): six pairs parted by one mark, or three groups of four; neither broadcast nor all zeros.
+/// MAC addresses (IEEE 802): six pairs with `:` or `-` between them, or three groups of four with dots; neither broadcast nor
+/// all zeros.
 pub(in crate::mask) fn macs(text: &Text<'_>, found: &mut Vec<Span>) {
     let mut behind = 0;
     for at in memchr::memchr3_iter(b':', b'-', b'.', text.bytes()) {
@@ -15,7 +16,7 @@ pub(in crate::mask) fn macs(text: &Text<'_>, found: &mut Vec<Span>) {
     }
 }
 
-/// `count` groups of `length` hexadecimal digits, of which the first ends at `mark`.
+/// An address of `count` groups of `length` hexadecimal digits, of which the first ends at `mark`.
 fn groups(text: &Text<'_>, mark: usize, length: usize, count: usize) -> Option<Span> {
     let parting = text.byte(mark)?;
     let second = mark + 1 + length;

@@ -1,4 +1,4 @@
-//! Identification numbers that states issue to persons.
+//! National identity, tax and insurance numbers.
 
 mod american;
 mod british;

@@ -38,13 +38,13 @@ pub(in crate::mask) fn v6_addresses(text: &Text<'_>, found: &mut Vec<Span>) {
     v6(text, found);
 }
 
-/// IPv4 addresses with their prefix length; not versions and not parts of longer dotted numbers.
+/// IPv4 addresses with their prefix length, but not versions or parts of longer dotted numbers.
 pub(in crate::mask) fn v4_address(text: &Text<'_>, first: usize) -> Option<Hit> {
     let Span { start, end } = v4_from(text, first)?;
     Some(Hit { start, end, last: text.last_run(first, end) })
 }
 
-/// Dotted decimal notation (RFC 3986 section 3.2.2, `IPv4address`) that begins with run `first`.
+/// The address in dotted decimal notation (RFC 3986 section 3.2.2, `IPv4address`) that begins with run `first`.
 fn v4_from(text: &Text<'_>, first: usize) -> Option<Span> {
     const REACH: usize = 16;
     let runs = text.runs.get(first..first + 4)?;
@@ -68,14 +68,14 @@ fn is_octet(digits: &[u8]) -> bool {
     matches!(digits, [_] | [b'1'..=b'9', _] | [b'1', _, _] | [b'2', b'0'..=b'4', _] | [b'2', b'5', b'0'..=b'5'])
 }
 
-/// A letter, a further number, or a name like `.in-addr.arpa` and `.tar.gz`.
+/// Whether an address continues with a letter, another number, or a name as in `.in-addr.arpa` and `.tar.gz`.
 fn is_followed(text: &Text<'_>, end: usize) -> bool {
     text.word_after(end)
         || text.byte(end) == Some(b'.')
             && text.byte(end + 1).is_some_and(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
 }
 
-/// `Chrome/120.0.0.0` and `libfoo-1.2.3.4-x86`.
+/// Whether it is the version of a product, as in `Chrome/120.0.0.0` and `libfoo-1.2.3.4-x86`.
 fn is_product(text: &Text<'_>, start: usize, end: usize) -> bool {
     let named = start.checked_sub(2).and_then(|at| text.byte(at)).is_some_and(|b| b.is_ascii_alphabetic());
     match text.before(start) {
@@ -85,7 +85,7 @@ fn is_product(text: &Text<'_>, start: usize, end: usize) -> bool {
     }
 }
 
-/// Text representation of RFC 4291 section 2.2; at least one digit, so that paths like `abc::def` are none.
+/// Addresses in the text representation of RFC 4291 section 2.2, with at least one digit, to exclude paths such as `abc::def`.
 fn v6(text: &Text<'_>, found: &mut Vec<Span>) {
     let bytes = text.bytes();
     let part = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
@@ -107,7 +107,7 @@ fn v6(text: &Text<'_>, found: &mut Vec<Span>) {
 fn v6_in(text: &Text<'_>, start: usize, end: usize) -> Option<Span> {
     const LONGEST: usize = 45;
     let word = text.whole.get(start..end)?;
-    // A sentence may end behind an address, a message may go on with a colon, and a label may stand before it.
+    // A sentence may end after an address, or go on with a colon.
     let trimmed = word.trim_end_matches('.');
     let trimmed = if trimmed.ends_with("::") { trimmed } else { trimmed.trim_end_matches([':', '.']) };
     let end = start + trimmed.len();
@@ -122,7 +122,7 @@ fn v6_in(text: &Text<'_>, start: usize, end: usize) -> Option<Span> {
     Some(Span { start, end: with_prefix(text, with_zone(text, end), 128) })
 }
 
-/// RFC 4007 section 11: `%eth0`.
+/// The end of a zone such as `%eth0` (RFC 4007 section 11) after an address that ends at `end`, else `end`.
 fn with_zone(text: &Text<'_>, end: usize) -> usize {
     if text.byte(end) != Some(b'%') {
         return end;
@@ -131,7 +131,7 @@ fn with_zone(text: &Text<'_>, end: usize) -> usize {
     if zone == 0 { end } else { end + 1 + zone }
 }
 
-/// RFC 4632 section 3.1: `/24`, up to `most`.
+/// The end of a prefix length such as `/24` (RFC 4632 section 3.1), at most `most`, after `end`, else `end`.
 fn with_prefix(text: &Text<'_>, end: usize, most: u32) -> usize {
     if text.byte(end) != Some(b'/') {
         return end;

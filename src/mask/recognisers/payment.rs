@@ -20,13 +20,13 @@ pub(super) const WORDS: &[Word] = &[
     ("savings", &[Topic::Bank]),
 ];
 
-/// Card numbers: 12 to 19 digits, plain or in the groups cards are printed in, of a known issuer, with a right Luhn digit.
+/// Payment card numbers: 12 to 19 digits, plain or in the groups printed on cards, of a known issuer, with a valid Luhn digit.
 pub(in crate::mask) fn card(text: &Text<'_>, first: usize) -> Option<Hit> {
     let last = card_from(text, first)?;
     Some(Hit { start: text.runs[first].start, end: text.runs[last].end, last })
 }
 
-/// The last run of the longest card number that begins with run `first`.
+/// The index of the last run of the longest card number that begins with run `first`.
 fn card_from(text: &Text<'_>, first: usize) -> Option<usize> {
     let start = text.runs[first].start;
     if text.word_before(start) || text.comes_from(start, b".,") || text.before(start) == Some(b'+') {
@@ -63,7 +63,8 @@ fn card_from(text: &Text<'_>, first: usize) -> Option<usize> {
     best
 }
 
-/// Up to three bytes, blanks around at most one dash or dot.
+/// Whether `gap` may be between the groups of a card number: one to three spaces, tabs, dashes and dots, of which at most one
+/// is a dash or dot.
 pub(super) fn is_card_gap(gap: Option<&[u8]>) -> bool {
     let is_mark = |byte: &u8| matches!(byte, b' ' | b'\t' | b'-' | b'.');
     match gap {
@@ -83,7 +84,8 @@ pub(super) fn stands_alone(text: &Text<'_>, first: usize, last: usize) -> bool {
     !joined_before && !is_card_gap(text.gap(last))
 }
 
-/// Groupings in use; single and double digits only if the sequence `stands_alone`, as columns of figures look alike.
+/// Whether the groups have lengths in use. Groups of one or two digits count only if the number `stands_alone`, as columns of
+/// figures look the same.
 pub(super) fn is_printed_like_a_card(groups: &[usize], stands_alone: impl Fn() -> bool) -> bool {
     let Some((last, rest)) = groups.split_last() else { return false };
     match groups {
@@ -125,20 +127,21 @@ pub(super) const ISSUERS: [(u32, u32, &[usize]); 27] = [
     (979_200, 979_299, &[16]),                             // Troy
 ];
 
-/// How many digits the cards have whose first six are those of `digits`.
+/// The lengths of cards with the first six digits of `digits`.
 fn lengths_issued(digits: &[u8; LONGEST_CARD]) -> &'static [usize] {
     let head = digits.iter().take(6).fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
     let range = ISSUERS[..ISSUERS.partition_point(|(low, ..)| *low <= head)].last();
     range.filter(|(_, high, _)| head <= *high).map_or(&[], |(_, _, lengths)| lengths)
 }
 
-/// IBANs: country, right length for it, and remainder 1 modulo 97; blanks or dashes between characters are skipped.
+/// IBANs (ISO 13616-1): country, the length for it, and remainder 1 modulo 97; spaces and dashes between characters are
+/// skipped.
 pub(in crate::mask) fn iban(text: &Text<'_>, first: usize) -> Option<Hit> {
     let run = text.runs.get(first)?;
-    // `DE89`, and as some print it `DE 89`.
+    // `DE89`, sometimes printed `DE 89`.
     let back = if text.before(run.start)?.is_ascii_alphabetic() { 2 } else { 3 };
     let start = run.start.checked_sub(back)?;
-    // Behind a word of two letters stands a number of something, unless it is long or goes on in pairs.
+    // After a word of two letters it is some other number, unless it is long or continues in pairs.
     let (length, paired) = (run.end - run.start, || text.goes_on(run.end, b" "));
     if back == 3 && text.byte(start)?.is_ascii_lowercase() && length < 7 && !(length == 2 && paired()) {
         return None;
@@ -147,7 +150,7 @@ pub(in crate::mask) fn iban(text: &Text<'_>, first: usize) -> Option<Hit> {
     Some(Hit { start, end, last: text.last_run(first, end) })
 }
 
-/// Numbers of US bank accounts: 8 to 17 digits beside a word for them.
+/// US bank account numbers: 8 to 17 digits after a word for them.
 pub(in crate::mask) fn us_bank_number(text: &Text<'_>, first: usize) -> Option<Hit> {
     let run = *text.runs.get(first)?;
     let hit = Hit { start: run.start, end: run.end, last: first };
@@ -156,7 +159,7 @@ pub(in crate::mask) fn us_bank_number(text: &Text<'_>, first: usize) -> Option<H
     clear.then_some(hit)
 }
 
-/// Where the longest IBAN that begins at `start` ends.
+/// The end of the longest IBAN that begins at `start`.
 fn iban_from(text: &Text<'_>, start: usize) -> Option<usize> {
     let [first, second] = text.bytes().get(start..start + 2)? else { return None };
     if !first.is_ascii_alphabetic() || !second.is_ascii_alphabetic() || text.word_before(start) {
@@ -165,7 +168,7 @@ fn iban_from(text: &Text<'_>, start: usize) -> Option<usize> {
     lengths([*first, *second]).filter_map(|length| iban_end(text, start, length)).max()
 }
 
-/// Where an IBAN of `length` characters from `start` ends, if there is a valid one.
+/// The end of the IBAN of `length` characters that begins at `start`, if it is valid.
 pub(super) fn iban_end(text: &Text<'_>, start: usize, length: usize) -> Option<usize> {
     const LONGEST: usize = 34;
     const LONGEST_GAP: usize = 2;
@@ -197,7 +200,7 @@ fn lengths(country: [u8; 2]) -> impl Iterator<Item = usize> {
     alike.map(|(_, length)| *length)
 }
 
-/// Where each country begins in [`IBANS`], by its letters.
+/// For each pair of letters the index in [`IBANS`] where the country begins.
 static COUNTRIES: [u8; 26 * 26] = {
     let mut countries = [0; 26 * 26];
     let mut at = IBANS.len();
@@ -209,12 +212,12 @@ static COUNTRIES: [u8; 26 * 26] = {
     countries
 };
 
-/// The place of two capitals in [`COUNTRIES`].
+/// The index of two capitals in [`COUNTRIES`].
 const fn place_of([first, second]: [u8; 2]) -> usize {
     first.wrapping_sub(b'A') as usize * 26 + second.wrapping_sub(b'A') as usize
 }
 
-/// Country and length of the ISO 13616 registry, with the territories and partial users that print them.
+/// Countries and lengths of the ISO 13616 registry, and of territories and countries that use IBANs without being in it.
 const IBANS: [(&str, usize); 128] = [
     ("AA", 16),
     ("AD", 24),

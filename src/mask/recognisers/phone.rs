@@ -55,7 +55,7 @@ pub(in crate::mask) fn phone_abroad(text: &Text<'_>, first: usize) -> Option<Hit
     international(text, first).map(|found| hit(text, found))
 }
 
-/// Telephone numbers in the North American national form, or in any form beside a word for them.
+/// Telephone numbers in the North American national format, or in any format after a word for them.
 pub(in crate::mask) fn phone_at_home(text: &Text<'_>, first: usize) -> Option<Hit> {
     north_american(text, first).or_else(|| in_context(text, first)).map(|found| hit(text, found))
 }
@@ -64,7 +64,7 @@ fn hit(text: &Text<'_>, (start, last): (usize, usize)) -> Hit {
     Hit { start, end: with_extension(text, text.runs[last].end), last }
 }
 
-/// What may stand between the digits of one telephone number.
+/// Whether `gap` may be between the digits of a telephone number.
 fn is_gap(gap: Option<&[u8]>) -> bool {
     let is_mark = |byte: &u8| matches!(byte, b' ' | b'-' | b'.' | b'/' | b'(' | b')');
     match gap {
@@ -74,7 +74,7 @@ fn is_gap(gap: Option<&[u8]>) -> bool {
     }
 }
 
-/// The numbers that begin with run `first`, shortest first: the last run, and how many digits until there.
+/// The numbers that begin with run `first`, shortest first: the index of the last run, and the number of digits.
 fn sequences(text: &Text<'_>, first: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut digits = 0;
     (first..text.runs.len())
@@ -91,7 +91,7 @@ fn ends_here(text: &Text<'_>, last: usize) -> bool {
     !text.word_after(end) || with_extension(text, end) > end
 }
 
-/// `+44 20 7946 0958`: the longest form whose length fits its country.
+/// `+44 20 7946 0958`: the longest number with a valid length for its country.
 fn international(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
     const LONGEST: usize = 15;
     let mut start = text.runs[first].start.checked_sub(1)?;
@@ -123,12 +123,12 @@ fn international(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
     Some((start - usize::from(opened), last))
 }
 
-/// `+44 (0)20`: the trunk prefix in parentheses is not dialled from abroad.
+/// Whether `run` is a trunk prefix in parentheses, which is not dialled from abroad: `+44 (0)20`.
 fn is_trunk(text: &Text<'_>, run: Span) -> bool {
     text.before(run.start) == Some(b'(') && text.byte(run.end) == Some(b')')
 }
 
-/// The digits of a number as they are dialled from abroad, as far as they tell its country and length.
+/// A number as dialled from abroad: what is needed to look up its country and length.
 #[derive(Default)]
 struct Dialled {
     /// The first three, read as a number.
@@ -145,13 +145,13 @@ impl Dialled {
         self.length += digits.len();
     }
 
-    /// A country code and as many digits as numbers there have.
+    /// Whether it begins with a country code and has a valid length for the country.
     fn is_e164(&self) -> bool {
         is_e164(self.head, self.length)
     }
 }
 
-/// `(415) 555-0132`, `415-555-0132`, `1-415-555-0132`; with blanks alone only beside a word for it.
+/// `(415) 555-0132`, `415-555-0132`, `1-415-555-0132`; with spaces alone only after a word for it.
 fn north_american(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
     let trunk = usize::from(text.digits(text.runs[first]) == b"1" && is_gap(text.gap(first)));
     let area = first + trunk;
@@ -179,7 +179,7 @@ fn north_american(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
     (hint != Some(Hint::Against) && (clear || hint == Some(Hint::For))).then_some((start, last))
 }
 
-/// Any 7 to 13 digits behind a word that announces them and no nearer word that claims them.
+/// Any 7 to 13 digits whose nearest context word is one for telephone numbers.
 fn in_context(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
     const LEAST: usize = 7;
     const MOST: usize = 13;
@@ -199,7 +199,7 @@ fn in_context(text: &Text<'_>, first: usize) -> Option<(usize, usize)> {
     clear.then_some((start, last))
 }
 
-/// A time, a fraction or a further part of a code.
+/// Whether the number continues as a time, a fraction or a percentage.
 fn goes_over(text: &Text<'_>, last: usize) -> bool {
     text.goes_on(text.runs[last].end, b":,") || text.byte(text.runs[last].end) == Some(b'%')
 }
@@ -210,7 +210,7 @@ fn is_dotted_quad(text: &Text<'_>, first: usize, last: usize) -> bool {
         && text.runs[first..=last].iter().all(|run| run.end - run.start <= 3)
 }
 
-/// `2024-01-05`, `2024-01-05 12`, `05.01.2024`, `1/5/2024`, `20240105`.
+/// Whether it is rather a date: `2024-01-05`, `2024-01-05 12`, `05.01.2024`, `1/5/2024`, `20240105`.
 fn is_date(number: &[u8]) -> bool {
     let parts: Vec<&[u8]> = number.split(|b| !b.is_ascii_digit()).filter(|part| !part.is_empty()).collect();
     let value =
@@ -231,7 +231,7 @@ fn is_date(number: &[u8]) -> bool {
     }
 }
 
-/// The end of `x123`, `ext. 123` or `;ext=123` behind a number that ends at `end`, else `end`.
+/// The end of an extension such as `x123`, `ext. 123` or `;ext=123` after a number that ends at `end`, else `end`.
 fn with_extension(text: &Text<'_>, end: usize) -> usize {
     const MARKS: [&[u8]; 8] = [b";ext=", b" ext. ", b" ext.", b" ext ", b"ext", b" x ", b" x", b"x"];
     let tail = &text.bytes()[end..];

@@ -1,4 +1,4 @@
-//! Credentials: vendor-prefixed keys, JSON Web Tokens, private keys, and what is assigned to a name for one.
+//! Secrets: keys with vendor prefixes, JSON Web Tokens, private keys, and values assigned to a name for a secret.
 
 mod assignment;
 mod shapes;
@@ -12,14 +12,14 @@ use crate::json::{Document, Limits, Span};
 use crate::mask::literals::{Literal, Presence};
 use shapes::{Part, SHAPES, Set, Shape};
 
-/// What every JSON Web Token begins with: `{"` in base64url.
+/// The beginning of every JSON Web Token: `{"` in base64url.
 const JWT: &str = "eyJ";
-/// What every PEM block begins with.
+/// The beginning of every PEM block.
 const PEM: &str = "-----BEGIN ";
 
 static KEYS: LazyLock<Keys> = LazyLock::new(Keys::new);
 
-/// The literals keys begin with, or stand around, longest first, and the search for them.
+/// The literals that keys contain, longest first, and the search for them.
 struct Keys {
     literals: Vec<Literal>,
     search: Presence,
@@ -38,21 +38,21 @@ impl Keys {
     }
 }
 
-/// Whether no letter or digit may stand before `literal`.
+/// Whether no letter or digit may precede `literal`.
 fn starts_word(literal: &str) -> bool {
     SHAPES.iter().filter(|shape| shape.literal == literal).all(|shape| shape.before.is_empty())
 }
 
-/// The literals one of which every key and token holds.
+/// The literals: every key and token contains one.
 pub(in crate::mask) fn literals() -> &'static [Literal] {
     &KEYS.literals
 }
 
-/// Secrets of every kind in `words`, and private keys wherever they stand.
+/// Secrets of every kind in `words`, and private keys anywhere in the text.
 pub(in crate::mask) fn secrets(text: &Text<'_>, words: &[Span], found: &mut Vec<Span>) {
     let first = found.len();
     each(text, words, |_, span| found.push(span));
-    // A key within a key is part of it, one that goes on behind it is not.
+    // A key within another is part of it; one that ends after it is not.
     found[first..].sort_unstable_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
     let mut behind = 0;
     let mut keep = first;
@@ -66,7 +66,7 @@ pub(in crate::mask) fn secrets(text: &Text<'_>, words: &[Span], found: &mut Vec<
     found.truncate(keep);
 }
 
-/// Calls `visit` with the kind and place of each secret.
+/// Calls `visit` with the kind and span of each secret.
 pub(in crate::mask) fn each(text: &Text<'_>, words: &[Span], mut visit: impl FnMut(&'static str, Span)) {
     let (mut runs, mut tokens) = (Runs::new(), Tokens::new());
     for word in words {
@@ -91,7 +91,7 @@ pub(in crate::mask) fn each(text: &Text<'_>, words: &[Span], mut visit: impl FnM
     }
 }
 
-/// The longest key whose literal stands at `at`.
+/// The longest key whose literal is at `at`.
 fn key_at(text: &Text<'_>, at: usize, runs: &mut Runs, tokens: &mut Tokens) -> Option<(&'static str, Span)> {
     let rest = &text.bytes()[at..];
     if rest.starts_with(JWT.as_bytes()) {
@@ -104,13 +104,12 @@ fn key_at(text: &Text<'_>, at: usize, runs: &mut Runs, tokens: &mut Tokens) -> O
 
 pub(in crate::mask) use assignment::{BEFORE as BEFORE_ASSIGNED, is_first};
 
-/// Whether the end of `word` is a value assigned to a name for secrets, or stands under such a JSON key.
+/// Whether `word` ends with a value that is assigned to a name for a secret, or is under such a JSON key.
 pub(in crate::mask) fn is_assigned(label: &str, text: &[u8], word: Span) -> bool {
     assignment::value(label, text, word).is_some()
 }
 
-/// Ends of the runs of characters looked at last, one per set: text made of the beginnings of keys is not read again and
-/// again.
+/// The last run of characters of each set, so that text made of many key prefixes is not scanned over and over.
 struct Runs {
     seen: [Span; Set::COUNT],
 }
@@ -120,7 +119,7 @@ impl Runs {
         Self { seen: [Span { start: 0, end: 0 }; Set::COUNT] }
     }
 
-    /// Where the run of `set` that `at` stands in ends.
+    /// The end of the run of `set` that contains `at`.
     fn end(&mut self, bytes: &[u8], set: Set, at: usize) -> usize {
         let seen = &mut self.seen[set as usize];
         if !(seen.start..seen.end).contains(&at) {
@@ -131,7 +130,7 @@ impl Runs {
     }
 }
 
-/// The place of a key of `shape` whose literal stands at `at`.
+/// The span of the key of `shape` whose literal is at `at`.
 fn fit(text: &Text<'_>, at: usize, shape: &Shape, runs: &mut Runs) -> Option<Span> {
     let bytes = text.bytes();
     let mut start = at;
@@ -160,7 +159,7 @@ fn fit(text: &Text<'_>, at: usize, shape: &Shape, runs: &mut Runs) -> Option<Spa
     (!text.word_before(start) && !text.word_after(end) && is_random(&bytes[body..end])).then_some(Span { start, end })
 }
 
-/// Placeholders like `sk_live_xxxxxxxxxxxx` use few different characters.
+/// Whether the body of a key has enough different characters; placeholders such as `sk_live_xxxxxxxxxxxx` have few.
 fn is_random(body: &[u8]) -> bool {
     const LEAST: u32 = 6;
     const LOOKED_AT: usize = 64;
@@ -168,7 +167,7 @@ fn is_random(body: &[u8]) -> bool {
     seen.count_ones() >= LEAST
 }
 
-/// Attempts at JSON Web Tokens within one run of base64url, of which only so many are looked into.
+/// Counts the attempts to read a JSON Web Token within one run of base64url, to bound them.
 struct Tokens {
     run: Span,
     attempts: usize,
@@ -198,7 +197,7 @@ impl Tokens {
             ends[parts] = Runs::new().end(bytes, Set::Url, ends[parts - 1] + 1);
             parts += 1;
         }
-        // Of four parts the last is what a sentence goes on with.
+        // A fourth part alone belongs to the sentence after a JWS.
         let end = if parts == PARTS { ends[4] } else { ends[2] };
         let whole = parts >= 3 && ends[1] > header + 1;
         (whole && is_jose_header(&bytes[start..header])).then_some(Span { start, end })
@@ -215,7 +214,7 @@ fn is_jose_header(encoded: &[u8]) -> bool {
     header.is_some_and(|header| header.root().get("alg").is_some())
 }
 
-/// A PEM or PGP private key block (RFC 7468 section 10); one without its end line goes as far as it looks like base64.
+/// A PEM or PGP private key block (RFC 7468 section 10); without an end line it extends as far as it looks like base64.
 fn pem(text: &Text<'_>, start: usize) -> Option<Span> {
     const LONGEST_LABEL: usize = 64;
     let bytes = text.bytes();
@@ -234,7 +233,7 @@ fn pem(text: &Text<'_>, start: usize) -> Option<Span> {
         return Some(Span { start, end: body + found + end_line.len() });
     }
     let length = bytes[body..next].iter().take_while(|b| Set::Base64.has(**b) || b" \r\n\t\\:,-".contains(b)).count();
-    // A header line alone is how people write about keys.
+    // A begin line alone is only a mention of a key.
     let material = bytes[body..body + length].iter().filter(|b| Set::Base64.has(**b)).count();
     (material >= 32).then_some(Span { start, end: body + length })
 }

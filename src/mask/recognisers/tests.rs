@@ -1,4 +1,4 @@
-//! Recognisers as they would be written for reading alone, and that those written for speed find the same.
+//! Straightforward versions of recognisers, and tests that the optimised ones find the same.
 
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ fn runs(text: &str) -> Vec<Span> {
     runs
 }
 
-/// An IBAN of `length` characters: each is read, then all are divided by 97 digit by digit.
+/// An IBAN of `length` characters, reduced modulo 97 digit by digit.
 fn iban_end(text: &str, start: usize, length: usize) -> Option<usize> {
     let (mut characters, mut gap, mut end) = (String::new(), 0, start);
     for c in text.get(start..)?.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-')) {
@@ -67,7 +67,7 @@ fn card(text: &Text<'_>, first: usize) -> Option<usize> {
     (first..text.runs.len().min(first + 19)).rev().find(fits)
 }
 
-/// The digits of a number of nine from run `first` on.
+/// The digits of a nine-digit number from run `first` on.
 fn nine(text: &Text<'_>, first: usize, joins: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let count = (1..=text.runs.len() - first)
         .find(|count| text.runs[first..first + count].iter().map(|run| run.end - run.start).sum::<usize>() >= 9)?;
@@ -78,7 +78,7 @@ fn nine(text: &Text<'_>, first: usize, joins: impl Fn(&[u8]) -> bool) -> Option<
     (digits.len() == 9 && joined && whole).then_some(digits)
 }
 
-/// `digits` with the Luhn digit that proves them.
+/// `digits` followed by their Luhn digit.
 fn proved(digits: &str) -> String {
     (0..10).map(|check| format!("{digits}{check}")).find(|number| luhn(number.as_bytes())).unwrap()
 }
@@ -92,7 +92,7 @@ fn number() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A number in groups as numbers are printed, or nearly so, among what may stand beside it.
+/// A number in groups as numbers are printed, or nearly so, with possible surroundings.
 fn grouped() -> impl Strategy<Value = String> {
     let groups =
         [&[4, 4, 4, 4, 3][..], &[4, 6, 5], &[19], &[2; 10], &[1; 19], &[3, 2, 4], &[3, 3, 3], &[8, 8], &[6, 13]];
@@ -114,7 +114,7 @@ fn grouped() -> impl Strategy<Value = String> {
     })
 }
 
-/// An account with the right check digits, most often, in groups or not, among what may stand beside it.
+/// An IBAN, mostly with the right check digits, in groups or not, with possible surroundings.
 fn account() -> impl Strategy<Value = (String, usize, usize)> {
     let countries = ["DE", "gb", "NO", "FR", "Mt", "SN"];
     let parts = ("[A-Z0-9]{11,28}", 0_u8..100, prop::bool::weighted(0.8), "[ -]{0,3}", 1_usize..6, "[ .,a1é-]?");
@@ -131,7 +131,7 @@ fn account() -> impl Strategy<Value = (String, usize, usize)> {
     })
 }
 
-/// Whether the sum of digits, every second from the last but one doubled and taken apart, ends with a nought.
+/// The Luhn check, digit by digit.
 fn is_luhn(digits: &str) -> bool {
     let values = digits.bytes().rev().map(|digit| u32::from(digit - b'0'));
     let sums =

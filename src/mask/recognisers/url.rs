@@ -5,9 +5,9 @@ use memchr::memmem;
 use super::Text;
 use crate::json::Span;
 
-/// User and password before the host of a URL (RFC 3986 section 3.2.1); a user alone is none, nor is a placeholder.
+/// User and password before the host of a URL (RFC 3986 section 3.2.1), but not a user alone or a placeholder.
 pub(in crate::mask) fn credentials(text: &Text<'_>, found: &mut Vec<Span>) {
-    /// A longer authority is not looked through.
+    /// The most bytes of an authority that are searched.
     const LONGEST: usize = 2048;
     let bytes = text.bytes();
     for scheme in memmem::find_iter(bytes, b"://") {
@@ -25,7 +25,7 @@ pub(in crate::mask) fn credentials(text: &Text<'_>, found: &mut Vec<Span>) {
     }
 }
 
-/// What ends an authority, and what no password in one is written with.
+/// Whether a byte ends an authority, or cannot be in a password there.
 const fn is_end(byte: u8) -> bool {
     byte <= b' ' || matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'<' | b'>' | b'{' | b'}' | b'`' | b'\\' | b'|')
 }

@@ -36,14 +36,15 @@ pub(in crate::mask) fn wallet(text: &Text<'_>, first: usize) -> Option<Hit> {
 const SHORTEST: usize = 14;
 const LONGEST: usize = 90;
 
-/// Twenty bytes in hexadecimal; if letters are mixed, upper case where the hash of the lower-case form says so (EIP-55).
+/// Whether it is twenty bytes in hexadecimal; in mixed case, with the checksum of EIP-55: upper case where the hash of the
+/// lower-case form has its high bit set.
 fn is_ethereum(hex: &[u8]) -> bool {
     if hex.len() != 40 || !hex.iter().all(u8::is_ascii_hexdigit) {
         return false;
     }
     let lower = hex.to_ascii_lowercase();
     if hex == lower || hex == hex.to_ascii_uppercase() {
-        // Zeros and the like are placeholders.
+        // A repeated digit is a placeholder.
         return hex.iter().any(|b| *b != hex[0]);
     }
     let hash = keccak::hash(&lower);
@@ -53,7 +54,8 @@ fn is_ethereum(hex: &[u8]) -> bool {
     })
 }
 
-/// A version byte of the main network, twenty bytes and the first four of their double SHA-256.
+/// Whether it is `Base58Check`: a version byte of the main network, twenty bytes, and the first four bytes of the double
+/// SHA-256 of both.
 fn is_base58(address: &[u8]) -> bool {
     const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     const LENGTH: usize = 25;
@@ -80,7 +82,7 @@ fn is_base58(address: &[u8]) -> bool {
         && twice.as_ref().starts_with(check)
 }
 
-/// BIP 173 with the constant of BIP 350 for later versions.
+/// Whether it is a segregated witness address (BIP 173), with the constant of BIP 350 for versions after 0.
 fn is_bech32(address: &[u8]) -> bool {
     const ALPHABET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     const GENERATOR: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
@@ -107,7 +109,7 @@ fn is_bech32(address: &[u8]) -> bool {
     let program = (values.len() - 7) * 5 / 8;
     let (version, constant) = (values[0], if values[0] == 0 { 1 } else { 0x2bc8_30a3 });
     version <= 16 && (2..=40).contains(&program) && (version != 0 || matches!(program, 20 | 32)) && {
-        // Addresses given out before BIP 350 have the older constant whatever their version.
+        // Addresses from before BIP 350 have the older constant in every version.
         checksum == constant || version > 0 && checksum == 1
     }
 }

@@ -1,5 +1,4 @@
-//! What a policy asks of a match beyond its shape, and which values it lets pass, in whole messages: one row a message and
-//! what becomes of it.
+//! Conditions on a match, and allow lists, in whole messages: each row is a message and its masked form.
 
 use super::{entities, pattern, try_rewrite};
 use crate::mask::asks::Asks;
@@ -12,7 +11,7 @@ fn asking(spec: Spec, near: &[&str], validate: Option<Validator>, allow: &[&str]
     Masks::compile(vec![Spec { asks, ..spec }]).unwrap()
 }
 
-/// Checks that of each message exactly the values between `<` and `>` are replaced by `[label]`.
+/// Checks that in each message exactly the values between `<` and `>` are replaced by `[label]`.
 fn check(masks: &Masks, label: &str, messages: &[&str]) {
     for marked in messages {
         let message = marked.replace(['<', '>'], "");
@@ -52,7 +51,7 @@ fn a_word_must_stand_near() {
             r#""badge 1234567, 123456789""#,
             r#""badge, but the number comes long after the word for it, namely 12345678""#,
             r#"{"order":"12345678","badger":"12345678","of":["12345678"]}"#,
-            // The name that was put in a value's place speaks for nobody.
+            // The name in a replacement is no context word.
             r#""[BADGE] 12345678""#,
         ],
     );

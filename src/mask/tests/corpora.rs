@@ -1,4 +1,4 @@
-//! Third-party material, read where it lies and never copied; absent, its tests say so and pass.
+//! Third-party corpora, read in place and never copied. If one is missing, its tests say so and pass.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ fn count(masks: &Masks, text: &str) -> u64 {
     findings.iter().map(|found| u64::from(found.count)).sum()
 }
 
-/// A share of right answers that must not fall.
+/// A share of right answers that must not decrease.
 fn assert_share(what: &str, right: usize, all: usize, floor: f64) {
     #[expect(clippy::cast_precision_loss, reason = "thousands of cases")]
     let share = right as f64 / all as f64;
@@ -120,7 +120,7 @@ fn ibans_of_the_registry() {
                 println!("  missed {value}");
             }
         } else if !value.contains('-') {
-            // With dashes the remainder there was taken over the dashes too, so it says nothing.
+            // Its remainders of numbers with dashes include the dashes, so they are meaningless.
             bad += 1;
             passed += usize::from(!matched);
         }

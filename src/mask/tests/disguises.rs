@@ -1,4 +1,4 @@
-//! Every entity in every disguise: what is found in plain writing is found in disguise, and nothing of it is left.
+//! Every entity in every disguise: what is found in plain text is found in disguise, and nothing of it is left.
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ fn of(sought: &[Entity]) -> Masks {
     Masks::compile(vec![entities("m", sought, Action::Redact)]).unwrap()
 }
 
-/// Numbers that look like chance, all from one seed.
+/// Pseudorandom numbers from a fixed seed.
 pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
@@ -45,7 +45,7 @@ impl Dice {
     }
 }
 
-/// A value's form, and what stands before it; check characters are `?`.
+/// The form of a value, and the text before it; check characters are `?`.
 fn form(entity: Entity, dice: &mut Dice) -> (&'static str, String) {
     let (before, form) = match entity {
         Entity::AuTfn => ("tfn ", dice.pick(&["### ### ##?", "########?"])),
@@ -82,7 +82,7 @@ fn form(entity: Entity, dice: &mut Dice) -> (&'static str, String) {
         Entity::UsItin => ("itin ", "9##-7#-####"),
         Entity::UsSsn => ("ssn ", dice.pick(&["2+#-4+-1+##", "2+#4+1+##"])),
     };
-    // In these a `+` or a letter is meant.
+    // In these `+` and letters are literal.
     let filled = match entity {
         Entity::Crypto => form.to_owned(),
         Entity::PhoneNumber => format!("+{}", dice.fill(form.get(1..).unwrap())),
@@ -96,7 +96,7 @@ fn form(entity: Entity, dice: &mut Dice) -> (&'static str, String) {
     (before, filled)
 }
 
-/// A value of `entity` that is found in plain writing, with what stands before it.
+/// A value of `entity` that is found in plain text, with the text before it.
 pub(super) fn value(entity: Entity, dice: &mut Dice) -> (&'static str, String) {
     for _ in 0..1000 {
         let (before, form) = form(entity, dice);
@@ -121,7 +121,7 @@ pub(super) fn value(entity: Entity, dice: &mut Dice) -> (&'static str, String) {
     panic!("no value of {entity:?} is found");
 }
 
-/// What is compared: letters and digits, whatever they are written as.
+/// The letters and digits of a text, in any spelling, for comparison.
 fn bare(text: &str) -> String {
     let mut text = text.to_owned();
     while let Some(shadow) = Shadow::of(&text) {
@@ -130,7 +130,7 @@ fn bare(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
-/// Everything a reader of a document could find in it: keys, strings, numbers, and what is in those.
+/// Everything a reader could find in a document: keys, strings, numbers, and what is nested in those.
 fn read(value: &Value, into: &mut Vec<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| read(item, into)),
@@ -160,18 +160,18 @@ fn masked(entity: Entity, source: &str) -> String {
     try_rewrite(masks, source, &[]).unwrap().0
 }
 
-/// Whether the value is taken for one, and no part of it alone.
+/// Whether the value is found as a whole, and no part of it alone.
 fn is_taken_whole(entity: Entity, before: &str, value: &str) -> bool {
     let source = json!([format!("{before}{value}.")]).to_string();
     let taken = json!([format!("{before}[{}].", entity.name())]).to_string();
     match entity {
-        // What stands around these stays.
+        // The surroundings of these stay.
         Entity::Secret | Entity::UrlCredentials => is_gone(entity, value, &source),
         _ => masked(entity, &source) == taken,
     }
 }
 
-/// Whether nothing of the value is left of a document that the mask of its entity went over.
+/// Whether nothing of the value is left in a document after the mask of its entity.
 fn is_gone(entity: Entity, value: &str, source: &str) -> bool {
     // The scheme and host around credentials stay.
     let value =
@@ -183,7 +183,7 @@ fn is_gone(entity: Entity, value: &str, source: &str) -> bool {
     !said.iter().any(|said| said.contains(&sought))
 }
 
-/// How one character can be written otherwise.
+/// Other spellings of one character.
 #[derive(Clone, Copy, Debug)]
 enum Spelling {
     Escape,
@@ -196,7 +196,7 @@ enum Spelling {
 const SPELLINGS: [Spelling; 5] =
     [Spelling::Escape, Spelling::Foreign, Spelling::Invisible, Spelling::Percent, Spelling::Reference];
 
-/// `c` as it stands in the source of a JSON string.
+/// `c` in the source of a JSON string.
 fn plain(c: char) -> String {
     let quoted = json!(c.to_string()).to_string();
     quoted.get(1..quoted.len() - 1).unwrap().to_owned()
@@ -216,7 +216,7 @@ fn spelled(c: char, spelling: Spelling, dice: &mut Dice) -> String {
     }
 }
 
-/// A character that is read like `c`.
+/// A lookalike of `c`.
 fn foreign(c: char, dice: &mut Dice) -> char {
     let from = |first: u32, offset: char| char::from_u32(first + u32::from(c) - u32::from(offset)).unwrap();
     match c {
@@ -228,7 +228,7 @@ fn foreign(c: char, dice: &mut Dice) -> char {
     }
 }
 
-/// Documents that hold `before` and `value` in one disguise each.
+/// Documents with `before` and `value`, each in one disguise.
 fn disguised(before: &str, value: &str, dice: &mut Dice) -> Vec<(String, String)> {
     let mut documents: Vec<(String, String)> = Vec::new();
     let spell = |dice: &mut Dice, choose: &dyn Fn(&mut Dice) -> Option<Spelling>| -> String {
@@ -257,7 +257,7 @@ fn disguised(before: &str, value: &str, dice: &mut Dice) -> Vec<(String, String)
     documents
 }
 
-/// The value as a JSON number under a key that says what it is; `None` where it is no number.
+/// The value as a JSON number under a key that names its entity; `None` if it is no number.
 fn numbered(entity: Entity, before: &str, value: &str) -> Option<String> {
     const LEAST: usize = 12;
     let digits: String = value.chars().filter(|c| !matches!(c, ' ' | '-' | '.')).collect();

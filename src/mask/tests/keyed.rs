@@ -87,14 +87,14 @@ fn a_pseudonym_is_stable_and_left_alone_by_its_owner_s_masks_alone() {
     for (masks, caller, now) in [(&crm, &bo, NOW), (&billing, &ana, NOW), (&crm, &ana, later(2 * DAY))] {
         assert_eq!(shown(masks, caller, now, mail), "[WORD]");
     }
-    // What merely looks like one is text.
+    // What merely looks like one is plain text.
     assert_eq!(shown(&crm, &ana, NOW, "tok_email_address_x"), "[WORD]");
     let [only_mail, _] = servers(&[entities("mail", &[Entity::EmailAddress], Action::Tokenize)]);
     let alike = shown(&only_mail, &ana, NOW, "tok_email_address_ana@example.com");
     assert!(!alike.contains("ana@"), "{alike}");
 }
 
-/// A long request and an answer of many values: what was said is looked for as often as is cheap, and then taken for granted.
+/// A long request and an answer with many values: values are searched for in the request until the limit, then assumed said.
 #[test]
 fn no_pseudonyms_are_given_once_looking_for_what_was_said_takes_too_long() {
     let [crm, _] = servers(&[entities("m", &[Entity::EmailAddress], Action::Tokenize)]);
@@ -123,7 +123,7 @@ fn secrets_and_arguments_have_no_pseudonyms() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
-    /// What stands for a value opens to exactly that value for its owner, and to nothing for anybody else.
+    /// A pseudonym opens to exactly its value for its owner, and not at all for anybody else.
     #[test]
     fn what_is_tokenised_opens_for_its_owner_alone(seed in any::<u64>()) {
         let mut dice = Dice(seed);
@@ -166,7 +166,7 @@ proptest! {
         }
     }
 
-    /// Whatever is written in place of a value holds nothing of it, and says the same again.
+    /// A replacement contains nothing of the value, and is the same every time.
     #[test]
     fn keyed_replacements_are_stable_and_tell_nothing(local in "[a-z]{8,20}", hash in any::<bool>()) {
         let action = if hash { Action::Hash { share: Share::Principal } } else { Action::Tokenize };

@@ -1,4 +1,4 @@
-//! The masking map, row by row: what the method table calls opaque stays, and all else is text, in both directions.
+//! The method table, row by row: opaque places stay, and everything else is text, in both directions.
 
 use serde_json::{Value, json};
 
@@ -8,11 +8,11 @@ use crate::mask::opaque::WITHOUT_TEXT;
 use crate::mask::{Action, Direction, Entity, Findings, Masks, View};
 use crate::mcp::methods::{ERROR_PLACES, METHODS};
 
-/// What is to go wherever it may; a place that is opaque has it all the same.
+/// A value that is to be masked everywhere except in opaque places.
 const VALUE: &str = "ana@private.example";
 const SHOWN: &str = "[EMAIL_ADDRESS]";
 
-/// Every way to a place of the pattern: `*` is an item or a member, `**` nothing, or the way into a schema within.
+/// Paths that match the pattern: `*` becomes an item or a member, `**` nothing or the path to a subschema.
 fn ways(pattern: &str) -> Vec<Vec<String>> {
     let mut ways: Vec<Vec<String>> = vec![Vec::new()];
     let tokens: Vec<&str> = pattern.split('/').skip(1).collect();
@@ -33,7 +33,7 @@ fn ways(pattern: &str) -> Vec<Vec<String>> {
     ways
 }
 
-/// Whether a place of the row leads to `way`, or could.
+/// Whether a pattern of the row matches `way`, with any steps in place of `**`.
 fn is_covered(opaque: &[&str], way: &[String]) -> bool {
     fn leads(tokens: &[&str], way: &[String]) -> bool {
         match (tokens.split_first(), way.split_first()) {
@@ -46,7 +46,7 @@ fn is_covered(opaque: &[&str], way: &[String]) -> bool {
     opaque.iter().any(|pattern| leads(&pattern.split('/').skip(1).collect::<Vec<_>>(), way))
 }
 
-/// `leaf` at the end of `way`, and beside every step of it, where no other place is, a member nobody knows that holds `aside`.
+/// `leaf` at the end of `way`, and next to every step, unless a pattern matches there, an unknown member with `aside`.
 fn put(opaque: &[&str], way: &[String], leaf: &Value, aside: &str) -> Value {
     let mut value = leaf.clone();
     for (at, step) in way.iter().enumerate().rev() {
@@ -69,7 +69,7 @@ fn rewritten(masks: &Masks, direction: Direction, places: &'static [&'static str
     serde_json::from_slice(&splice.apply(document.bytes())).unwrap()
 }
 
-/// Whether a client may come back with what stands there, so that it is sealed and not left as it is.
+/// Whether a client may send the value at the place back, so that it is sealed and not left as it is.
 fn is_uri(direction: Direction, way: &[String]) -> bool {
     let ends = |names: &[&str]| {
         way.iter().rev().zip(names.iter().rev()).filter(|(one, other)| one == other).count() == names.len()
@@ -99,7 +99,7 @@ fn every_row_of_the_method_table_is_masked_but_for_its_opaque_places() {
                     let (before, after) =
                         (put(opaque, way, &json!(VALUE), VALUE), put(opaque, way, &json!(kept), SHOWN));
                     assert_eq!(rewritten(&masks, direction, opaque, &before), after, "{told}");
-                    // What is no identifier is text, wherever it stands.
+                    // What is no identifier is text in any place.
                     let ends_open = pattern.ends_with("/**");
                     if !ends_open && !is_covered(opaque, &[&way[..], &["x".to_owned()]].concat()) {
                         let (before, after) = (
@@ -108,7 +108,7 @@ fn every_row_of_the_method_table_is_masked_but_for_its_opaque_places() {
                         );
                         assert_eq!(rewritten(&masks, direction, opaque, &before), after, "an object at {told}");
                     }
-                    // How long a text is counts the same on every way to a place: the plainest and the deepest show it.
+                    // The length limit is the same on every path to a place: the simplest and the deepest are enough.
                     let shows_length = at == 0 || at + 1 == ways.len();
                     if shows_length && !matches!(*pattern, "/cursor" | "/nextCursor" | "/requestState") {
                         let long = |value: &str| json!(format!("{} {value}", "x".repeat(2048)));
@@ -118,7 +118,7 @@ fn every_row_of_the_method_table_is_masked_but_for_its_opaque_places() {
                     }
                 }
             }
-            // A row without a place is text as a whole.
+            // A row without opaque places is text as a whole.
             let (before, after) = (json!({ "a": [VALUE] }), json!({ "a": [SHOWN] }));
             assert_eq!(rewritten(&masks, direction, opaque, &before), after, "{method}");
             rows += 1;

@@ -1,4 +1,4 @@
-//! The gates of quality, over third-party labelled text; absent, it says so and passes.
+//! Quality gates over third-party labelled text. If it is missing, the test says so and passes.
 //!
 //! The labelled text is also written to `target/quality/labelled.jsonl`, for `portcullis mask --evaluate` and for the
 //! comparison in `tests/quality/`.
@@ -9,12 +9,12 @@ use super::corpora::{lines, read};
 use super::entities;
 use crate::mask::{Action, Entity, Labelled, Masks, Quality};
 
-/// Labelled text by the sets that are gated apart.
+/// Labelled text, in sets with separate gates.
 #[derive(Default)]
 struct Sets {
-    /// Everything but what is below.
+    /// Everything not below.
     gated: Vec<Value>,
-    /// Numbers with one check digit and nothing around them, which are left alone by design.
+    /// Numbers with one check digit and no context, which are left alone by design.
     bare: Vec<Value>,
     /// Telephone numbers in national forms.
     national: Vec<Value>,
@@ -32,7 +32,7 @@ fn within(before: &str, value: &str, after: &str, entity: Option<&str>) -> Value
     row(&format!("{before}{value}{after}"), &[(start, start + value.chars().count(), entity)])
 }
 
-/// The entity of this crate for what presidio's cases call it; `None` if there is none.
+/// The entity of this crate for one of Presidio's; `None` if there is none.
 fn of_presidio(row: &Value) -> Option<&str> {
     let id = row["id"].as_str().unwrap_or_default();
     match row["entity"].as_str() {
@@ -64,7 +64,7 @@ fn presidio(sets: &mut Sets) {
         if let ([start, end], 1) = (flat.as_slice(), case["n"].as_u64().unwrap()) {
             spans.push((*start, *end));
         }
-        // The first is no case of ours; the last holds what it is not a case of.
+        // The first is no entity of ours; the last contains values of other entities.
         if case["entity"].is_null() && entity.is_none()
             || text.starts_with("MAC address")
             || case["n"].as_u64() != Some(spans.len() as u64)
@@ -102,7 +102,7 @@ fn faker(sets: &mut Sets) {
             let social = value.len() == 11 && value.as_bytes()[3] == b'-' && value.as_bytes()[6] == b'-';
             let entity = match span["label"].as_str().unwrap() {
                 "EMAIL" => Some("EMAIL_ADDRESS"),
-                // Some of what Faker makes up has the shape of a number but is none: too short, no issuer, an area never issued.
+                // Some numbers of Faker are invalid: too short, without an issuer, of an area never issued.
                 "IBAN" if value.starts_with("GB") && value.len() != 22 => None,
                 "CREDIT_CARD" if value.starts_with('0') => None,
                 "US_SSN" | "NATIONAL_ID" if social && !is_issued(&value) => None,
@@ -118,7 +118,7 @@ fn faker(sets: &mut Sets) {
                     "fr_FR" => Some("FR_NIR"),
                     _ => None,
                 },
-                // What Faker makes up for telephones has the shape of the country's, and is not always one of its numbers.
+                // Telephone numbers of Faker have the form of the country's, but are not always valid.
                 _ => None,
             };
             (at("start"), at("end"), entity)
@@ -144,16 +144,16 @@ fn values(sets: &mut Sets) {
     for case in lines("validators/cases.jsonl").unwrap_or_default() {
         let (text, valid) = (case["text"].as_str().unwrap(), case["valid"].as_bool().unwrap());
         let entity = match case["kind"].as_str().unwrap() {
-            // Addresses of the one kind are no addresses of the other.
+            // Addresses of one kind are no addresses of the other.
             "eth_address" if !valid && text.starts_with(['1', '3']) => continue,
-            // Its examples of Base58 are addresses with right checksums.
+            // Its examples of Base58 are addresses with valid checksums.
             "encoding" | "hashes" if text.len() == 34 && text.starts_with(['1', '3']) => continue,
             "btc_address" | "eth_address" => Some("CRYPTO"),
             "card" => Some("CREDIT_CARD"),
             "iban" => Some("IBAN_CODE"),
             "mac_address" => Some("MAC_ADDRESS"),
             "uuid" | "hashes" | "slug" | "cron" | "encoding" | "country" | "domain" if !text.contains('@') => None,
-            // Of these the cases ask for more than being one, or are others' numbers.
+            // These cases require more than being valid, or are numbers of another kind.
             _ => continue,
         };
         sets.gated.push(match entity {
@@ -173,7 +173,7 @@ fn values(sets: &mut Sets) {
         let (code, number) = (case["cc"].as_str().unwrap(), case["national"].as_str().unwrap());
         sets.gated.push(within("at ", &format!("+{code}{number}"), ".", Some("PHONE_NUMBER")));
         sets.national.push(within("phone ", number, ".", Some("PHONE_NUMBER")));
-        // Without a word, a row of digits is no telephone number, nor anything else.
+        // Without a context word, a run of digits is no telephone number, nor anything else.
         sets.gated.push(within("ref ", number, ".", None));
     }
 }
@@ -196,7 +196,7 @@ fn stdnum(sets: &mut Sets) {
     }
 }
 
-/// Text nobody labelled, because it holds nothing of a person.
+/// Unlabelled text, without personal data.
 fn clean(sets: &mut Sets) {
     let mut texts: Vec<String> =
         read("blns/blns.json").and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default();

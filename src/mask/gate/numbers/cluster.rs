@@ -1,4 +1,4 @@
-//! Reading a cluster: runs of digits close enough to be one number, from the first to the last.
+//! Reads a cluster: runs of digits close enough to be one number, from the first to the last.
 
 use super::super::beside::{
     BEFORE_CORSICA, COLON, DATE, DOT, HEX, KINDS, before_corsican, begins_lettered, day_before, digits_at,
@@ -13,7 +13,7 @@ use crate::json::Span;
 use crate::mask::recognisers::speaks_of_birth;
 
 impl Clusters<'_> {
-    /// Reads the cluster that is all of a `row` of `window`, holds no date of birth and no date that stands alone.
+    /// Reads a cluster that is a whole `row` of `window`, without a date of birth or a date that stands alone.
     pub(super) fn read_row(
         &mut self,
         window: &Window,
@@ -44,14 +44,14 @@ impl Clusters<'_> {
         go_on
     }
 
-    /// A year may stand behind the last of `runs`.
+    /// Notes the last of `runs` if it may be the day before a year.
     fn note_day(&mut self, runs: &[Span]) {
         if let Some(last) = runs.last().filter(|last| last.end - last.start <= 2) {
             self.day = last.start;
         }
     }
 
-    /// Reads the digits before the letter of Corsica that those at `start` stand behind.
+    /// Reads the digits before the `A` or `B` of a Corsican department that the digits at `start` follow.
     fn read_before(&mut self, start: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         if !self.wanted.corsica {
             return true;
@@ -60,7 +60,7 @@ impl Clusters<'_> {
         letter.is_none_or(|letter| self.read(self.first_of(letter - 1), visit))
     }
 
-    /// Where the cluster that byte `at` is of begins.
+    /// The beginning of the cluster that contains byte `at`.
     pub(super) fn first_of(&self, at: usize) -> usize {
         let mut start = at - digits_before(self.text, at);
         while let gap @ 1.. = gap_before(self.text, start) {
@@ -70,8 +70,8 @@ impl Clusters<'_> {
         start
     }
 
-    /// Reads the cluster that begins at `start` and hands it on, if it could be something; dates before any other run stand
-    /// alone.
+    /// Reads the cluster that begins at `start`, and reports it if it could be a value. Dates before the first other run are
+    /// reported by themselves.
     pub(super) fn read(&mut self, start: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         if !self.read_before(start, visit) {
             return false;
@@ -100,7 +100,7 @@ impl Clusters<'_> {
         go_on
     }
 
-    /// A date that stands alone.
+    /// Reports a date that stands alone, if it could be of birth.
     fn date(&mut self, start: usize, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let dates = [(0, 4), (5, 7), (8, 10)].map(|(from, to)| Span { start: start + from, end: start + to });
         self.day = dates[2].start;
@@ -112,7 +112,7 @@ impl Clusters<'_> {
         visit(Sight::Number(runs))
     }
 
-    /// Tells of addresses of hosts and of hardware that the judged runs of `window` stand in.
+    /// Reports IPv6 and MAC addresses that contain a judged run of `window`.
     pub(super) fn look_for_hardware(&self, window: &Window, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let mut rest = window.judged();
         while rest != 0 {
@@ -130,7 +130,7 @@ impl Clusters<'_> {
         true
     }
 
-    /// Tells of an address of a host or of hardware that `run` stands in; false if `visit` was.
+    /// Reports an IPv6 or MAC address that contains `run`; false if `visit` returned false.
     #[inline]
     pub(in crate::mask::gate) fn is_in_hardware(&self, run: Span, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         let kind = |at: usize| self.text.get(at).map_or(0, |byte| KINDS[usize::from(*byte)]);
@@ -149,7 +149,7 @@ impl Clusters<'_> {
                 && !visit(Sight::At(Signal::Mac, run.start)))
     }
 
-    /// Hands a cluster on, if it could be something.
+    /// Reports a cluster if it could be a value.
     #[inline(never)]
     fn tell_of(&mut self, runs: &mut Vec<Span>, visit: &mut dyn FnMut(Sight<'_>) -> bool) -> bool {
         if runs.is_empty() {
@@ -160,7 +160,7 @@ impl Clusters<'_> {
         !told || self.tell(runs, visit)
     }
 
-    /// Whether `runs` could be something else than a date.
+    /// Whether `runs` could be something other than a date.
     fn is_number(&self, runs: &[Span]) -> bool {
         let Wanted { digits: least, addresses, corsica, lettered, .. } = *self.wanted;
         let digits: usize = runs.iter().map(|run| run.end - run.start).sum();
@@ -171,30 +171,30 @@ impl Clusters<'_> {
             || lettered && runs.iter().any(|run| begins_lettered(self.text, *run))
     }
 
-    /// Whether the letter of Corsica parts `runs` from others.
+    /// Whether the `A` or `B` of a Corsican department is before or after `runs`.
     fn is_beside_corsica(&self, runs: &[Span], digits: usize) -> bool {
         runs.first().is_some_and(|first| before_corsican(self.text, first.start).is_some())
             || digits == BEFORE_CORSICA && runs.last().is_some_and(|last| is_corsican(self.text, last.end))
     }
 
-    /// Whether `runs`, which may be another `number` as well, could be a date of birth; the day of one that begins with its
-    /// year is put before it.
+    /// Whether `runs`, which may be another `number` as well, could be a date of birth. If they begin with a year whose day is
+    /// before it, the day is inserted.
     fn tells_birth(&self, number: bool, runs: &mut Vec<Span>) -> bool {
         let year = runs.first().copied().filter(|year| is_year(self.text, *year));
         let day = year.and_then(|year| day_before(self.text, year));
         if let Some(day) = day.filter(|day| day.start >= self.told) {
             runs.insert(0, day);
         }
-        // `May 4 1987`, of which the month stands before both.
+        // `May 4 1987`, where the month precedes both.
         let ends_dated = |pair: &[Span]| pair[0].end - pair[0].start <= 2 && is_year(self.text, pair[1]);
         let is_dated = || day.is_some() || runs.windows(3).any(is_dated) || runs.windows(2).any(ends_dated);
         let dated = self.births == Births::All || !number && is_dated();
         dated && self.is_birth(runs)
     }
 
-    /// Whether a word for birth speaks for `runs`.
+    /// Whether a word for birth precedes or is within `runs`, or their key is one.
     fn is_birth(&self, runs: &[Span]) -> bool {
-        /// How far before a number a word for birth can stand.
+        /// How many bytes before a number a word for birth may be.
         const REACH: usize = 64;
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return false };
         match self.births {

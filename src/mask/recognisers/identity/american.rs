@@ -1,4 +1,4 @@
-//! Numbers of the United States, Canada and Brazil.
+//! Identity numbers of the United States, Canada and Brazil.
 
 use super::super::check_digits::{is_repeated, luhn, weighted};
 use super::super::context::{Topic, Word};
@@ -31,12 +31,12 @@ pub(in crate::mask::recognisers) const WORDS: &[Word] = &[
     ("tin", &[Topic::Itin, Topic::GermanTax, Topic::Tfn, Topic::Nif, Topic::Cpf]),
 ];
 
-/// US social security numbers: area, group and serial in range; undivided only beside a word for them.
+/// US social security numbers: area, group and serial in range; undivided only next to a word for them.
 pub(in crate::mask) fn us_ssn(text: &Text<'_>, first: usize) -> Option<Hit> {
     nine_digits(text, first, Topic::Ssn, is_issued)
 }
 
-/// US individual taxpayer numbers, which begin with 9; undivided only beside a word for them.
+/// US individual taxpayer identification numbers, which begin with 9; undivided only next to a word for them.
 pub(in crate::mask) fn us_itin(text: &Text<'_>, first: usize) -> Option<Hit> {
     nine_digits(text, first, Topic::Itin, |digits| {
         let group = (digits[3] - b'0') * 10 + digits[4] - b'0';
@@ -51,7 +51,7 @@ fn nine_digits(text: &Text<'_>, first: usize, topic: Topic, is_valid: fn(&[u8; 9
         return None;
     }
     let divided = number.is_grouped(text, &[3, 2, 4]);
-    // Nobody writes anything else like that.
+    // Nothing else is written like that.
     if divided && text.gap(first) == Some(b"-") {
         return Some(number.hit);
     }
@@ -60,8 +60,8 @@ fn nine_digits(text: &Text<'_>, first: usize, topic: Topic, is_valid: fn(&[u8; 9
     clear.then_some(number.hit)
 }
 
-/// Area 000, 666 and 900 to 999, group 00 and serial 0000 are never issued (SSA, POMS RM 10201.035), nor are two numbers
-/// that were printed on sample cards.
+/// Whether a social security number may be issued: area 000, 666 and 900 to 999, group 00 and serial 0000 never are (SSA, POMS
+/// RM 10201.035), nor are two numbers printed on sample cards.
 fn is_issued(digits: &[u8; 9]) -> bool {
     let [a, b, c, group @ .., _, _, _, _] = digits;
     let area = [*a, *b, *c];
@@ -73,7 +73,7 @@ fn is_issued(digits: &[u8; 9]) -> bool {
         && !matches!(digits, b"078051120" | b"219099999")
 }
 
-/// Canadian social insurance numbers, 123-456-782 or 123 456 782; undivided only beside a word for them.
+/// Canadian social insurance numbers, 123-456-782 or 123 456 782, by the Luhn check; undivided only next to a word for them.
 pub(in crate::mask) fn ca_sin(text: &Text<'_>, first: usize) -> Option<Hit> {
     let number = Number::<9>::read(text, first, |gap| matches!(gap, b"-" | b" "))?;
     let digits = &number.digits;
@@ -83,7 +83,7 @@ pub(in crate::mask) fn ca_sin(text: &Text<'_>, first: usize) -> Option<Hit> {
     text.decide(&number, first, Topic::Sin, &[3, 3, 3])
 }
 
-/// Brazilian natural persons' numbers, 123.456.789-09 or undivided: two check digits modulo 11.
+/// Brazilian CPF numbers, 123.456.789-09 or undivided: two check digits modulo 11.
 pub(in crate::mask) fn br_cpf(text: &Text<'_>, first: usize) -> Option<Hit> {
     let number = Number::<11>::read(text, first, |gap| matches!(gap, b"." | b"-" | b" "))?;
     let digits = &number.digits;

@@ -1,4 +1,4 @@
-//! Numbers of the United Kingdom.
+//! Identity numbers of the United Kingdom.
 
 use super::super::check_digits::{is_repeated, weighted};
 use super::super::context::{Topic, Word};
@@ -14,8 +14,8 @@ pub(in crate::mask::recognisers) const WORDS: &[Word] = &[
     ("nino", &[Topic::Nino]),
 ];
 
-/// NHS numbers, 401 023 2137: check digit modulo 11; undivided, or where it could be a telephone number, only beside a
-/// word for it.
+/// NHS numbers, 401 023 2137: check digit modulo 11. Undivided, or if it could be a telephone number, only next to a word for
+/// it.
 pub(in crate::mask) fn uk_nhs(text: &Text<'_>, first: usize) -> Option<Hit> {
     let number = Number::<10>::read(text, first, |gap| matches!(gap, b"-" | b" "))?;
     let digits = &number.digits;
@@ -30,7 +30,7 @@ pub(in crate::mask) fn uk_nhs(text: &Text<'_>, first: usize) -> Option<Hit> {
     (clear && text.is_free(&number.hit)).then_some(number.hit)
 }
 
-/// National insurance numbers, AA 12 34 56 B: two letters that are given out, six digits, a suffix (HMRC NIM39110).
+/// National insurance numbers, AA 12 34 56 B: a prefix that is allocated, six digits, a suffix (HMRC NIM39110).
 pub(in crate::mask) fn uk_nino(text: &Text<'_>, first: usize) -> Option<Hit> {
     let run = *text.runs.get(first)?;
     let blank = usize::from(text.before(run.start) == Some(b' '));
@@ -51,7 +51,7 @@ pub(in crate::mask) fn uk_nino(text: &Text<'_>, first: usize) -> Option<Hit> {
     if digits != 6 || text.word_after(suffix + 1) {
         return None;
     }
-    // A word like `to 123456 a` is no number unless somebody says so.
+    // `to 123456 a` is no number without a word for it.
     let shouted = text.byte(start).is_some_and(|b| b.is_ascii_uppercase());
     let close = suffix == end && blank == 0;
     let clear = shouted || close || last > first;

@@ -1,4 +1,4 @@
-//! Numbers of Spain, Poland, Germany and France.
+//! Identity numbers of Spain, Poland, Germany and France.
 
 use super::super::check_digits::{mod11_10, weighted};
 use super::super::context::{Topic, Word};
@@ -25,7 +25,7 @@ pub(in crate::mask::recognisers) const WORDS: &[Word] = &[
     ("tax code", &[Topic::FiscalCode]),
 ];
 
-/// Spanish numbers of citizens and foreigners, 12345678Z and X1234567L: the letter is the remainder by 23.
+/// Spanish DNI and NIE numbers, 12345678Z and X1234567L: the letter is the remainder modulo 23.
 pub(in crate::mask) fn es_nif(text: &Text<'_>, first: usize) -> Option<Hit> {
     const LETTERS: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
     let run = *text.runs.get(first)?;
@@ -44,13 +44,13 @@ pub(in crate::mask) fn es_nif(text: &Text<'_>, first: usize) -> Option<Hit> {
         return None;
     }
     let hint = text.hint(first, Topic::Nif);
-    // A blank may be the one before the next word, and a short lower-case word may be a hash.
+    // After a space the letter may be a word of its own, and seven digits with a lower-case letter may be a hash.
     let clear =
         text.byte(run.end) != Some(b' ') && (letter.is_ascii_uppercase() || digits.len() == 8 || prefix.is_some());
     (hint == Some(Hint::For) || clear && hint != Some(Hint::Against)).then_some(Hit { start, end, last: first })
 }
 
-/// Polish PESEL: a day of birth with the century in the month, and a check digit.
+/// Polish PESEL: a date of birth from 1900 to 2099 with the century in the month, and a check digit.
 pub(in crate::mask) fn pl_pesel(text: &Text<'_>, first: usize) -> Option<Hit> {
     let number = Number::<11>::read(text, first, |_| false)?;
     let digits = &number.digits;
@@ -63,8 +63,8 @@ pub(in crate::mask) fn pl_pesel(text: &Text<'_>, first: usize) -> Option<Hit> {
     (clear && text.is_free(&number.hit)).then_some(number.hit)
 }
 
-/// German tax numbers, 12345678903 or 12 345 678 903: of the first ten digits at most one comes two or three times, then
-/// ISO 7064 MOD 11,10.
+/// German tax identification numbers, 12345678903 or 12 345 678 903: among the first ten digits at most one occurs twice or
+/// three times, and the last is a check digit (ISO 7064 MOD 11,10).
 pub(in crate::mask) fn de_tax_id(text: &Text<'_>, first: usize) -> Option<Hit> {
     let number = Number::<11>::read(text, first, |gap| matches!(gap, b" " | b"/"))?;
     let digits = &number.digits;
@@ -83,12 +83,12 @@ pub(in crate::mask) fn de_tax_id(text: &Text<'_>, first: usize) -> Option<Hit> {
     (clear && text.is_free(&number.hit)).then_some(number.hit)
 }
 
-/// French numbers of the register of persons, 1 85 05 78 006 084 91: sex, year, month, place, order, and the complement of
-/// the remainder by 97; Corsica's places begin with 2A and 2B.
+/// French NIR, 1 85 05 78 006 084 91: sex, year, month, place, order, and 97 minus the remainder modulo 97. Places in Corsica
+/// begin with 2A and 2B.
 pub(in crate::mask) fn fr_nir(text: &Text<'_>, first: usize) -> Option<Hit> {
     const LENGTH: usize = 15;
     let start = text.runs.get(first)?.start;
-    // Most such digits are the code of a country.
+    // Digits after a plus sign are mostly a country code.
     if text.before(start) == Some(b'+') {
         return None;
     }

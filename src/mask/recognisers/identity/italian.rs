@@ -1,20 +1,20 @@
-//! Tax codes of Italy.
+//! Italian fiscal codes.
 
 use super::super::{Hit, Text, has_word_of};
 use crate::json::Span;
 
 const LENGTH: usize = 16;
-/// Letters of the names, which the year follows.
+/// The letters of surname and name, before the year.
 const NAME: usize = 6;
 
-/// Italian tax codes, RSSMRA85T10A562S: names, year, month letter, day with 40 added for women, place, check character.
+/// Italian fiscal codes, RSSMRA85T10A562S: names, year, month letter, day plus 40 for women, place, check character.
 pub(in crate::mask) fn it_fiscal_code(text: &Text<'_>, first: usize) -> Option<Hit> {
     let start = text.runs.get(first)?.start.checked_sub(NAME)?;
     let end = start + LENGTH;
     is_code_at(text, start).then(|| Hit { start, end, last: text.last_run(first, end) })
 }
 
-/// Codes among `words` whose year is written in letters, RSSMRAQRCMNFNLRG: no run of digits leads to them.
+/// Fiscal codes in `words` whose year is in letters, RSSMRAQRCMNFNLRG, which therefore do not start from a run of digits.
 pub(in crate::mask) fn it_fiscal_codes_in_letters(text: &Text<'_>, words: &[Span], found: &mut Vec<Span>) {
     for word in words.iter().filter(|word| has_word_of(LENGTH, &text.bytes()[word.start..word.end])) {
         let mut start = word.start;
@@ -32,14 +32,14 @@ fn is_code_at(text: &Text<'_>, start: usize) -> bool {
     code.is_some_and(is_fiscal_code) && !text.word_before(start) && !text.word_after(start + LENGTH)
 }
 
-/// Whether `code` is one in form.
+/// Whether `code` has the form of a fiscal code.
 ///
-/// The check character is asked for only where the year is in letters, as the code could be a word: one with a slip of the
-/// pen still tells name and day of birth.
+/// The check character must be right only if the year is in letters, since `code` could then be a word. A mistyped code still
+/// reveals name and date of birth.
 pub(in crate::mask) fn is_fiscal_code(code: &[u8]) -> bool {
     let Ok(code) = <[u8; LENGTH]>::try_from(code) else { return false };
     let code = code.map(|b| b.to_ascii_uppercase());
-    // Where two codes would be alike, letters stand for digits.
+    // Letters replace digits where two persons would have the same code.
     let digit = |at: usize| match code[at] {
         b @ b'0'..=b'9' => Some(b - b'0'),
         b => b"LMNPQRSTUV".iter().position(|known| *known == b).and_then(|value| u8::try_from(value).ok()),
@@ -56,9 +56,9 @@ pub(in crate::mask) fn is_fiscal_code(code: &[u8]) -> bool {
         && (code[NAME].is_ascii_digit() || is_checked(&code))
 }
 
-/// Whether the last character is the one for the others (decree of 23 December 1976, article 7).
+/// Whether the last character is the right check character (decree of 23 December 1976, article 7).
 fn is_checked(code: &[u8; LENGTH]) -> bool {
-    /// What digits, and letters from A on, count for in the first, third and every other place.
+    /// The values of digits, and of letters from A on, in odd places.
     const ODD: [u8; 26] =
         [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
     let value = |byte: u8| if byte.is_ascii_digit() { byte - b'0' } else { byte.wrapping_sub(b'A') % 26 };

@@ -1,4 +1,4 @@
-//! Numbers of India and Australia.
+//! Identity numbers of India and Australia.
 
 use super::super::check_digits::{is_repeated, verhoeff, weighted};
 use super::super::context::{Topic, Word};
@@ -14,7 +14,7 @@ pub(in crate::mask::recognisers) const WORDS: &[Word] = &[
     ("आधार", &[Topic::Aadhaar]),
 ];
 
-/// Indian Aadhaar numbers, 3998 7654 3211: Verhoeff's check digit; undivided only beside a word for them.
+/// Indian Aadhaar numbers, 3998 7654 3211: Verhoeff's check digit; undivided only next to a word for them.
 pub(in crate::mask) fn in_aadhaar(text: &Text<'_>, first: usize) -> Option<Hit> {
     let number = Number::<12>::read(text, first, |gap| matches!(gap, b"-" | b" " | b":"))?;
     let digits = &number.digits;
@@ -24,7 +24,7 @@ pub(in crate::mask) fn in_aadhaar(text: &Text<'_>, first: usize) -> Option<Hit> 
     text.decide(&number, first, Topic::Aadhaar, &[4, 4, 4])
 }
 
-/// Australian tax file numbers, 876 543 210: weighted sum modulo 11; undivided only beside a word for them.
+/// Australian tax file numbers, 876 543 210: weighted sum modulo 11; undivided only next to a word for them.
 pub(in crate::mask) fn au_tfn(text: &Text<'_>, first: usize) -> Option<Hit> {
     let number = Number::<9>::read(text, first, |gap| matches!(gap, b"-" | b" "))?;
     if !weighted(&number.digits, &[1, 4, 3, 7, 5, 8, 6, 9, 10]).is_multiple_of(11) || is_repeated(&number.digits) {

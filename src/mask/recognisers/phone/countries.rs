@@ -1,6 +1,6 @@
 //! Country codes and the lengths of national numbers.
 
-/// Country codes in use with the fewest and most digits of a national number (ITU-T E.164 and its operational bulletins).
+/// Country codes with the fewest and most digits of a national number (ITU-T E.164 and its operational bulletins).
 #[rustfmt::skip]
 pub(super) const COUNTRIES: [(u16, u8, u8); 215] = [
     (1, 10, 10), (7, 10, 14), (20, 8, 10), (27, 5, 10), (30, 10, 12), (31, 5, 11), (32, 8, 9), (33, 9, 9),
@@ -32,13 +32,13 @@ pub(super) const COUNTRIES: [(u16, u8, u8); 215] = [
     (992, 9, 9), (993, 8, 8), (994, 9, 9), (995, 9, 9), (996, 9, 10), (998, 9, 9),
 ];
 
-/// For the first three digits of a number as it is dialled from abroad how many there may be in all, one bit each.
+/// For each first three digits of a number as dialled from abroad, its possible lengths in digits, one bit each.
 static LENGTHS: [u32; 1000] = {
     let (mut lengths, mut at) = ([0; 1000], 0);
     while at < COUNTRIES.len() {
         let (code, least, most) = COUNTRIES[at];
         let mut digits = code.ilog10() + 1;
-        // `+0049` is dialled too: a code may stand behind noughts.
+        // `+0049` occurs too: a code may follow zeros.
         while digits <= 3 {
             let alike = 10_u32.pow(3 - digits);
             let (mut head, end) = (code as u32 * alike, (code as u32 + 1) * alike);
@@ -57,8 +57,7 @@ static LENGTHS: [u32; 1000] = {
     lengths
 };
 
-/// Whether a number of so many digits that begins with the three of `head` has a country code and as many digits as numbers
-/// there have.
+/// Whether a number of `digits` digits that begins with the three of `head` has a country code and a valid length for it.
 pub(super) fn is_e164(head: u16, digits: usize) -> bool {
     digits < 32 && LENGTHS.get(usize::from(head)).is_some_and(|lengths| lengths >> digits & 1 == 1)
 }

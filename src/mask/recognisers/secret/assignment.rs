@@ -1,15 +1,15 @@
-//! Values that only the name before them shows to be secret: `db_password = 9fK2…`, `"api_key": "…"`.
+//! Values that are secrets only by the name before them: `db_password = 9fK2…`, `"api_key": "…"`.
 
 use crate::json::Span;
 use crate::mask::recognisers::end_of;
 
-/// Fewest and most bytes of a value; shorter ones are words too often.
+/// The fewest and most bytes of a value; shorter ones are often words.
 const SHORTEST: usize = 16;
 const LONGEST: usize = 512;
-/// What can stand between a name and its value.
+/// The most bytes between a name and its value.
 pub(in crate::mask) const BEFORE: usize = 12;
 
-/// What stands in a name for a secret, in lower case and without marks.
+/// Parts of names for secrets, in lower case and without punctuation.
 const NAMES: [&[u8]; 13] = [
     b"accesskey",
     b"apikey",
@@ -25,7 +25,7 @@ const NAMES: [&[u8]; 13] = [
     b"secret",
     b"token",
 ];
-/// What stands in names for things about secrets, and for places in lists.
+/// Parts of names for properties of secrets, and for pagination.
 const OTHERS: [&[u8]; 22] = [
     b"continuation",
     b"count",
@@ -51,10 +51,9 @@ const OTHERS: [&[u8]; 22] = [
     b"url",
 ];
 
-/// The value at the end of `word`, if a name for a secret stands before it, or it stands under such a JSON key, and it looks
-/// random.
+/// The value at the end of `word`, if it is assigned to a name for a secret, or is under such a JSON key, and looks random.
 pub(super) fn value(label: &str, text: &[u8], word: Span) -> Option<Span> {
-    // Nothing is assigned without one of these before it.
+    // An assignment has one of these before the value.
     if !is_first(word) && memchr::memchr2(b'=', b':', &text[word.start.saturating_sub(BEFORE)..word.end]).is_none() {
         return None;
     }
@@ -76,12 +75,12 @@ pub(super) fn value(label: &str, text: &[u8], word: Span) -> Option<Span> {
     (named && is_random(value)).then_some(Span { start, end })
 }
 
-/// Whether `word` begins a text, or a JSON string: then a key can be the name for it.
+/// Whether `word` is at the beginning of a text, or of a JSON string, so that its JSON key can be its name.
 pub(in crate::mask) const fn is_first(word: Span) -> bool {
     word.start <= 1
 }
 
-/// The name that `=`, `:` or `=>` assigns what begins at `start` to.
+/// The name to which `=`, `:` or `=>` assigns the value that begins at `start`.
 fn name_before(text: &[u8], start: usize) -> Option<&[u8]> {
     const LONGEST_NAME: usize = 64;
     let head = &text[..start];
@@ -104,7 +103,7 @@ fn is_secret(name: &[u8]) -> bool {
     NAMES.iter().any(|word| holds(word)) && !OTHERS.iter().any(|word| holds(word)) && !plain.ends_with(b"id")
 }
 
-/// Digits and letters, and more different ones than words have.
+/// Whether a value has digits and letters, and a higher entropy than words.
 fn is_random(value: &[u8]) -> bool {
     const LEAST_BITS: f64 = 3.2;
     let mut counts = [0_u32; 256];

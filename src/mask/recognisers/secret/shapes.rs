@@ -1,4 +1,4 @@
-//! The table of vendor-prefixed keys: a literal that does not occur in prose, and what must surround it.
+//! The table of keys with vendor prefixes: a literal that does not occur in prose, and what must surround it.
 
 use Part::{Literal, Run};
 
@@ -6,11 +6,11 @@ use Part::{Literal, Run};
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) kind: &'static str,
-    /// What a search finds it by.
+    /// The literal that is searched for.
     pub(super) literal: &'static str,
-    /// What must stand before the literal; empty: no letter or digit may.
+    /// What must precede the literal. Empty: no letter or digit may precede it.
     pub(super) before: &'static [Part],
-    /// What must stand behind it; no letter or digit may follow.
+    /// What must follow it, with no letter or digit after that.
     pub(super) after: &'static [Part],
 }
 
@@ -18,11 +18,11 @@ pub(super) struct Shape {
 #[derive(Debug)]
 pub(super) enum Part {
     Literal(&'static str),
-    /// The whole run of characters of a set, of a length within bounds.
+    /// A whole run of characters of a set, with its least and greatest length.
     Run(Set, usize, usize),
 }
 
-/// Characters keys are made of.
+/// Sets of characters in keys.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Set {
     Alnum,
@@ -40,7 +40,7 @@ pub(super) enum Set {
 }
 
 impl Set {
-    /// How many sets there are.
+    /// The number of sets.
     pub(super) const COUNT: usize = Self::Word as usize + 1;
 
     pub(super) const fn has(self, byte: u8) -> bool {
@@ -65,7 +65,7 @@ const fn within(kind: &'static str, before: &'static [Part], literal: &'static s
     Shape { kind, literal, before, after }
 }
 
-/// No upper bound: a key is not hidden by what is glued to it.
+/// No upper bound: characters appended to a key do not hide it.
 const ANY: usize = usize::MAX - 1;
 const AWS: &[Part] = &[Run(Set::Upper, 16, 16)];
 const GITHUB: &[Part] = &[Run(Set::Word, 36, ANY)];
@@ -76,7 +76,7 @@ const HEX_64: &[Part] = &[Run(Set::Hex, 64, 64)];
 const SLACK: &[Part] = &[Run(Set::Url, 20, ANY)];
 const STRIPE: &[Part] = &[Run(Set::Alnum, 10, ANY)];
 
-/// Several rows may share a literal; the longest fit counts.
+/// The shapes. Several may share a literal; the longest match wins.
 #[rustfmt::skip]
 pub(super) static SHAPES: [Shape; 146] = [
     key("adafruit-key", "aio_", &[Run(Set::Alnum, 28, 28)]),

@@ -26,7 +26,7 @@ fn upper(length: usize) -> String {
     body("Q2W3E4R5T6Y7U", length)
 }
 
-/// Kinds with a key of each; put together here, so that no scanner takes this file for a leak.
+/// Kinds with a key of each; assembled here, so that no secret scanner reports this file.
 fn keys() -> Vec<(&'static str, String)> {
     let jwt = ["eyJhbGciOiJIUzI1NiJ9", "eyJzdWIiOiJhbmEifQ", "c2lnbmF0dXJl"].join(".");
     vec![
@@ -158,7 +158,7 @@ fn the_table_is_sound() {
     }
 }
 
-/// So many characters of a set, as a vendor might choose them.
+/// That many characters of a set, as a vendor might choose them.
 fn run(set: Set, length: usize) -> String {
     match set {
         Set::Alnum | Set::Base64 | Set::Url | Set::Word => alnum(length),
@@ -169,7 +169,7 @@ fn run(set: Set, length: usize) -> String {
     }
 }
 
-/// The key of a row with the shortest runs, the first of them behind the literal by so much shorter.
+/// A key of a shape with the shortest runs, the first run after the literal shortened by that much.
 fn shortest(shape: &Shape, by: usize) -> String {
     let mut less = by;
     let mut written = |part: &Part| match part {
@@ -194,7 +194,7 @@ fn every_row_finds_its_shortest_key_and_nothing_shorter_or_glued() {
         let whole = Span { start: 0, end: key.len() };
         assert!(kinds(&key).contains(&(shape.kind, whole)), "{key}: {:?}", kinds(&key));
         assert_eq!(found(secrets, "", &format!("({key})")), [key.as_str()], "{}", shape.literal);
-        // Another row may find what this one does not.
+        // Another shape may match what this one does not.
         let alike = SHAPES.iter().filter(|other| other.kind == shape.kind && shape.literal.starts_with(other.literal));
         if alike.count() == 1 {
             let short = shortest(shape, 1);

@@ -1,7 +1,7 @@
-//! Keccak-256 as Ethereum uses it, which is not SHA-3: the padding differs, and no library at hand has it.
+//! Keccak-256 as used by Ethereum, which is not SHA3-256: the padding differs, and no dependency provides it.
 
 const LANES: usize = 25;
-/// Bytes taken in at a time.
+/// The bytes of a block.
 const RATE: usize = 136;
 const ROUNDS: [u64; 24] = [
     0x0000_0000_0000_0001,
@@ -29,7 +29,7 @@ const ROUNDS: [u64; 24] = [
     0x0000_0000_8000_0001,
     0x8000_0000_8000_8008,
 ];
-/// For each step of the walk over the lanes: where it goes, and by how much the lane turns.
+/// The steps of rho and pi: the destination of each lane, and its rotation.
 const STEPS: [(usize, u32); 24] = [
     (10, 1),
     (7, 3),
@@ -57,7 +57,7 @@ const STEPS: [(usize, u32); 24] = [
     (1, 44),
 ];
 
-/// The hash of `message`, which is shorter than one block.
+/// The hash of `message`, which must be shorter than one block.
 pub(super) fn hash(message: &[u8]) -> [u8; 32] {
     let mut block = [0; RATE];
     let length = message.len().min(RATE - 1);
