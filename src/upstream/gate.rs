@@ -202,7 +202,8 @@ impl Gate {
         Ok(Place { gate: Arc::clone(self), room, cell, has_waited: false })
     }
 
-    fn owner(&self, caller: Option<&Caller>) -> u64 {
+    /// Whose calls are counted together.
+    pub(super) fn owner(&self, caller: Option<&Caller>) -> u64 {
         // A client a person calls with is not somebody else: more clients are no more share.
         caller.map_or(0, |caller| self.hasher.hash_one((&caller.issuer, &caller.tenant, &caller.subject)))
     }

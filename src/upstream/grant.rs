@@ -19,14 +19,15 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::Credential;
+use super::gate::{Gate, Room};
 use crate::auth::{Bearer, Caller, Epoch, StartError, TokenEndpoint};
 use crate::clock::{self, Timestamp};
-use crate::config::{Grant, GrantKind};
+use crate::config::{Concurrency, Grant, GrantKind};
 use crate::secret::Secret;
 use crate::telemetry::metrics::Metrics;
 use answer::Token;
 use ask::{Endpoints, Moment, ask};
-use pause::Pause;
+use pause::Pauses;
 
 pub use error::GrantError;
 pub use registry::Grants;
@@ -36,16 +37,20 @@ const LIMIT_HELD: u64 = 20_000;
 /// The most refusals held, and how long: a caller that is refused is not asked about again with every call.
 const LIMIT_REFUSED: u64 = 10_000;
 const REFUSED_FOR: Duration = Duration::from_secs(10);
-/// The most requests to one authorization server at a time; more are answered 503 at once.
-const LIMIT_ASKING: usize = 64;
+/// How many requests one authorization server gets at a time. The others wait, in turn by caller, and not for long.
+const ASKING: Concurrency = Concurrency {
+    max_in_flight: 64,
+    per_principal: 32,
+    queue: 1_024,
+    queue_timeout: Duration::from_secs(5),
+    streams: 0,
+};
 /// The most tokens given back to one authorization server at a time; others wait.
 const LIMIT_GIVING_BACK: usize = 4;
 /// Longest time for all requests of one token.
 const LIMIT_TIME: Duration = Duration::from_secs(20);
 /// A token the upstream never took, and that was asked for this short a while ago, is not asked for again.
 const YOUNG: Duration = Duration::from_secs(5);
-/// Failures in a row that may be due to one caller's token.
-const PATIENCE: u32 = 2;
 /// How often the proxy may already stand among those who act for the caller.
 const LIMIT_LOOPS: usize = 3;
 
@@ -154,8 +159,8 @@ pub struct Broker {
     endpoints: Endpoints,
     held: Cache<Holder, Arc<Held>>,
     refused: Cache<Holder, GrantError>,
-    pause: Mutex<Pause>,
-    asking: Semaphore,
+    pauses: Mutex<Pauses>,
+    asking: Arc<Gate>,
     /// For tokens that are given back: many may be at once, and no call waits for them.
     giving_back: Semaphore,
     runtime: Handle,
@@ -203,8 +208,8 @@ impl Broker {
             endpoints: Endpoints { first: TokenEndpoint::new(&grant.server, runtime)?, second },
             held: Cache::builder().max_capacity(LIMIT_HELD).weigher(weigh).expire_after(UntilOver).build(),
             refused: Cache::builder().max_capacity(LIMIT_REFUSED).time_to_live(REFUSED_FOR).build(),
-            pause: Mutex::default(),
-            asking: Semaphore::new(LIMIT_ASKING),
+            pauses: Mutex::default(),
+            asking: Gate::new(ASKING),
             giving_back: Semaphore::new(LIMIT_GIVING_BACK),
             runtime: runtime.clone(),
             metrics: metrics.clone(),
@@ -305,26 +310,35 @@ impl Broker {
 
     /// One request, or why there is none; whoever waits for the same token waits for this.
     async fn fetch(&self, holder: Holder, subject: Option<&Subject>, now: Moment) -> Result<Arc<Held>, GrantError> {
-        if let Some(resting) = self.pause().resting(now.monotonic) {
-            return Err(resting);
-        }
-        let Ok(_place) = self.asking.try_acquire() else {
+        let caller = subject.map(|subject| &*subject.caller);
+        let whose = caller.map(|caller| self.asking.owner(Some(caller)));
+        self.rested(whose, now)?;
+        let came = clock::monotonic();
+        let Ok(_place) = self.asking.enter(Room::Call, caller).await else {
             self.count("busy");
             return Err(GrantError::Unavailable { reason: "busy", retry_after: Duration::from_secs(1) });
         };
         let began = clock::monotonic();
+        let now = now.plus(began.saturating_duration_since(came));
+        // It may have failed while this waited.
+        self.rested(whose, now)?;
         let asked = tokio::time::timeout(LIMIT_TIME, ask(&self.grant, &self.endpoints, subject, now)).await;
         let late = GrantError::Unavailable { reason: "timeout", retry_after: Duration::from_secs(1) };
         match asked.unwrap_or(Err(late)).and_then(|token| self.hold(&token, subject, now)) {
             Ok(held) => {
-                self.pause().worked();
+                self.pauses().worked(whose);
                 Ok(Arc::new(held))
             }
             Err(error) => {
                 let over = now.monotonic + clock::monotonic().saturating_duration_since(began);
-                Err(self.failed(holder, error, (now.monotonic, over)).await)
+                Err(self.failed(holder, whose, error, (now.monotonic, over)).await)
             }
         }
+    }
+
+    /// Errs while it is not asked.
+    fn rested(&self, whose: Option<u64>, now: Moment) -> Result<(), GrantError> {
+        self.pauses().resting(whose, now.monotonic).map_or(Ok(()), Err)
     }
 
     fn hold(&self, token: &Token, subject: Option<&Subject>, now: Moment) -> Result<Held, GrantError> {
@@ -356,7 +370,13 @@ impl Broker {
     }
 
     /// A request that began and ended at these moments brought no token.
-    async fn failed(&self, holder: Holder, error: GrantError, times: (Instant, Instant)) -> GrantError {
+    async fn failed(
+        &self,
+        holder: Holder,
+        whose: Option<u64>,
+        error: GrantError,
+        times: (Instant, Instant),
+    ) -> GrantError {
         self.count(error.reason());
         // Of the proxy's own token nothing is any caller's doing.
         let error = match error {
@@ -368,10 +388,9 @@ impl Broker {
         };
         tracing::warn!(server = %self.server, grant = self.grant.kind.name(), %error, "no token for the upstream");
         if self.is_own() || error.is_of_the_server() {
-            let patience = if self.is_own() { 0 } else { PATIENCE };
-            self.pause().failed(&error, patience, jitter(), times);
+            self.pauses().failed(whose, &error, jitter(), times);
         } else {
-            self.pause().worked();
+            self.pauses().worked(whose);
         }
         if !self.is_own() && !matches!(error, GrantError::Unavailable { .. }) {
             self.refused.insert(holder, error.clone()).await;
@@ -411,8 +430,8 @@ impl Broker {
         self.metrics.count_token_request(&self.server, self.grant.kind.name(), result);
     }
 
-    fn pause(&self) -> std::sync::MutexGuard<'_, Pause> {
-        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pauses(&self) -> std::sync::MutexGuard<'_, Pauses> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

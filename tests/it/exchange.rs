@@ -538,6 +538,25 @@ async fn a_token_endpoint_that_is_away_is_left_alone_for_a_while() {
     assert!(upstream.take().is_empty());
 }
 
+#[tokio::test]
+async fn a_token_that_upsets_the_token_endpoint_is_its_callers_loss_alone() {
+    let failures = [json_answer(500, "{}"), raw_answer(429, "Retry-After: 60\r\n", b""), json_answer(401, "{}")];
+    for bytes in failures {
+        let (upstream, server) = (Upstream::plain().await, TokenServer::exchanging().await);
+        let proxy = exchanging(&upstream, &server).await;
+        server.answers(Some(bytes));
+        // Another login each time, so that nothing is known of any of them.
+        for number in 0..6 {
+            let mut claims = token_of(&proxy.issuer, "ana");
+            claims.insert("jti".into(), format!("login-{number}").into());
+            assert_ne!(proxy.ask(&listing(&proxy.mint(&claims))).await.status, 200);
+        }
+        assert_eq!(server.forms().len(), 2, "it is not asked for this caller for a while");
+        server.answers(None);
+        assert_eq!(proxy.ask(&listing(&proxy.token("max"))).await.status, 200);
+    }
+}
+
 /// An upstream that takes only the newest token and remembers what it was shown.
 async fn particular(refused: &Arc<Mutex<Vec<String>>>) -> Upstream {
     let refused = refused.clone();

@@ -1,6 +1,6 @@
 //! The sequence of requests that obtains a token.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::answer::{self, Token, Wanted};
 use super::{GrantError, Subject};
@@ -26,6 +26,12 @@ pub(super) struct Endpoints {
 pub(super) struct Moment {
     pub(super) wall: Timestamp,
     pub(super) monotonic: Instant,
+}
+
+impl Moment {
+    pub(super) fn plus(self, passed: Duration) -> Self {
+        Self { wall: self.wall.plus(passed), monotonic: self.monotonic + passed }
+    }
 }
 
 /// Asks for the token `grant` is about, in the name of `subject` where it is in somebody's.

@@ -1,25 +1,88 @@
-//! How long a failing authorization server is not asked.
+//! How long a failing authorization server is not asked: for one caller, and for anybody.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
 
 use super::GrantError;
 
 /// Longest pause.
 const LONGEST: Duration = Duration::from_mins(1);
+/// Failures in a row of one caller's requests that cost it nothing.
+const PATIENCE_WITH_ONE: u32 = 1;
+/// Callers whose requests fail one after the other before it is the server that fails, and not their tokens.
+const PATIENCE: u32 = 2;
+/// The most callers that are known as those whose requests failed last.
+const LATEST: usize = 8;
+/// The most callers that have a pause of their own.
+const LIMIT_CALLERS: usize = 10_000;
 
 /// How a server has done lately.
+///
+/// A caller whose requests fail again and again is kept from asking by itself. Everybody is once the requests of several
+/// callers in a row failed: a token that upsets the server, however often it is shown, keeps nobody else from theirs.
 #[derive(Debug, Default)]
-pub(super) struct Pause {
+pub(super) struct Pauses {
+    all: Pause,
+    callers: HashMap<u64, Pause>,
+    /// Whose requests failed last, with none that worked since.
+    latest: VecDeque<u64>,
+}
+
+impl Pauses {
+    /// Why it is not asked now for `whose`, if it is not; for the proxy itself where that is nobody.
+    pub(super) fn resting(&self, whose: Option<u64>, now: Instant) -> Option<GrantError> {
+        self.all.resting(now).or_else(|| self.callers.get(&whose?)?.resting(now))
+    }
+
+    /// It answered with a token, or with a refusal of one caller: it works.
+    pub(super) fn worked(&mut self, whose: Option<u64>) {
+        self.all = Pause::default();
+        self.latest.clear();
+        if let Some(whose) = whose {
+            self.callers.remove(&whose);
+        }
+    }
+
+    /// A request that began at the first of two moments failed at the second. `jitter`, below one, takes up to a quarter
+    /// of the pause away.
+    pub(super) fn failed(&mut self, whose: Option<u64>, error: &GrantError, jitter: f64, times: (Instant, Instant)) {
+        let Some(whose) = whose else { return self.all.failed(error, 0, jitter, times) };
+        if self.callers.len() >= LIMIT_CALLERS {
+            self.callers.retain(|_, pause| !pause.is_past(times.1));
+        }
+        if self.callers.len() < LIMIT_CALLERS || self.callers.contains_key(&whose) {
+            let own = self.callers.entry(whose).or_default();
+            if own.is_past(times.1) {
+                *own = Pause::default();
+            }
+            own.failed(error, PATIENCE_WITH_ONE, jitter, times);
+        }
+        if self.latest.contains(&whose) {
+            return;
+        }
+        self.latest.truncate(LATEST - 1);
+        self.latest.push_front(whose);
+        self.all.failed(error, PATIENCE, jitter, times);
+    }
+}
+
+/// One pause, and how it came to that.
+#[derive(Debug, Default)]
+struct Pause {
     failures: u32,
     /// Until when it is not asked, and what it said last.
     resting: Option<(Instant, GrantError)>,
+    /// When it failed last.
+    latest: Option<Instant>,
     /// When the latest pause began. What was asked before that and fails after it fails for the same reason.
     since: Option<Instant>,
 }
 
 impl Pause {
     /// Why it is not asked now, if it is not.
-    pub(super) fn resting(&self, now: Instant) -> Option<GrantError> {
+    fn resting(&self, now: Instant) -> Option<GrantError> {
         let (until, error) = self.resting.as_ref().filter(|(until, _)| now < *until)?;
         Some(match error {
             GrantError::Unavailable { reason, .. } => {
@@ -29,18 +92,18 @@ impl Pause {
         })
     }
 
-    /// It answered with a token, or with a refusal of one caller: it works.
-    pub(super) fn worked(&mut self) {
-        *self = Self::default();
+    /// Whether all of it is so long ago that nothing follows from it.
+    fn is_past(&self, now: Instant) -> bool {
+        let until = self.resting.as_ref().map(|(until, _)| *until).or(self.latest);
+        until.is_some_and(|until| until + LONGEST <= now)
     }
 
-    /// A request that began at the first of two moments failed at the second. With `patience` that many failures in a row
-    /// pass: one caller's odd token may upset it, and that must not be everybody's loss. The pause doubles, however many
-    /// fail at once, and `jitter`, below one, takes up to a quarter of it away.
-    pub(super) fn failed(&mut self, error: &GrantError, patience: u32, jitter: f64, (began, now): (Instant, Instant)) {
+    /// The first `patience` failures pass. The pause doubles with each further one; those that fail at once are one.
+    fn failed(&mut self, error: &GrantError, patience: u32, jitter: f64, (began, now): (Instant, Instant)) {
         if self.since.is_some_and(|since| began < since) {
             return;
         }
+        self.latest = Some(now);
         self.failures = self.failures.saturating_add(1);
         let Some(over) = self.failures.checked_sub(patience + 1) else { return };
         let doubled = Duration::from_secs(1 << over.min(6)).min(LONGEST);
@@ -55,7 +118,7 @@ impl Pause {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{GrantError, Pause};
+    use super::{GrantError, LATEST, LIMIT_CALLERS, Pause, Pauses};
     use crate::clock;
 
     fn down(seconds: u64) -> GrantError {
@@ -70,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_doubles_up_to_a_minute_and_ends_with_a_success() {
+    fn the_pause_doubles_up_to_a_minute() {
         let (mut pause, mut now) = (Pause::default(), clock::monotonic());
         for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             assert_eq!(rest(&pause, now), None);
@@ -78,7 +141,7 @@ mod tests {
             assert_eq!(rest(&pause, now), Some(Duration::from_secs(expected)));
             now += Duration::from_secs(expected);
         }
-        pause.worked();
+        pause = Pause::default();
         pause.failed(&down(1), 0, 0.9, (now, now));
         assert_eq!(rest(&pause, now), Some(Duration::from_secs(1)), "what is said counts, whatever the jitter");
         let later = now + Duration::from_secs(1);
@@ -121,5 +184,67 @@ mod tests {
         let later = over + Duration::from_secs(2);
         pause.failed(&down(0), 2, 0.0, (later, later));
         assert_eq!(rest(&pause, later), Some(Duration::from_secs(2)), "the next failure is the next");
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn one_caller_whose_requests_fail_is_left_alone_alone() {
+        let (mut pauses, mut now) = (Pauses::default(), clock::monotonic());
+        pauses.failed(Some(1), &down(1), 0.0, (now, now));
+        assert_eq!(pauses.resting(Some(1), now), None, "once is nothing");
+        for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
+            pauses.failed(Some(1), &down(1), 0.0, (now, now));
+            assert_eq!(pauses.resting(Some(2), now), None, "another's pause");
+            let Some(GrantError::Unavailable { retry_after, .. }) = pauses.resting(Some(1), now) else { panic!() };
+            assert_eq!(retry_after, Duration::from_secs(expected));
+            now += retry_after;
+            assert_eq!(pauses.resting(Some(1), now), None);
+        }
+        // Two that take turns are still fewer than it takes.
+        for at in 0..20 {
+            now += Duration::from_secs(130);
+            for _ in 0..2 {
+                pauses.failed(Some(at % 2), &down(1), 0.0, (now, now));
+            }
+            assert_eq!(pauses.resting(Some(2), now), None);
+            assert!(pauses.resting(Some(at % 2), now).is_some());
+            assert_eq!(pauses.resting(Some(at % 2), now + SECOND), None, "long ago is as never");
+        }
+        assert!(pauses.resting(Some(1), now).is_some());
+        pauses.worked(Some(1));
+        assert_eq!(pauses.resting(Some(1), now), None, "it works for this caller");
+    }
+
+    #[test]
+    fn a_server_that_fails_everybody_is_left_alone_by_everybody() {
+        let (mut pauses, now) = (Pauses::default(), clock::monotonic());
+        for whose in 0..2 {
+            pauses.failed(Some(whose), &down(1), 0.0, (now, now));
+            assert_eq!(pauses.resting(Some(9), now), None, "{whose}");
+        }
+        pauses.failed(Some(2), &down(1), 0.0, (now, now));
+        assert!(pauses.resting(Some(9), now).is_some() && pauses.resting(None, now).is_some());
+        // Whoever asks next finds out, and the pause doubles.
+        let later = now + SECOND;
+        pauses.failed(Some(3), &down(1), 0.0, (later, later));
+        assert!(pauses.resting(Some(9), later + SECOND).is_some());
+        pauses.worked(Some(9));
+        assert_eq!(pauses.resting(Some(8), later), None);
+        // What is the proxy's own is nobody's token.
+        pauses.failed(None, &down(1), 0.0, (later, later));
+        assert!(pauses.resting(Some(9), later).is_some());
+    }
+
+    #[test]
+    fn who_has_a_pause_is_bounded() {
+        let (mut pauses, now) = (Pauses::default(), clock::monotonic());
+        for whose in 0..LIMIT_CALLERS as u64 + 100 {
+            pauses.failed(Some(whose), &down(1), 0.0, (now, now));
+        }
+        assert_eq!((pauses.callers.len(), pauses.latest.len()), (LIMIT_CALLERS, LATEST));
+        let later = now + Duration::from_mins(10);
+        pauses.failed(Some(u64::MAX), &down(1), 0.0, (later, later));
+        assert_eq!(pauses.callers.len(), 1);
     }
 }

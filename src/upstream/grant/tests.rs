@@ -1,5 +1,6 @@
 //! When tokens are asked for, by a clock that is moved.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -81,6 +82,16 @@ impl Calls {
         Self { broker: broker(kind, endpoint), first: Moment { wall: Timestamp::now(), monotonic: monotonic() } }
     }
 
+    /// A call of somebody else's, with the first.
+    async fn of_another(&self, name: &str) -> Result<String, GrantError> {
+        let mut other = caller("");
+        other.subject = name.into();
+        other.expires = self.first.wall.plus(Duration::from_hours(1));
+        let token = Some(Bearer::new(name.as_bytes()));
+        let granted = self.broker.credential_at(&Arc::new(other), token, self.first).await?;
+        Ok(granted.credential.token().unwrap().expose().clone())
+    }
+
     async fn at(&self, seconds: u64) -> Result<String, GrantError> {
         let moved = Duration::from_secs(seconds);
         let moment = Moment { wall: self.first.wall.plus(moved), monotonic: self.first.monotonic + moved };
@@ -139,4 +150,27 @@ async fn an_early_request_that_fails_costs_nobody_anything_until_the_old_token_i
     assert!(matches!(calls.at(91).await, Err(GrantError::Unavailable { .. })));
     server.fails.store(false, Ordering::SeqCst);
     assert!(calls.at(400).await.unwrap().starts_with("issued-"));
+}
+
+#[tokio::test]
+async fn many_callers_at_once_wait_for_their_turn_and_have_a_token_each() {
+    let (server, endpoint) = Server::start().await;
+    let calls = Calls::of("token_exchange", &endpoint);
+    let names: Vec<_> = (0..300).map(|at| format!("caller-{at}")).collect();
+    let tokens = futures_util::future::join_all(names.iter().map(|name| calls.of_another(name))).await;
+    let tokens: HashSet<_> = tokens.into_iter().map(Result::unwrap).collect();
+    assert_eq!((tokens.len(), server.asked()), (300, 300), "to each its own");
+}
+
+#[tokio::test]
+async fn who_waits_while_the_server_begins_to_fail_is_told_so_and_does_not_ask() {
+    let (server, endpoint) = Server::start().await;
+    server.fails.store(true, Ordering::SeqCst);
+    let calls = Calls::of("token_exchange", &endpoint);
+    let names: Vec<_> = (0..300).map(|at| format!("caller-{at}")).collect();
+    let tokens = futures_util::future::join_all(names.iter().map(|name| calls.of_another(name))).await;
+    let away =
+        |result: &Result<_, GrantError>| matches!(result, Err(GrantError::Unavailable { reason: "server_error", .. }));
+    assert!(tokens.iter().all(away), "{tokens:?}");
+    assert!(server.asked() < 80, "{}", server.asked());
 }
