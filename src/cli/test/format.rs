@@ -1,4 +1,4 @@
-//! Output formats: one file per format, all drawn from the same [`Run`](super::Run).
+//! Output formats: one file per format, all drawn from the same [`Run`].
 
 pub(super) mod github;
 pub(super) mod json;
