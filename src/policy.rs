@@ -1,7 +1,7 @@
-//! Who may do what: the rules of one server, compiled, and the decision over them.
+//! Authorization: the compiled rules of one server, and the decision they make.
 //!
-//! Pure: a decision depends on the caller, the operation and the files, nothing else. What no rule allows is denied, a
-//! deny in any file wins, and a policy that could not be read in full denies everything.
+//! A decision is a pure function of policy, caller, operation and [`Context`]. What no rule allows is denied, a deny in any
+//! file wins, and a policy that could not be read in full denies everything.
 
 mod about;
 mod args;
@@ -57,63 +57,64 @@ pub(crate) use self::when::Expressed;
 /// The compiled rules of one server. The default has none and denies everything.
 #[derive(Debug, Default)]
 pub struct Policy {
-    /// In file order, files in theirs.
+    /// In the order of the files, and within a file in its order.
     rules: Box<[rule::Rule]>,
-    /// Of each rule, what the decision does not need.
+    /// For each rule, what explanations need and decisions do not.
     written: Box<[explain::Written]>,
     tables: decide::Tables<decide::Table>,
-    /// Methods that a rule names without wildcards.
+    /// The methods that rules name without wildcards.
     methods: HashSet<Box<str>>,
     list: ListMode,
-    /// For what no rule speaks of.
+    /// How a denial is answered when no rule applies.
     on_deny: OnDeny,
     advertised: Box<[Box<str>]>,
-    /// Whether a rule looks at what clients say of themselves.
+    /// Whether a rule reads what clients say of themselves.
     asks_untrusted: bool,
-    /// From when on a rule lets pass who has no token, if one does.
+    /// From when on a rule allows callers without a token; `None` if none does.
     anonymous: Option<Timestamp>,
-    /// How often each of them may ask.
+    /// The rate limit for each of those callers.
     anonymous_limit: Option<limit::Limit>,
     /// Whether a rule is in shadow.
     has_shadow: bool,
-    /// Whether everything listed passes while every rule is in shadow.
+    /// Whether everything the upstream lists is allowed while every rule is in shadow.
     baseline: bool,
     /// By rule.
     limits: HashMap<Arc<str>, limit::Limit>,
-    /// How long a call may take, by rule.
+    /// The longest time for a call, by rule.
     timeouts: HashMap<Arc<str>, Duration>,
     counted: Arc<Limits>,
 }
 
 impl Policy {
-    /// Whether a rule names this method exactly, so that it may pass although no table knows it.
+    /// Whether a rule names this method without wildcards, so that it may be allowed although the method table does not have
+    /// it.
     pub fn names_method(&self, name: &str) -> bool {
         self.methods.contains(name)
     }
 
-    /// The smallest set of scopes an allow rule asks for; `scopes_supported` and the first challenge name it.
+    /// The smallest set of scopes an allow rule requires, for `scopes_supported` and the first challenge.
     pub fn scopes_advertised(&self) -> &[Box<str>] {
         &self.advertised
     }
 
-    /// The scopes that are as good as `scope` to the rules that ask for it: itself and what implies it.
+    /// The scopes that satisfy rules requiring `scope`: itself and those that imply it.
     pub fn holders(&self, scope: &str) -> Scopes {
         let mut asked = self.rules.iter().flat_map(|rule| rule.demand.all.iter().chain(&rule.demand.any));
         let asked = asked.find(|asked| &*asked.name == scope);
         asked.map_or_else(|| [scope].into_iter().collect(), scopes::Required::holders)
     }
 
-    /// Whether a rule is in shadow, so that what it would do is to be recorded.
+    /// Whether a rule is in shadow, so that its would-be decision is to be recorded.
     pub const fn has_shadow(&self) -> bool {
         self.has_shadow
     }
 
-    /// Whether a rule looks at what clients say of themselves, so that it must be put together.
+    /// Whether a rule reads what clients say of themselves, so that [`Untrusted`] must be collected.
     pub const fn asks_untrusted(&self) -> bool {
         self.asks_untrusted
     }
 
-    /// How many rules there are.
+    /// The number of rules.
     pub fn len(&self) -> usize {
         self.rules.len()
     }
@@ -124,12 +125,12 @@ impl Policy {
     }
 }
 
-/// What is asked for.
+/// What a caller requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation<'a> {
     /// The JSON-RPC method.
     pub method: &'a str,
-    /// What kind of thing the method is about; some are about none.
+    /// The kind of the method's subject, if it has one.
     pub kind: Option<SubjectKind>,
     /// Its name or URI; empty without a kind.
     pub name: &'a str,
@@ -138,43 +139,44 @@ pub struct Operation<'a> {
 /// The answer to an [`Operation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It may pass.
+    /// Allowed.
     Allow {
         /// The first rule that allows it.
         rule: Arc<str>,
     },
-    /// It may not, and no wider scope would help.
+    /// Denied, and more scopes would not help.
     Deny {
-        /// The first rule that denies it; none if no rule allows it.
+        /// The first rule that denies it; `None` if no rule applies.
         rule: Option<Arc<str>>,
-        /// The author's words, to be shown.
+        /// The rule's `reason`, to be shown to the caller.
         reason: Option<Arc<str>>,
-        /// Not in this caller's list, or a method no rule speaks of: to be answered as if it did not exist.
+        /// Whether to answer as if it did not exist: it is not in this caller's list, or is a method without a subject that no
+        /// rule allows.
         hidden: bool,
-        /// How to answer otherwise.
+        /// How to answer if it is not hidden.
         on_deny: OnDeny,
-        /// What of the arguments a rule minds that would allow the call without it.
+        /// The argument condition that alone keeps a rule from allowing the call.
         argument: Option<Box<RefusedArgument>>,
     },
-    /// Scopes are all that is missing.
+    /// Only scopes are missing.
     StepUp {
-        /// The rule whose scopes are asked for.
+        /// The rule whose scopes are requested.
         rule: Arc<str>,
-        /// All scopes of the operation (MCP: one challenge names all).
+        /// All scopes for the operation (MCP: a challenge names all of them).
         scopes: Arc<[Box<str>]>,
-        /// Those of them the caller lacks.
+        /// Those the caller lacks.
         needs: Arc<[Box<str>]>,
     },
 }
 
-/// An argument that is not as a rule asks: what may be told of it.
+/// An argument that does not meet a rule's condition, as far as the caller may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedArgument {
     /// The rule.
     pub rule: Arc<str>,
     /// The argument, as a JSON Pointer below `arguments`.
     pub pointer: Box<str>,
-    /// The word it does not meet.
+    /// The keyword of the condition.
     pub word: &'static str,
 }
 
@@ -185,17 +187,17 @@ pub enum OnDeny {
     Error,
     /// HTTP 403.
     Http403,
-    /// HTTP 200 and a tool result with `isError`; a JSON-RPC error where there is no tool.
+    /// HTTP 200 and a tool result with `isError`; a JSON-RPC error if it is no tool call.
     #[default]
     ToolError,
 }
 
-/// `list`: what a caller's lists show. Ordered from the most to the least.
+/// `list`: what a caller's lists show, ordered from the most to the least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum ListMode {
     /// Everything no rule denies.
     All,
-    /// What it may call, now or with wider scopes.
+    /// What it may call now or with more scopes.
     #[default]
     Acquirable,
     /// What it may call now.

@@ -14,8 +14,8 @@ use crate::mcp::{Access, Message, Method, SubjectKind};
 type Decided = Result<Option<Arc<str>>, Denial>;
 
 impl Asker<'_> {
-    /// Decides a method that is about something: the use of the thing itself as well, so that a task of a tool, a completion
-    /// on a prompt or a subscription to a resource is no way around a rule.
+    /// Decides a method that has a subject. The use of the subject itself is decided too, so that a task of a tool, a
+    /// completion on a prompt or a subscription to a resource is no way around a rule.
     pub(super) fn about(
         &self,
         method: &Method,
@@ -46,13 +46,13 @@ impl Asker<'_> {
         }
     }
 
-    /// Whether a caller without a token may ask for it at all.
+    /// Whether callers without a token may use the method at all.
     fn is_for_anyone(&self, method: &Method) -> bool {
         self.policy.serves_anonymous(self.context.now) && methods::is_for_anyone(method)
     }
 
-    /// A task is there while its tool may be called. Rules for the tool cover its tasks, and so do rules that list the methods
-    /// of tasks alone.
+    /// Decides on a task: its tool must be callable. Rules for the tool cover its tasks, and so do rules that only list the
+    /// methods of tasks.
     fn task(&self, used: Operation<'_>, asked: Operation<'_>, alone: Operation<'_>) -> Decided {
         self.later(|asker| {
             asker.decide(used, Arguments::Unknown)?;
@@ -64,14 +64,14 @@ impl Asker<'_> {
         })
     }
 
-    /// Asks as for a list: what a call was made with, and when, was decided when it was made, and nothing says it again. All
-    /// else is decided now.
+    /// Decides as for a list: arguments and time of the original call were decided when it was made, and are not known any
+    /// more. Everything else is decided now.
     fn later<T>(&self, ask: impl FnOnce(&Asker<'_>) -> T) -> T {
         let context: Context<'_> = self.context.listing();
         ask(&Asker { context: &context, ..*self })
     }
 
-    /// What every caller may do but for rules that deny it.
+    /// Allows the operation to every caller unless a rule denies it.
     fn unless_denied(&self, operation: Operation<'_>) -> Decided {
         match self.decision(operation, Arguments::Unknown) {
             Decision::Deny { rule: rule @ Some(_), reason, on_deny, .. } => {
@@ -81,29 +81,29 @@ impl Asker<'_> {
         }
     }
 
-    /// Whether what belongs to a call of before still does.
+    /// Decides on something that belongs to an earlier call.
     pub(super) fn belongs(&self, origin: &Origin) -> Decided {
         self.later(|asker| asker.about(origin.method, origin.subject(), Arguments::Unknown))
     }
 
-    /// The rest of a broken stream is decided like the call it answers, by the token and policy of now.
+    /// Decides on the rest of a broken stream like the call it answers, by the current token and policy.
     pub(super) fn resumed(&self, event: &EventId) -> Decided {
         match &event.origin {
             Some(origin) => self.belongs(origin),
-            // A stream that answers nothing, or the answer to a method nobody remembers.
+            // A stream that answers no call is allowed; the answer to an unknown call is not.
             None if event.rpc_id.is_none() => Ok(None),
             None => Err(Denial::Hidden { name: "".into(), rule: None }),
         }
     }
 
-    /// An answer to a server's request is allowed while the request itself would be, and the call it was asked for.
+    /// Decides on the answer to a server's request: the request and the call during which it was made must be allowed.
     pub(super) fn answer(&self, asked: &ServerRequest, message: &Message) -> Decided {
         let rule = self.about(asked.method, None, Arguments::Unknown)?;
         if let Some(origin) = &asked.origin {
             self.belongs(origin)?;
         }
         match message.result() {
-            // What comes of a task the client keeps is what the server asked for, whichever way it is fetched.
+            // The result of a client's task is an answer to the server's original request.
             Some(result) if asked.method.access == Access::Task && !methods::is_status(asked.method) => {
                 self.may_answer(result)?;
             }
@@ -112,9 +112,9 @@ impl Asker<'_> {
         Ok(rule)
     }
 
-    /// Decides an answer inside a call or through a task by what it is, as nothing else says what it is an answer to: each
-    /// kind of answer has members that no other has (2026-07-28, `InputResponse`). One that has none of them, or of several
-    /// kinds, could be read as any.
+    /// Decides on an answer inside a call or from a task by its form, as nothing else tells which request it answers: each kind
+    /// of answer has members that no other has (2026-07-28, `InputResponse`). An answer without such members counts as every
+    /// kind, one with members of several kinds as each of them. Errs if one of the kinds is not allowed.
     pub(super) fn may_answer(&self, answer: Value<'_>) -> Result<(), Denial> {
         let names: Vec<String> = answer.members().map(|member| fold(&member.name()).to_ascii_lowercase()).collect();
         let is_of = |marks: &[&str]| names.iter().any(|name| marks.contains(&name.as_str()));
@@ -126,20 +126,20 @@ impl Asker<'_> {
         Err(Denial::Refused { rule: None, reason: None, on_deny: OnDeny::default(), argument: None })
     }
 
-    /// Whether the caller may be told of a task now.
+    /// Whether the caller may see the status of a task now.
     pub(crate) fn follows(&self, origin: &Origin) -> bool {
         let asks = methods::find(TASKS_GET);
         asks.is_some_and(|method| self.about(method, origin.subject(), Arguments::Unknown).is_ok())
     }
 
-    /// Whether the caller may hear a notification about a task.
+    /// Whether the caller may get a notification about a task.
     pub(super) fn hears_of_task(&self, notice: &Method, task: Option<&Origin>) -> bool {
         let alone = Operation { method: notice.name, kind: None, name: "" };
         self.unless_denied(alone).is_ok() && task.is_some_and(|origin| self.follows(origin))
     }
 }
 
-/// To its caller, a task of what is hidden is no task.
+/// Answers for a task of a hidden tool as for one that does not exist.
 fn gone(denial: Denial) -> Denial {
     match denial {
         Denial::Hidden { .. } => Denial::Handle(NoHandle::Task),

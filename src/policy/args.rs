@@ -11,7 +11,7 @@ pub(super) use self::check::Unmet;
 pub(super) use self::read::read;
 pub use self::word::{Equals, Number, Scalar, Template, Word};
 
-/// What a rule asks of arguments, argument by argument in the order of the file.
+/// A rule's conditions on arguments, by argument in file order.
 #[derive(Debug)]
 pub struct Args {
     arguments: Box<[Argument]>,
@@ -19,18 +19,18 @@ pub struct Args {
     named: Level,
 }
 
-/// One argument and what it must be.
+/// The conditions on one argument.
 #[derive(Debug)]
 pub struct Argument {
-    /// Where it is, as names from the outside in.
+    /// Its path, as names from the outside in.
     path: Box<[Box<str>]>,
-    /// The same as a JSON Pointer (RFC 6901).
+    /// The path as a JSON Pointer (RFC 6901).
     pointer: Box<str>,
-    /// Each word with where it stands in the file.
+    /// Each keyword with its span in the file.
     words: Box<[(Word, Range<usize>)]>,
 }
 
-/// The names a rule uses, level by level.
+/// The names of a rule's arguments, as a tree.
 #[derive(Debug, Default)]
 struct Level(BTreeMap<Box<str>, Level>);
 
@@ -46,51 +46,51 @@ impl Args {
         Self { arguments: arguments.into(), additional, named }
     }
 
-    /// Every argument the rule says something of.
+    /// Every argument with conditions.
     pub fn arguments(&self) -> &[Argument] {
         &self.arguments
     }
 
-    /// Whether it depends on who calls.
+    /// Whether a condition depends on the caller's claims.
     pub(crate) fn has_template(&self) -> bool {
         let is_template = |word: &Word| matches!(word, Word::Equals(Equals::Template(_)));
         self.arguments.iter().any(|argument| argument.words().any(is_template))
     }
 
-    /// Whether arguments pass that neither the rule nor the tool's schema names.
+    /// Whether arguments are allowed that neither the rule nor the tool's schema names.
     pub const fn additional(&self) -> bool {
         self.additional
     }
 }
 
 impl Argument {
-    /// One of the outermost, of which nothing is asked.
+    /// A top-level argument without conditions.
     pub(in crate::policy) fn bare(name: &str) -> Self {
         let pointer = format!("/{}", read::token(name));
         Self { path: [name.into()].into(), pointer: pointer.into(), words: Box::default() }
     }
 
-    /// Where it is, as names from the outside in.
+    /// Its path, as names from the outside in.
     pub fn path(&self) -> &[Box<str>] {
         &self.path
     }
 
-    /// Where it is, as a JSON Pointer below `arguments`.
+    /// Its path, as a JSON Pointer below `arguments`.
     pub fn pointer(&self) -> &str {
         &self.pointer
     }
 
-    /// What it must be.
+    /// Its conditions.
     pub fn words(&self) -> impl Iterator<Item = &Word> {
         self.words.iter().map(|(word, _)| word)
     }
 
-    /// The words with where each stands in the file.
+    /// Its conditions, each with its span in the file.
     pub fn places(&self) -> &[(Word, Range<usize>)] {
         &self.words
     }
 
-    /// Whether a call without it does not fit.
+    /// Whether a call without it does not meet its conditions.
     pub fn is_required(&self) -> bool {
         self.words().any(|word| matches!(word, Word::Equals(_) | Word::Required))
     }

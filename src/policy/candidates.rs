@@ -7,30 +7,30 @@ use foldhash::HashMap;
 use super::scopes::Demand;
 use crate::auth::Scopes;
 
-/// Place of a rule in its policy, in file order.
+/// The index of a rule in its policy, in file order.
 pub(super) type RuleIndex = u32;
 
-/// Fewer rules than this are quicker tried than looked up.
+/// Up to this many rules are faster tried one by one than looked up.
 const MANY: usize = 16;
 
-/// Rules in file order.
+/// The rules that list one name.
 #[derive(Debug)]
 pub(super) struct Candidates {
     all: Box<[RuleIndex]>,
-    /// The same again, where there are many.
+    /// The same rules by scope, if there are many.
     by_scope: Option<Box<ByScope>>,
 }
 
-/// Rules under a scope without which they cannot be met.
+/// Rules by a scope they require.
 #[derive(Debug, Default)]
 struct ByScope {
-    /// Those that ask for none.
+    /// Those that require none.
     open: Vec<RuleIndex>,
     keyed: HashMap<Box<str>, Vec<RuleIndex>>,
 }
 
 impl Candidates {
-    /// Of `rules` in file order; `demands` are those of all rules.
+    /// Indexes `rules`, in file order; `demands` has the scopes of all rules of the policy.
     pub(super) fn new(rules: Vec<RuleIndex>, demands: &[&Demand]) -> Self {
         let by_scope = (rules.len() > MANY).then(|| {
             let mut by_scope = ByScope::default();
@@ -53,7 +53,7 @@ impl Candidates {
         &self.all
     }
 
-    /// Slices, each in file order, of which one holds every rule that a caller with `scopes` meets.
+    /// Slices, each in file order, that together contain every rule a caller with `scopes` can match.
     pub(super) fn possible<'a>(&'a self, scopes: &'a Scopes) -> impl Iterator<Item = &'a [RuleIndex]> {
         let open = self.by_scope.as_ref().map_or(&*self.all, |by_scope| &by_scope.open);
         let keyed = self.by_scope.iter().flat_map(move |by_scope| {

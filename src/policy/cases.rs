@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::config::Source;
 use crate::trial::Call;
 
-/// When a case happens that does not say: Monday, 2026-01-05T12:00:00Z.
+/// The time of a case that does not set one: Monday, 2026-01-05T12:00:00Z.
 pub(crate) const NOON: Timestamp = Timestamp::from_unix_seconds(1_767_614_400);
 
 /// One `[[test]]`.
@@ -25,46 +25,46 @@ pub(crate) const NOON: Timestamp = Timestamp::from_unix_seconds(1_767_614_400);
 pub(crate) struct Case {
     /// The file it is in.
     pub(crate) source: Arc<Source>,
-    /// Where its header stands.
+    /// The span of its header.
     pub(crate) span: Range<usize>,
     pub(crate) name: Box<str>,
     /// The claims of the caller's token.
     pub(crate) claims: Map<String, Value>,
-    /// What its scopes are, if that is said beside the claims.
+    /// The caller's scopes, if given apart from the claims.
     pub(crate) scopes: Option<Vec<Box<str>>>,
     /// Whether the caller has no token.
     pub(crate) anonymous: bool,
-    /// The caller's issuer by its name in `proxy.toml`; the only one where there is one.
+    /// The name of the caller's issuer in `proxy.toml`; `None` for the only one.
     pub(crate) issuer: Option<Box<str>>,
     pub(crate) client: Client,
-    /// What is approved of the server's tools, in place of its lock.
+    /// The approved tool definitions, in place of the server's lock.
     pub(crate) approved: Option<Lock>,
     pub(crate) call: Call,
-    /// When the call happens.
+    /// The time of the call.
     pub(crate) now: Timestamp,
     /// What the upstream answers.
     pub(crate) result: Option<Value>,
     pub(crate) expect: Expect,
 }
 
-/// A value and where it stands.
+/// A value and its span.
 #[derive(Clone, Debug)]
 pub(crate) struct At<T> {
     pub(crate) span: Range<usize>,
     pub(crate) value: T,
 }
 
-/// What a case expects; what it does not mention is not compared.
+/// What a case expects; absent members are not compared.
 #[derive(Clone, Debug)]
 pub(crate) struct Expect {
     pub(crate) decision: At<Verdict>,
     /// The rule that decides, or the mask that blocks.
     pub(crate) rule: Option<At<Box<str>>>,
-    /// Every scope a step-up names, in any order.
+    /// All scopes a step-up names, in any order.
     pub(crate) scopes: Option<At<Vec<Box<str>>>>,
     /// The arguments as the upstream gets them.
     pub(crate) arguments: Option<At<Value>>,
-    /// The result as the caller gets it: a text, or all of it.
+    /// The result as the caller gets it: its text, or the whole result.
     pub(crate) result: Option<At<Value>>,
     /// What would be decided if rules in shadow were enforced.
     pub(crate) would: Option<Would>,
@@ -79,7 +79,7 @@ pub(crate) struct Would {
     pub(crate) rule: Option<At<Box<str>>>,
 }
 
-/// `expect.decision`, in the words of the audit.
+/// `expect.decision`, with the names of the audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Verdict {
     Allow,
@@ -88,7 +88,7 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// Its word in policy files and in the audit.
+    /// Its name in policy files and in the audit.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",

@@ -10,23 +10,23 @@ use crate::clock::Timestamp;
 use crate::json::Value;
 use crate::mcp::Message;
 
-/// The circumstances of one decision. The same rules are asked when a call is decided, when a list is filtered, and by the
-/// commands that explain, test and replay; only what stands here differs.
+/// The circumstances of one decision. Calls, the filtering of lists, and the commands that explain, test and replay are all
+/// decided by the same rules; only the context differs.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// Whether something is called or listed.
+    /// Whether this is for a call or for a list.
     pub phase: Phase,
-    /// What the call is made with.
+    /// The arguments of the call.
     pub arguments: Arguments<'a>,
-    /// Which of the caller's claims are at hand.
+    /// Whether all claims of the caller are known.
     pub claims: Claims,
-    /// What is known of the tool that is asked about.
+    /// What is known about the tool.
     pub definition: Definition<'a>,
-    /// The approved definitions, for tools whose own is not at hand.
+    /// The approved definitions, for tools whose upstream definition is unknown.
     pub approved: Option<&'a Lock>,
-    /// The caller's address, where it is known.
+    /// The client's address, if known.
     pub ip: Option<IpAddr>,
-    /// The moment of the decision.
+    /// The time of the decision.
     pub now: Timestamp,
     /// The server's name in `proxy.toml`.
     pub server: &'a str,
@@ -35,7 +35,7 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// A call at that moment of which nothing else is known: what rules ask of it is unknown.
+    /// A call at that time about which nothing else is known.
     pub const fn at(now: Timestamp) -> Self {
         Self {
             phase: Phase::Call,
@@ -50,72 +50,72 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The same for a call with these arguments; `None` is a call without any.
+    /// The same for a call with these arguments; `None` for a call without any.
     pub const fn with_arguments(self, arguments: Option<Value<'a>>) -> Self {
         Self { arguments: Arguments::Known(arguments), ..self }
     }
 
-    /// What the tool of that name does, as far as anybody vouches for it: by its definition, else by the approved one.
+    /// The annotations of the tool with that name: those of its definition, else of the approved one, else the worst.
     pub(crate) fn annotations(&self, tool: &str) -> Annotations {
         let approved = || self.approved.and_then(|lock| lock.annotations(tool));
         self.definition.annotations.or_else(approved).unwrap_or(Annotations::WORST)
     }
 
-    /// The same for a list: what depends on the call is not known yet.
+    /// The same for a list, where the arguments of a later call are unknown.
     pub const fn listing(self) -> Self {
         Self { phase: Phase::List, arguments: Arguments::Unknown, ..self }
     }
 }
 
-/// What becomes of a condition that is neither met nor unmet.
+/// How conditions count whose result is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// It never satisfies an allow rule and always satisfies a deny rule.
+    /// Unknown never satisfies an allow rule and always satisfies a deny rule.
     Call,
-    /// It could be met by some call: it satisfies an allow rule and no deny rule. Arguments and the time of the call are
-    /// not known.
+    /// Some call could meet the condition: unknown satisfies an allow rule and no deny rule. Arguments and time of the call are
+    /// unknown.
     List,
-    /// As for a list, but the time is known: a call of the past of which not everything was kept.
+    /// As for a list, but with the time known: a recorded call of which not everything was recorded.
     Past,
 }
 
-/// The arguments a rule may ask about.
+/// The arguments of a call.
 #[derive(Clone, Copy, Debug)]
 pub enum Arguments<'a> {
     /// Those of the call; `None` if it has none.
     Known(Option<Value<'a>>),
-    /// There is no call yet, or its arguments are not at hand.
+    /// There is no call yet, or its arguments were not recorded.
     Unknown,
 }
 
-/// Which claims of the caller's token are known.
+/// How many claims of the caller's token are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claims {
-    /// All: one that is not there was not in the token.
+    /// All: a missing claim is not in the token.
     All,
-    /// Those that were written down: whether the token had others cannot be told.
+    /// The recorded ones: the token may have had others.
     Recorded,
 }
 
-/// What is known of a tool besides its name.
+/// What is known about a tool besides its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition<'a> {
-    /// Its `inputSchema`, where the proxy has it.
+    /// Its `inputSchema`, if known.
     pub schema: Option<&'a serde_json::Value>,
-    /// What it says it does, if it is the approved one, else the worst; `None` where it is not at hand.
+    /// Its annotations if the definition is the approved one, else the worst; `None` if the definition is unknown.
     pub annotations: Option<Annotations>,
 }
 
 impl<'a> Definition<'a> {
-    /// Of a tool as its upstream defines it; the worst of one it does not.
+    /// The definition of a tool by its upstream; with the worst annotations if there is none.
     pub(crate) fn of(tool: Option<&'a Tool>) -> Self {
         let annotations = tool.map_or(Annotations::WORST, Tool::annotations);
         Self { schema: tool.and_then(Tool::schema_value), annotations: Some(annotations) }
     }
 }
 
-/// A tool's annotations (MCP 2025-11-25, `ToolAnnotations`). Only a locked definition may make them better than
-/// [`Annotations::WORST`]: an upstream's own word loosens nothing.
+/// A tool's annotations (MCP 2025-11-25, `ToolAnnotations`). They are only trusted from an approved definition; otherwise they
+/// are [`Annotations::WORST`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the four hints of the specification")]
 pub struct Annotations {
@@ -130,7 +130,7 @@ pub struct Annotations {
 }
 
 impl Annotations {
-    /// Those a definition states (MCP 2025-11-25, `ToolAnnotations`): what is not said is the worst.
+    /// The annotations in a definition, with the worst value for each that is missing (MCP 2025-11-25, `ToolAnnotations`).
     pub(super) fn stated(definition: Value<'_>) -> Self {
         let said = definition.get("annotations");
         let hint = |name: &str, worst: bool| said.and_then(|said| said.get(name)?.as_bool()).unwrap_or(worst);
@@ -143,11 +143,11 @@ impl Annotations {
         }
     }
 
-    /// The specification's defaults, which are the worst case of each.
+    /// The specification's defaults, which are the worst case of each hint.
     pub const WORST: Self = Self { destructive: true, idempotent: false, open_world: true, read_only: false };
 }
 
-/// What a client asserts of itself and nothing vouches for; deny rules alone may look at it.
+/// What a client asserts about itself, unverified. Only deny rules may read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Untrusted {
     /// `name` of the client's `clientInfo`.
@@ -156,15 +156,15 @@ pub struct Untrusted {
     pub version: Option<Box<str>>,
     /// The protocol revision of the request.
     pub protocol_version: Option<Box<str>>,
-    /// Headers rules may look at, by lower-case name.
+    /// The headers that rules may read, by lower-case name.
     pub headers: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Untrusted {
-    /// Headers that say something of a client and are no credential.
+    /// Headers that describe a client and are no credentials.
     pub(crate) const HEADERS: [&str; 4] = ["accept-language", "origin", "referer", "user-agent"];
 
-    /// What a request says of its client.
+    /// Reads what a request says about its client.
     pub(crate) fn of(headers: &HeaderMap, message: Option<&Message>) -> Self {
         let info = message.and_then(Message::client_info);
         let (name, version) = info.map(|(name, version)| (name.into(), version.into())).unzip();

@@ -13,7 +13,7 @@ use super::{Decision, ListMode, Operation, Policy, RefusedArgument};
 use crate::auth::{Caller, Scopes};
 use crate::mcp::{SubjectKind, methods};
 
-/// Rules by what they list.
+/// One value per kind of subject: tables of rules by what they list.
 #[derive(Debug, Default)]
 pub(super) struct Tables<T> {
     prompt: T,
@@ -25,7 +25,7 @@ pub(super) struct Tables<T> {
 }
 
 impl<T> Tables<T> {
-    /// The table of a kind of subject, or of methods.
+    /// The table for a kind of subject, or for methods.
     pub(super) fn of(&self, kind: Option<SubjectKind>) -> &T {
         match kind {
             None => &self.method,
@@ -36,7 +36,7 @@ impl<T> Tables<T> {
         }
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub(super) fn of_mut(&mut self, kind: Option<SubjectKind>) -> &mut T {
         match kind {
             None => &mut self.method,
@@ -47,7 +47,7 @@ impl<T> Tables<T> {
         }
     }
 
-    /// Each changed into another.
+    /// Maps each table.
     pub(super) fn map<U>(self, mut change: impl FnMut(T) -> U) -> Tables<U> {
         Tables {
             prompt: change(self.prompt),
@@ -64,7 +64,7 @@ impl<T> Tables<T> {
 pub(super) struct Table {
     allow: Index,
     deny: Index,
-    /// Deny rules again, for folded names.
+    /// The deny rules again, for folded names.
     folded: Index,
 }
 
@@ -74,7 +74,7 @@ impl Default for Table {
     }
 }
 
-/// A [`Table`] in the making.
+/// Builds a [`Table`].
 #[derive(Debug, Default)]
 pub(super) struct TableBuilder {
     pub(super) allow: IndexBuilder,
@@ -83,14 +83,14 @@ pub(super) struct TableBuilder {
 }
 
 impl TableBuilder {
-    /// The finished table; `demands` are those of all rules.
+    /// The finished table; `demands` has the scopes of all rules.
     pub(super) fn build(self, demands: &[&Demand]) -> Table {
         Table { allow: self.allow.build(demands), deny: self.deny.build(demands), folded: self.folded.build(demands) }
     }
 }
 
 impl Table {
-    /// The first of the deny rules for `name`, as written or folded, that holds for a caller with `scopes`.
+    /// The first deny rule for `name`, as written or folded, that holds for a caller with `scopes`.
     fn first_deny(&self, name: &str, scopes: &Scopes, holds: impl Fn(RuleIndex) -> bool) -> Option<RuleIndex> {
         if self.folded.is_empty() {
             return None;
@@ -98,7 +98,7 @@ impl Table {
         let mut room = Room::new();
         let folded = room.fold(name);
         let first = first(self.folded.find(&folded), scopes, &holds);
-        // A name that is its own folded form matches folded what it matches as written.
+        // A name that folding does not change matches folded whatever it matches as written.
         if *folded == *name {
             return first;
         }
@@ -118,28 +118,28 @@ fn first<'a>(
     })
 }
 
-/// What stands for the rule that allows while every rule is in shadow.
+/// The rule id in decisions by the baseline.
 const BASELINE: &str = "baseline";
 
-/// What the rules come to, before it is put in words.
+/// The result of the rules, before it becomes a [`Decision`].
 enum Outcome<'a> {
-    /// Scopes are all that is missing.
+    /// Only scopes are missing.
     Acquirable,
     Allowed(&'a Rule),
-    /// No rule is in force yet, and what is listed passes until then.
+    /// Allowed because every rule is still in shadow and `baseline` is set.
     Baseline,
     Denied(&'a Rule),
-    /// No rule speaks of it.
+    /// No rule applies.
     Unlisted,
 }
 
 impl Policy {
-    /// Whether `caller` may do `operation` in these circumstances, and by which rule.
+    /// Decides whether `caller` may do `operation` in `context`, and by which rule.
     pub fn decide(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Decision {
         self.answer(&Ask { caller, operation, context, enforced: false })
     }
 
-    /// What would be decided if every rule in shadow were enforced.
+    /// The decision if every rule in shadow were enforced.
     pub fn decide_enforced(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Decision {
         self.answer(&Ask { caller, operation, context, enforced: true })
     }
@@ -160,8 +160,8 @@ impl Policy {
         }
     }
 
-    /// Whether the caller's list shows `name`. It is shown if the method that uses it, asked for now with some arguments,
-    /// would be answered as `ListMode` says: the same code decides both.
+    /// Whether the caller's list shows `name`. That is decided by the same code as a call: a call of it, with some arguments,
+    /// would have an outcome that `ListMode` includes.
     pub fn lists(&self, caller: &Caller, kind: SubjectKind, name: &str, context: &Context<'_>) -> bool {
         let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name };
         self.shows(&Ask { caller, operation: &operation, context, enforced: false }, kind)
@@ -170,7 +170,7 @@ impl Policy {
     fn shows(&self, ask: &Ask<'_>, kind: SubjectKind) -> bool {
         let operation = Operation { method: methods::use_of(kind), ..*ask.operation };
         let outcome = self.outcome(&Ask { operation: &operation, context: &ask.context.listing(), ..*ask });
-        // What a token would open is not told to who has none.
+        // Callers without a token do not learn what a token would allow.
         let list = if ask.caller.anonymous { ListMode::Allowed } else { self.list };
         match list {
             ListMode::Acquirable => {
@@ -181,8 +181,8 @@ impl Policy {
         }
     }
 
-    /// The allow rules by which the caller could use `name`, in file order, each with what it asks of arguments. A caller
-    /// that lacks scopes alone is not told of what it could ask for.
+    /// The allow rules by which the caller could use `name` now, in file order, each with its conditions on arguments. Rules
+    /// for which scopes are missing are not included.
     pub fn ways(
         &self,
         caller: &Caller,
@@ -208,8 +208,8 @@ impl Policy {
         matches!(self.outcome(&ask), Outcome::Allowed(_) | Outcome::Baseline)
     }
 
-    /// What the rules that would let the caller call the tool ask of the arguments, each by itself; nothing where one of
-    /// them asks nothing. Rules that need wider scopes are among them where the caller may ask for those.
+    /// The conditions on arguments of each rule that would let the caller call the tool, now or after a step-up; empty if one
+    /// of the rules has none.
     pub(crate) fn narrowing(&self, caller: &Caller, tool: &str, context: &Context<'_>) -> Vec<&Arc<Args>> {
         let kind = SubjectKind::Tool;
         let operation = Operation { method: methods::use_of(kind), kind: Some(kind), name: tool };
@@ -229,7 +229,7 @@ impl Policy {
         asked
     }
 
-    /// Every set of scopes an allow rule asks for, and none, each once.
+    /// Every set of scopes an allow rule requires, and the empty set, each once.
     pub(crate) fn roles(&self) -> Vec<Vec<Box<str>>> {
         let mut roles = vec![Vec::new()];
         for rule in self.rules.iter().filter(|rule| rule.effect == Effect::Allow) {
@@ -241,7 +241,7 @@ impl Policy {
         roles
     }
 
-    /// Whether any rule minds arguments.
+    /// Whether any rule has conditions on arguments.
     pub(crate) fn minds_arguments(&self) -> bool {
         self.rules.iter().any(|rule| rule.args().is_some())
     }
@@ -263,7 +263,8 @@ impl Policy {
         }
     }
 
-    /// Whether no rule is in force yet and what the upstream lists passes until then; methods are those of the table.
+    /// Whether the baseline allows the operation: every rule is still in shadow, and a method without a subject is in the
+    /// method table.
     fn is_baseline(&self, ask: &Ask<'_>) -> bool {
         self.baseline
             && !ask.caller.anonymous
@@ -271,7 +272,7 @@ impl Policy {
             && self.rules.iter().all(|rule| rule.is_suspended(ask))
     }
 
-    /// The first deny rule that matches: one that lists the subject, or one that lists only the method.
+    /// The first deny rule that matches: one that lists the subject, or one that lists only methods.
     fn first_deny(&self, ask: &Ask<'_>) -> Option<&Rule> {
         let (operation, scopes) = (ask.operation, &ask.caller.scopes);
         let holds = |at| self.rule(at).matches(ask);
@@ -306,19 +307,19 @@ impl Policy {
         }
     }
 
-    /// Whether a token could let a caller pass who has none, by some rule that lists what it asks for.
+    /// Whether a token could help a caller without one: some rule that lists the operation requires a token.
     pub(crate) fn would_a_token_help(&self, operation: &Operation<'_>) -> bool {
         self.baseline || self.listing(operation).flat_map(Candidates::all).any(|at| !self.rule(*at).anonymous)
     }
 
-    /// The answer where no rule allows: to the caller, what is not in its list does not exist.
+    /// The decision if no rule applies. What is not in the caller's list is hidden.
     fn unlisted(&self, ask: &Ask<'_>) -> Decision {
         let hidden = ask.operation.kind.is_none_or(|kind| !self.shows(ask, kind));
         let argument = if hidden || ask.context.phase != Phase::Call { None } else { self.refused_argument(ask) };
         Decision::Deny { rule: None, reason: None, hidden, on_deny: self.on_deny, argument }
     }
 
-    /// What the first allow rule that only minds the arguments minds of them.
+    /// The unmet argument condition of the first allow rule for which it is all that is unmet.
     fn refused_argument(&self, ask: &Ask<'_>) -> Option<Box<RefusedArgument>> {
         let rules = self.listing(ask.operation).flat_map(Candidates::all).copied();
         let refused = |at| {
@@ -334,12 +335,12 @@ impl Policy {
     }
 }
 
-/// One question to the rules.
+/// The inputs of one decision.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub(super) caller: &'a Caller,
     pub(super) operation: &'a Operation<'a>,
     pub(super) context: &'a Context<'a>,
-    /// Whether rules in shadow count, to see what they would do.
+    /// Whether rules in shadow count as enforced.
     pub(super) enforced: bool,
 }

@@ -15,7 +15,7 @@ use crate::json::{Document, Kind, Span, Splice, Value, quoted};
 pub(super) const DESCRIBE: Keys =
     Keys { table: "`[[describe]]`", known: &["tool", "title", "description"], later: &["args", "prompt", "resource"] };
 
-/// Longest title and description, in bytes.
+/// The longest title and description, in bytes.
 const TITLE: usize = 200;
 const DESCRIPTION: usize = 8 * 1024;
 
@@ -26,22 +26,22 @@ pub(super) struct Describe {
     words: Words,
 }
 
-/// What is said of a tool; what is not said here stays the upstream's.
+/// The texts for one tool; where one is missing, the upstream's stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Words {
     title: Option<Box<str>>,
     description: Option<Box<str>>,
 }
 
-/// What is said of the tools of one server, by name.
+/// The texts for the tools of one server, by tool name.
 #[derive(Clone, Debug, Default)]
 pub struct Descriptions(HashMap<Box<str>, Words>);
 
-/// Where each of them stands.
+/// The place of each in its file.
 pub(super) type Places = Vec<(Box<str>, Arc<Source>, Range<usize>)>;
 
 impl Describe {
-    /// Reads one table; `None` if it says nothing that can be used.
+    /// Reads one table; `None` if it names no tool. Problems go to `report`.
     pub(super) fn read(table: &Table<'_>, report: &mut Report<'_>) -> Option<Self> {
         table.check(&DESCRIBE, report);
         if !table.has("tool") {
@@ -84,7 +84,7 @@ fn words(table: &Table<'_>, key: &'static str, most: usize, report: &mut Report<
     Some(words.into())
 }
 
-/// All of the files; the second of two about one tool is refused.
+/// Merges the descriptions of all files. A second one for the same tool is a problem.
 pub(super) fn compile<'f>(
     files: impl Iterator<Item = (&'f Arc<Source>, &'f [Describe])>,
     report: &mut Report<'_>,
@@ -106,7 +106,7 @@ pub(super) fn compile<'f>(
     (all, places)
 }
 
-/// Warns of descriptions of tools nobody approved: clients never see them.
+/// Warns of descriptions of tools that are not in the lock, which clients never see.
 pub(super) fn check_lock(places: &Places, lock: &Lock, problems: &mut Problems) {
     for (name, source, span) in places {
         if lock.definition(name).is_some() {
@@ -119,7 +119,7 @@ pub(super) fn check_lock(places: &Places, lock: &Lock, problems: &mut Problems) 
 }
 
 impl Descriptions {
-    /// The definition with what is said of its tool; `None` where nothing is.
+    /// The definition with the texts for its tool; `None` if there are none.
     pub(super) fn over(&self, name: &str, definition: &Document) -> Option<Bytes> {
         let words = self.0.get(name)?;
         let root = definition.root();
@@ -132,12 +132,12 @@ impl Descriptions {
                 None => more.extend([&quoted(key), ":", &quoted(text), ","]),
             }
         }
-        // Clients that know no `title` of a tool show that of its annotations.
+        // Older clients show the `title` in the annotations.
         if let (Some(title), Some(shown)) = (&words.title, root.get("annotations").and_then(titled)) {
             splice.replace(shown.span(), quoted(title));
         }
         if !more.is_empty() {
-            // A definition has a name at least, so that something follows.
+            // A definition has at least a name, so that something follows the comma.
             let inside = root.span().start + 1;
             splice.replace(Span { start: inside, end: inside }, more);
         }

@@ -14,41 +14,41 @@ use crate::auth::Caller;
 use crate::config::Source;
 use crate::mcp::SubjectKind;
 
-/// A decision and what every rule had to do with it.
+/// A decision, and how each rule applied.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// The decision itself, made as for a request.
+    /// The decision, made as for a request.
     pub decision: Decision,
-    /// Every rule of the policy in file order.
+    /// Every rule of the policy, in file order.
     pub rules: Vec<RuleTrace>,
 }
 
-/// One rule before one operation.
+/// One rule applied to one operation.
 #[derive(Clone, Debug)]
 pub struct RuleTrace {
     /// Its `id`.
     pub id: Arc<str>,
-    /// What it does where it matches.
+    /// Its effect.
     pub effect: Effect,
-    /// The file it stands in.
+    /// The file it is in.
     pub source: Arc<Source>,
-    /// Where its header stands.
+    /// The span of its header.
     pub span: Range<usize>,
-    /// Whether everything it asks is met.
+    /// Whether the rule matches.
     pub matches: bool,
     /// Whether it is in shadow, so that it has no effect.
     pub shadow: bool,
-    /// Every condition it has, in the order they are looked at.
+    /// All its conditions, in the order they are evaluated.
     pub conditions: Vec<ConditionTrace>,
 }
 
 impl RuleTrace {
-    /// The first condition that is not met; none where the rule matches by all of them.
+    /// The first condition that is not met, or whose result is unknown; `None` if all are met.
     pub fn first_unmet(&self) -> Option<&ConditionTrace> {
         self.conditions.iter().find(|condition| condition.holds != Holds::Yes)
     }
 
-    /// Whether scopes are all that keeps it from matching.
+    /// Whether only missing scopes keep it from matching.
     pub fn lacks_only_scopes(&self) -> bool {
         let mut unmet = self.conditions.iter().filter(|condition| condition.holds != Holds::Yes).peekable();
         unmet.peek().is_some() && unmet.all(|condition| matches!(condition.key, "scopes" | "scopes_any"))
@@ -58,17 +58,17 @@ impl RuleTrace {
 /// One condition of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionTrace {
-    /// The key it is written under.
+    /// Its key in the policy file.
     pub key: &'static str,
     /// Whether it is met.
     pub holds: Holds,
-    /// What was asked, and what was found of it. For people who may read the policy; a client never sees it.
+    /// What was required and what was found. For people who may read the policy; clients never see it.
     pub detail: String,
-    /// Where it stands in the rule's file.
+    /// Its span in the rule's file.
     pub span: Range<usize>,
 }
 
-/// Where a rule stands, and what it lists: what a decision does not need.
+/// The place of a rule in its file, and the patterns it lists, which decisions do not need.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) source: Arc<Source>,
@@ -84,7 +84,7 @@ impl Written {
 }
 
 impl Policy {
-    /// Decides, and says of every rule how it fits.
+    /// Decides, and reports for every rule how it applies.
     pub fn explain(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Explanation {
         let trace = |(rule, written): (&Rule, &Written)| Trace { rule, written, caller, operation, context }.run();
         Explanation {
@@ -129,7 +129,7 @@ impl Trace<'_> {
         ConditionTrace { key, holds, detail, span: self.written.span(key) }
     }
 
-    /// Whether the rule lists what is asked for.
+    /// Whether the rule lists the subject or the method.
     fn subject(&self) -> ConditionTrace {
         let Some(kind) = self.operation.kind else {
             let only_methods = self.written.subjects.is_empty();

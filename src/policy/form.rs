@@ -1,5 +1,5 @@
-//! The JSON Schema of policy files (2020-12), for editors: which keys there are is drawn from the tables the reader checks
-//! by, what they hold is told here.
+//! The JSON Schema (2020-12) of policy files, for editors. The keys come from the tables the reader checks with; their values
+//! are described here.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use super::table::Keys;
 use crate::mask::Entity;
 use crate::mcp::Revision;
 
-/// A key of a table: what its value looks like, and what it is for.
+/// A key of a table, the schema of its value, and its description.
 type Row = (&'static str, fn() -> Value, &'static str);
 
 const FILE_ROWS: &[Row] = &[
@@ -251,7 +251,7 @@ pub(crate) fn schema() -> Value {
     schema
 }
 
-/// A table with exactly the keys its reader knows.
+/// The schema of a table with exactly the keys its reader knows.
 fn table(keys: &Keys, rows: &[Row], required: &[&str]) -> Value {
     let property = |key: &&'static str| {
         let row = rows.iter().find(|(name, ..)| name == key);
@@ -270,7 +270,7 @@ fn table(keys: &Keys, rows: &[Row], required: &[&str]) -> Value {
     schema
 }
 
-/// A rule is about something.
+/// The schema of a rule, which lists at least one thing.
 fn rule() -> Value {
     let mut schema = table(&RULE, RULE_ROWS, &["id"]);
     let about = ["tools", "resources", "resource_templates", "prompts", "methods"];
@@ -278,7 +278,7 @@ fn rule() -> Value {
     schema
 }
 
-/// A mask looks for entities or for a pattern with a label.
+/// The schema of a mask, which has entities, or a pattern and its label.
 fn mask() -> Value {
     let mut schema = table(&MASK, MASK_ROWS, &["id", "on"]);
     schema["oneOf"] = json!([{ "required": ["entities"] }, { "required": ["pattern", "label"] }]);
@@ -291,7 +291,7 @@ fn one_of_call(mut schema: Value) -> Value {
     schema
 }
 
-/// A client names itself with its version, or not at all.
+/// The schema of `untrusted`, with name and version together or not at all.
 fn untrusted() -> Value {
     let mut schema = table(&UNTRUSTED, UNTRUSTED_ROWS, &[]);
     schema["dependentRequired"] = json!({ "name": ["version"], "version": ["name"] });

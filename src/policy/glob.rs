@@ -1,7 +1,7 @@
-//! Globs over names and URIs: `*`, `**`, `?`, `{a,b}`, and `\` before a character that is meant as written.
+//! Globs over names and URIs: `*`, `**`, `?`, `{a,b}`, and `\` to escape a character.
 //!
-//! `/` separates in URIs only: there `*` and `?` stop at it and `/**/` also stands for a single `/`; in names nothing
-//! separates. Matching simulates all possibilities at once, so its time is bounded by the product of both lengths.
+//! `/` is a separator in URIs only: there `*` and `?` do not match it, and `/**/` also matches a single `/`. Matching simulates
+//! all alternatives at once, so its time is bounded by the product of both lengths.
 
 mod cover;
 mod parse;
@@ -13,37 +13,37 @@ use crate::json::fold;
 
 pub(super) use self::parse::{GlobError, GlobErrorKind};
 
-/// Most tokens one pattern may have; folding can make several of one character.
+/// The most tokens of one pattern, folded: folding can turn one character into several.
 const TOKENS: usize = 1000;
 
-/// What a glob is matched against.
+/// What a glob matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Separator {
     /// Names, in which `/` is a character like any other.
     None,
-    /// URIs, in which `/` parts segments.
+    /// URIs, in which `/` separates segments.
     Slash,
 }
 
-/// One word of a glob after its braces are written out.
+/// One alternative of a glob, after its braces are expanded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Pattern {
     /// Without wildcards.
     Exact(Box<str>),
-    /// With at least one.
+    /// With at least one wildcard.
     Wild(Wild),
 }
 
-/// A literal start and what follows, beginning with a wildcard.
+/// A literal prefix and the rest, which begins with a wildcard.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Wild {
-    /// What every match starts with.
+    /// The literal prefix of every match.
     pub(super) prefix: Box<str>,
-    /// What the rest of a match is made of.
+    /// The pattern for the rest.
     rest: Rest,
 }
 
-/// The part of a pattern behind its literal start.
+/// The part of a pattern after its literal prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rest(Box<[Token]>);
 
@@ -52,18 +52,18 @@ enum Token {
     Char(char),
     /// Any number of characters.
     Many,
-    /// Any number of characters but `/`.
+    /// Any number of characters except `/`.
     ManyInSegment,
     /// One character.
     One,
-    /// One character but `/`.
+    /// One character except `/`.
     OneInSegment,
     /// The next two tokens, or nothing.
     OptionalTwo,
 }
 
 impl Pattern {
-    /// Reads a glob; one with braces gives several patterns.
+    /// Parses a glob; braces give several patterns. Errs if it is malformed or too long.
     pub(super) fn parse(text: &str, separator: Separator) -> Result<Vec<Self>, GlobError> {
         let words = parse::words(text, separator)?;
         if words.iter().any(Vec::is_empty) {
@@ -91,7 +91,7 @@ impl Pattern {
         if rest.is_empty() { Self::Exact(prefix) } else { Self::Wild(Wild { prefix, rest: Rest(rest) }) }
     }
 
-    /// The pattern for folded names: its literal runs are folded, its wildcards stay.
+    /// The pattern for folded names: its literal parts are folded, its wildcards stay.
     pub(super) fn folded(&self) -> Self {
         let wild = match self {
             Self::Exact(name) => return Self::Exact(fold(name).into()),
@@ -121,7 +121,7 @@ impl Pattern {
     }
 }
 
-/// One word of a glob over names, as it could be written.
+/// One alternative of a glob over names, in the syntax of globs.
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let wild = match self {
@@ -144,7 +144,8 @@ impl Wild {
         name.strip_prefix(&*self.prefix).is_some_and(|rest| self.rest.matches(rest))
     }
 
-    /// What every match ends with. What [`Token::OptionalTwo`] leaves out ends with the `/` that is before it, too.
+    /// The literal suffix of every match. [`Token::OptionalTwo`] does not change it: what is skipped ends with a `/`, as does
+    /// what precedes it.
     pub(super) fn suffix(&self) -> Box<str> {
         let literal = |token: &Token| if let Token::Char(char) = token { Some(*char) } else { None };
         let mut reversed: Vec<char> = self.rest.0.iter().rev().map_while(literal).collect();
@@ -163,7 +164,7 @@ impl Rest {
         }
     }
 
-    /// Thompson's simulation: the set of places in the pattern that the text read so far can have led to.
+    /// Thompson's simulation: keeps the set of positions in the pattern that the text read so far can lead to.
     fn simulate(&self, text: &str) -> bool {
         let mut current = Places::EMPTY;
         self.enter(&mut current, 0);
@@ -185,7 +186,7 @@ impl Rest {
         current.has(self.0.len())
     }
 
-    /// Adds a place and those reached from it without reading.
+    /// Adds a position and those reached from it without consuming a character.
     fn enter(&self, places: &mut Places, mut at: usize) {
         while places.insert(at) {
             match self.0.get(at) {
@@ -198,15 +199,15 @@ impl Rest {
     }
 }
 
-/// A set of places in a pattern.
+/// A set of positions in a pattern.
 struct Places([u64; Self::WORDS]);
 
 impl Places {
-    // INVARIANT: `Pattern::parse` lets no pattern have more places than bits.
+    // INVARIANT: `Pattern::parse` accepts no pattern with more positions than bits.
     const WORDS: usize = TOKENS / 64 + 1;
     const EMPTY: Self = Self([0; Self::WORDS]);
 
-    /// Whether the place was not there yet.
+    /// Adds a position; returns whether it is new.
     fn insert(&mut self, at: usize) -> bool {
         let block = &mut self.0[at / 64];
         let bit = 1 << (at % 64);
@@ -234,16 +235,16 @@ impl Places {
     }
 }
 
-/// Room for one folded name.
+/// A buffer for one folded name.
 pub(super) struct Room([u8; 128]);
 
 impl Room {
-    /// Empty room.
+    /// An empty buffer.
     pub(super) const fn new() -> Self {
         Self([0; 128])
     }
 
-    /// [`fold`] of a name without the blanks around it; allocates only for long or non-ASCII names.
+    /// [`fold`] of a name, without surrounding spaces; allocates only for long or non-ASCII names.
     pub(super) fn fold<'a>(&'a mut self, name: &'a str) -> Cow<'a, str> {
         let plain = |byte: u8| (b' '..0x7f).contains(&byte) && !byte.is_ascii_uppercase();
         let blank = |byte: Option<&u8>| byte == Some(&b' ');
@@ -259,7 +260,7 @@ impl Room {
             *slot = written.to_ascii_lowercase();
             length += 1;
         }
-        // Only ASCII was written, so nothing is ever refused here.
+        // Never fails, since only ASCII was written.
         Cow::Borrowed(std::str::from_utf8(&self.0[..length]).unwrap_or(name).trim())
     }
 }

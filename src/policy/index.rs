@@ -10,7 +10,7 @@ use super::candidates::{Candidates, RuleIndex};
 use super::glob::{Pattern, Wild};
 use super::scopes::Demand;
 
-/// Rules by name: exact names hashed, globs by their literal start or, where that is longer, their literal end.
+/// Rules by name: exact names hashed, globs by their literal prefix or, if longer, their literal suffix.
 #[derive(Debug)]
 pub(super) struct Index {
     exact: HashMap<Box<str>, Candidates>,
@@ -24,7 +24,7 @@ impl Index {
         self.exact.is_empty() && self.starts.sorted.is_empty() && self.ends.sorted.is_empty()
     }
 
-    /// The rules that list `name`; a rule may be found more than once.
+    /// The rules that list `name`; a rule may occur more than once.
     pub(super) fn find<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Candidates> {
         self.exact.get(name).into_iter().chain(self.starts.find(name)).chain(self.ends.find(name))
     }
@@ -38,7 +38,7 @@ enum Side {
 }
 
 impl Side {
-    /// Orders texts as read from this side inward.
+    /// Compares texts from this side inward.
     fn order(self, left: &str, right: &str) -> Ordering {
         match self {
             Self::End => left.bytes().rev().cmp(right.bytes().rev()),
@@ -46,7 +46,7 @@ impl Side {
         }
     }
 
-    /// Whether `name` has `affix` at this side.
+    /// Whether `name` has `affix` on this side.
     fn has(self, name: &str, affix: &str) -> bool {
         match self {
             Self::End => name.ends_with(affix),
@@ -55,19 +55,19 @@ impl Side {
     }
 }
 
-/// Globs by the literal text at one side.
+/// Globs by their literal text on one side.
 #[derive(Debug)]
 struct Affixes {
     side: Side,
-    /// In the side's order.
+    /// In the order of [`Side::order`].
     sorted: Vec<Affix>,
 }
 
-/// A literal text and the globs that have it.
+/// A literal text and its globs.
 #[derive(Debug)]
 struct Affix {
     text: Box<str>,
-    /// The longest other affix this one has.
+    /// The index of the longest other affix of this affix.
     parent: Option<usize>,
     globs: Vec<(Wild, Candidates)>,
 }
@@ -89,8 +89,8 @@ impl Affixes {
     }
 
     fn find<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Candidates> {
-        // Every affix of `name` is one of the last affix not behind it, too: a text between the two in order has the
-        // smaller. So one search finds them all.
+        // Take the last affix that is not after `name` in order. Every affix of `name` is also an affix of that one, since
+        // whatever is between the two in order has the smaller one as its affix. So one search finds all.
         let last = self.sorted.partition_point(|affix| self.side.order(&affix.text, name).is_le()).checked_sub(1);
         iter::successors(last, |at| self.sorted[*at].parent)
             .map(|at| &self.sorted[at])
@@ -101,7 +101,7 @@ impl Affixes {
     }
 }
 
-/// An index in the making.
+/// Builds an [`Index`].
 #[derive(Debug, Default)]
 pub(super) struct IndexBuilder {
     exact: HashMap<Box<str>, Vec<RuleIndex>>,
@@ -110,7 +110,7 @@ pub(super) struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// Adds a pattern of a rule; rules come in file order.
+    /// Adds a pattern of a rule. Rules must come in file order.
     pub(super) fn add(&mut self, pattern: Pattern, rule: RuleIndex) {
         let rules = match pattern {
             Pattern::Exact(name) => self.exact.entry(name).or_default(),
@@ -129,7 +129,7 @@ impl IndexBuilder {
         }
     }
 
-    /// The finished index; `demands` are those of all rules.
+    /// The finished index; `demands` has the scopes of all rules.
     pub(super) fn build(self, demands: &[&Demand]) -> Index {
         let exact = self.exact.into_iter().map(|(name, rules)| (name, Candidates::new(rules, demands))).collect();
         Index {

@@ -21,13 +21,13 @@ use super::{OnDeny, Policy};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 
-/// What callers are told to wait where calls at once are limited; nobody knows when one ends.
+/// The `Retry-After` for the limit on concurrent calls, as it is unknown when one ends.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// A rule's `limit` as it was written.
+/// A rule's `limit`, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spec {
-    /// So many in that time, and how many of them at once.
+    /// The number of calls per time, and the burst.
     pub(super) rate: Option<(u32, Duration, u32)>,
     pub(super) concurrency: Option<u32>,
     pub(super) per: Per,
@@ -41,13 +41,13 @@ pub(super) struct Per {
     pub(super) tool: bool,
 }
 
-/// Parts that name whose count it is, each with its length, so that no two lists read alike.
+/// The parts that identify a counter, each with its length, so that no two lists of parts are equal.
 type Key = Box<[u8]>;
 
-/// Everything that is counted in this process.
+/// All counters of this process.
 #[derive(Debug, Default)]
 pub struct Limits {
-    /// By server, rule and what is written in it.
+    /// By server, rule and specification.
     counts: Mutex<HashMap<String, Arc<Count>>>,
     challenges: Challenges,
 }
@@ -60,7 +60,7 @@ impl Limits {
     }
 }
 
-/// The count of one rule.
+/// The counters of one rule.
 #[derive(Debug)]
 struct Count {
     rate: Option<Rate<DefaultClock>>,
@@ -73,7 +73,7 @@ impl Count {
         Self { rate, busy: Mutex::default() }
     }
 
-    /// One more at once, if that is not too many.
+    /// Takes one of at most `most` concurrent calls; `None` if all are taken.
     fn occupy(self: &Arc<Self>, key: Key, most: u32) -> Option<Slot> {
         let mut busy = lock(&self.busy);
         let count = busy.entry(key.clone()).or_default();
@@ -85,7 +85,7 @@ impl Count {
     }
 }
 
-/// One of the calls that run at once; free again when this is dropped.
+/// One of the concurrent calls a limit allows, until dropped.
 #[derive(Debug)]
 pub struct Slot {
     count: Arc<Count>,
@@ -104,7 +104,7 @@ impl Drop for Slot {
     }
 }
 
-/// A rule's limit with what is counted of it.
+/// A rule's limit with its counters.
 #[derive(Debug)]
 pub(super) struct Limit {
     pub(super) spec: Spec,
@@ -112,16 +112,16 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// Counted anew, until [`Policy::keep_counts`] finds what was counted before.
+    /// With new counters, until [`Policy::keep_counts`] replaces them by existing ones.
     pub(super) fn new(spec: Spec) -> Self {
         let count = Arc::new(Count::new(&spec));
         Self { spec, count }
     }
 
-    /// Counts one call; the error says how long to wait.
+    /// Counts one call. Errs with the time to wait if it exceeds the limit.
     fn enter(&self, caller: &Caller, tool: &str) -> Result<Option<Slot>, Duration> {
         let key = key(caller, tool, self.spec.per);
-        // Before the rate: a call that is refused for being one too many at once is not counted.
+        // Before the rate, so that a call refused here does not count there.
         let slot = match self.spec.concurrency {
             Some(most) => Some(self.count.occupy(key.clone(), most).ok_or(BUSY)?),
             None => None,
@@ -153,7 +153,7 @@ fn key(caller: &Caller, tool: &str, per: Per) -> Key {
 }
 
 impl Policy {
-    /// Goes on with what was counted of this server's rules before, such as before a reload.
+    /// Continues with the counters of this server's rules, such as those from before a reload.
     pub fn keep_counts(&mut self, limits: &Arc<Limits>, server: &str) {
         self.counted = Arc::clone(limits);
         for (rule, limit) in &mut self.limits {
@@ -161,7 +161,8 @@ impl Policy {
         }
     }
 
-    /// Counts a permitted call where its rule has a limit. What comes back is held while the call runs.
+    /// Counts a permitted call if its rule has a limit. The slot is to be held while the call runs. Errs if the limit is
+    /// exceeded.
     pub(crate) fn enter(&self, permit: &Permit) -> Result<Option<Slot>, Denial> {
         let limited = permit.rule().and_then(|rule| Some((rule, self.limits.get(rule)?)));
         let Some((rule, limit)) = limited else { return Ok(None) };
@@ -170,13 +171,13 @@ impl Policy {
             .map_err(|retry_after| Denial::Limited { rule: Arc::clone(rule), retry_after })
     }
 
-    /// How long a call the rule allows may take, where it says so.
+    /// The rule's `timeout`, if it has one.
     pub(crate) fn timeout(&self, rule: Option<&Arc<str>>) -> Option<Duration> {
         self.timeouts.get(rule?).copied()
     }
 
-    /// A denial as it is answered: who was asked for the same scopes twice, each time with a newer token, and still lacks
-    /// them, is told no instead of being asked for ever.
+    /// The denial to answer with: a step-up becomes a refusal if the caller was asked for the same scopes before and came back
+    /// with new tokens that still lack them, so that its client does not log in forever.
     pub(crate) fn tire(&self, denial: Denial, caller: &Caller, now: Timestamp) -> Denial {
         match &denial {
             Denial::StepUp { name, rule, scopes, .. }
@@ -194,7 +195,7 @@ impl Policy {
     }
 }
 
-/// A lock of what is whole after every statement.
+/// Locks a mutex, poisoned or not: the data is consistent after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

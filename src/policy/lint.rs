@@ -11,20 +11,20 @@ use std::sync::LazyLock;
 
 use regex::{Regex, RegexBuilder};
 
-/// What was found in a text.
+/// A kind of finding in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Terminal escapes (ECMA-48) and other control characters.
     Escape,
-    /// Tags, bidirectional controls, zero-width and other characters nobody sees.
+    /// Invisible characters: tags, bidirectional controls, zero-width characters and others.
     Hidden,
-    /// Text that orders the model about.
+    /// Instructions to the model.
     Instruction,
     /// A `data:` URI.
     Data,
-    /// 200 characters or more of base64.
+    /// Base64 of at least 200 characters.
     Base64,
-    /// A link to another origin than the server's own.
+    /// A link to another host than the server's own.
     Link,
     /// The name of another tool.
     Reference,
@@ -35,7 +35,7 @@ impl Kind {
     pub const ALL: [Self; 7] =
         [Self::Escape, Self::Hidden, Self::Instruction, Self::Data, Self::Base64, Self::Link, Self::Reference];
 
-    /// Whether honest text hardly ever has it. What is not suspicious is only reported.
+    /// Whether honest text hardly ever has it. Findings that are not suspicious are only reported.
     pub const fn is_suspicious(self) -> bool {
         match self {
             Self::Escape | Self::Hidden | Self::Instruction | Self::Data | Self::Base64 => true,
@@ -58,23 +58,23 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What stands in place of what was taken out.
+/// What replaces text that is removed.
 const REMOVED: &str = "[removed]";
-/// Shortest base64 that is found.
+/// The shortest base64 that is found, in characters.
 const LONG: usize = 200;
-/// Shortest name of a tool that is looked for: shorter ones are words.
+/// The shortest tool name that is searched for, in bytes: shorter ones are often words.
 const NAME: usize = 5;
 
-/// What a text is looked at with.
+/// The context of a text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setting<'a> {
-    /// The server's own host: links there are not foreign.
+    /// The server's own host, to which links are allowed.
     pub host: &'a str,
     /// Names of the server's other tools.
     pub others: &'a [&'a str],
 }
 
-/// Every kind of thing found in `text`, each once, in order.
+/// The kinds of findings in `text`, each once, in order.
 pub fn find(text: &str, setting: &Setting<'_>) -> Vec<Kind> {
     let mut found = Vec::new();
     let clean = cleaned(text, &mut found);
@@ -98,11 +98,11 @@ pub fn find(text: &str, setting: &Setting<'_>) -> Vec<Kind> {
     found
 }
 
-/// The text without what is suspicious in it: characters dropped, sentences and encoded matter replaced.
+/// The text without suspicious findings: characters are dropped, sentences and encoded data replaced.
 pub fn strip(text: &str) -> Cow<'_, str> {
     let mut found = Vec::new();
     let mut clean = cleaned(text, &mut found);
-    // Taking something out may bring together what was apart.
+    // A removal may join parts that then match.
     for _ in 0..4 {
         let mut spans = data_uris(&clean);
         spans.extend(base64(&clean));
@@ -131,7 +131,7 @@ fn without(text: &str, spans: &[std::ops::Range<usize>]) -> String {
     out
 }
 
-/// The sentence around a place.
+/// The sentence around `start..end`.
 fn sentence(text: &str, start: usize, end: usize) -> std::ops::Range<usize> {
     let ends = |char: char| matches!(char, '.' | '!' | '?' | '\n' | '。');
     let before = text.get(..start).unwrap_or_default();
@@ -143,7 +143,7 @@ fn sentence(text: &str, start: usize, end: usize) -> std::ops::Range<usize> {
     begin..stop
 }
 
-/// The text without characters nobody sees and without terminal escapes.
+/// The text without invisible characters and terminal escapes, which are added to `found`.
 fn cleaned<'t>(text: &'t str, found: &mut Vec<Kind>) -> Cow<'t, str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r')) {
         return Cow::Borrowed(text);
@@ -163,7 +163,7 @@ fn cleaned<'t>(text: &'t str, found: &mut Vec<Kind>) -> Cow<'t, str> {
             }
             '\n' | '\t' | '\r' => out.push(char),
             char if char.is_control() => found.push(Kind::Escape),
-            // Emoji are put together with this one, and scripts need it between letters.
+            // The zero-width joiner combines emoji, and some scripts need it between letters.
             '\u{200d}' if !previous.is_ascii() && chars.peek().is_some_and(|next| !next.is_ascii()) => out.push(char),
             '\u{fe0f}' if !previous.is_ascii() => out.push(char),
             char if is_hidden(char) => found.push(Kind::Hidden),
@@ -174,7 +174,8 @@ fn cleaned<'t>(text: &'t str, found: &mut Vec<Kind>) -> Cow<'t, str> {
     Cow::Owned(out)
 }
 
-/// Characters without a shape of their own (Unicode `Default_Ignorable_Code_Point` and bidirectional controls).
+/// Whether a character is invisible: Unicode `Default_Ignorable_Code_Point`, line separators, bidirectional controls, private
+/// use.
 const fn is_hidden(char: char) -> bool {
     matches!(char,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -184,10 +185,10 @@ const fn is_hidden(char: char) -> bool {
         | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10fffd}')
 }
 
-/// Orders to a model, as they are found in poisoned definitions. Each alternative is something a description of what a tool
-/// does has no need to say.
+/// Instructions to a model, as found in poisoned definitions. Each alternative is something that the description of a tool has
+/// no need to say.
 static INSTRUCTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    // Any word is `\S`: the classes of letters and digits would take megabytes.
+    // `\S+` is used for any word, as `\w` would take megabytes.
     const WHO: &str = r"(?:the |your |any |an? )?(?:users?|humans?|operators?|people|person|anyone|anybody|them)";
     let alternatives = [
         r"\b(?:ignore|disregard|forget|override|bypass)\s+(?:all\s+|any\s+|every\s+)?(?:of\s+)?(?:the\s+|your\s+|these\s+|those\s+)?(?:previous|prior|above|earlier|preceding|existing|former|original|other|system|safety)\s+(?:\S+\s+)?(?:instructions?|prompts?|rules?|directions?|messages?|guidelines?|context|constraints?|restrictions?|commands?|tools?)",
@@ -258,7 +259,7 @@ fn links(text: &str, host: &str) -> bool {
     })
 }
 
-/// Whether a name stands in the text as a word.
+/// Whether the text contains a name as a whole word. Short names and plain words do not count.
 fn mentions(text: &str, name: &str) -> bool {
     let is_name = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-');
     name.len() >= NAME

@@ -1,4 +1,4 @@
-//! From policy files to a [`Policy`]: reads them, checks what they mean together and compiles them.
+//! Loads policy files into a [`Policy`]: reads them, checks them together and compiles them.
 
 mod doubts;
 mod expressions;
@@ -24,41 +24,41 @@ use crate::config::text::{self, NotText};
 use crate::config::{Problem, Problems, Source};
 use crate::mask::{self, Masks};
 
-/// What the policy files of one server come to.
+/// The loaded policy files of one server.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The rules; without any, and so denying everything, if a file had an error.
+    /// The rules; empty, so that everything is denied, if a file had an error.
     pub policy: Policy,
-    /// The masks in file order.
+    /// The masks, in file order; empty if a file had an error.
     pub masks: Vec<mask::Spec>,
-    /// What each file that could be read holds, in order.
+    /// A summary of each file that could be read, in order.
     pub files: Vec<Summary>,
-    /// `sha256:` and the digest over path, length and bytes of each file.
+    /// `sha256:` and the digest, in hexadecimal, over path and content of each file.
     pub version: String,
-    /// What is said of tools in place of the upstream's words.
+    /// Titles and descriptions of tools that replace the upstream's.
     pub descriptions: Descriptions,
-    /// Where each of those stands.
+    /// The place of each of those.
     described: describe::Places,
-    /// The `[[test]]` tables in file order.
+    /// The `[[test]]` tables, in file order.
     pub(crate) tests: Vec<Case>,
-    /// Where each mask stands.
+    /// The place of each mask.
     declared: masks::Declared,
     issued: Vec<Issued>,
 }
 
-/// What one policy file holds.
+/// A summary of one policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The file.
     pub path: PathBuf,
-    /// How many rules.
+    /// The number of rules.
     pub rules: usize,
-    /// How many masks.
+    /// The number of masks.
     pub masks: usize,
 }
 
 impl Loaded {
-    /// Compiles the masks; what is wrong with one is shown where it stands.
+    /// Compiles the masks; `None` if one is wrong. Problems go to `problems`, each at its place in the file.
     pub fn compile_masks(&mut self, problems: &mut Problems) -> Option<Masks> {
         let specs = std::mem::take(&mut self.masks);
         let errors = match Masks::compile(specs) {
@@ -75,17 +75,17 @@ impl Loaded {
 }
 
 impl Loaded {
-    /// The `id` of each rule and where it stands, in file order.
+    /// The `id` of each rule and its place, in file order.
     pub(crate) fn rule_places(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Source>, Range<usize>)> {
         self.issued.iter().map(Issued::place)
     }
 
-    /// Compares what is said of tools with those that were approved.
+    /// Compares the descriptions with the approved tools.
     pub(crate) fn check_lock(&self, lock: &Lock, problems: &mut Problems) {
         describe::check_lock(&self.described, lock, problems);
     }
 
-    /// The same of each mask, in no order.
+    /// The same for each mask, in no particular order.
     pub(crate) fn mask_places(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Source>, Range<usize>)> {
         self.declared.ids.iter().map(|(id, (source, span))| (id, source, span.clone()))
     }
@@ -99,7 +99,7 @@ pub fn load(files: &[PathBuf], problems: &mut Problems) -> Loaded {
     of_bytes(read, report)
 }
 
-/// As [`load`], for a file that was read before: what comes from a pipe cannot be read again.
+/// Like [`load`], for a file that was already read: a pipe cannot be read again.
 pub(crate) fn load_read(path: &Path, bytes: Vec<u8>, problems: &mut Problems) -> Loaded {
     of_bytes(vec![(path, bytes)], Report::new(problems))
 }
@@ -124,7 +124,7 @@ fn read(path: &Path, report: &mut Report<'_>) -> Vec<u8> {
     })
 }
 
-/// Adds one file to the version. The length keeps two files from being taken for others that are cut differently.
+/// Adds one file to the version. The lengths keep different divisions into files from having the same digest.
 fn note(hash: &mut digest::Context, path: &Path, bytes: &[u8]) {
     for part in [path.as_os_str().as_encoded_bytes(), bytes] {
         hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -143,13 +143,13 @@ fn source(path: &Path, bytes: Vec<u8>, report: &mut Report<'_>) -> Arc<Source> {
         let source = Arc::new(Source::new(path, text));
         let problem = Problem::error(&source, span, format!("the policy file {wrong}"), label);
         report.error(problem.help(wrong.help(path)));
-        // What cannot be read is not held against the grammar as well.
+        // Read as empty, so that it has no syntax errors on top.
         String::new()
     });
     Arc::new(Source::new(path, text))
 }
 
-/// Compiles what was read; `report` may hold errors of reading already.
+/// Compiles the files; `report` may already have errors from reading them.
 fn compile(sources: &[Arc<Source>], version: String, mut report: Report<'_>) -> Loaded {
     let files: Vec<File> = sources.iter().filter_map(|source| File::read(source, &mut report)).collect();
     let (policy, issued) = rules::compile(&files, &mut report);
@@ -167,7 +167,7 @@ fn compile(sources: &[Arc<Source>], version: String, mut report: Report<'_>) -> 
     Loaded { policy, masks, files: summaries, version, descriptions, described, tests, declared, issued }
 }
 
-/// Refuses the second of two equal ids; the first keeps it.
+/// Reports an id that is already used.
 fn unique(
     ids: &mut HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
     id: &Text,

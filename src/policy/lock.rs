@@ -16,9 +16,9 @@ use super::{Annotations, Offered};
 use crate::config::{Problem, Problems, Source, text};
 use crate::json::{Document, Kind, Limits, Value, quoted};
 
-/// The members of a definition that are held fast, in the order they are hashed.
+/// The members of a definition that are approved, in the order they are hashed.
 const PARTS: [&str; 6] = ["annotations", "description", "inputSchema", "name", "outputSchema", "title"];
-/// Largest lock file.
+/// The largest lock file, in bytes.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// SHA-256 over a definition in canonical form.
@@ -63,12 +63,12 @@ impl Pinned {
 pub enum Drift {
     /// No definition of that name was approved.
     Added,
-    /// Another one was.
+    /// Another definition was approved.
     Changed,
 }
 
 impl Drift {
-    /// As logs and reports say it.
+    /// Its name in logs and reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Added => "added",
@@ -77,28 +77,28 @@ impl Drift {
     }
 }
 
-/// One thing wrong with a lock file.
+/// An error in a lock file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockError {
-    /// Where in the file, in bytes.
+    /// Its byte offset in the file.
     pub at: usize,
-    /// What.
+    /// What is wrong.
     pub message: &'static str,
 }
 
-/// A part of a definition that is another one now.
+/// A member of a definition that has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// `description`, `inputSchema`, …
     pub part: &'static str,
-    /// As approved, as JSON; `None` where there was none.
+    /// The approved value, as JSON; `None` if it is new.
     pub before: Option<String>,
-    /// As it is.
+    /// The current value, as JSON; `None` if it was removed.
     pub after: Option<String>,
 }
 
-/// The parts of a definition that are held fast, with keys sorted and no white space (after RFC 8785; numbers stay as they
-/// are written, so that nothing is equal that was not the same).
+/// The canonical form of a definition: its approved members, with keys sorted and without white space (similar to RFC 8785, but
+/// numbers stay as written, so that no change of spelling is overlooked).
 pub fn canonical(definition: Value<'_>) -> String {
     let mut out = String::with_capacity(definition.raw().len());
     let mut before = '{';
@@ -148,7 +148,7 @@ fn write_canonical(value: Value<'_>, out: &mut String) {
     }
 }
 
-/// A JSON string in which nothing hides: whatever is not plain ASCII is escaped, so that a review sees it.
+/// A JSON string with everything beyond ASCII escaped, so that nothing is hidden from a reviewer.
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     for char in quoted(text).chars() {
@@ -171,7 +171,7 @@ pub fn fingerprint(canonical: &str) -> Fingerprint {
 }
 
 impl Lock {
-    /// Reads a file; errs with everything that is wrong with it.
+    /// Parses a lock file. Errs with everything that is wrong with it.
     pub fn read(text: &str) -> Result<Self, Vec<LockError>> {
         let (mut lock, mut errors, mut at) = (Self::default(), Vec::new(), 0);
         for line in text.split_inclusive('\n') {
@@ -187,7 +187,7 @@ impl Lock {
         if errors.is_empty() { Ok(lock) } else { Err(errors) }
     }
 
-    /// The file of a server, with everything that is wrong with it shown where it stands.
+    /// Loads the lock file of a server. Errs with everything that is wrong with it, each at its place.
     pub fn load(path: &Path, server: &str) -> Result<Self, Problems> {
         let mut problems = Problems::new();
         let read = std::fs::metadata(path).and_then(|meta| match meta.len() {
@@ -241,7 +241,7 @@ impl Lock {
         }
     }
 
-    /// The file's text.
+    /// The text of the lock file.
     pub fn write(&self, server: &str) -> String {
         let mut out = format!(
             "# The tool definitions of `{server}` that were approved, one a line. Written by `portcullis tools {server} --lock`;\n\
@@ -255,22 +255,22 @@ impl Lock {
         out
     }
 
-    /// Approves a definition, in place of any other of its name.
+    /// Approves a definition, replacing any other of that name.
     pub fn approve(&mut self, name: &str, canonical: String) {
         self.tools.insert(name.into(), Pinned::of(canonical));
     }
 
-    /// Takes the approval of a name back; says whether there was one.
+    /// Removes the approval of a name; returns whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         self.tools.remove(name).is_some()
     }
 
-    /// Every approved name.
+    /// All approved names.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.tools.keys().map(|name| &**name)
     }
 
-    /// What the approved definition of that name says the tool does.
+    /// The annotations of the approved definition of that name.
     pub fn annotations(&self, name: &str) -> Option<Annotations> {
         self.tools.get(name).map(|pinned| pinned.annotations)
     }
@@ -280,7 +280,7 @@ impl Lock {
         self.tools.get(name).map(|pinned| &*pinned.canonical)
     }
 
-    /// The approved tools, as a policy is compared with them.
+    /// The approved tools, for comparison with a policy.
     pub(crate) fn offered(&self) -> Vec<Offered> {
         let schema = |canonical: &str| {
             serde_json::from_str::<serde_json::Value>(canonical).ok()?.as_object_mut()?.remove("inputSchema")
@@ -289,17 +289,17 @@ impl Lock {
         tools.map(|(name, pinned)| Offered { name: name.to_string(), schema: schema(&pinned.canonical) }).collect()
     }
 
-    /// How many definitions are approved.
+    /// The number of approved definitions.
     pub fn len(&self) -> usize {
         self.tools.len()
     }
 
-    /// Whether none is.
+    /// Whether none is approved.
     pub fn is_empty(&self) -> bool {
         self.tools.is_empty()
     }
 
-    /// How a definition differs from the approved one of its name; `None` if it does not.
+    /// How a definition differs from the approved one of that name; `None` if it does not.
     pub fn drift(&self, name: &str, canonical: &str) -> Option<Drift> {
         match self.tools.get(name) {
             None => Some(Drift::Added),
@@ -308,7 +308,7 @@ impl Lock {
         }
     }
 
-    /// Every part of a definition that differs from the approved one.
+    /// The members of a definition that differ from the approved one.
     pub fn changes(&self, name: &str, canonical: &str) -> Vec<Change> {
         let parts =
             |text: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).unwrap_or_default();

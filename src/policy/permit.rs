@@ -35,8 +35,8 @@ use crate::reply::Way;
 /// }
 /// ```
 ///
-/// With every stage in its place it compiles, which shows that nothing else is wrong with the cases above and with those
-/// of [`Masked`](crate::mask::Masked) and [`Outbound`](crate::upstream::Outbound):
+/// With every stage in place it compiles, which shows that nothing else is wrong with the cases above and those of
+/// [`Masked`](crate::mask::Masked) and [`Outbound`](crate::upstream::Outbound):
 ///
 /// ```
 /// use portcullis::{audit, mask, opened::Opened, policy, route::Route, trail::Trail, upstream};
@@ -57,13 +57,13 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The rule that allowed it; `None` for what every authenticated caller may do.
+    /// The rule that allowed it; `None` for what needs no rule.
     pub const fn rule(&self) -> Option<&Arc<str>> {
         self.rule.as_ref()
     }
 
-    /// The same, if the call is as the tool's definition wants calls: arguments that fit its input schema, and headers that
-    /// repeat what it wants repeated.
+    /// The same permit, if the call conforms to the tool's definition: valid arguments, and the headers that must mirror them.
+    /// Errs if it does not.
     pub(crate) fn defined_by(mut self, tools: &Tools, tool: Option<&Tool>) -> Result<Self, Reject> {
         let Some(tool) = tool else { return Ok(self) };
         self.fits(tools, tool)?;
@@ -75,17 +75,17 @@ impl Permit {
         Ok(self)
     }
 
-    /// Whether the arguments fit the tool's input schema, and its definition is one that may be called.
+    /// Checks that the tool's definition may be called and the arguments are valid under its input schema.
     pub(crate) fn fits(&self, tools: &Tools, tool: &Tool) -> Result<(), Refused> {
         self.opened.ask.message().map_or(Ok(()), |message| tools.check(tool, message.arguments()))
     }
 
-    /// Who asked.
+    /// The caller.
     pub(crate) fn caller(&self) -> &Caller {
         &self.opened.caller
     }
 
-    /// What the request is about; empty where it is about nothing.
+    /// The name or URI of the request's subject; empty if it has none.
     pub(crate) fn subject(&self) -> &str {
         self.opened.ask.message().and_then(Message::subject).map_or("", |(_, name)| name)
     }
@@ -99,45 +99,45 @@ impl Permit {
 /// Why the policy did not allow a request.
 #[derive(Clone, Debug, Error)]
 pub enum Denial {
-    /// What a handle of the caller's belongs to is hidden from it by now, so that there is no such handle any more.
+    /// The subject of the caller's handle is hidden from it by now, which is answered as if the handle did not exist.
     #[error("{0}, by now")]
     Handle(NoHandle),
-    /// The name is not in what this caller may see.
+    /// The caller must not learn whether the name exists.
     #[error("`{name}` is hidden from this caller")]
     Hidden {
         /// The name as the caller wrote it.
         name: Box<str>,
-        /// The rule that denied, if one did; for the record, never for the caller.
+        /// The rule that denied, if one did; for the audit, never for the caller.
         rule: Option<Arc<str>>,
     },
-    /// Its rule lets no more pass for now.
+    /// The limit of the rule is exceeded.
     #[error("limited by {rule}")]
     Limited {
-        /// The rule that allows it, and limits it.
+        /// The rule that allows and limits it.
         rule: Arc<str>,
-        /// When to try again.
+        /// How long to wait before trying again.
         retry_after: Duration,
     },
-    /// No scope would help.
+    /// Denied, and more scopes would not help.
     #[error("denied by {}", rule.as_deref().unwrap_or("default"))]
     Refused {
         /// The rule that denied, if one did.
         rule: Option<Arc<str>>,
-        /// The author's words, shown to the client.
+        /// The rule's `reason`, shown to the client.
         reason: Option<Arc<str>>,
-        /// How to say it.
+        /// How to answer.
         on_deny: OnDeny,
-        /// The argument that is not as a rule asks, if that is all.
+        /// The unmet argument condition, if that alone kept a rule from allowing the call.
         argument: Option<Box<RefusedArgument>>,
     },
-    /// A token with more scopes would be allowed.
+    /// Denied, but a token with more scopes would be allowed.
     #[error("`{name}` needs {}", needs.join(" "))]
     StepUp {
         /// The name as the caller wrote it.
         name: Box<str>,
-        /// The rule that would allow.
+        /// The rule that would allow it.
         rule: Arc<str>,
-        /// Every scope of the operation.
+        /// All scopes for the operation.
         scopes: Arc<[Box<str>]>,
         /// Those the token lacks.
         needs: Arc<[Box<str>]>,
@@ -145,7 +145,7 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// The rule that decided, if one did; where arguments are all that is wrong, the one that asks for others.
+    /// The rule that decided, if one did, or whose argument condition is unmet.
     pub fn rule(&self) -> Option<&Arc<str>> {
         match self {
             Self::Handle(_) => None,
@@ -158,15 +158,16 @@ impl Denial {
     }
 }
 
-/// Decides a request; a subscription to several resources keeps those the caller may read and loses the others.
+/// Decides a request. Of the resources and tasks in a subscription those the caller may not have are removed. Errs with the
+/// denial if the request is not allowed.
 ///
-/// `context` says what is known beside the request; its arguments are taken from the request itself.
+/// The arguments are taken from the request, whatever `context` has.
 pub fn authorize(policy: &Policy, mut opened: Box<Opened>, context: &Context<'_>) -> Result<Permit, Denial> {
     let rules = Asker { policy, caller: &opened.caller, context, enforced: false };
     let rule = match &opened.ask {
-        // Nothing is kept for who is nobody.
+        // There is no state for callers without a token.
         Ask::Close | Ask::Listen if opened.caller.anonymous => return Err(nothing_kept()),
-        // A session of its own is all a stream or an ending needs: what flows on the stream is decided message by message.
+        // Ending a session and opening a stream need no rule: messages on the stream are decided one by one.
         Ask::Close => None,
         Ask::Listen => opened.resumed.as_ref().map_or(Ok(None), |event| rules.resumed(event))?,
         Ask::Message(message) => match (message.shape(), &opened.answers) {
@@ -182,8 +183,8 @@ pub fn authorize(policy: &Policy, mut opened: Box<Opened>, context: &Context<'_>
     Ok(Permit { opened, rule })
 }
 
-/// A server may not begin a task for a client that does not declare them (2026-07-28, the tasks extension): that of nobody
-/// could never be asked after.
+/// Removes the tasks extension from the client's capabilities, so that the server does not begin a task (2026-07-28, the tasks
+/// extension), which would belong to nobody.
 fn without_tasks(opened: &mut Opened) {
     let Opened { ask: Ask::Message(message), splice, .. } = opened else { return };
     let extensions = message.extensions().into_iter().flat_map(|extensions| extensions.members());
@@ -191,34 +192,34 @@ fn without_tasks(opened: &mut Opened) {
     splice.remove_members(&kept);
 }
 
-/// What needs somebody it can belong to is hidden from who is nobody.
+/// The denial for callers without a token of what needs an owner.
 fn nothing_kept() -> Denial {
     Denial::Hidden { name: "".into(), rule: None }
 }
 
-/// What would be decided of a message if every rule in shadow were enforced; `None` where no rule is in shadow.
+/// The decision on a message if every rule in shadow were enforced; `None` if no rule is in shadow.
 pub(crate) fn foresee(policy: &Policy, opened: &Opened, context: &Context<'_>) -> Option<Foreseen> {
     if policy.has_shadow() { enforced(policy, opened, context) } else { None }
 }
 
-/// The same of any policy; `None` for what is no request.
+/// The same for any policy; `None` for anything but requests and notifications.
 pub(crate) fn enforced(policy: &Policy, opened: &Opened, context: &Context<'_>) -> Option<Foreseen> {
     let message = opened.ask.message().filter(|message| message.method().is_some())?;
     let asker = Asker { policy, caller: &opened.caller, context, enforced: true };
     Some(Foreseen::of(asker.message(message, opened)))
 }
 
-/// What rules in shadow would make of a request.
+/// The decision if rules in shadow were enforced.
 #[derive(Clone, Debug)]
 pub(crate) struct Foreseen {
-    /// What they would decide.
+    /// The decision.
     pub(crate) verdict: Verdict,
-    /// The rule that would.
+    /// The rule that would decide.
     pub(crate) rule: Option<Arc<str>>,
 }
 
 impl Foreseen {
-    /// A decision in the words of the audit.
+    /// A decision, reduced to what the audit records.
     pub(crate) fn of(decided: Result<Option<Arc<str>>, Denial>) -> Self {
         match decided {
             Ok(rule) => Self { verdict: Verdict::Allow, rule },
@@ -227,7 +228,7 @@ impl Foreseen {
         }
     }
 
-    /// Whether what was decided is something else.
+    /// Whether it differs from the actual decision.
     pub(crate) fn differs(&self, decided: &Result<Permit, Denial>) -> bool {
         let decided = match decided {
             Ok(_) => Verdict::Allow,
@@ -240,7 +241,7 @@ impl Foreseen {
     }
 }
 
-/// Of what a subscription asks for, what the caller may have: resources it may read, and its own tasks of tools it may call.
+/// Reduces a subscription to what the caller may have: resources it may read, and its own tasks of tools it may call.
 fn keep_subscriptions(policy: &Policy, context: &Context<'_>, opened: &mut Opened) {
     let Opened { ask: Ask::Message(message), caller, handles, splice, .. } = opened else { return };
     if message.listed().is_none_or(|method| method.access != Access::Subscriptions) {
@@ -264,13 +265,13 @@ fn subscriptions<'m>(message: &'m Message, list: &str, keeps: impl Fn(&str) -> b
     items.iter().flat_map(Value::items).map(|item| (item, item.as_str().is_some_and(|name| keeps(&name)))).collect()
 }
 
-/// One caller before one policy.
+/// A policy with a caller and a context, for several decisions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) caller: &'a Caller,
     pub(crate) context: &'a Context<'a>,
-    /// Whether to ask what would be decided if rules in shadow were enforced.
+    /// Whether to decide as if rules in shadow were enforced.
     pub(crate) enforced: bool,
 }
 
@@ -289,7 +290,7 @@ impl Asker<'_> {
             return Err(nothing_kept());
         }
         let arguments = match method.access {
-            // A completion has none of the arguments the call will have.
+            // The arguments of a completion are not those of the later call.
             Access::Completion => Arguments::Unknown,
             _ => arguments,
         };
@@ -300,7 +301,7 @@ impl Asker<'_> {
         Ok(rule)
     }
 
-    /// Decides a method again, with other arguments. A completion has none, and neither has a task.
+    /// Decides a method again, with other arguments. Completions and tasks have none that rules decide on.
     pub(super) fn with_arguments(
         &self,
         method: MethodRef<'_>,
@@ -323,7 +324,7 @@ impl Asker<'_> {
         match self.decision(operation, arguments) {
             Decision::Allow { rule } => Ok(Some(rule)),
             Decision::Deny { hidden: true, rule, .. } => Err(Denial::Hidden { name: shown.into(), rule }),
-            // Somebody might be let pass: who is nobody is asked for a token.
+            // A token might help, so the caller is asked for one instead of being refused.
             Decision::Deny { rule, .. } if self.caller.anonymous && self.policy.would_a_token_help(&operation) => {
                 Err(Denial::Hidden { name: shown.into(), rule })
             }
@@ -334,7 +335,7 @@ impl Asker<'_> {
         }
     }
 
-    /// The policy's own word, by the rules in force or by all of them.
+    /// The policy's decision, with or without enforcing rules in shadow.
     pub(super) fn decision(&self, operation: Operation<'_>, arguments: Arguments<'_>) -> Decision {
         let context = Context { arguments, ..*self.context };
         if self.enforced {
@@ -344,7 +345,7 @@ impl Asker<'_> {
         }
     }
 
-    /// Decides a method that is about no subject: the rule that allows it, or why none does.
+    /// Decides a method without a subject. Returns the rule that allows it; errs with the denial.
     pub(crate) fn permits(&self, method: &str) -> Result<Option<Arc<str>>, Denial> {
         let arguments = Arguments::Known(None);
         match methods::find(method) {
@@ -353,7 +354,7 @@ impl Asker<'_> {
         }
     }
 
-    /// Decides a method of the past, of which only this is known.
+    /// Decides a recorded call again, of which only method and subject are known.
     pub(crate) fn past(&self, method: &str, subject: Option<(SubjectKind, &str)>) -> Result<Option<Arc<str>>, Denial> {
         match (methods::find(method), subject) {
             (Some(method), _) => self.about(method, subject, Arguments::Unknown),
@@ -362,21 +363,22 @@ impl Asker<'_> {
         }
     }
 
-    /// Whether the caller may read a resource now: what subscriptions and news of it depend on.
+    /// Whether the caller may read a resource now, which subscriptions and notifications about it require.
     pub(crate) fn reads(&self, uri: &str) -> bool {
         let operation = Operation { method: RESOURCES_READ, kind: Some(SubjectKind::Resource), name: uri };
         !names::is_odd(SubjectKind::Resource, uri)
             && matches!(self.policy.decide(self.caller, &operation, self.context), Decision::Allow { .. })
     }
 
-    /// Whether a rule lets the caller use a method that is about no subject.
+    /// Whether a rule lets the caller use a method without a subject.
     pub(crate) fn allows(&self, method: &str) -> bool {
         let operation = Operation { method, kind: None, name: "" };
         matches!(self.policy.decide(self.caller, &operation, self.context), Decision::Allow { .. })
     }
 
-    /// Whether the caller may hear a notification of the server: free ones always, news of a resource who may read it, of a
-    /// task whose it is, and what needs a rule where one names it, or names what it is news of and none denies it.
+    /// Whether the caller may get a notification of the server: free ones always, those about a resource if it may read it,
+    /// those about a task if it may follow it, and others if a rule allows the notification or, with no rule that denies it,
+    /// the request it belongs to.
     pub(crate) fn hears(&self, method: &Method, params: Option<Value<'_>>, task: Option<&Origin>) -> bool {
         match method.access {
             Access::Free | Access::Subscriptions => true,
@@ -396,8 +398,8 @@ impl Asker<'_> {
         }
     }
 
-    /// Decides what a server asks of the client inside an answer (2026-07-28, "Multi Round-Trip Requests") like the
-    /// requests older servers send: each needs a rule that names its method.
+    /// Decides on the server's requests inside an answer (2026-07-28, "Multi Round-Trip Requests") like on the requests of
+    /// older servers: each needs a rule that names its method. Errs if one is not allowed.
     pub(crate) fn may_ask(&self, holder: Value<'_>) -> Result<(), Denial> {
         let Some(requests) = holder.get("inputRequests") else { return Ok(()) };
         if self.caller.anonymous {
@@ -414,7 +416,7 @@ impl Asker<'_> {
         }
     }
 
-    /// The same of an error that is a question too.
+    /// The same for an error that requests something of the client.
     pub(crate) fn may_ask_by_error(&self, error: Value<'_>) -> Result<(), Denial> {
         let code = error.get("code").and_then(|code| code.as_i64());
         match code.and_then(asked_by_error) {
@@ -424,7 +426,7 @@ impl Asker<'_> {
         }
     }
 
-    /// Whether a newer policy still allows what a stream was opened for, with the arguments it was opened with.
+    /// Checks that a newer policy still allows the request of an open stream, with its original arguments.
     pub(crate) fn still_allows(&self, way: &Way) -> Result<(), Denial> {
         let Some(method) = way.method else { return Ok(()) };
         let subject = way.subject.as_ref().map(|(kind, name)| (*kind, &**name));
@@ -437,27 +439,27 @@ impl Asker<'_> {
     }
 }
 
-/// What becomes of an answer that asks what no rule names.
+/// The denial of an answer with a request that no rule allows.
 fn unasked() -> Denial {
     Denial::Refused { rule: None, reason: None, on_deny: OnDeny::default(), argument: None }
 }
 
-/// What a call was made with, for as long as its answer flows: a newer policy is asked about the same arguments.
+/// The arguments of a call, kept while its answer is streamed, so that a newer policy can decide on the same arguments.
 #[derive(Clone, Debug)]
 pub(crate) enum Kept {
-    /// There were none.
+    /// The call has none.
     Absent,
-    /// As they were written.
+    /// As written.
     Bytes(Bytes),
-    /// Not kept; to a rule that asks about them they are unknown.
+    /// Not kept; they are unknown to rules.
     Lost,
 }
 
 impl Kept {
-    /// Most bytes that are kept while a stream is open.
+    /// The most bytes kept while a stream is open.
     const MOST: usize = 64 * 1024;
 
-    /// Those of a message, in memory shared with it.
+    /// The arguments of a message, sharing its memory.
     pub(crate) fn of(message: &Message) -> Self {
         if message.listed().is_some_and(|method| method.access == Access::Completion) {
             return Self::Lost;
@@ -465,7 +467,7 @@ impl Kept {
         message.arguments().map_or(Self::Absent, |arguments| Self::Bytes(arguments.raw_bytes()))
     }
 
-    /// The same in memory of its own, for what outlives the message.
+    /// Copies the arguments, so that the memory of the message can be freed; large ones are dropped.
     pub(crate) fn detach(&mut self) {
         if let Self::Bytes(bytes) = self {
             *self = if bytes.len() <= Self::MOST { Self::Bytes(Bytes::copy_from_slice(bytes)) } else { Self::Lost };

@@ -68,7 +68,7 @@ const BASELINE: Words<()> = Words { known: &[("allow_listed", ())], later: &[] }
 pub(super) enum Mode {
     /// Rules take effect.
     Enforce,
-    /// What they would do is recorded and not done.
+    /// What they would do is only recorded.
     Shadow,
 }
 
@@ -78,9 +78,9 @@ pub(super) struct Settings {
     pub(super) list: Option<ListMode>,
     pub(super) on_deny: Option<OnDeny>,
     pub(super) mode: Option<Mode>,
-    /// Until when rules in shadow stay there.
+    /// When rules in shadow come into force.
     pub(super) shadow_until: Option<Timestamp>,
-    /// Where `baseline` stands, if it is there.
+    /// The span of `baseline`, if present.
     pub(super) baseline: Option<Range<usize>>,
 }
 
@@ -100,7 +100,7 @@ const EFFECT: Words<Effect> = Words { known: &[("allow", Effect::Allow), ("deny"
 pub(super) struct File {
     pub(super) source: Arc<Source>,
     pub(super) settings: Settings,
-    /// Broader scope and what it implies.
+    /// Each broader scope with those it implies.
     pub(super) scopes: Vec<(Text, Vec<Text>)>,
     pub(super) rules: Vec<Rule>,
     pub(super) masks: Vec<Mask>,
@@ -112,7 +112,7 @@ pub(super) struct File {
 pub(super) struct Rule {
     pub(super) id: Text,
     pub(super) effect: Effect,
-    /// What it lists of each kind.
+    /// The globs of each kind of subject.
     pub(super) subjects: Vec<(SubjectKind, Vec<Text>)>,
     pub(super) methods: Vec<Text>,
     pub(super) scopes: Vec<Text>,
@@ -125,20 +125,20 @@ pub(super) struct Rule {
     pub(super) args: Option<Arc<Args>>,
     pub(super) when: Option<Text>,
     pub(super) limit: Option<limit::Spec>,
-    /// How long a call may take.
+    /// The longest time for a call.
     pub(super) timeout: Option<Duration>,
     pub(super) mode: Option<Mode>,
-    /// Whether it also lets pass who has no token.
+    /// Whether it also allows callers without a token.
     pub(super) anonymous: bool,
-    /// Where the table and what in it stand.
+    /// The spans of the table and its entries.
     pub(super) place: Place,
 }
 
-/// Where a rule stands in its file.
+/// The place of a rule in its file.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) span: Range<usize>,
-    /// Its keys, each with where it and its value stand.
+    /// Its keys, each with the span of key and value.
     pub(super) keys: Box<[(Box<str>, Range<usize>)]>,
 }
 
@@ -266,7 +266,7 @@ fn place(table: &Table<'_>) -> Place {
     Place { span: table.span.clone(), keys: keys.collect() }
 }
 
-/// Refuses `[rule.args]` where what is asked for has no arguments: an allow rule would never match, a deny rule always.
+/// Reports `[rule.args]` in a rule for subjects without arguments: an allow rule would never match, a deny rule always.
 fn without_arguments(table: &Table<'_>, subjects: &[(SubjectKind, Vec<Text>)], report: &mut Report<'_>) {
     let Some(span) = table.key_span("args") else { return };
     let have = |kind: &SubjectKind| matches!(kind, SubjectKind::Prompt | SubjectKind::Tool);
@@ -276,7 +276,7 @@ fn without_arguments(table: &Table<'_>, subjects: &[(SubjectKind, Vec<Text>)], r
     }
 }
 
-/// Refuses what somebody without a token cannot have in a rule that lets such callers pass: it never would.
+/// Reports conditions that callers without a token can never meet in a rule for such callers.
 fn without_token(table: &Table<'_>, args: Option<&Args>, report: &mut Report<'_>) {
     for key in ["scopes", "scopes_any", "issuer"] {
         if let Some(span) = table.key_span(key) {
@@ -291,7 +291,7 @@ fn without_token(table: &Table<'_>, args: Option<&Args>, report: &mut Report<'_>
     }
 }
 
-/// Keys that mean nothing with the rule's effect.
+/// Reports keys that have no effect with the rule's effect.
 fn misplaced(table: &Table<'_>, effect: Effect, step_up: Option<&Spanned<bool>>, report: &mut Report<'_>) {
     if effect == Effect::Deny {
         for key in ["limit", "timeout", "anonymous"] {
@@ -319,7 +319,7 @@ fn misplaced(table: &Table<'_>, effect: Effect, step_up: Option<&Spanned<bool>>,
     }
 }
 
-/// The `id` of a rule or mask: it stands in the audit, in metrics and in answers.
+/// Reads the `id` of a rule or mask, which is used in the audit, in metrics and in answers.
 fn id(table: &Table<'_>, what: &str, report: &mut Report<'_>) -> Option<Text> {
     if !table.has("id") {
         let problem = table.problem(format!("a {what} needs an `id`"), "");

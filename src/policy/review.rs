@@ -17,9 +17,9 @@ use crate::config::{Problem, Problems};
 use crate::mcp::methods::{self, METHODS};
 use crate::mcp::{Access, SubjectKind};
 
-/// How much may be compared; a policy that needs more is reviewed in part.
+/// The budget for comparisons; a policy that needs more is reviewed in part.
 const COMPARISONS: usize = 1_000_000;
-/// What it costs to compare two globs, one comparison of names being 1.
+/// The cost of comparing two globs; that of two names is 1.
 const GLOBS: usize = 200;
 
 impl Policy {
@@ -38,12 +38,12 @@ impl Policy {
         review.problems
     }
 
-    /// Whether a rule lets anything pass; without one every call is denied.
+    /// Whether anything can be allowed; otherwise every call is denied.
     pub(crate) fn opens_something(&self) -> bool {
         self.baseline || self.rules.iter().any(|rule| rule.effect == Effect::Allow)
     }
 
-    /// Scopes of rules that none of `known` names.
+    /// Warnings about scopes of rules for that issuer that are not among `known`.
     pub(crate) fn unknown_scopes(&self, issuer: &str, known: &[&str]) -> Problems {
         let mut problems = Problems::new();
         for (rule, written) in self.rules.iter().zip(&self.written) {
@@ -74,7 +74,7 @@ impl Policy {
 
 struct Review<'a> {
     policy: &'a Policy,
-    /// Deny rules that hold for everybody.
+    /// Deny rules that hold for all callers.
     denies: Vec<usize>,
     problems: Problems,
     left: usize,
@@ -85,7 +85,7 @@ impl Review<'_> {
         (&self.policy.rules[at], &self.policy.written[at])
     }
 
-    /// Methods that are in no table and look like one that is; and methods that are about nothing the rule lists.
+    /// Warns of unknown methods that look like known ones, and of methods that never have a subject the rule lists.
     fn methods(&mut self, at: usize) {
         let (rule, written) = (&self.policy.rules[at], &self.policy.written[at]);
         for pattern in &rule.methods.exact {
@@ -120,7 +120,7 @@ impl Review<'_> {
         }
     }
 
-    /// An allow rule of which denies that hold for everybody leave nothing.
+    /// Warns of an allow rule that unconditional deny rules cover completely; returns whether it did.
     fn dead(&mut self, at: usize) -> bool {
         if self.policy.rules[at].effect == Effect::Deny {
             return false;
@@ -138,7 +138,7 @@ impl Review<'_> {
         true
     }
 
-    /// A rule before which another of the same effect, asking for no more, always decides.
+    /// Warns of a rule that never decides, as an earlier one with the same effect covers it and requires no more.
     fn shadowed(&mut self, at: usize) {
         let mut by = None;
         for before in 0..at {
@@ -162,7 +162,7 @@ impl Review<'_> {
         self.problems.push(problem.help("take it out, or let one of them list less").code("shadowed-rule"));
     }
 
-    /// Whether nothing but names is asked, and the rule is in effect.
+    /// Whether a rule has no conditions besides names, and is not in shadow.
     fn holds_for_all(&self, at: usize) -> bool {
         let rule = &self.policy.rules[at];
         rule.shadow.is_none()
@@ -173,9 +173,9 @@ impl Review<'_> {
             && rule.demand.any.is_empty()
     }
 
-    /// Whether `before` holds wherever `at` does, names aside.
+    /// Whether `before` matches whenever `at` does, apart from names.
     fn asks_no_more(&self, before: usize, at: usize) -> bool {
-        // Where a rule is about methods alone they are what is compared.
+        // If both list methods only, `covered_by` compares those.
         let names = self.policy.written[at].subjects.is_empty() && self.policy.written[before].subjects.is_empty();
         let (before, rule) = (&self.policy.rules[before], &self.policy.rules[at]);
         let issuers = before.issuers.is_empty()
@@ -188,7 +188,7 @@ impl Review<'_> {
             && before.demand.is_met_with(&rule.demand)
     }
 
-    /// The first of `others` where together they cover every pattern of the rule, each pattern by one of them.
+    /// The first of `others` that covers a pattern of the rule, if each of its patterns is covered by one of them.
     fn covered_by(&mut self, at: usize, others: &[usize]) -> Option<Arc<str>> {
         let written = &self.policy.written[at];
         let mut first = None;

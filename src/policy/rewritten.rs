@@ -7,8 +7,8 @@ use crate::json::{Document, Limits, Value};
 use crate::mask::Masked;
 use crate::reject::Reject;
 
-/// Whether a call still fits behind the masks. Rules and the input schema were asked about the arguments as they were
-/// written; where these go up as others, they are asked about those as well, and both answers must be yes.
+/// Checks a call again after masking. Rules and the input schema were applied to the arguments as received; if masks have
+/// changed them, the arguments to be sent must be allowed and valid too. Errs if they are not.
 pub(crate) fn still_fits(
     policy: &Policy,
     tools: &Tools,
@@ -19,7 +19,7 @@ pub(crate) fn still_fits(
     let Some(message) = masked.ask().message().filter(|message| message.document().bytes() != masked.bytes()) else {
         return Ok(());
     };
-    // INVARIANT: what the masks write is JSON; if it were not, nothing would go up.
+    // INVARIANT: masks write valid JSON. If not, the call is refused.
     let Ok(document) = Document::parse(masked.bytes().clone(), &Limits::ANSWER) else {
         return Err(Reject::Definition(super::tools::Refused::Definition));
     };

@@ -12,28 +12,28 @@ use super::when::When;
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 
-/// What a matching rule does.
+/// The effect of a matching rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// It lets pass.
+    /// It allows.
     Allow,
-    /// It refuses, whatever allows.
+    /// It denies, whatever other rules allow.
     Deny,
 }
 
 /// Whether a condition is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// It is not.
+    /// It is not met.
     No,
-    /// It cannot be told: another type, an argument that is not known, an expression that errs.
+    /// Unknown: a value of another type, an unknown argument, an expression that fails.
     Unknown,
-    /// It is.
+    /// It is met.
     Yes,
 }
 
 impl Holds {
-    /// Whether a rule with that effect goes on as if it were met.
+    /// Whether a rule with that effect treats the condition as met.
     pub(crate) fn satisfies(self, effect: Effect, phase: Phase) -> bool {
         match (self, effect, phase) {
             (Self::Yes, _, _) => true,
@@ -44,29 +44,29 @@ impl Holds {
     }
 }
 
-/// A rule without its names, which the policy's tables lead from.
+/// A rule without the names it lists, which are in the policy's tables.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) id: Arc<str>,
     pub(super) effect: Effect,
-    /// Until when it is in shadow, if it is: it denies nothing and grants nothing, and what it would do is recorded.
+    /// The time until which it is in shadow, if it is: it has no effect, and what it would do is recorded.
     pub(super) shadow: Option<Timestamp>,
-    /// Empty holds for every method.
+    /// Empty for every method.
     pub(super) methods: Methods,
-    /// Names of issuers; empty holds for every one.
+    /// Names of issuers; empty for every issuer.
     pub(super) issuers: Box<[Box<str>]>,
     pub(super) demand: Demand,
-    /// What else it asks; most rules ask nothing else.
+    /// Further conditions, which most rules do not have.
     pub(super) conditions: Option<Box<Conditions>>,
-    /// Whether it also lets pass who has no token.
+    /// Whether it also allows callers without a token.
     pub(super) anonymous: bool,
-    /// Whether a caller may be asked for wider scopes on its account.
+    /// Whether a caller may be asked for the scopes it requires.
     pub(super) step_up: bool,
     pub(super) on_deny: OnDeny,
     pub(super) reason: Option<Arc<str>>,
 }
 
-/// What a rule asks besides names, issuers and scopes.
+/// The conditions of a rule besides names, issuers and scopes.
 #[derive(Debug, Default)]
 pub(super) struct Conditions {
     pub(super) args: Option<Arc<Args>>,
@@ -74,12 +74,12 @@ pub(super) struct Conditions {
 }
 
 impl Rule {
-    /// Whether it fits in everything, the name aside.
+    /// Whether the rule matches, apart from the name.
     pub(super) fn matches(&self, ask: &Ask<'_>) -> bool {
         self.is_about(ask) && self.demand.is_met(&ask.caller.scopes) && self.conditions_hold(ask)
     }
 
-    /// Whether it fits in everything but the scopes, the name aside.
+    /// Whether only scopes keep the rule from matching, apart from the name.
     pub(super) fn lacks_scopes(&self, ask: &Ask<'_>) -> bool {
         self.is_about(ask) && !self.demand.is_met(&ask.caller.scopes) && self.conditions_hold(ask)
     }
@@ -91,13 +91,12 @@ impl Rule {
             && self.methods.hold(ask.operation.method)
     }
 
-    /// Whether it speaks of callers like that one: who has no token is let pass only where a rule says so, and refused by
-    /// every rule that refuses everybody.
+    /// Whether the rule applies to such a caller: for one without a token, deny rules do, and allow rules with `anonymous`.
     pub(super) fn is_for(&self, caller: &Caller) -> bool {
         !caller.anonymous || self.anonymous || self.effect == Effect::Deny
     }
 
-    /// Whether it has no effect on this question.
+    /// Whether the rule is in shadow for this decision.
     pub(super) fn is_suspended(&self, ask: &Ask<'_>) -> bool {
         !ask.enforced && self.shadow.is_some_and(|until| ask.context.now < until)
     }
@@ -106,7 +105,7 @@ impl Rule {
         self.conditions.as_ref().is_none_or(|conditions| conditions.hold(ask, self.effect))
     }
 
-    /// What it asks of arguments.
+    /// Its conditions on arguments.
     pub(super) fn args(&self) -> Option<&Arc<Args>> {
         self.conditions.as_ref()?.args.as_ref()
     }
@@ -115,7 +114,7 @@ impl Rule {
         self.issuers.is_empty() || self.issuers.iter().any(|issuer| **issuer == *caller.issuer_name)
     }
 
-    /// What keeps the call's arguments from fitting, if they are all that keeps the rule from matching.
+    /// The unmet argument condition, if that alone keeps the rule from matching.
     pub(super) fn unmet_argument(&self, ask: &Ask<'_>) -> Option<Unmet> {
         let conditions = self.conditions.as_ref()?;
         let unmet = conditions.unmet_argument(ask, self.effect)?;
@@ -135,7 +134,7 @@ impl Conditions {
         self.args.as_ref()?.check(ask.context, &ask.caller.claims, effect == Effect::Allow).err()
     }
 
-    /// Whether the expression looks at that variable.
+    /// Whether the expression reads that variable.
     pub(super) fn look_at(&self, variable: &str) -> bool {
         self.when.as_ref().is_some_and(|when| when.looks_at(variable))
     }
@@ -150,7 +149,7 @@ impl Conditions {
 #[derive(Debug, Default)]
 pub(super) struct Methods {
     pub(super) exact: Box<[Pattern]>,
-    /// Patterns for the folded name; a deny rule's only.
+    /// Patterns for the folded name; deny rules only.
     pub(super) folded: Box<[Pattern]>,
 }
 

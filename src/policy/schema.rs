@@ -1,7 +1,7 @@
-//! A tool's input schema, compiled: what its arguments must be (MCP 2026-07-28, "Tools", "Input Schema").
+//! A tool's input schema, compiled (MCP 2026-07-28, "Tools", "Input Schema").
 //!
-//! The text is the upstream's, so it is bounded before it is compiled, nothing it refers to is fetched, and its patterns
-//! run on an engine that takes linear time.
+//! The text is the upstream's, so it is bounded before it is compiled, nothing it references is fetched, and its patterns run
+//! on an engine with linear time.
 
 mod bounds;
 pub(super) mod narrow;
@@ -17,39 +17,39 @@ use thiserror::Error;
 use crate::json::Value;
 use plain::Plain;
 
-/// Most bytes of one schema.
+/// The most bytes of one schema.
 pub(super) const MOST_BYTES: usize = 256 * 1024;
-/// Most memory one compiled pattern may take, and its cache at run time.
+/// The most memory of one compiled pattern, and of its cache at run time.
 const PATTERN_BYTES: usize = 1024 * 1024;
-/// Longest pointer that is told; the rest is cut.
+/// The longest pointer in a violation, in bytes; the rest is cut off.
 const LONGEST_POINTER: usize = 200;
 
 /// A compiled input schema.
 #[derive(Debug)]
 pub struct Schema {
     validator: Validator,
-    /// What is quicker asked, if it has an answer.
+    /// A fast path, for simple schemas.
     plain: Option<Plain>,
-    /// How deep arguments may nest, so that checking them stays cheap.
+    /// The deepest nesting of arguments with which checking them stays cheap.
     depth: usize,
 }
 
 /// Why a schema cannot be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SchemaError {
-    /// It refers to itself at the same place, or fans out beyond measure.
+    /// It references itself for the same value, or branches too much.
     #[error("checking against it would take too long")]
     Costly,
-    /// Too large, too deep or of too many parts.
+    /// Too large, too deeply nested, or with too many parts.
     #[error("it is too large: {0}")]
     Large(&'static str),
-    /// Not JSON that can be read without loss.
+    /// Not JSON that can be read exactly.
     #[error("it is not JSON that can be read exactly")]
     Json,
     /// Not a schema for an object.
     #[error("it is not a schema for an object")]
     Object,
-    /// A reference to something outside.
+    /// A reference to something outside it.
     #[error("it refers to `{0}`, which is not in it")]
     Reference(Box<str>),
     /// Not a valid schema of its dialect.
@@ -57,10 +57,10 @@ pub enum SchemaError {
     Invalid(Box<str>),
 }
 
-/// What is wrong with arguments: where, and which keyword says so. Never the value.
+/// What is wrong with arguments: the place and the keyword, never the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// RFC 6901, below `arguments`; empty for all of them.
+    /// JSON Pointer (RFC 6901) below `arguments`; empty for all of them.
     pub pointer: Box<str>,
     /// The keyword of JSON Schema, as in `maximum`.
     pub word: Box<str>,
@@ -81,7 +81,8 @@ impl fmt::Display for Violation {
 }
 
 impl Schema {
-    /// Compiles `schema` in the dialect it declares, 2020-12 without one (MCP 2025-11-25, "JSON Schema Usage").
+    /// Compiles `schema` in the dialect it declares, else 2020-12 (MCP 2025-11-25, "JSON Schema Usage"). Errs if it is invalid,
+    /// too costly, or not for an object.
     pub fn compile(schema: Value<'_>) -> Result<Self, SchemaError> {
         if schema.raw().len() > MOST_BYTES {
             return Err(SchemaError::Large("more than 256 KiB"));
@@ -90,7 +91,7 @@ impl Schema {
         Self::of_value(&schema)
     }
 
-    /// The same, of a schema put together by the proxy.
+    /// The same, for a schema built by the proxy.
     pub fn of_value(schema: &serde_json::Value) -> Result<Self, SchemaError> {
         if !schema.as_object().is_some_and(|object| object.get("type").is_none_or(is_object_type)) {
             return Err(SchemaError::Object);
@@ -98,7 +99,8 @@ impl Schema {
         Self::build(schema, false)
     }
 
-    /// The same of any value, by all that a client may check: formats too (MCP 2026-07-28, "Output Schema").
+    /// The same for a value of any type, with everything a client may check, formats included (MCP 2026-07-28, "Output
+    /// Schema").
     pub(crate) fn strict(schema: &serde_json::Value) -> Result<Self, SchemaError> {
         Self::build(schema, true)
     }
@@ -112,12 +114,12 @@ impl Schema {
         Ok(Self { validator, plain, depth })
     }
 
-    /// For a tool that says nothing of its arguments: any object.
+    /// The schema of a tool without one: any object.
     pub fn any() -> Result<Self, SchemaError> {
         Self::of_value(&serde_json::json!({ "type": "object" }))
     }
 
-    /// Checks the `arguments` of a call; none are an empty object.
+    /// Checks the `arguments` of a call; missing ones count as an empty object. Errs with the first violation.
     pub fn check(&self, arguments: Option<Value<'_>>) -> Result<(), Violation> {
         let Some(arguments) = arguments else {
             return self.check_value(&serde_json::json!({}));
@@ -125,12 +127,12 @@ impl Schema {
         if self.plain.as_ref().is_some_and(|plain| plain.fits(arguments)) {
             return Ok(());
         }
-        // Numbers nobody can read exactly, such as 1e400.
+        // Fails for numbers that cannot be represented, such as 1e400.
         let value = serde_json::from_slice(arguments.raw()).map_err(|_| violation("", "type"))?;
         self.check_value(&value)
     }
 
-    /// The same, of arguments already read.
+    /// The same, for parsed arguments.
     pub fn check_value(&self, arguments: &serde_json::Value) -> Result<(), Violation> {
         if self.depth < bounds::DEEPEST && bounds::nesting(arguments) > self.depth {
             return Err(violation("", "depth"));
@@ -142,12 +144,12 @@ impl Schema {
     }
 }
 
-/// `"object"`, alone or in a list.
+/// Whether `type` is `"object"`, alone or in a list.
 fn is_object_type(kind: &serde_json::Value) -> bool {
     kind == "object" || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "object"))
 }
 
-/// What the compiler says, without the schema's own text, which is the upstream's.
+/// A compiler error, without text of the schema, which is the upstream's.
 fn told(error: &jsonschema::ValidationError<'_>) -> Box<str> {
     let place = error.instance_path().to_string();
     let place: String = place.chars().filter(|char| !char.is_control()).take(LONGEST_POINTER).collect();
@@ -160,7 +162,7 @@ fn violation(pointer: &str, word: &str) -> Violation {
     Violation { pointer: pointer.get(..end).unwrap_or_default().into(), word: word.into() }
 }
 
-/// The place of a violation: of a missing argument where it would stand, of an unknown one where it stands.
+/// A violation with its place: that of the argument, also for a missing or an unknown one.
 fn found(error: &jsonschema::ValidationError<'_>) -> Violation {
     let mut pointer = error.instance_path().to_string();
     let below = match error.kind() {
@@ -174,14 +176,14 @@ fn found(error: &jsonschema::ValidationError<'_>) -> Violation {
         pointer.push_str(&below.replace('~', "~0").replace('/', "~1"));
     }
     let word = match error.kind() {
-        // `false` stands where a property may not be.
+        // The schema `false` forbids a property.
         ValidationErrorKind::FalseSchema => last_property(error).unwrap_or("schema"),
         kind => kind.keyword(),
     };
     violation(&pointer, word)
 }
 
-/// The applicator a `false` schema stands under.
+/// The keyword a `false` schema is under.
 fn last_property(error: &jsonschema::ValidationError<'_>) -> Option<&'static str> {
     let word = error.schema_path().segments().filter_map(|segment| match segment {
         LocationSegment::Property(name) => Some(name.into_owned()),

@@ -1,7 +1,7 @@
-//! Scopes a rule asks for, with the broader scopes that imply them, and which of several sets to ask a caller for.
+//! The scopes a rule requires, with the broader scopes that imply them, and the choice of a set for a step-up.
 //!
-//! MCP 2026-07-28, authorization: servers must account for broader scopes that imply narrower ones. Scopes are compared
-//! byte for byte; only the `[scopes]` tables say what implies what.
+//! MCP 2026-07-28, Authorization: servers must account for broader scopes that imply narrower ones. Scopes are compared byte
+//! for byte; only the `[scopes]` tables define implications.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use crate::auth::Scopes;
 
-/// A scope asking the issuer for a refresh token; never a permission of this server, so never advertised.
+/// The scope that requests a refresh token from the issuer. It is no permission, so it is never advertised.
 pub(super) const OFFLINE_ACCESS: &str = "offline_access";
 
-/// Which scope implies which, transitively and without circles.
+/// Which scope implies which, transitively and without cycles.
 #[derive(Debug, Default)]
 pub(super) struct Hierarchy {
-    /// From a scope to those one step broader.
+    /// For each scope those that imply it directly.
     broader: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
 }
 
 impl Hierarchy {
-    /// Notes that holding `broad` is holding `narrow`; a circle is refused and returned, from `broad` back to itself.
+    /// Adds that `broad` implies `narrow`. Errs with the cycle, from `broad` back to itself, if that would close one.
     pub(super) fn imply(&mut self, broad: &str, narrow: &str) -> Result<(), Vec<Box<str>>> {
         let mut circle = vec![broad.into()];
         if broad != narrow {
@@ -34,7 +34,7 @@ impl Hierarchy {
         Err(circle)
     }
 
-    /// The scopes from `broadest` over each that it implies down to before `from`, if `broadest` is implied by `from`.
+    /// The chain of implications from `broadest` down to `from`, without `from`, if `broadest` implies it.
     fn path(&self, from: &str, broadest: &str) -> Option<Vec<Box<str>>> {
         let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
         let mut open = vec![from];
@@ -55,7 +55,7 @@ impl Hierarchy {
         Some(path)
     }
 
-    /// The scope with everything that implies it.
+    /// The scope with all scopes that imply it.
     pub(super) fn required(&self, scope: &str) -> Required {
         let mut broader: BTreeSet<&Box<str>> = BTreeSet::new();
         let mut open: Vec<&str> = vec![scope];
@@ -70,27 +70,27 @@ impl Hierarchy {
     }
 }
 
-/// One scope a rule asks for.
+/// One scope that a rule requires.
 #[derive(Clone, Debug)]
 pub(super) struct Required {
-    /// As the rule names it.
+    /// As in the rule.
     pub(super) name: Box<str>,
     /// Every scope that implies it.
     broader: Box<[Box<str>]>,
 }
 
 impl Required {
-    /// Whether a caller with `scopes` has it, itself or by a broader one.
+    /// Whether a caller with `scopes` holds it, directly or by a broader one.
     pub(super) fn is_held(&self, scopes: &Scopes) -> bool {
         scopes.has(&self.name) || self.broader.iter().any(|broader| scopes.has(broader))
     }
 
-    /// It and every scope that implies it.
+    /// The scope itself and every scope that implies it.
     pub(super) fn holders(&self) -> Scopes {
         iter::once(&self.name).chain(&self.broader).map(|name| &**name).collect()
     }
 
-    /// Whether holding `other` is holding it.
+    /// Whether holding `other` implies holding it.
     fn is_implied_by(&self, other: &Self) -> bool {
         self.name == other.name || self.broader.contains(&other.name)
     }
@@ -101,18 +101,18 @@ impl Required {
 pub(super) struct Demand {
     /// All of these.
     pub(super) all: Box<[Required]>,
-    /// One of these, unless there are none.
+    /// One of these, unless empty.
     pub(super) any: Box<[Required]>,
 }
 
 impl Demand {
-    /// Whether a caller with `scopes` meets it.
+    /// Whether a caller with `scopes` satisfies it.
     pub(super) fn is_met(&self, scopes: &Scopes) -> bool {
         self.all.iter().all(|scope| scope.is_held(scopes))
             && (self.any.is_empty() || self.any.iter().any(|scope| scope.is_held(scopes)))
     }
 
-    /// Whether whoever meets `other` meets it too.
+    /// Whether every caller that satisfies `other` satisfies it too.
     pub(super) fn is_met_with(&self, other: &Self) -> bool {
         let is_held = |scope: &Required| other.all.iter().any(|held| scope.is_implied_by(held));
         let all = self.all.iter().all(is_held);
@@ -123,13 +123,13 @@ impl Demand {
         all && any
     }
 
-    /// Scopes of which a caller must hold one to meet it; none if it asks for nothing.
+    /// Scopes of which a caller must hold one to satisfy it; empty if it requires nothing.
     pub(super) fn keys(&self) -> BTreeSet<&str> {
         let required = if self.all.is_empty() { &*self.any } else { &self.all[..1] };
         required.iter().flat_map(|scope| iter::once(&scope.name).chain(&scope.broader)).map(|name| &**name).collect()
     }
 
-    /// The scopes to name to a caller: all, and of the alternatives one that is held, else the first.
+    /// The scopes to request: all of `all`, and of `any` one that is held, else the first.
     ///
     /// A held alternative is named too, because a client asks its issuer for the scopes of the challenge only and would
     /// lose it otherwise (MCP 2025-11-25, scope challenge handling).
@@ -144,19 +144,19 @@ impl Demand {
         named
     }
 
-    /// The scopes to name to a caller nothing is known of, without [`OFFLINE_ACCESS`].
+    /// The scopes to request from an unknown caller, without [`OFFLINE_ACCESS`].
     pub(super) fn advertised(&self) -> Vec<Box<str>> {
         let named = self.of(&Scopes::from_iter([""; 0]));
         named.into_iter().map(|scope| scope.name.clone()).filter(|name| **name != *OFFLINE_ACCESS).collect()
     }
 }
 
-/// What to ask a caller for.
+/// A step-up: the scopes to request from a caller.
 #[derive(Debug)]
 pub(super) struct StepUp<T> {
-    /// Whose demand it is.
+    /// What the caller of [`choose`] passed along with the demand.
     pub(super) of: T,
-    /// All scopes of the operation.
+    /// All scopes for the operation.
     pub(super) scopes: Arc<[Box<str>]>,
     /// Those the caller lacks.
     pub(super) needs: Arc<[Box<str>]>,
@@ -169,14 +169,14 @@ struct Offer<'a, T> {
 }
 
 impl<T> Offer<'_, T> {
-    /// Whether holding this set is holding `other`.
+    /// Whether holding this set implies holding `other`.
     fn contains(&self, other: &Self) -> bool {
         other.scopes.iter().all(|scope| self.scopes.iter().any(|own| scope.is_implied_by(own)))
     }
 }
 
-/// Of demands the caller does not meet, given in file order, the one to ask for: a set that contains no other's by the
-/// hierarchy, then the one with the fewest missing, then the first.
+/// Chooses among demands the caller does not satisfy, in file order: of the sets that include no smaller one the set with the
+/// fewest missing scopes, then the first.
 pub(super) fn choose<'a, T>(demands: impl Iterator<Item = (T, &'a Demand)>, scopes: &Scopes) -> Option<StepUp<T>> {
     let mut offers: Vec<Offer<'a, T>> = demands
         .map(|(of, demand)| {

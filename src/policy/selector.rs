@@ -4,7 +4,7 @@ use super::glob::Pattern;
 use crate::json::fold;
 use crate::mcp::SubjectKind;
 
-/// Globs over the names of one kind; those of resources are asked about templates too.
+/// Globs over the names of one kind; those of resources apply to templates too.
 #[derive(Clone, Debug)]
 pub struct Selector {
     kind: SubjectKind,
@@ -18,7 +18,7 @@ impl Selector {
         Self { kind, patterns: patterns.into(), folded }
     }
 
-    /// Whether it is about things of that kind.
+    /// Whether it applies to that kind.
     pub fn is_about(&self, kind: SubjectKind) -> bool {
         match kind {
             SubjectKind::ResourceTemplate => self.kind == SubjectKind::Resource,
@@ -26,12 +26,12 @@ impl Selector {
         }
     }
 
-    /// Whether `name` is one of them, byte for byte: for what takes a protection away.
+    /// Whether it matches `name` exactly: for exceptions, which remove a protection.
     pub fn names(&self, kind: SubjectKind, name: &str) -> bool {
         self.is_about(kind) && self.patterns.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// Whether `name` is one of them in any spelling (case, compatibility forms, invisible characters): for what protects.
+    /// Whether it matches `name` in any spelling (case, compatibility forms, invisible characters): for protections.
     pub fn covers(&self, kind: SubjectKind, name: &str) -> bool {
         self.names(kind, name) || self.is_about(kind) && self.folded.iter().any(|pattern| pattern.matches(&fold(name)))
     }

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::suggest::{closest, list};
 use crate::config::{Problem, Problems, Source};
 
-/// A string and where it stands, quotes included.
+/// A string and its span, quotes included.
 pub(super) type Text = Spanned<String>;
 
 /// Collects problems and remembers whether one of them was an error.
@@ -27,13 +27,13 @@ impl<'a> Report<'a> {
         Self { problems, failed: false }
     }
 
-    /// Adds something the file cannot be used with.
+    /// Adds an error, with which the file cannot be used.
     pub(super) fn error(&mut self, problem: Problem) {
         self.failed = true;
         self.problems.push(problem);
     }
 
-    /// Adds something somebody should look at.
+    /// Adds a warning.
     pub(super) fn warning(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
@@ -44,12 +44,12 @@ impl<'a> Report<'a> {
     }
 }
 
-/// What may be written in a table.
+/// The keys of a table.
 pub(super) struct Keys {
-    /// The table as a message names it.
+    /// The name of the table in messages.
     pub(super) table: &'static str,
     pub(super) known: &'static [&'static str],
-    /// Keys of later versions, refused as such.
+    /// Keys of later versions, which are reported as such.
     pub(super) later: &'static [&'static str],
 }
 
@@ -62,12 +62,12 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// The outermost table.
+    /// The top-level table.
     pub(super) fn root(source: &'a Arc<Source>, root: &'a Spanned<DeTable<'a>>) -> Self {
         Self { source, span: 0..0, entries: root.get_ref() }
     }
 
-    /// Refuses keys that are not in `keys`.
+    /// Reports keys that are not in `keys`.
     pub(super) fn check(&self, keys: &Keys, report: &mut Report<'_>) {
         for key in self.entries.keys() {
             let name: &str = key.get_ref();
@@ -91,18 +91,18 @@ impl<'a> Table<'a> {
         self.entries.iter().map(|(key, value)| (Text::new(key.span(), key.get_ref().to_string()), value))
     }
 
-    /// The value of that key as it was written.
+    /// The value of that key, as written.
     pub(super) fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.entries.get(key)
     }
 
-    /// The string of that key, not empty.
+    /// The string of that key; `None` if it is absent, or wrong or empty, which is reported.
     pub(super) fn text(&self, key: &'static str, report: &mut Report<'_>) -> Option<Text> {
         let value = self.entries.get(key)?;
         self.string(key, value, report)
     }
 
-    /// The strings of that key, at least one and none empty; `Some` only if it is there and right.
+    /// The strings of that key, at least one and none empty; `None` if it is absent, or wrong, which is reported.
     pub(super) fn texts(&self, key: &'static str, report: &mut Report<'_>) -> Option<Vec<Text>> {
         let value = self.entries.get(key)?;
         self.strings(key, value, report)
@@ -128,7 +128,7 @@ impl<'a> Table<'a> {
         (texts.len() == items.len()).then_some(texts)
     }
 
-    /// The strings of a value, which may hold none.
+    /// The strings of a value, which may be an empty list.
     pub(super) fn any_strings(
         &self,
         key: &str,
@@ -156,7 +156,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The truth value of that key.
+    /// The boolean of that key.
     pub(super) fn flag(&self, key: &'static str, report: &mut Report<'_>) -> Option<Spanned<bool>> {
         let value = self.entries.get(key)?;
         if let Some(flag) = value.get_ref().as_bool() {
@@ -177,13 +177,13 @@ impl<'a> Table<'a> {
         None
     }
 
-    /// The meaning of that key's word.
+    /// The meaning of that key's value.
     pub(super) fn word<T: Copy>(&self, key: &'static str, words: &Words<T>, report: &mut Report<'_>) -> Option<T> {
         let text = self.text(key, report)?;
         self.meaning(key, &text, words, report)
     }
 
-    /// What `text` means as a word of `key`.
+    /// The meaning of `text` as a value of `key`.
     pub(super) fn meaning<T: Copy>(
         &self,
         key: &str,
@@ -232,13 +232,13 @@ impl<'a> Table<'a> {
         None
     }
 
-    /// The table that is the value of one of its entries.
+    /// The table that is an entry's value; `None` if the value is none.
     pub(super) fn inner(&self, value: &'a Spanned<DeValue<'a>>) -> Option<Self> {
         let DeValue::Table(entries) = value.get_ref() else { return None };
         Some(Self { source: self.source, span: value.span(), entries })
     }
 
-    /// The moment of that key, in UTC.
+    /// The time of that key, in UTC.
     pub(super) fn moment(&self, key: &'static str, report: &mut Report<'_>) -> Option<Timestamp> {
         let value = self.entries.get(key)?;
         let text = match value.get_ref() {
@@ -255,17 +255,17 @@ impl<'a> Table<'a> {
         None
     }
 
-    /// Where that key stands.
+    /// The span of that key.
     pub(super) fn key_span(&self, key: &str) -> Option<Range<usize>> {
         self.entries.get_key_value(key).map(|(name, _)| name.span())
     }
 
-    /// Whether the key is there, right or wrong.
+    /// Whether the key is present, right or wrong.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
-    /// Something wrong with the table as a whole.
+    /// An error about the table as a whole.
     pub(super) fn problem(&self, message: impl Into<String>, label: impl Into<String>) -> Problem {
         Problem::error(self.source, self.span.clone(), message, label)
     }
@@ -280,14 +280,14 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The words a key can be.
+/// The values a key can have.
 pub(super) struct Words<T: 'static> {
     pub(super) known: &'static [(&'static str, T)],
-    /// Words of later versions, refused as such.
+    /// Values of later versions, which are reported as such.
     pub(super) later: &'static [&'static str],
 }
 
-/// Why a pattern is none, in the words that end what `regex` draws.
+/// Why a pattern is invalid, from the last line of the error that `regex` renders.
 pub(super) fn unreadable(error: &regex::Error) -> String {
     let drawn = error.to_string();
     let why = drawn.lines().last().and_then(|line| line.strip_prefix("error: "));
@@ -297,7 +297,7 @@ pub(super) fn unreadable(error: &regex::Error) -> String {
     )
 }
 
-/// The closest of `known` to a word that is none of them, or all of them.
+/// Suggests the closest of `known` to a word that is none of them, or lists them.
 pub(super) fn advice<'a>(written: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     match closest(written, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -310,7 +310,7 @@ fn not_supported(source: &Arc<Source>, span: Range<usize>, what: &str) -> Proble
     Problem::error(source, span, message, "not supported").help("take it out: what it asks for would not happen")
 }
 
-/// The value as JSON, a date as text; `None` where a number is none JSON could carry.
+/// The value as JSON, with dates as strings; `None` if a number cannot be represented.
 pub(super) fn json_of(value: &DeValue<'_>) -> Option<Value> {
     Some(match value {
         DeValue::Array(items) => items.iter().map(|item| json_of(item.get_ref())).collect::<Option<_>>()?,

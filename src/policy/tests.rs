@@ -58,8 +58,8 @@ pub(crate) fn policy(text: &str) -> Policy {
     loaded(&[text]).policy
 }
 
-/// `tool NAME`, `resource URI`, `template URI`, `prompt NAME` with the method that uses it or, behind `by`, another;
-/// `method NAME` for one without a subject.
+/// Parses `tool NAME`, `resource URI`, `template URI` or `prompt NAME`, with the method that uses it or another one after `by`;
+/// or `method NAME` for one without a subject.
 fn operation(text: &str) -> Operation<'_> {
     let (text, by) = text.split_once(" by ").map_or((text, None), |(text, by)| (text, Some(by)));
     let (kind, name) = text.split_once(' ').unwrap();
@@ -127,7 +127,7 @@ const CASES: &[Cases] = &[
             ("w", "tool get_secret", "step_up read r | r"),
         ],
     ),
-    // A deny wins wherever it stands, and sees through spelling.
+    // A deny wins in any place, and matches any spelling.
     (
         r#"
         [[rule]]
@@ -161,7 +161,7 @@ const CASES: &[Cases] = &[
             ("", "template file:///secret/{x}", "hide no-secrets"),
         ],
     ),
-    // A deny with conditions holds for those who meet them.
+    // A deny with conditions holds for callers who meet them.
     (
         r#"
         [scopes]
@@ -291,7 +291,7 @@ const CASES: &[Cases] = &[
             ("", "resource crm://contacts/7/notes", "hide -"),
         ],
     ),
-    // What a list shows decides what a denial admits.
+    // A denial only admits what the caller's list shows.
     (
         r#"
         [policy]
@@ -369,7 +369,7 @@ fn who_has_no_token_is_let_pass_where_a_rule_says_so() {
         let asks = |tool: &str| policy.would_a_token_help(&operation(&format!("tool {tool}")));
         assert_eq!(["ping", "get", "put", "other"].map(asks), [false, true, true, false]);
     }
-    // What passes until a rule is in force passes for those who are known.
+    // The baseline is for callers with a token.
     let shadow = policy(&format!(
         "[policy]\nmode = \"shadow\"\nbaseline = \"allow_listed\"\nshadow_until = 2026-01-05T13:00:00Z\n{rules}"
     ));
@@ -392,7 +392,7 @@ fn a_denial_carries_reason_and_form() {
         };
         assert_eq!((on_deny, reason.as_deref()), expected, "{file}");
     }
-    // A file's `on_deny` is its rules'; what no rule speaks of follows the first file that has one.
+    // A file's `on_deny` is that of its rules; if no rule applies, that of the first file that has one.
     let files = [rule(""), "policy.on_deny = \"error\"".to_owned(), "policy.on_deny = \"http_403\"".to_owned()];
     let policy = loaded(&files.each_ref().map(String::as_str)).policy;
     for (asked, expected) in [("tool x", OnDeny::ToolError), ("tool y", OnDeny::Error)] {

@@ -28,24 +28,24 @@ use crate::clock::monotonic;
 use crate::config::{self, LintMode, OnDrift, SchemaMode};
 use crate::json::{Document, Limits, Value};
 
-/// Most definitions remembered of one server; with more the least is lost that is known of them.
+/// The most definitions remembered per server; beyond it everything remembered is dropped.
 const MOST: usize = 4_096;
-/// Most memory the remembered texts take.
+/// The most bytes of remembered definitions.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-/// How the tools of one server are looked at. What is found out about a definition is kept with its exact text, so that
-/// it is found out once.
+/// How the tools of one server are checked. Results for a definition are kept with its exact text, so that they are computed
+/// once.
 #[derive(Debug, Default)]
 pub struct Tools {
     schema: SchemaMode,
     on_drift: OnDrift,
     lint: LintMode,
     lock: Option<Lock>,
-    /// The upstream's host: links there are its own.
+    /// The upstream's host, to which links in definitions are allowed.
     host: Box<str>,
-    /// Whether a rule minds arguments.
+    /// Whether a rule has conditions on arguments.
     narrows: bool,
-    /// What the policy says of tools itself.
+    /// The policy's titles and descriptions.
     descriptions: Descriptions,
     known: Mutex<Known>,
     drifts: Drifts,
@@ -54,68 +54,68 @@ pub struct Tools {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// By name the definitions seen, each text once.
+    /// The definitions seen, by name, each text once.
     tools: HashMap<Box<str>, Vec<Arc<Tool>>>,
-    /// The definition a caller's list showed last, and since when lists show it.
+    /// The definition that lists showed last, by name, and since when.
     listed: HashMap<Box<str>, (Arc<Tool>, Instant)>,
     count: usize,
     bytes: usize,
 }
 
-/// Why a call is refused on account of the tool's definition.
+/// Why a call is refused because of the tool's definition.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refused {
-    /// The arguments do not fit.
+    /// The arguments are not valid under the input schema.
     #[error("{0}")]
     Arguments(Violation),
     /// The definition is not the approved one.
     #[error("its definition is not the approved one")]
     Changed,
-    /// The definition cannot be used; the tool is not listed either.
+    /// The definition cannot be used, so the tool is not listed either.
     #[error("its definition cannot be used")]
     Definition,
 }
 
 impl Tools {
-    /// As `[servers.NAME]` says, with the definitions of its lock file.
+    /// The checks configured in `[servers.NAME]`, with the definitions of its lock file.
     pub fn new(config: &config::Tools, lock: Option<Lock>, host: &str, narrows: bool) -> Self {
         let config::Tools { schema, on_drift, lint, .. } = *config;
         Self { schema, on_drift, lint, lock, host: host.into(), narrows, ..Self::default() }
     }
 
-    /// The same with words of the policy in place of the upstream's.
+    /// The same with titles and descriptions of the policy.
     pub fn describing(self, descriptions: Descriptions) -> Self {
         Self { descriptions, ..self }
     }
 
-    /// The same with other approved definitions, and nothing known yet.
+    /// The same with other approved definitions, and nothing remembered yet.
     pub(crate) fn approving(&self, lock: Lock) -> Self {
         let Self { schema, on_drift, lint, narrows, .. } = *self;
         let (host, descriptions) = (self.host.clone(), self.descriptions.clone());
         Self { schema, on_drift, lint, narrows, lock: Some(lock), host, descriptions, ..Self::default() }
     }
 
-    /// Whether calls depend on what the upstream says of its tools.
+    /// Whether calls depend on the upstream's definitions.
     pub fn minds(&self) -> bool {
         self.schema != SchemaMode::Off || self.lock.is_some() || self.lint != LintMode::Warn || self.narrows
     }
 
-    /// Whether a call is refused where that is not known.
+    /// Whether a call is refused if its tool's definition is unknown.
     pub fn insists(&self) -> bool {
         self.schema == SchemaMode::Enforce || self.quarantines() || self.lint == LintMode::Hide
     }
 
-    /// Whether rules look at arguments, so that what they ask is shown in lists.
+    /// Whether rules have conditions on arguments, which lists show.
     pub const fn narrows(&self) -> bool {
         self.narrows
     }
 
-    /// The approved definitions, where there are any.
+    /// The approved definitions, if there is a lock.
     pub const fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
     }
 
-    /// The approved definition of that name as a tool: what stands in for the upstream's where there is no upstream.
+    /// The approved definition of that name as a tool, in place of the upstream's where there is no upstream.
     pub(crate) fn approved(&self, name: &str) -> Option<Arc<Tool>> {
         let canonical = self.lock.as_ref()?.definition(name)?;
         let document = Document::parse(Bytes::copy_from_slice(canonical.as_bytes()), &Limits::ANSWER).ok()?;
@@ -126,13 +126,13 @@ impl Tools {
         self.lock.is_some() && self.on_drift != OnDrift::Warn
     }
 
-    /// How many tools were last seen with a definition that is not the approved one, and which of those definitions are
-    /// new since this was asked; `None` where nothing is.
+    /// The number of tools last seen with a definition that is not the approved one, and the definitions among them first seen
+    /// since the last call of this; `None` if nothing changed.
     pub(crate) fn take_drifts(&self) -> Option<(usize, BTreeMap<Box<str>, Drift>)> {
         self.drifts.take()
     }
 
-    /// What is known of an item of `tools/list`; `None` for one without a name.
+    /// The checked definition for an item of `tools/list`; `None` for one that cannot be read or has no name.
     pub fn tool(&self, item: Value<'_>) -> Option<Arc<Tool>> {
         let name = item.get("name")?.as_str()?;
         {
@@ -152,20 +152,20 @@ impl Tools {
             self.drifts.note(&tool, true);
         }
         if lock(&self.known).keep(&tool) && self.lock.is_none() {
-            // Nobody approved either of the two, so that it is only told.
+            // Without a lock neither of the two is approved, so this is only logged.
             tracing::warn!(tool = %crate::mask::sanitize(&tool.name), "a tool's definition is another one than before");
         }
         Some(tool)
     }
 
-    /// The definition of that name seen last, in a caller's list or in one the proxy asked for.
+    /// The definition of that name that lists showed last, else the one seen last.
     pub(crate) fn seen(&self, name: &str) -> Option<Arc<Tool>> {
         let known = lock(&self.known);
         let listed = known.listed.get(name).map(|(tool, _)| tool);
         listed.or_else(|| known.tools.get(name)?.last()).cloned()
     }
 
-    /// Notes that a caller's list shows this definition.
+    /// Notes that a list showed this definition.
     pub(crate) fn listed(&self, tool: &Arc<Tool>) {
         let mut known = lock(&self.known);
         if known.listed.get(&tool.name).is_none_or(|(last, _)| !Arc::ptr_eq(last, tool)) {
@@ -173,27 +173,27 @@ impl Tools {
         }
     }
 
-    /// Notes that the upstream tells the proxy itself this definition: where definitions are approved, one that says another
-    /// to somebody else, or said it before, is in doubt.
+    /// Notes that the upstream sent this definition to the proxy itself. With a lock, a definition that differs from what
+    /// others get, or got before, is in doubt.
     pub(crate) fn told(&self, tool: &Arc<Tool>) {
         if self.lock.is_some() {
             self.listed(tool);
         }
     }
 
-    /// Since when lists show another definition: one of the two is old, or the upstream tells callers different
-    /// things.
+    /// Since when lists show another definition: one of the two is outdated, or the upstream sends different definitions to
+    /// different callers.
     pub(crate) fn doubted_since(&self, tool: &Arc<Tool>) -> Option<Instant> {
         let known = lock(&self.known);
         known.listed.get(&tool.name).filter(|(last, _)| !Arc::ptr_eq(last, tool)).map(|(_, since)| *since)
     }
 
-    /// Since when lists show the definition of that name they show last.
+    /// Since when lists show their current definition of that name.
     pub(crate) fn listed_since(&self, name: &str) -> Option<Instant> {
         lock(&self.known).listed.get(name).map(|(_, since)| *since)
     }
 
-    /// Whether clients may see the tool and call it, by its definition alone.
+    /// Whether clients may see and call the tool, by its definition alone.
     pub fn shows(&self, tool: &Tool) -> bool {
         let usable = self.schema != SchemaMode::Enforce || tool.schema().is_ok();
         let approved = tool.drift().is_none() || !self.quarantines();
@@ -208,13 +208,13 @@ impl Tools {
         }
     }
 
-    /// What lists show of the definition.
+    /// The form in which lists show the definition.
     pub(crate) fn shown(&self, tool: &Tool, rules: &[&Arc<Args>], claims: &Map<String, Json>) -> Arc<Form> {
         let stripped = if self.lint == LintMode::Strip { tool.findings().stripped.as_ref() } else { None };
         tool.form(stripped.or_else(|| tool.described()), rules, claims)
     }
 
-    /// A prompt, or the text under a name, as it may be shown: `None` if not at all, the same bytes if as it is.
+    /// A definition of a prompt or resource as it may be shown: `None` if not at all, the same bytes if nothing is removed.
     pub(crate) fn text(&self, raw: Bytes) -> Option<Bytes> {
         let known = self.texts.known(&raw);
         if known == Some(Suspicion::None) {
@@ -234,7 +234,7 @@ impl Tools {
         }
     }
 
-    /// Holds a call against the tool's definition.
+    /// Checks a call against the tool's definition. Errs if it must be refused.
     pub fn check(&self, tool: &Tool, arguments: Option<Value<'_>>) -> Result<(), Refused> {
         if tool.drift().is_some() && self.quarantines() {
             return Err(self.unapproved());
@@ -259,7 +259,8 @@ impl Tools {
         }
     }
 
-    /// What a call of a tool comes to that the upstream does not list: with a lock, such a tool is not the approved one.
+    /// Checks a call of a tool that the upstream does not list. Errs if there is a lock, as such a tool is not the approved
+    /// one.
     pub fn unlisted(&self) -> Result<(), Refused> {
         if self.quarantines() { Err(self.unapproved()) } else { Ok(()) }
     }
@@ -270,7 +271,7 @@ impl Tools {
 }
 
 impl Known {
-    /// Remembers a definition; whether another one of that name is known.
+    /// Remembers a definition; returns whether another one of that name is known.
     fn keep(&mut self, tool: &Arc<Tool>) -> bool {
         if self.count >= MOST || self.bytes + tool.raw().len() > MOST_BYTES {
             *self = Self::default();
@@ -283,12 +284,12 @@ impl Known {
     }
 }
 
-/// What is locked is whole even after a panic: entries are only ever added whole.
+/// Locks a mutex, poisoned or not: the data is consistent even after a panic, as entries are only added whole.
 fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Logs what somebody should look at, once for each definition.
+/// Logs warnings about a definition, once per definition.
 fn tell(tool: &Tool) {
     let name = crate::mask::sanitize(&tool.name);
     if let Some(drift) = tool.drift() {

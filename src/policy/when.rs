@@ -29,7 +29,7 @@ use crate::auth::Caller;
 pub(super) struct When {
     expression: IdedExpr,
     env: Arc<Env>,
-    /// Of `matches`, in the order of their numbers.
+    /// The patterns of `matches`, by their numbers.
     patterns: Box<[Pattern]>,
     needs: Needs,
 }
@@ -40,30 +40,30 @@ impl std::fmt::Debug for When {
     }
 }
 
-/// What an expression looks at.
+/// What an expression reads.
 #[derive(Clone, Debug, Default)]
 struct Needs {
     /// Variables by name.
     variables: Vec<Box<str>>,
     args: ArgsNeed,
-    /// Claims it asks whether they are there.
+    /// Claims it tests with `has`.
     probed: Vec<Box<str>>,
-    /// The longest list it can be given without costing too much.
+    /// The longest list with which it stays within its cost limit.
     longest: usize,
 }
 
-/// Which arguments.
+/// The arguments an expression reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum ArgsNeed {
     All,
-    /// Of the outermost, those of these names.
+    /// The top-level ones of these names.
     Members(Vec<Box<str>>),
     #[default]
     None,
 }
 
 impl When {
-    /// Whether it is true, false, or cannot be told.
+    /// Evaluates the expression: true, false, or unknown.
     pub(super) fn holds(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Holds {
         match self.evaluate(caller, operation, context) {
             Ok(true) => Holds::Yes,
@@ -72,7 +72,7 @@ impl When {
         }
     }
 
-    /// The same; where it cannot be told the error says why, without the values it saw.
+    /// The same. Errs with the reason if it is unknown, without values.
     pub(super) fn explain(
         &self,
         caller: &Caller,
@@ -94,17 +94,17 @@ impl When {
         })
     }
 
-    /// Whether it looks at that variable.
+    /// Whether it reads that variable.
     pub(super) fn looks_at(&self, variable: &str) -> bool {
         self.needs.variables.iter().any(|name| **name == *variable)
     }
 
-    /// Whether it looks at nothing that is not among those.
+    /// Whether it reads no other variables than those.
     pub(super) fn looks_at_no_more_than(&self, variables: &[&str]) -> bool {
         self.needs.variables.iter().all(|name| variables.contains(&&**name))
     }
 
-    /// The outermost arguments it looks at; none where it looks at all of them.
+    /// The top-level arguments it reads by name; empty if it reads `args` as a whole.
     pub(super) fn arguments(&self) -> impl Iterator<Item = &str> {
         let names = match &self.needs.args {
             ArgsNeed::Members(names) => names.as_slice(),
@@ -113,13 +113,13 @@ impl When {
         names.iter().map(|name| &**name)
     }
 
-    /// Patterns of `matches` that the empty text fits.
+    /// The patterns of `matches` that match the empty string.
     pub(super) fn empty_patterns(&self) -> impl Iterator<Item = &str> {
         self.patterns.iter().map(|pattern| &pattern.0).filter(|regex| regex.is_match("")).map(regex::Regex::as_str)
     }
 
     fn evaluate(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Result<bool, Error> {
-        // Of a claim nobody wrote down `has` knows nothing.
+        // `has` is unknown for a claim that was not recorded.
         let unwritten = |name: &str| context.claims == Claims::Recorded && !caller.claims.contains_key(name);
         if let Some(name) = self.needs.probed.iter().find(|name| unwritten(name)) {
             return Err(Error::Execution(Box::new(ExecutionError::UndeclaredReference(name.to_string().into()))));
@@ -132,7 +132,7 @@ impl When {
     }
 }
 
-/// Why an expression cannot be told.
+/// Why the result of an expression is unknown.
 enum Error {
     Execution(Box<ExecutionError>),
     NotBool,

@@ -8,33 +8,33 @@ use crate::json::{Kind, Value, is_folded_spelling};
 use crate::policy::context::{Arguments, Claims, Context};
 use crate::policy::rule::Holds;
 
-/// Longest name of the caller's that is repeated to it.
+/// The most characters of the pointer of an additional argument, which is shown to the caller.
 const NAME: usize = 64;
 
-/// The first thing that is not as a rule asks.
+/// The first condition that is not met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct Unmet {
     pub(in crate::policy) pointer: Box<str>,
     pub(in crate::policy) word: &'static str,
-    /// No, or unknown.
+    /// `No` or `Unknown`.
     pub(in crate::policy) holds: Holds,
-    /// Which of several reasons, for people who may read the policy.
+    /// Why, for people who may read the policy.
     pub(in crate::policy) detail: &'static str,
 }
 
-/// What is at a path.
+/// The value at a path.
 enum Found<'a> {
     Absent,
-    /// There, or not, by how one reads it.
+    /// Present or absent, depending on how a parser or the tool reads the arguments.
     Obscure(&'static str),
     Value(Value<'a>),
 }
 
 impl Args {
-    /// Whether the arguments fit, and the first that does not. A definite no is told before what is unknown.
+    /// Checks all conditions. Errs with the first that is not met; one that is definitely not met comes before unknown ones.
     ///
-    /// An allow rule refuses arguments that neither it nor the schema names; a deny rule does not, as one argument more
-    /// would get around it.
+    /// An allow rule (`closed`) refuses arguments that neither it nor the schema names. A deny rule does not, or one extra
+    /// argument would evade it.
     pub(in crate::policy) fn check(
         &self,
         context: &Context<'_>,
@@ -88,7 +88,7 @@ impl Argument {
         let filled;
         let wanted = match word {
             Word::Equals(Equals::Template(template)) => {
-                // A claim that is not there equals nothing, whatever the argument is.
+                // A missing claim equals nothing, whatever the argument is.
                 filled = match (template.fill(claims), context.claims) {
                     (Some(filled), _) => filled,
                     (None, Claims::All) => return (Holds::No, "the claim is missing or has no such value"),
@@ -109,9 +109,8 @@ impl Argument {
         }
     }
 
-    /// What stands for an argument that is absent: the schema's default, if it has one. Without, `equals` is not met by
-    /// nothing, but a tool that does not require the argument may have a default of its own; the other words speak of
-    /// arguments that are there.
+    /// Whether an absent argument meets a condition. The schema's default counts in its place. `equals` is always unknown, as
+    /// the tool may have a default of its own; other conditions only restrict arguments that are present.
     fn absent(&self, word: &Word, wanted: Option<&Scalar>, schema: Option<&Json>) -> (Holds, &'static str) {
         let is_equals = wanted.is_some();
         match schema.and_then(|schema| default(schema, &self.path)) {
@@ -142,13 +141,13 @@ fn is_met(word: &Word, wanted: Option<&Scalar>, value: Value<'_>) -> (Holds, &'s
     }
 }
 
-/// Characters of a text, as JSON Schema counts them (2020-12 validation, section 6.3.1).
+/// The number of characters of a string, as JSON Schema counts them (2020-12, Validation, section 6.3.1).
 fn length(value: Value<'_>) -> Option<u64> {
     value.as_str().map(|text| text.chars().count() as u64)
 }
 
 impl Word {
-    /// Whether an argument of that value can meet it; of what depends on the caller, whether some caller's could.
+    /// Whether an argument with that value meets the condition, or for some caller could meet it.
     pub(in crate::policy) fn may_be(&self, value: &Json) -> bool {
         let wanted = match self {
             Self::Equals(Equals::Template(_)) => return !(value.is_array() || value.is_null() || value.is_object()),
@@ -161,8 +160,8 @@ impl Word {
     }
 }
 
-/// Follows names into objects. Anything else on the way may hide what is asked for: text that is JSON to the tool, a list
-/// it looks into, a key it takes for another spelling of the name.
+/// Follows names into objects. Anything else on the way is obscure, as the tool may find the argument in it: a string it parses
+/// as JSON, an array it searches, a key it takes for another spelling of the name.
 fn find<'a>(arguments: Option<Value<'a>>, path: &[Box<str>]) -> Found<'a> {
     let Some(mut at) = arguments else { return Found::Absent };
     for name in path {
@@ -208,7 +207,7 @@ impl Level {
     }
 }
 
-/// The default of a property, found through plain `properties`; what a schema says by reference or by cases is not known.
+/// The default of a property, found through `properties` only, not through references or combined schemas.
 fn default<'a>(schema: &'a Json, path: &[Box<str>]) -> Option<&'a Json> {
     path.iter().try_fold(schema, |at, name| at.get("properties")?.get(&**name))?.get("default")
 }

@@ -1,4 +1,4 @@
-//! Reading `[rule.args]`.
+//! Reads `[rule.args]`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,18 +16,18 @@ use crate::policy::table::{Report, Table, Text, advice, unreadable};
 
 const WORDS: [&str; 9] =
     ["equals", "enum", "pattern", "minimum", "maximum", "min_length", "max_length", "required", "forbidden"];
-/// Bytes a compiled pattern may take.
+/// The most bytes of a compiled pattern.
 const PATTERN: usize = 1 << 20;
-/// Longest pattern as written.
+/// The longest pattern, in bytes.
 const PATTERN_TEXT: usize = 1000;
-/// Most arguments of one rule, and most values of one `enum`.
+/// The most arguments of one rule, and the most values of one `enum`.
 const MOST: usize = 256;
 
-/// Reads the table; `None` if something in it is wrong.
+/// Reads the table; `None` if something in it is wrong, which goes to `report`.
 pub(in crate::policy) fn read(table: &Table<'_>, effect: Effect, report: &mut Report<'_>) -> Option<Args> {
     let mut reader = Reader { effect, arguments: Vec::new(), additional: None, sound: true };
     reader.level(table, &mut Vec::new(), report);
-    // Tables come sorted by key, and the first that is not as asked is told.
+    // Tables come sorted by key, but conditions are checked and reported in file order.
     reader.arguments.sort_by_key(|(_, place)| place.start);
     reader.relations(table, report);
     if reader.arguments.is_empty() && reader.sound && reader.additional.is_none() {
@@ -41,7 +41,7 @@ pub(in crate::policy) fn read(table: &Table<'_>, effect: Effect, report: &mut Re
 
 struct Reader {
     effect: Effect,
-    /// With where each one's name stands.
+    /// Each with the span of its name.
     arguments: Vec<(Argument, Range<usize>)>,
     additional: Option<Spanned<bool>>,
     sound: bool,
@@ -53,7 +53,7 @@ impl Reader {
         report.error(problem);
     }
 
-    /// One table: of arguments, and below the outermost also of words.
+    /// Reads one table: of arguments and, below the top level, of keywords too.
     fn level(&mut self, table: &Table<'_>, path: &mut Vec<Box<str>>, report: &mut Report<'_>) {
         let mut words = Vec::new();
         for (key, value) in table.entries() {
@@ -87,7 +87,7 @@ impl Reader {
         }
     }
 
-    /// The table of one argument.
+    /// Reads the table of one argument.
     fn argument(&mut self, table: &Table<'_>, key: &Text, path: &mut Vec<Box<str>>, report: &mut Report<'_>) {
         let before = self.arguments.len();
         self.level(table, path, report);
@@ -105,7 +105,7 @@ impl Reader {
         self.additional = Some(flag);
     }
 
-    /// A key as names: a JSON Pointer, or names with dots between.
+    /// The path of a key: a JSON Pointer, or names separated by dots.
     fn names(&mut self, key: &Text, table: &Table<'_>, report: &mut Report<'_>) -> Option<Vec<Box<str>>> {
         let text = key.get_ref();
         let names: Vec<Box<str>> = match text.strip_prefix('/') {
@@ -145,7 +145,7 @@ impl Reader {
         self.arguments.push((argument, start..start + 1));
     }
 
-    /// What the arguments mean together.
+    /// Checks the arguments against each other.
     fn relations(&mut self, table: &Table<'_>, report: &mut Report<'_>) {
         let mut seen: HashMap<&[Box<str>], &Argument> = HashMap::new();
         let mut problems = Vec::new();
@@ -176,7 +176,7 @@ impl Reader {
     }
 }
 
-/// One word; `Ok(None)` for one that says what holds anyway.
+/// Reads one keyword; `Ok(None)` for one without effect.
 fn word(key: &Text, value: &Spanned<DeValue<'_>>, table: &Table<'_>) -> Result<Option<Word>, Box<Problem>> {
     let wrong = |wanted: &str| {
         let message = format!("`{}` must be {wanted}", key.get_ref());
@@ -282,7 +282,7 @@ fn pattern(value: &Spanned<DeValue<'_>>, table: &Table<'_>) -> Result<Regex, Box
     })
 }
 
-/// Words that together let nothing pass, or ask one argument to be of two types.
+/// Problems with keywords that no value can meet together.
 fn contradictions(words: &[(Word, Range<usize>)], table: &Table<'_>) -> Vec<Problem> {
     let all = words.iter().map(|(_, span)| span.clone()).reduce(|one, other| one.start..other.end.max(one.end));
     let Some(span) = all else { return Vec::new() };
@@ -310,12 +310,12 @@ fn contradictions(words: &[(Word, Range<usize>)], table: &Table<'_>) -> Vec<Prob
     problems
 }
 
-/// Names as a JSON Pointer (RFC 6901).
+/// A path as a JSON Pointer (RFC 6901).
 fn pointer(path: &[Box<str>]) -> String {
     path.iter().flat_map(|name| ["/".into(), token(name)]).collect()
 }
 
-/// A name as one step of a JSON Pointer.
+/// A name as one token of a JSON Pointer.
 pub(super) fn token(name: &str) -> Cow<'_, str> {
     if name.contains(['~', '/']) { name.replace('~', "~0").replace('/', "~1").into() } else { name.into() }
 }

@@ -7,36 +7,36 @@ use serde_json::{Map, Value as Json};
 
 use crate::json::{Kind, Value};
 
-/// Largest whole number that every JSON parser reads exactly.
+/// 2^53, up to which every JSON parser reads integers exactly (RFC 8259 section 6).
 pub(super) const LARGEST: f64 = 9_007_199_254_740_992.0;
-/// Most digits a number may be written with and still mean the same to every parser.
+/// The most significant digits of a number that every parser reads as the same value.
 const DIGITS: usize = 17;
 
 /// One condition on one argument.
 #[derive(Clone, Debug)]
 pub enum Word {
-    /// `enum`: one of these.
+    /// `enum`: equal to one of these.
     Enum(Box<[Scalar]>),
-    /// `equals`: this.
+    /// `equals`: equal to this.
     Equals(Equals),
-    /// `forbidden`: not there.
+    /// `forbidden`: absent.
     Forbidden,
-    /// `max_length`: text of at most so many characters.
+    /// `max_length`: a string of at most that many characters.
     MaxLength(u64),
-    /// `maximum`: a number not above.
+    /// `maximum`: a number not above this.
     Maximum(Number),
-    /// `min_length`: text of at least so many characters.
+    /// `min_length`: a string of at least that many characters.
     MinLength(u64),
-    /// `minimum`: a number not below.
+    /// `minimum`: a number not below this.
     Minimum(Number),
-    /// `pattern`: text in which this matches somewhere, as in JSON Schema.
+    /// `pattern`: a string in which this matches anywhere, as in JSON Schema.
     Pattern(Regex),
-    /// `required`: there.
+    /// `required`: present.
     Required,
 }
 
 impl Word {
-    /// The key it is written under.
+    /// Its key in the policy file.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Enum(_) => "enum",
@@ -55,25 +55,25 @@ impl Word {
 /// What an argument must equal.
 #[derive(Clone, Debug)]
 pub enum Equals {
-    /// This value.
+    /// A value.
     Value(Scalar),
-    /// What the caller's claims make of it.
+    /// A template filled with the caller's claims.
     Template(Template),
 }
 
-/// A value without parts.
+/// A boolean, number or string.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
     /// `true` or `false`.
     Bool(bool),
     /// A number.
     Number(Number),
-    /// Text.
+    /// A string.
     Text(Box<str>),
 }
 
 impl Scalar {
-    /// The same in JSON.
+    /// The JSON value.
     pub(in crate::policy) fn to_json(&self) -> Json {
         match self {
             Self::Bool(flag) => Json::from(*flag),
@@ -83,12 +83,12 @@ impl Scalar {
     }
 }
 
-/// A finite number within +-2^53.
+/// A number within ±2^53.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Number(f64);
 
 impl Number {
-    /// `None` beyond the numbers every JSON parser reads alike.
+    /// `None` outside ±2^53, where JSON parsers differ.
     pub fn new(value: f64) -> Option<Self> {
         (value.abs() <= LARGEST).then_some(Self(value))
     }
@@ -98,13 +98,13 @@ impl Number {
         self.0
     }
 
-    /// The same in JSON, without a fraction where it has none.
+    /// The JSON value: an integer if it has no fraction.
     #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53, as checked")]
     pub(in crate::policy) fn to_json(self) -> Json {
         if self.0.fract() == 0.0 { Json::from(self.0 as i64) } else { Json::from(self.0) }
     }
 
-    /// Reads a number as written in JSON; `None` if two parsers could take it for different ones.
+    /// Reads a JSON number; `None` for other types, or if two parsers could read different numbers.
     pub fn read(value: Value<'_>) -> Option<Self> {
         let text = std::str::from_utf8(value.raw()).ok().filter(|_| value.kind() == Kind::Number)?;
         Self::parse(text)
@@ -116,7 +116,7 @@ impl Number {
         if digits > DIGITS {
             return None;
         }
-        // Rounding to a double must not bring back what is beyond.
+        // An integer beyond the limit must not be rounded back to it.
         if let Ok(whole) = text.parse::<i64>()
             && whole.unsigned_abs() > 1 << 53
         {
@@ -131,7 +131,7 @@ impl Number {
     }
 }
 
-/// A value an argument is compared with, of a type that must match.
+/// Whether `value` equals `wanted`; `None` if they differ in type.
 pub(super) fn compare(value: Value<'_>, wanted: &Scalar) -> Option<bool> {
     match (wanted, value.kind()) {
         (Scalar::Bool(wanted), Kind::Bool) => Some(value.as_bool() == Some(*wanted)),
@@ -141,7 +141,7 @@ pub(super) fn compare(value: Value<'_>, wanted: &Scalar) -> Option<bool> {
     }
 }
 
-/// Text with `${claims.x}` in it.
+/// A string with `${claims.x}` in it.
 #[derive(Clone, Debug)]
 pub struct Template {
     parts: Box<[Part]>,
@@ -154,8 +154,8 @@ enum Part {
 }
 
 impl Template {
-    /// What the claims make of it: a template that is one claim and nothing else has the claim's type. `None` if a claim is
-    /// missing or has no such value; nothing equals that.
+    /// Fills in the claims. A template that is a single claim takes the claim's type; any other makes a string. `None` if a
+    /// claim is missing or has an unusable type.
     pub(in crate::policy) fn fill(&self, claims: &Map<String, Json>) -> Option<Scalar> {
         if let [Part::Claim(path)] = &*self.parts {
             return match claim(claims, path)? {
@@ -180,7 +180,7 @@ impl Template {
         Some(Scalar::Text(text.into()))
     }
 
-    /// The claims it names, each as names from the outside in.
+    /// The paths of the claims it uses, each as names from the outside in.
     pub fn claims(&self) -> impl Iterator<Item = &[Box<str>]> {
         self.parts.iter().filter_map(|part| match part {
             Part::Claim(path) => Some(&**path),
@@ -188,8 +188,7 @@ impl Template {
         })
     }
 
-    /// Reads text that may hold `${claims.x}` or `${claims['x']}`: `Ok(None)` if it holds none, an error for a `${` that is
-    /// neither.
+    /// Parses a string that may have `${claims.x}` or `${claims['x']}`; `Ok(None)` if it has none. Errs on any other `${`.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, ()> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -211,7 +210,7 @@ impl Template {
     }
 }
 
-/// `.a.b` or `['a']['b']`, mixed.
+/// Parses `.a.b` and `['a']['b']`, also mixed.
 fn path(mut text: &str) -> Option<Box<[Box<str>]>> {
     let mut names: Vec<Box<str>> = Vec::new();
     while !text.is_empty() {

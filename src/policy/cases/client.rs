@@ -18,7 +18,7 @@ pub(in crate::policy) const UNTRUSTED: Keys =
 pub(in crate::policy) const HEADERS: Keys =
     Keys { table: "`untrusted.headers`", known: &Untrusted::HEADERS, later: &[] };
 
-/// The revision a case is run in that does not say; a policy decides alike in all of them.
+/// The revision of a case that does not set one. Decisions do not depend on it unless a rule reads it.
 const REVISION: Revision = Revision::V2026_07_28;
 
 const REVISIONS: Words<Revision> = Words {
@@ -31,14 +31,15 @@ const REVISIONS: Words<Revision> = Words {
     later: &[],
 };
 
-/// Who sends the request of a case, besides its token.
+/// The client of a case, apart from its token.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    /// The address it connects from; not known if the case does not say.
+    /// The address it connects from; `None` if unknown.
     pub(crate) ip: Option<IpAddr>,
-    /// The revision the request is written in.
+    /// The protocol revision of the request.
     pub(crate) revision: Revision,
-    /// What the request says of it, by [`Untrusted::of`] on the wire: always the revision, the rest as the case has it.
+    /// What the client says of itself, as [`Untrusted::of`] reads it from a request: the revision, and the rest as the case
+    /// sets it.
     pub(crate) untrusted: Untrusted,
 }
 
@@ -94,7 +95,7 @@ fn text(table: &Table<'_>, key: &'static str, report: &mut Report<'_>) -> Option
     table.text(key, report).map(|text| text.into_inner().into())
 }
 
-/// The headers rules can see, with values a rule can see.
+/// The headers that rules can read, with values they can read.
 fn headers(said: &Table<'_>, report: &mut Report<'_>) -> Option<Vec<(Box<str>, Box<str>)>> {
     let table = inner(said, "headers", "headers = { user-agent = \"curl/8\" }", report)?;
     let mut all = Vec::new();

@@ -108,10 +108,10 @@ fn plain(text: Text) -> Box<str> {
     text.into_inner().into()
 }
 
-/// What a caller's token says, and its scopes if those are said beside it.
+/// The claims of a caller's token, and its scopes if given apart from them.
 type Claims = (Map<String, Value>, Option<Vec<Box<str>>>);
 
-/// Who has no token has nothing a token says.
+/// Reports claims of a caller without a token.
 fn no_claims(table: &Table<'_>, report: &mut Report<'_>) -> Option<Claims> {
     let written = ["claims", "scopes", "issuer"].into_iter().filter_map(|key| Some((key, table.key_span(key)?)));
     let mut sound = true;
@@ -198,7 +198,7 @@ fn refuse_args(call: &Table<'_>, takes_args: bool, key: &str, report: &mut Repor
     }
 }
 
-/// What the upstream answers: `result`, or a list of `definitions`.
+/// The upstream's answer: `result`, or a list of `definitions`.
 fn result(table: &Table<'_>, call: &Call, report: &mut Report<'_>) -> Option<Value> {
     if let Some(value) = table.value("definitions") {
         return definitions(table, value, call, report);
@@ -217,7 +217,7 @@ fn result(table: &Table<'_>, call: &Call, report: &mut Report<'_>) -> Option<Val
     }
 }
 
-/// Names, or whole definitions, as a list would give them.
+/// The answer to a list request with these names or definitions.
 fn definitions(table: &Table<'_>, value: &Spanned<DeValue<'_>>, call: &Call, report: &mut Report<'_>) -> Option<Value> {
     let list = match call {
         Call::List(_) => call.method().and_then(|method| method.list),
@@ -245,7 +245,7 @@ fn definitions(table: &Table<'_>, value: &Spanned<DeValue<'_>>, call: &Call, rep
     Some(json!({ list.items: all }))
 }
 
-/// Definitions as a lock file would hold them.
+/// The approved definitions, as a lock.
 fn approved(table: &Table<'_>, report: &mut Report<'_>) -> Option<Lock> {
     let value = table.value("approved")?;
     let mut refuse = |span: Range<usize>, message: &str| {
@@ -291,7 +291,7 @@ fn expect(table: &Table<'_>, call: Option<&Call>, report: &mut Report<'_>) -> Op
         }
         expect.word("decision", &DECISION, report).map(|value| At { span: span(&expect, "decision"), value })
     } else {
-        // Everybody may ask for a list; what it shows is the question.
+        // Every caller may list; only what the list shows matters.
         Some(At { span: expect.span.clone(), value: Verdict::Allow })
     };
     let rule = expect.text("rule", report).map(|text| At { span: text.span(), value: plain(text) });
@@ -327,7 +327,7 @@ fn would(expect: &Table<'_>, report: &mut Report<'_>) -> Option<Would> {
     Some(Would { decision: At { span: span(&would, "decision"), value: decision }, rule })
 }
 
-/// Expectations nothing could meet.
+/// Reports expectations that cannot be met.
 fn unanswerable(table: &Table<'_>, expect: &Table<'_>, decision: Verdict, lists: bool, report: &mut Report<'_>) {
     let answered = table.has("result") || table.has("definitions");
     let allowed = decision == Verdict::Allow;

@@ -4,21 +4,21 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{Pattern, Token};
 
-/// Most pairs of sets that are looked at; beyond, nothing is said.
+/// The most pairs of sets that are examined before giving up.
 const PAIRS: usize = 2_000;
 
-/// Places in a pattern.
+/// Positions in a pattern.
 type Set = BTreeSet<usize>;
 
 impl Pattern {
-    /// Whether every name `other` matches is matched by this one too; false also where it cannot be told in bounded time.
+    /// Whether this pattern matches every name `other` matches; also false if that cannot be decided in bounded time.
     pub(in crate::policy) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Exact(own), Self::Exact(other)) => own == other,
             (Self::Exact(_), Self::Wild(_)) => false,
             (Self::Wild(own), Self::Exact(name)) => own.matches(name),
             (Self::Wild(own), Self::Wild(wild)) => {
-                // What is longer at the start rules names out that the shorter one has.
+                // A longer literal prefix excludes names that a shorter one includes.
                 wild.prefix.starts_with(&*own.prefix) && (own == wild || covers(&self.all(), &other.all()))
             }
         }
@@ -32,7 +32,8 @@ impl Pattern {
     }
 }
 
-/// Walks both patterns over every text of the inner one at once: one that ends there and not in the outer is not covered.
+/// Runs both automata in parallel over every text the inner one accepts: a text that it accepts and the outer one does not is
+/// not covered.
 fn covers(outer: &[Token], inner: &[Token]) -> bool {
     let alphabet = alphabet(outer, inner);
     let start = (enter(inner, Set::from([0])), enter(outer, Set::from([0])));
@@ -54,7 +55,7 @@ fn covers(outer: &[Token], inner: &[Token]) -> bool {
     true
 }
 
-/// Every character that makes a difference, and one that makes none.
+/// Every character that the patterns distinguish, and one that they do not.
 fn alphabet(outer: &[Token], inner: &[Token]) -> Vec<char> {
     let literal = |token: &Token| if let Token::Char(char) = token { Some(*char) } else { None };
     let mut chars: BTreeSet<char> = outer.iter().chain(inner).filter_map(literal).collect();
@@ -75,7 +76,7 @@ fn step(pattern: &[Token], from: &Set, char: char) -> Set {
     enter(pattern, next.collect())
 }
 
-/// Adds what is reached without reading.
+/// Adds the positions reached without consuming a character.
 fn enter(pattern: &[Token], places: Set) -> Set {
     let mut open: Vec<usize> = places.into_iter().collect();
     let mut all = Set::new();

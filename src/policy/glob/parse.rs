@@ -6,17 +6,17 @@ use thiserror::Error;
 
 use super::{Separator, Token};
 
-/// Longest glob, in bytes.
+/// The longest glob, in bytes.
 pub(super) const LENGTH: usize = 512;
-/// Most words one glob's braces may stand for.
+/// The most alternatives of one glob.
 pub(super) const ALTERNATIVES: usize = 64;
 
-/// The words a glob's braces stand for.
+/// The alternatives of a glob. Errs if it is malformed, too long, or has too many.
 pub(super) fn words(text: &str, separator: Separator) -> Result<Vec<Vec<Token>>, GlobError> {
     Parser { text, at: 0, separator }.words()
 }
 
-/// Why a text is no glob, and which of its bytes are to blame.
+/// Why a text is no glob, and at which bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct GlobError {
     pub(in crate::policy) kind: GlobErrorKind,
@@ -99,7 +99,7 @@ impl Parser<'_> {
         Ok(words)
     }
 
-    /// `{a,b}`: every word so far, followed by each alternative.
+    /// Reads `{a,b}`: every alternative so far, followed by each of these.
     fn group(&mut self, words: &[Vec<Token>]) -> Result<Vec<Vec<Token>>, GlobError> {
         let start = self.at;
         self.at += 1;
@@ -169,7 +169,7 @@ impl Parser<'_> {
     }
 }
 
-/// Makes `/**/` stand for a single `/` too, as every other glob in use reads it; a deny rule relies on that.
+/// Makes `/**/` match a single `/` too, as in other implementations of globs; deny rules rely on that.
 fn open_directories(word: &mut Vec<Token>) {
     const DIRECTORIES: [Token; 3] = [Token::Char('/'), Token::Many, Token::Char('/')];
     let mut at = 0;

@@ -82,7 +82,7 @@ fn refuses_what_is_no_glob() {
     assert_eq!(Pattern::parse(&"{a,b}".repeat(6), NAME).unwrap().len(), ALTERNATIVES);
 }
 
-/// Every step looks at each place once, so patterns that blow up a backtracking matcher end here too.
+/// Every step visits each position once, so patterns that are exponential in a backtracking matcher finish here.
 #[test]
 fn takes_no_longer_for_hostile_patterns() {
     let name = "a".repeat(4000);
@@ -111,7 +111,7 @@ fn folds_patterns_and_names_alike() {
     }
 }
 
-/// The textbook definition, exponential and obviously right.
+/// The textbook definition, exponential and obviously correct.
 fn naive(glob: &[char], name: &[char], separator: Separator) -> bool {
     let separates = separator == Separator::Slash;
     match glob {

@@ -6,11 +6,11 @@ use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::policy::{Denial, Policy};
 
-/// What stands for a rule where callers without a token ask too often.
+/// The rule id in denials of callers without a token that exceed their limit.
 const ANONYMOUS: &str = "anonymous";
 
 impl Policy {
-    /// Lets callers without a token ask so often, each address by itself, wherever a rule lets them do something.
+    /// Sets the rate limit of callers without a token, for each address: the number of requests per time.
     pub fn limit_anonymous(&mut self, rate: (u32, Duration), limits: &Arc<Limits>, server: &str) {
         let spec = Spec {
             rate: Some((rate.0, rate.1, rate.0)),
@@ -26,7 +26,7 @@ impl Policy {
         self.anonymous.is_some_and(|from| from <= now)
     }
 
-    /// Counts one request of a caller without a token.
+    /// Counts one request of a caller without a token. Errs if the limit is exceeded.
     pub(crate) fn enter_anonymous(&self, caller: &Caller) -> Result<(), Denial> {
         let entered = self.anonymous_limit.as_ref().map_or(Ok(None), |limit| limit.enter(caller, ""));
         entered.map(drop).map_err(|retry_after| Denial::Limited { rule: ANONYMOUS.into(), retry_after })

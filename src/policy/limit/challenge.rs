@@ -7,14 +7,14 @@ use super::{Key, Per, key, lock};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 
-/// Challenges after which a newer token that still lacks the scopes is answered with no.
+/// The most challenges for the same scopes, each for a new token.
 const MOST: u32 = 2;
-/// For how long.
+/// How long a challenge is remembered, and how long callers are refused after too many.
 const PAUSE: Duration = Duration::from_mins(10);
-/// Most callers remembered.
+/// The most entries remembered.
 const REMEMBERED: usize = 10_000;
 
-/// Who was asked for which scopes. A client that cannot get them would else log in for ever.
+/// Remembers who was asked for which scopes. A client that cannot get them would otherwise log in forever.
 #[derive(Debug, Default)]
 pub(super) struct Challenges {
     hasher: RandomState,
@@ -23,15 +23,15 @@ pub(super) struct Challenges {
 
 #[derive(Clone, Copy, Debug)]
 struct Asked {
-    /// With how many tokens.
+    /// The number of tokens the caller was challenged with.
     tokens: u32,
-    /// The last of them.
+    /// A hash of the last token.
     token: u64,
     until: Timestamp,
 }
 
 impl Challenges {
-    /// Notes one more challenge; whether it is one too many.
+    /// Notes a challenge; returns whether it is one too many.
     pub(super) fn is_tired(&self, caller: &Caller, name: &str, scopes: &[Box<str>], now: Timestamp) -> bool {
         let whole = Per { client: true, subject: true, tool: true };
         let key = key(caller, &format!("{name} {}", scopes.join(" ")), whole);

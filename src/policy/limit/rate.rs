@@ -9,12 +9,12 @@ use governor::{Quota, RateLimiter};
 
 use super::Key;
 
-/// Most keys that are counted at a time.
+/// The most keys counted at a time, approximately.
 const MOST: usize = 100_000;
-/// Checks between two looks at how many there are.
+/// The number of checks between two removals of stale keys.
 const LOOK: u32 = 1024;
 
-/// A generic cell rate algorithm by key.
+/// A rate limit by key (generic cell rate algorithm).
 #[derive(Debug)]
 pub(super) struct Rate<C: Clock> {
     limiter: RateLimiter<Key, DashMapStateStore<Key>, C, NoOpMiddleware<C::Instant>>,
@@ -24,21 +24,21 @@ pub(super) struct Rate<C: Clock> {
 }
 
 impl<C: Clock + Clone> Rate<C> {
-    /// So many calls in that time, of which `burst` may come at once.
+    /// A limit of `calls` per `time`, of which `burst` may come at once. `None` if one of them is zero.
     pub(super) fn new(calls: u32, time: Duration, burst: u32, clock: C) -> Option<Self> {
         let quota = Quota::with_period(time.checked_div(calls)?)?.allow_burst(NonZeroU32::new(burst)?);
         let limiter = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
         Some(Self { limiter, clock, checks: AtomicU32::new(0), full: AtomicBool::new(false) })
     }
 
-    /// Counts one call; the error says when the next may come.
+    /// Counts one call. Errs with the time to wait if it exceeds the limit.
     pub(super) fn check(&self, key: &Key) -> Result<(), Duration> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % LOOK == LOOK - 1 {
             self.limiter.retain_recent();
             self.full.store(self.limiter.len() > MOST, Ordering::Relaxed);
         }
         if self.full.load(Ordering::Relaxed) {
-            // So many callers within the time of one limit: none is let in uncounted.
+            // With that many active keys, calls are refused rather than let in uncounted.
             return Err(super::BUSY);
         }
         self.limiter.check_key(key).map_err(|until| until.earliest_possible().duration_since(self.clock.now()).into())

@@ -18,11 +18,11 @@ enum Whose {
 const PER: Words<Whose> =
     Words { known: &[("subject", Whose::Subject), ("client", Whose::Client), ("tool", Whose::Tool)], later: &[] };
 
-/// Largest count, and longest time a rule may give a call.
+/// The largest number in a limit, and the longest `timeout`.
 const MOST: u32 = units::MOST_CALLS;
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// Reads a rule's `limit`; `None` if something in it is wrong.
+/// Reads a rule's `limit`; `None` if something in it is wrong, which goes to `report`.
 pub(in crate::policy) fn read(table: &Table<'_>, report: &mut Report<'_>) -> Option<Spec> {
     table.check(&LIMIT, report);
     if !table.has("rate") && !table.has("concurrency") {
@@ -47,7 +47,7 @@ pub(in crate::policy) fn read(table: &Table<'_>, report: &mut Report<'_>) -> Opt
     Some(Spec { rate, concurrency, per: per? })
 }
 
-/// A rule's `timeout`.
+/// Reads a rule's `timeout`.
 pub(in crate::policy) fn timeout(table: &Table<'_>, report: &mut Report<'_>) -> Option<Duration> {
     let text = table.text("timeout", report)?;
     match units::duration(text.get_ref()) {
@@ -64,7 +64,7 @@ pub(in crate::policy) fn timeout(table: &Table<'_>, report: &mut Report<'_>) -> 
     None
 }
 
-/// `"5/min"`.
+/// Reads a rate such as `"5/min"`.
 fn rate(text: &Text, table: &Table<'_>, report: &mut Report<'_>) -> Option<(u32, Duration)> {
     units::rate(text.get_ref())
         .map_err(|error| {
@@ -84,7 +84,7 @@ fn number(table: &Table<'_>, key: &'static str, report: &mut Report<'_>) -> Opti
     None
 }
 
-/// One word or several; without, all calls of the rule are counted together.
+/// Reads `per`, one word or several. Without it all calls of the rule are counted together.
 fn per(table: &Table<'_>, report: &mut Report<'_>) -> Option<Per> {
     let Some(value) = table.value("per") else { return Some(Per::default()) };
     let texts = if value.get_ref().is_str() { vec![table.text("per", report)?] } else { table.texts("per", report)? };

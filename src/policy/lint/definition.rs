@@ -8,38 +8,38 @@ use super::{Kind, Setting, find, strip};
 use crate::json::{Document, Kind as Json, Splice, Value, quoted};
 use crate::mask;
 
-/// Members whose text a model reads and a program does not: what is suspicious there can be taken out.
+/// Members with text for models, which no program interprets, so that suspicious parts can be removed.
 const PROSE: [&str; 4] = ["$comment", "description", "examples", "title"];
-/// Members of a definition itself that are not text, or whose links belong there; below it they are names like others.
+/// Top-level members of a definition that are no text, or whose links are legitimate.
 const OF_DEFINITION: [&str; 4] = ["_meta", "icons", "uri", "uriTemplate"];
-/// Names of schemas, where they are no more than that.
+/// Members that name schemas.
 const REFERENCES: [&str; 3] = ["$id", "$ref", "$schema"];
 
-/// What was found in a definition.
+/// The findings in a definition.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// Where (a JSON Pointer, keys included) and what.
+    /// The place of each, as a JSON Pointer, and its kind.
     pub found: Vec<(Box<str>, Kind)>,
-    /// The definition without what is suspicious, if that could all be taken out and there was any.
+    /// The definition without its suspicious text; `None` if there is none, or not all of it can be removed.
     pub stripped: Option<Bytes>,
-    /// Whether something suspicious stands where taking it out would change what the tool takes.
+    /// Whether there is suspicious text whose removal would change the tool's interface.
     pub stuck: bool,
 }
 
 impl Findings {
-    /// Whether something was found that honest text hardly ever has.
+    /// Whether there is a suspicious finding.
     pub fn is_suspicious(&self) -> bool {
         self.found.iter().any(|(_, kind)| kind.is_suspicious())
     }
 
-    /// Everything that was found, in words.
+    /// The first findings, for a log.
     pub fn told(&self) -> String {
         let told: Vec<String> = self.found.iter().take(8).map(|(place, kind)| format!("{kind} at {place}")).collect();
         told.join(", ")
     }
 }
 
-/// Looks at every text of `definition`.
+/// Lints every text of `definition`.
 pub fn look(definition: &Document, setting: &Setting<'_>) -> Findings {
     let mut findings = Findings::default();
     let mut splice = Splice::new();
@@ -69,9 +69,9 @@ fn visit(
                 }
                 place.push('/');
                 place.push_str(&shown(&name));
-                // A name is taken literally by programs: it cannot be changed.
+                // A name is used literally by programs, so it cannot be changed.
                 note(&name, place, setting, findings, &mut |findings| findings.stuck = true);
-                // The texts of a property called `title` are not prose because of that.
+                // The schema of a property called `title` is no prose.
                 let prose = PROSE.contains(&&*name) && member.value.kind() != Json::Object;
                 visit(member.value, place, prose, setting, findings, splice);
                 place.truncate(length);
@@ -98,7 +98,7 @@ fn visit(
     }
 }
 
-/// A name as it may be told: it is the upstream's word like any other, and is looked at before it is cut.
+/// A name for use in a log: it is the upstream's text, so it is sanitised, and only then truncated.
 fn shown(name: &str) -> String {
     mask::sanitize(name).chars().filter(char::is_ascii_graphic).take(64).collect()
 }

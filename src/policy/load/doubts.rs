@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Text;
 use crate::config::{Problem, Source};
 
-/// A glob over names that means something in another language of patterns.
+/// A warning about a glob over names with characters that are rather from another pattern language.
 pub(super) fn glob(glob: &Text, source: &Arc<Source>) -> Option<Problem> {
     let (mut depth, mut escaped) = (0_usize, false);
     let odd = glob.get_ref().chars().find(|&char| {
@@ -28,7 +28,7 @@ pub(super) fn glob(glob: &Text, source: &Arc<Source>) -> Option<Problem> {
     Some(Problem::warning(source, glob.span(), message, "most likely nothing is called so").help(help).code("odd-name"))
 }
 
-/// Two scopes in one string.
+/// A warning about two scopes in one string.
 pub(super) fn scope(scope: &Text, source: &Arc<Source>) -> Option<Problem> {
     scope.get_ref().contains(',').then(|| {
         let problem = Problem::warning(source, scope.span(), "this is one scope with a comma in it", "one scope");

@@ -8,10 +8,10 @@ use super::super::table::{Report, Text};
 use super::super::when::{Flaw, When, compile};
 use crate::config::{Problem, Source};
 
-/// The `when` of all rules, each text compiled once.
+/// The `when` expressions of all rules, each compiled once.
 pub(super) struct Expressions<'a>(HashMap<(&'a str, Effect), Compiled>);
 
-/// One expression, or what is wrong with it.
+/// A compiled expression, or its errors.
 type Compiled = Result<Arc<When>, Vec<Flaw>>;
 
 impl<'a> Expressions<'a> {
@@ -31,7 +31,7 @@ impl<'a> Expressions<'a> {
         Self(texts.into_iter().zip(compiled).collect())
     }
 
-    /// The expression of a rule; what is wrong with it is shown where it stands.
+    /// The expression of a rule; `None` if it has none or a wrong one, whose errors go to `report`.
     pub(super) fn of(&self, rule: &raw::Rule, source: &Arc<Source>, report: &mut Report<'_>) -> Option<Arc<When>> {
         let text = rule.when.as_ref()?;
         match self.0.get(&(text.get_ref().as_str(), rule.effect))? {
@@ -48,14 +48,14 @@ impl<'a> Expressions<'a> {
     }
 }
 
-/// Where a part of a string's content stands in the file. Content that was written with escapes is shown whole.
+/// The span in the file of a part of a string's content; of all the string if it is written with escapes.
 fn place(source: &Source, text: &Text, part: Option<&Range<usize>>) -> Range<usize> {
     let whole = text.span();
     let written = source.text.get(whole.clone()).and_then(|written| written.find(text.get_ref().as_str()));
     match (part, written) {
         (Some(part), Some(offset)) => {
             let start = whole.start + offset + part.start;
-            // An error at the very end is shown at the quote that ends the text.
+            // An error at the end of the content is shown at the closing quote.
             start..(whole.start + offset + part.end).max(start + 1)
         }
         _ => whole,

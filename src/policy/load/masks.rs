@@ -13,7 +13,7 @@ use crate::mask::{
 use crate::mcp::SubjectKind;
 use crate::policy::selector::Selector;
 
-/// Where the masks of a server are declared, by id.
+/// The places of a server's masks, by id.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
     pub(super) ids: HashMap<Arc<str>, (Arc<Source>, Range<usize>)>,
@@ -76,7 +76,7 @@ fn what(mask: &raw::Mask, source: &Arc<Source>, report: &mut Report<'_>) -> Opti
             is_label(label, source, report)
                 .then(|| What::Pattern { regex: pattern.get_ref().clone(), label: label.get_ref().clone() })
         }
-        // Both or neither: said when the file was read.
+        // Both or neither: reported when the file was read.
         _ => None,
     }
 }
@@ -153,7 +153,7 @@ fn action(mask: &raw::Mask, source: &Arc<Source>, report: &mut Report<'_>) -> Op
     Some(action)
 }
 
-/// Keys that mean nothing with the mask's action.
+/// Reports keys that have no effect with the mask's action.
 fn misplaced(mask: &raw::Mask, action: raw::Action, source: &Arc<Source>, report: &mut Report<'_>) {
     let scope = mask.scope.as_ref().map(|text| ("scope", text.span(), raw::Action::Hash, "hash"));
     let restore = mask.restore.first().map(|grant| ("restore", grant.tool.span(), raw::Action::Tokenize, "tokenize"));
@@ -190,7 +190,7 @@ fn selectors(about: &[(SubjectKind, Vec<Text>)], source: &Arc<Source>, report: &
     kinds.map(|(kind, globs)| Selector::new(*kind, patterns(globs, separator(*kind), source, report))).collect()
 }
 
-/// Whether a field or argument is named by an RFC 6901 pointer; `*` is any one token.
+/// Whether a field or argument is given as a JSON Pointer (RFC 6901), where `*` is any one token; reports it if not.
 fn is_pointer(text: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> bool {
     let pointer = text.get_ref();
     let fits = pointer.starts_with('/') && pointer.len() <= 256 && !pointer.ends_with('/');
@@ -246,12 +246,12 @@ fn one_char(text: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> Optio
 }
 
 impl Loaded {
-    /// Where a mask's `id` stands.
+    /// The place of a mask's `id`.
     pub fn mask_place(&self, id: &str) -> Option<(&Arc<Source>, Range<usize>)> {
         self.declared.ids.get(id).map(|(source, span)| (source, span.clone()))
     }
 
-    /// Where that stands which is wrong with a mask.
+    /// The place of an error in a mask: its `pattern` or its `id`.
     pub(super) fn fault_place(&self, error: &SpecError) -> Option<(&Arc<Source>, Range<usize>)> {
         let (source, id) = self.mask_place(&error.id)?;
         let pattern = self.declared.patterns.get(&error.id).filter(|_| error.of_pattern);

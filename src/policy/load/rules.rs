@@ -20,14 +20,14 @@ use crate::clock::Timestamp;
 use crate::config::{Problem, Source};
 use crate::mcp::{SubjectKind, methods};
 
-/// Longest `reason`, in bytes.
+/// The longest `reason`, in bytes.
 const REASON: usize = 500;
 
-/// For whose callers a rule is.
+/// The issuers of a rule.
 #[derive(Debug)]
 pub(super) struct Issued {
     source: Arc<Source>,
-    /// Where the rule's `id` stands.
+    /// The span of the rule's `id`.
     span: Range<usize>,
     id: Arc<str>,
     allows: bool,
@@ -35,13 +35,13 @@ pub(super) struct Issued {
 }
 
 impl Issued {
-    /// The rule's `id` and where it stands.
+    /// The rule's `id` and its place.
     pub(super) fn place(&self) -> (&Arc<str>, &Arc<Source>, Range<usize>) {
         (&self.id, &self.source, self.span.clone())
     }
 }
 
-/// The rules of all files, in order, as one policy.
+/// Compiles the rules of all files, in order, into one policy.
 pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<Issued>) {
     let mut compiler = Compiler { hierarchy: hierarchy(files, report), ..Compiler::default() };
     let expressions = Expressions::compile(files);
@@ -76,14 +76,14 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<I
     (policy, compiler.issued)
 }
 
-/// The smallest set an allow rule asks for, the first among equals; rules that ask for nothing have none.
+/// The smallest set of scopes an allow rule requires, the first among equals; rules that require none do not count.
 fn advertised(rules: &[Rule]) -> Box<[Box<str>]> {
     let allow = rules.iter().filter(|rule| rule.effect == Effect::Allow);
     let sets = allow.map(|rule| rule.demand.advertised()).filter(|set| !set.is_empty());
     sets.min_by_key(Vec::len).unwrap_or_default().into()
 }
 
-/// The `[scopes]` tables of all files, one hierarchy.
+/// The hierarchy of the `[scopes]` tables of all files. Reports cycles.
 fn hierarchy(files: &[File], report: &mut Report<'_>) -> Hierarchy {
     let mut hierarchy = Hierarchy::default();
     for file in files {
@@ -106,7 +106,7 @@ fn hierarchy(files: &[File], report: &mut Report<'_>) -> Hierarchy {
     hierarchy
 }
 
-/// RFC 6749 section 3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
+/// Whether it is a scope (RFC 6749 section 3.3): `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`. Reports it if not.
 pub(super) fn is_scope(scope: &Text, source: &Arc<Source>, report: &mut Report<'_>) -> bool {
     let fits = scope.get_ref().bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
     if !fits {
@@ -158,7 +158,7 @@ impl Compiler {
             source: Arc::clone(source),
             span: raw.id.span(),
             id: Arc::clone(&id),
-            // A public operation is nobody's in particular.
+            // A rule for callers without a token needs no issuer.
             allows: raw.effect == Effect::Allow && !raw.anonymous,
             issuers: raw.issuers.clone(),
         });
@@ -184,8 +184,8 @@ impl Compiler {
         self.rules.push(rule);
     }
 
-    /// Enters what a rule lists. A template is a subject of its own; but what is denied as a resource is denied as a
-    /// template's text too, lest completion on it be a side door.
+    /// Adds the patterns of a rule to the tables. Templates are subjects of their own, but what is denied as a resource is also
+    /// denied as a template, or completion on it would be a side door.
     fn subject(&mut self, kind: SubjectKind, patterns: &[Pattern], effect: Effect, at: RuleIndex) {
         add(self.tables.of_mut(Some(kind)), patterns, effect, at);
         if kind == SubjectKind::Resource && effect == Effect::Deny {
@@ -211,13 +211,13 @@ impl Compiler {
     }
 }
 
-/// Until when the rule is in shadow, if it is.
+/// The time until which the rule is in shadow, if it is.
 fn shadow(raw: &raw::Rule, file: &File) -> Option<Timestamp> {
     let mode = raw.mode.or(file.settings.mode).unwrap_or(Mode::Enforce);
     (mode == Mode::Shadow).then(|| file.settings.shadow_until.unwrap_or(Timestamp::NEVER))
 }
 
-/// Refuses methods nobody without a token can use, whatever a rule says: what they begin would belong to nobody.
+/// Reports methods that callers without a token can never use, as what the methods create would belong to nobody.
 fn for_anyone(methods: &[Text], source: &Arc<Source>, report: &mut Report<'_>) {
     for method in methods {
         let Some(listed) = methods::find(method.get_ref()).filter(|listed| !methods::is_for_anyone(listed)) else {
@@ -229,13 +229,13 @@ fn for_anyone(methods: &[Text], source: &Arc<Source>, report: &mut Report<'_>) {
     }
 }
 
-/// From when on the rule takes effect.
+/// The time from which the rule takes effect.
 fn in_force(rule: &Rule) -> Timestamp {
     rule.shadow.unwrap_or(Timestamp::from_unix_seconds(0))
 }
 
-/// Whether everything listed passes while every rule is in shadow. Without rules in force everything would be denied, which
-/// is what somebody who tries rules out means least; so it must be said, and for how long.
+/// Whether everything listed is allowed while every rule is in shadow. Otherwise everything would be denied, which nobody who
+/// tries rules in shadow wants; so the setting is required then, together with an end.
 fn baseline(files: &[File], rules: &[Rule], report: &mut Report<'_>) -> bool {
     let mut written = files.iter().filter_map(|file| Some((file, file.settings.baseline.clone()?))).peekable();
     let all = !rules.is_empty() && rules.iter().all(|rule| rule.shadow.is_some());
@@ -263,7 +263,7 @@ fn baseline(files: &[File], rules: &[Rule], report: &mut Report<'_>) -> bool {
     all && limited
 }
 
-/// What the rule asks besides names, issuers and scopes, if anything.
+/// The rule's conditions besides names, issuers and scopes, if any.
 fn conditions(raw: &raw::Rule, when: Option<Arc<When>>) -> Option<Box<Conditions>> {
     let args = raw.args.clone();
     (args.is_some() || when.is_some()).then(|| Box::new(Conditions { args, when }))
@@ -306,7 +306,7 @@ pub(super) fn patterns(
                 patterns.extend(more);
             }
             Err(error) => {
-                // In a plain one-line string, content and source agree byte for byte; else the whole value is shown.
+                // In a plain string of one line, content and source are the same; otherwise the whole value is shown.
                 let (whole, text) = (glob.span(), glob.get_ref());
                 let plain = whole.len() == text.len() + 2;
                 let start = whole.start + 1;
@@ -330,9 +330,9 @@ fn reason(raw: &raw::Rule, source: &Arc<Source>, report: &mut Report<'_>) -> Opt
 }
 
 impl Loaded {
-    /// Compares the rules with the issuers `proxy.toml` lets the server's callers come from. A rule may name only these,
-    /// and with several of them every allow rule must say whose callers it is for: two issuers may use one scope for
-    /// different things.
+    /// Compares the rules with the issuers that `proxy.toml` accepts for the server. A rule may name only these, and with
+    /// several of them every allow rule must name some, since two issuers may use one scope for different things. With an error
+    /// the policy denies everything.
     pub fn check_issuers(&mut self, issuers: &[Arc<str>], problems: &mut crate::config::Problems) {
         let mut report = Report::new(problems);
         for rule in &self.issued {

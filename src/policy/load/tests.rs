@@ -194,7 +194,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What stands under `[rule.args]` of a rule that begins with four lines, and what its problems must contain.
+/// The content of `[rule.args]`, in a rule that begins with four lines, and what its problems must contain.
 const REFUSED_ARGS: &[(&str, &[&str])] = &[
     ("", &["`[rule.args]` says nothing"]),
     ("a = {}", &["0.toml:5:1", "this argument has no words", "words are `equals`"]),
@@ -286,7 +286,7 @@ fn finds_everything_wrong_at_once() {
     assert!(loaded.policy.is_empty());
 }
 
-/// Files that take parsers all of a stack, or that are wrong in very many places: refused, and told of within bounds.
+/// Files that exhaust the stack of parsers, or have very many errors: refused, with a bounded report.
 #[test]
 fn survives_files_made_to_exhaust() {
     for text in [

@@ -123,7 +123,7 @@ pub(in crate::policy) enum Action {
     Tokenize,
 }
 
-/// One word of a mask's `on`.
+/// One value of a mask's `on`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum On {
     Arguments,

@@ -8,35 +8,35 @@ use super::disjoint::are_disjoint;
 use crate::policy::args::{Argument, Equals, Number, Scalar, Word};
 use crate::policy::schema::Schema;
 
-/// Most cases of a schema that are looked at, and deepest references.
+/// The most cases of a schema that are examined, and the deepest nesting of references.
 const CASES: usize = 64;
 const DEEP: usize = 16;
 
-/// What a schema says of one argument of a rule.
+/// How a rule's argument fits a schema.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fit {
-    /// There is no such argument; those that are there instead.
+    /// There is no such argument; the names there are.
     Absent(Vec<String>),
-    /// A word no value there can meet, by its place among the words, and what the schema says.
+    /// A condition that no allowed value can meet: its index, and what the schema requires.
     Clash(usize, String),
-    /// The words can be met, or it cannot be told.
+    /// The conditions can be met, or that cannot be decided.
     Fits,
 }
 
-/// One case of a schema: everything in it must hold together.
+/// One case of a schema: subschemas that must all hold.
 type Case<'a> = Vec<&'a Map<String, Json>>;
 
-/// What a case says of one of its properties.
+/// What a case says about a property.
 enum Member<'a> {
-    /// Not that it exists: it names others, and lets no more be.
+    /// It does not exist: others are named, and no more are allowed.
     Absent,
-    /// The schemas it must fit.
+    /// The schemas for it.
     Named(Vec<&'a Json>),
-    /// Nothing that could be told.
+    /// Undecided.
     Open,
 }
 
-/// Holds the words of `argument` against the input schema `root`.
+/// Compares the conditions on `argument` with the input schema `root`.
 pub(super) fn look(root: &Json, argument: &Argument) -> Fit {
     let schema = Schemas(root);
     let Some(mut cases) = schema.cases(&[root]) else { return Fit::Fits };
@@ -71,7 +71,7 @@ pub(super) fn look(root: &Json, argument: &Argument) -> Fit {
     let found: Option<Vec<(usize, String)>> = cases.iter().map(|case| schema.clash(case, &words)).collect();
     match found {
         None => Fit::Fits,
-        // Of an optional value's cases the one that is not `null` tells more.
+        // For an optional value, the case other than `null` is the better explanation.
         Some(clashes) => {
             let telling = clashes.iter().zip(&cases).find(|(_, case)| types(case) != NULL).map(|(clash, _)| clash);
             let (at, why) =
@@ -81,7 +81,7 @@ pub(super) fn look(root: &Json, argument: &Argument) -> Fit {
     }
 }
 
-/// The properties a case names.
+/// The names of a case's properties.
 fn names(case: &Case<'_>) -> Vec<String> {
     let properties = case.iter().filter_map(|part| part.get("properties")?.as_object());
     properties.flat_map(Map::keys).cloned().collect()
@@ -113,7 +113,7 @@ fn member<'a>(case: &Case<'a>, name: &str) -> Member<'a> {
 struct Schemas<'a>(&'a Json);
 
 impl<'a> Schemas<'a> {
-    /// The cases of schemas that must hold together; `None` where there are too many, none where they allow nothing.
+    /// The cases of schemas that must all hold; `None` if there are too many, empty if they allow nothing.
     fn cases(&self, schemas: &[&'a Json]) -> Option<Vec<Case<'a>>> {
         self.product(schemas, 0)
     }
@@ -158,7 +158,7 @@ impl<'a> Schemas<'a> {
         Some(cases.into_iter().map(|case| [&[members], case.as_slice()].concat()).collect())
     }
 
-    /// The first word no value of that case can meet.
+    /// The first condition that no value of that case can meet.
     fn clash(&self, case: &Case<'a>, words: &[&Word]) -> Option<(usize, String)> {
         let types = types(case);
         for (at, word) in words.iter().enumerate() {
@@ -172,7 +172,7 @@ impl<'a> Schemas<'a> {
             .or_else(|| no_common_text(case, words))
     }
 
-    /// `equals` and `enum` of which the schema allows nothing.
+    /// `equals` or `enum` if the schema allows none of its values.
     fn no_value_of_the_rule(&self, case: &Case<'a>, words: &[&Word]) -> Option<(usize, String)> {
         let at = words.iter().position(|word| matches!(word, Word::Equals(Equals::Value(_)) | Word::Enum(_)))?;
         let values = match words[at] {
@@ -211,7 +211,7 @@ const OBJECT: u8 = 32;
 const ARRAY: u8 = 64;
 const ANY: u8 = 127;
 
-/// The JSON types with their names in a schema; a whole number is one of two kinds of number.
+/// The JSON types by their names in a schema. Integers are a part of numbers.
 const TYPES: [(&str, u8); 7] = [
     ("null", NULL),
     ("boolean", BOOL),
@@ -233,7 +233,7 @@ fn types(case: &Case<'_>) -> u8 {
     case.iter().map(of_part).fold(ANY, |left, bits| left & bits)
 }
 
-/// The types that can meet a word.
+/// The types that can meet a condition.
 fn wanted(word: &Word) -> u8 {
     let of = |value: &Scalar| match value {
         Scalar::Bool(_) => BOOL,
@@ -251,7 +251,7 @@ fn wanted(word: &Word) -> u8 {
     }
 }
 
-/// `a string or null`.
+/// The types in words, as in `text or null`.
 fn told(types: u8) -> String {
     let kinds = [
         (TEXT, "text"),
@@ -273,7 +273,7 @@ fn told(types: u8) -> String {
     if names.is_empty() { "nothing".into() } else { names.join(" or ") }
 }
 
-/// The values a case allows, where it lists them.
+/// The values a case lists, if it does.
 fn options(case: &Case<'_>) -> Option<Vec<Json>> {
     case.iter().find_map(|part| match (part.get("const"), part.get("enum")) {
         (Some(only), _) => Some(vec![only.clone()]),
@@ -282,7 +282,7 @@ fn options(case: &Case<'_>) -> Option<Vec<Json>> {
     })
 }
 
-/// Foreign text, cut and escaped.
+/// The first options, as truncated JSON.
 fn listed(options: &[Json]) -> String {
     let shown: Vec<String> =
         options.iter().take(5).map(|one| one.to_string().chars().take(40).collect::<String>()).collect();
@@ -290,7 +290,7 @@ fn listed(options: &[Json]) -> String {
     format!("one of {}{more}", shown.join(", "))
 }
 
-/// A listed value each of which fails one of the words.
+/// A condition of those that together exclude all values the case lists.
 fn no_value_of_the_schema(case: &Case<'_>, words: &[&Word]) -> Option<(usize, String)> {
     let options = options(case)?;
     let fails = |value: &Json| words.iter().position(|word| !word.may_be(value));
@@ -299,12 +299,12 @@ fn no_value_of_the_schema(case: &Case<'_>, words: &[&Word]) -> Option<(usize, St
     Some((at, format!("the schema wants {}", listed(&options))))
 }
 
-/// The narrowest of a keyword's numbers, by `better`.
+/// The narrowest value of a keyword in the case, by `better`.
 fn bound(case: &Case<'_>, key: &str, better: fn(f64, f64) -> f64) -> Option<f64> {
     case.iter().filter_map(|part| part.get(key)?.as_f64()).reduce(better)
 }
 
-/// Numbers and lengths of which the rule's range and the schema's have none in common.
+/// A bound with which the rule's range of numbers or lengths and the schema's have nothing in common.
 fn beyond_bounds(case: &Case<'_>, types: u8, words: &[&Word]) -> Option<(usize, String)> {
     let lowest = bound(case, "minimum", f64::max);
     let highest = bound(case, "maximum", f64::min);
@@ -345,12 +345,12 @@ fn beyond_bounds(case: &Case<'_>, types: u8, words: &[&Word]) -> Option<(usize, 
     None
 }
 
-/// The last value that is still within a bound.
+/// The bound, rounded inward to an integer if only integers are allowed.
 fn whole(bound: Number, wholes: bool, round: fn(f64) -> f64) -> f64 {
     if wholes { round(bound.value()) } else { bound.value() }
 }
 
-/// A pattern that begins or ends with other text than the schema's.
+/// A pattern whose matches begin or end differently than those of the schema's.
 fn no_common_text(case: &Case<'_>, words: &[&Word]) -> Option<(usize, String)> {
     let theirs: Vec<&str> = case.iter().filter_map(|part| part.get("pattern")?.as_str()).collect();
     for (at, word) in words.iter().enumerate() {

@@ -3,16 +3,16 @@
 use regex_syntax::hir::literal::{ExtractKind, Extractor, Seq};
 use regex_syntax::hir::{Hir, Look};
 
-/// Deepest nesting that is read; the patterns may be an upstream's.
+/// The deepest nesting of a pattern, which may be the upstream's.
 const NEST: u32 = 50;
-/// Longest pattern that is read.
+/// The longest pattern, in bytes.
 const LONGEST: usize = 4096;
 
-/// Largest class of characters that is written out.
+/// The largest character class that is expanded.
 const CLASS: usize = 64;
 
-/// Whether no text matches both: both are anchored at one end, and what they begin or end with differs. False also where
-/// that does not tell.
+/// Whether no text matches both: both are anchored at the same end, and their literals there differ. Also false if that does
+/// not decide it.
 pub(super) fn are_disjoint(one: &str, other: &str) -> bool {
     let (Some(one), Some(other)) = (read(one), read(other)) else { return false };
     let begins = |hir: &Hir| hir.properties().look_set_prefix().contains(Look::Start);
@@ -36,7 +36,7 @@ fn read(pattern: &str) -> Option<Hir> {
     regex_syntax::ParserBuilder::new().nest_limit(NEST).build().parse(pattern).ok()
 }
 
-/// Whether no literal of one can be the end of a text that has a literal of the other there.
+/// Whether no literal of one is compatible with a literal of the other at the same end of a text.
 fn apart(one: &Seq, other: &Seq, agrees: fn(&[u8], &[u8]) -> bool) -> bool {
     let (Some(one), Some(other)) = (one.literals(), other.literals()) else { return false };
     let compatible = |left: &[u8], right: &[u8]| agrees(left, right) || agrees(right, left);

@@ -17,31 +17,31 @@ use crate::config::suggest::closest;
 use crate::config::{Problem, Problems, Severity};
 use crate::mcp::SubjectKind;
 
-/// Most comparisons of an argument with a schema; a policy that needs more is compared in part.
+/// The most comparisons of a rule with a tool; a policy that needs more is compared in part.
 const COMPARISONS: usize = 20_000;
-/// Most names of tools that are told.
+/// The most tool names in a message.
 const TOLD: usize = 3;
 
-/// A tool somebody offers.
+/// A tool that exists.
 #[derive(Clone, Debug)]
 pub(crate) struct Offered {
     /// Its name.
     pub(crate) name: String,
-    /// Its `inputSchema`, where it has one.
+    /// Its `inputSchema`, if it has one.
     pub(crate) schema: Option<Json>,
 }
 
-/// Tools, and whose they are.
+/// The tools of one source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offer<'a> {
-    /// All of them.
+    /// All its tools.
     pub(crate) tools: &'a [Offered],
-    /// As in `the upstream of crm`.
+    /// The source in words, as in `the upstream of crm`.
     pub(crate) whose: &'a str,
 }
 
 impl Policy {
-    /// Globs that list none of the tools, and rules whose arguments are not theirs.
+    /// Reports globs that match none of the tools, and rules whose arguments the tools do not have.
     pub(crate) fn compare(&self, offer: Offer<'_>) -> Problems {
         let mut problems = Problems::new();
         let mut left = COMPARISONS;
@@ -68,7 +68,7 @@ impl Policy {
         problems
     }
 
-    /// Tools that no allow rule lists, whoever calls.
+    /// The tools that no allow rule lists.
     pub(crate) fn uncovered<'a>(&self, tools: &'a [Offered]) -> Vec<&'a str> {
         let allows = |tool: &Offered| {
             self.rules.iter().zip(&self.written).filter(|(rule, _)| rule.effect == Effect::Allow).any(|(_, written)| {
@@ -81,7 +81,7 @@ impl Policy {
 }
 
 impl Loaded {
-    /// Masks that are for tools of which there is none.
+    /// Reports masks for tools that do not exist.
     pub(crate) fn compare_masks(&self, offer: Offer<'_>) -> Problems {
         let mut problems = Problems::new();
         for spec in &self.masks {
@@ -109,7 +109,7 @@ impl Loaded {
     }
 }
 
-/// Whether a rule's pattern lists the tool; a deny rule's sees through spellings.
+/// Whether a rule's pattern lists the tool; those of deny rules match folded names too.
 fn lists(pattern: &Pattern, folds: bool, tool: &Offered) -> bool {
     let folded = || pattern.folded().matches(&Room::new().fold(&tool.name));
     pattern.matches(&tool.name) || folds && folded()
@@ -129,7 +129,7 @@ fn advice(name: &str, offer: Offer<'_>) -> String {
     }
 }
 
-/// Where one of the rule's tools stands, else where all of them do.
+/// The span of one of the rule's tools, or of all of them if it cannot be found.
 fn place(written: &Written, name: &str) -> Range<usize> {
     let whole = written.span("tools");
     let text = written.source.text.get(whole.clone()).unwrap_or_default();
@@ -171,8 +171,7 @@ impl OneRule<'_> {
         }
     }
 
-    /// Whether the rule does something else than meant to a tool without the argument: an allow rule never matches, a deny
-    /// rule always.
+    /// Whether the rule does the unexpected for a tool without the argument: an allow rule never matches, a deny rule always.
     fn minds_absence(&self, argument: &Argument) -> bool {
         match self.rule.effect {
             Effect::Allow => argument.is_required(),
@@ -224,7 +223,7 @@ impl OneRule<'_> {
         problem.help(help).code("schema-contradiction")
     }
 
-    /// Arguments the rule's `when` looks at and no tool takes.
+    /// Warns of arguments that the rule's `when` reads and no tool has.
     fn expression(&self, problems: &mut Problems) {
         let Some(when) = self.rule.conditions.as_ref().and_then(|asked| asked.when.as_ref()) else { return };
         for name in when.arguments() {
@@ -254,7 +253,7 @@ impl OneRule<'_> {
     }
 }
 
-/// `the tool `a` has`, or of several.
+/// ``the tool `a` has``, or the plural.
 fn have(tools: &[&str]) -> String {
     match tools {
         [_] => format!("the tool {} has", names(tools)),
@@ -262,7 +261,7 @@ fn have(tools: &[&str]) -> String {
     }
 }
 
-/// The first few names, escaped: they are the upstream's.
+/// The first few names, escaped, as they are the upstream's text.
 fn names(tools: &[&str]) -> String {
     let shown: Vec<String> = tools.iter().take(TOLD).map(|name| visible(name).replace('"', "`")).collect();
     let more = tools.len().saturating_sub(TOLD);

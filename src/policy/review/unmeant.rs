@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::config::{Problem, Problems};
 use crate::mcp::SubjectKind;
 
-/// What is wrong with the conditions of a rule, whatever the tools are.
+/// Warnings about the conditions of a rule, independent of tools.
 pub(super) fn find(rule: &Rule, written: &Written) -> Problems {
     let mut problems = Problems::new();
     let Some(conditions) = &rule.conditions else { return problems };
@@ -56,7 +56,7 @@ fn empty(written: &Written, span: std::ops::Range<usize>) -> Problem {
     problem.help("anchor it with `^` and `$`, and write `+` for at least one: `^[a-z]+$`").code("empty-match")
 }
 
-/// An expression about nothing but the time that no hour of a week makes true.
+/// A warning about an expression that only reads the time and is true at no hour of the week.
 fn never(rule: &Rule, written: &Written, when: &When) -> Option<Problem> {
     const HOUR: i64 = 60 * 60;
     let span = written.span("when");
@@ -77,7 +77,7 @@ fn never(rule: &Rule, written: &Written, when: &When) -> Option<Problem> {
     Some(problem.help("hours are 0 to 23, weekdays 0 to 6; `||` is either, `&&` both at once").code("dead-rule"))
 }
 
-/// A variable an expression looks at and that is not there for what the rule lists: it is unknown then, always.
+/// A warning about a variable that an expression reads and that is never set for something the rule lists.
 fn absent(rule: &Rule, written: &Written, variable: &'static str) -> Option<Problem> {
     let has = |kind: &SubjectKind| matches!((variable, kind), (_, SubjectKind::Tool) | ("args", SubjectKind::Prompt));
     let without: Vec<&str> =
@@ -101,7 +101,8 @@ fn absent(rule: &Rule, written: &Written, variable: &'static str) -> Option<Prob
 }
 
 impl Policy {
-    /// Rules of a file with what their conditions look at and a list does not know: there they count as if they could match.
+    /// The rules of a file that read variables unknown in lists, with those variables. In lists such rules count as if they
+    /// could match.
     pub(crate) fn untold_in_lists(&self, file: &Path) -> Vec<(Arc<str>, Vec<&'static str>)> {
         let untold = |rule: &Rule| {
             let conditions = rule.conditions.as_ref()?;

@@ -6,29 +6,30 @@ use serde_json::{Map, Value};
 
 use super::SchemaError;
 
-/// Arguments are never deeper: a request is refused before.
+/// The deepest nesting of arguments; requests that nest deeper are refused before.
 pub(super) const DEEPEST: usize = 64;
-/// Most objects, arrays and truth values in one schema.
+/// The most objects and arrays in one schema.
 const MOST_PARTS: usize = 5_000;
-/// Most members of an `enum`.
+/// The most items of an array, such as an `enum`.
 const MOST_OPTIONS: usize = 10_000;
-/// Most schemas one value of the arguments, and what is below it on one path, may be checked against.
+/// The most subschemas that a value of the arguments, with the values on one path below it, may be checked against.
 const MOST_STEPS: u64 = 10_000;
-/// Deepest nesting of the schema itself.
+/// The deepest nesting of the schema itself.
 const MOST_NESTING: usize = 64;
 
-/// Keywords whose schema is about the same value.
+/// Keywords whose schema applies to the same value.
 const SAME: [&str; 6] = ["not", "if", "then", "else", "propertyNames", "contentSchema"];
-/// The same, in a list.
+/// The same, with a list of schemas.
 const SAME_LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
-/// Keywords whose schema is about what is below.
+/// Keywords whose schema applies to the members or items.
 const BELOW: [&str; 6] =
     ["additionalItems", "additionalProperties", "contains", "items", "unevaluatedItems", "unevaluatedProperties"];
 
-/// How deep arguments may nest so that checking them takes no more than a bounded number of steps.
+/// The deepest nesting of arguments with which checking them takes at most [`MOST_STEPS`]. Errs if the schema is too large, has
+/// references to outside, or allows hardly any nesting.
 ///
-/// A schema that refers to itself in more than one place doubles the work with every level of the arguments. It may, as
-/// long as the levels are few.
+/// A schema that references itself in two places doubles the work with every level of the arguments, which is acceptable for
+/// few levels.
 pub(super) fn depth(root: &Value) -> Result<usize, SchemaError> {
     let mut parts = 0;
     count(root, 0, &mut parts)?;
@@ -42,7 +43,7 @@ pub(super) fn depth(root: &Value) -> Result<usize, SchemaError> {
     Ok(DEEPEST)
 }
 
-/// How deep a value nests.
+/// The depth of a value; 0 for a scalar.
 pub(super) fn nesting(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(nesting).max().unwrap_or_default(),
@@ -57,7 +58,7 @@ fn count(value: &Value, depth: usize, parts: &mut usize) -> Result<(), SchemaErr
     }
     let below: &mut dyn Iterator<Item = &Value> = match value {
         Value::Array(items) if items.len() > MOST_OPTIONS => return Err(SchemaError::Large("too many options")),
-        // Options are no schemas.
+        // Scalars in an `enum` are no schemas.
         Value::Array(items) => &mut items.iter().filter(|item| item.is_object() || item.is_array()),
         Value::Object(members) => &mut members.values(),
         Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => return Ok(()),
@@ -72,14 +73,14 @@ fn count(value: &Value, depth: usize, parts: &mut usize) -> Result<(), SchemaErr
     Ok(())
 }
 
-/// The address of a schema within its document, which does not move while it is looked at.
+/// The address of a schema, which identifies it while the document is borrowed.
 type Place = *const Value;
 
 struct Walk<'a> {
     root: &'a Value,
     anchors: HashMap<&'a str, Vec<&'a Value>>,
     steps: HashMap<(Place, usize), u64>,
-    /// Schemas being counted for the same value.
+    /// The schemas being counted, to detect cycles.
     open: Vec<(Place, usize)>,
 }
 
@@ -99,7 +100,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Most schemas looked at for one value with `depth` levels below it, along the costliest path.
+    /// The most subschemas applied to a value with `depth` levels below it, along the costliest path.
     fn steps(&mut self, schema: &'a Value, depth: usize) -> Result<u64, SchemaError> {
         let Value::Object(members) = schema else { return Ok(1) };
         let place = (std::ptr::from_ref(schema), depth);
@@ -119,7 +120,7 @@ impl<'a> Walk<'a> {
         Ok(steps)
     }
 
-    /// What is about the same value.
+    /// The steps of subschemas that apply to the same value.
     fn same(&mut self, members: &'a Map<String, Value>, depth: usize) -> Result<u64, SchemaError> {
         let mut sum = 0_u64;
         for (key, value) in members {
@@ -143,7 +144,7 @@ impl<'a> Walk<'a> {
         Ok(sum)
     }
 
-    /// What is about one value below: of the named ones only one can be meant, of the others each.
+    /// The steps of subschemas that apply to one member or item: the costliest of the named ones, and all of the others.
     fn below(&mut self, members: &'a Map<String, Value>, depth: usize) -> Result<u64, SchemaError> {
         let (mut sum, mut named) = (0_u64, 0);
         for (key, value) in members {
@@ -170,7 +171,7 @@ impl<'a> Walk<'a> {
         Ok(sum.saturating_add(named))
     }
 
-    /// What a reference leads to; a dynamic one may lead to any schema of that name.
+    /// The targets of a reference; a dynamic one may lead to any schema with that anchor.
     fn referred(&self, reference: &Value) -> Result<Vec<&'a Value>, SchemaError> {
         let text = reference.as_str().unwrap_or_default();
         let outside = || SchemaError::Reference(text.chars().filter(|char| !char.is_control()).take(100).collect());
@@ -187,7 +188,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A URI fragment as a JSON Pointer (RFC 6901 section 6).
+/// The JSON Pointer in a URI fragment (RFC 6901 section 6).
 fn percent_decoded(fragment: &str) -> Option<String> {
     if !fragment.contains('%') {
         return Some(fragment.to_owned());

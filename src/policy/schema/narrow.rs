@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use crate::policy::args::{Args, Argument, Equals, Scalar, Word};
 
-/// The upstream's `schema` with what `rules` ask of arguments; each of them alone would allow the call.
+/// The upstream's `schema` narrowed by the conditions of `rules`, each of which alone would allow the call. `None` if there are
+/// no rules, or it cannot be narrowed.
 pub(in crate::policy) fn narrowed(schema: &Value, rules: &[&Args], claims: &Map<String, Value>) -> Option<Value> {
     let mut narrowed = schema.as_object().filter(|_| !rules.is_empty())?.clone();
-    // What a rule says of a property would make it one that is known here.
+    // A property that a rule mentions would count as evaluated.
     if narrowed.contains_key("unevaluatedProperties") {
         return None;
     }
@@ -46,7 +47,7 @@ pub(in crate::policy) fn narrowed(schema: &Value, rules: &[&Args], claims: &Map<
     Some(Value::Object(narrowed))
 }
 
-/// What a rule asks at one level of the arguments.
+/// The conditions of a rule at one level of the arguments.
 #[derive(Default)]
 struct Level {
     words: Option<Value>,
@@ -54,7 +55,7 @@ struct Level {
     below: BTreeMap<Box<str>, Level>,
 }
 
-/// What one rule asks: of properties, level by level, and which of the outermost must be there.
+/// The conditions of one rule, as the `properties` and `required` of a schema.
 fn constraints(schema: &Value, rule: &Args, claims: &Map<String, Value>) -> (Map<String, Value>, Vec<Value>) {
     let mut root = Level::default();
     for argument in rule.arguments() {
@@ -62,7 +63,7 @@ fn constraints(schema: &Value, rule: &Args, claims: &Map<String, Value>) -> (Map
         let mut level = &mut root;
         for name in argument.path() {
             level = level.below.entry(name.clone()).or_default();
-            // An argument that must be there makes what holds it be there.
+            // A required argument makes its parents required.
             level.must |= must;
         }
         level.words = Some(words);
@@ -91,7 +92,7 @@ impl Level {
     }
 }
 
-/// The words of one argument as keywords, and whether it must be there: where absence would not meet the rule.
+/// The conditions on one argument as a schema, and whether it is required, because its absence would not meet the rule.
 fn words(argument: &Argument, default: Option<&Value>, claims: &Map<String, Value>) -> (Value, bool) {
     let mut written = Map::new();
     let mut must = argument.is_required();
@@ -102,7 +103,7 @@ fn words(argument: &Argument, default: Option<&Value>, claims: &Map<String, Valu
             Word::Equals(Equals::Value(value)) => put(&mut written, "const", value.to_json()),
             Word::Equals(Equals::Template(template)) => match template.fill(claims) {
                 Some(value) => put(&mut written, "const", value.to_json()),
-                // Nothing equals a claim that is not there.
+                // Nothing equals a missing claim.
                 None => return (Value::Bool(false), true),
             },
             Word::Enum(values) => put(&mut written, "enum", values.iter().map(Scalar::to_json).collect()),
@@ -130,7 +131,7 @@ fn default<'a>(schema: &'a Value, path: &[Box<str>]) -> Option<&'a Value> {
     path.iter().try_fold(schema, |at, name| at.get("properties")?.get(&**name))?.get("default")
 }
 
-/// Nothing passes that neither the schema nor a rule names.
+/// Forbids properties that neither the schema nor a rule names.
 fn close(schema: &mut Map<String, Value>, rules: &[&Args]) {
     let open = schema.get("additionalProperties").is_none_or(|more| *more == Value::Bool(true));
     if !open || schema.contains_key("patternProperties") || schema.contains_key("$ref") || !is_plain(schema) {
@@ -145,7 +146,7 @@ fn close(schema: &mut Map<String, Value>, rules: &[&Args]) {
     schema.insert("additionalProperties".into(), Value::Bool(false));
 }
 
-/// Whether the schema names its properties itself, rather than by cases.
+/// Whether the schema names its properties directly, without combinators.
 fn is_plain(schema: &Map<String, Value>) -> bool {
     !["allOf", "anyOf", "oneOf", "if", "dependentSchemas", "unevaluatedProperties"]
         .iter()
@@ -165,7 +166,7 @@ fn merge(schema: &mut Map<String, Value>, constraints: &Map<String, Value>) {
     let Some(properties) = properties.as_object_mut() else { return };
     for (name, constraint) in constraints {
         match (properties.get_mut(name), constraint) {
-            // In older dialects nothing counts beside a reference.
+            // In older dialects siblings of `$ref` are ignored.
             (Some(Value::Object(known)), Value::Object(constraint)) if !known.contains_key("$ref") => {
                 narrow(known, constraint);
             }
@@ -174,7 +175,7 @@ fn merge(schema: &mut Map<String, Value>, constraints: &Map<String, Value>) {
             }
             (Some(Value::Bool(false)), _) => {}
             (None, _) => {
-                // One the upstream does not name is what it lets others be, and what the rule asks.
+                // For a property the upstream does not name, its `additionalProperties` applies too.
                 let known = match &others {
                     None | Some(Value::Bool(true)) => constraint.clone(),
                     Some(Value::Bool(false)) => Value::Bool(false),
@@ -189,7 +190,7 @@ fn merge(schema: &mut Map<String, Value>, constraints: &Map<String, Value>) {
     }
 }
 
-/// Adds keywords to a property's schema: the narrower where both have one, both where that cannot be told.
+/// Adds keywords to a property's schema: if both have one the narrower, or both if that cannot be decided.
 fn narrow(known: &mut Map<String, Value>, constraint: &Map<String, Value>) {
     let mut rest = Map::new();
     for (key, value) in constraint {
@@ -241,10 +242,10 @@ fn require(schema: &mut Map<String, Value>, names: &[Value]) {
     }
 }
 
-/// Adds a schema that must hold too.
+/// Adds a schema that must hold as well.
 fn conjoin(schema: &mut Map<String, Value>, also: Value) {
     if let Some(reference) = schema.remove("$ref") {
-        // In older dialects nothing counts beside a reference.
+        // In older dialects siblings of `$ref` are ignored.
         schema.insert("allOf".into(), json!([{ "$ref": reference }, also]));
         return;
     }

@@ -6,16 +6,16 @@ use serde_json::Value as Json;
 
 use crate::json::{Kind, Value};
 
-/// Most properties that are looked through one by one.
+/// The most properties, as they are searched one by one.
 const PROPERTIES: usize = 32;
 
-/// A schema of single values, each by itself.
+/// A schema of an object of scalars, without relations between them.
 #[derive(Debug)]
 pub(super) struct Plain {
     properties: Box<[Property]>,
-    /// How many of them must be there.
+    /// The number of required ones.
     required: usize,
-    /// Whether others may be.
+    /// Whether other properties are allowed.
     open: bool,
 }
 
@@ -29,9 +29,9 @@ struct Property {
 #[derive(Debug)]
 enum Scalar {
     Bool,
-    /// Within both, ends included.
+    /// From the first to the second, inclusive.
     Integer(i64, i64),
-    /// Of so many code points; one of these, if there are any.
+    /// A length in code points, and the values of `enum`, if any.
     String {
         least: u64,
         most: u64,
@@ -40,7 +40,7 @@ enum Scalar {
 }
 
 impl Plain {
-    /// The schema, if it uses no keyword that is not understood here. The words mean the same in every draft.
+    /// Compiles the schema, if it uses only keywords supported here, which mean the same in every draft.
     pub(super) fn of(schema: &Json) -> Option<Self> {
         let schema = schema.as_object()?;
         let known =
@@ -74,7 +74,7 @@ impl Plain {
         Some(Self { properties: properties.into(), required, open })
     }
 
-    /// Whether `arguments` fit for certain.
+    /// Whether `arguments` are certainly valid.
     pub(super) fn fits(&self, arguments: Value<'_>) -> bool {
         let mut required = 0;
         let fit = arguments.kind() == Kind::Object
@@ -123,7 +123,7 @@ impl Scalar {
             Self::Integer(least, most) => value.as_i64().is_some_and(|number| (*least..=*most).contains(&number)),
             Self::String { least, most, of } => {
                 let Some(text) = value.plain_text() else { return false };
-                // A code point takes one byte to four.
+                // A code point takes one to four bytes.
                 let bytes = text.len() as u64;
                 bytes / 4 >= *least
                     && bytes <= *most
@@ -133,12 +133,12 @@ impl Scalar {
     }
 }
 
-/// Says nothing about what is valid.
+/// Whether a keyword is an annotation without effect on validity.
 fn is_remark(word: &str) -> bool {
     matches!(word, "title" | "description" | "default" | "examples") || word.starts_with("x-")
 }
 
-/// One value that every reader takes for the same.
+/// Whether it is a scalar that every parser reads as the same value.
 fn is_single(value: Value<'_>) -> bool {
     match value.kind() {
         Kind::Bool | Kind::Null | Kind::String => true,

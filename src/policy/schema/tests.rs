@@ -79,7 +79,7 @@ fn honours_the_dialect_a_schema_declares() {
 fn refuses_what_is_no_schema_it_could_check_against() {
     let many: Vec<String> = (0..6_000).map(|n| format!(r#""p{n}":{{}}"#)).collect();
     let large = format!(r#"{{"type":"object","description":"{}"}}"#, "x".repeat(300_000));
-    // Each level refers twice to the next: a few hundred bytes, 2^20 steps.
+    // Each level references the next one twice: a few hundred bytes, 2^20 steps.
     let levels: Vec<String> = (0..20)
         .map(|n| format!(r##""l{n}":{{"anyOf":[{{"$ref":"#/$defs/l{m}"}},{{"$ref":"#/$defs/l{m}"}}]}}"##, m = n + 1))
         .collect();
@@ -114,7 +114,7 @@ fn refuses_what_is_no_schema_it_could_check_against() {
     }
     let nested = (0..40).fold(json!({}), |inner, _| json!({ "type": "object", "properties": { "a": inner } }));
     assert!(Schema::of_value(&nested).unwrap_err().to_string().contains("nested"));
-    // Nothing is known of a dialect nobody published: it is not read as another one.
+    // An unknown dialect is not read as another one.
     assert!(compiled(r#"{"$schema":"https://evil.example/dialect","type":"object"}"#).is_err());
 }
 
@@ -175,7 +175,7 @@ fn agrees_with_the_published_tests() {
                 } else {
                     "https://json-schema.org/draft/2020-12/schema"
                 };
-                // Any schema may stand at a property; only one for objects at the top.
+                // Any schema is allowed for a property, but only one for objects at the top.
                 let mut schema = schema.clone();
                 if let Some(members) = schema.as_object_mut() {
                     members.entry("$schema").or_insert(json!(dialect));

@@ -1,4 +1,4 @@
-//! What `[rule.args]` lets pass, refuses and cannot tell.
+//! `[rule.args]`: which arguments meet it, which do not, and which are unknown.
 
 use serde_json::{Value as Json, json};
 
@@ -26,7 +26,7 @@ fn decide(policy: &Policy, caller: &Caller, arguments: &str, schema: Option<&Jso
     policy.decide(caller, &CALL, &context)
 }
 
-/// The words of one rule, arguments, and the answer as an allow rule and as a deny rule: `y`es, `n`o or `u`nknown.
+/// The conditions of a rule, arguments, and the result in an allow rule and in a deny rule: `y`es, `n`o or `u`nknown.
 const WORDS: &[(&str, &[(&str, char)])] = &[
     (
         "a = { equals = 5 }",
@@ -120,7 +120,7 @@ const WORDS: &[(&str, &[(&str, char)])] = &[
         &[
             (r#"{"f":{"o":5,"p":5}}"#, 'y'),
             (r#"{"f":{"o":5,"p":6}}"#, 'n'),
-            // Absent would do; what may hold it in some other way is not absence.
+            // An absent argument would be allowed, but not one the tool may find elsewhere.
             (r#"{"f":{}}"#, 'y'),
             (r#"{"f":"{\"o\":6}"}"#, 'u'),
             (r#"{"f":[{"o":6}]}"#, 'u'),
@@ -128,7 +128,7 @@ const WORDS: &[(&str, &[(&str, char)])] = &[
     ),
     ("\"f.o\" = { maximum = 5 }", &[(r#"{"f":{"o":5}}"#, 'y'), (r#"{"f":{"o":6}}"#, 'n')]),
     ("\"/a~1b/c~0d\" = { maximum = 5 }", &[(r#"{"a/b":{"c~d":5}}"#, 'y'), (r#"{"a/b":{"c~d":6}}"#, 'n')]),
-    // A definite no is a no, whatever else is unknown.
+    // A condition that is not met decides, whatever else is unknown.
     ("a = { equals = 5 }\nb = { equals = 5 }", &[(r#"{"a":"x","b":6}"#, 'n'), (r#"{"a":"x","b":5}"#, 'u')]),
 ];
 
@@ -176,7 +176,7 @@ fn arguments_nobody_names_are_refused() {
         assert_eq!(allows(&closed, Some(&schema)), with, "{arguments}");
         assert!(allows(&open, None), "{arguments}");
     }
-    // One argument more never gets around a deny.
+    // An extra argument never evades a deny.
     let deny = policy(
         "[[rule]]\nid = \"no\"\neffect = \"deny\"\ntools = [\"x\"]\n[rule.args]\na = { equals = 1 }\n[[rule]]\nid = \"all\"\ntools = [\"x\"]",
     );
@@ -197,7 +197,7 @@ fn an_absent_argument_is_the_default_of_the_schema() {
     }
 }
 
-/// A denial for an argument names rule, pointer and word, and nothing of the value; scopes come first.
+/// A denial for an argument names rule, pointer and keyword, but not the value; missing scopes come first.
 #[test]
 fn a_refused_argument_is_named_without_its_value() {
     let rule = policy(
@@ -216,11 +216,11 @@ fn a_refused_argument_is_named_without_its_value() {
     let fits = r#"{"amount":5,"owner":"ana@example.com"}"#;
     assert_eq!(words(decide(&rule, &ana("s"), fits, None)), "allow w");
     assert_eq!(words(decide(&rule, &ana(""), fits, None)), "step_up w s | s");
-    // Wider scopes would not help here, so they are not asked for.
+    // More scopes would not help here, so they are not requested.
     assert_eq!(words(decide(&rule, &ana(""), r#"{"amount":6}"#, None)), "deny -");
 }
 
-/// agentgateway #2069: a rule on arguments must hold at the call, and must not hide the tool before there is one.
+/// agentgateway #2069: a condition on arguments must hold at the call, and must not hide the tool in lists.
 #[test]
 fn a_rule_on_arguments_could_match_when_tools_are_listed() {
     let texts = "[[rule]]\nid = \"a\"\ntools = [\"x\"]\n[rule.args]\na = { maximum = 5 }\n[[rule]]\nid = \"d\"\neffect = \"deny\"\ntools = [\"x\"]\n[rule.args]\na = { minimum = 3, required = true }";
@@ -230,7 +230,7 @@ fn a_rule_on_arguments_could_match_when_tools_are_listed() {
     assert_eq!(words(decide(&policy, &caller, r#"{"a":1}"#, None)), "allow a");
     assert_eq!(words(decide(&policy, &caller, r#"{"a":4}"#, None)), "deny d");
     assert_eq!(words(decide(&policy, &caller, r#"{"a":6}"#, None)), "deny d");
-    // Arguments nobody remembers never allow and always deny.
+    // Unknown arguments never allow and always deny.
     let unknown = Context { arguments: Arguments::Unknown, ..AT };
     assert_eq!(words(policy.decide(&caller, &CALL, &unknown)), "deny d");
     assert_eq!(policy.ways(&caller, SubjectKind::Tool, "x", &AT).len(), 1);

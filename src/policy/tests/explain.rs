@@ -1,4 +1,4 @@
-//! Every rule's first unmet condition, and where it stands.
+//! The first unmet condition of every rule, and its place.
 
 use serde_json::{Value as Json, json};
 

@@ -1,4 +1,4 @@
-//! Policies before the tools there really are.
+//! Policies compared with the tools that exist.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn compared(tools: &[Offered], rules: &str) -> Vec<String> {
     told(&policy(rules).compare(Offer { tools, whose: "the upstream" }))
 }
 
-/// A rule over one tool `t` whose argument `a` has that schema, and what is found wrong with those words; empty for nothing.
+/// Checks a rule over one tool `t`, whose argument `a` has that schema: the conditions and the problem; empty for none.
 const WORDS: &[(&str, &str, &str)] = &[
     // Types.
     (r#"{"type":"string"}"#, "equals = 5", "`equals`: the schema wants text"),
@@ -67,7 +67,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     (r#"{"type":"string","pattern":"^us-"}"#, "pattern = '^emea'", "`pattern`: the schema has `pattern` \"^us-\""),
     (r#"{"type":"string","pattern":"^us-"}"#, "pattern = 'emea'", ""),
     (r#"{"type":"string","pattern":"(?=x)"}"#, "pattern = '^emea'", ""),
-    // Cases, references and what is not understood.
+    // Combinators, references and unsupported keywords.
     (r#"{"anyOf":[{"type":"string"},{"type":"null"}]}"#, "pattern = 'x'", ""),
     (
         r#"{"anyOf":[{"type":"null"},{"type":"integer"}]}"#,
@@ -144,7 +144,7 @@ fn arguments_that_no_tool_takes_are_found() {
             ],
         ),
         ("tools = [\"any\", \"open\", \"odd\"]\nargs = { ax = { equals = 1 } }", &[]),
-        // One of several has it: words that speak of what is there say nothing of the others.
+        // One of several tools has it: conditions on present values do not affect the others.
         ("tools = [\"put\", \"set\"]\nargs = { amount = { maximum = 9 } }", &[]),
         (
             "tools = [\"put\", \"set\"]\nargs = { amount = { equals = 9 } }",
@@ -203,7 +203,7 @@ fn globs_that_list_nothing_are_found() {
             "tools = ['{get,put}_*']",
             vec![format!("warning [tools = ['{{get,put}}_*']] the upstream has no tool that `put_*` lists {gone}")],
         ),
-        // A deny rule sees through spellings; an allow rule does not.
+        // A deny rule matches any spelling; an allow rule does not.
         ("effect = \"deny\"\ntools = [\"delete_*\"]", vec![]),
         (
             "tools = [\"delete_*\"]",
@@ -252,7 +252,7 @@ fn masks_for_tools_that_are_not_there_are_found() {
 
 #[test]
 fn hostile_schemas_take_no_time() {
-    // Cases of cases, and a reference to itself in each of them.
+    // Nested combinators, each with a reference to itself.
     let mut deep = json!({ "type": "string" });
     for _ in 0..40 {
         deep = json!({ "anyOf": [deep.clone(), { "allOf": [{ "$ref": "#" }] }] });
@@ -266,7 +266,7 @@ fn hostile_schemas_take_no_time() {
 }
 
 proptest::proptest! {
-    /// Of what is called a contradiction no value meets both.
+    /// If a contradiction is reported, no value meets both.
     #[test]
     fn what_contradicts_is_met_by_nothing(
         property in proptest::sample::select(vec![

@@ -7,7 +7,7 @@ use crate::auth::Caller;
 use crate::mcp::SubjectKind;
 use crate::policy::{Decision, Operation, Policy};
 
-/// A random rule over few names and scopes, so that rules meet.
+/// A random rule over few names and scopes, so that rules overlap.
 fn any_rule() -> impl Strategy<Value = String> {
     let names = prop::collection::vec(prop::sample::select(vec!["get", "GET", "get_*", "*", "p?t", "{a,get_b}"]), 1..3);
     let scopes = || prop::collection::vec(prop::sample::select(vec!["r", "w", "x", "admin"]), 0..3);
@@ -39,7 +39,7 @@ const NAMES: [&str; 8] = ["get", "Get", "get_b", "get_\u{200b}b", "put", "a", "A
 const HELD: [&str; 6] = ["", "r", "w x", "r w", "admin", "x"];
 const KINDS: [(SubjectKind, &str); 2] = [(SubjectKind::Tool, "tools/call"), (SubjectKind::Prompt, "prompts/get")];
 
-/// Every operation of the small world, with every caller.
+/// Every operation over these names, with every caller.
 fn world() -> impl Iterator<Item = (Caller, Operation<'static>)> {
     HELD.into_iter().flat_map(|held| {
         NAMES.into_iter().flat_map(move |name| {
@@ -48,7 +48,7 @@ fn world() -> impl Iterator<Item = (Caller, Operation<'static>)> {
     })
 }
 
-/// Rules by number, each in shadow or not; the last, which is about nothing that is asked, never is.
+/// Numbered rules, each in shadow or not. The last one, which lists nothing that is requested, never is.
 fn shadowed(rules: &[(String, bool)], keep: impl Fn(bool) -> Option<&'static str>) -> String {
     let mut text = "[scopes]\nadmin = [\"r\", \"w\"]\n".to_owned();
     for (at, (rule, shadow)) in rules.iter().enumerate() {
@@ -82,7 +82,7 @@ proptest! {
         }
     }
 
-    /// One more deny, wherever it is put, never lets anything through.
+    /// Another deny, in any place, never allows anything.
     #[test]
     fn a_deny_takes_and_never_gives(
         rules in prop::collection::vec(any_rule(), 0..7),
@@ -105,8 +105,8 @@ proptest! {
         }
     }
 
-    /// What is decided is as if rules in shadow were not there, and what would be as if they were in force: in calls, in
-    /// lists, and in what a test, `replay` and the audit say of them.
+    /// Decisions are as if rules in shadow did not exist, and would-be decisions as if they were in force: for calls and lists,
+    /// and in tests, `replay` and the audit.
     #[test]
     fn shadow_takes_rules_away_and_enforcing_brings_them_back(
         rules in prop::collection::vec((any_rule(), any::<bool>()), 0..7),
@@ -127,7 +127,7 @@ proptest! {
         }
     }
 
-    /// A caller with the scopes of the challenge is let in.
+    /// A caller with the scopes of the challenge is allowed.
     #[test]
     fn one_challenge_is_enough(rules in prop::collection::vec(any_rule(), 1..7)) {
         let mut text = file("acquirable", &rules);

@@ -1,4 +1,4 @@
-//! Rules that are right and not meant.
+//! Rules that are valid but probably mistaken.
 
 use super::policy;
 

@@ -1,4 +1,4 @@
-//! Rules in shadow do nothing, and what they would do is seen.
+//! Rules in shadow have no effect, and what they would do is reported.
 
 use super::{AT, caller, loaded, operation, policy, words};
 use crate::clock::Timestamp;

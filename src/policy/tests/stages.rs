@@ -1,4 +1,4 @@
-//! What is decided besides a call: the rest of a stream, subscriptions, news, and what a server asks inside an answer.
+//! Decisions other than on calls: the rest of a stream, subscriptions, notifications, and a server's requests inside an answer.
 
 use std::sync::Arc;
 
@@ -169,7 +169,7 @@ fn what_a_server_asks_inside_an_answer_needs_a_rule() {
     }
 }
 
-/// What a call was made with was decided when it was made; no rule asks for it again, but those about all calls hold.
+/// The arguments of a call were decided when it was made and are not decided again, but rules about all calls hold.
 #[test]
 fn what_belongs_to_a_call_is_decided_without_its_arguments() {
     let rules = r#"

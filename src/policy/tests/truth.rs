@@ -1,5 +1,5 @@
-//! Every pair of rules, in every combination of what a rule can be and come to, against an oracle that was written from the
-//! words of the language alone and shares no code with the decision.
+//! Every pair of rules, of every kind and with every result, against an oracle that was written from the documentation of the
+//! language alone and shares no code with the decision.
 
 use std::fmt::Write as _;
 
@@ -12,11 +12,11 @@ use crate::json::{Document, Limits};
 use crate::mcp::SubjectKind;
 use crate::policy::{Context, Decision, Holds, Operation, Policy};
 
-/// What the caller holds: `r`.
+/// A caller with the scope `r`.
 const HELD: &str = "r";
 const ARGUMENTS: &str = r#"{"n":1,"text":"x"}"#;
 
-/// Something asked, how it is written, and what it comes to at the call and in a list.
+/// A condition, its text, and its result at the call and in a list.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     written: &'static str,
@@ -30,7 +30,7 @@ const fn asked(written: &'static str, call: Holds, list: Holds) -> Asked {
 
 const SCOPES: [(&str, bool); 3] = [("", true), ("scopes = [\"r\"]\n", true), ("scopes = [\"w\"]\n", false)];
 
-/// Arguments are not known in a list, whatever they will be.
+/// Conditions on arguments are unknown in a list.
 const ARGS: [Asked; 4] = [
     asked("", Holds::Yes, Holds::Yes),
     asked("n = { maximum = 5 }", Holds::Yes, Holds::Unknown),
@@ -45,7 +45,7 @@ const WHEN: [Asked; 4] = [
     asked("claims.absent == 1", Holds::Unknown, Holds::Unknown),
 ];
 
-/// One rule of every kind there is.
+/// One rule of every kind.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     deny: bool,
@@ -88,7 +88,7 @@ impl Kind {
     }
 }
 
-/// Every kind in both places: tool `a3_b7` is listed by the fourth rule of the first half and the eighth of the second.
+/// Every kind in both halves: the tool `a3_b7` is listed by the fourth rule of the first half and the eighth of the second.
 fn every_pair(list: &str) -> Policy {
     let mut text = format!("[policy]\nlist = \"{list}\"\n");
     for (at, kind) in kinds().into_iter().enumerate() {
@@ -100,7 +100,7 @@ fn every_pair(list: &str) -> Policy {
     policy(&text)
 }
 
-/// The oracle: rules by name, in the order of the file.
+/// The oracle: rules by name, in file order.
 struct Oracle<'a> {
     rules: Vec<(String, &'a Kind)>,
     list: &'a str,
@@ -109,7 +109,7 @@ struct Oracle<'a> {
 }
 
 impl Oracle<'_> {
-    /// The three-valued sum of what a rule asks besides scopes.
+    /// The three-valued conjunction of a rule's conditions besides scopes.
     fn asks(kind: &Kind, calling: bool) -> Holds {
         let of = |asked: Asked| if calling { asked.call } else { asked.list };
         match (of(kind.args), of(kind.when)) {
@@ -154,7 +154,7 @@ impl Oracle<'_> {
         }
     }
 
-    /// What is answered to a call: a denial of what is not listed looks like nothing.
+    /// The answer to a call: a denial of what is not listed is hidden.
     fn answers(&self) -> String {
         match (self.decides(true).split_once(' '), self.lists()) {
             (Some(("deny", id)), true) => format!("deny {id}"),
@@ -186,7 +186,7 @@ fn every_pair_of_rules_is_decided_as_the_language_says() {
     let mut seen = std::collections::BTreeMap::<String, usize>::new();
     for list in ["acquirable", "allowed", "all"] {
         let policy = every_pair(list);
-        // One rule alone, or none, where the other half has no such name.
+        // Only one rule, or none, if the other half has no such name.
         let halves = |letter: &str| {
             let all = kinds.iter().enumerate().map(|(at, kind)| Some((format!("{letter}{at}"), kind)));
             all.chain([None]).collect::<Vec<_>>()
@@ -211,12 +211,12 @@ fn every_pair_of_rules_is_decided_as_the_language_says() {
             }
         }
     }
-    // Every answer there is was among them, and in number.
+    // Every possible answer occurred, and often.
     assert_eq!(seen.keys().collect::<Vec<_>>(), ["allow", "deny", "hide", "step_up"]);
     assert!(seen.values().sum::<usize>() == 3 * 193 * 193 && seen.values().all(|count| *count > 1_000), "{seen:?}");
 }
 
-/// A rule that may ask of arguments, claims and the time, over few names.
+/// A random rule over few names, with conditions on arguments, claims and the time.
 fn any_rule() -> impl Strategy<Value = String> {
     let tools = prop::sample::select(vec!["\"get\"", "\"g*\"", "\"*\"", "\"put\", \"get\""]);
     let scopes =
@@ -272,7 +272,7 @@ fn any_rule() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// What a list hides can be called in no way, and what some call could do is listed; at whatever hour it comes.
+    /// What a list hides cannot be called in any way, and what some call could do, at any hour, is listed.
     #[test]
     fn list_time_and_call_time_agree(rules in prop::collection::vec(any_rule(), 0..5)) {
         let mut text = "[[rule]]\nid = \"last\"\ntools = [\"other\"]\n".to_owned();

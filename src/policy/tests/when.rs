@@ -1,4 +1,4 @@
-//! CEL: what is true, false and unknown, what is refused when a file is read, and in which words.
+//! CEL: what is true, false and unknown, and what is refused when a file is read, with which messages.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -32,7 +32,7 @@ fn rules(when: &str) -> (Policy, Policy) {
     (policy(&allow), policy(&deny))
 }
 
-/// `y`es, `n`o or `u`nknown, seen from both effects.
+/// The result, `y`es, `n`o or `u`nknown, derived from an allow rule and a deny rule.
 fn found(when: &str, context: &Context<'_>) -> char {
     let (allow, deny) = rules(when);
     let caller = ana();
@@ -116,15 +116,15 @@ fn values_beyond_the_caps_are_unknown() {
     let list = |items: usize| format!(r#"{{"a":[{}0],"b":1}}"#, "0,".repeat(items - 1));
     assert_eq!(with(list(256), "0 in args.a"), 'y');
     assert_eq!(with(list(257), "0 in args.a"), 'u');
-    // Only what an expression looks at counts.
+    // Only what an expression reads counts.
     assert_eq!(with(list(5000), "args.b == 1"), 'y');
     assert_eq!(with(list(5000), "size(args) == 2"), 'u');
-    // What goes through a list may be given less of it.
+    // An expression that iterates over a list may get a lower limit on it.
     assert_eq!(with(list(20), "args.a.all(x, x == 0)"), 'y');
     assert_eq!(with(list(256), "args.a.all(x, x == 0)"), 'u');
 }
 
-/// toolhive #4129: annotations are there when tools are listed, and the same as at the call.
+/// toolhive #4129: annotations are known when tools are listed, and the same as at the call.
 #[test]
 fn annotations_are_the_worst_case_until_a_lock_says_otherwise() {
     let locked = Annotations { destructive: false, read_only: true, ..Annotations::WORST };
@@ -152,7 +152,7 @@ fn what_a_client_says_of_itself_only_denies() {
         ("untrusted.name == 'evil'", true),
         ("untrusted.headers['user-agent'].startsWith('curl')", true),
         ("untrusted.name == 'good'", false),
-        // Not said is unknown, and unknown denies.
+        // A missing value is unknown, and unknown denies.
         ("untrusted.version == '1'", true),
         ("has(untrusted.version) && untrusted.version == '1'", false),
     ] {
@@ -164,7 +164,7 @@ fn what_a_client_says_of_itself_only_denies() {
     }
 }
 
-/// What depends on the call is not known when tools are listed; what does not, is.
+/// What depends on the call is unknown when tools are listed; what does not is known.
 #[test]
 fn lists_show_what_some_call_could_do() {
     let document = Document::parse(r#"{"a":5}"#.into(), &Limits::REQUEST).unwrap();
@@ -196,7 +196,7 @@ fn explains_why_an_expression_cannot_be_told() {
     assert!(!unmet.detail.contains("secret"), "{}", unmet.detail);
 }
 
-/// An expression, and what its problem must contain; places are of the column in `when = '''…'''`, which starts at 11.
+/// An expression, and what its problem must contain. Columns are those in `when = '''…'''`, which starts at 11.
 const REFUSED: &[(&str, &[&str])] = &[
     ("claim.department == 'x'", &[":4:11", "there is no `claim`", "did you mean `claims`?"]),
     ("claims.x = 'y'", &[":4:20", "`=` cannot stand here", "compare with `==`"]),
@@ -267,8 +267,8 @@ fn refused(text: &str) -> String {
     problems.render(false)
 }
 
-/// Texts that are known to take parsers of this language long, much memory or all of a stack (cel-rust #306 ate a gigabyte
-/// on 125 bytes): each is refused, without the parser where its size alone says so.
+/// Expressions known to cost parsers of this language much time, memory or stack (cel-rust #306 used a gigabyte for 125 bytes).
+/// Each is refused, if possible by its size alone, without the parser.
 #[test]
 fn survives_expressions_made_to_exhaust() {
     let nested = |open: &str, inside: &str, close: &str, times: usize| {
@@ -308,7 +308,7 @@ fn survives_expressions_made_to_exhaust() {
         let quoted = serde_json::to_string(&text).unwrap().replace("\\u0000", "\\u0001");
         refused(&format!("[[rule]]\nid = \"a\"\ntools = [\"x\"]\nwhen = {quoted}"));
     }
-    // Long but plain is fine.
+    // Long but simple expressions are fine.
     let (plain, _) = rules(&vec!["claims.level == 3"; 80].join(" && "));
     assert!(matches!(plain.decide(&ana(), &CALL, &AT), Decision::Allow { .. }));
 }

@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use super::Tool;
 use crate::policy::lock::Drift;
 
-/// Most tools that are told of between two looks.
+/// The most tools reported between two calls of [`Drifts::take`].
 const MOST: usize = 1_000;
 
-/// Which tools were last seen with a definition that is not the approved one, and what of that is still to be told.
+/// The tools last seen with a definition that is not the approved one, and those that are still to be reported.
 #[derive(Debug, Default)]
 pub(super) struct Drifts {
     seen: Mutex<Seen>,
@@ -22,7 +22,7 @@ struct Seen {
 }
 
 impl Drifts {
-    /// Notes how a tool was seen; `first` if this definition of it was never seen before.
+    /// Notes a definition; `first` if it was not seen before.
     pub(super) fn note(&self, tool: &Tool, first: bool) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = match tool.drift() {
@@ -39,7 +39,7 @@ impl Drifts {
         }
     }
 
-    /// How many tools differ now and which definitions were found to since the last time; nothing where nothing changed.
+    /// The number of tools that differ now, and the definitions first seen since the last call; `None` if nothing changed.
     pub(super) fn take(&self) -> Option<(usize, BTreeMap<Box<str>, Drift>)> {
         if !self.untold.load(Ordering::Acquire) {
             return None;

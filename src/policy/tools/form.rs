@@ -2,20 +2,20 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-/// A definition as some callers are shown it.
+/// A definition as shown to certain callers.
 #[derive(Debug)]
 pub(crate) struct Form {
-    /// What stands in the definition's place; `None` where it is shown as it is.
+    /// The text shown in place of the definition; `None` if it is shown unchanged.
     text: Option<Bytes>,
     looked: OnceLock<(Arc<()>, Looked)>,
 }
 
-/// What masks make of a form.
+/// The result of masking a form.
 #[derive(Clone, Debug)]
 pub(crate) enum Looked {
-    /// They find nothing in it, whoever it is for: this is what lists show, or the definition as it is.
+    /// Masks find nothing, whoever the caller is. Lists show this text, or the definition unchanged.
     Clean(Option<Bytes>),
-    /// They find something, so that it depends on whom it is for.
+    /// Masks find something, so that the result depends on the caller.
     Found,
 }
 
@@ -24,15 +24,15 @@ impl Form {
         Self { text, looked: OnceLock::new() }
     }
 
-    /// What stands in the definition's place; `None` where it is shown as it is.
+    /// The text shown in place of the definition; `None` if it is shown unchanged.
     pub(crate) const fn text(&self) -> Option<&Bytes> {
         self.text.as_ref()
     }
 
-    /// What the masks of that [identity](crate::mask::Masks::identity) make of it: `look` is asked once.
+    /// The result of the masks with that [identity](crate::mask::Masks::identity); `look` is called once.
     pub(crate) fn looked(&self, masks: &Arc<()>, look: impl Fn() -> Looked) -> Looked {
         let (known, looked) = self.looked.get_or_init(|| (Arc::clone(masks), look()));
-        // What other masks make of it is not remembered: a server has one set of them.
+        // Only one result is kept, as a server has one set of masks.
         if Arc::ptr_eq(known, masks) { looked.clone() } else { look() }
     }
 }

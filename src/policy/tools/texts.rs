@@ -2,18 +2,18 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-/// Most texts that are remembered; with more, all are looked at again.
+/// The most texts remembered; beyond it all are forgotten.
 const MOST: usize = 65_536;
 
-/// Whether something was found in a text that honest text hardly ever has.
+/// Whether a text has suspicious findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suspicion {
     None,
     Some,
 }
 
-/// Texts about prompts and resources that were looked at, each by a keyed hash, so that a list is not searched anew each
-/// time it is shown, and what is found is told once.
+/// Results for definitions of prompts and resources, by a keyed hash, so that they are not linted again for every list, and
+/// findings are logged once.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     hasher: RandomState,
@@ -21,13 +21,13 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// What was found in the text, if it was looked at.
+    /// The result for a text, if it is remembered.
     pub(super) fn known(&self, text: &[u8]) -> Option<Suspicion> {
         let hash = self.hasher.hash_one(text);
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).copied()
     }
 
-    /// Remembers it.
+    /// Remembers the result for a text.
     pub(super) fn note(&self, text: &[u8], suspicious: bool) {
         let hash = self.hasher.hash_one(text);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

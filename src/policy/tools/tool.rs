@@ -18,10 +18,10 @@ use crate::policy::schema::narrow::narrowed;
 use crate::policy::schema::{MOST_BYTES, Schema, SchemaError};
 use crate::policy::{Annotations, Descriptions};
 
-/// Most narrowed forms kept of one definition.
+/// The most narrowed forms kept per definition.
 const FORMS: usize = 64;
 
-/// Whether calls of a tool may or must go on as tasks (2025-11-25 "Tasks").
+/// Whether calls of a tool may or must run as tasks (2025-11-25, "Tasks").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TaskSupport {
     Forbidden,
@@ -34,9 +34,9 @@ pub(crate) enum TaskSupport {
 pub struct Tool {
     /// Its name.
     pub name: Box<str>,
-    /// The item of `tools/list`, in memory of its own.
+    /// The item of `tools/list`, in its own memory.
     document: Document,
-    /// The same with words of the policy in it, if there are any.
+    /// The same with titles and descriptions of the policy, if there are any.
     described: Option<Bytes>,
     drift: Option<Drift>,
     annotations: Annotations,
@@ -44,17 +44,17 @@ pub struct Tool {
     mirrors: Result<Arc<[Mirror]>, InvalidMirror>,
     schema: OnceLock<Result<Schema, SchemaError>>,
     value: OnceLock<Option<Json>>,
-    /// What masked arguments and masked results must still be.
+    /// The schemas for masked arguments and masked results.
     shapes: [OnceLock<Option<Shape>>; 2],
-    /// By the rules that narrow it; rules whose words depend on the caller are not among them.
+    /// Narrowed forms by the rules that narrow them, except where the rules depend on the caller's claims.
     forms: Mutex<Vec<Narrowed>>,
 }
 
-/// The rules that narrow a definition, and what they make of it.
+/// The rules that narrow a definition, and the result.
 type Narrowed = (Vec<Arc<Args>>, Arc<Form>);
 
 impl Tool {
-    /// Reads an item of `tools/list`.
+    /// Reads an item of `tools/list`; `None` if it cannot be parsed.
     pub(super) fn read(
         name: &str,
         item: Value<'_>,
@@ -69,7 +69,7 @@ impl Tool {
         let pinned = lock.is_some() && drift.is_none();
         let annotations = if pinned { Annotations::stated(root) } else { Annotations::WORST };
         let described = descriptions.over(name, &document);
-        // What nobody is shown need not be looked at.
+        // Only what is shown needs to be linted.
         let findings = match &described {
             Some(shown) => look(&Document::parse(shown.clone(), &Limits::ANSWER).ok()?, setting),
             None => look(&document, setting),
@@ -89,27 +89,27 @@ impl Tool {
         })
     }
 
-    /// The definition as it was written.
+    /// The definition as the upstream wrote it.
     pub fn raw(&self) -> &[u8] {
         self.document.bytes()
     }
 
-    /// What is shown in its place, where the policy has words of its own for it.
+    /// The definition with the policy's title and description, if it has any.
     pub(super) const fn described(&self) -> Option<&Bytes> {
         self.described.as_ref()
     }
 
-    /// How it differs from the approved one, where there is a lock.
+    /// How it differs from the approved one; `None` if it does not, or there is no lock.
     pub const fn drift(&self) -> Option<Drift> {
         self.drift
     }
 
-    /// What its texts hold that they should not.
+    /// The lint findings in its texts.
     pub const fn findings(&self) -> &Findings {
         &self.findings
     }
 
-    /// Whether the tool is run as a task, as 2025-11-25 tells it (`execution.taskSupport`).
+    /// Whether calls run as tasks (2025-11-25, `execution.taskSupport`).
     pub(crate) fn task_support(&self) -> TaskSupport {
         let stated = self.document.pointer("/execution/taskSupport").and_then(|stated| stated.as_str());
         match stated.as_deref() {
@@ -119,23 +119,23 @@ impl Tool {
         }
     }
 
-    /// What the approved definition says the tool does; the worst where none is approved.
+    /// Its annotations if the definition is the approved one, else the worst.
     pub const fn annotations(&self) -> Annotations {
         self.annotations
     }
 
-    /// Whether a client can follow what the schema says of headers; others must not be listed (2026-07-28, "Custom
+    /// Whether the header annotations in its schema are valid; otherwise the tool must not be listed (2026-07-28, "Custom
     /// Parameter Headers").
     pub const fn can_be_called(&self) -> bool {
         self.mirrors.is_ok()
     }
 
-    /// The arguments that headers must repeat, if there are any.
+    /// The arguments that headers must mirror, if there are any.
     pub fn mirrors(&self) -> Option<&Arc<[Mirror]>> {
         self.mirrors.as_ref().ok().filter(|mirrors| !mirrors.is_empty())
     }
 
-    /// The input schema as it was written; `None` where there is none that can be read.
+    /// The input schema as written; `None` if there is none or it cannot be read.
     pub fn schema_value(&self) -> Option<&Json> {
         let value = self.value.get_or_init(|| {
             self.document.root().get("inputSchema").and_then(|schema| serde_json::from_slice(schema.raw()).ok())
@@ -143,13 +143,13 @@ impl Tool {
         value.as_ref()
     }
 
-    /// The compiled input schema; compiled at the first call of this.
+    /// The input schema, compiled at the first call. Errs if it cannot be used.
     pub fn schema(&self) -> Result<&Schema, &SchemaError> {
         let compile = || self.document.root().get("inputSchema").map_or_else(Schema::any, Schema::compile);
         self.schema.get_or_init(compile).as_ref()
     }
 
-    /// What the arguments or the structured content must be; `None` where no schema that can be used says so.
+    /// The schema of the arguments or the structured content; `None` if there is none or it cannot be used.
     pub(crate) fn shape(&self, direction: Direction) -> Option<&Shape> {
         let [arguments, result] = &self.shapes;
         let (known, name) = match direction {
@@ -163,7 +163,7 @@ impl Tool {
         known.get_or_init(read).as_ref()
     }
 
-    /// The definition, or `stripped` in its place, with the input schema as narrow as `rules` make it.
+    /// The definition, or `stripped` in its place, with the input schema narrowed by `rules`.
     pub(super) fn form(&self, stripped: Option<&Bytes>, rules: &[&Arc<Args>], claims: &Map<String, Json>) -> Arc<Form> {
         let of_caller = rules.iter().any(|args| args.has_template());
         let same = |known: &[Arc<Args>]| {

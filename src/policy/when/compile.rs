@@ -14,16 +14,16 @@ use super::values::ITEMS;
 use super::walk::{Walk, may_be_bool};
 use crate::policy::rule::Effect;
 
-/// Longest expression, in bytes.
+/// The longest expression, in bytes.
 const SOURCE: usize = 4096;
-/// Deepest brackets that are shown to the parser at all.
+/// The deepest nesting of brackets that is given to the parser.
 const BRACKETS: usize = 24;
-/// Most signs before one operand.
+/// The most unary operators before one operand.
 const SIGNS: usize = 8;
-/// The parser calls itself for every level; its frames are large without optimisation.
+/// The stack of the compiling threads, in bytes. The parser is recursive, and its frames are large without optimisation.
 const STACK: usize = 64 << 20;
 
-/// Compiles expressions, each for a rule of that effect; the results come in their order.
+/// Compiles expressions, each for a rule with that effect; the results are in the same order.
 pub(in crate::policy) fn compile(sources: &[(&str, Effect)]) -> Vec<Result<Arc<When>, Vec<Flaw>>> {
     if sources.is_empty() {
         return Vec::new();
@@ -50,7 +50,7 @@ pub(in crate::policy) fn compile(sources: &[(&str, Effect)]) -> Vec<Result<Arc<W
     })
 }
 
-/// The standard functions and `matches` with patterns compiled before; no optional values.
+/// The standard functions, and `matches` with precompiled patterns; without optional values.
 fn environment() -> Result<Env, cel::DeclarationError> {
     let mut env = Env::stdlib().with_optional_support(false);
     env.add_overload(MATCHES, "text_matches_pattern", signature(), matches)?;
@@ -65,11 +65,11 @@ fn one(env: &Arc<Env>, source: &str, effect: Effect) -> Result<Arc<When>, Vec<Fl
     if let Some(flaw) = outside_bounds(source) {
         return Err(vec![flaw]);
     }
-    // A parser of somebody else's that panics is a file that cannot be used, not a proxy that stops.
+    // If the third-party parser panics, the file cannot be used, but the proxy goes on.
     catch_unwind(AssertUnwindSafe(|| parsed(env, source, effect))).unwrap_or_else(|_| Err(vec![unusable()]))
 }
 
-/// What is refused before the parser sees it: its time and stack grow with nesting, and errors in it multiply.
+/// The flaw of an expression that is refused before parsing, as the parser's time and stack grow with nesting.
 fn outside_bounds(source: &str) -> Option<Flaw> {
     if source.len() > SOURCE {
         let message = format!("this expression is longer than {SOURCE} bytes");

@@ -2,20 +2,20 @@
 
 use std::ops::Add;
 
-/// Most an evaluation may take with everything at its cap.
+/// The most nanoseconds of an evaluation with every value at its cap.
 pub(super) const MOST: u64 = 50_000;
-/// Fewer items than this in a list are not worth a rule about lists.
+/// An expression must be able to handle lists of at least this length.
 const FEWEST: usize = 4;
 
-/// A node of the expression, a name looked up, a call made.
+/// A node of the expression: a lookup or a call.
 pub(super) const NODE: u64 = 80;
-/// One round of a comprehension, its body aside.
+/// One iteration of a comprehension, without its body.
 pub(super) const ROUND: u64 = 600;
-/// Looking through a text at its cap.
+/// Searching a string at its cap.
 pub(super) const TEXT: u64 = 3_000;
-/// Matching a text at its cap.
+/// Matching a string at its cap with a pattern.
 pub(super) const MATCH: u64 = 20_000;
-/// Comparing two values at their caps, or looking for one in a list.
+/// Comparing two values at their caps, or searching a list for one.
 pub(super) const COMPARE: u64 = 8_000;
 /// Copying a value at its cap.
 pub(super) const COPY: u64 = 20_000;
@@ -33,14 +33,14 @@ impl Cost {
         Self { once: nanoseconds, per_item: 0, per_pair: 0 }
     }
 
-    /// A comprehension with that body over a list of any length.
+    /// A comprehension with that body over a list of length `n`.
     pub(super) const fn over_list(self) -> Self {
         let once = self.once.saturating_add(ROUND);
-        // The pairs of pairs do not come up: comprehensions are nested once.
+        // There are no higher powers, as comprehensions are nested at most once.
         Self { once: 0, per_item: once, per_pair: self.per_item }
     }
 
-    /// A comprehension with that body over a list written out.
+    /// A comprehension with that body over a literal list.
     pub(super) const fn times(self, count: u64) -> Self {
         let once = self.once.saturating_add(ROUND).saturating_mul(count);
         Self { once, per_item: self.per_item.saturating_mul(count), per_pair: self.per_pair.saturating_mul(count) }
@@ -52,12 +52,12 @@ impl Cost {
         self.once.saturating_add(items).saturating_add(pairs)
     }
 
-    /// The longest list, up to `cap`, with which it stays within [`MOST`]; `None` if hardly any does.
+    /// The longest list, up to `cap`, with which it stays within [`MOST`]; `None` if that is shorter than [`FEWEST`].
     pub(super) fn longest(self, cap: usize) -> Option<usize> {
         (FEWEST..=cap).rev().find(|length| self.at(*length as u64) <= MOST)
     }
 
-    /// At the least lists, in whole microseconds.
+    /// The cost with lists of length [`FEWEST`], in whole microseconds.
     pub(super) fn microseconds(self) -> u64 {
         self.at(FEWEST as u64) / 1000
     }

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use cel::ParseError;
 
-/// One thing wrong with an expression.
+/// An error in an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct Flaw {
-    /// The bytes it is about; none for all of it.
+    /// Its bytes; `None` for the whole expression.
     pub(in crate::policy) at: Option<Range<usize>>,
     pub(in crate::policy) message: String,
     pub(in crate::policy) help: String,
@@ -20,10 +20,10 @@ impl Flaw {
 }
 
 const EXAMPLE: &str = "an expression looks like `claims.department == 'sales' && args.amount < 100`";
-/// Most syntax errors told of one expression: the first is the cause of most others.
+/// The most syntax errors reported per expression: the first causes most others.
 const MOST: usize = 2;
 
-/// The parser's errors, said anew. Its own name tokens of a grammar nobody here has seen.
+/// The parser's errors, reworded. Its own messages name tokens of its grammar.
 pub(super) fn of_parser(source: &str, errors: &[ParseError]) -> Vec<Flaw> {
     let mut flaws: Vec<Flaw> = errors.iter().map(|error| said_anew(source, error)).collect();
     flaws.sort_by_key(|flaw| flaw.at.as_ref().map_or(usize::MAX, |at| at.start));
@@ -36,7 +36,7 @@ pub(super) fn of_parser(source: &str, errors: &[ParseError]) -> Vec<Flaw> {
     flaws
 }
 
-/// Whether two flaws are one: the parser stumbles over `=` and over what follows it.
+/// Whether two flaws are the same: the parser reports `=` and what follows it.
 fn is_one(source: &str, first: &Flaw, next: &Flaw) -> bool {
     let between = first.at.as_ref().zip(next.at.as_ref()).and_then(|(first, next)| source.get(first.end..next.start));
     first.help != EXAMPLE && first.help == next.help && between.is_some_and(|between| between.trim().is_empty())
@@ -65,7 +65,7 @@ fn said_anew(source: &str, error: &ParseError) -> Flaw {
         "`" => "fields with odd names are written `claims['odd name']`",
         _ => EXAMPLE,
     };
-    // `a and b`, `a = b`: what cannot stand here is the word before as much as the one the parser stumbles over.
+    // In `a and b` and `a = b` the mistake may be the word before the one the parser reports.
     let before =
         source.get(..at.start).unwrap_or_default().trim_end().rsplit([' ', '(', ')']).next().unwrap_or_default();
     let help = match before {
@@ -90,7 +90,7 @@ fn quotes_are_open(source: &str) -> bool {
     count('\'') || count('"')
 }
 
-/// The bytes from the place of an error on: lines and columns from 1, columns in characters.
+/// The bytes from the position of an error to the end: lines and columns count from 1, columns in characters.
 fn place(source: &str, (line, column): (isize, isize)) -> Range<usize> {
     let line = usize::try_from(line).unwrap_or(1).max(1);
     let column = usize::try_from(column).unwrap_or(1).max(1);

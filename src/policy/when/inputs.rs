@@ -17,7 +17,7 @@ use crate::mcp::SubjectKind;
 use crate::policy::Operation;
 use crate::policy::context::{Arguments, Context, Phase};
 
-/// Variables made for one evaluation, each when it is asked for.
+/// The variables of one evaluation, each computed when it is read.
 pub(super) struct Inputs<'a> {
     when: &'a When,
     caller: &'a Caller,
@@ -36,7 +36,7 @@ impl<'a> Inputs<'a> {
         Self { when, caller, operation, context, args: OnceLock::new() }
     }
 
-    /// The arguments the expression looks at; none where they are not known or beyond the caps.
+    /// The arguments that the expression reads; `None` if they are unknown or beyond the caps.
     fn args(&self) -> Option<Converted> {
         let Arguments::Known(arguments) = self.context.arguments else { return None };
         let mut converter = Converter::new();
@@ -48,7 +48,7 @@ impl<'a> Inputs<'a> {
             ArgsNeed::None => return None,
             ArgsNeed::All => converter.value(arguments)?,
             ArgsNeed::Members(names) => {
-                // What a lax parser could take for one of them may be what the tool reads.
+                // The tool may read another spelling of a name.
                 let disguised = |key: &str| names.iter().any(|name| is_folded_spelling(key, name));
                 if arguments.members().any(|member| disguised(&member.name())) {
                     return None;
@@ -59,7 +59,7 @@ impl<'a> Inputs<'a> {
         Some(converter.finish(value))
     }
 
-    /// A value within the length this expression can afford.
+    /// A value, if its lists are short enough for the expression's cost limit.
     fn affordable<'b>(&self, converted: Option<&'b Converted>) -> Option<CowVal<'b, 'b>> {
         let converted = converted.filter(|converted| converted.longest <= self.when.needs.longest)?;
         Some(CowVal::Borrowed(&*converted.value))
@@ -92,7 +92,7 @@ impl<'a> Inputs<'a> {
         Some(map(fields.chain([("headers", headers)])))
     }
 
-    /// The moment of a call; a list says nothing of when its tools will be called.
+    /// The time of the call; unknown in a list, whose tools are called later.
     fn now(&self) -> Option<Box<dyn Val>> {
         if self.context.phase == Phase::List {
             return None;
@@ -131,10 +131,10 @@ impl VariableResolver for Inputs<'_> {
 
 static PATTERN: Type = Type::new_unspecified_type("pattern");
 
-/// The function that `matches` becomes.
+/// The function that replaces `matches`.
 pub(super) const MATCHES: &str = "@matches";
 
-/// A regular expression compiled when the file was read; the crate compiles its own anew at each call.
+/// A regular expression, compiled when the file is read; `cel` itself compiles patterns at every call.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern(pub(super) Regex);
 
@@ -158,7 +158,7 @@ impl Val for Pattern {
 
 impl StaticVal for Pattern {}
 
-/// The types `matches` is for.
+/// The parameter types of [`matches()`].
 pub(super) fn signature() -> Vec<Type> {
     vec![STRING_TYPE, PATTERN.to_owned()]
 }

@@ -1,6 +1,6 @@
 //! The variables of `when`, their fields, and the functions.
 
-/// A variable with its fields; none where they are not fixed.
+/// The variables with their fields; empty if the fields are not fixed.
 pub(super) const VARIABLES: &[(&str, &[&str])] = &[
     ("args", &[]),
     ("claims", &[]),
@@ -15,11 +15,11 @@ pub(super) const VARIABLES: &[(&str, &[&str])] = &[
 /// Fields of `tool.annotations` (MCP 2025-11-25, `ToolAnnotations`).
 pub(super) const ANNOTATIONS: &[&str] = &["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"];
 
-/// Functions by name.
+/// The functions.
 pub(super) const FUNCTIONS: &[&str] =
     &["contains", "double", "endsWith", "int", "matches", "size", "startsWith", "string", "type"];
 
-/// What is written like a function over lists.
+/// The macros, which are written like functions.
 pub(super) const MACROS: &[&str] = &["all", "exists", "exists_one", "has"];
 
 /// The fields of a variable; `None` if there is no such variable.

@@ -1,4 +1,4 @@
-//! JSON as values of an expression, within caps.
+//! Converts JSON to CEL values, within caps.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -10,21 +10,21 @@ use cel::common::value::Val;
 use crate::json::{Document, Kind, Limits, Value};
 use crate::policy::args::Number;
 
-/// Most bytes of text, of all strings together.
+/// The most bytes of all strings together.
 const TEXT: usize = 8 * 1024;
-/// Most items of one list.
+/// The most items of one list.
 pub(super) const ITEMS: usize = 256;
-/// Most values, containers included.
+/// The most values, containers included.
 const NODES: usize = 1024;
 
-/// A value, and how long its longest list is.
+/// A value, and the length of its longest list.
 #[derive(Debug)]
 pub(super) struct Converted {
     pub(super) value: Box<dyn Val>,
     pub(super) longest: usize,
 }
 
-/// Converts values until a cap is reached.
+/// Converts values until a cap is exceeded.
 pub(super) struct Converter {
     nodes: usize,
     text: usize,
@@ -36,7 +36,7 @@ impl Converter {
         Self { nodes: NODES, text: TEXT, longest: 0 }
     }
 
-    /// `None` beyond a cap, and for a number two parsers could read differently.
+    /// Converts a value; `None` beyond a cap, or for a number two parsers could read differently.
     pub(super) fn value(&mut self, value: Value<'_>) -> Option<Box<dyn Val>> {
         self.nodes = self.nodes.checked_sub(1)?;
         Some(match value.kind() {
@@ -64,7 +64,7 @@ impl Converter {
         })
     }
 
-    /// An object with the members of those names.
+    /// Converts the `wanted` members of an object.
     pub(super) fn members(&mut self, value: Value<'_>, wanted: impl Fn(&str) -> bool) -> Option<Box<dyn Val>> {
         let mut members: HashMap<CelMapKey<'static>, Box<dyn Val>> = HashMap::new();
         for member in value.members() {
@@ -74,7 +74,7 @@ impl Converter {
                 members.insert(CelMapKey::from(name.into_owned()), value);
             }
         }
-        // What is iterated over is the names.
+        // Iterating over a map goes through its keys.
         self.longest = self.longest.max(members.len());
         Some(Box::new(CelMap::from(members)))
     }
@@ -84,13 +84,13 @@ impl Converter {
     }
 }
 
-/// A map of values made here.
+/// A map of values.
 pub(super) fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Box<dyn Val>)>) -> Box<dyn Val> {
     let entries = entries.into_iter().map(|(name, value)| (CelMapKey::from(name.to_owned()), value));
     Box::new(CelMap::from(entries.collect::<HashMap<CelMapKey<'static>, Box<dyn Val>>>()))
 }
 
-/// A caller's claims as an expression sees them, made when the first one asks and kept with the caller.
+/// A caller's claims as a CEL value, converted when first read and kept with the caller.
 #[derive(Default)]
 pub(crate) struct Expressed(OnceLock<Option<Box<Converted>>>);
 

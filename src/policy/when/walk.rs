@@ -14,17 +14,17 @@ use super::{ArgsNeed, Needs};
 use crate::policy::rule::Effect;
 use crate::policy::table::{advice, unreadable};
 
-/// Deepest an expression may be: evaluating it takes a stack frame a level.
+/// The deepest nesting of an expression; evaluation takes a stack frame per level.
 const DEPTH: usize = 48;
-/// Most comprehensions in one another.
+/// The deepest nesting of comprehensions.
 const NESTED: usize = 2;
-/// Bytes a compiled pattern may take.
+/// The most bytes of a compiled pattern.
 const PATTERN: usize = 1 << 20;
 
 pub(super) struct Walk<'a> {
     info: &'a SourceInfo,
     effect: Effect,
-    /// Names of items, innermost last.
+    /// The names of iteration variables, innermost last.
     items: Vec<String>,
     depth: usize,
     pub(super) needs: Needs,
@@ -45,7 +45,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The cost of a node with everything below it.
+    /// The cost of a node and everything below it.
     pub(super) fn cost(&mut self, node: &mut IdedExpr) -> Cost {
         self.depth += 1;
         let cost = if self.depth > DEPTH {
@@ -143,7 +143,7 @@ impl<'a> Walk<'a> {
         self.cost(&mut select.operand)
     }
 
-    /// Notes an argument that is looked at.
+    /// Notes an argument that is read.
     fn member(&mut self, name: Box<str>) {
         match &mut self.needs.args {
             ArgsNeed::All => {}
@@ -184,7 +184,7 @@ impl<'a> Walk<'a> {
                 Some(Expr::List(list)) => NODE * list.elements.len() as u64,
                 _ => call.args.get(1).map_or(COMPARE, |list| self.whole(list, COMPARE)),
             },
-            // Sums of texts grow with every term.
+            // The result of concatenation grows with every term.
             operators::ADD => TEXT * (1 + additions(call)),
             "contains" | "endsWith" | "startsWith" | "size" | "string" | "int" | "double" => {
                 call.target.as_deref().or(call.args.first()).map_or(TEXT, |text| self.whole(text, TEXT))
@@ -198,7 +198,8 @@ impl<'a> Walk<'a> {
         cost
     }
 
-    /// What something costs that goes through a whole value: an item is a small part of all there can be.
+    /// The cost of an operation on a whole value. For an iteration variable it is lower, as an item is a small part of the
+    /// list.
     fn whole(&self, node: &IdedExpr, nanoseconds: u64) -> u64 {
         match root(node) {
             Some(name) if self.items.last().is_some_and(|item| item == name) => (nanoseconds / 20).max(NODE),
@@ -210,7 +211,7 @@ impl<'a> Walk<'a> {
         args.iter().map(|arg| self.whole(arg, nanoseconds)).min().unwrap_or(nanoseconds)
     }
 
-    /// `matches` takes a literal, compiled here; in its place comes a call that finds it by number.
+    /// Compiles the literal pattern of `matches`, and replaces the call by one that refers to the pattern by number.
     fn matches(&mut self, id: u64, call: &mut CallExpr) -> Cost {
         let mut args: Vec<IdedExpr> = call.target.take().map(|target| *target).into_iter().collect();
         args.append(&mut call.args);
@@ -283,7 +284,7 @@ impl<'a> Walk<'a> {
         self.flaws.push(Flaw::new(at, message, help));
     }
 
-    /// The bytes of a node; the parser counts characters and includes the last.
+    /// The bytes of a node. The parser counts characters, with an inclusive end.
     fn place(&self, id: u64) -> Option<Range<usize>> {
         let (first, last) = self.info.offset_for(id)?;
         let source = &self.info.source;
@@ -293,7 +294,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The name behind a dot or before a parenthesis: the parser's place of a field or a call is that of the sign.
+/// The name after a dot or before a parenthesis: the parser's position of a field or a call is that of the punctuation.
 fn name_at(source: &str, sign: Range<usize>) -> Range<usize> {
     let other = |char: char| !char.is_alphanumeric() && char != '_';
     let name = match source.get(sign.clone()) {
@@ -314,7 +315,7 @@ fn is_literal(node: &IdedExpr) -> bool {
     matches!(node.expr, Expr::Literal(_))
 }
 
-/// The name a chain of fields starts with.
+/// The variable at the beginning of a chain of fields and indices.
 fn root(node: &IdedExpr) -> Option<&str> {
     match &node.expr {
         Expr::Ident(name) => Some(name),
@@ -324,7 +325,7 @@ fn root(node: &IdedExpr) -> Option<&str> {
     }
 }
 
-/// Sums on the left of a sum.
+/// The number of sums nested on the left of a sum.
 fn additions(call: &CallExpr) -> u64 {
     let mut count = 0;
     let mut left = call.args.first();
@@ -338,12 +339,12 @@ fn additions(call: &CallExpr) -> u64 {
     count
 }
 
-/// Whether each round adds to a list: `map`, and `filter`.
+/// Whether it builds a list, as `map` and `filter` do.
 fn makes_list(comprehension: &ComprehensionExpr) -> bool {
     matches!(&comprehension.accu_init.expr, Expr::List(_))
 }
 
-/// Whether an expression of that form can be true or false.
+/// Whether an expression of that form can be a boolean.
 pub(super) fn may_be_bool(node: &IdedExpr) -> bool {
     match &node.expr {
         Expr::Literal(literal) => matches!(literal, LiteralValue::Boolean(_)),

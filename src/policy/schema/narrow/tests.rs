@@ -36,7 +36,7 @@ fn publishes_the_narrower_of_both() {
     for (args, pointer, expected) in [
         ("amount = { maximum = 1000 }", "/properties/amount/maximum", json!(500)),
         ("amount = { maximum = 400 }", "/properties/amount/maximum", json!(400)),
-        // The default is 300: a call without the argument would not be what the rule asks.
+        // The default is 300: a call without the argument would not meet the rule.
         ("amount = { maximum = 100 }", "/required", json!(["id", "amount"])),
         ("amount = { maximum = 400 }", "/required", json!(["id"])),
         ("status = { enum = [\"lead\", \"new\"] }", "/properties/status/enum", json!(["lead"])),
@@ -63,7 +63,7 @@ fn a_rule_without_arguments_leaves_the_schema_alone() {
     let text =
         rules(&["amount = { maximum = 1 }"]) + "[[rule]]\nid = \"free\"\ntools = [\"pay\"]\nscopes = [\"big\"]\n";
     let policy = policy(&text);
-    // It could be had with a wider scope, so nothing narrower may be published.
+    // More scopes could allow it, so nothing narrower may be published.
     assert!(policy.narrowing(&caller(""), "pay", &AT).is_empty());
     let silent = crate::policy::tests::policy(&text.replace("scopes =", "step_up = false\nscopes ="));
     assert_eq!(silent.narrowing(&caller(""), "pay", &AT).len(), 1);
@@ -116,7 +116,8 @@ fn any_arguments() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// What a rule allows and the upstream takes fits what is published, and what fits that fits the upstream's schema.
+    /// Whatever a rule allows and the upstream accepts is valid under the published schema, and whatever is valid under that is
+    /// valid under the upstream's.
     #[test]
     fn is_never_wider_than_the_upstreams_nor_narrower_than_the_rules(
         args in prop::collection::vec(any_args(), 1..4),
