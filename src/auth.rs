@@ -88,36 +88,36 @@ pub struct Caller {
     pub particulars: Option<Box<Particulars>>,
     /// `kid` of the key that verified the token.
     pub key_id: Option<Arc<str>>,
-    /// Whether there is no token: then all above is empty, but for the address in the place of the subject.
+    /// Whether there is no token; then the subject is the client's address, and everything else above is empty.
     pub anonymous: bool,
-    /// Which of its issuer's key sets, as it counts them, the token was verified with.
+    /// The [edition](Issuer::edition) of its issuer's key set when the token was verified.
     pub(crate) edition: u32,
-    /// The claims as expressions see them; converted once.
+    /// The claims as a CEL value; converted once.
     pub(crate) expressed: crate::policy::Expressed,
-    /// How the audit log names this caller; rendered once.
+    /// The caller in the audit log; rendered once.
     pub(crate) fragment: std::sync::OnceLock<crate::audit::Fragment>,
 }
 
-/// Claims most tokens do not have; kept apart, because many callers are held at a time.
+/// Claims most tokens do not have, kept apart to save memory, since many callers are cached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Particulars {
-    /// Who acts for the subject, the nearest first (RFC 8693 section 4.1); empty when it acts itself.
+    /// The actors of the `act` claim, the current one first (RFC 8693 section 4.1); empty without delegation.
     pub actors: Box<[Box<str>]>,
     /// `cnf`: what the token is bound to.
     pub confirmation: Option<Confirmation>,
-    /// `sid`: the login the token comes from.
+    /// `sid`: the user's session at the issuer.
     pub session_id: Option<Box<str>>,
 }
 
 impl Particulars {
-    /// Them, if there are any.
+    /// The particulars, if there are any.
     fn any(self) -> Option<Box<Self>> {
         (self != Self::default()).then(|| Box::new(self))
     }
 }
 
 impl Caller {
-    /// Who acts for the subject, the nearest first; empty when it acts itself.
+    /// The actors, the current one first; empty without delegation.
     pub fn actors(&self) -> &[Box<str>] {
         self.particulars.as_ref().map_or(&[], |particulars| &particulars.actors)
     }
@@ -127,23 +127,23 @@ impl Caller {
         self.particulars.as_ref()?.confirmation.as_ref()
     }
 
-    /// The login the token comes from.
+    /// The user's session at the issuer.
     pub fn session_id(&self) -> Option<&str> {
         self.particulars.as_ref()?.session_id.as_deref()
     }
 }
 
-/// A set of scopes, sorted; many callers have the same.
+/// A sorted set of scopes, shared by the callers that have the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scopes(Arc<[Box<str>]>);
 
 impl Scopes {
-    /// Whether the scope of exactly these bytes is granted.
+    /// Whether exactly this scope is granted.
     pub fn has(&self, scope: &str) -> bool {
         self.0.binary_search_by(|held| (**held).cmp(scope)).is_ok()
     }
 
-    /// The scopes in order of their bytes.
+    /// The scopes, in byte order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.iter().map(AsRef::as_ref)
     }
@@ -168,9 +168,9 @@ impl<S: Into<Box<str>>> FromIterator<S> for Scopes {
 pub struct Acceptance {
     /// Issuers whose tokens are accepted.
     pub issuers: Vec<Arc<Issuer>>,
-    /// Revocations, by the name of the issuer.
+    /// The operator's revocation lists, by the name of the issuer.
     listed: Vec<(Arc<str>, Arc<Listed>)>,
-    /// Values one of which `aud` must name.
+    /// The identifiers of which `aud` must have one.
     pub audiences: Audiences,
     /// The cache key for verdicts about tokens.
     pub realm: RouteKey,
@@ -180,10 +180,10 @@ pub struct Acceptance {
     pub(crate) binding: BindingRules,
 }
 
-/// What a server asks of those who present tokens.
+/// A server's requirements on bound tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct BindingRules {
-    /// The server's public address as proofs name it.
+    /// The server's public URL, as `htu` of proofs is compared with.
     target: String,
     algorithms: Vec<Algorithm>,
     proof_age: std::time::Duration,
@@ -211,7 +211,7 @@ impl BindingRules {
 }
 
 impl Acceptance {
-    /// What `server` accepts, with its issuers started.
+    /// What `server` accepts, given its running issuers.
     pub fn new(server: &config::Server, issuers: Vec<Arc<Issuer>>) -> Self {
         let audiences = if server.audiences.is_empty() {
             Audiences::new([server.resource.as_str()])
@@ -223,7 +223,7 @@ impl Acceptance {
         Self { issuers, listed: Vec::new(), audiences, realm, authentication, binding: BindingRules::new(server) }
     }
 
-    /// The same without what is on these lists, each of the issuer of that name.
+    /// The same with revocation lists, each with the name of its issuer.
     pub fn denying(mut self, listed: Vec<(Arc<str>, Arc<Listed>)>) -> Self {
         self.realm = self.realm.denying(&listed);
         self.listed = listed;
@@ -236,7 +236,7 @@ impl Acceptance {
             || self.issuer(&caller.issuer).is_some_and(|issuer| issuer.revocations().names(caller))
     }
 
-    /// The issuer to ask about tokens that cannot be read.
+    /// The issuer to introspect opaque tokens at.
     fn asked(&self) -> Option<(&Arc<Issuer>, &introspection::Introspector)> {
         self.issuers.iter().find_map(|issuer| Some((issuer, issuer.introspector()?)))
     }
@@ -246,14 +246,14 @@ impl Acceptance {
         self.binding.nonces
     }
 
-    /// The issuer of exactly that `iss`.
+    /// The issuer with exactly that `iss`.
     fn issuer(&self, iss: &str) -> Option<&Arc<Issuer>> {
         self.issuers.iter().find(|issuer| &**issuer.issuer() == iss)
     }
 }
 
-/// Name of a server together with a digest of everything it accepts: a verdict reached under other audiences or issuer
-/// settings has another key, also while a request that began before a reload is still running.
+/// The name of a server and a digest of everything it accepts. Verdicts reached with other audiences or issuer settings have
+/// another key, even while a request from before a reload is still running.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct RouteKey(Arc<Accepted>);
 
@@ -286,7 +286,7 @@ impl RouteKey {
         Self(Arc::new(Accepted { name: Arc::clone(name), digest: words(hash) }))
     }
 
-    /// The same without what is on these lists.
+    /// The same with revocation lists.
     fn denying(&self, listed: &[(Arc<str>, Arc<Listed>)]) -> Self {
         if listed.is_empty() {
             return self.clone();
@@ -308,13 +308,13 @@ impl RouteKey {
         &self.0.name
     }
 
-    /// A word that differs between most routes.
+    /// A hash of the route; collisions are possible.
     fn word(&self) -> u64 {
         self.0.digest[0]
     }
 }
 
-/// Enough of a digest to tell two apart.
+/// The first 128 bits of a digest.
 fn words(hash: digest::Context) -> [u64; 2] {
     let digest = hash.finish();
     let word = |at: usize| digest.as_ref()[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));

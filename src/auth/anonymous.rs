@@ -6,23 +6,23 @@ use serde_json::Map;
 
 use super::Caller;
 
-/// A site gets a network of that size, and can take any address in it (RFC 6177).
+/// The prefix length of the IPv6 network of one site, which can use any address in it (RFC 6177).
 const SITE_BITS: u32 = 64;
 
 impl Caller {
-    /// Whoever calls from that address and shows nothing. It is no principal: two of them may have one address, so that
-    /// nothing is sealed to it, and only what is counted is counted by it.
+    /// A caller without a token, from that address. It is no principal, as several may share one address: nothing is sealed to
+    /// it, and the address is only used for limits.
     pub fn anonymous(address: IpAddr) -> Self {
         Self { anonymous: true, subject: site(address).to_string().into(), ..Self::unverified("", Map::new()) }
     }
 
-    /// The caller, if it is somebody that something can belong to.
+    /// The caller, if it has an identity; `None` if it is anonymous.
     pub fn principal(&self) -> Option<&Self> {
         (!self.anonymous).then_some(self)
     }
 }
 
-/// The address that stands for all that one site can take.
+/// The address that represents all addresses of one site.
 fn site(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (u128::BITS - SITE_BITS))).into(),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-/// The identifiers of one server, in every spelling a token may name them by; compared by bytes.
+/// The identifiers of one server, in every spelling accepted in tokens; compared byte for byte.
 ///
 /// An `http` or `https` identifier is also accepted with its scheme and host in lower case, with or without its default
 /// port, and with or without one trailing slash. All other identifiers are accepted as written only.

@@ -7,15 +7,15 @@ use super::CredentialError;
 use crate::secret::Secret;
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
-/// Longest token that is looked at.
+/// The longest token, in bytes.
 pub(super) const LIMIT_BYTES: usize = 16 * 1024;
 
-/// The bytes of a presented token; they never print.
+/// A presented token. `Debug` does not reveal it.
 #[derive(Clone, Copy)]
 pub struct Bearer<'a>(&'a [u8]);
 
 impl<'a> Bearer<'a> {
-    /// A token from elsewhere than a request: a file given to a command, a test.
+    /// A token from elsewhere than a request, such as a file given to a command.
     pub const fn new(token: &'a [u8]) -> Self {
         Self(token)
     }
@@ -24,7 +24,7 @@ impl<'a> Bearer<'a> {
         self.0
     }
 
-    /// The token in memory of its own, wiped when it is no longer needed. Presented tokens are ASCII.
+    /// A copy of the token that is wiped when dropped. Presented tokens are ASCII.
     pub(crate) fn secret(self) -> Secret<String> {
         Secret::new(String::from_utf8_lossy(self.0).into_owned())
     }
@@ -46,12 +46,12 @@ pub enum Scheme {
     Dpop,
 }
 
-/// The proof beside a token.
+/// The `DPoP` proof sent with a token.
 #[derive(Clone, Copy)]
 pub enum Proof<'a> {
-    /// There is none.
+    /// No proof.
     Missing,
-    /// Exactly one, unread.
+    /// Exactly one, not parsed yet.
     One(&'a [u8]),
     /// More than one.
     Several,
@@ -63,19 +63,19 @@ impl fmt::Debug for Proof<'_> {
     }
 }
 
-/// What a request shows of its caller.
+/// The credential in a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Presented<'a> {
     /// A bearer token.
     Bearer(Bearer<'a>),
-    /// A token bound to a key, with the proof that whoever sends it holds the key.
+    /// A `DPoP` token with its proof of possession.
     Proved {
         /// The token.
         token: Bearer<'a>,
         /// The `DPoP` field.
         proof: Proof<'a>,
     },
-    /// Nothing this proxy reads, such as another authentication scheme.
+    /// No supported credential: none at all, or another authentication scheme.
     Nothing,
 }
 
@@ -97,8 +97,8 @@ impl<'a> Presented<'a> {
     }
 }
 
-/// The credential of a request: exactly one `Authorization` field, `Bearer` or `DPoP` (RFC 6750 section 2.1), never the query
-/// (MCP 2026-07-28, authorization, "access token usage").
+/// The credential of a request: at most one `Authorization` field, `Bearer` or `DPoP` (RFC 6750 section 2.1), never the query
+/// (MCP 2026-07-28, Authorization, "Access Token Usage"). Errs if it is malformed, repeated, or in the query.
 pub fn credential<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Presented<'a>, CredentialError> {
     if query.is_some_and(names_access_token) {
         return Err(CredentialError::InQuery);
@@ -111,7 +111,7 @@ pub fn credential<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Pre
     read(field.as_bytes(), headers)
 }
 
-/// RFC 9110 section 11.4: `auth-scheme [ 1*SP token68 ]`; the scheme in any case.
+/// Parses `auth-scheme [ 1*SP token68 ]` (RFC 9110 section 11.4), with the scheme in any case.
 fn read<'a>(field: &'a [u8], headers: &'a HeaderMap) -> Result<Presented<'a>, CredentialError> {
     let end = memchr::memchr(b' ', field).unwrap_or(field.len());
     let (scheme, rest) = field.split_at(end);
@@ -131,7 +131,7 @@ fn read<'a>(field: &'a [u8], headers: &'a HeaderMap) -> Result<Presented<'a>, Cr
     Ok(if is_bearer { Presented::Bearer(token) } else { Presented::Proved { token, proof: proof(headers) } })
 }
 
-/// The one `DPoP` field (RFC 9449 section 4.3, 1).
+/// The `DPoP` field, of which there must be one (RFC 9449 section 4.3, 1).
 fn proof(headers: &HeaderMap) -> Proof<'_> {
     let mut fields = headers.get_all(DPOP).iter();
     match (fields.next(), fields.next()) {
@@ -141,7 +141,7 @@ fn proof(headers: &HeaderMap) -> Proof<'_> {
     }
 }
 
-/// RFC 9110 section 5.6.2.
+/// Whether a byte is a `tchar` (RFC 9110 section 5.6.2).
 const fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -150,7 +150,7 @@ const fn is_tchar(byte: u8) -> bool {
         )
 }
 
-/// RFC 9110 section 11.2. Every byte is looked at without a branch, so that this becomes vector instructions.
+/// Whether it is a `token68` (RFC 9110 section 11.2). There are no branches, so that this is vectorised.
 fn is_token68(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &token[..token.len() - padding];
@@ -161,12 +161,12 @@ fn is_token68(token: &[u8]) -> bool {
 #[expect(clippy::needless_bitwise_bool, reason = "lazy operators branch, and branches are not vectorised")]
 const fn is_token68_byte(byte: u8) -> bool {
     let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-    // `-`, `.` and `/` stand right before the digits.
+    // In ASCII `-`, `.` and `/` are immediately before the digits.
     let digit = byte.wrapping_sub(b'-') <= b'9' - b'-';
     letter | digit | (byte == b'_') | (byte == b'~') | (byte == b'+')
 }
 
-/// Whether a parameter decodes to `access_token`, with either separator some server splits at.
+/// Whether a query parameter decodes to `access_token`, with either separator in use.
 fn names_access_token(query: &str) -> bool {
     query.split(['&', ';']).any(|pair| {
         url::form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name.trim().eq_ignore_ascii_case("access_token"))

@@ -1,5 +1,5 @@
-//! Tokens bound to a key (RFC 9449, RFC 8705): whoever presents one must prove possession of the key with every request. Nothing
-//! here is cached.
+//! Tokens bound to a key (RFC 9449, RFC 8705): whoever presents one must prove possession of the key with every request.
+//! Nothing here is cached.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
@@ -16,7 +16,7 @@ use crate::server::Peer;
 use crate::state::{Once, SpendError};
 
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
-/// Longest certificate of a header.
+/// The longest certificate in a header field, in bytes.
 const LIMIT_CERTIFICATE: usize = 16 * 1024;
 
 /// What a token is bound to: `cnf` (RFC 7800 section 3).
@@ -29,7 +29,7 @@ pub struct Confirmation {
 }
 
 impl Confirmation {
-    /// Reads `cnf`. A way of binding that is not known here would go unchecked: the token is refused.
+    /// Reads `cnf`. Errs on an unknown confirmation method, which could not be checked.
     pub(super) fn read(cnf: Value<'_>) -> Result<Self, VerifyError> {
         let mut found = Self { key: None, certificate: None };
         if cnf.kind() != Kind::Object {
@@ -51,22 +51,23 @@ impl Confirmation {
     }
 }
 
-/// What a request shows beside its token.
+/// What a request has for proofs of possession besides its token.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
-    /// The connection it came on.
+    /// The peer of its connection.
     pub peer: &'a Peer,
     /// Its method.
     pub method: &'a Method,
-    /// Its fields.
+    /// Its header fields.
     pub headers: &'a HeaderMap,
-    /// What nonces are sealed with.
+    /// The keys of nonces.
     pub seals: &'a Seals,
-    /// Proofs that were used.
+    /// The proofs already used.
     pub proofs: &'a Once,
 }
 
-/// Whether the presenter of the token holds what it is bound to; a token that is not bound must come as a plain one.
+/// Checks that the sender of a bound token possesses the key or certificate, and that a token that is not bound was sent as a
+/// bearer token. Errs if not.
 pub(super) fn check(
     acceptance: &Acceptance,
     caller: &Caller,
@@ -76,7 +77,7 @@ pub(super) fn check(
 ) -> Result<(), VerifyError> {
     let bound = caller.confirmation();
     if let (None, Presented::Bearer(_)) = (bound, presented) {
-        // What most requests are.
+        // The common case: an unbound bearer token.
         return if acceptance.binding.proof_required || acceptance.binding.certificate_required {
             Err(VerifyError::NotBound)
         } else {
@@ -95,7 +96,7 @@ pub(super) fn check(
     }
     match (&bound.key, presented) {
         (Some(key), Presented::Proved { token, proof }) => proved(acceptance, key, token.bytes(), *proof, shown, now),
-        // RFC 9449 section 7.2: a bound token sent as a plain one, or the other way round.
+        // RFC 9449 section 7.2: a bound token sent as a bearer token, or the reverse.
         (Some(_), _) => Err(VerifyError::Bound),
         (None, Presented::Proved { .. }) => Err(VerifyError::NotBound),
         (None, _) if acceptance.binding.proof_required => Err(VerifyError::NotBound),
@@ -103,7 +104,7 @@ pub(super) fn check(
     }
 }
 
-/// Whether what the caller's token is bound to is enough by now.
+/// Checks that the caller's token is bound as the current configuration requires. Errs if not.
 pub(super) fn suffices(acceptance: &Acceptance, caller: &Caller) -> Result<(), VerifyError> {
     let (binding, bound) = (&acceptance.binding, caller.confirmation());
     let has_key = bound.is_some_and(|bound| bound.key.is_some());
@@ -142,7 +143,7 @@ fn proved(
     if binding.nonces && !nonce.is_some_and(|nonce| nonce::is_good(shown.seals, acceptance, &nonce, now)) {
         return Err(VerifyError::NonceWanted { nonce: nonce::fresh(shown.seals, acceptance, now).map(Into::into) });
     }
-    // The last check: a proof that fails another may be sent again, put right.
+    // The last check, so that a proof that fails another one does not count as used.
     let owner = [&key[..], binding.target.as_bytes()].concat();
     shown.proofs.spend(&owner, jti.as_bytes(), until, (now, clock::monotonic())).map_err(|error| match error {
         SpendError::Spent => ProofError::Replayed.into(),
@@ -150,8 +151,8 @@ fn proved(
     })
 }
 
-/// The SHA-256 of the client's certificate: of this connection, or where that is with a trusted terminator of TLS, the one
-/// it names (RFC 9440 section 2.2). Nobody else is believed.
+/// The SHA-256 of the client's certificate: that of this connection or, if the peer is a trusted TLS terminator, the one in its
+/// header field (RFC 9440 section 2.2). Other peers' fields are ignored.
 fn certificate(acceptance: &Acceptance, shown: &Shown<'_>) -> Option<[u8; 32]> {
     let is_terminator = acceptance.binding.terminators.iter().any(|network| network.contains(shown.peer.address.ip()));
     if !is_terminator {
@@ -167,7 +168,7 @@ fn certificate(acceptance: &Acceptance, shown: &Shown<'_>) -> Option<[u8; 32]> {
     digest(&SHA256, &der).as_ref().try_into().ok()
 }
 
-/// The nonce the next proof of this client is to name, for an answer to a request that had one (RFC 9449 section 8.2).
+/// The nonce for the next proof of this client, for the response to a request with a proof (RFC 9449 section 8.2).
 pub fn next_nonce(
     acceptance: &Acceptance,
     presented: &Presented<'_>,

@@ -23,13 +23,13 @@ use verdict::{Key, Place, Verdict};
 pub use memo::{Counts, Memo};
 pub(super) use verdict::Over;
 
-/// The most verdicts of the process, in units of tokens up to 1 KiB.
+/// The most verdicts of the process, counting one for each started KiB of token.
 const LIMIT_SHARED: usize = 200_000;
 /// The most tokens remembered as inactive, and how long.
 const LIMIT_INACTIVE: u64 = 10_000;
 const INACTIVE_FOR: Duration = Duration::from_secs(10);
 
-/// A count that moves when verdicts reached before must no longer be used.
+/// A counter that advances when earlier verdicts must no longer be used.
 #[derive(Clone, Debug, Default)]
 pub struct Epoch {
     count: Arc<AtomicU64>,
@@ -42,30 +42,30 @@ impl Epoch {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Ends the epoch; call it after the change it is for can be seen.
+    /// Ends the epoch; to be called after the change is visible.
     pub fn advance(&self) {
         self.count.fetch_add(1, Ordering::AcqRel);
         self.moved.notify_waiters();
     }
 
-    /// Makes those look again who look when an epoch ends: what they look at came later than they did.
+    /// Wakes those waiting for [`Epoch::end`] without ending the epoch, because what they check has changed.
     pub(crate) fn look_again(&self) {
         self.moved.notify_waiters();
     }
 
-    /// Ready once the epoch has ended after this call, for what runs on without asking.
+    /// Resolves once the epoch ends after this call, for long-running work.
     pub(crate) fn end(&self) -> OwnedNotified {
         Arc::clone(&self.moved).notified_owned()
     }
 }
 
-/// Checks tokens and remembers what it found; one for the process, outliving reloads.
+/// Verifies tokens and caches the verdicts; one per process, across reloads.
 pub struct Verifier {
     epoch: Epoch,
     hasher: RandomState,
     store: Store,
     flights: Flights,
-    /// Tokens their issuer has just called inactive.
+    /// Tokens that their issuer recently called inactive.
     inactive: Cache<Key, ()>,
 }
 
@@ -82,14 +82,14 @@ impl Default for Verifier {
 }
 
 impl Verifier {
-    /// A verifier that remembers nothing yet.
+    /// A verifier with an empty cache.
     pub fn new() -> Self {
         let inactive = Cache::builder().max_capacity(LIMIT_INACTIVE).time_to_live(INACTIVE_FOR).build();
         let (epoch, hasher) = (Epoch::default(), RandomState::new());
         Self { epoch, hasher, store: Store::with_room(LIMIT_SHARED), flights: Flights::default(), inactive }
     }
 
-    /// The count shared with issuers, which move it.
+    /// The epoch, shared with issuers, which advance it.
     pub const fn shared_epoch(&self) -> &Epoch {
         &self.epoch
     }
@@ -99,13 +99,13 @@ impl Verifier {
         self.epoch.now()
     }
 
-    /// Makes every verdict reached so far void; call it after a new snapshot can be seen.
+    /// Invalidates all verdicts so far; to be called after a new snapshot is visible.
     pub fn advance(&self) {
         self.epoch.advance();
     }
 
-    /// The caller of a request on a route that accepts `acceptance`: the token is looked up or verified, and if it is bound
-    /// to a key, or should be, the presenter must prove it anew, whatever is remembered of the token.
+    /// Authenticates a request on a route with `acceptance`: looks up or verifies the token, and checks proof of possession,
+    /// which is never cached. `None` without a credential. Errs if the token is refused.
     pub async fn authenticate(
         &self,
         memo: &Memo,
@@ -120,10 +120,10 @@ impl Verifier {
         Ok(Some(caller))
     }
 
-    /// The caller a token names on a route that accepts `acceptance`. Many requests with one token make one
-    /// verification; a remembered verdict is used only for the same bytes, route and epoch, and before its token expires.
+    /// The caller a token identifies on a route with `acceptance`. Concurrent requests with one token share one verification. A
+    /// cached verdict is used only for the same bytes, route and epoch, and before its token expires.
     ///
-    /// Whoever decides by it must have asked [`Verifier::authenticate`]: a bound token alone proves nobody.
+    /// Requests must use [`Verifier::authenticate`], since a bound token alone proves nothing.
     pub async fn verify(
         &self,
         memo: &Memo,
@@ -131,7 +131,7 @@ impl Verifier {
         bearer: Bearer<'_>,
         now: Timestamp,
     ) -> Result<Arc<Caller>, VerifyError> {
-        // INVARIANT: read before anything a verdict depends on, so a change during verification voids the verdict.
+        // INVARIANT: read before anything a verdict depends on, so that a change during verification invalidates it.
         let epoch = self.epoch.now();
         let print = self.print(acceptance, bearer);
         if let Some(result) = memo.recall(print, epoch, acceptance, bearer, now) {
@@ -140,19 +140,19 @@ impl Verifier {
         let place = Place { print, epoch, realm: &acceptance.realm, token: bearer.bytes() };
         let verdict = match self.known(&place, now) {
             Some(known) => known,
-            // Boxed, so that the path of a known token does not carry the state of a longer one around.
+            // Boxed, to keep the future small for known tokens.
             None => Box::pin(self.reached(&place, acceptance, now)).await?,
         };
         memo.remember(Arc::clone(&verdict));
         verdict.at(now).unwrap_or(Err(VerifyError::Expired))
     }
 
-    /// What another worker found, without a copy of the token; nothing if it says nothing any more.
+    /// A verdict in the shared cache that still holds, looked up without copying the token.
     fn known(&self, place: &Place<'_>, now: Timestamp) -> Option<Arc<Verdict>> {
         self.store.get(place).filter(|known| known.at(now).is_some())
     }
 
-    /// The verdict that is reached anew, by one of all who ask for it.
+    /// Verifies the token, once for all concurrent requests.
     async fn reached(
         &self,
         place: &Place<'_>,
@@ -177,7 +177,7 @@ impl Verifier {
         acceptance: &Acceptance,
         now: Timestamp,
     ) -> Result<Arc<Verdict>, VerifyError> {
-        // Another's may have landed since this one looked.
+        // Another verification may have finished since the lookup.
         if let Some(known) = self.known(place, now) {
             return Ok(known);
         }
@@ -188,8 +188,8 @@ impl Verifier {
         Ok(verdict)
     }
 
-    /// A keyed hash of a few bytes that differ between any two tokens: the signature's end, the length and the route. Full
-    /// bytes are compared where it leads.
+    /// A keyed hash of the end of the signature, the length and the route, which nearly always differ between tokens. Lookups
+    /// compare all bytes.
     fn print(&self, acceptance: &Acceptance, bearer: Bearer<'_>) -> u64 {
         let token = bearer.bytes();
         let tail = token.last_chunk::<16>().map_or(0, |tail| u128::from_le_bytes(*tail));

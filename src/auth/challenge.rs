@@ -6,32 +6,32 @@ use super::error::TOO_WEAK;
 use super::{Scheme, Scopes, VerifyError};
 use crate::config;
 
-/// Longest description that is sent.
+/// The longest `error_description`, in bytes.
 const LIMIT_DESCRIPTION: usize = 200;
 
 /// The challenges of one route (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9470 section 3, RFC 9728 section 5.1), in the
 /// order `resource_metadata`, `error`, `scope`, `error_description`; every value quoted.
 ///
-/// Each scheme is a field of its own, `Bearer` first: some clients read no further. An error stands only with the scheme
-/// that was used.
+/// Each scheme is a field of its own, `Bearer` first, as some clients only read the first. An error is only given for the
+/// scheme that was used.
 #[derive(Clone, Debug)]
 pub struct Challenges {
     metadata: Box<str>,
     scopes: Box<str>,
-    /// What `DPoP` is advertised with; `None` where it is not.
+    /// The algorithms for `DPoP`; `None` if it is not advertised.
     algorithms: Option<Box<str>>,
-    /// Whether plain tokens are refused.
+    /// Whether bearer tokens are refused.
     proof_required: bool,
     stronger: Box<[(&'static str, Box<str>)]>,
-    /// For each of `scopes`, what holds it.
+    /// For each of `scopes`, the scopes that satisfy it.
     holders: Box<[Scopes]>,
 }
 
-/// The fields of one answer.
+/// The `WWW-Authenticate` fields of one response.
 pub type Fields = Vec<HeaderValue>;
 
 impl Challenges {
-    /// Challenges that point at `metadata_url` and ask for `scopes` first.
+    /// Challenges with `resource_metadata` and the `scopes` to request first.
     pub fn new<'a>(metadata_url: &str, scopes: impl IntoIterator<Item = &'a str>) -> Self {
         let metadata: Box<str> = quotable(metadata_url).into();
         let scopes: Vec<&str> = usable(scopes).collect();
@@ -40,13 +40,13 @@ impl Challenges {
         Self { metadata, scopes, algorithms: None, proof_required: false, stronger: Box::default(), holders }
     }
 
-    /// The same with the scopes that hold each of those that are asked for: itself and the broader ones.
+    /// The same with the scopes that satisfy each requested one: itself and the broader ones.
     pub fn held_by(mut self, holders: impl Fn(&str) -> Scopes) -> Self {
         self.holders = self.scopes.split(' ').filter(|scope| !scope.is_empty()).map(holders).collect();
         self
     }
 
-    /// The same with what the server asks of those who present tokens.
+    /// The same with the server's requirements on proofs and authentication.
     pub fn asking(mut self, access: &config::Access) -> Self {
         if let Some(dpop) = &access.dpop {
             self.algorithms = Some(dpop.algorithms.join(" ").into());
@@ -67,7 +67,7 @@ impl Challenges {
         self.fields(Scheme::Bearer, None, &self.scopes, &[], None)
     }
 
-    /// 401 for a token that does not hold.
+    /// 401 for a refused token.
     pub fn invalid(&self, scheme: Scheme, error: &VerifyError) -> Fields {
         let description = Some(error.description());
         match error {
@@ -75,7 +75,7 @@ impl Challenges {
             VerifyError::Proof(_) => self.fields(scheme, Some("invalid_dpop_proof"), "", &[], description),
             VerifyError::TooWeak { scopes } => {
                 let error = Some("insufficient_user_authentication");
-                // The user is asked once for all that is missing (RFC 9470 section 3).
+                // Missing scopes are requested in the same step (RFC 9470 section 3).
                 let is_held = |holders: &Scopes| holders.iter().any(|scope| scopes.has(scope));
                 let wanted = if self.holders.iter().all(is_held) { "" } else { &*self.scopes };
                 self.fields(scheme, error, wanted, &self.stronger, description)
@@ -84,8 +84,8 @@ impl Challenges {
         }
     }
 
-    /// 401 where an authorization server the proxy asks wants the user first; with `claims`, base64url, what it wants the
-    /// next token to say (Microsoft identity platform, "Claims challenge").
+    /// 401 when an authorization server refuses a token exchange until the user signs in; `claims`, in base64url, is what it
+    /// requires in the next token (Microsoft identity platform, "Claims challenge").
     pub fn sign_in(&self, scheme: Scheme, claims: Option<&str>) -> Fields {
         let description = Some(TOO_WEAK);
         let Some(claims) = claims else {
@@ -94,12 +94,12 @@ impl Challenges {
         self.fields(scheme, Some("insufficient_claims"), "", &[("claims", claims.into())], description)
     }
 
-    /// 400 for a credential that cannot be read.
+    /// 400 for a malformed credential.
     pub fn malformed(&self, description: &str) -> Fields {
         self.fields(Scheme::Bearer, Some("invalid_request"), "", &[], Some(description))
     }
 
-    /// 403 when a token with all of `scopes` would do; they are all scopes of the operation (MCP 2026-07-28).
+    /// 403 when a token with `scopes` would be allowed; they are all scopes for the operation (MCP 2026-07-28).
     pub fn insufficient<'a>(
         &self,
         scheme: Scheme,
@@ -165,17 +165,17 @@ fn challenge(
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
-/// What may stand between quotes without being escaped: %x20-21 / %x23-5B / %x5D-7E (RFC 6750 section 3).
+/// Whether a character is allowed between quotes without escaping: %x20-21 / %x23-5B / %x5D-7E (RFC 6750 section 3).
 const fn is_plain(c: char) -> bool {
     matches!(c, ' ' | '!' | '#'..='[' | ']'..='~')
 }
 
-/// What cannot stand in a URL is left out of it.
+/// A URL without characters that cannot be quoted.
 fn quotable(url: &str) -> String {
     url.chars().filter(|c| is_plain(*c) && *c != ' ').collect()
 }
 
-/// A description no client mistakes for a parameter: some search the whole value for `scope=` or `error=`.
+/// A description that no client mistakes for a parameter: some search the whole value for `scope=` or `error=`.
 fn sentence(text: &str) -> String {
     let plain = text.chars().map(|c| match c {
         '"' | '`' => '\'',
@@ -187,7 +187,7 @@ fn sentence(text: &str) -> String {
     plain.take(LIMIT_DESCRIPTION).collect()
 }
 
-/// Scope tokens (RFC 6749 section 3.3), without what is not one and without `offline_access`, which MCP forbids to ask for.
+/// The valid scope tokens (RFC 6749 section 3.3), without `offline_access`, which servers must not request (MCP).
 pub(super) fn usable<'a>(scopes: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     scopes.into_iter().filter(|scope| {
         !scope.is_empty() && *scope != "offline_access" && scope.chars().all(|c| is_plain(c) && c != ' ')

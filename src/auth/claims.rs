@@ -14,12 +14,12 @@ use crate::json::Value;
 use value::texts;
 pub(super) use value::{actors, first_text, moment, principal, scopes, seconds};
 
-/// Everything a rule may look at.
+/// The inputs of the rules.
 pub(super) struct Facts<'a> {
     pub(super) profile: &'a Profile,
     pub(super) audiences: &'a Audiences,
     pub(super) authentication: &'a config::Authentication,
-    /// `None` for what the issuer said of an opaque token: that it is an access token, and its own.
+    /// `None` for an introspection answer about an opaque token.
     pub(super) header: Option<&'a Header>,
     pub(super) claims: Value<'a>,
     pub(super) now: Timestamp,
@@ -30,11 +30,11 @@ pub(super) struct Rule {
     pub(super) name: &'static str,
     pub(super) check: fn(&Facts<'_>) -> Result<(), VerifyError>,
     pub(super) expected: fn(&Facts<'_>) -> String,
-    /// Claims it looks at.
+    /// The claims it reads.
     pub(super) claims: &'static [&'static str],
 }
 
-/// Claims that name the token, in order.
+/// The claims with the token's id, in order.
 pub(super) const TOKEN_ID: &[&str] = &["jti", "uti"];
 
 pub(super) const RULES: &[Rule] = &[
@@ -206,7 +206,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// RFC 8725 section 3.1: the issuer's list decides, by exact name.
+/// The algorithm must be on the issuer's list, by exact name (RFC 8725 section 3.1).
 fn algorithm(facts: &Facts<'_>) -> Result<(), VerifyError> {
     let Some(header) = facts.header else { return Ok(()) };
     match header.alg {
@@ -215,14 +215,14 @@ fn algorithm(facts: &Facts<'_>) -> Result<(), VerifyError> {
     }
 }
 
-/// Whether the header says RFC 9068 access token (section 2.1: with or without `application/`, in any case).
+/// Whether `typ` is that of an access token (RFC 9068 section 2.1: with or without `application/`, in any case).
 fn is_at_jwt(header: &Header) -> bool {
     let Some(typ) = &header.typ else { return false };
     ["at+jwt", "application/at+jwt"].iter().any(|name| typ.eq_ignore_ascii_case(name))
 }
 
-/// RFC 9068 section 4 and RFC 8725 section 3.11. An allow-list, so that ID-JAGs, `DPoP` proofs, logout tokens, security
-/// events and what comes next are refused by not being on it.
+/// `typ` must be that of an access token or plain `JWT` (RFC 9068 section 4, RFC 8725 section 3.11). An allow list, so that
+/// ID-JAGs, `DPoP` proofs, logout tokens, security events and future types are refused.
 fn media_type(facts: &Facts<'_>) -> Result<(), VerifyError> {
     let Some(header) = facts.header.filter(|header| !is_at_jwt(header)) else { return Ok(()) };
     match &header.typ {
@@ -233,7 +233,7 @@ fn media_type(facts: &Facts<'_>) -> Result<(), VerifyError> {
     }
 }
 
-/// What tells an access token from an ID token when the header does not (RFC 8725 section 3.12).
+/// Distinguishes access tokens from ID tokens when `typ` does not (RFC 8725 section 3.12).
 fn access_token(facts: &Facts<'_>) -> Result<(), VerifyError> {
     let claims = facts.claims;
     match facts.header {
@@ -250,7 +250,7 @@ fn access_token(facts: &Facts<'_>) -> Result<(), VerifyError> {
     if client.is_none() && !names_scope.into_iter().any(|name| claims.get(name).is_some()) {
         return Err(VerifyError::WrongType("no scope and no client claim"));
     }
-    // An issuer whose access tokens do name the client as audience is configured so, or with that claim as `audience_claim`.
+    // For issuers whose access tokens have the client as audience, this is configured, or that claim is `audience_claim`.
     if facts.profile.tokens.audience_claim.is_none()
         && !facts.profile.tokens.audience_may_be_client
         && let (Some(client), Some(aud)) = (client, claims.get("aud"))
@@ -261,7 +261,7 @@ fn access_token(facts: &Facts<'_>) -> Result<(), VerifyError> {
     Ok(())
 }
 
-/// What issuers call their access tokens inside: `token_use` (Cognito, Ory) and `typ` (Keycloak; `DPoP` those that are bound).
+/// The claims in which issuers mark access tokens: `token_use` (Cognito, Ory) and `typ` (Keycloak; `DPoP` for bound ones).
 fn purpose(claims: Value<'_>) -> Result<(), VerifyError> {
     let says = |name, words: &[&str]| {
         let is_one = |said: &str| words.iter().any(|word| said.eq_ignore_ascii_case(word));
@@ -277,7 +277,7 @@ fn purpose(claims: Value<'_>) -> Result<(), VerifyError> {
     Ok(())
 }
 
-/// RFC 7662 section 2.2: a refresh token is active too, and lives much longer.
+/// An introspected token must be an access token (RFC 7662 section 2.2): refresh tokens are active too, and live much longer.
 fn introspected(claims: Value<'_>) -> Result<(), VerifyError> {
     purpose(claims)?;
     let Some(said) = claims.get("token_type") else { return Ok(()) };
@@ -288,7 +288,7 @@ fn introspected(claims: Value<'_>) -> Result<(), VerifyError> {
     Ok(())
 }
 
-/// RFC 9068 section 2.2 to the letter.
+/// With the strict profile, all claims required by RFC 9068 section 2.2 must be present.
 fn required(facts: &Facts<'_>) -> Result<(), VerifyError> {
     const STRICT: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
     if facts.profile.tokens.strict
@@ -310,10 +310,10 @@ fn forbidden(facts: &Facts<'_>) -> Result<(), VerifyError> {
     Ok(())
 }
 
-/// How long an opaque token is taken whose issuer does not say when it expires.
+/// The lifetime assumed for an opaque token if its issuer does not tell.
 const UNSTATED_LIFETIME: Duration = Duration::from_hours(1);
 
-/// The second `exp` names, rounded down.
+/// `exp`, rounded down to the second.
 pub(super) fn expires(facts: &Facts<'_>) -> Result<Timestamp, VerifyError> {
     let exp = match facts.claims.get("exp") {
         None if facts.header.is_none() => return Ok(facts.now.plus(UNSTATED_LIFETIME)),
@@ -322,33 +322,33 @@ pub(super) fn expires(facts: &Facts<'_>) -> Result<Timestamp, VerifyError> {
     Ok(Timestamp::from_unix_seconds(seconds(exp, f64::floor)?))
 }
 
-/// RFC 7519 section 4.1.4.
+/// `exp` plus leeway must be in the future (RFC 7519 section 4.1.4).
 fn expiry(facts: &Facts<'_>) -> Result<(), VerifyError> {
     if facts.now < expires(facts)?.plus(facts.profile.leeway) { Ok(()) } else { Err(VerifyError::Expired) }
 }
 
-/// RFC 7519 sections 4.1.5 and 4.1.6.
+/// `nbf` or `iat` must not be in the future (RFC 7519 sections 4.1.5 and 4.1.6).
 fn past(facts: &Facts<'_>, name: &str) -> Result<(), VerifyError> {
     let Some(value) = facts.claims.get(name) else { return Ok(()) };
     let moment = Timestamp::from_unix_seconds(seconds(value, f64::ceil)?);
     if moment <= facts.now.plus(facts.profile.leeway) { Ok(()) } else { Err(VerifyError::NotYetValid) }
 }
 
-/// Bounded, if so configured, from `iat`, or from now where the token does not say.
+/// The lifetime must be within `max_lifetime`, if configured, counted from `iat`, or from now without `iat`.
 fn lifetime(facts: &Facts<'_>) -> Result<(), VerifyError> {
     let Some(longest) = facts.profile.tokens.max_lifetime else { return Ok(()) };
     let issued = moment(facts, "iat")?.unwrap_or(facts.now);
     if expires(facts)? <= issued.plus(longest) { Ok(()) } else { Err(VerifyError::TooLong) }
 }
 
-/// Each audience of a token can replay it to the others (RFC 9700 section 2.3).
+/// The number of audiences is limited, since each of them can replay the token to the others (RFC 9700 section 2.3).
 fn audience_count(facts: &Facts<'_>) -> Result<(), VerifyError> {
     let (Some(most), Some(aud)) = (facts.profile.tokens.max_audiences, facts.claims.get("aud")) else { return Ok(()) };
     if texts(aud)?.len() <= most { Ok(()) } else { Err(VerifyError::WrongAudience) }
 }
 
-/// RFC 8707 and RFC 9068 section 4: one element equals an identifier of this server. No prefix, no origin, no fallback,
-/// except the claim that is configured to stand in for a missing `aud`.
+/// One element of `aud` must equal an identifier of this server (RFC 8707, RFC 9068 section 4): no prefixes, no origins, no
+/// fallback except the claim configured for tokens without `aud`.
 fn audience(facts: &Facts<'_>) -> Result<(), VerifyError> {
     let substitute = || facts.profile.tokens.audience_claim.as_deref().and_then(|name| facts.claims.get(name));
     let Some(aud) = facts.claims.get("aud").or_else(substitute) else { return Err(VerifyError::WrongAudience) };
@@ -359,7 +359,7 @@ fn audience(facts: &Facts<'_>) -> Result<(), VerifyError> {
     }
 }
 
-/// The tenant must be on the list, if there is one; the first tenant claim present decides.
+/// The tenant must be on the configured list, if any; the first tenant claim that is present counts.
 fn tenant(facts: &Facts<'_>) -> Result<(), VerifyError> {
     let tenant = first_text(facts, &facts.profile.tokens.tenant_claims)?;
     let allowed = &facts.profile.tokens.tenants;
@@ -370,13 +370,12 @@ fn tenant(facts: &Facts<'_>) -> Result<(), VerifyError> {
     }
 }
 
-/// What the token is bound to; that its presenter holds it is checked with each request ([`super::binding`]).
+/// What the token is bound to. Possession is checked with each request ([`super::binding`]).
 pub(super) fn binding(facts: &Facts<'_>) -> Result<Option<Confirmation>, VerifyError> {
     facts.claims.get("cnf").map(Confirmation::read).transpose()
 }
 
-/// RFC 9470 section 4: the authentication behind the token is of an accepted class. How long ago it was is a matter of
-/// when it is asked.
+/// `acr` must be an accepted class of authentication (RFC 9470 section 4). Its age is checked by [`recent_until`].
 fn strength(facts: &Facts<'_>) -> Result<(), VerifyError> {
     let accepted = &facts.authentication.acr_values;
     let acr = first_text(facts, &["acr"])?;
@@ -387,12 +386,13 @@ fn strength(facts: &Facts<'_>) -> Result<(), VerifyError> {
     }
 }
 
-/// What else such a token lacks is told by what it grants; it decides nothing, as the signature is not looked at yet.
+/// The refusal of a weak authentication, with the token's scopes, so that missing scopes can be requested too. They decide
+/// nothing, as the signature is not verified yet.
 fn too_weak(facts: &Facts<'_>) -> Result<VerifyError, VerifyError> {
     Ok(VerifyError::TooWeak { scopes: scopes(facts)?.into_iter().collect() })
 }
 
-/// Until when the authentication behind the token is recent enough; for ever where nobody asks.
+/// The time until which the authentication is recent enough; `None` if there is no limit. Errs without `auth_time`.
 pub(super) fn recent_until(facts: &Facts<'_>) -> Result<Option<Timestamp>, VerifyError> {
     let Some(max_age) = facts.authentication.max_age else { return Ok(None) };
     let Some(at) = moment(facts, "auth_time")? else { return Err(too_weak(facts)?) };
@@ -406,5 +406,5 @@ fn recent(facts: &Facts<'_>) -> Result<(), VerifyError> {
     }
 }
 
-/// Leeway is never more than this, whatever is configured.
+/// The most leeway, whatever is configured.
 pub(super) const LIMIT_LEEWAY: Duration = Duration::from_mins(5);

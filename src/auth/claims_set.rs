@@ -10,44 +10,45 @@ use serde_json::{Map, Value};
 use super::VerifyError;
 use crate::json::{self, Kind};
 
-/// The claims set of an accepted token (RFC 7519 section 7.2): kept as what it was read from, and read into values when
-/// somebody asks, as most requests are decided without.
+/// The claims set of an accepted token (RFC 7519 section 7.2). It is kept as the bytes it was read from and parsed on demand,
+/// as most requests do not need it.
 #[derive(Clone, Default)]
 pub struct ClaimsSet {
-    /// The token whose payload they are, which others hold too; or they themselves, with the brace no token begins with.
+    /// The token, which is shared, or the JSON of the claims. They are told apart by the opening brace, with which no token
+    /// begins.
     source: Arc<[u8]>,
     read: OnceLock<Box<Map<String, Value>>>,
 }
 
 impl ClaimsSet {
-    /// The claims of an object, all of which can be read.
+    /// The claims in a JSON object. Errs if they cannot be parsed.
     pub(super) fn new(claims: json::Value<'_>) -> Result<Self, VerifyError> {
         readable(claims)?;
         Ok(Self { source: claims.raw().into(), read: OnceLock::new() })
     }
 
-    /// The same of the payload of a token in compact serialisation, which `claims` were read from.
+    /// The same for the payload of a token in compact serialisation, from which `claims` were read.
     pub(super) fn of_token(claims: json::Value<'_>, token: Arc<[u8]>) -> Result<Self, VerifyError> {
         readable(claims)?;
         Ok(Self { source: token, read: OnceLock::new() })
     }
 
-    /// The token they are the payload of; `None` if they were told without one.
+    /// The token with these claims; `None` if they come from introspection.
     pub(super) fn token(&self) -> Option<&Arc<[u8]>> {
         Some(&self.source).filter(|source| !source.starts_with(b"{"))
     }
 
-    /// What they were read from, where that was no token.
+    /// The JSON of claims that come from introspection.
     pub(super) fn told(&self) -> Bytes {
         Bytes::copy_from_slice(&self.source)
     }
 
-    /// Them for who looks rarely and at few: what is read for it is not kept.
+    /// The claims for occasional use: if they are not parsed yet, the result is not kept.
     pub(super) fn glance(&self) -> Cow<'_, Map<String, Value>> {
         self.read.get().map_or_else(|| Cow::Owned(self.parsed()), |read| Cow::Borrowed(&**read))
     }
 
-    /// The source was looked at when it was taken: it reads.
+    /// Parses the claims, which does not fail, since they were checked at construction.
     fn parsed(&self) -> Map<String, Value> {
         if self.source.starts_with(b"{") {
             return serde_json::from_slice(&self.source).unwrap_or_default();

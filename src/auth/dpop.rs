@@ -15,12 +15,12 @@ use super::keys::{Algorithm, Key};
 use crate::clock::Timestamp;
 use crate::json::{Kind, Value};
 
-/// Longest proof that is looked at.
+/// The longest proof, in bytes.
 const LIMIT_BYTES: usize = 8 * 1024;
-/// Longest `jti`, `htu` and nonce.
+/// The longest `jti`, `htm` and `htu`, in bytes.
 const LIMIT_TEXT: usize = 2048;
 
-/// Why a proof proves nothing. `Display` is for the log and holds nothing of the proof.
+/// Why a proof is refused. `Display` is for the log and has nothing of the proof's content.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ProofError {
     /// `ath` is not the hash of the token.
@@ -32,7 +32,7 @@ pub enum ProofError {
     /// No `DPoP` field.
     #[error("no proof")]
     Missing,
-    /// Not a proof in form.
+    /// Not a well-formed proof.
     #[error("malformed: {0}")]
     Malformed(&'static str),
     /// `jti` was used before.
@@ -58,7 +58,7 @@ pub enum ProofError {
     WrongTarget,
 }
 
-/// What a proof must be of.
+/// What a proof must be for.
 pub(super) struct Expected<'a> {
     pub(super) method: &'a Method,
     /// The public address of the server, as [`target`] writes it.
@@ -67,20 +67,20 @@ pub(super) struct Expected<'a> {
     /// `cnf.jkt` of the token.
     pub(super) thumbprint: &'a [u8; 32],
     pub(super) algorithms: &'a [Algorithm],
-    /// How old and how far in the future `iat` may be.
+    /// The most `iat` may be in the past or in the future.
     pub(super) age: Duration,
     pub(super) now: Timestamp,
 }
 
-/// What is left to be checked of a proof that proves its key: that it is used once, and its nonce.
+/// A valid proof of possession, of which `jti` and nonce are still to be checked.
 pub(super) struct Proved {
     pub(super) jti: Box<str>,
     pub(super) nonce: Option<Box<str>>,
-    /// From when on the proof is too old anyway.
+    /// When the proof is too old.
     pub(super) until: Timestamp,
 }
 
-/// Checks a proof, the dear signature last: a proof of another key, request or time costs no cryptography but hashes.
+/// Checks a proof, with the expensive signature last: one for another key, request or time costs only hashes.
 pub(super) fn check(proof: &[u8], expected: &Expected<'_>) -> Result<Proved, ProofError> {
     if proof.len() > LIMIT_BYTES {
         return Err(ProofError::Malformed("longer than 8 KiB"));
@@ -92,7 +92,7 @@ pub(super) fn check(proof: &[u8], expected: &Expected<'_>) -> Result<Proved, Pro
     let alg = compact.header.alg.filter(|alg| expected.algorithms.contains(alg)).ok_or(ProofError::WrongAlgorithm)?;
     let jwk = compact.header_document().root().get("jwk").filter(|jwk| jwk.kind() == Kind::Object);
     let jwk = jwk.ok_or(ProofError::Malformed("header has no `jwk`"))?;
-    // A private or weak key, one for encryption or with a shared secret is none.
+    // Private keys, weak keys, keys for encryption and shared secrets are refused.
     let key = Key::read(jwk).map_err(|_| ProofError::Malformed("`jwk` is not a usable public key"))?;
     if !key.fits(alg) {
         return Err(ProofError::WrongAlgorithm);
@@ -123,7 +123,7 @@ fn said(claims: Value<'_>, expected: &Expected<'_>) -> Result<Proved, ProofError
     }
     let (iat, now) = (Timestamp::from_unix_seconds(iat), expected.now);
     let until = iat.plus(expected.age);
-    // Whole seconds: what was made in this second is not from the future.
+    // In whole seconds, as `iat` often is.
     if until < Timestamp::from_unix_seconds(now.unix_seconds()) || iat > now.plus(expected.age) {
         return Err(ProofError::Untimely);
     }
@@ -139,7 +139,7 @@ fn said(claims: Value<'_>, expected: &Expected<'_>) -> Result<Proved, ProofError
     Ok(Proved { jti: jti.into(), nonce, until: until.plus(Duration::from_secs(1)) })
 }
 
-/// The SHA-256 thumbprint of a public key (RFC 7638 section 3, RFC 8037 section 2): of the members it needs, in order.
+/// The SHA-256 thumbprint of a public key (RFC 7638 section 3, RFC 8037 section 2), over its required members in order.
 pub(super) fn thumbprint(jwk: Value<'_>) -> Option<[u8; 32]> {
     let text = |name| jwk.get(name).and_then(|value| value.as_str());
     let members: &[&str] = match &*text("kty")? {
@@ -151,7 +151,7 @@ pub(super) fn thumbprint(jwk: Value<'_>) -> Option<[u8; 32]> {
     let mut canonical = String::with_capacity(256);
     for (at, name) in members.iter().enumerate() {
         let value = text(name)?;
-        // Nothing that would have to be escaped is in any of them.
+        // None of them needs escaping.
         if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
             return None;
         }
@@ -161,10 +161,10 @@ pub(super) fn thumbprint(jwk: Value<'_>) -> Option<[u8; 32]> {
     digest(&SHA256, canonical.as_bytes()).as_ref().try_into().ok()
 }
 
-/// An address as `htu` is compared: without query and fragment, in the normal form of RFC 3986 section 6.2.2 and 6.2.3.
-/// `None` for what is not a plain http or https address.
+/// A URL in the form in which `htu` is compared: without query and fragment, normalised by RFC 3986 sections 6.2.2 and 6.2.3.
+/// `None` if it is not a plain http or https URL.
 pub(super) fn target(url: &str) -> Option<String> {
-    // The parser would silently drop or turn these.
+    // The parser would silently drop or convert these.
     if url.bytes().any(|byte| byte <= b' ' || byte == b'\\' || byte >= 0x7f) {
         return None;
     }
@@ -178,7 +178,7 @@ const fn hex(digit: u8) -> char {
     (if digit < 10 { b'0' + digit } else { b'A' + digit - 10 }) as char
 }
 
-/// Percent-encoded unreserved characters as themselves, the digits of the others in upper case.
+/// Decodes percent-encoded unreserved characters, and puts the digits of the others in upper case.
 fn unescaped(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     let mut rest = path;

@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::Scopes;
 use super::dpop::ProofError;
 
-/// Why no credential could be read out of a request; answered with 400 `invalid_request` (RFC 6750 section 3.1).
+/// Why the credential of a request could not be read; answered with 400 `invalid_request` (RFC 6750 section 3.1).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum CredentialError {
     /// `access_token` among the query parameters, where MCP forbids it.
@@ -23,7 +23,7 @@ pub enum CredentialError {
 }
 
 impl CredentialError {
-    /// What the client is told.
+    /// The `error_description` for the client.
     pub const fn description(self) -> &'static str {
         match self {
             Self::InQuery => "Access tokens are not accepted in the query string",
@@ -39,19 +39,19 @@ impl CredentialError {
     }
 }
 
-/// What the client is told whose user has to sign in anew.
+/// The `error_description` for a client whose user has to sign in again.
 pub(crate) const TOO_WEAK: &str = "A stronger or more recent authentication is needed";
 
-/// Why a presented token does not make a caller. `Display` is for the log and holds nothing of the token.
+/// Why a token is refused. `Display` is for the log and has nothing of the token's content.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum VerifyError {
     /// No key of the issuer made this signature.
     #[error("signature does not verify")]
     BadSignature,
-    /// `cnf`: bound to a key and sent as a plain token, or bound in a way that cannot be checked (RFC 9449 section 7.2).
+    /// Bound to a key and sent as a bearer token (RFC 9449 section 7.2), or bound by an unknown confirmation method.
     #[error("token is bound to a key, and came without a proof of it")]
     Bound,
-    /// `exp` and the leeway are over.
+    /// `exp` plus leeway is in the past.
     #[error("token expired")]
     Expired,
     /// The issuer says the token is not active (RFC 7662 section 2.2).
@@ -60,46 +60,46 @@ pub enum VerifyError {
     /// The issuer could not be asked about the token.
     #[error("issuer cannot be asked about the token")]
     IntrospectionUnavailable {
-        /// When asking again may help.
+        /// How long to wait before trying again.
         retry_after: Duration,
     },
-    /// The issuer's keys cannot be had, so nothing can be said about the token.
+    /// The issuer's keys are not available, so the token cannot be verified.
     #[error("keys of the issuer are not available")]
     KeysUnavailable {
-        /// When asking again may help.
+        /// How long to wait before trying again.
         retry_after: Duration,
     },
     /// Not a JWT of the accepted shape.
     #[error("malformed token: {0}")]
     Malformed(&'static str),
-    /// Too many proofs to remember that this one was used.
+    /// Too many proofs are remembered to add this one.
     #[error("no room to remember another proof")]
     NoRoom,
-    /// A proof must name a nonce of ours, and this one names none, or one that is over (RFC 9449 section 9).
+    /// A proof needs a nonce from this server, and this one has none, or an expired one (RFC 9449 section 9).
     #[error("proof has no current nonce")]
     NonceWanted {
-        /// The one to use.
+        /// The nonce to use.
         nonce: Option<Box<str>>,
     },
-    /// Not bound to a key where that is asked for, or came with a proof that proves nothing of it.
+    /// Not bound where that is required, or sent with a proof although it is not bound to a key.
     #[error("token is not bound to the key it should be")]
     NotBound,
     /// `nbf` or `iat` lies in the future.
     #[error("token is not valid yet")]
     NotYetValid,
-    /// The proof of possession does not hold.
+    /// The proof of possession is refused.
     #[error("proof of possession: {0}")]
     Proof(#[from] ProofError),
     /// Revoked by its issuer or by the operator.
     #[error("token is revoked")]
     Revoked,
-    /// From `iat` to `exp` it is longer than is accepted.
+    /// The lifetime from `iat` to `exp` is longer than accepted.
     #[error("token is valid for longer than is accepted")]
     TooLong,
-    /// The user has signed in too weakly or too long ago (RFC 9470).
+    /// The user's authentication is too weak or too long ago (RFC 9470).
     #[error("authentication behind the token is too weak or too old")]
     TooWeak {
-        /// What the token grants, so that the challenge can name what else it lacks.
+        /// The token's scopes, so that the challenge can request missing ones too.
         scopes: Scopes,
     },
     /// The issuer publishes no such key.
@@ -126,7 +126,8 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
-    /// What the client is told: never which claim failed, except what it must know to refresh.
+    /// The `error_description` for the client. It does not tell which claim failed, except what a client needs to know to
+    /// refresh.
     pub const fn description(&self) -> &'static str {
         match self {
             Self::Expired => "The access token expired",
@@ -178,12 +179,12 @@ impl VerifyError {
         }
     }
 
-    /// Whether nothing was found wrong with the token: answered with 503, never 401.
+    /// Whether the token could not be checked, which is answered with 503, never 401.
     pub const fn is_unavailable(&self) -> bool {
         matches!(self, Self::IntrospectionUnavailable { .. } | Self::KeysUnavailable { .. } | Self::NoRoom)
     }
 
-    /// The pause of `Retry-After`, where there is one.
+    /// The value of `Retry-After`, if there is one.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::IntrospectionUnavailable { retry_after } | Self::KeysUnavailable { retry_after } => {

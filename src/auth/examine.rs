@@ -4,21 +4,21 @@ use super::{Acceptance, VerifyError, jwt};
 use crate::clock::{self, Timestamp};
 use crate::json::{Document, Value};
 
-/// How one check of a token came out.
+/// The outcome of one check of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It fails, and this is what a request would be refused with if nothing before it failed.
+    /// It failed; a request would be refused with this error unless an earlier check fails.
     Failed(VerifyError),
-    /// It holds.
+    /// It passed.
     Passed,
 }
 
-/// One check of a token, for people. `expected` and `found` are escaped and cut; they never hold the token itself.
+/// One check of a token, for people. `expected` and `found` are escaped and truncated, and never have the token itself.
 #[derive(Clone, Debug)]
 pub struct Check {
     /// What was checked.
     pub name: &'static str,
-    /// How it came out.
+    /// Its outcome.
     pub outcome: Outcome,
     /// What an accepted token has.
     pub expected: String,
@@ -26,8 +26,7 @@ pub struct Check {
     pub found: String,
 }
 
-/// Every check [`super::Verifier::verify`] makes, with what was expected and found, under the keys loaded now. It stops
-/// early only where nothing more can be read.
+/// Makes every check of [`super::Verifier::verify`], with the keys loaded now. Stops early only if nothing more can be read.
 pub fn examine(token: &[u8], acceptance: &Acceptance, now: Timestamp) -> Vec<Check> {
     let mut checks = Vec::new();
     let compact = match Compact::read(token) {
@@ -77,14 +76,14 @@ pub fn examine(token: &[u8], acceptance: &Acceptance, now: Timestamp) -> Vec<Che
     checks
 }
 
-/// Header and claims of a token as JSON text, taken apart as [`examine`] does and believed no more.
+/// Decodes header and claims of a token into JSON text, without verifying anything. Errs if it is malformed.
 pub fn decode(token: &[u8]) -> Result<Decoded, VerifyError> {
     let compact = Compact::read(token)?;
     let text = |document: &Document| String::from_utf8_lossy(document.root().raw()).into_owned();
     Ok(Decoded { header: text(compact.header_document()), claims: text(&compact.claims()?) })
 }
 
-/// What [`decode`] reads.
+/// The result of [`decode`].
 #[derive(Clone, Debug)]
 pub struct Decoded {
     /// The JOSE header.
@@ -103,7 +102,7 @@ fn failed(name: &'static str, error: VerifyError, expected: &str) -> Check {
     check(name, Err(error), expected.into(), found)
 }
 
-/// The claims of those names as written.
+/// The claims of those names, as written.
 fn shown(claims: Value<'_>, names: &[&str]) -> String {
     let found: Vec<_> = names
         .iter()
@@ -112,7 +111,7 @@ fn shown(claims: Value<'_>, names: &[&str]) -> String {
     if found.is_empty() { "none".into() } else { found.join(" ") }
 }
 
-/// Foreign text for a terminal: escaped, at most 200 characters.
+/// Text for a terminal: escaped, truncated to 200 characters.
 fn cut(text: &str) -> String {
     let mut shown: String = text.chars().take(200).flat_map(char::escape_debug).collect();
     if text.chars().nth(200).is_some() {

@@ -16,17 +16,17 @@ use crate::json::{Document, Kind, Limits, Value};
 
 /// The most bytes of an answer.
 const LIMIT_BYTES: usize = 64 * 1024;
-/// What an opaque token may be as long as: nothing shorter is worth a question.
+/// The lengths of opaque tokens in bytes; others are refused without asking.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=4096;
-/// Bounds of what it says.
+/// Limits for parsing an answer.
 pub(super) const LIMITS: Limits = Limits { depth: 16, members: 1024 };
-/// The most questions to one issuer at a time; more are answered 503 at once.
+/// The most concurrent requests to one issuer; beyond that callers get 503 immediately.
 const LIMIT_ASKING: usize = 64;
-/// When to try again after a failure.
+/// The `Retry-After` after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 const SIGNED: &str = "application/token-introspection+jwt";
 
-/// Asks one issuer.
+/// The introspection client for one issuer.
 #[derive(Debug)]
 pub(super) struct Introspector {
     pub(super) exchange: Exchange,
@@ -34,7 +34,7 @@ pub(super) struct Introspector {
     pub(super) client: OAuthClient,
     pub(super) when: When,
     pub(super) format: AnswerFormat,
-    /// How long an answer is believed.
+    /// How long an answer is used.
     pub(super) ttl: Duration,
     pub(super) asking: Semaphore,
 }
@@ -45,12 +45,12 @@ impl Introspector {
     }
 }
 
-/// Whether these bytes could be an opaque token: nothing that was meant to be read here.
+/// Whether these bytes could be an opaque token, and are no JWT.
 pub(super) fn is_opaque(token: &[u8]) -> bool {
     LENGTHS.contains(&token.len()) && !token.starts_with(b"eyJ")
 }
 
-/// The caller of an opaque token.
+/// Verifies an opaque token by introspection.
 pub(super) async fn verify(
     acceptance: &Acceptance,
     issuer: &Arc<Issuer>,
@@ -69,7 +69,7 @@ pub(super) async fn verify(
     Ok(verified.again_after(now.plus(introspector.ttl)))
 }
 
-/// Whether a token that was read and verified is still good where it comes from.
+/// Checks by introspection that a verified JWT is still active; returns until when that counts. Errs if it is not active.
 pub(super) async fn confirm(
     issuer: &Arc<Issuer>,
     introspector: &Introspector,
@@ -81,14 +81,14 @@ pub(super) async fn confirm(
     Ok(now.plus(introspector.ttl))
 }
 
-/// What the issuer says of an active token.
+/// The issuer's answer about an active token.
 struct Answer {
     document: Document,
     signed: bool,
 }
 
 impl Answer {
-    /// The members about the token; in a signed answer they stand inside one of its claims.
+    /// The members about the token; in a signed answer they are within one of its claims.
     fn claims(&self) -> Value<'_> {
         let root = self.document.root();
         if self.signed { root.get("token_introspection").unwrap_or(root) } else { root }
@@ -96,7 +96,7 @@ impl Answer {
 }
 
 impl Introspector {
-    /// RFC 7662 section 2: only `active: true` is honoured, and whatever else happens is no answer.
+    /// Sends the request (RFC 7662 section 2). Errs unless the answer has `active: true`.
     async fn ask(
         &self,
         issuer: &Arc<Issuer>,
@@ -134,7 +134,7 @@ impl Introspector {
         }
     }
 
-    /// The form about `token`, and the headers it is sent with.
+    /// The form and the headers of the request.
     fn question(&self, token: &str, now: Timestamp) -> Result<(String, HeaderMap), &'static str> {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("token", token).append_pair("token_type_hint", "access_token");
@@ -148,7 +148,7 @@ impl Introspector {
         Ok((form.finish(), headers))
     }
 
-    /// RFC 9701 section 5: typed, from the issuer, for the proxy, issued now, and never an access token itself.
+    /// Verifies a signed answer (RFC 9701 section 5): of the right type, from the issuer, for the proxy, and recent.
     async fn signed(
         &self,
         issuer: &Arc<Issuer>,

@@ -1,5 +1,5 @@
-//! One configured issuer and its keys, kept fresh in the background: a request meets keys that are already there, and
-//! waits at most for one fetch that all waiting requests share.
+//! One configured issuer and its keys, which are refreshed in the background: a request normally finds the keys, and waits at
+//! most for one fetch, shared by all waiting requests.
 
 mod address;
 mod client;
@@ -41,10 +41,10 @@ pub(super) use exchange::Exchange;
 pub use registry::Issuers;
 pub(crate) use token_endpoint::{Asked, TokenEndpoint};
 
-/// Why an issuer cannot be used at all: a mistake in the configuration, not an outage.
+/// Why an issuer cannot be started: an error in the configuration, not an outage.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// An entry of `algorithms`.
+    /// An unsupported entry of `algorithms`.
     #[error("`{0}` is not a supported signature algorithm")]
     Algorithm(String),
     /// `ca_file` holds no certificate.
@@ -61,7 +61,7 @@ pub enum StartError {
     /// The HTTP client cannot be built.
     #[error("HTTP client cannot be built: {0}")]
     Client(#[source] reqwest::Error),
-    /// A private key is of no use.
+    /// A private key is unusable.
     #[error("`{}` holds no PEM private key for ES256, EdDSA or RS256", .path.display())]
     KeyFile {
         /// As configured.
@@ -75,7 +75,7 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-    /// A client certificate is of no use.
+    /// A client certificate is unusable.
     #[error("`{}` and its key are not a usable PEM client certificate", .path.display())]
     KeyPair {
         /// As configured.
@@ -84,7 +84,7 @@ pub enum StartError {
     /// `issuer` is not usable.
     #[error("`issuer` is not a URL without query")]
     Issuer,
-    /// `issuer` or `jwks_uri` is not reached safely.
+    /// `issuer` or `jwks_uri` cannot be reached safely.
     #[error("{url} is refused: {reason}")]
     Location {
         /// As configured.
@@ -97,7 +97,7 @@ pub enum StartError {
     Secret(#[from] config::secret_source::SecretError),
 }
 
-/// What an issuer's tokens must look like.
+/// The requirements on an issuer's tokens.
 #[derive(Debug)]
 pub(super) struct Profile {
     pub(super) algorithms: Vec<Algorithm>,
@@ -105,22 +105,22 @@ pub(super) struct Profile {
     pub(super) tokens: config::Tokens,
 }
 
-/// How an issuer is doing.
+/// The state of an issuer's keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Keys in use.
+    /// The number of keys in use.
     pub keys: usize,
-    /// When keys last came.
+    /// When keys were last fetched.
     pub last_success: Option<Timestamp>,
-    /// Why the newest attempt failed; `None` after a success.
+    /// Why the last attempt failed; `None` after a success.
     pub last_error: Option<Arc<str>>,
-    /// Attempts that brought keys.
+    /// The number of successful attempts.
     pub succeeded: u64,
-    /// Attempts that did not.
+    /// The number of failed attempts.
     pub failed: u64,
 }
 
-/// One configured issuer; its keys are fetched until it is dropped.
+/// One configured issuer. Its keys are refreshed until it is dropped.
 #[derive(Debug)]
 pub struct Issuer {
     name: Arc<str>,
@@ -137,8 +137,8 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Starts fetching the keys of `config` on `runtime`; `epoch` moves whenever they change. It does not wait: an issuer
-    /// that cannot be reached is no error.
+    /// Starts fetching the keys of `config` on `runtime`, without waiting for them; `epoch` advances whenever they change. Errs
+    /// only on a wrong configuration.
     pub fn start(config: &config::Issuer, epoch: Epoch, runtime: &Handle) -> Result<Arc<Self>, StartError> {
         let revocations = Arc::new(Revocations::new(epoch.clone()));
         Self::start_with(config, epoch, runtime, Patience::USUAL, revocations, None)
@@ -192,37 +192,37 @@ impl Issuer {
         &self.iss
     }
 
-    /// The scopes its metadata says it knows (RFC 8414 section 2); `None` where it does not say, or was not asked.
+    /// `scopes_supported` of its metadata (RFC 8414 section 2); `None` if it has none, or was not read.
     pub fn scopes_supported(&self) -> Option<&[Box<str>]> {
         self.scopes_supported.get().map(|scopes| &**scopes)
     }
 
-    /// Number and age of keys, for readiness and metrics.
+    /// The state of its keys, for readiness and metrics.
     pub fn status(&self) -> Status {
         self.ring.status()
     }
 
-    /// Whether the process can be called ready: keys have come once, or are not waited for.
+    /// Whether keys were fetched once, or the process does not wait for them.
     pub fn is_ready(&self) -> bool {
         self.on_start == config::OnStart::Serve || self.status().last_success.is_some()
     }
 
-    /// Returns when the first attempt to fetch keys is over, well or not.
+    /// Resolves when the first attempt to fetch keys is over, successful or not.
     pub async fn settled(&self) {
         self.ring.over(0).await;
     }
 
-    /// What the issuer has revoked since the start.
+    /// The issuer's revocations since the start.
     pub const fn revocations(&self) -> &Arc<Revocations> {
         &self.revocations
     }
 
-    /// What many of its tokens say alike.
+    /// The interned strings of its tokens.
     pub(super) const fn lexicon(&self) -> &Lexicon {
         &self.lexicon
     }
 
-    /// How it is asked about tokens, if it is.
+    /// The introspection client, if configured.
     pub(super) const fn introspector(&self) -> Option<&Introspector> {
         self.introspector.as_ref()
     }
@@ -235,12 +235,12 @@ impl Issuer {
         &self.profile
     }
 
-    /// Counts its key sets, from 0 for none yet; whoever verifies a token asks before it looks at the keys.
+    /// The number of its current key set, 0 before the first. To be read before the keys when verifying a token.
     pub(super) fn edition(&self) -> u32 {
         self.ring.edition()
     }
 
-    /// The keys that may have signed a token of `kid` and `alg`, waiting for one fetch if the key is not known.
+    /// The keys that may have signed a token with `kid` and `alg`; waits for one fetch if the key is unknown.
     pub(super) async fn keys(
         &self,
         kid: Option<&str>,
@@ -250,7 +250,7 @@ impl Issuer {
         self.ring.keys(kid, alg, now).await
     }
 
-    /// The same from what is held, without asking the issuer.
+    /// The same from the keys already fetched.
     pub(super) fn keys_held(
         &self,
         kid: Option<&str>,
@@ -311,11 +311,11 @@ fn authorities_in(file: Option<&PathBuf>) -> Result<Option<Vec<u8>>, StartError>
     file.map(read).transpose()
 }
 
-/// A digest of everything the issuer was started with: `Debug` of the configuration names every field it has.
+/// A digest of the issuer's configuration, over its `Debug` output, which has every field, and its secrets.
 fn config_digest(config: &config::Issuer, ca: Option<&[u8]>) -> [u8; 32] {
     let mut text = format!("{config:?}").into_bytes();
     text.extend_from_slice(ca.unwrap_or_default());
-    // A secret or key that changed in its file must be read again.
+    // A changed secret or key file means another digest, so that it is read again.
     text.extend(config.introspection.iter().flat_map(|asked| client::secrets(&asked.client.auth)));
     digest(&SHA256, &text).as_ref().first_chunk().copied().unwrap_or_default()
 }

@@ -6,10 +6,10 @@ use super::bearer::LIMIT_BYTES;
 use super::keys::{Algorithm, Key, LIMIT_KID_BYTES};
 use crate::json::{Document, Kind, Limits, Value};
 
-/// Bounds of a header and of a claims set.
+/// Limits for parsing a header and a claims set.
 const LIMITS: Limits = Limits { depth: 32, members: 4096 };
 
-/// A JWS in compact serialisation (RFC 7515 section 7.1), taken apart but not believed.
+/// A JWS in compact serialisation (RFC 7515 section 7.1), parsed but not verified.
 pub(super) struct Compact<'a> {
     pub(super) header: Header,
     pub(super) payload: Bytes,
@@ -18,18 +18,17 @@ pub(super) struct Compact<'a> {
     signature: Vec<u8>,
 }
 
-/// What the JOSE header says, as far as it is listened to: `jku`, `x5u`, `jwk` and `x5c` never choose a key (RFC 8725
-/// section 3.10).
+/// The JOSE header, as far as it is used: `jku`, `x5u`, `jwk` and `x5c` never select a key (RFC 8725 section 3.10).
 pub(super) struct Header {
     pub(super) alg_name: Box<str>,
-    /// `None` for what this proxy never verifies: `none`, HMAC, RSA with PKCS #1 v1.5 encryption, anything unknown.
+    /// `None` for algorithms that are never accepted: `none`, HMAC, encryption, anything unknown.
     pub(super) alg: Option<Algorithm>,
     pub(super) kid: Option<Box<str>>,
     pub(super) typ: Option<Box<str>>,
 }
 
 impl<'a> Compact<'a> {
-    /// Takes `token` apart: bounded size, three segments, base64url without padding, stray characters or trailing bits.
+    /// Parses `token`: bounded size, three segments, strict base64url without padding, other characters and trailing bits.
     pub(super) fn read(token: &'a [u8]) -> Result<Self, VerifyError> {
         if token.len() > LIMIT_BYTES {
             return Err(VerifyError::Malformed("longer than 16 KiB"));
@@ -57,7 +56,7 @@ impl<'a> Compact<'a> {
         object(self.payload.clone())
     }
 
-    /// The JOSE header, whole.
+    /// The whole JOSE header.
     pub(super) const fn header_document(&self) -> &Document {
         &self.header_document
     }
@@ -70,8 +69,8 @@ impl<'a> Compact<'a> {
 
 impl Header {
     fn read(header: Value<'_>) -> Result<Self, VerifyError> {
-        // RFC 7515 section 4.1.11: no extension is understood here. RFC 7797 and RFC 7516 section 4.1.3 change what the
-        // signed bytes mean.
+        // No extensions are supported (RFC 7515 section 4.1.11). RFC 7797 and RFC 7516 section 4.1.3 change the meaning of the
+        // signed bytes.
         if ["crit", "b64", "zip"].iter().any(|name| header.get(name).is_some()) {
             return Err(VerifyError::Malformed("header has `crit`, `b64` or `zip`"));
         }
@@ -98,7 +97,7 @@ fn decode(segment: &str) -> Result<Vec<u8>, VerifyError> {
     BASE64URL_NOPAD.decode(segment.as_bytes()).map_err(|_| VerifyError::Malformed("not strict base64url"))
 }
 
-/// A strict JSON object: a repeated name would let two readers see two tokens (RFC 8725 section 3.10, RFC 7515 section 4).
+/// Parses a strict JSON object: with a duplicate name two parsers could read two tokens (RFC 7515 section 4).
 fn object(bytes: Bytes) -> Result<Document, VerifyError> {
     let document = Document::parse(bytes, &LIMITS).map_err(|_| VerifyError::Malformed("not strict JSON"))?;
     if document.root().kind() == Kind::Object { Ok(document) } else { Err(VerifyError::Malformed("not an object")) }

@@ -11,23 +11,23 @@ use crate::clock::Timestamp;
 use crate::config::When;
 use crate::json::{Document, Value};
 
-/// A caller, and the moment until which the token that names it is good.
+/// A caller, and how long its token is accepted.
 pub(super) struct Verified {
     pub(super) caller: Arc<Caller>,
-    /// `exp` and leeway, the end of a recent enough authentication, or of what the issuer said when asked.
+    /// The first of: `exp` plus leeway, the end of a recent enough authentication, the end of an introspection answer.
     pub(super) until: Timestamp,
-    /// What is wrong with it from then on; `None` if that has to be found out again.
+    /// Why the token is refused from then on; `None` if it must be verified again.
     pub(super) after: Option<Over>,
 }
 
 impl Verified {
-    /// The same, to be asked about again after `moment`.
+    /// The same, to be verified again after `moment`.
     pub(super) fn again_after(self, moment: Timestamp) -> Self {
         if moment < self.until { Self { until: moment, after: None, ..self } } else { self }
     }
 }
 
-/// Checks a token from nothing: shape, issuer, rules, key, signature, revocation, in that order. May wait for the issuer.
+/// Verifies a token: format, issuer, claims, key, signature, revocation, in that order. May wait for the issuer.
 pub(super) async fn verify(
     acceptance: &Acceptance,
     token: &Arc<[u8]>,
@@ -56,8 +56,8 @@ pub(super) async fn verify(
     }
 }
 
-/// What `acceptance` makes of a caller it, or one before it, has taken: the same checks, with the keys at hand, asking
-/// nobody. It is good for no longer than it was.
+/// Repeats the checks of an accepted caller for `acceptance`, which may be newer, with the current keys and without requests to
+/// the issuer. The result is valid no longer than before.
 pub(super) fn again(
     acceptance: &Acceptance,
     known: &Caller,
@@ -88,7 +88,7 @@ fn read_again(
     caller(issuer, &facts, (known.claims.clone(), edition))
 }
 
-/// The same of what its issuer said of an opaque token.
+/// The same for an opaque token, by its introspection answer.
 fn told_again(acceptance: &Acceptance, known: &Caller, now: Timestamp) -> Result<Caller, VerifyError> {
     let asked = acceptance.asked().filter(|(issuer, _)| *issuer.issuer() == known.issuer);
     let (issuer, _) = asked.ok_or(VerifyError::WrongIssuer)?;
@@ -98,7 +98,7 @@ fn told_again(acceptance: &Acceptance, known: &Caller, now: Timestamp) -> Result
     caller(issuer, &facts, (known.claims.clone(), issuer.edition()))
 }
 
-/// The facts of a token none of the rules finds fault with.
+/// The facts of a token that satisfies all rules.
 pub(super) fn facts<'a>(
     acceptance: &'a Acceptance,
     issuer: &'a Issuer,
@@ -120,7 +120,7 @@ pub(super) fn facts<'a>(
     Ok(facts)
 }
 
-/// What a token that holds makes of its facts, unless it is revoked.
+/// The caller of a verified token. Errs if it is revoked.
 pub(super) fn verified(
     acceptance: &Acceptance,
     issuer: &Issuer,
@@ -136,19 +136,19 @@ pub(super) fn verified(
     Ok(Verified { until: caller.until, after: Some(after), caller: Arc::new(caller) })
 }
 
-/// The accepted issuer whose name is exactly `iss`, before any key is looked at (CVE-2024-53861).
+/// The accepted issuer with exactly the token's `iss`, determined before any key is selected (CVE-2024-53861).
 pub(super) fn issuer<'a>(acceptance: &'a Acceptance, claims: &Document) -> Result<&'a Arc<Issuer>, VerifyError> {
     let iss = claims.root().get("iss").ok_or(VerifyError::Malformed("no `iss`"))?;
     let iss = iss.as_str().ok_or(VerifyError::Malformed("`iss` is not text"))?;
     acceptance.issuer(&iss).ok_or(VerifyError::WrongIssuer)
 }
 
-/// A bad signature is final: it never makes the proxy fetch anything.
+/// Checks the signature against `keys`. A bad signature is final and never causes a fetch.
 pub(super) fn signed_by_one(compact: &Compact<'_>, keys: &[Arc<Key>], alg: Algorithm) -> Result<(), VerifyError> {
     if keys.iter().any(|key| compact.is_signed_by(key, alg)) { Ok(()) } else { Err(VerifyError::BadSignature) }
 }
 
-/// Who `claims` are about, read under the edition of the issuer's keys that stands beside them.
+/// The caller of these claims, with the edition of the issuer's keys they were verified with.
 fn caller(issuer: &Issuer, facts: &Facts<'_>, (claims, edition): (ClaimsSet, u32)) -> Result<Caller, VerifyError> {
     let (subject, client) = claims::principal(facts)?;
     let text = |names: &[&str]| claims::first_text(facts, names).map(|text| text.map(Box::from));

@@ -12,10 +12,10 @@ use crate::json::{self, Document, Kind, Value};
 pub(super) const LIMIT_BYTES: usize = 256 * 1024;
 /// The most keys of a key set.
 const LIMIT_KEYS: usize = 100;
-/// Longest `kid`; it is only ever compared.
+/// The longest `kid`, in bytes; it is only compared.
 pub(super) const LIMIT_KID_BYTES: usize = 256;
 
-/// A signature algorithm this proxy can check (RFC 7518 section 3.1, RFC 8037, RFC 9864).
+/// A supported signature algorithm (RFC 7518 section 3.1, RFC 8037, RFC 9864).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Algorithm {
@@ -31,7 +31,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The algorithm of exactly that JOSE name; `EdDSA` and `Ed25519` are one.
+    /// The algorithm with exactly that JOSE name; `EdDSA` and `Ed25519` are the same.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "EdDSA" | "Ed25519" => Self::EdDsa,
@@ -62,7 +62,7 @@ impl Algorithm {
         }
     }
 
-    /// The same for what signs.
+    /// The same for signing.
     pub(super) const fn jose(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
@@ -77,7 +77,7 @@ impl Algorithm {
         }
     }
 
-    /// The only kind of key the algorithm works with.
+    /// The type of key the algorithm requires.
     const fn family(self) -> Family {
         match self {
             Self::EdDsa => Family::Ed25519,
@@ -97,11 +97,11 @@ enum Family {
     Rsa,
 }
 
-/// One public key that may sign access tokens.
+/// One public key of an issuer.
 pub(super) struct Key {
     kid: Option<Box<str>>,
     family: Family,
-    /// The one algorithm the issuer binds the key to, if it says.
+    /// The only algorithm for this key, if the issuer gives one.
     alg: Option<Algorithm>,
     material: Vec<u8>,
     public: PublicKey,
@@ -112,7 +112,7 @@ impl Key {
         (&self.kid, self.family, self.alg, &self.material)
     }
 
-    /// A key on its own, as a proof brings it.
+    /// Parses a single key, such as that in a proof.
     pub(super) fn read(jwk: Value<'_>) -> Result<Self, Dropped> {
         key(jwk)
     }
@@ -121,13 +121,13 @@ impl Key {
         self.family == alg.family() && self.alg.is_none_or(|only| only == alg)
     }
 
-    /// Whether the key made `signature` over `message` with `alg`. The one place that pays for public-key cryptography.
+    /// Whether the key made `signature` over `message` with `alg`. The only place with public-key cryptography.
     pub(super) fn verifies(&self, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         self.fits(alg) && self.public.verifies(alg, message, signature)
     }
 }
 
-/// Why one key of a set is left out; the others stay.
+/// Why one key of a set is not used.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(super) enum Dropped {
     #[error("`alg` is not a supported signature algorithm of this key type")]
@@ -148,7 +148,7 @@ pub(super) enum Dropped {
     Weak(#[from] Weak),
 }
 
-/// Why a whole key set is refused and the one before it kept.
+/// Why a whole key set is refused, so that the previous one stays in use.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(super) enum KeySetError {
     #[error("key set is not strict JSON: {0}")]
@@ -167,7 +167,7 @@ pub(super) enum KeySetError {
 pub(super) struct KeySet {
     keys: Vec<Arc<Key>>,
     dropped: Vec<(Option<Box<str>>, Dropped)>,
-    /// Never used again, whatever the issuer publishes.
+    /// Names of keys that are never used, whatever the issuer publishes.
     denied: Arc<[String]>,
 }
 
@@ -177,22 +177,22 @@ impl PartialEq for KeySet {
     }
 }
 
-/// What a key set has for a token.
+/// The keys of a set for a token.
 pub(super) enum Selected {
-    /// The configuration refuses the key it names.
+    /// The configuration denies the token's `kid`.
     Denied,
-    /// Keys that may have signed it.
+    /// The keys that may have signed it.
     Keys(Vec<Arc<Key>>),
-    /// Without `kid` in the token: not exactly one compatible key.
+    /// The token has no `kid`, and there is not exactly one compatible key.
     Unclear,
-    /// The key it names must not be used with its algorithm.
+    /// The key with its `kid` must not be used with its algorithm.
     Unfit,
-    /// No key of that `kid`.
+    /// No key has its `kid`.
     Unknown,
 }
 
 impl KeySet {
-    /// Reads a JWK set, leaving out what cannot or must not verify tokens.
+    /// Parses a JWK set, without keys that cannot or must not verify tokens. Errs if no usable key is left.
     pub(super) fn parse(bytes: Bytes) -> Result<Self, KeySetError> {
         if bytes.len() > LIMIT_BYTES {
             return Err(KeySetError::TooLong);
@@ -216,7 +216,7 @@ impl KeySet {
         if set.keys.is_empty() { Err(KeySetError::NoneUsable(set.dropped.len())) } else { Ok(set) }
     }
 
-    /// The set without the keys of these names; a token of one is refused without asking the issuer again.
+    /// The set without the keys of these names, whose tokens are refused without asking the issuer again.
     pub(super) fn without(mut self, denied: &Arc<[String]>) -> Self {
         let is_denied = |key: &Arc<Key>| key.kid.as_deref().is_some_and(|kid| denied.iter().any(|name| name == kid));
         for key in self.keys.extract_if(.., |key| is_denied(key)) {
@@ -226,7 +226,7 @@ impl KeySet {
         self
     }
 
-    /// Two different keys under one name would make the answer depend on their order: neither is used.
+    /// Removes different keys with the same name, between which only their order would decide.
     fn drop_duplicates(&mut self) {
         self.keys.dedup_by(|one, other| one.identity() == other.identity());
         let names: Vec<_> = self.keys.iter().map(|key| (key.kid.clone(), key.family, key.alg)).collect();
@@ -241,24 +241,24 @@ impl KeySet {
         });
     }
 
-    /// The names of the keys that `other` lacks; a key of another material is another key.
+    /// The names of the keys that `other` lacks; keys are compared by their material too.
     pub(super) fn beyond(&self, other: Option<&Self>) -> Vec<Option<Box<str>>> {
         let has =
             |key: &Key| other.is_some_and(|other| other.keys.iter().any(|held| held.identity() == key.identity()));
         self.keys.iter().filter(|key| !has(key)).map(|key| key.kid.clone()).collect()
     }
 
-    /// How many keys are usable.
+    /// The number of usable keys.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// What was left out and why.
+    /// The keys that are not used, and why.
     pub(super) fn dropped(&self) -> &[(Option<Box<str>>, Dropped)] {
         &self.dropped
     }
 
-    /// The keys for a token of `kid` and `alg` (RFC 8725 section 3.1): by `kid`, or without one the only compatible key.
+    /// The keys for a token with `kid` and `alg` (RFC 8725 section 3.1): by `kid`, or without one the only compatible key.
     pub(super) fn select(&self, kid: Option<&str>, alg: Algorithm) -> Selected {
         let Some(kid) = kid else {
             let keys: Vec<_> = self.keys.iter().filter(|key| key.fits(alg)).cloned().collect();
@@ -304,7 +304,7 @@ fn key(item: Value<'_>) -> Result<Key, Dropped> {
     Ok(Key { kid, family, alg, material, public })
 }
 
-/// RFC 7517 sections 4.2 and 4.3: what is published for something else never verifies a token.
+/// Errs on a key that is published for another use (RFC 7517 sections 4.2 and 4.3).
 fn check_use(item: Value<'_>) -> Result<(), Dropped> {
     if item.get("use").is_some_and(|purpose| purpose.as_str().as_deref() != Some("sig")) {
         return Err(Dropped::Use);

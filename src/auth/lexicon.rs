@@ -9,7 +9,7 @@ use super::Scopes;
 /// The most entries of each kind.
 const LIMIT: usize = 4096;
 
-/// Names of clients and keys, and sets of scopes.
+/// Interned names of clients and keys, and sets of scopes.
 #[derive(Debug, Default)]
 pub(super) struct Lexicon {
     texts: Mutex<HashSet<Arc<str>>>,
@@ -17,7 +17,7 @@ pub(super) struct Lexicon {
 }
 
 impl Lexicon {
-    /// The text, as others hold it.
+    /// The shared copy of a text.
     pub(super) fn text(&self, text: &str) -> Arc<str> {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = texts.get(text) {
@@ -28,7 +28,7 @@ impl Lexicon {
         made
     }
 
-    /// The scopes, as others hold them.
+    /// The shared copy of a set of scopes.
     pub(super) fn scopes(&self, made: Scopes) -> Scopes {
         let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = scopes.get(&made) {
@@ -39,11 +39,11 @@ impl Lexicon {
     }
 }
 
-/// Makes room by forgetting what nobody else holds.
+/// Adds an entry. If there are too many, those nobody else holds are dropped.
 fn keep<T: Clone + Eq + Hash>(held: &mut HashSet<T>, made: &T, is_used: impl Fn(&T) -> bool) {
     if held.len() >= LIMIT {
         held.retain(is_used);
-        // So many are in use that looking for others each time would cost more than is won.
+        // With that many in use, searching for unused ones each time would cost more than it saves.
         if held.len() > LIMIT / 2 {
             held.clear();
         }

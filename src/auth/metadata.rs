@@ -15,7 +15,7 @@ use crate::config;
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
-/// Where the document of `resource` is: the well-known path inserted between host and path (RFC 9728 section 3.1).
+/// The URL of the document of `resource`: the well-known path is inserted between host and path (RFC 9728 section 3.1).
 pub fn location(resource: &str) -> String {
     let (origin, path) = split(resource);
     format!("{origin}{WELL_KNOWN}{path}")
@@ -26,7 +26,7 @@ pub fn path(resource: &str) -> String {
     format!("{WELL_KNOWN}{}", split(resource).1)
 }
 
-/// Origin and path; a path of just `/` is none.
+/// Origin and path; the path `/` counts as empty.
 fn split(resource: &str) -> (&str, &str) {
     let host = resource.find("://").map_or(0, |at| at + 3);
     let end = resource.get(host..).and_then(|rest| rest.find(['/', '?'])).map_or(resource.len(), |at| host + at);
@@ -34,7 +34,7 @@ fn split(resource: &str) -> (&str, &str) {
     (origin, if path == "/" { "" } else { path })
 }
 
-/// What a server says of itself (RFC 9728 section 2): the identifier exactly as clients type it, issuers byte for byte.
+/// A metadata document (RFC 9728 section 2): resource identifier and issuers exactly as configured.
 #[derive(Serialize)]
 pub(crate) struct Document<'a> {
     resource: &'a str,
@@ -50,7 +50,7 @@ pub(crate) struct Document<'a> {
     resource_policy_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource_tos_uri: Option<&'a str>,
-    /// `resource_name#de` and the like (section 2.1).
+    /// Localized members such as `resource_name#de` (section 2.1).
     #[serde(flatten)]
     localized: BTreeMap<String, &'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -96,7 +96,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// With the word of who vouches for it (section 2.2). What that says otherwise is told to `differing`.
+    /// Adds `signed_metadata` (section 2.2). Differences from the document are passed to `differing`. Errs if it is unusable.
     pub(crate) fn vouched_for(
         mut self,
         attestation: &'a Attestation,
@@ -110,9 +110,9 @@ impl<'a> Document<'a> {
         Ok(self)
     }
 
-    /// As it is served.
+    /// The document, as served.
     pub(crate) fn to_bytes(&self) -> Bytes {
-        // Text and lists of text always serialise.
+        // Strings and lists of strings always serialise.
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 }

@@ -1,5 +1,5 @@
-//! Nonces for `DPoP` proofs (RFC 9449 section 9): sealed, so that none is kept, any replica knows another's, and each is
-//! good for one server and a few minutes.
+//! Nonces for `DPoP` proofs (RFC 9449 section 9). They are sealed, so that nothing is stored, replicas accept each other's, and
+//! each is valid for one server and a few minutes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::Acceptance;
 use crate::clock::Timestamp;
 use crate::seal::{Binding, Purpose, Seals};
 
-/// How long a nonce is good for; every answer to a proof brings a fresh one.
+/// The lifetime of a nonce; every response to a proof has a fresh one.
 const LIFETIME: Duration = Duration::from_mins(5);
 
 pub(super) fn fresh(seals: &Seals, acceptance: &Acceptance, now: Timestamp) -> Option<String> {
@@ -18,7 +18,7 @@ pub(super) fn is_good(seals: &Seals, acceptance: &Acceptance, nonce: &str, now: 
     seals.open(Purpose::ProofNonce, &binding(acceptance), nonce, now).is_ok()
 }
 
-/// A nonce is of a server and nobody's: it is asked for before anyone is known.
+/// Nonces are bound to a server but to no caller, as they are issued before authentication.
 fn binding(acceptance: &Acceptance) -> Binding<'_> {
     Binding {
         server: acceptance.realm.name(),

@@ -11,40 +11,40 @@ use aws_lc_rs::signature::{
 use super::keys::Algorithm;
 use super::strength::{self, Curve, Weak};
 
-/// The public part of a key that is worth trusting.
+/// A public key that is strong enough.
 pub(super) enum PublicKey {
-    /// Of a curve, which has one algorithm.
+    /// Elliptic curve, with one algorithm.
     Curve(ParsedPublicKey),
-    /// Of RSA, which has six.
+    /// RSA, with six algorithms.
     Rsa(Box<Rsa>),
 }
 
-/// Modulus and exponent, and the key for each algorithm that was asked for.
+/// Modulus and exponent, and the parsed key for each algorithm used so far.
 pub(super) struct Rsa {
     components: RsaPublicKeyComponents<Box<[u8]>>,
     parsed: [OnceLock<ParsedPublicKey>; 6],
 }
 
 impl PublicKey {
-    /// The key of that uncompressed point.
+    /// The key with that uncompressed point. Errs if it is weak.
     pub(super) fn ec(curve: Curve, point: &[u8]) -> Result<Self, Weak> {
         strength::ec(curve, point).map(Self::Curve)
     }
 
-    /// The key of those 32 bytes.
+    /// The key with those 32 bytes. Errs if it is weak.
     pub(super) fn ed25519(x: &[u8]) -> Result<Self, Weak> {
         strength::ed25519(x)?;
         ParsedPublicKey::new(&ED25519, x).map(Self::Curve).map_err(|_| Weak::Length)
     }
 
-    /// The key of that modulus and exponent.
+    /// The key with that modulus and exponent. Errs if it is weak.
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, Weak> {
         strength::rsa(n, e)?;
         let components = RsaPublicKeyComponents { n: n.into(), e: e.into() };
         Ok(Self::Rsa(Box::new(Rsa { components, parsed: [const { OnceLock::new() }; 6] })))
     }
 
-    /// Whether the key made `signature` over `message`; `alg` fits the key.
+    /// Whether the key made `signature` over `message`; `alg` must fit the key.
     pub(super) fn verifies(&self, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Curve(key) => key.verify_sig(message, signature).is_ok(),
@@ -54,7 +54,7 @@ impl PublicKey {
 }
 
 impl Rsa {
-    /// The key for that algorithm of RSA.
+    /// The parsed key for an RSA algorithm.
     fn of(&self, alg: Algorithm) -> Option<&ParsedPublicKey> {
         let (place, parameters) = of_rsa(alg)?;
         let parsed = &self.parsed[place];
@@ -65,7 +65,7 @@ impl Rsa {
     }
 }
 
-/// Each algorithm of RSA with its place (RFC 7518 sections 3.3 and 3.5).
+/// The index and parameters of an RSA algorithm (RFC 7518 sections 3.3 and 3.5).
 fn of_rsa(alg: Algorithm) -> Option<(usize, &'static RsaParameters)> {
     Some(match alg {
         Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Es384 => return None,

@@ -15,11 +15,11 @@ pub use listed::{ListError, Listed};
 /// What is revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Revoked {
-    /// Whoever has this mail address, in any case.
+    /// Tokens with this email address, in any case.
     Email(Box<str>),
     /// Every token of the issuer.
     Everyone,
-    /// Tokens of one login: `sid`.
+    /// Tokens of one session: `sid`.
     Session(Box<str>),
     /// Tokens of one subject.
     Subject(Box<str>),
@@ -29,23 +29,23 @@ pub enum Revoked {
     Token(Box<str>),
 }
 
-/// Revocations with the last second of issue each is about.
+/// Revocations, each with the last time of issue it applies to.
 #[derive(Debug, Default)]
 struct Denials(HashMap<Revoked, Timestamp>);
 
 impl Denials {
-    /// The later of two times counts.
+    /// Adds a revocation; of two times the later counts.
     fn add(&mut self, revoked: Revoked, last: Timestamp) {
         let held = self.0.entry(revoked).or_insert(last);
         *held = (*held).max(last);
     }
 
-    /// Whether the caller's token is revoked. A token that does not say when it was issued is taken for old.
+    /// Whether the caller's token is revoked. A token without `iat` counts as old.
     fn hit(&self, caller: &Caller) -> bool {
         if self.0.is_empty() {
             return false;
         }
-        // Every token is asked about, and few of them ask for their claims again.
+        // Most tokens' claims are only needed here, so they are not kept.
         let claims = caller.claims.glance();
         let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str);
         let email = text("email").map(str::to_lowercase);

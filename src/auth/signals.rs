@@ -24,20 +24,20 @@ use crate::state::Once;
 
 pub(super) use poll::Poller;
 
-/// Longest security event token.
+/// The longest security event token, in bytes.
 pub const LIMIT_BYTES: usize = 64 * 1024;
-/// How far in the future a transmitter's clock may be.
+/// How far a transmitter's clock may be ahead.
 const LEEWAY: Duration = Duration::from_mins(5);
 /// The most tokens whose `jti` is remembered.
 const LIMIT_SEEN: usize = 64 * 1024;
 
-/// Why a security event token is not taken (RFC 8935 section 2.4).
+/// Why a security event token is refused (RFC 8935 section 2.4).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum SetError {
-    /// For somebody else.
+    /// For another audience.
     #[error("event token is for another audience")]
     Audience,
-    /// From somebody else.
+    /// From another issuer.
     #[error("event token is from another transmitter")]
     Issuer,
     /// Not signed by the transmitter.
@@ -46,16 +46,16 @@ pub enum SetError {
     /// Not a security event token.
     #[error("malformed event token: {0}")]
     Request(&'static str),
-    /// The transmitter's keys cannot be had.
+    /// The transmitter's keys are not available.
     #[error("keys of the transmitter are not available")]
     Unavailable(Duration),
-    /// The sender is not the one that was agreed on.
+    /// The sender is not authenticated.
     #[error("sender is not authenticated")]
     Unauthenticated,
 }
 
 impl SetError {
-    /// The `err` of the answer.
+    /// The `err` of the response.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Audience => "invalid_audience",
@@ -68,14 +68,14 @@ impl SetError {
     }
 }
 
-/// What came of a token.
+/// The result of an accepted token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// Something was revoked.
     Acted,
-    /// It was here before.
+    /// It was received before.
     Again,
-    /// About nobody or nothing that is known here: that is not said, it would tell who is.
+    /// Its events or subjects are unknown here, which is not revealed to the sender.
     Ignored,
 }
 
@@ -90,25 +90,25 @@ impl Taken {
     }
 }
 
-/// Takes the events of one issuer's transmitter.
+/// Receives the events of one issuer's transmitter.
 #[derive(Debug)]
 pub struct Receiver {
     /// The issuer's name in `proxy.toml`.
     pub name: Arc<str>,
-    /// Whose tokens the events are about.
+    /// The `iss` of the tokens the events are about.
     iss: Arc<str>,
     transmitter: Arc<Issuer>,
     audience: Box<str>,
     token: Option<Secret<String>>,
     keep: Duration,
     revocations: Arc<Revocations>,
-    /// Where it is written down; `None` where nobody is served.
+    /// The audit log; `None` outside the running proxy.
     audit: Option<Arc<Audit>>,
     seen: Once,
 }
 
 impl Receiver {
-    /// A receiver of what `transmitter` says of the tokens of `issuer`.
+    /// A receiver of events from `transmitter` about the tokens of `issuer`.
     pub(super) fn new(
         issuer: &Issuer,
         transmitter: Arc<Issuer>,
@@ -130,12 +130,12 @@ impl Receiver {
         }
     }
 
-    /// The transmitter, whose keys are kept.
+    /// The transmitter.
     pub const fn transmitter(&self) -> &Arc<Issuer> {
         &self.transmitter
     }
 
-    /// Whether a push comes from whom it should, with what it should (RFC 8935 section 2.1).
+    /// Checks the authentication and content type of a push (RFC 8935 section 2.1). Errs if it is not acceptable.
     pub fn accepts(&self, headers: &HeaderMap) -> Result<(), SetError> {
         let mut fields = headers.get_all(AUTHORIZATION).iter();
         let (Some(field), None, Some(token)) = (fields.next(), fields.next(), &self.token) else {
@@ -153,7 +153,7 @@ impl Receiver {
         }
     }
 
-    /// Takes one token: what it revokes is revoked when this returns.
+    /// Processes one token; its revocations are in force when this returns. Errs if it is refused.
     pub async fn take(&self, token: &[u8], now: Timestamp) -> Result<Taken, SetError> {
         let outcome = self.read(token, now).await;
         self.revocations.count(outcome.as_ref().map_or_else(|error| error.code(), |taken| taken.result()));
@@ -177,7 +177,7 @@ impl Receiver {
             _ => SetError::Key,
         })?;
         jwt::signed_by_one(&compact, &keys, alg).map_err(|_| SetError::Key)?;
-        // A full memory forgets nothing of note: to revoke twice is to revoke.
+        // If the memory is full, the token is processed, since revoking twice is harmless.
         if self.seen.spend(self.iss.as_bytes(), jti.as_bytes(), now.plus(self.keep), (now, clock::monotonic()))
             == Err(crate::state::SpendError::Spent)
         {
@@ -186,7 +186,7 @@ impl Receiver {
         Ok(self.act(&claims, now))
     }
 
-    /// The claims of every security event token (RFC 8417 section 2.2; Shared Signals Framework, "explicit typing of SETs").
+    /// Checks the claims every security event token has (RFC 8417 section 2.2); returns its `jti`.
     fn said(&self, claims: Value<'_>, now: Timestamp) -> Result<Box<str>, SetError> {
         let text = |name| claims.get(name).and_then(|value| value.as_str());
         if text("iss").as_deref() != Some(&**self.transmitter.issuer()) {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{StartError, private_key};
 
-/// Signs JWTs of one type (RFC 8725 section 3.11), so that nothing takes them for an access token.
+/// Signs JWTs with one explicit type (RFC 8725 section 3.11), so that they cannot be used as access tokens.
 pub(crate) struct SigningKey {
     key: EncodingKey,
     head: Header,
@@ -23,7 +23,7 @@ impl std::fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a PEM private key; `kid` is its thumbprint (RFC 7638).
+    /// Reads a PEM private key; `kid` is its thumbprint (RFC 7638). Errs if it cannot be read or used.
     pub(crate) fn read(file: &Path, typ: &str) -> Result<Self, StartError> {
         let (key, algorithm) = private_key(file)?;
         let unusable = |_| StartError::KeyFile { path: file.to_owned() };
@@ -42,7 +42,7 @@ impl SigningKey {
         &self.jwk
     }
 
-    /// The compact form of a JWT with these claims; `None` if they cannot be written.
+    /// A signed JWT with these claims, in compact form; `None` if they cannot be serialised.
     pub(crate) fn sign(&self, claims: &impl Serialize) -> Option<String> {
         jsonwebtoken::encode(&self.head, claims, &self.key).ok()
     }

@@ -19,8 +19,8 @@ pub(super) enum Weak {
     SmallOrder,
 }
 
-/// Big-endian `n` and `e` without leading zeros: 2048 to 8192 bits, odd, `e` odd and at least 65537 (RFC 8725 section
-/// 3.5, NIST SP 800-56B), and not of the ROCA structure (CVE-2017-15361).
+/// Checks an RSA key, given as big-endian `n` and `e` without leading zeros: 2048 to 8192 bits, odd, `e` odd and at least 65537
+/// (RFC 8725 section 3.5, NIST SP 800-56B), and without the ROCA structure (CVE-2017-15361).
 pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<(), Weak> {
     let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
     if !(2048..=8192).contains(&bits) || n.last().is_none_or(|byte| byte % 2 == 0) {
@@ -33,7 +33,8 @@ pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<(), Weak> {
     if is_roca(n) { Err(Weak::Roca) } else { Ok(()) }
 }
 
-/// Primes of the vulnerable library are `k·M + 65537^a mod M`, so modulo each small prime the modulus is a power of 65537.
+/// Whether a modulus has the ROCA structure: primes of the vulnerable library are `k·M + 65537^a mod M`, so modulo each small
+/// prime the modulus is a power of 65537.
 fn is_roca(n: &[u8]) -> bool {
     const PRIMES: [u32; 38] = [
         3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,
@@ -56,7 +57,7 @@ pub(super) enum Curve {
     P384,
 }
 
-/// An uncompressed point `04 || x || y` on `curve`, as a key.
+/// Parses an uncompressed point `04 || x || y` on `curve`. Errs if it is not on it.
 pub(super) fn ec(curve: Curve, point: &[u8]) -> Result<ParsedPublicKey, Weak> {
     let (algorithm, length): (&'static dyn VerificationAlgorithm, usize) = match curve {
         Curve::P256 => (&ECDSA_P256_SHA256_FIXED, 65),
@@ -68,8 +69,8 @@ pub(super) fn ec(curve: Curve, point: &[u8]) -> Result<ParsedPublicKey, Weak> {
     ParsedPublicKey::new(algorithm, point).map_err(|_| Weak::Curve)
 }
 
-/// 32 bytes in canonical form and not of small order, under which one signature fits many messages (RFC 8032 section
-/// 8.9 leaves the check to the application).
+/// Checks that 32 bytes are a canonical point and not of small order, for which one signature is valid for many messages
+/// (RFC 8032 section 8.9 leaves the check to the application).
 pub(super) fn ed25519(x: &[u8]) -> Result<(), Weak> {
     let Ok(mut y) = <[u8; 32]>::try_from(x) else { return Err(Weak::Length) };
     y[31] &= 0x7f;

@@ -11,8 +11,7 @@ use crate::config::profiles::GENERIC;
 use crate::json::{Document, Limits};
 
 impl Caller {
-    /// A caller made of bare claims, read as a verified token's are: what `explain`, `test` and `replay` ask the rules about.
-    /// Nothing vouches for it, and it never comes near a request.
+    /// A caller with these claims, unverified, for `explain`, `test` and `replay`. It is never used for a request.
     pub fn unverified(issuer_name: &str, claims: Map<String, Value>) -> Self {
         let text = |names: &[&str]| names.iter().find_map(|name| claims.get(*name)?.as_str()).map(Box::<str>::from);
         let client_id = text(GENERIC.client_claim);
@@ -47,8 +46,8 @@ impl Caller {
 }
 
 impl Caller {
-    /// A caller of these claims as a token of that issuer would make it, by the same readers: which claims name whom, and
-    /// which are scopes, its profile says. Nothing vouches for it either.
+    /// The same, with the claims read as in a token of that issuer: its profile tells which claims are identity and scopes.
+    /// Errs if they cannot be read.
     pub(crate) fn stated(issuer: &config::Issuer, mut claims: Map<String, Value>) -> Result<Self, VerifyError> {
         claims.entry("iss").or_insert_with(|| (*issuer.issuer).into());
         let written = Value::Object(claims.clone()).to_string();
@@ -65,7 +64,7 @@ impl Caller {
         };
         let tokens = &facts.profile.tokens;
         let client = first_text(&facts, &tokens.client_claims)?;
-        // A test may leave out who calls.
+        // A test may leave out the subject.
         let subject = first_text(&facts, &tokens.subject_claims)?.or_else(|| client.clone()).unwrap_or_default();
         Ok(Self {
             tenant: first_text(&facts, &tokens.tenant_claims)?.map(Box::from),
@@ -77,7 +76,7 @@ impl Caller {
     }
 }
 
-/// `scope` (RFC 8693 section 4.2), else `scp`: text with blanks between, or a list.
+/// The scopes in `scope` (RFC 8693 section 4.2), else in `scp`: a string separated by spaces, or a list.
 fn plain_scopes(claims: &Map<String, Value>) -> Scopes {
     match claims.get("scope").or_else(|| claims.get("scp")) {
         Some(Value::String(text)) => text.split_ascii_whitespace().collect(),

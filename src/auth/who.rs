@@ -28,12 +28,12 @@ impl Who {
         self.names() == Names::of(caller)
     }
 
-    /// Whether both are one person, whatever client that calls with: more clients are no more share.
+    /// Whether both are the same user, with any client, so that more clients do not get a larger share.
     pub(crate) fn is_person(&self, other: &Self) -> bool {
         Names { client: None, ..self.names() } == Names { client: None, ..other.names() }
     }
 
-    /// The same of two of whom one may be nobody, who is nobody else.
+    /// The same for callers that may be anonymous; all anonymous callers count as one.
     pub(crate) fn are_one_person(one: Option<&Self>, other: Option<&Self>) -> bool {
         match (one, other) {
             (Some(one), Some(other)) => one.is_person(other),
@@ -41,7 +41,7 @@ impl Who {
         }
     }
 
-    /// Feeds `state` what the [`Hash`] of the caller's own [`Who`] would.
+    /// Feeds `state` like the [`Hash`] of the caller's [`Who`].
     pub(crate) fn hash_of(caller: &Caller, state: &mut impl Hasher) {
         Names::of(caller).hash(state);
     }
@@ -64,7 +64,7 @@ impl Hash for Who {
     }
 }
 
-/// What makes one, where it stands.
+/// The same, borrowed.
 #[derive(PartialEq, Eq, Hash)]
 struct Names<'n> {
     issuer: &'n str,

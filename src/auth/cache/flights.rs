@@ -9,19 +9,19 @@ use crate::auth::VerifyError;
 
 type Outcome = Result<Arc<Verdict>, VerifyError>;
 
-/// Verifications that are running: who comes with the same token meanwhile waits for the one, and has its outcome.
+/// Running verifications. Requests with the same token wait for the one that runs, and share its outcome (single flight).
 #[derive(Default)]
 pub(super) struct Flights(Mutex<HashMap<Key, Flight, FixedState>>);
 
 struct Flight {
     outcome: Arc<OnceCell<Outcome>>,
-    /// Who waits for it.
+    /// The number of requests that wait for it.
     aboard: usize,
 }
 
 impl Flights {
-    /// The outcome of the verification of `key` that is running, or of `verify`. Should whoever runs it go away, the next
-    /// one that waits begins anew.
+    /// The outcome of the running verification of `key`, or of `verify`. If the request that runs it is dropped, the next one
+    /// that waits starts over.
     pub(super) async fn share(&self, key: &Key, verify: impl Future<Output = Outcome>) -> Outcome {
         let seat = Seat::take(self, key);
         seat.outcome.get_or_init(|| verify).await.clone()
@@ -32,7 +32,7 @@ impl Flights {
     }
 }
 
-/// A place among those who wait, given up also by who goes away.
+/// A request's share in a flight, given up when dropped.
 struct Seat<'a> {
     flights: &'a Flights,
     key: &'a Key,
@@ -58,13 +58,13 @@ impl<'a> Seat<'a> {
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         let mut running = self.flights.running();
-        // There may be another flight by now.
+        // The key may have a newer flight by now.
         let Some(flight) = running.get_mut(self.key).filter(|flight| Arc::ptr_eq(&flight.outcome, &self.outcome))
         else {
             return;
         };
         flight.aboard -= 1;
-        // What has landed is for those aboard: who comes later looks for what was kept, or asks anew.
+        // A finished flight is only for those already waiting: later requests use the cache, or verify again.
         if flight.aboard == 0 || self.outcome.initialized() {
             running.remove(self.key);
         }

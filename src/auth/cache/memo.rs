@@ -5,13 +5,13 @@ use super::verdict::Verdict;
 use crate::auth::{Acceptance, Bearer, Caller, VerifyError};
 use crate::clock::Timestamp;
 
-/// Sets of a worker's memo and slots in each; one set is one cache line.
+/// The number of sets of a worker's memo, and of slots in each; one set is one cache line.
 const SETS: usize = 1024;
 const WAYS: usize = 4;
 
 type Slot = Option<(u64, Arc<Verdict>)>;
 
-/// One worker's verdicts in front of the shared ones: at most 4,096, replaced by what comes next to the same place.
+/// One worker's cache of verdicts in front of the shared one: set-associative, at most 4,096 entries.
 pub struct Memo(Mutex<Slots>);
 
 struct Slots {
@@ -19,12 +19,12 @@ struct Slots {
     counts: Counts,
 }
 
-/// How often a worker's token was known, for `portcullis_token_cache_requests_total`.
+/// Hits and misses of a worker's memo, for `portcullis_token_cache_requests_total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Answered from the memo.
     pub hits: u64,
-    /// Looked for elsewhere.
+    /// Not in the memo.
     pub misses: u64,
 }
 
@@ -79,7 +79,7 @@ impl Memo {
         let set = &mut slots.sets[place(print)];
         let same = set.iter().position(|slot| slot.as_ref().is_some_and(|(held, _)| *held == print));
         let dead = || set.iter().position(|slot| slot.as_ref().is_none_or(|(_, held)| held.key.epoch < epoch));
-        // A full set gives up the slot the print points at: as good as random, and nobody outside can aim it.
+        // A full set loses the slot selected by the keyed hash: as good as random, and not predictable from outside.
         let at = same.or_else(dead).unwrap_or((print >> 32) as usize % WAYS);
         set[at] = Some((print, verdict));
     }

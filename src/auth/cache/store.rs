@@ -6,17 +6,17 @@ use indexmap::IndexMap;
 use super::verdict::{Place, Verdict};
 use crate::clock::Timestamp;
 
-/// Parts that are locked by themselves.
+/// The number of parts with a lock each.
 const SHARDS: usize = 64;
-/// Verdicts that are compared when one must go.
+/// The number of verdicts compared to evict one.
 const SAMPLE: usize = 8;
-/// Verdicts that are looked at with each new one, whether they are over: more than come, so that those cannot pile up.
+/// The number of verdicts checked for expiry with each insertion: more than one, so that expired ones cannot accumulate.
 const SWEPT: usize = 2;
 
-/// The verdicts of all workers, bounded; what was used least recently goes first, as far as a sample tells.
+/// The verdicts of all workers, bounded, with sampled eviction of the least recently used.
 ///
-/// Least recently, not least frequently: a token that is new gets in, however full it is. An entry costs two words beside
-/// the verdict itself, where a general cache took half a kilobyte.
+/// Not the least frequently used, as a new token must get in however full it is. An entry costs two words besides the verdict,
+/// where a general cache took half a kilobyte.
 pub(super) struct Store {
     shards: Box<[Mutex<Shard>]>,
     /// The most weight of a shard.
@@ -25,22 +25,23 @@ pub(super) struct Store {
 
 #[derive(Default)]
 struct Shard {
-    /// By when each was last used, in uses of the shard. What is hashed is a keyed hash already.
+    /// Each verdict with its last use, as a count of uses of the shard. The hasher is fixed, since the hashed value is a keyed
+    /// hash.
     held: IndexMap<Arc<Verdict>, u32, FixedState>,
     weight: usize,
     uses: u32,
-    /// Below which sweeping goes on.
+    /// The index below which the next sweep continues.
     hand: usize,
 }
 
 impl Store {
-    /// Room for verdicts of that weight, and a sixteenth more, as shards do not fill evenly.
+    /// A store for verdicts of that weight, and a sixteenth more, as shards do not fill evenly.
     pub(super) fn with_room(weight: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, limit: (weight / SHARDS).max(1) * 17 / 16 + 1 }
     }
 
-    /// The verdict of exactly this place, which is then the one used last.
+    /// The verdict for exactly this place, marked as used.
     pub(super) fn get(&self, place: &Place<'_>) -> Option<Arc<Verdict>> {
         let mut shard = self.shard(place.print);
         let now = shard.tick();
@@ -49,7 +50,7 @@ impl Store {
         Some(Arc::clone(verdict))
     }
 
-    /// Takes a verdict in, instead of one of the same place.
+    /// Inserts a verdict, replacing one for the same place.
     pub(super) fn insert(&self, verdict: Arc<Verdict>, now: Timestamp) {
         let mut shard = self.shard(verdict.key.print);
         shard.sweep(verdict.key.epoch, now);
@@ -69,7 +70,7 @@ impl Store {
         self.shards.iter().map(|shard| lock(shard).held.len()).sum()
     }
 
-    /// By other bits than those the shard's own table looks at first.
+    /// The shard of a hash, selected by other bits than those the shard's own table uses first.
     fn shard(&self, print: u64) -> MutexGuard<'_, Shard> {
         lock(&self.shards[(print >> 40) as usize % SHARDS])
     }
@@ -81,10 +82,10 @@ impl Shard {
         self.uses
     }
 
-    /// Looks at a few and forgets those that are over.
+    /// Checks a few verdicts and removes those that are over.
     fn sweep(&mut self, epoch: u64, now: Timestamp) {
         for _ in 0..SWEPT {
-            // Downwards, as what is taken out is replaced by the last, which was looked at before.
+            // Downwards, since a removed entry is replaced by the last one, which was checked before.
             if self.hand == 0 || self.hand > self.held.len() {
                 self.hand = self.held.len();
             }
@@ -96,11 +97,11 @@ impl Shard {
         }
     }
 
-    /// Forgets one of a sample: the first that is over, else the one that was used longest ago.
+    /// Evicts one of a sample: the first that is over, else the least recently used.
     fn evict(&mut self, seed: &mut u64, epoch: u64, now: Timestamp) {
         let mut worst = (0, 0);
         for at in 0..SAMPLE {
-            // Knuth's multiplier: the next number of a sequence that nobody outside knows the start of.
+            // Knuth's multiplier, for a sequence with a start that is unknown outside.
             *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let index = (*seed >> 33) as usize % self.held.len();
             let Some((verdict, used)) = self.held.get_index(index) else { continue };
@@ -125,7 +126,7 @@ impl Shard {
     }
 }
 
-/// In units of tokens up to 1 KiB.
+/// One for each started KiB of the token.
 fn weight(verdict: &Verdict) -> usize {
     1 + verdict.key.token.len() / 1024
 }

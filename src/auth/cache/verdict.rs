@@ -6,7 +6,7 @@ use equivalent::Equivalent;
 use crate::auth::{Acceptance, Bearer, Caller, RouteKey, VerifyError};
 use crate::clock::Timestamp;
 
-/// What a verdict is found by: all bytes of the token, never a part of them or a digest.
+/// The key of a verdict, with all bytes of the token rather than a part or a digest.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) print: u64,
@@ -22,7 +22,7 @@ impl Hash for Key {
     }
 }
 
-/// The same as a request has it, for a lookup that copies nothing.
+/// The same, borrowed from a request, for a lookup without copying.
 pub(super) struct Place<'a> {
     pub(super) print: u64,
     pub(super) epoch: u64,
@@ -31,7 +31,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The key that is kept of it.
+    /// An owned key.
     pub(super) fn key(&self) -> Key {
         Key { print: self.print, epoch: self.epoch, realm: self.realm.clone(), token: self.token.into() }
     }
@@ -51,16 +51,16 @@ impl Equivalent<Arc<Verdict>> for Place<'_> {
     }
 }
 
-/// The outcome of a verification that succeeded; refusals are not remembered.
+/// The outcome of a successful verification; refusals are not cached.
 pub(super) struct Verdict {
     pub(super) key: Key,
     pub(super) caller: Arc<Caller>,
     pub(super) until: Timestamp,
-    /// What is wrong with it from then on; `None` if that has to be found out again.
+    /// Why the token is refused from then on; `None` if it must be verified again.
     pub(super) after: Option<Over>,
 }
 
-/// Why a token that was good is not any more.
+/// Why a token is no longer accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::auth) enum Over {
     /// It expired.
@@ -70,7 +70,7 @@ pub(in crate::auth) enum Over {
 }
 
 impl Verdict {
-    /// What it says at `now`, if it says anything.
+    /// The result at `now`; `None` if the token must be verified again.
     pub(super) fn at(&self, now: Timestamp) -> Option<Result<Arc<Caller>, VerifyError>> {
         if now < self.until {
             return Some(Ok(Arc::clone(&self.caller)));
@@ -83,7 +83,7 @@ impl Verdict {
         })
     }
 
-    /// Whether it will never open anything again.
+    /// Whether it is outdated or past its time.
     pub(super) fn is_over(&self, epoch: u64, now: Timestamp) -> bool {
         self.key.epoch < epoch || self.until <= now
     }
@@ -93,7 +93,7 @@ impl Verdict {
     }
 }
 
-/// One verdict is another's equal if it is found by the same.
+/// Verdicts are equal if their keys are.
 impl PartialEq for Verdict {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key

@@ -7,11 +7,10 @@ use crate::auth::VerifyError;
 use crate::clock::Timestamp;
 use crate::json::{Kind, Value};
 
-/// Most actors of a delegation that are followed (RFC 8693 section 4.1).
+/// The most nested actors (RFC 8693 section 4.1).
 const LIMIT_ACTORS: usize = 8;
 
-/// A `NumericDate` (RFC 7519 section 2): a number, not negative, within 2^53. Anything else is an error and never "absent"
-/// (CVE-2026-25537).
+/// A `NumericDate` in seconds (RFC 7519 section 2): a number from 0 to 2^53. Errs on anything else (CVE-2026-25537).
 pub(in crate::auth) fn seconds(value: Value<'_>, round: fn(f64) -> f64) -> Result<i64, VerifyError> {
     const LAST: f64 = 9_007_199_254_740_992.0;
     const MALFORMED: VerifyError = VerifyError::Malformed("a time claim is not a number in range");
@@ -27,7 +26,7 @@ pub(in crate::auth) fn seconds(value: Value<'_>, round: fn(f64) -> f64) -> Resul
     Ok(whole)
 }
 
-/// Subject and client; an application's own token may have only the client.
+/// Subject and client. An application's own token may have only the client, which is then the subject.
 pub(in crate::auth) fn principal<'a>(facts: &Facts<'a>) -> Result<(Cow<'a, str>, Option<Cow<'a, str>>), VerifyError> {
     let tokens = &facts.profile.tokens;
     let client = first_text(facts, &tokens.client_claims)?;
@@ -35,8 +34,8 @@ pub(in crate::auth) fn principal<'a>(facts: &Facts<'a>) -> Result<(Cow<'a, str>,
     Ok((subject.ok_or(VerifyError::Malformed("neither `sub` nor a client id"))?, client))
 }
 
-/// The scopes of all configured claims together: text split at U+0020 only (RFC 6749 section 3.3), or a list. Roles and
-/// the like carry their prefix, and no scope can be spelled as one of them.
+/// The scopes of all configured claims: a string split at U+0020 only (RFC 6749 section 3.3), or a list. Roles and the like get
+/// their configured prefix, with which no scope can begin.
 pub(in crate::auth) fn scopes<'a>(facts: &Facts<'a>) -> Result<Vec<Cow<'a, str>>, VerifyError> {
     let tokens = &facts.profile.tokens;
     let mut all = Vec::new();
@@ -59,18 +58,18 @@ pub(in crate::auth) fn scopes<'a>(facts: &Facts<'a>) -> Result<Vec<Cow<'a, str>>
     Ok(all)
 }
 
-/// The claim of that name, or one inside another: `realm_access.roles`.
+/// The claim of that name, or a nested one such as `realm_access.roles`.
 fn nested<'a>(claims: Value<'a>, name: &str) -> Option<Value<'a>> {
     claims.get(name).or_else(|| name.split('.').try_fold(claims, |value, part| value.get(part)))
 }
 
-/// A moment some claim names, rounded down.
+/// The time in a claim, rounded down to the second.
 pub(in crate::auth) fn moment(facts: &Facts<'_>, name: &str) -> Result<Option<Timestamp>, VerifyError> {
     let Some(value) = facts.claims.get(name) else { return Ok(None) };
     seconds(value, f64::floor).map(|seconds| Some(Timestamp::from_unix_seconds(seconds)))
 }
 
-/// Who acts for the subject, the nearest first (RFC 8693 section 4.1).
+/// The actors, the current one first (RFC 8693 section 4.1).
 pub(in crate::auth) fn actors<'a>(facts: &Facts<'a>) -> Result<Vec<Cow<'a, str>>, VerifyError> {
     const MALFORMED: VerifyError = VerifyError::Malformed("`act` does not name who acts");
     let mut actors = Vec::new();
@@ -87,7 +86,7 @@ pub(in crate::auth) fn actors<'a>(facts: &Facts<'a>) -> Result<Vec<Cow<'a, str>>
     Ok(actors)
 }
 
-/// The first of `names` that is present: text, not empty, without control characters.
+/// The first of `names` that is present, which must be a string, not empty, without control characters.
 pub(in crate::auth) fn first_text<'a>(
     facts: &Facts<'a>,
     names: &[impl AsRef<str>],

@@ -1,4 +1,4 @@
-//! Which addresses a URL out of a fetched document may lead to (server-side request forgery).
+//! Which addresses a URL from a fetched document may lead to (protection against server-side request forgery).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use thiserror::Error;
 
-/// A name that leads, or also leads, to an address that is not public.
+/// A host name that resolves to an address that is not public.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("host `{host}` resolves to {address}, which is not a public address")]
 pub(super) struct NotPublic {
@@ -14,8 +14,8 @@ pub(super) struct NotPublic {
     address: IpAddr,
 }
 
-/// Whether `address` is one of the public Internet. Listed by what is allowed where that is shorter: all of IPv6 outside
-/// `2000::/3` is refused, and with it loopback, ULA, link-local, multicast, NAT64 and addresses that embed IPv4.
+/// Whether `address` is a public one. For IPv6 everything outside `2000::/3` is refused, which includes loopback, ULA,
+/// link-local, multicast, NAT64 and addresses that embed IPv4.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -23,7 +23,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The IANA special-purpose registry (RFC 6890), multicast and class E.
+/// Whether an IPv4 address is outside the IANA special-purpose registry (RFC 6890), multicast and class E.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     const REFUSED: [([u8; 4], u32); 15] = [
         ([0, 0, 0, 0], 8),
@@ -55,8 +55,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     is_global && !is_protocol_assignment && !is_documentation && !is_6to4
 }
 
-/// A resolver that lets any address pass for the hosts written in the configuration and only public ones for others.
-/// Asked when connecting, it decides on the very addresses that are connected to, so rebinding gains nothing.
+/// A resolver that allows any address for hosts in the configuration, and only public ones for others. It decides on the very
+/// addresses that are connected to, which prevents DNS rebinding.
 pub(super) struct Guarded {
     pub(super) configured: Arc<[String]>,
 }

@@ -17,10 +17,10 @@ use crate::clock::Timestamp;
 use crate::config::{self, ClientAuthMethod};
 use crate::secret::Secret;
 
-/// How long a client assertion is good for (RFC 7523 section 3; at most 5 minutes).
+/// The lifetime of a client assertion (RFC 7523 section 3).
 const ASSERTION_LIFETIME: Duration = Duration::from_mins(1);
 
-/// How the proxy shows itself to an authorization server (RFC 6749 section 2.3.1, RFC 7523 section 2.2).
+/// The proxy's client authentication at an authorization server (RFC 6749 section 2.3.1, RFC 7523 section 2.2).
 pub(in crate::auth) enum ClientAuth {
     Basic(Secret<String>),
     PrivateKeyJwt {
@@ -30,11 +30,11 @@ pub(in crate::auth) enum ClientAuth {
         audience: String,
     },
     Post(Secret<String>),
-    /// RFC 8705 section 2: the certificate of the connection, and the form names only whose it is.
+    /// Mutual TLS (RFC 8705 section 2): the connection has the certificate, and the form only the client id.
     Tls,
 }
 
-/// An identity at the authorization server.
+/// The proxy as a client of an authorization server.
 pub(in crate::auth) struct OAuthClient {
     pub(in crate::auth) id: String,
     pub(in crate::auth) auth: ClientAuth,
@@ -47,7 +47,7 @@ impl std::fmt::Debug for OAuthClient {
 }
 
 impl OAuthClient {
-    /// Reads secret or key of `config`; `audience` is what assertions are for.
+    /// Reads the secret or key of `config`; `audience` is that of assertions. Errs if it cannot be read.
     pub(super) fn new(config: &config::OAuthClient, audience: &str) -> Result<Self, StartError> {
         let auth = match &config.auth {
             ClientAuthMethod::Basic(secret) => ClientAuth::Basic(secret.resolve()?),
@@ -61,7 +61,7 @@ impl OAuthClient {
         Ok(Self { id: config.id.clone(), auth })
     }
 
-    /// Adds the proxy's own credential to a form or to the headers.
+    /// Adds the proxy's credential to the form or to the headers.
     pub(in crate::auth) fn sign(
         &self,
         form: &mut url::form_urlencoded::Serializer<'_, String>,
@@ -102,7 +102,7 @@ impl OAuthClient {
     }
 }
 
-/// The same for what is not signed for an authorization server.
+/// The same, for signing anything else.
 pub(crate) fn signing_key(file: &Path) -> Result<(EncodingKey, jsonwebtoken::Algorithm), StartError> {
     private_key(file).map(|(key, algorithm)| (key, algorithm.jose()))
 }
@@ -117,14 +117,14 @@ fn private_key(file: &Path) -> Result<(EncodingKey, Algorithm), StartError> {
     ];
     let usable = kinds.into_iter().find_map(|(key, algorithm)| {
         let key = key.ok()?;
-        // A key of another curve is noticed now, not when it is needed.
+        // A test signature, so that a key with another curve is noticed now.
         jsonwebtoken::encode(&Header::new(algorithm.jose()), &json!({}), &key).ok()?;
         Some((key, algorithm))
     });
     usable.ok_or_else(|| StartError::KeyFile { path: file.to_owned() })
 }
 
-/// The certificate that a client shows as its own, with its key.
+/// A client certificate and its key, in PEM.
 pub(crate) fn certificate(files: &config::KeyPair) -> Result<Zeroizing<Vec<u8>>, StartError> {
     let mut pem = Zeroizing::new(Vec::new());
     for path in [&files.cert_file, &files.key_file] {
@@ -135,14 +135,14 @@ pub(crate) fn certificate(files: &config::KeyPair) -> Result<Zeroizing<Vec<u8>>,
     Ok(pem)
 }
 
-/// The same, as the HTTP client takes it; nothing for clients that show themselves in another way.
+/// The same for the HTTP client; `None` for other client authentication methods.
 pub(super) fn identity(auth: &ClientAuthMethod) -> Result<Option<Identity>, StartError> {
     let ClientAuthMethod::Tls(files) = auth else { return Ok(None) };
     let unusable = |_| StartError::KeyPair { path: files.cert_file.clone() };
     Identity::from_pem(&certificate(files)?).map(Some).map_err(unusable)
 }
 
-/// A digest of the secrets and keys a client shows itself with, as they are now; empty where they cannot be read.
+/// A digest of the current secret or key of a client authentication method; empty if it cannot be read.
 pub(crate) fn secrets(auth: &ClientAuthMethod) -> Vec<u8> {
     let bytes = match auth {
         ClientAuthMethod::Basic(secret) | ClientAuthMethod::Post(secret) => {

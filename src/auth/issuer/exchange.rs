@@ -13,24 +13,24 @@ use super::StartError;
 use super::reader::{self, Patience};
 use crate::secret::Secret;
 
-/// An HTTP client for the endpoints of one issuer: those written in `proxy.toml`, and those its metadata names.
+/// An HTTP client for the endpoints of one issuer, from `proxy.toml` and from its metadata.
 #[derive(Clone, Debug)]
 pub(in crate::auth) struct Exchange {
     client: Client,
     patience: Patience,
-    /// Where its connections are driven. A peer may keep the thread of one busy, which must not be that of calls.
+    /// The runtime of its connections, separate from that of calls, since a peer may keep its thread busy.
     runtime: Handle,
 }
 
-/// What came back.
+/// An HTTP response.
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 impl Exchange {
-    /// A client that reaches the hosts of `endpoints` wherever they lead, and others where they are public; `plain` allows
-    /// http on loopback. Connections are driven on `runtime`.
+    /// A client that may connect to any address for the hosts of `endpoints`, and to public ones for others; `plain` allows
+    /// http on loopback. Connections run on `runtime`.
     pub(super) fn new(
         runtime: &Handle,
         plain: bool,
@@ -48,7 +48,7 @@ impl Exchange {
         Ok(Self { client, patience, runtime: runtime.clone() })
     }
 
-    /// Posts a form; says why not in a fixed word.
+    /// Posts a form. Errs with a fixed phrase.
     pub(in crate::auth) async fn post_form(
         &self,
         url: &Url,
@@ -61,7 +61,7 @@ impl Exchange {
         self.send(request, limit).await
     }
 
-    /// Posts JSON with a bearer token.
+    /// Posts JSON, with a bearer token if there is one. Errs with a fixed phrase.
     pub(in crate::auth) async fn post_json(
         &self,
         url: &Url,
@@ -77,7 +77,7 @@ impl Exchange {
         Ok(self.send(request, limit).await?.body)
     }
 
-    /// Posts a form, and takes an answer of any status: what is refused is said in its body (RFC 6749 section 5.2).
+    /// Posts a form, and returns a response of any status, as errors are described in its body (RFC 6749 section 5.2).
     pub(super) async fn post_for_any(
         &self,
         url: &Url,
@@ -114,7 +114,7 @@ impl Exchange {
     }
 }
 
-/// What comes of `asked` on another runtime, if it comes within `patience`; given up with whoever waits for it.
+/// Runs `asked` on another runtime; `None` if it takes longer than `patience`. It is aborted when this future is dropped.
 pub(super) async fn elsewhere<T: Send + 'static>(
     runtime: &Handle,
     patience: Duration,
@@ -124,20 +124,20 @@ pub(super) async fn elsewhere<T: Send + 'static>(
     tokio::time::timeout(patience, running).await.ok()?.ok()
 }
 
-/// Why an answer did not come, or not whole: fixed words, which metrics count by.
+/// Why a request failed: fixed phrases, which are also metric labels.
 pub(crate) const SLOW: &str = "no answer in time";
 pub(crate) const UNREACHABLE: &str = "cannot be reached";
 pub(crate) const BROKEN: &str = "the answer broke off";
 pub(crate) const CODED: &str = "a content coding nobody asked for";
 pub(crate) const TOO_LONG: &str = "the answer is too long";
-/// The metadata names no token endpoint, or cannot be had.
+/// The metadata has no token endpoint, or is not available.
 pub(crate) const UNDISCOVERED: &str = "no token endpoint in the issuer's metadata";
 
 async fn answered(request: reqwest::RequestBuilder) -> Result<reqwest::Response, &'static str> {
     request.send().await.map_err(|error| if error.is_timeout() { SLOW } else { UNREACHABLE })
 }
 
-/// The whole answer, uncoded and within `limit`.
+/// Reads a whole response without content coding, at most `limit` bytes.
 async fn bounded(mut response: reqwest::Response, limit: usize) -> Result<Answer, &'static str> {
     if response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return Err(CODED);

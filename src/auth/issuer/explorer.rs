@@ -13,22 +13,22 @@ use super::reader::{self, Patience};
 use crate::auth::keys::{KeySet, LIMIT_BYTES};
 use crate::config::Discovery;
 
-/// An HTTP client for what was typed, wherever it leads, and for what that names, if it is on a host that was typed or
-/// public. It follows no redirects.
+/// An HTTP client for typed URLs, at any address, and for URLs in their documents on a typed or public host. It follows no
+/// redirects.
 pub(crate) struct Explorer {
     client: Client,
     typed: Vec<Url>,
     plain: bool,
 }
 
-/// What an answer was.
+/// A response.
 pub(crate) struct Seen {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-/// Why there is nothing to look at.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unseen {
     #[error("{0}")]
@@ -39,26 +39,26 @@ pub(crate) enum Unseen {
     TooLarge,
 }
 
-/// What of a key set would verify tokens.
+/// A key set, as far as the proxy would use it.
 pub(crate) struct Published {
-    /// How many keys.
+    /// The number of usable keys.
     pub(crate) usable: usize,
-    /// Why others are left out.
+    /// Why other keys are not used.
     pub(crate) dropped: Vec<String>,
 }
 
 impl Explorer {
-    /// Nothing is asked yet. `ca` are authorities to trust beside the system's.
+    /// A client for these URLs, without sending anything yet; `ca` are additional trusted authorities.
     pub(crate) fn new(typed: Vec<Url>, ca: Option<&[u8]>) -> Result<Self, StartError> {
         let plain = typed.iter().any(|url| url.scheme() == "http" && reader::is_loopback(url));
         let hosts: Vec<String> = typed.iter().filter_map(|url| url.host_str().map(str::to_owned)).collect();
         let built = |plain| reader::client(hosts.clone().into(), ca, None, plain, Patience::USUAL);
-        // Without the system's authorities there is still plain http on loopback.
+        // Without system authorities plain http on loopback still works.
         let client = built(false).or_else(|error| if plain { built(true) } else { Err(error) })?;
         Ok(Self { client, typed, plain })
     }
 
-    /// Why a URL out of a document is not asked.
+    /// Why a URL from a document is not requested, if so.
     pub(crate) fn refuses(&self, url: &Url) -> Option<&'static str> {
         let origin = url.origin();
         if self.typed.iter().any(|typed| typed.origin() == origin) {
@@ -70,7 +70,7 @@ impl Explorer {
         if self.typed.iter().any(|typed| typed.host() == url.host()) {
             return None;
         }
-        // Where a name leads is looked at when connecting.
+        // Names are checked when connecting.
         match url.host() {
             _ if url.port_or_known_default() != Some(443) => Some("it is on another host and not on its https port"),
             Some(Host::Ipv4(address)) if !is_public(address.into()) => Some("it is not a public address"),
@@ -79,7 +79,7 @@ impl Explorer {
         }
     }
 
-    /// One request, within time and size; an event stream is not read.
+    /// Sends one request, bounded in time and size; the body of an event stream is not read.
     pub(crate) async fn ask(
         &self,
         method: Method,
@@ -110,12 +110,12 @@ impl Explorer {
     }
 }
 
-/// Where clients look for the metadata of an issuer, in their order.
+/// The metadata locations of an issuer, in the order in which clients try them.
 pub(crate) fn locations(issuer: &Url) -> Vec<Url> {
     reader::candidates(issuer, Discovery::Auto)
 }
 
-/// Reads a key set as the proxy would.
+/// Parses a key set as the proxy does.
 pub(crate) fn published(body: Bytes) -> Result<Published, String> {
     let set = KeySet::parse(body).map_err(|error| error.to_string())?;
     Ok(Published { usable: set.len(), dropped: set.dropped().iter().map(|(_, why)| why.to_string()).collect() })

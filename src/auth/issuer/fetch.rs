@@ -11,16 +11,16 @@ use super::reader::{Discovered, FetchError, Patience, Reader};
 use crate::auth::keys::KeySet;
 use crate::config;
 
-/// A discovered key location is looked up again after this, so that a moved one is found.
+/// How long a discovered `jwks_uri` is used before it is discovered again.
 const LEARNED_FOR: Duration = Duration::from_hours(1);
 
 /// `scopes_supported` (RFC 8414 section 2).
 pub(super) type ScopesSupported = Box<[Box<str>]>;
 
-/// A key set as it came.
+/// A fetched key set.
 pub(super) struct Fetched {
     pub(super) set: KeySet,
-    /// `max-age` of the answer.
+    /// `max-age` of the response.
     pub(super) max_age: Option<Duration>,
 }
 
@@ -29,15 +29,15 @@ pub(super) struct Fetcher {
     reader: Reader,
     configured: Option<Url>,
     denied: Arc<[String]>,
-    /// `jwks_uri` out of the issuer's metadata, and when it was read.
+    /// `jwks_uri` of the issuer's metadata, and when it was read.
     learned: Option<(Url, Instant)>,
-    /// `scopes_supported` of the metadata, once it was read.
+    /// `scopes_supported` of the metadata, once read.
     scopes: Arc<OnceLock<ScopesSupported>>,
     patience: Patience,
 }
 
 impl Fetcher {
-    /// A fetcher for one issuer, with a client of its own.
+    /// A fetcher for one issuer, with its own HTTP client.
     pub(super) fn new(config: &config::Issuer, ca: Option<&[u8]>, patience: Patience) -> Result<Self, StartError> {
         let configured = config.jwks_uri.clone();
         let plain = config.insecure_loopback;
@@ -46,7 +46,7 @@ impl Fetcher {
         Ok(Self { reader, configured, denied, learned: None, scopes: Arc::default(), patience })
     }
 
-    /// Where the scopes the issuer says it knows will be.
+    /// The cell that `scopes_supported` is put into.
     pub(super) fn scopes(&self) -> Arc<OnceLock<ScopesSupported>> {
         Arc::clone(&self.scopes)
     }
@@ -69,7 +69,7 @@ impl Fetcher {
         result
     }
 
-    /// Where the metadata says the keys are; the known location while it is fresh, or while the metadata is not there.
+    /// The location of the keys by the metadata; a known one while it is fresh, or while the metadata is not available.
     async fn location(&mut self, now: Instant) -> Result<Url, FetchError> {
         if let Some((url, at)) = &self.learned
             && now.saturating_duration_since(*at) < LEARNED_FOR
@@ -97,7 +97,7 @@ impl Fetcher {
     }
 }
 
-/// RFC 9111 section 5.2.2: the smallest `max-age`; zero for an answer that must not be stored.
+/// The smallest `max-age` (RFC 9111 section 5.2.2); zero for a response that must not be stored.
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let fields = headers.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok());
     let seconds = fields.flat_map(|field| field.split(',')).filter_map(|directive| {

@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The most unknown kids remembered at a time; what does not fit is asked for again, within the bucket.
+/// The most unknown `kid`s remembered; others cause fetches again, within the bucket's limit.
 const LIMIT_ABSENT: usize = 1024;
-/// Fetches for unknown kids that may follow each other at once.
+/// The burst of fetches for unknown `kid`s.
 const BURST: u32 = 5;
-/// Bounds of how long a fetched set is used before it is fetched again.
+/// The bounds for how long a key set is used before it is fetched again.
 const TTL: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(24));
-/// First pause after a failure; it doubles up to `min_refresh_interval`.
+/// The first pause after a failure; it doubles up to `min_refresh_interval`.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// What one issuer's configuration says about time.
+/// The time settings of one issuer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
     pub(super) cache_ttl: Duration,
@@ -20,23 +20,23 @@ pub(super) struct Timing {
     pub(super) max_stale: Duration,
 }
 
-/// What to do about a token whose key is not at hand.
+/// What to do about a token whose key is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The issuer was asked and has no such key.
+    /// The issuer has no such key.
     Absent,
-    /// Nothing can be said now.
+    /// Unknown; to be tried again after that time.
     Unavailable(Duration),
-    /// Wait until more attempts than this are over.
+    /// Wait until another attempt is over.
     Wait {
-        /// Attempts that are over now.
+        /// The number of attempts that are over now.
         after: u64,
-        /// Whether a fetch has to be started for it.
+        /// Whether a fetch has to be started.
         start: bool,
     },
 }
 
-/// How the last attempt ended.
+/// The result of the last attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
     Failed,
@@ -48,7 +48,7 @@ pub(super) struct Ledger {
     timing: Timing,
     bucket: Bucket,
     absent: HashMap<Box<str>, Instant>,
-    /// A fetch is running or has been called for.
+    /// Whether a fetch is running or requested.
     in_flight: bool,
     attempts: u64,
     failures: u32,
@@ -58,7 +58,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger whose first fetch is about to begin.
+    /// A ledger before its first fetch.
     pub(super) fn new(timing: Timing, now: Instant) -> Self {
         Self {
             timing,
@@ -73,8 +73,8 @@ impl Ledger {
         }
     }
 
-    /// What to do about `kid`, which the keys at hand lack; `has_keys` is false when there are none that may be used.
-    /// `waited` says that the asker has just seen an attempt end.
+    /// What to do about `kid`, which the current keys lack; `has_keys` is false if there are no usable ones. `waited` tells
+    /// that the request has already waited for an attempt.
     pub(super) fn ask(&mut self, kid: Option<&str>, has_keys: bool, waited: bool, now: Instant) -> Answer {
         if self.stopped {
             return Answer::Unavailable(FIRST_RETRY);
@@ -95,8 +95,8 @@ impl Ledger {
         self.verdict(kid, has_keys, now)
     }
 
-    /// The answer that needs no further fetch: a 401 only if the newest attempt succeeded without bringing the key. An
-    /// empty bucket means that this was no longer ago than `min_refresh_interval`.
+    /// The answer without another fetch: `Absent`, and so 401, only if the last attempt succeeded without the key. If the
+    /// bucket is empty, that attempt was at most `min_refresh_interval` ago.
     fn verdict(&mut self, kid: Option<&str>, has_keys: bool, now: Instant) -> Answer {
         if !has_keys || self.last == Last::Failed {
             let bucket = self.bucket.next(self.timing.min_refresh_interval);
@@ -118,26 +118,26 @@ impl Ledger {
         }
     }
 
-    /// Whether a fetch has been called for before it is due.
+    /// Whether a fetch is requested before it is due.
     pub(super) const fn is_wanted(&self) -> bool {
         self.in_flight
     }
 
-    /// A fetch begins.
+    /// Notes that a fetch begins.
     pub(super) const fn begin(&mut self) {
         self.in_flight = true;
     }
 
-    /// The fetch ended with a usable set, good for `max_age` if the answer said so. `jitter` is within 0 to 255.
+    /// Notes that a fetch succeeded, with the response's `max_age`, if any. `jitter` is from 0 to 255.
     pub(super) fn succeeded(&mut self, max_age: Option<Duration>, jitter: u8, now: Instant) {
         self.over(Last::Succeeded);
         self.failures = 0;
         let ttl = max_age.unwrap_or(self.timing.cache_ttl).clamp(TTL.0, TTL.1);
-        // Early enough that the next set is there before this one is old: after 80 to 90 percent.
+        // After 80 to 90 percent of the time, so that the next set is there before this one is too old.
         self.due = now + ttl * 4 / 5 + ttl / 10 * u32::from(jitter) / 255;
     }
 
-    /// The fetch failed.
+    /// Notes that a fetch failed.
     pub(super) fn failed(&mut self, now: Instant) {
         self.over(Last::Failed);
         let longest = self.timing.min_refresh_interval.max(FIRST_RETRY);
@@ -151,32 +151,32 @@ impl Ledger {
         self.last = last;
     }
 
-    /// No fetch will ever run again.
+    /// Notes that no fetch will run any more.
     pub(super) fn stop(&mut self) {
         self.over(Last::Failed);
         self.stopped = true;
     }
 
-    /// Attempts that are over.
+    /// The number of attempts that are over.
     pub(super) const fn attempts(&self) -> u64 {
         self.attempts
     }
 
-    /// When the next fetch begins if nobody asks before.
+    /// When the next fetch is due.
     pub(super) const fn due(&self) -> Instant {
         self.due
     }
 
-    /// How long keys serve without having been fetched again.
+    /// How long keys are used without a successful fetch.
     pub(super) const fn max_stale(&self) -> Duration {
         self.timing.max_stale
     }
 }
 
-/// Tokens that come back one per interval.
+/// A token bucket, refilled by one per interval.
 struct Bucket {
     tokens: u32,
-    /// The moment up to which tokens have been put back.
+    /// The time up to which it was refilled.
     since: Instant,
 }
 
@@ -195,7 +195,7 @@ impl Bucket {
         taken
     }
 
-    /// When the next token comes back.
+    /// When the next token is available.
     fn next(&self, interval: Duration) -> Instant {
         if self.tokens > 0 { self.since } else { self.since + interval }
     }

@@ -16,7 +16,7 @@ use crate::config::Discovery;
 use crate::json::{self, Document};
 use crate::tls_fault::TlsFault;
 
-/// How long one request may take, and a whole fetch with its discovery.
+/// Timeouts: for connecting, for one request, and for a whole fetch with discovery.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     pub(super) connect: Duration,
@@ -29,7 +29,7 @@ impl Patience {
         Self { connect: Duration::from_secs(2), request: Duration::from_secs(5), fetch: Duration::from_secs(10) };
 }
 
-/// Why nothing usable came.
+/// Why a fetch failed.
 #[derive(Debug, Error)]
 pub(super) enum FetchError {
     #[error("{url} answers in a content coding nobody asked for")]
@@ -54,7 +54,7 @@ pub(super) enum FetchError {
     TooLong { url: Url },
 }
 
-/// Reads documents of one issuer.
+/// Reads the documents of one issuer.
 pub(super) struct Reader {
     client: Client,
     issuer: Arc<str>,
@@ -63,14 +63,14 @@ pub(super) struct Reader {
     plain: bool,
 }
 
-/// Where the metadata says something is, and the document it says so in.
+/// A location in the metadata, and the document it is from.
 pub(super) struct Discovered {
     pub(super) location: Url,
     pub(super) document: Document,
 }
 
 impl Reader {
-    /// A reader with a client of its own; `plain` allows http on loopback, `configured` is reached wherever it leads.
+    /// A reader with its own HTTP client; `plain` allows http on loopback, and `configured` may be at any address.
     pub(super) fn new(
         issuer: &Arc<str>,
         discovery: Discovery,
@@ -92,9 +92,8 @@ impl Reader {
         Ok(Self { client, issuer: Arc::clone(issuer), base, discovery, plain })
     }
 
-    /// Where the first of the issuer's metadata documents that is there and names the issuer says that `member` is, in the
-    /// order of MCP 2026-07-28 (authorization, "authorization server metadata discovery"). Another that is there must agree
-    /// with it.
+    /// The location `member` in the first available metadata document that names the issuer, in the order of MCP 2026-07-28
+    /// (Authorization, "Authorization Server Metadata Discovery"). Errs if there is none, or another document disagrees.
     pub(super) async fn discover(&self, member: &'static str) -> Result<Discovered, FetchError> {
         let (mut first_error, mut found) = (None, None::<Discovered>);
         for url in candidates(&self.base, self.discovery) {
@@ -103,7 +102,7 @@ impl Reader {
                 (Ok(other), Some(first)) if other.location != first.location => {
                     return Err(FetchError::Disagree { url, member });
                 }
-                // A document that is there and wrong says more than one that is missing.
+                // The error of a document that exists is more useful than that of a missing one.
                 (Err(error), None) if first_error.as_ref().is_none_or(is_missing) => first_error = Some(error),
                 (Ok(_) | Err(_), _) => {}
             }
@@ -122,7 +121,7 @@ impl Reader {
         Ok(Discovered { location, document })
     }
 
-    /// A metadata document, if it is this issuer's.
+    /// Fetches a metadata document. Errs if it is not this issuer's.
     async fn document(&self, url: &Url) -> Result<Document, FetchError> {
         let (_, body) = self.get(url).await?;
         let document = Document::parse(body, &json::Limits { depth: 16, members: 4096 })
@@ -137,8 +136,8 @@ impl Reader {
         Ok(document)
     }
 
-    /// A location out of a document: on the issuer's host, or on port 443 of a host that, when connecting, turns out to
-    /// be public. Names are checked by [`Guarded`]; addresses, which are never resolved, here.
+    /// Checks a location from a document: it must be on the issuer's host, or on port 443 of a public host. Host names are
+    /// checked by [`Guarded`] when connecting; literal addresses, which are never resolved, here.
     fn learnable(&self, url: &Url) -> Result<(), &'static str> {
         transport(url, self.plain)?;
         if url.host() == self.base.host() {
@@ -155,7 +154,7 @@ impl Reader {
         }
     }
 
-    /// The body of a 200, within bounds while it streams in.
+    /// Fetches a document; its size is limited while reading. Errs on any status but 200.
     pub(super) async fn get(&self, url: &Url) -> Result<(HeaderMap, Bytes), FetchError> {
         let failed = |error| FetchError::Http { url: url.clone(), reason: reason(error, "ca_file") };
         let mut response =
@@ -177,8 +176,8 @@ impl Reader {
     }
 }
 
-/// A client for hosts written in the configuration, and public ones: no redirects, no cookies, no decompression, no system
-/// proxy. `identity` is its client certificate; `plain` is for issuers that are not reached by TLS.
+/// An HTTP client for hosts in the configuration and public ones: no redirects, no cookies, no decompression, no system proxy.
+/// `identity` is its client certificate; `plain` is for issuers without TLS.
 pub(super) fn client(
     configured: Arc<[String]>,
     ca: Option<&[u8]>,
@@ -202,7 +201,7 @@ pub(super) fn client(
         }
         builder = builder.tls_certs_merge(authorities);
     } else if plain {
-        // A container without system authorities can still reach a loopback issuer.
+        // A container without system authorities can still use a loopback issuer.
         builder = builder.tls_certs_only([]);
     }
     if let Some(identity) = identity {
@@ -211,8 +210,8 @@ pub(super) fn client(
     builder.build().map_err(StartError::Client)
 }
 
-/// The error and what caused it; the top one alone says no more than that a request failed. `ca` is where authorities are
-/// named.
+/// The error with its causes, as the outermost one only says that a request failed. `ca` is the setting for authorities, for
+/// the help text.
 pub(super) fn reason(error: reqwest::Error, ca: &str) -> String {
     let error = error.without_url();
     if let Some(fault) = TlsFault::of(&error) {
@@ -226,7 +225,7 @@ const fn is_missing(error: &FetchError) -> bool {
     matches!(error, FetchError::Status { status: StatusCode::NOT_FOUND, .. })
 }
 
-/// https, or http to a loopback host where that was asked for; nothing that carries credentials or a fragment.
+/// Checks that a URL is https, or with `plain` http to a loopback host, without user information and fragment.
 pub(super) fn transport(url: &Url, plain: bool) -> Result<(), &'static str> {
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("it has user information or a fragment");
@@ -248,7 +247,8 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// RFC 8414 section 3.1 (inserted before the path), `OpenID` Connect Discovery inserted likewise, and appended.
+/// The metadata locations: RFC 8414 section 3.1 (inserted before the path), `OpenID` Connect Discovery, inserted likewise and
+/// appended.
 pub(super) fn candidates(issuer: &Url, discovery: Discovery) -> Vec<Url> {
     const OAUTH: &str = "/.well-known/oauth-authorization-server";
     const OPENID: &str = "/.well-known/openid-configuration";

@@ -12,20 +12,20 @@ use crate::auth::revocation::Revocations;
 use crate::auth::signals::{Poller, Receiver};
 use crate::config;
 
-/// All issuers of the process, by a digest of their configuration: a reload that does not touch an issuer keeps its keys.
+/// All issuers of the process, by a digest of their configuration: a reload that does not change an issuer keeps its keys.
 #[derive(Debug)]
 pub struct Issuers {
     runtime: Handle,
     epoch: Epoch,
     started: Mutex<HashMap<[u8; 32], Arc<Issuer>>>,
-    /// By `iss`; what was revoked stays so, however the issuer is configured.
+    /// By `iss`, so that revocations stay in force when the issuer's configuration changes.
     revocations: Mutex<HashMap<Arc<str>, Arc<Revocations>>>,
     receivers: Mutex<HashMap<[u8; 32], Receiving>>,
-    /// Where it is written down that keys come and go, and that an issuer revokes.
+    /// The audit log for changes of keys and revocations.
     audit: Option<Arc<Audit>>,
 }
 
-/// A receiver of signals, and its poll if it asks for them.
+/// A receiver of signals, and its poller, if it polls.
 #[derive(Debug)]
 struct Receiving {
     receiver: Arc<Receiver>,
@@ -33,19 +33,19 @@ struct Receiving {
 }
 
 impl Issuers {
-    /// An empty registry; issuers fetch on `runtime` and move `epoch`.
+    /// An empty registry; issuers fetch on `runtime` and advance `epoch`.
     pub fn new(runtime: Handle, epoch: Epoch) -> Self {
         let (started, revocations, receivers) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self { runtime, epoch, started, revocations, receivers, audit: None }
     }
 
-    /// The same, writing down in `audit` what becomes of their keys and what they revoke.
+    /// The same, recording changes of keys and revocations in `audit`.
     pub fn recorded(mut self, audit: Arc<Audit>) -> Self {
         self.audit = Some(audit);
         self
     }
 
-    /// The running issuer of exactly this configuration, started if there is none.
+    /// The running issuer with exactly this configuration, started if there is none. Errs if it cannot be started.
     pub fn get_or_start(&self, config: &config::Issuer) -> Result<Arc<Issuer>, StartError> {
         let digest = config_digest(config, authorities(config)?.as_deref());
         let mut started = self.started();
@@ -63,7 +63,8 @@ impl Issuers {
         Ok(issuer)
     }
 
-    /// The receiver of what is signalled about the tokens of `issuer`, started if there is none of this configuration.
+    /// The receiver of signals about the tokens of `issuer` with this configuration, started if there is none; `None` if not
+    /// configured.
     pub fn receiver(&self, config: &config::Issuer, issuer: &Arc<Issuer>) -> Result<Option<Arc<Receiver>>, StartError> {
         let Some(signals) = &config.signals else { return Ok(None) };
         let push = signals.push.as_ref().map(|(_, token)| token.resolve()).transpose()?;
@@ -91,7 +92,7 @@ impl Issuers {
         Ok(Some(receiver))
     }
 
-    /// Whose keys sign event tokens: the issuer's own, unless another is named.
+    /// The issuer whose keys sign event tokens: the same one, unless another is configured.
     fn transmitter(
         &self,
         config: &config::Issuer,
@@ -106,7 +107,7 @@ impl Issuers {
             issuer: signals.transmitter.clone().unwrap_or_else(|| Arc::clone(&config.issuer)),
             jwks_uri: signals.jwks_uri.clone(),
             discovery: config::Discovery::Signals,
-            // Access does not wait for signals.
+            // Readiness does not wait for the transmitter.
             on_start: config::OnStart::Serve,
             introspection: None,
             revocation_file: None,
@@ -116,12 +117,12 @@ impl Issuers {
         self.get_or_start(&transmitter)
     }
 
-    /// Every running receiver.
+    /// All running receivers.
     pub fn receivers(&self) -> Vec<Arc<Receiver>> {
         lock(&self.receivers).values().map(|held| Arc::clone(&held.receiver)).collect()
     }
 
-    /// Whether every issuer has had keys once, or is not waited for.
+    /// Whether all issuers are ready.
     pub fn ready(&self) -> bool {
         self.started().values().all(|issuer| issuer.is_ready())
     }
@@ -133,7 +134,8 @@ impl Issuers {
         all
     }
 
-    /// Forgets every issuer that is not among `kept`; it stops fetching when its last route is gone.
+    /// Drops every issuer not in `kept` and every receiver not in `receivers`. An issuer stops fetching when its last route is
+    /// gone.
     pub fn retain(&self, kept: &[Arc<Issuer>], receivers: &[Arc<Receiver>]) {
         lock(&self.receivers).retain(|_, held| receivers.iter().any(|other| Arc::ptr_eq(&held.receiver, other)));
         self.started().retain(|_, issuer| kept.iter().any(|other| Arc::ptr_eq(issuer, other)));

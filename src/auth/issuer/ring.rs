@@ -16,30 +16,30 @@ use crate::auth::keys::{Algorithm, Key, KeySet, Selected};
 use crate::auth::{Epoch, VerifyError};
 use crate::clock::{self, Timestamp};
 
-/// The most requests that wait for one issuer at a time; more are answered 503 at once.
+/// The most requests that wait for one issuer; beyond that callers get 503 immediately.
 const LIMIT_WAITING: usize = 1024;
 
-/// The keys of one issuer, between the task that fetches them and the requests that need them.
+/// The keys of one issuer, shared by the task that fetches them and the requests that use them.
 pub(super) struct Ring {
     name: Arc<str>,
     epoch: Epoch,
-    /// Where it is written down that keys come and go, and whose they are.
+    /// The audit log for changes of keys, and the issuer's `iss`.
     record: Option<(Arc<Audit>, Arc<str>)>,
     held: ArcSwapOption<Held>,
-    /// How often other keys came.
+    /// How often the keys changed.
     edition: AtomicU32,
     ledger: Mutex<Ledger>,
     status: Mutex<Status>,
     /// Wakes the fetching task before it is due.
     wanted: Notify,
-    /// Attempts that are over.
+    /// The number of attempts that are over.
     attempts: watch::Sender<u64>,
     waiting: Semaphore,
 }
 
 struct Held {
     set: Arc<KeySet>,
-    /// When the keys stop serving if no fetch succeeds.
+    /// When the keys are no longer used if no fetch succeeds.
     until: Instant,
 }
 
@@ -59,7 +59,7 @@ impl Ring {
         }
     }
 
-    /// The same, writing down in `audit` what becomes of the keys of `iss`.
+    /// The same, recording changes of the keys of `iss` in `audit`.
     pub(super) fn recorded(mut self, audit: Option<Arc<Audit>>, iss: &Arc<str>) -> Self {
         self.record = audit.map(|audit| (audit, Arc::clone(iss)));
         self
@@ -118,9 +118,9 @@ impl Ring {
         self.held.load().as_ref().filter(|held| now < held.until).map(|held| Arc::clone(&held.set))
     }
 
-    /// Returns when more than `attempts` attempts are over.
+    /// Resolves when more than `attempts` attempts are over.
     pub(super) async fn over(&self, attempts: u64) {
-        // The sender is part of `self`, so the channel cannot close under the wait.
+        // The sender is part of `self`, so the channel cannot close during the wait.
         let mut over = self.attempts.subscribe();
         let _closed = over.wait_for(|over| *over > attempts).await.is_err();
     }
@@ -133,7 +133,7 @@ impl Ring {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in how a fetch ended, then lets the waiting requests look.
+    /// Stores the result of a fetch, then wakes the waiting requests.
     pub(super) fn settle(&self, outcome: Result<Fetched, FetchError>, now: Instant, wall: Timestamp) {
         let (refresh, max_age) = match outcome {
             Ok(fetched) => {
@@ -145,7 +145,7 @@ impl Ring {
         if let (Some(refresh), Some((audit, iss))) = (refresh, &self.record) {
             audit::refreshed(audit, &self.name, iss, &refresh, wall);
         }
-        // Until here the fetch counts as running: who asks for a key meanwhile waits.
+        // Until here the fetch counts as running, and requests for a key wait.
         let mut ledger = self.ledger();
         match max_age {
             Some(max_age) => ledger.succeeded(max_age, jitter(), now),
@@ -182,7 +182,7 @@ impl Ring {
         };
         let set = if changed { set } else { old.map_or(set, Arc::clone) };
         self.held.store(Some(Arc::new(Held { set, until })));
-        // INVARIANT: the epoch moves after the keys are visible, so a verdict reached with the old ones has the old epoch.
+        // INVARIANT: the epoch advances after the keys are visible, so that verdicts from the old keys have the old epoch.
         if changed {
             self.edition.fetch_add(1, Ordering::Release);
             self.epoch.advance();
@@ -217,7 +217,7 @@ impl Ring {
 
 #[cfg(test)]
 impl Ring {
-    /// Makes the fetching task fetch now and waits for the outcome.
+    /// Makes the fetching task fetch now, and waits for the result.
     pub(super) async fn refresh(&self) {
         let attempts = {
             let mut ledger = self.ledger();
@@ -243,12 +243,12 @@ fn chosen(selected: Selected) -> Result<Vec<Arc<Key>>, VerifyError> {
     }
 }
 
-/// A different number for each call, so that many proxies do not fetch in step.
+/// A random number, so that many proxies do not fetch at the same time.
 fn jitter() -> u8 {
     RandomState::new().hash_one(0_u8).to_le_bytes()[0]
 }
 
-/// Fetches now, when due, and when asked; ends only by being aborted.
+/// Fetches now, when due, and on request; runs until aborted.
 pub(super) async fn keep_fresh(ring: Arc<Ring>, mut fetcher: Fetcher) {
     let _stop = Stop(&ring);
     loop {
@@ -261,7 +261,7 @@ pub(super) async fn keep_fresh(ring: Arc<Ring>, mut fetcher: Fetcher) {
                 () = tokio::time::sleep_until(due.into()) => break,
                 () = ring.wanted.notified() => {}
             }
-            // A wake-up may be left over from a fetch that already answered it.
+            // A wake-up may be left over from a request that an earlier fetch served.
             if ring.ledger().is_wanted() {
                 break;
             }
@@ -269,7 +269,7 @@ pub(super) async fn keep_fresh(ring: Arc<Ring>, mut fetcher: Fetcher) {
     }
 }
 
-/// Sends waiting requests home when the task ends.
+/// Wakes waiting requests when the task ends.
 struct Stop<'a>(&'a Ring);
 
 impl Drop for Stop<'_> {

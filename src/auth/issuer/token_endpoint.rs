@@ -16,23 +16,23 @@ use super::{StartError, authorities_in};
 use crate::clock::{self, Timestamp};
 use crate::config::{self, Discovery};
 
-/// The most bytes of an answer; a token may have 16 KiB.
+/// The most bytes of a response; a token may have 16 KiB.
 const LIMIT_BYTES: usize = 64 * 1024;
-/// A discovered endpoint is looked up again after this, so that a moved one is found.
+/// How long a discovered endpoint is used before it is discovered again.
 const LEARNED_FOR: Duration = Duration::from_hours(1);
-/// How long the known one serves after its metadata could not be had.
+/// How long a known endpoint is used after a failed discovery.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
-/// A token endpoint and the proxy's identity there.
+/// A token endpoint with the proxy's client authentication there.
 pub(crate) struct TokenEndpoint {
     exchange: Exchange,
     client: OAuthClient,
     place: Place,
-    /// Where tokens are given back, if that is written or the issuer's metadata may say so.
+    /// The revocation endpoint, if configured or possibly in the issuer's metadata.
     revocation: Option<Place>,
 }
 
-/// An answer of any status.
+/// A response of any status.
 pub(crate) struct Asked {
     pub(crate) status: u16,
     pub(crate) answer: Answer,
@@ -43,7 +43,7 @@ enum Place {
     Discovered(Learned),
 }
 
-/// What the issuer's metadata names.
+/// An endpoint from the issuer's metadata.
 struct Learned {
     reader: Arc<Reader>,
     member: &'static str,
@@ -52,11 +52,11 @@ struct Learned {
     held: Mutex<Held>,
 }
 
-/// What was learned, and until when it is not asked for again.
+/// The discovered endpoint.
 #[derive(Default)]
 struct Held {
     learned: Option<(Url, Instant)>,
-    /// When it was last looked for in vain.
+    /// When discovery last failed.
     failed: Option<Instant>,
 }
 
@@ -67,12 +67,13 @@ impl std::fmt::Debug for TokenEndpoint {
 }
 
 impl TokenEndpoint {
-    /// Reads the proxy's secret or key there; nothing is fetched yet. Connections are driven on `runtime`.
+    /// Reads the proxy's secret or key, without fetching anything yet. Connections run on `runtime`. Errs on a wrong
+    /// configuration.
     pub(crate) fn new(config: &config::AuthorizationServer, runtime: &Handle) -> Result<Self, StartError> {
         let patience = Patience::USUAL;
         let ca = authorities_in(config.ca_file.as_ref())?;
         let issuer = config.issuer.as_deref().map(Url::parse).transpose().map_err(|_| StartError::Issuer)?;
-        // http is for loopback only, which `transport` looks at.
+        // http is for loopback only, which `transport` checks.
         let known = [issuer.as_ref(), config.token_endpoint.as_ref(), config.revocation_endpoint.as_ref()];
         let known: Vec<&Url> = known.into_iter().flatten().collect();
         let plain = known.iter().any(|url| url.scheme() == "http");
@@ -90,7 +91,7 @@ impl TokenEndpoint {
             Some(url) => Place::Configured(url.clone()),
             None => Place::Discovered(learned("token_endpoint").ok_or(StartError::Issuer)?),
         };
-        // The issuer is what assertions are for; servers of before took the URL of the endpoint (RFC 7523 section 3).
+        // The audience of assertions is the issuer; older servers expect the URL of the endpoint (RFC 7523 section 3).
         let audience = config.assertion_audience.as_deref().or(config.issuer.as_deref());
         let audience = audience.or(config.token_endpoint.as_ref().map(Url::as_str)).unwrap_or_default();
         let client = OAuthClient::new(&config.client, audience)?;
@@ -101,12 +102,12 @@ impl TokenEndpoint {
         Ok(Self { exchange, client, place, revocation })
     }
 
-    /// The proxy's `client_id` there.
+    /// The proxy's `client_id`.
     pub(crate) fn client_id(&self) -> &str {
         &self.client.id
     }
 
-    /// Posts these parameters with the proxy's own credential; a fixed word says why nothing came back.
+    /// Posts these parameters with the proxy's credential. Errs with a fixed phrase if there is no response.
     pub(crate) async fn ask(
         &self,
         parameters: &[(&str, &str)],
@@ -119,8 +120,8 @@ impl TokenEndpoint {
         Ok(Asked { status, answer })
     }
 
-    /// Gives a token back that it gave out (RFC 7009 section 2.1); false where nobody says how, and a fixed word for why it
-    /// may still be good.
+    /// Revokes a token it issued (RFC 7009 section 2.1); false if there is no revocation endpoint. Errs with a fixed phrase if
+    /// the token may still be valid.
     pub(crate) async fn revoke(&self, token: &str, now: Timestamp, monotonic: Instant) -> Result<bool, &'static str> {
         let Some(place) = &self.revocation else { return Ok(false) };
         let Ok(url) = place.url(monotonic).await else { return Ok(false) };
@@ -151,8 +152,8 @@ impl Place {
 }
 
 impl Learned {
-    /// Where it is: one request looks for it, whoever waits meanwhile has the same answer, and what is known serves while the
-    /// metadata cannot be had.
+    /// The URL of the endpoint. Concurrent requests share one discovery, and a known endpoint is used while the metadata is not
+    /// available.
     async fn url(&self, now: Instant) -> Result<Url, &'static str> {
         let began = clock::monotonic();
         let mut held = self.held.lock().await;

@@ -10,25 +10,25 @@ use crate::auth::{SigningKey, StartError};
 use crate::clock::Timestamp;
 use crate::config::SignedMetadata;
 
-/// Longest JWT that is served.
+/// The longest JWT, in bytes.
 const LIMIT_BYTES: usize = 64 * 1024;
 
-/// Who vouches for what the document says.
+/// The source of signed metadata.
 #[derive(Debug)]
 pub(crate) enum Attestation {
-    /// Somebody whose JWT the operator was given.
+    /// A JWT of another party, given to the operator.
     Given(Given),
-    /// The proxy, with a key of its own.
+    /// The proxy, with its own key.
     Own {
         key: Box<SigningKey>,
         /// `iss`: the proxy's public origin.
         issuer: String,
-        /// `jwks_uri`: where its key is.
+        /// `jwks_uri`: the URL of its key.
         keys: String,
     },
 }
 
-/// A JWT as it was given.
+/// A JWT of another party.
 #[derive(Debug)]
 pub(crate) struct Given {
     file: PathBuf,
@@ -51,7 +51,8 @@ pub(crate) enum AttestationError {
 }
 
 impl Attestation {
-    /// Reads what `config` names; `origin` is the proxy's public one, and `keys` the path its own keys are at.
+    /// Reads the key or JWT of `config`; `origin` is the proxy's public one, and `keys` the path of its own keys. Errs if it is
+    /// unusable.
     pub(crate) fn read(config: &SignedMetadata, origin: &str, keys: &str) -> Result<Self, AttestationError> {
         match config {
             SignedMetadata::Own(file) => {
@@ -62,7 +63,7 @@ impl Attestation {
         }
     }
 
-    /// The public key of the proxy's own signature.
+    /// The proxy's public key, if it signs itself.
     pub(crate) const fn key(&self) -> Option<&Value> {
         match self {
             Self::Given(_) => None,
@@ -70,7 +71,7 @@ impl Attestation {
         }
     }
 
-    /// Where that key is.
+    /// The URL of that key.
     pub(super) fn keys(&self) -> Option<&str> {
         match self {
             Self::Given(_) => None,
@@ -78,8 +79,8 @@ impl Attestation {
         }
     }
 
-    /// The JWT for a document with these members. What a given one says otherwise is told to `differing`; who verifies
-    /// it takes its word before the document's.
+    /// The JWT for a document with these members. Differences of a given JWT are passed to `differing`, since clients that
+    /// verify it give it precedence over the document.
     pub(super) fn statement(
         &self,
         members: &Map<String, Value>,
@@ -138,7 +139,7 @@ impl Given {
             }
             let shown = member.map_or_else(|| "nothing".to_owned(), Value::to_string);
             let said = format!("says `{name}` is {claim}, the document {shown}");
-            // Who follows it asks for tokens elsewhere, or for another server.
+            // Clients would request tokens elsewhere, or for another server.
             if matches!(name.as_str(), "resource" | "authorization_servers") {
                 return Err(AttestationError::Unusable { path: self.file.clone(), reason: said });
             }
@@ -148,12 +149,13 @@ impl Given {
     }
 }
 
-/// Claims of the JWT itself rather than of the server (RFC 7519 section 4.1).
+/// Whether it is a claim about the JWT itself rather than about the server (RFC 7519 section 4.1).
 fn is_of_jwt(name: &str) -> bool {
     matches!(name, "iss" | "sub" | "aud" | "exp" | "nbf" | "iat" | "jti")
 }
 
-/// The claims of a signed JWT in compact form (RFC 7515 section 3.1), unverified: clients do that, with keys of those they trust.
+/// The claims of a signed JWT in compact form (RFC 7515 section 3.1), unverified: that is up to clients, who know whom they
+/// trust.
 fn claims(jwt: &str) -> Result<Map<String, Value>, &'static str> {
     let parts: Vec<&str> = jwt.split('.').collect();
     let &[header, payload, signature] = &parts[..] else { return Err("is no JWT in compact form") };

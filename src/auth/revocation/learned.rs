@@ -10,24 +10,24 @@ use crate::clock::Timestamp;
 /// The most entries of one issuer.
 const LIMIT_ENTRIES: usize = 100_000;
 
-/// Revocations of one issuer; they outlive a reload.
+/// The revocations of one issuer; they stay in force across reloads.
 #[derive(Debug)]
 pub struct Revocations {
     epoch: Epoch,
     denials: Mutex<Denials>,
-    /// What became of the event tokens that came, by a fixed word.
+    /// The numbers of event tokens received, by result.
     signals: Mutex<Vec<(&'static str, u64)>>,
 }
 
 impl Revocations {
-    /// None yet; `epoch` moves with each.
+    /// No revocations yet; `epoch` advances with each.
     pub fn new(epoch: Epoch) -> Self {
         Self { epoch, denials: Mutex::default(), signals: Mutex::default() }
     }
 
-    /// Revokes what was issued up to `last`. Entries older than `keep` have outlived every token they were about.
+    /// Revokes tokens issued until `last`. Entries older than `keep` can be dropped, as the tokens have expired.
     ///
-    /// Should there be no room, every token issued so far is revoked: who must be forgotten cannot be told from who must not.
+    /// If there is no room, all tokens issued so far are revoked, since no entry can safely be dropped.
     pub fn revoke(&self, revoked: impl IntoIterator<Item = Revoked>, last: Timestamp, now: Timestamp, keep: Duration) {
         let mut denials = self.denials();
         for revoked in revoked {
@@ -42,7 +42,7 @@ impl Revocations {
             denials.add(revoked, last);
         }
         drop(denials);
-        // INVARIANT: after the entry can be seen, so that no verdict of before is found under the new epoch.
+        // INVARIANT: after the entry is visible, so that no earlier verdict is found in the new epoch.
         self.epoch.advance();
     }
 
@@ -60,12 +60,12 @@ impl Revocations {
         }
     }
 
-    /// How many event tokens came since the start, by what became of them.
+    /// The numbers of event tokens received since the start, by result.
     pub fn signals(&self) -> Vec<(&'static str, u64)> {
         self.signals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many entries are held.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.denials().0.len()
     }

@@ -13,10 +13,10 @@ use crate::json::{Document, Kind, Limits, Value};
 
 /// The most bytes of the file.
 const LIMIT_BYTES: u64 = 64 << 20;
-/// For an entry without a time: whenever the token was issued.
+/// The time for an entry without one: it applies whenever the token was issued.
 const ALWAYS: Timestamp = Timestamp::from_unix_seconds(i64::MAX / 1_000_000_000);
 
-/// Why the file cannot be used. Nothing of it is, then: a list with a hole is not a list.
+/// Why the file cannot be used; then none of it is, as an incomplete list is not safe.
 #[derive(Debug, Error)]
 pub enum ListError {
     /// A line that is not one entry.
@@ -39,7 +39,7 @@ pub enum ListError {
     },
 }
 
-/// A read list.
+/// A revocation list.
 #[derive(Debug)]
 pub struct Listed {
     denials: Denials,
@@ -47,8 +47,8 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Reads the file. Each line is an object of exactly one of `jti`, `sid`, `sub`, or none, and `issued_before`, which
-    /// alone is about every token of the issuer.
+    /// Reads the file. Each line is an object with at most one of `jti`, `sid` and `sub`, and `issued_before`, which alone
+    /// applies to every token of the issuer. Errs if a line is malformed.
     pub fn read(path: &Path) -> Result<Self, ListError> {
         let failed = |source| ListError::Read { path: path.to_owned(), source };
         if std::fs::metadata(path).map_err(failed)?.len() > LIMIT_BYTES {
@@ -65,7 +65,7 @@ impl Listed {
         Ok(Self { denials, digest })
     }
 
-    /// Of the file.
+    /// A digest of the file.
     pub(in crate::auth) const fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
@@ -107,7 +107,7 @@ fn entry(line: &str) -> Result<(Revoked, Timestamp), &'static str> {
     }
 }
 
-/// The last second of issue that lies before a time.
+/// The last second before a time.
 fn moment(value: Value<'_>) -> Option<Timestamp> {
     value.as_i64().filter(|seconds| *seconds > 0).map(|seconds| Timestamp::from_unix_seconds(seconds - 1))
 }

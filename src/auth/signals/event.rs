@@ -7,15 +7,15 @@ use crate::json::{Kind, Value};
 const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 const RISC: &str = "https://schemas.openid.net/secevent/risc/event-type/";
 
-/// Which events of a kind take access away.
+/// Which events of a type revoke access.
 #[derive(Clone, Copy)]
 enum When {
     Always,
-    /// Those whose member has one of these values.
+    /// Those with one of these values in that member.
     Is(&'static str, &'static [&'static str]),
 }
 
-/// THE table: by URI without its prefix.
+/// The events, by their URI's prefix and the rest of it.
 const EVENTS: &[(&str, &str, When)] = &[
     (CAEP, "assurance-level-change", When::Is("change_direction", &["decrease"])),
     (CAEP, "credential-change", When::Is("change_type", &["delete", "revoke", "update"])),
@@ -30,7 +30,7 @@ const EVENTS: &[(&str, &str, When)] = &[
     (RISC, "sessions-revoked", When::Always),
 ];
 
-/// What the events of a token revoke: the kind, whom, and the last second of issue that is meant.
+/// The revocations in a token: the event type, what is revoked, and the last time of issue it applies to.
 pub(super) fn revoked(claims: Value<'_>, iss: &str, now: Timestamp) -> Vec<(&'static str, Vec<Revoked>, Timestamp)> {
     let mut all = Vec::new();
     let Some(events) = claims.get("events") else { return all };
@@ -38,7 +38,7 @@ pub(super) fn revoked(claims: Value<'_>, iss: &str, now: Timestamp) -> Vec<(&'st
         let (uri, body) = (event.name(), event.value);
         let row = EVENTS.iter().find(|(prefix, name, _)| uri.strip_prefix(prefix) == Some(name));
         let Some((_, kind, _)) = row.filter(|(_, _, when)| when.holds(body)) else { continue };
-        // Before there was `sub_id`, the subject stood in the event.
+        // Before `sub_id`, the subject was in the event.
         let subject = claims.get("sub_id").or_else(|| body.get("subject"));
         let mut revoked = Vec::new();
         if let Some(subject) = subject {
@@ -52,7 +52,7 @@ pub(super) fn revoked(claims: Value<'_>, iss: &str, now: Timestamp) -> Vec<(&'st
 }
 
 impl When {
-    /// A value that cannot be read is taken for the worst.
+    /// Whether the event revokes access. A missing or unreadable value counts as the worst.
     fn holds(self, body: Value<'_>) -> bool {
         match self {
             Self::Always => true,
@@ -64,9 +64,9 @@ impl When {
     }
 }
 
-/// When it happened, as far as that is not in the future: `event_timestamp`, else `toe`, else `iat`.
+/// The time of the event, at most `now`: `event_timestamp`, else `toe`, else `iat`.
 fn last(claims: Value<'_>, body: Value<'_>, now: Timestamp) -> Timestamp {
-    /// No time of an event in seconds is as late as this; some transmitters count milliseconds.
+    /// Larger values are in milliseconds, as some transmitters send them.
     const MILLIS: i64 = 100_000_000_000;
     let times = [body.get("event_timestamp"), claims.get("toe"), claims.get("iat")];
     let seconds = times.into_iter().flatten().find_map(|time| {
@@ -77,7 +77,7 @@ fn last(claims: Value<'_>, body: Value<'_>, now: Timestamp) -> Timestamp {
     seconds.map_or(now, |seconds| Timestamp::from_unix_seconds(seconds).min(now))
 }
 
-/// Whom a subject identifier means (RFC 9493 section 3; CAEP complex subjects). Another issuer's subjects are nobody here.
+/// Adds what a subject identifier names (RFC 9493 section 3; CAEP complex subjects). Subjects of other issuers are ignored.
 fn named(subject: Value<'_>, iss: &str, revoked: &mut Vec<Revoked>) {
     let text = |name| subject.get(name).and_then(|value| value.as_str()).filter(|text| !text.is_empty());
     let is_ours = || text("iss").as_deref() == Some(iss);
@@ -96,7 +96,7 @@ fn named(subject: Value<'_>, iss: &str, revoked: &mut Vec<Revoked>) {
     }
 }
 
-/// The narrowest that is named: a session of a user is not all of the user's sessions.
+/// Adds the narrowest part of a complex subject: a session of a user is not all of the user's sessions.
 fn complex(subject: Value<'_>, iss: &str, revoked: &mut Vec<Revoked>) {
     let part = |name| subject.get(name).filter(|part| part.kind() == Kind::Object);
     let id = |part: Value<'_>| {
@@ -105,7 +105,7 @@ fn complex(subject: Value<'_>, iss: &str, revoked: &mut Vec<Revoked>) {
     if let Some(session) = part("session") {
         revoked.extend(id(session).map(Revoked::Session));
     } else if let Some(user) = part("user") {
-        // A complex subject inside another would not end.
+        // Nested complex subjects are ignored, to bound the recursion.
         if user.get("format").is_some_and(|format| format.as_str().as_deref() != Some("complex")) {
             named(user, iss, revoked);
         }

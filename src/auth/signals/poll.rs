@@ -15,12 +15,12 @@ use crate::auth::issuer::Exchange;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
-/// The most tokens of one answer.
+/// The most tokens of one response.
 const MOST: usize = 32;
-/// After a failure, at least.
+/// The shortest pause after a failure.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// A running poll; it ends when dropped.
+/// A running poller; it stops when dropped.
 #[derive(Debug)]
 pub(in crate::auth) struct Poller(tokio::task::AbortHandle);
 
@@ -31,7 +31,7 @@ impl Drop for Poller {
 }
 
 impl Poller {
-    /// Asks `endpoint` every `interval`, and again at once while something new comes.
+    /// Polls `endpoint` every `interval`, and again immediately after new tokens.
     pub(in crate::auth) fn start(
         receiver: Arc<Receiver>,
         exchange: Exchange,
@@ -61,7 +61,7 @@ impl Poller {
     }
 }
 
-/// What the next request tells of the tokens before.
+/// The tokens to acknowledge or refuse in the next request.
 #[derive(Default)]
 struct Answered {
     taken: Vec<String>,
@@ -76,20 +76,19 @@ struct Answer {
     more: bool,
 }
 
-/// When to ask again.
+/// When to poll again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
-    /// There was something new: there may be more.
+    /// Immediately: there were new tokens, and there may be more.
     AtOnce,
-    /// There is something to acknowledge, and nothing was new. A transmitter that says the same again and again is not asked
-    /// for it as fast as it can say it.
+    /// After a pause: there are tokens to acknowledge, but none were new. This slows down a transmitter that repeats itself.
     Soon,
-    /// Nothing came.
+    /// After the interval: there were no tokens.
     Later,
 }
 
 impl Next {
-    /// After an answer with so many tokens, so many of them new, that says whether there are more.
+    /// After a response with that many `tokens`, of which `new` are new, and whether there are `more`.
     const fn after(tokens: usize, new: usize, more: bool) -> Self {
         match (tokens, new) {
             (0, _) if !more => Self::Later,
@@ -107,7 +106,7 @@ impl Next {
     }
 }
 
-/// One request; says when the next is due.
+/// Sends one request; returns when the next is due. Errs with a fixed phrase.
 async fn ask(
     receiver: &Receiver,
     exchange: &Exchange,
@@ -129,7 +128,7 @@ async fn ask(
                 new += usize::from(outcome != Taken::Again);
                 answered.taken.push(jti);
             }
-            // Not acknowledged: it comes again.
+            // Not acknowledged, so that it is sent again.
             Err(SetError::Unavailable(_)) => {}
             Err(error) => {
                 tracing::warn!(issuer = %receiver.name, %error, "event token refused");
