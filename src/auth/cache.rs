@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 use super::binding::{self, Shown};
+use super::introspection::Standing;
 use super::{Acceptance, Bearer, Caller, Presented, VerifyError, jwt};
 use crate::clock::{self, Timestamp};
 use flights::Flights;
@@ -178,12 +179,14 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Arc<Verdict>, VerifyError> {
         // Another verification may have finished since the lookup.
-        if let Some(known) = self.known(place, now) {
+        let last = self.store.get(place);
+        let standing = if last.is_some() { Standing::Known } else { Standing::Unknown };
+        if let Some(known) = last.filter(|known| known.at(now).is_some()) {
             return Ok(known);
         }
         let jwt::Verified { caller, until, after } =
-            jwt::verify(acceptance, &key.token, now, clock::monotonic()).await?;
-        let verdict = Arc::new(Verdict { key: key.clone(), caller, until, after });
+            jwt::verify(acceptance, (&key.token, standing), now, clock::monotonic()).await?;
+        let verdict = Arc::new(Verdict { key: key.clone(), caller, reached: now, until, after });
         self.store.insert(Arc::clone(&verdict), now);
         Ok(verdict)
     }

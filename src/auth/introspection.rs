@@ -1,10 +1,11 @@
 //! Token introspection: asks the issuer about an opaque token, or whether a JWT is still active (RFC 7662, RFC 9701).
 
+mod places;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use tokio::sync::Semaphore;
 use url::Url;
 
 use super::issuer::{Exchange, Issuer, OAuthClient};
@@ -14,14 +15,14 @@ use crate::clock::Timestamp;
 use crate::config::{AnswerFormat, When};
 use crate::json::{Document, Kind, Limits, Value};
 
+pub(super) use places::{Places, Standing};
+
 /// The most bytes of an answer.
 const LIMIT_BYTES: usize = 64 * 1024;
 /// The lengths of opaque tokens in bytes; others are refused without asking.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=4096;
 /// Limits for parsing an answer.
 pub(super) const LIMITS: Limits = Limits { depth: 16, members: 1024 };
-/// The most concurrent requests to one issuer; beyond that callers get 503 immediately.
-const LIMIT_ASKING: usize = 64;
 /// The `Retry-After` after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 const SIGNED: &str = "application/token-introspection+jwt";
@@ -36,13 +37,7 @@ pub(super) struct Introspector {
     pub(super) format: AnswerFormat,
     /// How long an answer is used.
     pub(super) ttl: Duration,
-    pub(super) asking: Semaphore,
-}
-
-impl Introspector {
-    pub(super) const fn places() -> Semaphore {
-        Semaphore::const_new(LIMIT_ASKING)
-    }
+    pub(super) places: Places,
 }
 
 /// Whether these bytes could be an opaque token, and are no JWT.
@@ -55,11 +50,11 @@ pub(super) async fn verify(
     acceptance: &Acceptance,
     issuer: &Arc<Issuer>,
     introspector: &Introspector,
-    bearer: Bearer<'_>,
+    (bearer, standing): (Bearer<'_>, Standing),
     now: Timestamp,
     monotonic: Instant,
 ) -> Result<jwt::Verified, VerifyError> {
-    let answer = introspector.ask(issuer, bearer, now, monotonic).await?;
+    let answer = introspector.ask(issuer, (bearer, standing), now, monotonic).await?;
     let claims = answer.claims();
     if claims.get("iss").is_some_and(|iss| iss.as_str().as_deref() != Some(&**issuer.issuer())) {
         return Err(VerifyError::WrongIssuer);
@@ -77,7 +72,7 @@ pub(super) async fn confirm(
     now: Timestamp,
     monotonic: Instant,
 ) -> Result<Timestamp, VerifyError> {
-    introspector.ask(issuer, bearer, now, monotonic).await?;
+    introspector.ask(issuer, (bearer, Standing::Known), now, monotonic).await?;
     Ok(now.plus(introspector.ttl))
 }
 
@@ -100,7 +95,7 @@ impl Introspector {
     async fn ask(
         &self,
         issuer: &Arc<Issuer>,
-        bearer: Bearer<'_>,
+        (bearer, standing): (Bearer<'_>, Standing),
         now: Timestamp,
         monotonic: Instant,
     ) -> Result<Answer, VerifyError> {
@@ -108,7 +103,9 @@ impl Introspector {
             tracing::warn!(issuer = %issuer.name(), reason, "token could not be asked about");
             VerifyError::IntrospectionUnavailable { retry_after: RETRY }
         };
-        let Ok(_place) = self.asking.try_acquire() else { return Err(unavailable("too many questions at once")) };
+        let Some(_place) = self.places.take(standing).await else {
+            return Err(unavailable("too many questions at once"));
+        };
         let token = std::str::from_utf8(bearer.bytes()).map_err(|_| VerifyError::Malformed("not ASCII"))?;
         let (form, headers) = self.question(token, now).map_err(unavailable)?;
         let answer = self.exchange.post_form(&self.endpoint, form, headers, LIMIT_BYTES).await;

@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use super::claims::LIMIT_LEEWAY;
-use super::introspection::Introspector;
+use super::introspection::{Introspector, Places};
 use super::keys::{Algorithm, Key};
 use super::lexicon::Lexicon;
 use super::revocation::Revocations;
@@ -297,7 +297,7 @@ fn introspector(
         when: asked.when,
         format: asked.format,
         ttl: asked.cache_ttl,
-        asking: Introspector::places(),
+        places: Places::new(),
     }))
 }
 

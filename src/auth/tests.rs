@@ -1,4 +1,5 @@
 mod claims;
+mod opaque;
 mod profiles;
 mod readmit;
 mod shapes;

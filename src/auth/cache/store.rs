@@ -154,7 +154,8 @@ mod tests {
         let token = [number.to_be_bytes().to_vec(), vec![0; bytes - 8]].concat().into();
         let print = number.wrapping_mul(0x9E37_79B9) & 0xFFFF_FFFF;
         let key = Key { print, epoch, realm: RouteKey::default(), token };
-        Arc::new(Verdict { key, caller: Arc::new(caller("")), until: at(100), after: Some(Over::Expired) })
+        let caller = Arc::new(caller(""));
+        Arc::new(Verdict { key, caller, reached: at(0), until: at(100), after: Some(Over::Expired) })
     }
 
     fn has(store: &Store, verdict: &Verdict) -> bool {

@@ -1,10 +1,14 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use equivalent::Equivalent;
 
 use crate::auth::{Acceptance, Bearer, Caller, RouteKey, VerifyError};
 use crate::clock::Timestamp;
+
+/// Largest setback of the clock that leaves verdicts valid.
+const SET_BACK: Duration = Duration::from_mins(1);
 
 /// The key of a verdict, with all bytes of the token rather than a part or a digest.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,6 +59,8 @@ impl Equivalent<Arc<Verdict>> for Place<'_> {
 pub(super) struct Verdict {
     pub(super) key: Key,
     pub(super) caller: Arc<Caller>,
+    /// When it was reached. If the clock shows an earlier time, it was set back since, and the verdict is void.
+    pub(super) reached: Timestamp,
     pub(super) until: Timestamp,
     /// Why the token is refused from then on; `None` if it must be verified again.
     pub(super) after: Option<Over>,
@@ -72,6 +78,9 @@ pub(in crate::auth) enum Over {
 impl Verdict {
     /// The result at `now`; `None` if the token must be verified again.
     pub(super) fn at(&self, now: Timestamp) -> Option<Result<Arc<Caller>, VerifyError>> {
+        if self.is_to_come(now) {
+            return None;
+        }
         if now < self.until {
             return Some(Ok(Arc::clone(&self.caller)));
         }
@@ -85,7 +94,11 @@ impl Verdict {
 
     /// Whether it is outdated or past its time.
     pub(super) fn is_over(&self, epoch: u64, now: Timestamp) -> bool {
-        self.key.epoch < epoch || self.until <= now
+        self.key.epoch < epoch || self.until <= now || self.is_to_come(now)
+    }
+
+    fn is_to_come(&self, now: Timestamp) -> bool {
+        now.plus(SET_BACK) < self.reached
     }
 
     pub(super) fn is_of(&self, epoch: u64, acceptance: &Acceptance, bearer: Bearer<'_>) -> bool {

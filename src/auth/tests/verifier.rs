@@ -89,6 +89,21 @@ async fn refusals_are_not_remembered() {
     assert!(rig.verify_at(&token, Timestamp::from_unix_seconds(SECONDS + 100)).await.is_ok());
 }
 
+/// A clock that was ahead, and is set right.
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_let_in_is_looked_at_anew() {
+    let rig = Rig::new();
+    let token = rig.signer.token(&json!({"alg": "ES256", "kid": "k1"}), &{
+        let mut claims = claims();
+        claims["nbf"] = json!(SECONDS + 300);
+        claims
+    });
+    assert!(rig.verify_at(&token, Timestamp::from_unix_seconds(SECONDS + 400)).await.is_ok());
+    for _ in 0..2 {
+        assert_eq!(rig.verify(&token).await.unwrap_err(), VerifyError::NotYetValid);
+    }
+}
+
 /// Two tokens may share every byte the index looks at; the bytes decide.
 #[tokio::test]
 async fn equal_ends_are_not_equal_tokens() {
