@@ -1,5 +1,7 @@
 use std::fmt;
 
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, Simd, dispatch, u8x64};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
@@ -9,6 +11,8 @@ use crate::secret::Secret;
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// The longest token, in bytes.
 pub(super) const LIMIT_BYTES: usize = 16 * 1024;
+/// Bytes of a token looked at together.
+const BLOCK: usize = 64;
 
 /// A presented token. `Debug` does not reveal it.
 #[derive(Clone, Copy)]
@@ -150,20 +154,38 @@ const fn is_tchar(byte: u8) -> bool {
         )
 }
 
-/// Whether it is a `token68` (RFC 9110 section 11.2). There are no branches, so that this is vectorised.
+/// Whether it is a `token68` (RFC 9110 section 11.2).
 fn is_token68(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &token[..token.len() - padding];
-    !body.is_empty() && body.iter().fold(0, |odd, byte| odd | u8::from(!is_token68_byte(*byte))) == 0
+    !body.is_empty() && dispatch!(Level::new(), simd => are_token68(simd, body))
 }
 
-/// Letters, digits, `-`, `.`, `_`, `~`, `+` and `/`.
-#[expect(clippy::needless_bitwise_bool, reason = "lazy operators branch, and branches are not vectorised")]
-const fn is_token68_byte(byte: u8) -> bool {
-    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+/// Whether all of `bytes` are letters, digits, `-`, `.`, `_`, `~`, `+` and `/`.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "each level of vector instructions has a copy of its own")]
+fn are_token68<S: Simd>(simd: S, bytes: &[u8]) -> bool {
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let mut padded = [b'a'; BLOCK];
+    padded[..rest.len()].copy_from_slice(rest);
+    let mut others = others_in(simd, &padded);
+    for block in blocks {
+        others |= others_in(simd, block);
+    }
+    others == 0
+}
+
+/// A bit for each byte that is none of those.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "each level of vector instructions has a copy of its own")]
+fn others_in<S: Simd>(simd: S, block: &[u8; BLOCK]) -> u64 {
+    let splat = |byte: u8| u8x64::splat(simd, byte);
+    let bytes = u8x64::from_slice(simd, block);
+    let letters = ((bytes | splat(0x20)) - splat(b'a')).simd_lt(splat(26));
     // In ASCII `-`, `.` and `/` are immediately before the digits.
-    let digit = byte.wrapping_sub(b'-') <= b'9' - b'-';
-    letter | digit | (byte == b'_') | (byte == b'~') | (byte == b'+')
+    let digits = (bytes - splat(b'-')).simd_le(splat(b'9' - b'-'));
+    let marks = bytes.simd_eq(splat(b'_')) | bytes.simd_eq(splat(b'~')) | bytes.simd_eq(splat(b'+'));
+    !(letters | digits | marks).to_bitmask()
 }
 
 /// Whether a query parameter decodes to `access_token`, with either separator in use.
@@ -177,7 +199,7 @@ fn names_access_token(query: &str) -> bool {
 mod tests {
     use http::{HeaderMap, HeaderValue};
 
-    use super::{LIMIT_BYTES, Presented, credential};
+    use super::{LIMIT_BYTES, Presented, credential, is_token68};
     use crate::auth::CredentialError;
 
     fn read(fields: &[&str], query: Option<&str>) -> Result<Option<String>, CredentialError> {
@@ -235,6 +257,19 @@ mod tests {
         assert_eq!(read(&["Bearer a", "Basic YTpi"], None), Err(CredentialError::Repeated));
         assert_eq!(read(&[&format!("Bearer {}", "a".repeat(LIMIT_BYTES + 1))], None), Err(CredentialError::TooLong));
         assert!(read(&[&format!("Bearer {}", "a".repeat(LIMIT_BYTES))], None).is_ok());
+    }
+
+    #[test]
+    fn every_byte_of_a_token_is_looked_at() {
+        for length in [1, 63, 64, 65, 127, 128, 200] {
+            for (place, byte) in (0..length).flat_map(|place| (0..=u8::MAX).map(move |byte| (place, byte))) {
+                let mut token = vec![b'a'; length];
+                token[place] = byte;
+                let is_part = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+                let is_padding = byte == b'=' && place == length - 1 && length > 1;
+                assert_eq!(is_token68(&token), is_part || is_padding, "{byte:x} at {place} of {length}");
+            }
+        }
     }
 
     #[test]
