@@ -58,6 +58,7 @@ pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod bridge;
+mod byte_set;
 pub mod cli;
 pub mod clock;
 pub mod config;

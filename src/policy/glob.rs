@@ -9,6 +9,7 @@ mod parse;
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::byte_set::ByteSet;
 use crate::json::fold;
 
 pub(super) use self::parse::{GlobError, GlobErrorKind};
@@ -246,10 +247,10 @@ impl Room {
 
     /// [`fold`] of a name, without surrounding spaces; allocates only for long or non-ASCII names.
     pub(super) fn fold<'a>(&'a mut self, name: &'a str) -> Cow<'a, str> {
-        let plain = |byte: u8| (b' '..0x7f).contains(&byte) && !byte.is_ascii_uppercase();
+        static PLAIN: ByteSet = ByteSet::of(&[b' '..=b'@', b'['..=b'~']);
         let blank = |byte: Option<&u8>| byte == Some(&b' ');
         let bytes = name.as_bytes();
-        if bytes.iter().copied().all(plain) && !blank(bytes.first()) && !blank(bytes.last()) {
+        if PLAIN.has_all(bytes) && !blank(bytes.first()) && !blank(bytes.last()) {
             return Cow::Borrowed(name);
         }
         if !name.is_ascii() || bytes.len() > self.0.len() {
