@@ -29,6 +29,7 @@ use coarse::{Marks, Visit};
 use crowd::Crowd;
 use numbers::Clusters;
 use wanted::Wanted;
+use words::Dashes;
 
 /// A sign that a recogniser could find something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +116,7 @@ pub(super) struct Gate {
     /// Whether every text must pass, since some pattern has no literal prefix.
     open: bool,
     secret_literals: Presence,
+    dashes: Dashes,
     /// The literals that matches of patterns begin with.
     literals: Option<Searcher>,
     many_literals: Presence,
@@ -313,7 +315,7 @@ impl Visit for Look<'_> {
             }
             true
         };
-        each(marks.quotes, |rest| rest.starts_with(b"blob") || rest.starts_with(b"data"))
+        each(marks.labels, |rest| rest.starts_with(b"blob") || rest.starts_with(b"data"))
             && each(marks.semicolons, |rest| blob::mark_length(rest).is_some())
     }
 
@@ -332,7 +334,7 @@ impl Visit for Look<'_> {
             return false;
         }
         let mut has_secret = || {
-            let dashes = *dashes.get_or_insert_with(|| memchr::memmem::find(text, words::DASHES).is_some());
+            let dashes = *dashes.get_or_insert_with(|| gate.dashes.are_in(text));
             // Every key and every name of one has letters.
             (letters || dashes) && words::has_secret(text, word, &gate.secret_literals, dashes)
                 || letters && assigns | secret::is_first(word) && secret::is_assigned(label, text, word)

@@ -19,6 +19,8 @@ pub(super) struct Marks {
     /// Bytes that disguises begin with: `&`, `\`, `%` and all beyond ASCII.
     pub(super) disguises: u64,
     pub(super) quotes: u64,
+    /// Quotation marks behind which `blob` or `data` could stand.
+    pub(super) labels: u64,
     pub(super) semicolons: u64,
 }
 
@@ -145,11 +147,14 @@ fn marks<S: Simd>(simd: S, block: &[u8; BLOCK], at: usize) -> Marks {
     let bytes = u8x64::from_slice(simd, block);
     let is = |byte: u8| bytes.simd_eq(u8x64::splat(simd, byte));
     let disguises = is(b'&') | is(b'\\') | is(b'%') | bytes.simd_ge(u8x64::splat(simd, 0x80));
+    let (quotes, letters) = (is(b'"').to_bitmask(), (is(b'b') | is(b'd')).to_bitmask());
     Marks {
         at,
         ats: is(b'@').to_bitmask(),
         disguises: disguises.to_bitmask(),
-        quotes: is(b'"').to_bitmask(),
+        quotes,
+        // What follows the last byte is not in the block.
+        labels: quotes & (letters >> 1 | 1 << (BLOCK - 1)),
         semicolons: is(b';').to_bitmask(),
     }
 }

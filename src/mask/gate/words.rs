@@ -2,6 +2,7 @@
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Simd, u8x64};
+use memchr::memmem;
 
 use super::coarse::BLOCK;
 use super::wanted::Wanted;
@@ -10,7 +11,23 @@ use crate::mask::literals::Presence;
 use crate::mask::recognisers::{has_word_of, identity, is_part, secret};
 
 /// The beginning of a PEM block.
-pub(super) const DASHES: &[u8] = b"-----";
+const DASHES: &[u8] = b"-----";
+
+/// A search for five dashes in a row, prepared once: preparing it costs more than most searches.
+#[derive(Debug)]
+pub(super) struct Dashes(memmem::Finder<'static>);
+
+impl Default for Dashes {
+    fn default() -> Self {
+        Self(memmem::Finder::new(DASHES))
+    }
+}
+
+impl Dashes {
+    pub(super) fn are_in(&self, text: &[u8]) -> bool {
+        self.0.find(text).is_some()
+    }
+}
 
 /// Whether `word` contains a literal of a secret key, or a PEM block begins in it or shortly before it; `dashes` tells whether
 /// the text can have any. Values assigned to a name are checked elsewhere.
@@ -20,8 +37,8 @@ pub(super) fn has_secret(text: &[u8], word: Span, literals: &Presence, dashes: b
     let from = word.start.saturating_sub(BEFORE);
     literals.occur_in(&text[word.start..word.end])
         || dashes
-            && (memchr::memmem::find(&text[from..word.start], DASHES).is_some()
-                || memchr::memmem::find(&text[word.start..word.end], b"-----BEGIN").is_some())
+            && (memmem::find(&text[from..word.start], DASHES).is_some()
+                || memmem::find(&text[word.start..word.end], b"-----BEGIN").is_some())
 }
 
 /// Whether `word` contains what could be a wallet address, an IBAN or a fiscal code.

@@ -53,8 +53,10 @@ const OTHERS: [&[u8]; 22] = [
 
 /// The value at the end of `word`, if it is assigned to a name for a secret, or is under such a JSON key, and looks random.
 pub(super) fn value(label: &str, text: &[u8], word: Span) -> Option<Span> {
-    // An assignment has one of these before the value.
-    if !is_first(word) && memchr::memchr2(b'=', b':', &text[word.start.saturating_sub(BEFORE)..word.end]).is_none() {
+    // A value is no longer than its word, and an assignment has one of these before it.
+    if word.end - word.start < SHORTEST
+        || !is_first(word) && memchr::memchr2(b'=', b':', &text[word.start.saturating_sub(BEFORE)..word.end]).is_none()
+    {
         return None;
     }
     let trailing = |b: &&u8| matches!(b, b',' | b';' | b'.' | b')' | b'}' | b']' | b'\'' | b'`' | b'\\' | b'>');
