@@ -112,10 +112,11 @@ fn first<'a>(
     scopes: &'a Scopes,
     holds: impl Fn(RuleIndex) -> bool,
 ) -> Option<RuleIndex> {
-    found.flat_map(|candidates| candidates.possible(scopes)).fold(None, |first, rules| {
+    let earlier = |first: Option<RuleIndex>, rules: &[RuleIndex]| {
         let before = |rule: &RuleIndex| first.is_none_or(|first| *rule < first);
         rules.iter().copied().take_while(before).find(|rule| holds(*rule)).or(first)
-    })
+    };
+    found.fold(None, |first, candidates| candidates.possible(scopes).fold(first, earlier))
 }
 
 /// The rule id in decisions by the baseline.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::iter;
+use std::slice;
 
 use foldhash::HashMap;
 
@@ -25,8 +25,25 @@ impl Index {
     }
 
     /// The rules that list `name`; a rule may occur more than once.
-    pub(super) fn find<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Candidates> {
-        self.exact.get(name).into_iter().chain(self.starts.find(name)).chain(self.ends.find(name))
+    pub(super) fn find<'a>(&'a self, name: &'a str) -> Found<'a> {
+        Found { name, exact: self.exact.get(name), starts: self.starts.find(name), ends: self.ends.find(name) }
+    }
+}
+
+/// The rules that list one name: those that list it exactly, then those with a glob that matches.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    name: &'a str,
+    exact: Option<&'a Candidates>,
+    starts: Globs<'a>,
+    ends: Globs<'a>,
+}
+
+impl<'a> Iterator for Found<'a> {
+    type Item = &'a Candidates;
+
+    fn next(&mut self) -> Option<&'a Candidates> {
+        self.exact.take().or_else(|| self.starts.next(self.name)).or_else(|| self.ends.next(self.name))
     }
 }
 
@@ -88,16 +105,37 @@ impl Affixes {
         Self { side, sorted }
     }
 
-    fn find<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Candidates> {
+    fn find(&self, name: &str) -> Globs<'_> {
         // Take the last affix that is not after `name` in order. Every affix of `name` is also an affix of that one, since
         // whatever is between the two in order has the smaller one as its affix. So one search finds all.
-        let last = self.sorted.partition_point(|affix| self.side.order(&affix.text, name).is_le()).checked_sub(1);
-        iter::successors(last, |at| self.sorted[*at].parent)
-            .map(|at| &self.sorted[at])
-            .filter(move |affix| self.side.has(name, &affix.text))
-            .flat_map(|affix| &affix.globs)
-            .filter(move |(glob, _)| glob.matches(name))
-            .map(|(_, rules)| rules)
+        let behind = self.sorted.partition_point(|affix| self.side.order(&affix.text, name).is_le());
+        Globs { affixes: self, affix: behind.checked_sub(1), left: [].iter() }
+    }
+}
+
+/// The globs whose literal text is an affix of a name, the longest text first.
+#[derive(Debug)]
+struct Globs<'a> {
+    affixes: &'a Affixes,
+    /// The next text to try.
+    affix: Option<usize>,
+    /// Those of the last text that are not tried yet.
+    left: slice::Iter<'a, (Wild, Candidates)>,
+}
+
+impl<'a> Globs<'a> {
+    /// The rules of the next glob that matches.
+    fn next(&mut self, name: &str) -> Option<&'a Candidates> {
+        loop {
+            if let Some((_, rules)) = self.left.find(|(glob, _)| glob.matches(name)) {
+                return Some(rules);
+            }
+            let affix = &self.affixes.sorted[self.affix?];
+            self.affix = affix.parent;
+            if self.affixes.side.has(name, &affix.text) {
+                self.left = affix.globs.iter();
+            }
+        }
     }
 }
 
