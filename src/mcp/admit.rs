@@ -16,7 +16,7 @@ use super::headers::{self, ParamHeader};
 use super::methods::{self, Access, Method, Shape, SubjectKind};
 use super::mirror::Mirror;
 use super::{Era, Revision, disguise, names};
-use crate::json::{self, Document, Kind, Place, Value};
+use crate::json::{self, Document, Kind, Member, Place, Value};
 
 pub use restored::Restored;
 
@@ -83,19 +83,30 @@ struct Places {
     meta: Option<Place>,
 }
 
-impl Places {
-    fn of(document: &Document) -> Self {
-        let mut places = Self { params: None, arguments: None, meta: None };
-        let Some(params) = document.root().get("params") else { return places };
-        places.params = Some(params.place());
-        for member in params.members() {
+/// The same members while the document is still borrowed.
+#[derive(Clone, Copy)]
+struct Params<'a> {
+    all: Option<Value<'a>>,
+    arguments: Option<Value<'a>>,
+    meta: Option<Value<'a>>,
+}
+
+impl<'a> Params<'a> {
+    fn of(params: Option<Value<'a>>) -> Self {
+        let mut found = Self { all: params, arguments: None, meta: None };
+        for member in params.iter().flat_map(Value::members) {
             if member.name_is("arguments") {
-                places.arguments = Some(member.value.place());
+                found.arguments = Some(member.value);
             } else if member.name_is("_meta") {
-                places.meta = Some(member.value.place());
+                found.meta = Some(member.value);
             }
         }
-        places
+        found
+    }
+
+    fn places(self) -> Places {
+        let place = |value: Option<Value<'_>>| value.map(|value| value.place());
+        Places { params: place(self.all), arguments: place(self.arguments), meta: place(self.meta) }
     }
 }
 
@@ -117,9 +128,13 @@ pub fn admit(head: &Head<'_>, body: Bytes, known: &Known<'_>) -> Result<Message,
         Envelope::read(&document, true).map_err(|(flaw, id)| AdmitError::new(Refusal::Envelope(flaw), id))?;
     let name = text(envelope.method);
     let listed = name.as_deref().and_then(methods::find);
-    let reading = Reading { head, known, envelope, name, listed };
+    let params = Params::of(envelope.params);
+    let reading = Reading { head, known, envelope, params, name, listed };
     match reading.admit() {
-        Ok(admitted) => Ok(admitted.into_message(document)),
+        Ok(admitted) => {
+            let places = params.places();
+            Ok(admitted.into_message(document, places))
+        }
         Err(refusal) => Err(AdmitError::new(refusal, reading.envelope.id)),
     }
 }
@@ -134,10 +149,9 @@ struct Admitted {
 }
 
 impl Admitted {
-    fn into_message(self, document: Document) -> Message {
+    fn into_message(self, document: Document, places: Places) -> Message {
         let Self { revision, shape, method, subject, params } = self;
         let odd = is_odd(subject.as_ref());
-        let places = Places::of(&document);
         let params = params.into();
         Message { document, revision, shape, method, subject, odd, places, params, mirrors: None, put_back: None }
     }
@@ -148,6 +162,7 @@ struct Reading<'a> {
     head: &'a Head<'a>,
     known: &'a Known<'a>,
     envelope: Envelope<'a>,
+    params: Params<'a>,
     /// The method's name, if there is one.
     name: Option<Cow<'a, str>>,
     /// The row of that name.
@@ -157,35 +172,28 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn admit(&self) -> Result<Admitted, Refusal> {
         let shape = self.envelope.shape().map_err(Refusal::Envelope)?;
-        let params = self.envelope.params;
-        let meta = params.and_then(|params| params.get("_meta"));
-        self.refuse_disguises(params, meta)?;
-        let stated = meta.and_then(|meta| meta.get(META_VERSION));
+        self.refuse_disguises()?;
+        let stated = self.params.meta.and_then(|meta| meta.get(META_VERSION));
         let header = headers::single(self.head.headers, &headers::PROTOCOL_VERSION, HeaderKind::Version);
         let is_modern = stated.is_some() || matches!(header, Ok(Some(header)) if Era::claims_modern(header));
-        if is_modern { self.modern(shape, meta, stated) } else { self.legacy(shape, header) }
+        if is_modern { self.modern(shape, stated) } else { self.legacy(shape, header) }
     }
 
     /// Keys two parsers could read as different ones, above and inside what a rule is asked about (CVE-2026-27896).
-    fn refuse_disguises(&self, params: Option<Value<'_>>, meta: Option<Value<'_>>) -> Result<(), Refusal> {
+    fn refuse_disguises(&self) -> Result<(), Refusal> {
+        let Params { all: params, meta, .. } = self.params;
         let answer = self.envelope.result.or(self.envelope.error);
-        let inside = ["ref", "notifications", "clientInfo", "capabilities"];
-        let inside = inside.iter().filter_map(|name| params?.get(name));
         let stated = meta.and_then(|meta| meta.get(META_CAPABILITIES));
-        let mut nested = inside.chain(meta).chain(stated);
-        let is_disguised = params.is_some_and(|params| reserved::PARAMS.is_disguised_in(params))
-            || answer.is_some_and(|answer| reserved::RESULT.is_disguised_in(answer))
-            || nested.any(|value| reserved::NESTED.is_disguised_in(value))
+        let is_disguised = params.is_some_and(|params| {
+            // INVARIANT: what is asked about by its plain name is not written otherwise by then.
+            reserved::PARAMS.is_disguised_in(params) || params.members().any(holds_disguised_keys)
+        }) || answer.is_some_and(|answer| reserved::RESULT.is_disguised_in(answer))
+            || stated.is_some_and(|stated| reserved::NESTED.is_disguised_in(stated))
             || params.or(answer).is_some_and(disguise::has_folded_siblings);
         if is_disguised { Err(Refusal::DisguisedKey) } else { Ok(()) }
     }
 
-    fn modern(
-        &self,
-        shape: MessageShape,
-        meta: Option<Value<'a>>,
-        stated: Option<Value<'a>>,
-    ) -> Result<Admitted, Refusal> {
+    fn modern(&self, shape: MessageShape, stated: Option<Value<'a>>) -> Result<Admitted, Refusal> {
         if !self.known.supported.iter().any(|revision| revision.era() == Era::Modern) {
             // An error of the new era would keep a client that speaks both from falling back.
             return Err(self.unsupported(None, Era::Legacy));
@@ -195,7 +203,7 @@ impl<'a> Reading<'a> {
             MessageShape::Notification => false,
             MessageShape::Response { .. } => return Err(Refusal::ClientResponse),
         };
-        let version = if is_request { Some(required_meta(meta, stated)?) } else { text(stated) };
+        let version = if is_request { Some(required_meta(self.params.meta, stated)?) } else { text(stated) };
         let mirrored = self.listed.and_then(|method| method.header).filter(|_| is_request);
         self.check_headers(version.as_deref(), self.method_name()?, mirrored, is_request).map_err(Refusal::Header)?;
         let revision = match version {
@@ -223,7 +231,7 @@ impl<'a> Reading<'a> {
             headers::check(lines, &headers::METHOD, HeaderKind::Method, Some(method))?;
         }
         if let Some(pointer) = mirrored {
-            let value = self.envelope.params.and_then(|params| params.pointer(pointer));
+            let value = self.params.all.and_then(|params| params.pointer(pointer));
             headers::check(lines, &headers::NAME, HeaderKind::Name, text(value).as_deref())?;
         }
         Ok(())
@@ -232,7 +240,7 @@ impl<'a> Reading<'a> {
     fn legacy(&self, shape: MessageShape, header: Result<Option<&str>, HeaderFlaw>) -> Result<Admitted, Refusal> {
         let is_initialize = self.listed.is_some_and(methods::is_initialize);
         if self.known.supported.iter().all(|revision| revision.era() == Era::Modern) {
-            let asked = text(self.envelope.params.and_then(|params| params.get("protocolVersion")));
+            let asked = text(self.params.all.and_then(|params| params.get("protocolVersion")));
             return Err(if is_initialize {
                 self.unsupported(asked.as_deref(), Era::Modern)
             } else {
@@ -309,7 +317,7 @@ impl<'a> Reading<'a> {
             Access::Subscriptions => return self.listened().map(|()| None),
             Access::Free | Access::Named | Access::Task => return Ok(None),
         };
-        let value = self.envelope.params.and_then(|params| params.pointer(pointer));
+        let value = self.params.all.and_then(|params| params.pointer(pointer));
         let text = text(value).ok_or(Refusal::Subject(pointer))?;
         Ok(Some((kind, text.into())))
     }
@@ -317,7 +325,7 @@ impl<'a> Reading<'a> {
     /// `params.ref` of a completion: a prompt by name, or a resource or template by URI.
     fn completed(&self) -> Result<(SubjectKind, Arc<str>), Refusal> {
         let missing = || Refusal::Subject("/ref");
-        let reference = self.envelope.params.and_then(|params| params.get("ref")).ok_or_else(missing)?;
+        let reference = self.params.all.and_then(|params| params.get("ref")).ok_or_else(missing)?;
         let value = |name| reference.get(name);
         match value("type").and_then(|value| value.as_str()).as_deref() {
             Some("ref/prompt") if value("uri").is_none() => {
@@ -335,7 +343,7 @@ impl<'a> Reading<'a> {
 
     /// A listen names its resources and tasks as strings, or not at all.
     fn listened(&self) -> Result<(), Refusal> {
-        let filter = self.envelope.params.and_then(|params| params.get("notifications"));
+        let filter = self.params.all.and_then(|params| params.get("notifications"));
         let filter = filter.filter(|filter| filter.kind() == Kind::Object).ok_or(Refusal::Subject("/notifications"))?;
         for (name, pointer) in
             [("resourceSubscriptions", "/notifications/resourceSubscriptions"), ("taskIds", "/notifications/taskIds")]
@@ -347,6 +355,12 @@ impl<'a> Reading<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a member of `params` that holds keys of the protocol holds a disguised one.
+fn holds_disguised_keys(member: Member<'_>) -> bool {
+    matches!(member.plain_name(), Some(b"_meta" | b"capabilities" | b"clientInfo" | b"notifications" | b"ref"))
+        && reserved::NESTED.is_disguised_in(member.value)
 }
 
 /// The version a request states; 2026-07-28 wants it and the client's capabilities in every request.

@@ -69,16 +69,17 @@ pub(super) fn has_folded_siblings(value: Value<'_>) -> bool {
 }
 
 fn folds_together(object: Value<'_>) -> bool {
+    /// Most members of which each is compared with every other.
     const PAIRWISE: usize = 12;
-    let mut few = [&b""[..]; PAIRWISE];
     for (count, member) in object.members().enumerate() {
-        let Some(name) = member.plain_name().filter(|name| count < PAIRWISE && name.is_ascii()) else {
+        let is_plain = |name: &&[u8]| member.is_among_plain() || is_plain(name);
+        let Some(name) = member.plain_name().filter(is_plain).filter(|_| count < PAIRWISE) else {
             return folds_together_at_length(object);
         };
-        if few[..count].iter().any(|other| other.eq_ignore_ascii_case(name)) {
+        let mut earlier = object.members().take(count).filter_map(|member| member.plain_name());
+        if earlier.any(|other| other.eq_ignore_ascii_case(name)) {
             return true;
         }
-        few[count] = name;
     }
     false
 }
@@ -122,6 +123,26 @@ mod tests {
                 let document = Document::parse(text.clone().into(), &Limits::ANSWER).unwrap();
                 assert_eq!(OWN.is_disguised_in(document.root()), is_disguised, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn siblings_that_fold_together_are_found_at_any_depth() {
+        let many: Vec<String> = (0..20).map(|number| format!(r#""k{number}":1,"#)).collect();
+        let many = many.concat();
+        let cases = [
+            (r#"{"name":1,"other":2}"#.to_owned(), false),
+            (r#"{"name":1,"Name":2}"#.to_owned(), true),
+            (r#"{"a":[{"x":1,"y":{"name":1,"nAme":2}}]}"#.to_owned(), true),
+            ("{\"name\":1,\"na\u{7f}me\":2}".to_owned(), true),
+            (r#"{"name":1,"n\u0061Me":2}"#.to_owned(), true),
+            (r#"{"name":1,"ｎａｍｅ":2}"#.to_owned(), true),
+            (format!(r#"{{{many}"name":1}}"#), false),
+            (format!(r#"{{{many}"K3":1}}"#), true),
+        ];
+        for (text, is_found) in cases {
+            let document = Document::parse(text.clone().into(), &Limits::ANSWER).unwrap();
+            assert_eq!(has_folded_siblings(document.root()), is_found, "{text}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::Revision;
 use super::disguise::Reserved;
 use super::envelope::{Envelope, Flaw, MessageShape, RpcId};
 use super::methods::{self, Method};
-use crate::json::{self, Document, Limits, Value};
+use crate::json::{self, Document, Limits, Member, Value};
 
 /// Members of a result or error, of its items, and of what a server sends unasked, that a client acts on.
 const RESERVED: Reserved = Reserved::of(&[
@@ -216,23 +216,22 @@ pub(crate) fn shape(document: &Document) -> Result<MessageShape, InboundError> {
 }
 
 fn refuse_disguises(envelope: &Envelope<'_>) -> Result<(), InboundError> {
-    let disguised =
-        |value: Option<Value<'_>>, reserved: &Reserved| value.is_some_and(|it| reserved.is_disguised_in(it));
-    let item = |value: Value<'_>| RESERVED_ITEM.is_disguised_in(value);
-    let lists = ["tools", "prompts", "resources", "resourceTemplates"];
-    let in_lists = || {
-        let lists = lists.iter().filter_map(|name| envelope.result?.get(name));
-        lists.flat_map(|list| list.items()).any(item)
-    };
-    let in_requests = || {
-        let requests = envelope.result.and_then(|result| result.get("inputRequests"));
-        requests.is_some_and(|requests| requests.members().any(|member| item(member.value)))
-    };
-    let is_disguised = disguised(envelope.result, &RESERVED)
-        || disguised(envelope.params, &RESERVED_PARAMS)
-        || in_lists()
-        || in_requests();
+    // INVARIANT: what is asked about by its plain name is not written otherwise by then.
+    let is_disguised = envelope
+        .result
+        .is_some_and(|result| RESERVED.is_disguised_in(result) || result.members().any(holds_disguised_keys))
+        || envelope.params.is_some_and(|params| RESERVED_PARAMS.is_disguised_in(params));
     if is_disguised { Err(InboundError::DisguisedKey) } else { Ok(()) }
+}
+
+/// Whether a member of a result has items in which a key is disguised.
+fn holds_disguised_keys(member: Member<'_>) -> bool {
+    let is_disguised = |item| RESERVED_ITEM.is_disguised_in(item);
+    match member.plain_name() {
+        Some(b"prompts" | b"resourceTemplates" | b"resources" | b"tools") => member.value.items().any(is_disguised),
+        Some(b"inputRequests") => member.value.members().any(|request| is_disguised(request.value)),
+        Some(_) | None => false,
+    }
 }
 
 /// The asked id with the same JSON type (JSON-RPC 2.0 section 5), or somebody else's answer.

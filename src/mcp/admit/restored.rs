@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Message, Places, is_odd};
+use super::{Message, Params, is_odd};
 use crate::json::{self, Document, Span, Splice, quoted};
 
 /// A value put back into a message.
@@ -62,7 +62,7 @@ impl Message {
         self.odd = is_odd(self.subject.as_ref());
         let bytes: Bytes = splice.apply(self.document.bytes());
         self.document = Document::parse(bytes, &json::Limits::REQUEST)?;
-        self.places = Places::of(&self.document);
+        self.places = Params::of(self.document.root().get("params")).places();
         self.put_back = Some(Box::new(PutBack { values: values.into(), subject: written_subject }));
         Ok(())
     }
