@@ -72,11 +72,11 @@ pub(crate) use stdio::END_NOW;
 pub(crate) use survey::survey;
 pub(crate) use visit::{Stay, Visit};
 
-/// One endpoint of a configured upstream: its origin, its TLS, its timeouts. Immutable and shared by all workers.
+/// One endpoint of a configured upstream: its address, TLS settings and timeouts. Immutable and shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     authority: HeaderValue,
-    /// Scheme, host and port: what sealed values are bound to.
+    /// Scheme, host and port; sealed values are bound to it.
     origin: Box<str>,
     host: String,
     id: UpstreamId,
@@ -88,11 +88,11 @@ pub struct Upstream {
     url: Url,
 }
 
-/// SHA-256 over an upstream's whole effective configuration; connections are shared only within one.
+/// SHA-256 over an upstream's effective configuration; connections are shared only between upstreams with equal ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId([u8; 32]);
 
-/// The HTTP version spoken to an upstream; chosen in the configuration, never negotiated down.
+/// The HTTP version used toward an upstream; set in the configuration, never negotiated down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -112,7 +112,10 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Upstream {
-    /// Parses the endpoint `url` of `server` and reads its authorities' file; no connection is made.
+    /// Parses the endpoint `url` of `server` and reads the certificate files that it names; no connection is made.
+    ///
+    /// Errs if the URL's scheme is neither `http` nor `https`, the URL has no usable host, or a file is unreadable or is
+    /// not the PEM that it should be.
     pub fn new(server: &config::Server, url: &Url) -> Result<Arc<Self>, BuildError> {
         let encrypted = match url.scheme() {
             "http" => false,
@@ -164,12 +167,12 @@ impl Upstream {
         &self.origin
     }
 
-    /// The key connections are kept under; it moves with any setting of this upstream.
+    /// The key under which connections are pooled; it changes with any setting of this upstream.
     pub fn id(&self) -> UpstreamId {
         self.id
     }
 
-    /// Connects, with TLS where there is any, and hangs up; within the connect timeout.
+    /// Connects, with TLS for `https`, and closes the connection; errs if that does not succeed within the connect timeout.
     pub async fn reach(&self) -> Result<(), UpstreamError> {
         connect::reach(self).await
     }
@@ -179,18 +182,18 @@ impl Upstream {
         &self.timeouts
     }
 
-    /// What was configured.
+    /// The configured URL.
     pub(crate) fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Another address of the same origin, which connections to this one lead to too.
+    /// The same upstream with another URL of the same origin, which shares this one's connections.
     fn at(&self, url: &Url) -> Option<Arc<Self>> {
         let uri = target(url, self.protocol, &self.authority)?;
         Some(Arc::new(Self { uri, url: url.clone(), ..self.clone() }))
     }
 
-    /// Points `request` here, whatever it pointed at before.
+    /// Sets the target, the HTTP version and `Host` of `request`, whatever they were before.
     fn address<B>(&self, request: &mut Request<B>) {
         *request.uri_mut() = self.uri.clone();
         match self.protocol {
@@ -220,10 +223,10 @@ impl UpstreamId {
         part(server.name.as_bytes());
         part(url.as_str().as_bytes());
         part(authorities);
-        // A certificate that was replaced is shown on new connections.
+        // A client certificate that was replaced is used on new connections.
         part(own.unwrap_or_default());
         part(&[u8::from(server.upstream_ca_file.is_some()), u8::from(server.upstream_http2)]);
-        // Secrets print masked here; the server's name tells two of them apart.
+        // `Debug` prints secrets masked; the server's name keeps servers with different secrets apart.
         part(format!("{:?}", server.upstream_auth).as_bytes());
         part(format!("{:?}", server.timeouts).as_bytes());
         let mut id = [0; 32];
@@ -232,7 +235,7 @@ impl UpstreamId {
     }
 }
 
-/// `host` or `host:port`; the port is left out where it is the scheme's own (RFC 9110 section 7.2).
+/// The authority, as `host` or `host:port`; the scheme's default port is left out (RFC 9110 section 7.2).
 fn authority(url: &Url) -> Option<HeaderValue> {
     let host = url.host_str()?;
     match url.port() {
@@ -241,7 +244,8 @@ fn authority(url: &Url) -> Option<HeaderValue> {
     }
 }
 
-/// Origin form for HTTP/1.1 (RFC 9112 section 3.2.1), absolute for the pseudo-headers of HTTP/2.
+/// The request target: origin form for HTTP/1.1 (RFC 9112 section 3.2.1), an absolute URI for HTTP/2, whose
+/// pseudo-headers are made of its parts.
 fn target(url: &Url, protocol: Protocol, authority: &HeaderValue) -> Option<Uri> {
     let mut path = url.path().to_owned();
     if let Some(query) = url.query() {
@@ -254,7 +258,7 @@ fn target(url: &Url, protocol: Protocol, authority: &HeaderValue) -> Option<Uri>
     }
 }
 
-/// The host as a resolver takes it: an IPv6 address without brackets.
+/// The host in the form that a resolver takes: an IPv6 address without brackets.
 fn lookup_name(host: &Host<&str>) -> String {
     match host {
         Host::Domain(name) => (*name).to_owned(),
@@ -279,8 +283,8 @@ fn read_authorities(path: &Path) -> Result<Vec<u8>, BuildError> {
     std::fs::read(path).map_err(|source| BuildError::CaFile { path: path.to_owned(), source })
 }
 
-/// TLS that trusts the system's authorities and those of the PEM text `authorities`, and shows the certificate of `own`,
-/// a chain and its key, if it is asked for one.
+/// A TLS client that trusts the system's root certificates and those of the PEM text `authorities`, and that presents the
+/// certificate chain of `own`, PEM with its key, if the server asks for one.
 fn tls_connector(
     authorities: Option<&[u8]>,
     own: Option<&[u8]>,
@@ -320,7 +324,7 @@ fn verifier(
 }
 
 impl Protocol {
-    /// The ALPN name (RFC 7301; RFC 9113 section 3.2).
+    /// The ALPN protocol id (RFC 7301 section 6; RFC 9113 section 3.2).
     const fn alpn(self) -> &'static [u8] {
         match self {
             Self::Http1 => b"http/1.1",

@@ -10,8 +10,8 @@ use super::transport::Http;
 use super::{Answer, BuildError, Outbound, Pool, Upstream, UpstreamError};
 use crate::config;
 
-/// What stands behind one protected server: the seam between the pipeline, which speaks Streamable HTTP, and however the
-/// server is really reached. It outlives a reload that does not change it.
+/// The backend of one protected server. The pipeline speaks Streamable HTTP; a backend translates that to the server's
+/// real transport. It is kept across a reload that does not change its configuration.
 #[derive(Debug)]
 pub struct Backend {
     id: [u8; 32],
@@ -29,7 +29,9 @@ enum Reached {
 }
 
 impl Backend {
-    /// Parses the backend of `server` and reads the files it names; nothing is connected or started.
+    /// Parses the backend of `server` and reads the files that it names; nothing is connected or started.
+    ///
+    /// Errs if a URL or a file cannot be used, or a program cannot be started as configured.
     pub fn new(server: &config::Server) -> Result<Arc<Self>, BuildError> {
         let (reached, origin) = match &server.backend {
             config::Backend::Command(command) => {
@@ -47,7 +49,7 @@ impl Backend {
         Ok(Arc::new(Self { id, place, reached, origin, timeouts: server.timeouts.clone() }))
     }
 
-    /// SHA-256 over all that the backend was made from.
+    /// SHA-256 over everything that the backend is made from.
     fn id_of(server: &config::Server, reached: &Reached) -> [u8; 32] {
         let mut hash = digest::Context::new(&digest::SHA256);
         match reached {
@@ -59,7 +61,7 @@ impl Backend {
             Reached::Stdio(_) => {
                 hash.update(format!("{:?} {:?}", server.backend, server.timeouts).as_bytes());
                 if let config::Backend::Command(command) = &server.backend {
-                    // Secrets print masked.
+                    // `Debug` prints secrets masked, so their values are hashed too.
                     command.env.values().for_each(|value| hash.update(value.expose().as_bytes()));
                 }
             }
@@ -69,32 +71,32 @@ impl Backend {
         finished(hash)
     }
 
-    /// SHA-256 over where its sessions are, if that is not in the backend itself.
+    /// SHA-256 over what decides where sessions are kept; `None` if the backend itself keeps them.
     fn place_of(server: &config::Server) -> Option<[u8; 32]> {
         let config::Backend::Http(urls) = &server.backend else { return None };
         let mut hash = digest::Context::new(&digest::SHA256);
-        // Secrets print masked.
+        // `Debug` prints secrets masked.
         let config::Server { transport, sessions, upstream_auth, .. } = server;
         hash.update(format!("{urls:?} {transport:?} {sessions:?} {upstream_auth:?}").as_bytes());
         (*transport != config::Transport::Sse).then(|| finished(hash))
     }
 
-    /// SHA-256 over where its sessions are: whatever else a reload changes, they are still there.
+    /// SHA-256 over what decides where sessions are kept: they survive a reload that changes anything else.
     pub(crate) fn place(&self) -> [u8; 32] {
         self.place
     }
 
-    /// Scheme, host and port of the first endpoint: what sealed values are bound to.
+    /// Scheme, host and port of the first endpoint, or `stdio:` and the server's name; sealed values are bound to it.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The timeouts toward it.
+    /// The timeouts toward the server.
     pub fn timeouts(&self) -> &config::Timeouts {
         &self.timeouts
     }
 
-    /// Its endpoints over HTTP.
+    /// The HTTP endpoints; none for a program.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         let replicas = match &self.reached {
             Reached::Http(http) => Some(&*http.replicas),
@@ -103,7 +105,7 @@ impl Backend {
         replicas.into_iter().flat_map(Replicas::upstreams)
     }
 
-    /// How it does, endpoint by endpoint; of programs, how all processes do.
+    /// Load and breaker state of each endpoint; for a program, one entry for all processes.
     pub(crate) fn health(&self) -> Vec<Health> {
         match &self.reached {
             Reached::Http(http) => http.replicas.health().collect(),
@@ -114,7 +116,7 @@ impl Backend {
         }
     }
 
-    /// How many processes run; `None` for what is reached over HTTP.
+    /// How many processes run; `None` for a server reached over HTTP.
     pub(crate) fn processes(&self) -> Option<usize> {
         match &self.reached {
             Reached::Http(_) => None,
@@ -122,7 +124,7 @@ impl Backend {
         }
     }
 
-    /// How much of what was said since this was last asked nobody was told, by a fixed word.
+    /// How many of the server's messages were dropped since the last call, by reason.
     pub(crate) fn losses(&self) -> Vec<(&'static str, u64)> {
         match &self.reached {
             Reached::Http(http) => http.sse.losses().take().into_iter().filter(|(_, count)| *count > 0).collect(),
@@ -130,7 +132,7 @@ impl Backend {
         }
     }
 
-    /// Ends what has had nothing to do for long.
+    /// Ends processes and sessions that have been idle too long.
     pub(crate) fn tidy(&self) {
         match &self.reached {
             Reached::Http(http) => http.tidy(),
@@ -138,7 +140,7 @@ impl Backend {
         }
     }
 
-    /// Ends what was started.
+    /// Ends processes and streams.
     pub(crate) async fn shut_down(&self) {
         match &self.reached {
             Reached::Http(http) => http.sse.shut_down(),
@@ -146,7 +148,7 @@ impl Backend {
         }
     }
 
-    /// Makes sure that it is there, without asking anything of it.
+    /// Connects to each HTTP endpoint without sending a request; errs if one cannot be reached. Programs are not started.
     pub async fn reach(&self) -> Result<(), UpstreamError> {
         for upstream in self.upstreams() {
             upstream.reach().await?;
@@ -154,13 +156,12 @@ impl Backend {
         Ok(())
     }
 
-    /// Sends `outbound` and waits for the head of the answer.
-    ///
-    /// Before it leaves there must be room for it. It is delivered at most once.
+    /// Sends `outbound`, once the concurrency limit admits it, and waits for the head of the answer. It is delivered at most
+    /// once.
     pub(crate) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
         match &self.reached {
             Reached::Http(http) => http.send(pool, outbound).await,
-            // In a box: it waits for more, and has room for it.
+            // Boxed to keep the future small: this one is large.
             Reached::Stdio(stdio) => Box::pin(stdio.send(outbound)).await,
         }
     }
@@ -172,7 +173,7 @@ fn finished(hash: digest::Context) -> [u8; 32] {
     id
 }
 
-/// Whether a program can be started, as far as can be seen without starting it.
+/// Errs if it is evident without starting the program that it cannot be started.
 fn check(command: &config::Command) -> Result<(), BuildError> {
     if let Some(directory) = command.cwd.as_ref().filter(|directory| !directory.is_dir()) {
         return Err(BuildError::Directory { path: directory.clone() });
@@ -191,12 +192,12 @@ fn check(command: &config::Command) -> Result<(), BuildError> {
     if is_there { Ok(()) } else { Err(BuildError::Program(command.program.clone())) }
 }
 
-/// The backends that run, whatever configuration they were first named in.
+/// The running backends, across reloads of the configuration.
 #[derive(Debug, Default)]
 pub struct Backends(Mutex<Vec<Arc<Backend>>>);
 
 impl Backends {
-    /// The backend of `server`: the one that runs, or a new one.
+    /// The running backend of `server` if its configuration is unchanged, otherwise a new one. Errs like [`Backend::new`].
     pub fn get_or_make(&self, server: &config::Server) -> Result<Arc<Backend>, BuildError> {
         let made = Backend::new(server)?;
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,7 +208,7 @@ impl Backends {
         Ok(made)
     }
 
-    /// Ends every process that was started for any of them, and waits until they have ended.
+    /// Ends the processes and streams of all backends, and waits until the processes have ended.
     pub async fn shut_down(&self) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for backend in running {
@@ -215,7 +216,7 @@ impl Backends {
         }
     }
 
-    /// Ends what has had nothing to do for long; to be called now and then.
+    /// Ends processes and sessions that have been idle too long; to be called periodically.
     pub fn tidy(&self) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for backend in running {
@@ -223,7 +224,7 @@ impl Backends {
         }
     }
 
-    /// Lets go of every backend that is not among `backends`; to be called after a reload.
+    /// Drops every backend that is not in `backends`; to be called after a reload.
     pub fn retain(&self, backends: &[Arc<Backend>]) {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|known| backends.iter().any(|backend| Arc::ptr_eq(backend, known)));

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use super::gate::Busy;
 use crate::config;
 
-/// Closed as long as the upstream answers; open for a pause after so many failures in a row; then half open: one request
-/// is let through, behind a connection that was made for nothing else.
+/// Closed while the upstream answers; open for a pause after the configured number of consecutive failures; then half open:
+/// one request is let through, after a connection made only to test whether the upstream accepts one.
 #[derive(Debug)]
 pub(super) struct Breaker {
     limits: config::Breaker,
     /// Failures since the last success.
     failures: AtomicU32,
-    /// Whether it is anything but closed: all that is looked at while it is.
+    /// Whether the state is other than closed; while it is closed, only this is read.
     is_shut: AtomicBool,
     state: Mutex<State>,
 }
@@ -26,14 +26,14 @@ enum State {
     Open { until: Instant, pause: Duration },
 }
 
-/// Leave to ask the upstream; what came of it is said with [`Pass::succeeded`] or [`Pass::failed`].
+/// Permission to send one request; its outcome is reported with [`Pass::succeeded`] or [`Pass::failed`].
 #[derive(Debug)]
 pub(super) struct Pass<'b> {
     breaker: &'b Breaker,
     is_trial: bool,
 }
 
-/// What a gauge says of a breaker.
+/// The breaker's state in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Closed,
@@ -46,7 +46,8 @@ impl Breaker {
         Self { limits, failures: AtomicU32::new(0), is_shut: AtomicBool::new(false), state: Mutex::new(State::Closed) }
     }
 
-    /// Leave to ask now, or how long to wait. The clock is not read while it is closed.
+    /// Permission to send a request now; errs with [`Busy::Breaker`] while open or while a trial is running. The clock is not
+    /// read while the breaker is closed.
     pub(super) fn pass(&self, now: impl FnOnce() -> Instant) -> Result<Pass<'_>, Busy> {
         if !self.is_shut.load(Ordering::Acquire) {
             return Ok(Pass { breaker: self, is_trial: false });
@@ -60,7 +61,7 @@ impl Breaker {
         Ok(Pass { breaker: self, is_trial: true })
     }
 
-    /// Why nobody may ask now; `None` if somebody may.
+    /// Why no request may be sent now; `None` if one may. Changes nothing.
     pub(super) fn refuses(&self, now: impl FnOnce() -> Instant) -> Option<Busy> {
         if !self.is_shut.load(Ordering::Acquire) {
             return None;
@@ -97,7 +98,7 @@ impl Breaker {
 }
 
 impl Pass<'_> {
-    /// Whether this is the one request that finds out.
+    /// Whether this is the trial request of a half-open breaker.
     pub(super) const fn is_trial(&self) -> bool {
         self.is_trial
     }
@@ -114,7 +115,7 @@ impl Pass<'_> {
         }
     }
 
-    /// The upstream is not there, or does not do what an upstream does.
+    /// The upstream could not be reached, or failed to answer properly.
     pub(super) fn failed(mut self, now: Instant) {
         let breaker = self.breaker;
         if std::mem::take(&mut self.is_trial) {
@@ -132,7 +133,7 @@ impl Pass<'_> {
 }
 
 impl Drop for Pass<'_> {
-    /// A trial whose client went away has found out nothing: the next one tries.
+    /// A trial that was abandoned, for example because its client disconnected, showed nothing: the next request is the trial.
     fn drop(&mut self) {
         if self.is_trial {
             let mut state = self.breaker.lock();

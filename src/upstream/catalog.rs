@@ -17,31 +17,32 @@ use crate::mcp::{Era, Revision};
 use crate::policy::tools::Tool;
 use crate::route::Route;
 
-/// How long a listing is used: as long as the upstream says, within these bounds.
+/// Bounds of the lifetime that an upstream states for its tool list.
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_mins(5);
-/// How long a listing is used whose upstream has no way to say (before 2026-07-28).
+/// Lifetime of a list from an upstream that cannot state one (before 2026-07-28).
 const UNSAID: Duration = Duration::from_mins(1);
-/// How long calls are refused, and the upstream left alone, after it could not be asked.
+/// After a failed attempt to fetch the list: how long calls are refused without another attempt.
 const FAILED: Duration = Duration::from_secs(1);
-/// The most pages of one listing.
+/// The most pages of one list.
 const PAGES: usize = 50;
-/// The most tools of one listing.
+/// The most tools of one list.
 const TOOLS: usize = 10_000;
-/// The most listings kept of one server: each session of the older era has its own.
+/// The most lists cached per server: each session of a revision before 2026-07-28 has its own.
 const LISTINGS: usize = 1_024;
 
-/// The listings of one server. One request at a time asks for each, whatever thread it runs on.
+/// The cached tool lists of one server, shared by all threads. Each list is fetched by one request at a time.
 #[derive(Debug, Default)]
 pub struct Catalog(Mutex<HashMap<Asking, Listed>>);
 
-/// Who asks, as far as an upstream can tell callers apart: what one is offered is no other's.
+/// The cache key of a tool list: everything by which an upstream can tell callers apart, since it may offer each of them
+/// other tools.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Asking {
     pub(crate) era: Era,
-    /// The upstream's own name of the session.
+    /// The session id at the upstream.
     pub(crate) session: Option<Box<str>>,
-    /// Whose token it is asked with, where callers have tokens of their own.
+    /// Whose token the request carries, where each caller has a token of its own.
     pub(crate) holder: Option<Holder>,
 }
 
@@ -51,47 +52,47 @@ struct Listed {
     tools: Arc<OnceCell<Result<Listing, CatalogError>>>,
 }
 
-/// Every tool by name, and how long that holds.
+/// One tool list, by tool name, and its lifetime.
 #[derive(Debug)]
 struct Listing {
-    /// `None` for a name that stands for several things.
+    /// `None` for a name with several definitions.
     tools: HashMap<Box<str>, Option<Arc<Tool>>>,
     lifetime: Duration,
 }
 
-/// What a listing says of one name.
+/// The entry of one name in a tool list.
 #[derive(Clone, Debug)]
 pub enum Offer {
-    /// Two definitions: which of them would be called?
+    /// The name has several definitions, so it is unknown which would be called.
     Ambiguous,
-    /// This one.
+    /// The tool's definition.
     Tool(Arc<Tool>),
-    /// It is not in the list.
+    /// The name is not in the list.
     Unlisted,
 }
 
-/// Why there is no listing.
+/// Why the tool list could not be fetched.
 #[derive(Clone, Debug, Error)]
 pub enum CatalogError {
-    /// No request was answered.
+    /// A request was not answered.
     #[error(transparent)]
     Upstream(#[from] Arc<UpstreamError>),
-    /// The whole took too long.
+    /// Fetching all pages took longer than the first-byte timeout.
     #[error("upstream: its tools were not listed within {0:?}")]
     Slow(Duration),
-    /// An answer with a status that is none.
+    /// An answer with a status other than success.
     #[error("the upstream answered {status} when asked for its tools")]
     Status {
         /// HTTP status.
         status: u16,
     },
-    /// An answer that says nothing about tools.
+    /// An answer that is not a usable tool list.
     #[error("the upstream's list of its tools is not usable: {0}")]
     Unusable(&'static str),
 }
 
 impl Catalog {
-    /// What the upstream offers under the name `tool`.
+    /// The upstream's definition of `tool`, from its cached list or from one fetched now. Errs if the list cannot be fetched.
     pub(crate) async fn offer(
         &self,
         pool: &Pool,
@@ -102,9 +103,9 @@ impl Catalog {
     ) -> Result<Offer, CatalogError> {
         let offer = self.said(pool, (route, credential), asking, revision, tool).await?;
         let doubted = match &offer {
-            // A definition changed between a list and this call, or callers are told different things.
+            // The definition may have changed since the list was fetched, or may differ between callers.
             Offer::Tool(known) => route.tools.doubted_since(known),
-            // It may be there by now, and nothing of it is checked as long as it is not known.
+            // The tool may have been added since. Without its definition its arguments cannot be checked.
             Offer::Ambiguous | Offer::Unlisted => {
                 route.tools.listed_since(tool).max(clock::monotonic().checked_sub(SHORTEST))
             }
@@ -126,10 +127,10 @@ impl Catalog {
         tool: &str,
     ) -> Result<Offer, CatalogError> {
         let listed = self.listed(asking);
-        // Every call of the tool waits for it: a listing that trickles is none.
+        // Calls wait for the list, so a slow one counts as a failure.
         let limit = route.backend.timeouts().first_byte;
         let asked = || async {
-            // In a box, as nearly every call finds a listing.
+            // Boxed to keep the future small, since nearly every call finds a cached list.
             let asked = Box::pin(timeout(limit, ask(pool, (route, credential), asking, revision)));
             asked.await.unwrap_or(Err(CatalogError::Slow(limit)))
         };
@@ -141,7 +142,7 @@ impl Catalog {
         })
     }
 
-    /// Forgets a listing that was asked for before that; says whether it was.
+    /// Drops the list of `asking` if it was requested at `before` or earlier. True if it was, or if there is none.
     fn outdate(&self, asking: &Asking, before: Instant) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_old = known.get(asking).is_none_or(|listed| listed.since <= before);
@@ -151,7 +152,7 @@ impl Catalog {
         is_old
     }
 
-    /// Forgets every listing: the upstream says that it offers something else now.
+    /// Drops every list: the upstream has notified that its tools changed.
     pub(crate) fn forget(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -185,7 +186,7 @@ impl Listed {
     }
 }
 
-/// Every page of `tools/list`, asked with `credential`.
+/// Fetches every page of `tools/list`, authenticated with `credential`.
 async fn ask(
     pool: &Pool,
     (route, credential): (&Route, &Credential),

@@ -18,18 +18,18 @@ use super::{Tls, Upstream, UpstreamError};
 use crate::clock;
 use crate::server::liveness;
 
-/// How long an unused connection is kept. Below the 5 s after which Node and uvicorn hang up: a request that crosses
-/// with the other side's close must not be sent again, so it is better not to meet one.
+/// How long an idle connection is kept. Less than the 5 s after which Node and uvicorn close it: a request that races with
+/// such a close may have been received and cannot be resent, so the race is best avoided.
 pub(super) const KEEP: Duration = Duration::from_secs(4);
 
-/// The most bytes of an answer's head; HTTP/2 counts them as RFC 9113 section 6.5.2 does.
+/// The most bytes of an answer's header section; for HTTP/2 counted as in RFC 9113 section 6.5.2.
 pub(super) const HEAD_BYTES: u16 = 32 * 1024;
 /// The most bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
-/// What an HTTP/2 upstream may send ahead on one stream, and on all of one connection.
+/// HTTP/2 flow-control windows in bytes: of one stream, and of a whole connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-/// An HTTP/2 connection with open streams that does not answer a ping for this long is dead.
+/// How often an HTTP/2 connection with open streams is pinged, and how long the reply may take before it counts as dead.
 const PING: Duration = Duration::from_secs(15);
 
 /// An HTTP/1.1 connection. Dropping it closes the socket, whatever it was doing.
@@ -41,7 +41,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// hyper by itself would first write out what it holds, for as long as the other side takes to read it.
+    /// Closes the connection now. hyper by itself would first flush its buffers, however slowly the peer reads.
     pub(super) fn end(&self) {
         self.driver.abort();
     }
@@ -58,7 +58,7 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Connects, and speaks HTTP/1.1.
+/// Opens an HTTP/1.1 connection; errs if that does not succeed within the connect timeout.
 pub(super) async fn http1(upstream: &Upstream) -> Result<Connection, UpstreamError> {
     match open_in_time(upstream).await? {
         Stream::Plain(stream) => handshake_http1(upstream, stream).await,
@@ -66,7 +66,8 @@ pub(super) async fn http1(upstream: &Upstream) -> Result<Connection, UpstreamErr
     }
 }
 
-/// Connects, and speaks HTTP/2; the connection lives as long as a sender or a stream does.
+/// Opens an HTTP/2 connection, which lives as long as a sender or a stream does; errs if that does not succeed within the
+/// connect timeout.
 pub(super) async fn http2(upstream: &Upstream) -> Result<http2::SendRequest<Full<Bytes>>, UpstreamError> {
     match open_in_time(upstream).await? {
         Stream::Plain(stream) => handshake_http2(stream).await,
@@ -95,7 +96,7 @@ async fn open(upstream: &Upstream) -> Result<Stream, UpstreamError> {
     };
     let stream = connector.connect(name.clone(), stream).await.map_err(UpstreamError::Tls)?;
     let expected = upstream.protocol.alpn();
-    // RFC 7301 section 3.2: a server that ignores the extension speaks its default, which is HTTP/1.1.
+    // A server that does not support ALPN sends no protocol (RFC 7301 section 3.2): then it is HTTP/1.1.
     match stream.get_ref().1.alpn_protocol() {
         Some(agreed) if agreed == expected => Ok(Stream::Tls(Box::new(stream))),
         None if expected == super::Protocol::Http1.alpn() => Ok(Stream::Tls(Box::new(stream))),
@@ -103,8 +104,8 @@ async fn open(upstream: &Upstream) -> Result<Stream, UpstreamError> {
     }
 }
 
-/// The first address that takes a connection; each gets an even share of the time, so that a silent one cannot use up
-/// what the others need.
+/// Connects to the first address that accepts. Each gets an equal share of `limit`, so that one that does not answer leaves
+/// time for the others. Errs with the last failure if none accepts.
 async fn first_of(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, UpstreamError> {
     let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -126,7 +127,7 @@ async fn handshake_http1<S>(upstream: &Upstream, stream: S) -> Result<Connection
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    // hyper's own limit of 100 header fields stays: it costs nothing, a limit of ours would cost an allocation each.
+    // hyper's default limit of 100 header fields is kept: setting one would cost an allocation per answer.
     let (sender, connection) = http1::Builder::new()
         .max_header_size(usize::from(HEAD_BYTES))
         .max_buf_size(READ_BYTES)
@@ -153,12 +154,12 @@ where
         .handshake(TokioIo::new(Paced::new(stream)))
         .await
         .map_err(UpstreamError::Broken)?;
-    // How it ends is told to the requests on it.
+    // The requests on the connection see how it ended.
     drop(spawn(async move { drop(connection.await) }));
     Ok(sender)
 }
 
-/// Starts the task that moves a connection's bytes.
+/// Spawns the task that drives a connection's I/O.
 #[expect(clippy::disallowed_methods, reason = "ends with the connection, which ends with its last user")]
 fn spawn(driver: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(driver)

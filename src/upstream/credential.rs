@@ -12,22 +12,25 @@ use crate::secret::Secret;
 #[derive(Clone, Debug)]
 pub struct Credential {
     field: Option<(HeaderName, HeaderValue)>,
-    /// What the upstream is told of the caller beside it.
+    /// Headers about the caller, sent besides the credential.
     told: Option<Told>,
 }
 
 impl Credential {
-    /// Nothing to show.
+    /// No credential.
     pub const NONE: Self = Self { field: None, told: None };
 
-    /// Builds what `auth` asks for; `resolve` reads the secret it names.
+    /// Builds the header field for `auth`; `resolve` reads the secret that it names. [`Self::NONE`] for a token that is
+    /// requested from an authorization server later.
+    ///
+    /// Errs if the secret cannot be read or cannot be sent in a header, or the header's name is reserved.
     pub fn new<E>(
         auth: &UpstreamAuth,
         resolve: impl FnOnce(&SecretSource) -> Result<Secret<String>, E>,
     ) -> Result<Self, CredentialError<E>> {
         let secret = |source: &SecretSource| resolve(source).map_err(CredentialError::Unavailable);
         let (name, value) = match auth {
-            // What an authorization server gives out is not here yet, and differs from caller to caller.
+            // A token from an authorization server is requested with the call, and may differ by caller.
             UpstreamAuth::Granted(_) | UpstreamAuth::None => return Ok(Self::NONE),
             UpstreamAuth::Basic { username, password } => (header::AUTHORIZATION, basic(username, &secret(password)?)),
             UpstreamAuth::Bearer(token) => (header::AUTHORIZATION, bearer(&secret(token)?)),
@@ -47,25 +50,25 @@ impl Credential {
         Ok(Self { field: Some((name, value)), told: None })
     }
 
-    /// `Authorization: Bearer` with a token out of an authorization server; `None` if no header can carry it.
+    /// `Authorization: Bearer` with a token that an authorization server issued; `None` if a header cannot carry it.
     pub(super) fn granted(token: &Secret<String>) -> Option<Self> {
         let mut value = HeaderValue::from_str(bearer(token)?.expose()).ok()?;
         value.set_sensitive(true);
         Some(Self { field: Some((header::AUTHORIZATION, value)), told: None })
     }
 
-    /// The token of [`Self::granted`], to be given back where it comes from.
+    /// The token of [`Self::granted`], for its revocation.
     pub(super) fn token(&self) -> Option<Secret<String>> {
         let (_, value) = self.field.as_ref()?;
         value.to_str().ok()?.strip_prefix("Bearer ").map(|token| Secret::new(token.to_owned()))
     }
 
-    /// Whether there is nothing to show.
+    /// Whether there is no credential.
     pub const fn is_none(&self) -> bool {
         self.field.is_none()
     }
 
-    /// Writes the field into `headers`, in place of any of that name.
+    /// Inserts the fields into `headers`, replacing fields of the same names.
     pub fn apply(&self, headers: &mut HeaderMap) {
         if let Some((name, value)) = &self.field {
             headers.insert(name.clone(), value.clone());
@@ -75,20 +78,21 @@ impl Credential {
         }
     }
 
-    /// The same with what is told of one caller.
+    /// This credential with `told`, the headers about one caller.
     pub(super) fn telling(&self, told: Told) -> Self {
         Self { field: self.field.clone(), told: Some(told) }
     }
 }
 
-/// `Bearer` and a token of visible characters (RFC 6750 section 2.1 is narrower; not every issuer of API keys is).
+/// `Bearer` and a token of visible ASCII characters; `None` for others. RFC 6750 section 2.1 allows fewer characters, but
+/// not every API key keeps to it.
 fn bearer(token: &Secret<String>) -> Option<Secret<String>> {
     let token = token.expose();
     let plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
     plain.then(|| Secret::new(format!("Bearer {token}")))
 }
 
-/// RFC 7617 section 2: no colon in the name, no control characters in either.
+/// The `Basic` credentials (RFC 7617 section 2); `None` if the name has a colon, or either has a control character.
 fn basic(username: &str, password: &Secret<String>) -> Option<Secret<String>> {
     if username.contains(':') || username.chars().chain(password.expose().chars()).any(char::is_control) {
         return None;
@@ -98,7 +102,7 @@ fn basic(username: &str, password: &Secret<String>) -> Option<Secret<String>> {
     Some(Secret::new(format!("Basic {}", encoded.expose())))
 }
 
-/// Fields that frame the message or that the proxy writes itself.
+/// Whether the field frames the message or is set by the proxy.
 fn is_reserved(name: &HeaderName) -> bool {
     const RESERVED: [HeaderName; 11] = [
         header::ACCEPT,
@@ -116,16 +120,16 @@ fn is_reserved(name: &HeaderName) -> bool {
     RESERVED.contains(name) || name.as_str().starts_with("mcp-") || name.as_str() == "last-event-id"
 }
 
-/// Why there is no credential; never says what the secret is.
+/// Why a credential cannot be built; the text never contains the secret.
 #[derive(Debug, Error)]
 pub enum CredentialError<E> {
-    /// The header carries the message itself.
+    /// The header frames the message or is set by the proxy.
     #[error("`{0}` cannot carry a credential")]
     Reserved(HeaderName),
     /// The secret could not be read.
     #[error("the secret cannot be read")]
     Unavailable(#[source] E),
-    /// The secret is empty or has characters that no header field may have.
+    /// The secret is empty or has characters that its header field must not contain.
     #[error("the secret is empty or does not fit into a header field")]
     Unusable,
 }

@@ -16,17 +16,17 @@ use crate::config::{self, SecretSource, UpstreamAuth};
 
 use super::credential::CredentialError;
 
-/// Everything a server's calls are shown with.
+/// The credentials of a server's calls.
 #[derive(Debug)]
 pub struct Credentials {
     usual: Held,
     /// By the exact name of the tool.
     tools: HashMap<Box<str>, Held>,
-    /// What is told of the caller besides.
+    /// What is sent about the caller besides.
     identity: Option<Identity>,
 }
 
-/// Where a credential is from, and how the audit log names it.
+/// A source of credentials, and its name in the audit log.
 #[derive(Debug)]
 struct Held {
     source: Source,
@@ -39,7 +39,7 @@ enum Source {
     Granted(Arc<Broker>),
 }
 
-/// Why credentials cannot be had at all: a mistake in the configuration.
+/// Why the configured credentials cannot be used.
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
 pub enum CredentialsError {
@@ -49,7 +49,7 @@ pub enum CredentialsError {
     Granted(#[from] StartError),
 }
 
-/// Who calls, and the token that shows it: what a credential may be asked for with.
+/// A caller and its token, with which a credential may be requested.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Calling<'a> {
     pub(crate) caller: &'a Arc<Caller>,
@@ -61,7 +61,7 @@ pub(crate) struct Calling<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Shown<'a> {
     credential: Cow<'a, Credential>,
-    /// What was asked for, if it was.
+    /// The token, if it was issued by an authorization server.
     pub(crate) granted: Option<Granted>,
     holder: Option<Holder>,
 }
@@ -71,14 +71,16 @@ impl Shown<'_> {
         &self.credential
     }
 
-    /// Whom it is of; `None` for what is the same for every caller.
+    /// For whom the credential is; `None` if it is the same for every caller.
     pub(crate) const fn holder(&self) -> Option<Holder> {
         self.holder
     }
 }
 
 impl Credentials {
-    /// Reads the secrets of `server`; nothing is asked for yet. `origin` is the proxy's public one.
+    /// Reads the secrets of `server`; no token is requested yet. `origin` is the proxy's public origin.
+    ///
+    /// Errs if a secret or key cannot be read or used.
     pub fn new(server: &config::Server, grants: &Grants, origin: &str) -> Result<Self, CredentialsError> {
         let held = |tool: Option<&str>, auth: &UpstreamAuth| {
             let source = match auth {
@@ -95,11 +97,11 @@ impl Credentials {
         Ok(Self { usual: held(None, &server.upstream_auth)?, tools, identity })
     }
 
-    /// The credential for a call, of that tool if it is about one.
+    /// The credential for a call, of `tool` if it has one of its own. Errs if the authorization server issues no token.
     pub(crate) async fn shown(&self, tool: Option<&str>, calling: Calling<'_>) -> Result<Shown<'_>, GrantError> {
         let shown = match &self.held(tool).source {
             Source::Fixed(credential) => Shown { credential: Cow::Borrowed(credential), granted: None, holder: None },
-            // In a box, as most servers have a fixed one.
+            // Boxed to keep the future small, since most servers have a fixed credential.
             Source::Granted(broker) => {
                 let granted = Box::pin(broker.credential(calling.caller, calling.token, calling.now)).await?;
                 let (credential, holder) = (Cow::Owned(granted.credential.clone()), Some(granted.holder()));
@@ -116,17 +118,17 @@ impl Credentials {
         tool.filter(|_| !self.tools.is_empty()).and_then(|tool| self.tools.get(tool)).unwrap_or(&self.usual)
     }
 
-    /// How the audit log names what a call is shown with; `None` where that is nothing.
+    /// The name in the audit log of the credential for a call; `None` without a credential.
     pub(crate) fn told(&self, tool: Option<&str>) -> Option<&Fragment> {
         self.held(tool).told.as_ref()
     }
 
-    /// The public key of what upstreams are told, if it is signed.
+    /// The public JWK of the signed identity header, if it is configured.
     pub(crate) fn identity_key(&self) -> Option<&serde_json::Value> {
         self.identity.as_ref()?.key()
     }
 
-    /// What the proxy shows where nobody calls; `None` where only callers have credentials.
+    /// The credential for the proxy's own requests; `None` where every credential belongs to a caller.
     pub(crate) async fn own(&self, now: Timestamp) -> Option<Result<Credential, GrantError>> {
         match &self.usual.source {
             Source::Fixed(credential) => Some(Ok(credential.clone())),
@@ -135,7 +137,7 @@ impl Credentials {
         }
     }
 
-    /// Every broker, for the registry to know which may stay.
+    /// Every broker, so that the registry keeps them.
     pub(crate) fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
         std::iter::once(&self.usual).chain(self.tools.values()).filter_map(|held| match &held.source {
             Source::Fixed(_) => None,
@@ -144,7 +146,7 @@ impl Credentials {
     }
 }
 
-/// An upstream that knows who calls may answer each caller differently.
+/// Adds the identity headers, and the holder: an upstream that knows the caller may answer each caller differently.
 fn told<'a>(shown: Shown<'a>, identity: &Identity, calling: Calling<'_>) -> Result<Shown<'a>, GrantError> {
     let told = identity.told(calling.caller, calling.now)?;
     let holder = calling.token.map(|token| Holder::of(calling.caller, token));

@@ -9,13 +9,13 @@ use tokio::task::unconstrained;
 
 use crate::clock;
 
-/// By when something must happen on a connection: the head of an answer, more of it, or the next request.
+/// The deadline of the next event on a connection: the head of an answer, more of its body, or the next request.
 ///
-/// Setting it is one store. The connection's driver looks at it from time to time, so that no timer is made, moved and
+/// Setting it is one atomic store. The connection's driver polls it periodically, so that no timer is created, reset and
 /// removed for every request.
 #[derive(Debug)]
 pub(super) struct Deadline {
-    /// Nanoseconds after `start`; [`Self::NONE`] while nothing is awaited.
+    /// Nanoseconds after `start`; [`Self::NONE`] if there is no deadline.
     due: AtomicU64,
     expired: AtomicBool,
     start: Instant,
@@ -28,35 +28,35 @@ impl Deadline {
         Self { due: AtomicU64::new(Self::NONE), expired: AtomicBool::new(false), start }
     }
 
-    /// The connection ends if this or [`Self::disarm`] is not called again within `wait` of `now`.
+    /// Sets the deadline: the connection ends unless this or [`Self::disarm`] is called within `wait` of `now`.
     pub(super) fn arm(&self, now: Instant, wait: Duration) {
         let due = now.saturating_duration_since(self.start).saturating_add(wait);
         self.due.store(u64::try_from(due.as_nanos()).unwrap_or(Self::NONE), Ordering::Relaxed);
     }
 
-    /// Nothing is awaited: the next step is ours.
+    /// Removes the deadline: the next step is the proxy's.
     pub(super) fn disarm(&self) {
         self.due.store(Self::NONE, Ordering::Relaxed);
     }
 
-    /// Whether the connection was ended for being late.
+    /// Whether the connection was ended because the deadline passed.
     pub(super) fn is_expired(&self) -> bool {
         self.expired.load(Ordering::Relaxed)
     }
 
-    /// How long it is until the connection must end; `None` while nothing is awaited.
+    /// The time left until the deadline; `None` without one.
     fn left(&self, now: Instant) -> Option<Duration> {
         let due = self.due.load(Ordering::Relaxed);
         (due != Self::NONE).then(|| Duration::from_nanos(due).saturating_sub(now.saturating_duration_since(self.start)))
     }
 }
 
-/// Runs `connection` until it ends or `deadline` passes; then it is dropped, and with it the socket.
+/// Runs `connection` until it ends or `deadline` passes; then it is dropped, which closes its socket.
 ///
-/// `shortest` is the least time the deadline is ever armed with. Looking at least that often means that no deadline is
-/// missed: one set after a look is not due before the next.
+/// `shortest` is the shortest time that the deadline is ever armed with. The deadline is checked at least that often, so
+/// none is missed: one set after a check is not due before the next.
 ///
-/// The connection is polled where it stands: moved, it would take its room twice for as long as it is open.
+/// The connection is polled in place: moved, it would be in this future twice for as long as it is open.
 pub(super) async fn drive(mut connection: impl Future + Unpin, deadline: Arc<Deadline>, shortest: Duration) {
     let mut look = pin!(tokio::time::sleep(shortest));
     let mut registered = false;
@@ -64,10 +64,10 @@ pub(super) async fn drive(mut connection: impl Future + Unpin, deadline: Arc<Dea
         if Pin::new(&mut connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        // The waker of a task never changes: a timer once polled need not be polled again until it has fired.
+        // A task's waker stays the same, so a timer that was polled once need not be polled again until it fires.
         while !registered || look.is_elapsed() {
             registered = true;
-            // A peer that never pauses leaves this task no turn of tokio's, without which a timer would not fire.
+            // A peer that never pauses uses up this task's cooperative budget, without which a timer is always pending.
             if pin!(unconstrained(look.as_mut())).poll(cx).is_pending() {
                 break;
             }

@@ -7,7 +7,7 @@ use super::gate::Busy;
 use super::sse::EndpointError;
 use crate::auth::VerifyError;
 
-/// Why an upstream cannot be made from its configuration.
+/// Why an upstream's configuration cannot be used.
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
 pub enum BuildError {
@@ -32,7 +32,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// The key of the server's table that it is about; `place` where that is the one that says where the server is.
+    /// The configuration key that the error is about; `place` if that is the one with the server's URL or command.
     pub(crate) const fn key(&self, place: &'static str) -> &'static str {
         match self {
             Self::CaFile { .. } | Self::NoCertificate => "upstream_ca_file",
@@ -44,64 +44,64 @@ impl BuildError {
     }
 }
 
-/// Why there is no answer, or no more of it. Its text is for the log, never for the client.
+/// Why there is no answer, or no complete one. The text is for the log, never for the client.
 #[derive(Debug, Error)]
 pub enum UpstreamError {
-    /// The connection ended or spoke something that is not HTTP, after the request may have been sent.
+    /// The connection ended or carried something other than HTTP, after the request may have been sent.
     #[error("the connection to the upstream broke")]
     Broken(#[source] hyper::Error),
-    /// There is no room for it, or it is left alone.
+    /// A limit is reached or the circuit breaker is open; nothing was sent.
     #[error("the upstream is not asked: {0}")]
     Busy(#[from] Busy),
-    /// Who called would not be let in any more when it was to be sent.
+    /// The caller's token was no longer accepted when the call was to be sent.
     #[error("the caller, when the call was to be sent: {0}")]
     Caller(Box<VerifyError>),
-    /// What an older server says of where to post to is of no use.
+    /// The `endpoint` event of a server of 2024-11-05 cannot be used.
     #[error("the upstream's stream: {0}")]
     Endpoint(#[source] EndpointError),
-    /// The program ended, or ended its output, with the request under way.
+    /// The process ended, or closed its output, while the request was pending.
     #[error("the upstream's process ended")]
     Exited,
-    /// The program did not answer the greeting as a server does.
+    /// The process did not answer `initialize` as an MCP server must.
     #[error("the upstream's process does not complete `initialize` as an MCP server must")]
     Greeting,
-    /// The program cannot be started.
+    /// The process cannot be started.
     #[error("the upstream's process cannot be started")]
     Start(#[source] std::io::Error),
-    /// No address of the upstream took a connection.
+    /// No address of the upstream accepted a connection.
     #[error("cannot connect to the upstream")]
     Connect(#[source] std::io::Error),
     /// Connecting, TLS included, took too long.
     #[error("no connection to the upstream within {0:?}")]
     ConnectTimeout(Duration),
-    /// The head of the answer took too long.
+    /// The head of the answer did not come in time.
     #[error("no answer from the upstream within {0:?}")]
     FirstByte(Duration),
-    /// Where the answer ends could be read in two ways.
+    /// The end of the answer is ambiguous.
     #[error("the upstream's answer is framed ambiguously: {0}")]
     Framing(&'static str),
-    /// Too long a pause inside the answer.
+    /// Too long a pause within the answer.
     #[error("nothing further from the upstream within {0:?}")]
     Idle(Duration),
-    /// The server has no stream of 2024-11-05.
+    /// The server does not open the event stream of 2024-11-05.
     #[error("the upstream opens no event stream; with `transport = \"sse\"` its URL is that of one")]
     NoStream,
-    /// The session is of an endpoint that is no more.
+    /// The session's endpoint is no longer configured.
     #[error("the session's endpoint is not among the upstream's")]
     NoSuchSession,
-    /// The other side does not speak the configured HTTP version.
+    /// The upstream does not speak the configured HTTP version.
     #[error("the upstream did not agree to the configured HTTP version")]
     Protocol,
     /// The upstream's name has no address.
     #[error("cannot resolve the upstream's name")]
     Resolve(#[source] std::io::Error),
-    /// The stream ended on which the answer was to come.
+    /// The stream that was to carry the answer ended.
     #[error("the upstream's event stream ended")]
     StreamEnded,
-    /// No trusted TLS session could be made.
+    /// The TLS handshake failed, or the certificate is not trusted.
     #[error("the TLS handshake with the upstream failed")]
     Tls(#[source] std::io::Error),
-    /// Head or body is beyond the limit.
+    /// Head or body exceeds its size limit.
     #[error("the upstream's answer is too large")]
     TooLarge,
     /// The whole answer took too long.
@@ -143,7 +143,7 @@ impl UpstreamError {
         }
     }
 
-    /// Whether it is certain that the upstream never saw the request.
+    /// Whether the upstream certainly never saw the request.
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Busy(_)
@@ -169,7 +169,7 @@ impl UpstreamError {
         }
     }
 
-    /// Whether an upstream that does so often is better left alone.
+    /// Whether the circuit breaker counts it as a failure.
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::Broken(_)

@@ -21,29 +21,29 @@ use self::queue::{Full, Queue};
 use crate::auth::Caller;
 use crate::config;
 
-/// In how many cells calls are counted by caller. Two callers in one cell have one share between them, until one is done.
+/// Number of hash buckets in which calls are counted by caller. Callers in the same bucket share one limit.
 const CELLS: u64 = 1_024;
-/// The most messages without an answer on their way at once.
+/// The most messages without an answer that are in flight at once.
 const ASIDE: usize = 1_024;
 
-/// What kind of room a request takes.
+/// Which limit a request counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// A message that has no answer of its own, such as the answer to a server's question.
+    /// A message that has no answer of its own: a notification, or a client's response to a server's request.
     Aside,
-    /// A request that the upstream works on.
+    /// A request that the upstream processes.
     Call,
-    /// A stream that is open and mostly silent.
+    /// A long-lived, mostly silent stream.
     Stream,
 }
 
-/// Why a request is not sent for now. Nothing of it has left.
+/// Why a request is not sent for now. No part of it was sent.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Busy {
-    /// The upstream failed several times in a row, and is left alone.
+    /// The circuit breaker is open.
     #[error("it failed several times in a row, and the circuit breaker is open")]
     Breaker {
-        /// When it is tried again.
+        /// Time until the next attempt.
         after: Duration,
     },
     /// The limit of processes is reached, and all of them are busy.
@@ -52,13 +52,13 @@ pub enum Busy {
     /// The queue is full.
     #[error("its queue is full")]
     Queue,
-    /// This caller's share is used up: of its queue, its streams or its processes.
+    /// The caller's share of the queue, the streams or the processes is used up.
     #[error("this caller's share of its room is used up")]
     Share,
     /// The limit of open streams is reached.
     #[error("its limit of open streams is reached")]
     Streams,
-    /// Its turn did not come in time.
+    /// The call waited in the queue for the longest time allowed.
     #[error("the call waited in its queue for {0:?}")]
     Waited(Duration),
 }
@@ -76,7 +76,7 @@ impl Busy {
         }
     }
 
-    /// When it may be worth while to ask again.
+    /// How long a client should wait before it tries again.
     pub(crate) const fn retry_after(self) -> Duration {
         match self {
             Self::Breaker { after } => after,
@@ -85,22 +85,22 @@ impl Busy {
     }
 }
 
-/// The room at one upstream, shared by all threads.
+/// The concurrency limits of one upstream, shared by all threads.
 #[derive(Debug)]
 pub(super) struct Gate {
     limits: config::Concurrency,
-    /// How many calls are there in the upper half, how many wait in the lower: both change at once or neither does.
+    /// Calls in flight in the upper half, calls waiting in the lower: both are changed in one atomic step.
     state: AtomicU64,
-    /// The calls that are there, by caller.
+    /// Calls in flight, by hash of the caller.
     cells: Box<[AtomicU32]>,
     queue: Mutex<Queue<oneshot::Sender<Place>>>,
     streams: Count,
     aside: Count,
-    /// So that nobody can choose whose cell they share.
+    /// Randomly keyed, so that no caller can choose its bucket.
     hasher: RandomState,
 }
 
-/// How many of one kind there are, and whose; of these one caller has at most half.
+/// A count of one kind, in all and by caller; each caller has at most half of the limit.
 #[derive(Debug)]
 struct Count {
     all: AtomicUsize,
@@ -112,7 +112,8 @@ impl Count {
         Self { all: AtomicUsize::new(0), cells: (0..CELLS).map(|_| AtomicU32::new(0)).collect() }
     }
 
-    /// Takes room for one more in that cell; none of it where the proxy asks for itself.
+    /// Counts one more, in `cell` too; `None` for the proxy's own requests. Errs with `full` if the limit of `most` is reached,
+    /// or [`Busy::Share`] if half of it is in `cell`.
     fn take(&self, cell: Option<u16>, most: usize, full: Busy) -> Result<(), Busy> {
         if self.all.fetch_add(1, Ordering::Relaxed) >= most {
             self.all.fetch_sub(1, Ordering::Relaxed);
@@ -134,14 +135,14 @@ impl Count {
     }
 }
 
-/// Room that is taken until this is dropped.
+/// A slot, which is released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     gate: Arc<Gate>,
     room: Room,
-    /// The cell of whose it is; nobody's where the proxy asks for itself, but for calls.
+    /// The caller's bucket. The proxy's own requests have one only for calls.
     cell: Option<u16>,
-    /// Whether it was waited for.
+    /// Whether the request waited in the queue.
     pub(super) has_waited: bool,
 }
 
@@ -172,7 +173,8 @@ impl Gate {
         })
     }
 
-    /// Room for a request of `caller`, who is nobody for what the proxy asks for itself; waits for it where it may.
+    /// Takes a slot for a request of `caller`, `None` for the proxy's own; a call waits in the queue if there is none. Errs if
+    /// a limit or the caller's share is reached, or after the queue timeout.
     pub(super) async fn enter(self: &Arc<Self>, room: Room, caller: Option<&Caller>) -> Result<Place, Busy> {
         match room {
             Room::Aside | Room::Stream => self.count(room, caller),
@@ -186,13 +188,13 @@ impl Gate {
         }
     }
 
-    /// How many calls are there, and how many wait.
+    /// How many calls are in flight, and how many wait.
     pub(super) fn load(&self) -> (usize, usize) {
         let state = self.state.load(Ordering::Relaxed);
         (usize::try_from(there(state)).unwrap_or(usize::MAX), usize::try_from(waiting(state)).unwrap_or(usize::MAX))
     }
 
-    /// Room of what is only counted, and not waited for.
+    /// Takes a slot of a kind that has no queue.
     fn count(self: &Arc<Self>, room: Room, caller: Option<&Caller>) -> Result<Place, Busy> {
         let cell = caller.map(|_| cell_of(self.owner(caller)));
         match room {
@@ -202,9 +204,9 @@ impl Gate {
         Ok(Place { gate: Arc::clone(self), room, cell, has_waited: false })
     }
 
-    /// Whose calls are counted together.
+    /// A hash of the user: issuer, tenant and subject. Zero for the proxy itself.
     pub(super) fn owner(&self, caller: Option<&Caller>) -> u64 {
-        // A client a person calls with is not somebody else: more clients are no more share.
+        // The client is left out: a user with several clients has one share.
         caller.map_or(0, |caller| self.hasher.hash_one((&caller.issuer, &caller.tenant, &caller.subject)))
     }
 
@@ -212,7 +214,7 @@ impl Gate {
         &self.cells[usize::from(cell_of(owner))]
     }
 
-    /// Takes room without waiting: there must be some, in all and for this caller, and nobody who waits for it.
+    /// Takes a slot without waiting; `None` if there is none, the caller's share is used up, or others already wait.
     fn step_in(self: &Arc<Self>, owner: u64) -> Option<Place> {
         let most = u64::from(self.limits.max_in_flight);
         let taken = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
@@ -220,17 +222,18 @@ impl Gate {
         });
         taken.ok()?;
         let place = self.place(owner);
-        // One beyond the share is given back at once.
+        // Beyond the caller's share, the slot is dropped and thereby released.
         (self.cell(owner).load(Ordering::Relaxed) <= self.limits.per_principal).then_some(place)
     }
 
-    /// The room just taken, counted for its owner.
+    /// The slot just taken, counted for its owner.
     fn place(self: &Arc<Self>, owner: u64) -> Place {
         self.cell(owner).fetch_add(1, Ordering::Relaxed);
         Place { gate: Arc::clone(self), room: Room::Call, cell: Some(cell_of(owner)), has_waited: false }
     }
 
-    /// Waits for room. The proxy's own questions wait too, and are not refused for how many do: calls wait for their answer.
+    /// Waits for a slot. With `is_limited` it errs if the queue is full; the proxy's own requests are not limited, because
+    /// calls wait for their answers.
     async fn wait(self: &Arc<Self>, owner: u64, is_limited: bool) -> Result<Place, Busy> {
         let (turn, mut mine) = oneshot::channel();
         let ticket = {
@@ -246,17 +249,18 @@ impl Gate {
             drop(unwanted);
             ticket
         };
-        // INVARIANT: dropped before the channel, so that room is never given to who is no more.
+        // INVARIANT: dropped before the channel, so that no slot is sent to a waiter that has gone.
         let _leave = Leave { gate: self, owner, ticket };
         let limit = self.limits.queue_timeout;
         match timeout(limit, &mut mine).await {
             Ok(Ok(place)) => Ok(place),
-            // The turn may have come with the end of the time.
+            // A slot may have arrived together with the timeout.
             _ => mine.try_recv().map_err(|_| Busy::Waited(limit)),
         }
     }
 
-    /// Gives room to those who wait, as long as there is some; what nobody takes is to be dropped once the queue is free.
+    /// Hands free slots to waiters. Returns the slots whose waiter has gone; they are to be dropped after the queue's lock is
+    /// released.
     fn call_next(self: &Arc<Self>, queue: &mut Queue<oneshot::Sender<Place>>) -> Vec<Place> {
         let most = u64::from(self.limits.max_in_flight);
         let mut unwanted = Vec::new();
@@ -279,7 +283,7 @@ impl Gate {
     }
 }
 
-/// A place in the queue, given up when dropped.
+/// A place in the queue; dropping it leaves the queue.
 struct Leave<'g> {
     gate: &'g Arc<Gate>,
     owner: u64,

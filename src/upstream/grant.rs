@@ -32,12 +32,12 @@ use pause::Pauses;
 pub use error::GrantError;
 pub use registry::Grants;
 
-/// The most tokens held for one server, in units of tokens up to 1 KiB.
+/// Capacity of a server's token cache; a token counts as one, plus one per whole KiB.
 const LIMIT_HELD: u64 = 20_000;
-/// The most refusals held, and how long: a caller that is refused is not asked about again with every call.
+/// Capacity and lifetime of the cache of refusals, so that a caller that was refused does not cause a request per call.
 const LIMIT_REFUSED: u64 = 10_000;
 const REFUSED_FOR: Duration = Duration::from_secs(10);
-/// How many requests one authorization server gets at a time. The others wait, in turn by caller, and not for long.
+/// Concurrency limits of one authorization server. Further requests wait in turn by caller, for a short time.
 const ASKING: Concurrency = Concurrency {
     max_in_flight: 64,
     per_principal: 32,
@@ -45,16 +45,16 @@ const ASKING: Concurrency = Concurrency {
     queue_timeout: Duration::from_secs(5),
     streams: 0,
 };
-/// The most tokens given back to one authorization server at a time; others wait.
+/// The most concurrent token revocation requests to one authorization server; others wait.
 const LIMIT_GIVING_BACK: usize = 4;
-/// Longest time for all requests of one token.
+/// Timeout for all requests that obtain one token.
 const LIMIT_TIME: Duration = Duration::from_secs(20);
-/// A token the upstream never took, and that was asked for this short a while ago, is not asked for again.
+/// A token younger than this that the upstream has never accepted is not replaced when the upstream refuses it.
 const YOUNG: Duration = Duration::from_secs(5);
-/// How often the proxy may already stand among those who act for the caller.
+/// How many times the proxy may be among the actors of the caller's token before the call counts as a loop.
 const LIMIT_LOOPS: usize = 3;
 
-/// Whose token is exchanged.
+/// The caller whose token is exchanged, and that token.
 #[derive(Clone)]
 pub(crate) struct Subject {
     caller: Arc<Caller>,
@@ -62,13 +62,13 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// The caller, and the token that showed who it is.
+    /// `caller`, and the token that it authenticated with.
     pub(crate) fn new(caller: &Arc<Caller>, token: Bearer<'_>) -> Self {
         Self { caller: caller.clone(), token: Arc::new(token.secret()) }
     }
 }
 
-/// Whom a token was given for: a digest over the caller's whole token, never its name alone.
+/// For whom a token was issued: SHA-256 over the caller's issuer, subject and whole token, never its name alone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Holder([u8; 32]);
 
@@ -82,7 +82,7 @@ impl Holder {
     /// The proxy itself.
     const PROXY: Self = Self([0; 32]);
 
-    /// Issuer and subject stand beside the token: one that cannot be read says nothing of either.
+    /// The holder for `caller` with `token`. Issuer and subject are hashed too, since an opaque token contains neither.
     pub(crate) fn of(caller: &Caller, token: Bearer<'_>) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         for part in [caller.issuer.as_bytes(), caller.subject.as_bytes(), token.bytes()] {
@@ -93,19 +93,19 @@ impl Holder {
     }
 }
 
-/// A token that is held.
+/// A cached token.
 struct Held {
     credential: Credential,
-    /// Whose token it was exchanged for.
+    /// The caller whose token was exchanged; `None` for the proxy's own token.
     caller: Option<Arc<Caller>>,
     bytes: usize,
     asked: Instant,
-    /// From when on another one is asked for while this one serves.
+    /// When a new token is requested in the background.
     refresh: Instant,
-    /// Until when it serves.
+    /// When the token is no longer used.
     until: Instant,
     refreshing: AtomicBool,
-    /// Whether the upstream ever took it.
+    /// Whether the upstream has ever accepted it.
     taken: AtomicBool,
 }
 
@@ -115,7 +115,7 @@ impl fmt::Debug for Held {
     }
 }
 
-/// A credential that was asked for, and what is needed to take it back should the upstream refuse it.
+/// A credential that an authorization server issued, and what is needed to forget it if the upstream refuses it.
 #[derive(Clone, Debug)]
 pub(crate) struct Granted {
     pub(crate) credential: Credential,
@@ -125,12 +125,13 @@ pub(crate) struct Granted {
 }
 
 impl Granted {
-    /// The upstream took the token, or had another reason to refuse.
+    /// The upstream accepted the token, or refused the call for another reason.
     pub(crate) fn taken(&self) {
         self.held.taken.store(true, Ordering::Relaxed);
     }
 
-    /// Forgets the token, which the upstream does not take; false where another one would be no better.
+    /// Forgets the token, which the upstream refused; false if a new one would not help, because this one was just issued and
+    /// never accepted.
     pub(crate) async fn refused(&self) -> bool {
         let age = clock::monotonic().saturating_duration_since(self.held.asked);
         if age < YOUNG && !self.held.taken.load(Ordering::Relaxed) {
@@ -145,13 +146,13 @@ impl Granted {
         true
     }
 
-    /// Whom it was given for.
+    /// For whom it was issued.
     pub(crate) const fn holder(&self) -> Holder {
         self.holder
     }
 }
 
-/// Asks one authorization server for one server of the proxy, or one of its tools.
+/// Requests and caches the tokens for one server, or one of its tools, from one authorization server.
 pub struct Broker {
     server: Arc<str>,
     digest: [u8; 32],
@@ -161,7 +162,7 @@ pub struct Broker {
     refused: Cache<Holder, GrantError>,
     pauses: Mutex<Pauses>,
     asking: Arc<Gate>,
-    /// For tokens that are given back: many may be at once, and no call waits for them.
+    /// Limits concurrent revocations: many tokens may be revoked at once, and no call waits for them.
     giving_back: Semaphore,
     runtime: Handle,
     metrics: Arc<Metrics>,
@@ -174,7 +175,7 @@ impl fmt::Debug for Broker {
     }
 }
 
-/// Until it no longer serves.
+/// Expires a token at [`Held::until`].
 struct UntilOver;
 
 impl Expiry<Holder, Arc<Held>> for UntilOver {
@@ -217,12 +218,13 @@ impl Broker {
         })
     }
 
-    /// Whether tokens are the proxy's own, the same for every caller.
+    /// Whether the token is the proxy's own, the same for every caller.
     pub(crate) const fn is_own(&self) -> bool {
         matches!(self.grant.kind, GrantKind::ClientCredentials)
     }
 
-    /// The credential for a call of `caller`, which showed `token`; held, or asked for now.
+    /// The credential for a call of `caller`, which authenticated with `token`; cached, or requested now. Errs if the
+    /// authorization server issues none.
     pub(crate) async fn credential(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
@@ -259,13 +261,13 @@ impl Broker {
         if moment.monotonic < held.until {
             return Ok(self.granted(holder, held));
         }
-        // What was still held has just expired.
+        // The cached token has just expired.
         self.held.invalidate(&holder).await;
         let held = self.held.try_get_with(holder, asking()).await.map_err(|error| (*error).clone())?;
         Ok(self.granted(holder, held))
     }
 
-    /// The same for the proxy itself.
+    /// The credential for the proxy's own requests; cached, or requested now. Errs like [`Self::credential`].
     pub(crate) async fn own_credential(&self, now: Timestamp) -> Result<Credential, GrantError> {
         let moment = Moment { wall: now, monotonic: clock::monotonic() };
         Ok(self.fetch(Holder::PROXY, None, moment).await?.credential.clone())
@@ -275,7 +277,8 @@ impl Broker {
         Granted { credential: held.credential.clone(), broker: self.clone(), holder, held }
     }
 
-    /// A token that came through here often enough goes round in a circle (RFC 8693 section 4.1, nested `act`).
+    /// Errs if the proxy is among the token's actors too often: then the call goes round in a loop (RFC 8693 section 4.1,
+    /// nested `act`).
     fn looped(&self, caller: &Caller) -> Result<(), GrantError> {
         let own = self.endpoints.first.client_id();
         if self.is_own() || caller.actors().iter().filter(|actor| ***actor == *own).count() < LIMIT_LOOPS {
@@ -285,14 +288,15 @@ impl Broker {
         Err(GrantError::Forbidden { reason: "delegation_loop" })
     }
 
-    /// A token that was asked for in `epoch` is held. Whose it is may have been revoked meanwhile, and forgotten without it.
+    /// A token that was requested in `epoch` was cached. If revocations came since, they may have missed it, so they are
+    /// applied again.
     fn came(&self, epoch: u64) {
         if self.epoch.now() != epoch {
             self.epoch.look_again();
         }
     }
 
-    /// Asks for a token that is to take the place of `held`, while that serves.
+    /// Requests a token in the background that is to replace `held`, which is used meanwhile.
     fn refresh(self: &Arc<Self>, holder: Holder, subject: Option<Subject>, held: Arc<Held>, moment: Moment) {
         let broker = self.clone();
         self.runtime.spawn(async move {
@@ -302,13 +306,13 @@ impl Broker {
                     broker.held.insert(holder, fresh).await;
                     broker.came(epoch);
                 }
-                // The next call tries again; what failed is left alone for as long as its pause says.
+                // The next call tries again, once any pause after the failure is over.
                 Err(_) => held.refreshing.store(false, Ordering::Release),
             }
         });
     }
 
-    /// One request, or why there is none; whoever waits for the same token waits for this.
+    /// Requests a token, unless there is a pause after failures. Errs with the reason why there is none.
     async fn fetch(&self, holder: Holder, subject: Option<&Subject>, now: Moment) -> Result<Arc<Held>, GrantError> {
         let caller = subject.map(|subject| &*subject.caller);
         let whose = caller.map(|caller| self.asking.owner(Some(caller)));
@@ -320,7 +324,7 @@ impl Broker {
         };
         let began = clock::monotonic();
         let now = now.plus(began.saturating_duration_since(came));
-        // It may have failed while this waited.
+        // Another request may have failed while this one waited.
         self.rested(whose, now)?;
         let asked = tokio::time::timeout(LIMIT_TIME, ask(&self.grant, &self.endpoints, subject, now)).await;
         let late = GrantError::Unavailable { reason: "timeout", retry_after: Duration::from_secs(1) };
@@ -336,7 +340,7 @@ impl Broker {
         }
     }
 
-    /// Errs while it is not asked.
+    /// Errs during a pause after failures.
     fn rested(&self, whose: Option<u64>, now: Moment) -> Result<(), GrantError> {
         self.pauses().resting(whose, now.monotonic).map_or(Ok(()), Err)
     }
@@ -346,12 +350,12 @@ impl Broker {
         let credential = Credential::granted(&token.value).ok_or(unusable)?;
         self.count(if token.narrowed { "narrowed" } else { "ok" });
         let caller = subject.map(|subject| subject.caller.clone());
-        // A clock that runs a little fast elsewhere, and the way there, must not make a good token a refused one.
+        // Allows for clock skew and network latency, so that the token does not expire on its way.
         let margin = (token.lifetime / 10).min(Duration::from_secs(10));
         let mut until = now.monotonic + token.lifetime.saturating_sub(margin);
         if let Some(caller) = &caller {
-            // INVARIANT: no token is held longer than the one it was exchanged for is good, but for the second in which many
-            // calls of one caller make one request.
+            // INVARIANT: no token is cached longer than the token that it was exchanged for is valid, except for one second,
+            // so that concurrent calls of one caller make one request.
             let rest = now.wall.until(caller.expires).max(Duration::from_secs(1));
             until = until.min(now.monotonic + rest);
         }
@@ -369,7 +373,7 @@ impl Broker {
         })
     }
 
-    /// A request that began and ended at these moments brought no token.
+    /// Records a failed request; `times` are its start and end. Returns the error to report.
     async fn failed(
         &self,
         holder: Holder,
@@ -378,7 +382,7 @@ impl Broker {
         times: (Instant, Instant),
     ) -> GrantError {
         self.count(error.reason());
-        // Of the proxy's own token nothing is any caller's doing.
+        // The proxy's own token does not depend on a caller, so its failure is never a caller's fault.
         let error = match error {
             GrantError::Forbidden { reason } | GrantError::Interaction { reason, .. } if self.is_own() => {
                 GrantError::Unusable { reason }
@@ -398,7 +402,7 @@ impl Broker {
         error
     }
 
-    /// Forgets what was exchanged for callers that `gone` names, and gives it back where it comes from.
+    /// Forgets and revokes the tokens of the callers for which `gone` is true.
     pub(crate) async fn forget(self: &Arc<Self>, gone: impl Fn(&Caller) -> bool) {
         for (holder, held) in &self.held {
             if held.caller.as_ref().is_some_and(|caller| gone(caller)) {
@@ -409,7 +413,8 @@ impl Broker {
         }
     }
 
-    /// Best effort: nobody here has the token any more, and it expires by itself.
+    /// Revokes a token at its authorization server in the background (RFC 7009). Failure is only counted: the token is no
+    /// longer cached here, and expires by itself.
     fn give_back(self: &Arc<Self>, credential: &Credential) {
         let (broker, token) = (self.clone(), credential.token());
         self.runtime.spawn(async move {
@@ -435,10 +440,10 @@ impl Broker {
     }
 }
 
-/// A number from zero up to one, so that many proxies do not ask in step.
+/// A random number in [0, 1), so that many proxies do not make their requests at the same time.
 fn jitter() -> f64 {
     let mut byte = [0; 1];
-    // Without random bytes they ask in step, no more.
+    // Without random bytes there is no jitter, which is harmless.
     let _ = aws_lc_rs::rand::fill(&mut byte);
     f64::from(byte[0]) / 256.0
 }

@@ -20,39 +20,39 @@ use super::{Stay, Upstream, UpstreamError};
 use crate::clock;
 use crate::json::{Document, Splice};
 
-/// Most header fields of an answer; hyper has the same limit for HTTP/1.1.
+/// The most header fields of an answer; hyper's limit for HTTP/1.1 is the same.
 const HEAD_FIELDS: usize = 100;
-/// Most memory set aside for an answer because it says how long it will be.
+/// The most bytes preallocated for an answer according to its `Content-Length`.
 const TRUSTED_BYTES: u64 = 1024 * 1024;
 
-/// How long an upstream has to end an answer of which everything that is wanted has come.
+/// How long an upstream has to end an answer whose remaining content is not needed.
 const PARTING: Duration = Duration::from_millis(200);
 
-/// The head of an upstream's answer, unambiguous and within limits, and its body still to come.
+/// An upstream's answer: the head, unambiguous and within limits, and the body, still to be read.
 #[derive(Debug)]
 pub struct Answer {
-    /// The final status; informational ones are passed over.
+    /// The final status; interim (1xx) responses are skipped.
     pub status: StatusCode,
-    /// The header block as it came; only a short list of it may go further.
+    /// The header section as received; only a few of its fields may be forwarded.
     pub headers: HeaderMap,
     /// The body, which holds the connection.
     pub body: AnswerBody,
 }
 
 impl Answer {
-    /// A status, and nothing else.
+    /// An answer with a status and no content.
     pub(crate) fn bare(status: StatusCode) -> Self {
         Self { status, headers: HeaderMap::new(), body: AnswerBody::whole(Bytes::new()) }
     }
 
-    /// One message.
+    /// An answer of one JSON message.
     pub(crate) fn json(status: StatusCode, message: Bytes) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Self { status, headers, body: AnswerBody::whole(message) }
     }
 
-    /// A stream of events, written by a task; dropped, the task sees its channel closed.
+    /// An event stream that a task writes; if the answer is dropped, the task's channel is closed.
     pub(crate) fn events(pieces: mpsc::Receiver<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -71,7 +71,7 @@ pub(super) async fn http1(
         let reused = kept.is_some();
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            // In a box, as nearly every request finds a connection and need not have room for making one.
+            // Boxed to keep the future small, since nearly every request finds an idle connection.
             None => match Box::pin(connect::http1(upstream)).await {
                 Ok(connection) => connection,
                 Err(error) => return Err(Failed::unsent(error, request)),
@@ -88,7 +88,7 @@ pub(super) async fn http1(
             Err(error) => error,
         };
         match error.take_message() {
-            // hyper gives a request back only if none of it was written.
+            // hyper returns a request only if no part of it was written.
             Some(unsent) if reused => *request = unsent,
             _ if connection.deadline.is_expired() => {
                 return Err(UpstreamError::FirstByte(upstream.timeouts.first_byte).into());
@@ -129,19 +129,19 @@ pub(super) async fn http2(
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) error: UpstreamError,
-    /// The request, where nothing of it has left.
+    /// The request, if no part of it was sent.
     pub(super) unsent: Option<Box<Request<Full<Bytes>>>>,
-    /// Whether anything was done to send it.
+    /// Whether sending it was attempted.
     pub(super) was_tried: bool,
 }
 
 impl Failed {
-    /// It was to be sent, and nothing of it has left.
+    /// Sending was attempted, and no part of the request was sent.
     fn unsent(error: UpstreamError, request: Box<Request<Full<Bytes>>>) -> Self {
         Self { error, unsent: Some(request), was_tried: true }
     }
 
-    /// It was not even to be sent.
+    /// Sending was not attempted.
     pub(super) fn untried(error: UpstreamError, request: Box<Request<Full<Bytes>>>) -> Self {
         Self { error, unsent: Some(request), was_tried: false }
     }
@@ -153,7 +153,7 @@ impl From<UpstreamError> for Failed {
     }
 }
 
-/// The response as an answer, if its head leaves no doubt.
+/// Turns the response into an answer; errs if its head is ambiguous or too large.
 fn admit(
     response: Response<Incoming>,
     lease: Lease,
@@ -166,8 +166,8 @@ fn admit(
     Ok(Answer { status: head.status, headers: head.headers, body })
 }
 
-/// Refuses a head that two readers could frame differently (RFC 9112 section 6.3): both a length and a transfer coding,
-/// or a coding that is not just `chunked`. hyper itself refuses differing lengths and folded lines.
+/// Errs for a head whose framing is ambiguous (RFC 9112 section 6.3): with both a length and a transfer coding, or with a
+/// coding other than `chunked`. hyper itself refuses differing lengths and folded lines.
 fn check(head: &response::Parts) -> Result<(), UpstreamError> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(UpstreamError::Framing("an upgrade nobody asked for"));
@@ -187,26 +187,27 @@ fn check(head: &response::Parts) -> Result<(), UpstreamError> {
     Ok(())
 }
 
-/// What hyper's error means here.
+/// Maps hyper's error.
 pub(super) fn failure(error: hyper::Error) -> UpstreamError {
     if error.is_parse_too_large() { UpstreamError::TooLarge } else { UpstreamError::Broken(error) }
 }
 
-/// The body of an answer. At its end the connection is kept for the next request; dropped before, the connection is
-/// closed at once (HTTP/2: the stream is reset), which is how a hang-up reaches the upstream. In between is
-/// `release`.
+/// The body of an answer. Read to its end, the connection is kept for the next request; dropped before, the connection is
+/// closed at once (HTTP/2: the stream is reset), which is how a client's disconnect reaches the upstream. `release` gives the
+/// upstream a short time to end it.
 #[derive(Debug)]
 pub struct AnswerBody {
     idle: Duration,
     incoming: Source,
     lease: Lease,
-    /// Room at the upstream, until the answer has ended.
+    /// The slot at the upstream, held until the answer has ended.
     place: Option<Place>,
     sent: Instant,
     total: Duration,
 }
 
-/// An answer that begins within `limit` of now, and ends within it where it is one message.
+/// Awaits `sending`, and errs if the answer does not begin within `limit`; limits the total time of a body to be read whole
+/// to `limit` too.
 pub(crate) async fn within(
     limit: Duration,
     sending: impl Future<Output = Result<Answer, UpstreamError>> + Unpin,
@@ -216,7 +217,7 @@ pub(crate) async fn within(
     Ok(answer)
 }
 
-/// What a body holds of its connection.
+/// A body's hold on its connection.
 #[derive(Debug)]
 enum Lease {
     Ended,
@@ -229,7 +230,7 @@ enum Lease {
         waiting: bool,
     },
     Http2 {
-        /// Runs while nothing comes.
+        /// The idle timer; runs while data is awaited.
         pause: Option<Pin<Box<Sleep>>>,
     },
 }
@@ -244,12 +245,12 @@ impl AnswerBody {
         body
     }
 
-    /// Gives up `place` when the answer has ended.
+    /// Holds `place` until the answer has ended.
     pub(super) fn hold(&mut self, place: Place) {
         self.place = Some(place).filter(|_| !matches!(self.lease, Lease::Ended));
     }
 
-    /// Uses a session until it is read or dropped.
+    /// Keeps a session in use until the body is read or dropped.
     pub(crate) fn keep(&mut self, stay: Stay) {
         if !matches!(self.lease, Lease::Ended) {
             let incoming = std::mem::replace(&mut self.incoming, Source::Whole(Bytes::new()));
@@ -257,8 +258,8 @@ impl AnswerBody {
         }
     }
 
-    /// Everything that is wanted of it has come: a stream is to end with its response (2025-11-25, "Sending Messages to the
-    /// Server"). If it does, and soon, its connection is kept like any other; if not, it is closed.
+    /// Discards the rest: everything needed has come, and a stream should end after its response (2025-11-25, "Sending
+    /// Messages to the Server"). If it ends soon, its connection is kept like any other; otherwise it is closed.
     #[expect(clippy::disallowed_methods, reason = "it ends by itself, and soon")]
     pub(crate) fn release(&mut self) {
         let mut body = std::mem::replace(self, Self::whole(Bytes::new()));
@@ -269,33 +270,33 @@ impl AnswerBody {
         }
     }
 
-    /// The same, which may be silent and last for as long as it likes.
+    /// This body without idle and total timeouts.
     pub(super) fn unhurried(self) -> Self {
         Self { idle: Duration::MAX, total: Duration::MAX, ..self }
     }
 
-    /// A body that is here.
+    /// A body in memory.
     pub(crate) fn whole(bytes: Bytes) -> Self {
         let lease = if bytes.is_empty() { Lease::Ended } else { Lease::None };
         Self::made(Source::Whole(bytes), lease)
     }
 
-    /// A message that is here and read, and `edits` that are to be made in it.
+    /// A parsed message in memory, and `edits` still to be applied to it.
     pub(crate) fn read(document: Document, edits: Splice) -> Self {
         Self::made(Source::Read(Box::new((document, edits))), Lease::None)
     }
 
-    /// Whether it is a message that is read.
+    /// Whether it is a parsed message.
     pub(crate) const fn is_read(&self) -> bool {
         matches!(self.incoming, Source::Read(_))
     }
 
-    /// The same back, if it is that, instead of its bytes.
+    /// Takes the parsed message and its edits; `None` if it is another kind of body.
     pub(crate) fn take_read(&mut self) -> Option<(Document, Splice)> {
         if self.is_read() { self.incoming.take_read() } else { None }
     }
 
-    /// Events of a server that is asked line by line.
+    /// The events of a process or of a stream of 2024-11-05.
     pub(super) fn lines(lines: Lines) -> Self {
         Self::made(Source::Lines(Box::new(lines)), Lease::None)
     }
@@ -305,8 +306,8 @@ impl AnswerBody {
         Self { idle: forever, incoming, lease, place: None, sent: clock::monotonic(), total: forever }
     }
 
-    /// The whole body, if it has at most `limit` bytes and comes within the total time. A body that came in one piece is
-    /// not copied.
+    /// Reads the whole body. Errs if it has more than `limit` bytes, is not read within the total time, or breaks off. A body
+    /// of one piece is not copied.
     pub async fn collect_limited(mut self, limit: usize) -> Result<Bytes, UpstreamError> {
         if self.incoming.size_hint().lower() > limit as u64 {
             return Err(UpstreamError::TooLarge);
@@ -329,7 +330,7 @@ impl AnswerBody {
         Ok(whole.freeze())
     }
 
-    /// The next piece, of at most `limit` bytes.
+    /// The next piece; `None` at the end. Errs if it has more than `limit` bytes.
     async fn piece(&mut self, limit: usize) -> Result<Option<Bytes>, UpstreamError> {
         let Some(frame) = std::future::poll_fn(|cx| self.poll_data(cx)).await else {
             return Ok(None);
@@ -338,7 +339,7 @@ impl AnswerBody {
         if data.len() > limit {
             return Err(UpstreamError::TooLarge);
         }
-        // Pieces come within the idle time of each other, so looking at each is looking often enough.
+        // No two pieces are further apart than the idle timeout, so checking at each piece is often enough.
         if !self.is_end_stream() && clock::monotonic().saturating_duration_since(self.sent) > self.total {
             return Err(UpstreamError::Total(self.total));
         }
@@ -347,7 +348,7 @@ impl AnswerBody {
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpstreamError>>> {
         if matches!(self.lease, Lease::Ended) {
-            // An empty piece at the end carries nothing, so nothing is lost by not asking again.
+            // Any remaining piece is empty, so it need not be read.
             return Poll::Ready(None);
         }
         loop {
@@ -361,7 +362,7 @@ impl AnswerBody {
                 },
                 Poll::Ready(Some(Ok(frame))) => {
                     self.lease.resume();
-                    // Trailers go no further.
+                    // Trailers are not forwarded.
                     if let Ok(data) = frame.into_data() {
                         if self.incoming.is_end_stream() {
                             self.lease.end();
@@ -404,14 +405,14 @@ impl Body for AnswerBody {
 }
 
 impl Lease {
-    /// The answer is complete: an HTTP/1.1 connection waits for the next request.
+    /// The answer is complete: an HTTP/1.1 connection returns to the pool.
     fn end(&mut self) {
         if let Self::Http1 { connection, shelf, .. } = std::mem::replace(self, Self::Ended) {
             shelf.put(connection);
         }
     }
 
-    /// Notes that more is awaited; ready when that has lasted too long. HTTP/1.1 connections watch that themselves.
+    /// Starts the idle timer if it is not running; ready when it fires. HTTP/1.1 connections check their own deadline.
     fn poll_idle(&mut self, cx: &mut Context<'_>, idle: Duration) -> Poll<()> {
         match self {
             Self::Ended | Self::None => Poll::Pending,
@@ -426,7 +427,7 @@ impl Lease {
         }
     }
 
-    /// Notes that something came: until more is asked for, a pause is not the upstream's.
+    /// Stops the idle timer after data came: until the next poll, a pause is not the upstream's.
     fn resume(&mut self) {
         match self {
             Self::Ended | Self::None => {}
@@ -440,7 +441,7 @@ impl Lease {
         }
     }
 
-    /// Whether the connection was ended because nothing came in time.
+    /// Whether the connection was closed by its deadline.
     fn is_late(&self) -> bool {
         matches!(self, Self::Http1 { connection, .. } if connection.deadline.is_expired())
     }

@@ -1,6 +1,6 @@
-//! What an upstream is told about the caller: in plain headers, and in a short-lived JWT signed by the proxy.
+//! Sends the caller's identity to an upstream: in plain headers, and in a short-lived JWT signed by the proxy.
 //!
-//! Nothing of a client's head is copied upstream, so that a header of these names is always the proxy's own.
+//! No header of a client is copied upstream, so a header of these names is always set by the proxy.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::auth::{Caller, SigningKey, StartError};
 use crate::clock::Timestamp;
 use crate::config;
 
-/// Longest value of a header.
+/// The most bytes of a header value.
 const LIMIT_BYTES: usize = 4096;
 
-/// What one server is told.
+/// The identity headers of one server.
 pub struct Identity {
     headers: Vec<(HeaderName, String)>,
     signer: Option<Signer>,
@@ -36,23 +36,24 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-/// Header fields that tell of one caller.
+/// The identity headers of one caller.
 pub(crate) type Told = Arc<[(HeaderName, HeaderValue)]>;
 
 impl Identity {
-    /// Reads the key; `None` where nothing is told. `issuer` is the proxy's public origin.
+    /// Reads the signing key; `None` if no identity is configured. `issuer` is the proxy's public origin. Errs if the key
+    /// cannot be used.
     pub(crate) fn new(config: &config::Identity, issuer: &str) -> Result<Option<Self>, StartError> {
         let signer = config.jwt.as_ref().map(|jwt| Signer::new(jwt, issuer)).transpose()?;
         let headers = config.headers.clone();
         Ok((!headers.is_empty() || signer.is_some()).then_some(Self { headers, signer }))
     }
 
-    /// The public key statements are signed with (RFC 7517).
+    /// The public JWK (RFC 7517) that verifies the JWT; `None` without a JWT.
     pub(crate) fn key(&self) -> Option<&Value> {
         self.signer.as_ref().map(|signer| signer.key.jwk())
     }
 
-    /// What is told of `caller`; nothing of who is nobody.
+    /// The headers for `caller`; none for an anonymous one. Errs if the JWT cannot be signed.
     pub(crate) fn told(&self, caller: &Caller, now: Timestamp) -> Result<Told, GrantError> {
         if caller.anonymous {
             return Ok(Arc::default());
@@ -102,7 +103,7 @@ impl Signer {
     }
 }
 
-/// A claim as a header has it: lists joined with commas, and percent-encoded what could be read as anything else.
+/// A claim as a header value: lists joined with commas, and ambiguous characters percent-encoded. `None` for objects and null.
 fn text(claim: &Value) -> Option<String> {
     match claim {
         Value::String(text) => Some(encoded(text, false)),

@@ -16,7 +16,7 @@ use super::stdio::Process;
 use super::switchboard::Heard;
 use crate::mcp::sse::{Line, Outgoing};
 
-/// Who was asked.
+/// The server end that a call was sent to.
 #[derive(Debug)]
 pub(super) enum Peer {
     Channel(Arc<Channel>),
@@ -24,7 +24,7 @@ pub(super) enum Peer {
 }
 
 impl Peer {
-    /// Tells it that nobody waits for the call any more.
+    /// Sends a cancellation of the call.
     fn abandon(&self, number: u64) {
         match self {
             Self::Channel(channel) => {
@@ -42,7 +42,7 @@ impl Peer {
         }
     }
 
-    /// Why there is no more of it.
+    /// The error for an output that ended early.
     fn gone(&self) -> UpstreamError {
         match self {
             Self::Channel(_) => UpstreamError::StreamEnded,
@@ -51,7 +51,7 @@ impl Peer {
     }
 }
 
-/// A call under way, or a stream: as long as it is held its peer lives, and dropped before its end the call is cancelled.
+/// A pending call, or a stream. It keeps its peer alive; if it is dropped early, the call is cancelled.
 #[derive(Debug)]
 pub(super) struct Asked {
     peer: Peer,
@@ -63,7 +63,7 @@ impl Asked {
         Self { peer, number }
     }
 
-    /// It has its answer, or there will be none.
+    /// The call was answered or will not be: nothing is to be cancelled.
     pub(super) fn done(mut self) {
         self.number = None;
     }
@@ -77,13 +77,13 @@ impl Drop for Asked {
     }
 }
 
-/// Messages as events, one after the other.
+/// Turns messages into events.
 #[derive(Debug)]
 pub(super) struct Lines {
     first: VecDeque<Bytes>,
     heard: mpsc::Receiver<Heard>,
     asked: Option<Asked>,
-    /// Whether the last message is here, or need not come.
+    /// Whether the last message has come, or is not required.
     is_complete: bool,
     idle: Option<Duration>,
     pause: Option<Pin<Box<Sleep>>>,
@@ -126,7 +126,7 @@ impl Lines {
         }
     }
 
-    /// Whether nothing more will come.
+    /// Whether there are no more events.
     pub(super) fn is_ended(&self) -> bool {
         self.asked.is_none() && self.first.is_empty()
     }
@@ -135,7 +135,7 @@ impl Lines {
         let Some(idle) = self.idle else { return Poll::Pending };
         let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(idle)));
         std::task::ready!(pause.as_mut().poll(cx));
-        // Dropped, it cancels the call.
+        // Dropping it cancels the call.
         self.asked = None;
         Poll::Ready(Some(Err(UpstreamError::Idle(idle))))
     }

@@ -17,7 +17,7 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// JSON-RPC 2.0, section 5.1: the server has no such method, and so no tools.
 const METHOD_NOT_FOUND: i64 = -32601;
 
-/// What came of asking.
+/// The outcome of requesting a page.
 pub(super) enum Page {
     /// A server without tools.
     NoTools,
@@ -25,7 +25,7 @@ pub(super) enum Page {
     Result(Inbound),
 }
 
-/// Asks for the page at `cursor`.
+/// Requests the page at `cursor`; the first without one. Errs if there is no usable answer.
 pub(super) async fn page(
     pool: &Pool,
     backend: &Backend,
@@ -48,7 +48,7 @@ pub(super) async fn page(
     }
 }
 
-/// The answer to `id`, whichever way it comes.
+/// Reads the response to request `id`, from JSON or an event stream. Errs if the body is neither or has no such response.
 pub(crate) async fn whole_or_streamed(
     media: Option<&HeaderValue>,
     body: AnswerBody,
@@ -67,7 +67,7 @@ async fn whole(body: AnswerBody, id: &RpcId, revision: Revision) -> Result<Inbou
     admit_streamed(bytes, Some(id), revision).map_err(|_| CatalogError::Unusable("it is not one JSON-RPC answer"))
 }
 
-/// The answer among what else a stream carries; that is for clients, and there is none here.
+/// Reads the response from an event stream, and drops its other messages, which are meant for clients. Errs if there is none.
 async fn streamed(mut body: AnswerBody, id: &RpcId, revision: Revision) -> Result<Inbound, CatalogError> {
     let mut splitter = Splitter::new(MOST_BYTES);
     let mut read = 0;

@@ -1,23 +1,23 @@
-//! Counts messages of servers that reached nobody, by a fixed reason.
+//! Counts servers' messages that were dropped, by reason.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Why a message of a server goes no further.
+/// Why a server's message is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
-    /// Whoever it is for has gone.
+    /// Its recipient has disconnected.
     Late,
-    /// It is for whoever listens, and nobody does.
+    /// It is for all open streams, and there is none.
     NobodyListens,
-    /// It names nobody it could be for.
+    /// It cannot be attributed to a recipient.
     Nobodys,
-    /// It is no message of MCP's.
+    /// It is not a valid MCP message.
     NotMcp,
-    /// Its reader has too much to read already.
+    /// Its recipient's queue is full.
     ReaderBehind,
-    /// A line that does not end.
+    /// A line exceeds the size limit.
     TooLong,
-    /// It answers what nobody asked.
+    /// It answers a request that was not sent.
     Unasked,
 }
 
@@ -46,7 +46,7 @@ impl Loss {
     }
 }
 
-/// How many there were since they were last told.
+/// Counts since the last [`Losses::take`].
 #[derive(Debug, Default)]
 pub(super) struct Losses([AtomicU64; Loss::ALL.len()]);
 
@@ -55,7 +55,7 @@ impl Losses {
         self.0[loss as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Tells them, once.
+    /// Returns the counts by label, and resets them.
     pub(super) fn take(&self) -> Vec<(&'static str, u64)> {
         let taken = Loss::ALL.iter().zip(&self.0);
         taken.map(|(loss, count)| (loss.word(), count.swap(0, Ordering::Relaxed))).collect()

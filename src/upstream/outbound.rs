@@ -32,7 +32,8 @@ const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// A request to an upstream. Only [`outbound`] makes one, and only out of what the audit log has.
+/// A request to an upstream. For a client's request only [`outbound`] makes one, and only from a decision that the audit log
+/// has recorded.
 ///
 /// ```compile_fail,E0308
 /// fn skip(credential: &portcullis::upstream::Credential, masked: portcullis::mask::Masked) {
@@ -41,37 +42,37 @@ const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// ```
 #[derive(Debug)]
 pub struct Outbound {
-    /// In a box: it is handed down through many a layer.
+    /// Boxed, since it is moved through many layers.
     said: Box<Said>,
 }
 
-/// What is to be said, before it is a request in HTTP: what is said in another era need not be written twice.
+/// The parts of a request before it is an HTTP request, so that one to be translated to another revision is not written twice.
 #[derive(Clone, Debug)]
 struct Said {
     verb: Method,
     credential: Credential,
-    /// The session, as its upstream calls it.
+    /// The session id at the upstream.
     session: Option<HeaderValue>,
-    /// The revision, where a header names it.
+    /// The revision, if a header states it.
     revision: Option<Revision>,
-    /// What else the head says: what mirrors the message, or where a stream is to go on.
+    /// Further header fields: those that mirror the message, or `Last-Event-ID`.
     fields: Vec<(HeaderName, HeaderValue)>,
     message: Bytes,
-    /// The same, where it has been read and not changed since.
+    /// The parsed message, if it is the same as `message`.
     document: Option<Document>,
-    /// The client's era; none for what the proxy says by itself.
+    /// The client's era; `None` for the proxy's own messages.
     era: Option<Era>,
-    /// The row of its method.
+    /// The method's row in the table of methods.
     listed: Option<&'static Row>,
-    /// Whether it changes nothing upstream, and may be sent once more should its credential be refused.
+    /// Whether it changes nothing upstream, so that it may be sent again if its credential is refused.
     repeatable: bool,
     passenger: Passenger,
 }
 
 impl Said {
-    /// The request, whose target is still to come.
+    /// The HTTP request; its target is set later.
     fn into_request(self) -> Box<Request<Full<Bytes>>> {
-        // The next size up is no longer among those the allocator keeps at hand.
+        // The next larger size is outside the allocator's small size classes.
         let few = self.session.is_none() && self.fields.is_empty() && self.credential.is_none();
         let mut headers = HeaderMap::with_capacity(if few { 6 } else { 12 });
         headers.insert(ACCEPT_ENCODING, IDENTITY);
@@ -98,25 +99,25 @@ impl Said {
     }
 }
 
-/// What a request brings along that is not sent: for whom and as what it counts.
+/// What belongs to a request but is not sent: its caller, and the limit it counts against.
 #[derive(Clone, Debug)]
 pub(crate) struct Passenger {
     pub(super) room: Room,
-    /// Whose request it is; nobody's if the proxy asks for itself.
+    /// The caller; `None` for the proxy's own requests.
     pub(super) caller: Option<Arc<Caller>>,
-    /// Whether that caller still stands; of a call that may have waited.
+    /// Rechecks the caller of a call that may have waited.
     standing: Option<Standing>,
-    /// Whether doing it twice is no more than doing it once.
+    /// Whether the request is idempotent.
     pub(super) may_repeat: bool,
 }
 
 impl Passenger {
-    /// Of a message of the proxy's own.
+    /// For a message of the proxy's own.
     const fn own(room: Room) -> Self {
         Self { room, caller: None, standing: None, may_repeat: room as u8 == Room::Call as u8 }
     }
 
-    /// The same as a stream.
+    /// This passenger, counted as a stream.
     pub(super) fn streaming(&self) -> Self {
         Self { room: Room::Stream, may_repeat: true, ..self.clone() }
     }
@@ -128,7 +129,7 @@ impl Passenger {
             Ask::Message(message) => match (message.shape(), message.listed().map(|method| method.access)) {
                 (MessageShape::Request { .. }, Some(Access::Subscriptions)) => Room::Stream,
                 (MessageShape::Request { .. }, _) => Room::Call,
-                // A call may wait for just this.
+                // A pending call may be waiting for this message.
                 (MessageShape::Notification | MessageShape::Response { .. }, _) => Room::Aside,
             },
         };
@@ -136,7 +137,7 @@ impl Passenger {
         Self { room, caller, standing: None, may_repeat: is_repeatable(masked.ask()) }
     }
 
-    /// Refuses who would not be let in any more.
+    /// Errs if the caller would no longer be admitted.
     pub(super) fn check(&self, has_waited: bool) -> Result<(), VerifyError> {
         match (&self.standing, &self.caller) {
             (Some(standing), Some(caller)) => standing.check(caller, has_waited),
@@ -146,32 +147,32 @@ impl Passenger {
 }
 
 impl Outbound {
-    /// The row of its method; `None` for a method only a rule knows, and for what the proxy says by itself.
+    /// The method's row in the table of methods; `None` for a method that only a rule names, and for the proxy's own messages.
     pub(crate) fn listed(&self) -> Option<&'static Row> {
         self.said.listed
     }
 
-    /// The client's era; `None` for what the proxy says by itself, which is always in the upstream's.
+    /// The client's era; `None` for the proxy's own messages, which are always in the upstream's era.
     pub(crate) fn era(&self) -> Option<Era> {
         self.said.era
     }
 
-    /// Whether it opens a session of an older revision.
+    /// Whether it is `initialize`, which opens a session.
     pub(crate) fn opens_session(&self) -> bool {
         self.said.listed.is_some_and(is_initialize)
     }
 
-    /// The revision its head says it is of.
+    /// The revision that its header states.
     pub(crate) fn revision(&self) -> Revision {
         self.said.revision.unwrap_or(Revision::UNSTATED)
     }
 
-    /// Whether it is a request to be worked on, and not a stream or a message without an answer.
+    /// Whether it is a request that the upstream processes, not a stream or a message without an answer.
     pub(crate) fn is_call(&self) -> bool {
         self.said.passenger.room == Room::Call && self.said.verb == Method::POST
     }
 
-    /// The message as it leaves; `None` where there is none that can be read.
+    /// The parsed message as it is sent; `None` if there is none or it cannot be parsed.
     pub(crate) fn document(&self) -> Option<Cow<'_, Document>> {
         match &self.said.document {
             Some(document) => Some(Cow::Borrowed(document)),
@@ -179,12 +180,12 @@ impl Outbound {
         }
     }
 
-    /// For whom and as what it counts.
+    /// The caller, and the limit it counts against.
     pub(crate) fn passenger(&self) -> Passenger {
         self.said.passenger.clone()
     }
 
-    /// Whose request it is.
+    /// The caller; `None` for the proxy's own requests.
     pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
         self.said.passenger.caller.as_ref()
     }
@@ -194,54 +195,54 @@ impl Outbound {
         &self.said.verb
     }
 
-    /// The session it is sent in, as its upstream calls it.
+    /// The session id at the upstream.
     pub(crate) fn session(&self) -> Option<&str> {
         self.said.session.as_ref()?.to_str().ok()
     }
 
-    /// Whether it names its method in its head, as messages of 2026-07-28 do.
+    /// Whether it has an `Mcp-Method` header, as messages of 2026-07-28 do.
     pub(super) fn names_method(&self) -> bool {
         self.said.fields.iter().any(|(name, _)| name == MCP_METHOD)
     }
 
-    /// Whether it is a client's hello, whoever says it.
+    /// Whether it is `initialize`, a client's or the proxy's own.
     pub(super) fn says_hello(&self) -> bool {
         self.document().is_some_and(|message| {
             message.root().get("method").is_some_and(|method| method.as_str().as_deref() == Some(INITIALIZE))
         })
     }
 
-    /// The same once more, for who may be asked in another era.
+    /// A copy, for a second attempt in another era. Not repeatable itself.
     pub(crate) fn twin(&self) -> Self {
         let mut said = self.said.clone();
         said.repeatable = false;
         Self { said }
     }
 
-    /// The same, counted as that.
+    /// This request with another passenger.
     pub(crate) fn for_passenger(mut self, passenger: Passenger) -> Self {
         self.said.passenger = passenger;
         self
     }
 
-    /// The same for a caller: what it opens is no other's.
+    /// This request for `caller`, who alone owns what it opens.
     pub(crate) fn for_caller(mut self, caller: &Arc<Caller>) -> Self {
         self.said.passenger.caller = Some(caller.clone());
         self
     }
 
-    /// The same as a stream: mostly silent, and open for as long as anybody reads it.
+    /// This request as a long-lived, mostly silent stream.
     pub(crate) fn into_stream(self) -> Self {
         self.for_passenger(Passenger::own(Room::Stream))
     }
 
-    /// The same with those header fields, of a message of the proxy's own.
+    /// This request, a message of the proxy's own, with these header fields.
     pub(crate) fn with_headers(mut self, fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
         self.said.fields = fields.into_iter().collect();
         self
     }
 
-    /// The HTTP request, and what it brings along.
+    /// The HTTP request and its passenger.
     pub(super) fn into_parts(self) -> (Box<Request<Full<Bytes>>>, Passenger) {
         let mut said = self.said;
         let none = Passenger::own(Room::Aside);
@@ -249,35 +250,36 @@ impl Outbound {
         (said.into_request(), passenger)
     }
 
-    /// The message and what it brings along, for who is not spoken to over HTTP.
+    /// The message and its passenger, for a server that is not reached over HTTP.
     pub(crate) fn into_message(self) -> (Option<Document>, Passenger) {
         let Said { message, document, passenger, .. } = *self.said;
         (document.or_else(|| Document::parse(message, &Limits::ANSWER).ok()), passenger)
     }
 
-    /// The same once more, if sending it twice is no more than sending it once.
+    /// A copy to send again, if the request changes nothing upstream.
     pub(super) fn again(&self) -> Option<Self> {
         self.said.repeatable.then(|| self.twin())
     }
 
-    /// The same with that credential.
+    /// This request with another credential.
     pub(super) fn shown(mut self, credential: &Credential) -> Self {
         self.said.credential = credential.clone();
         self
     }
 
-    /// The same of who is asked about once more before it leaves.
+    /// This request with a recheck of its caller before it is sent.
     pub(crate) fn standing(mut self, standing: Standing) -> Self {
         self.said.passenger.standing = Some(standing);
         self
     }
 
-    /// Refuses it where its caller would not be let in any more.
+    /// Errs if the caller would no longer be admitted.
     pub(super) fn check(&self) -> Result<(), VerifyError> {
         self.said.passenger.check(false)
     }
 
-    /// The same, of a tool that only reads, or that may be called twice, by its approved definition or the operator's word.
+    /// This request for a tool that only reads, or that may be called twice, according to its approved definition or the
+    /// configuration.
     pub(crate) fn of_tool(mut self, reads: bool, may_repeat: bool) -> Self {
         self.said.repeatable |= reads;
         self.said.passenger.may_repeat |= reads || may_repeat;
@@ -285,7 +287,7 @@ impl Outbound {
     }
 }
 
-/// Writes the upstream request for a recorded decision, shown with `credential`.
+/// The upstream request for a recorded decision, authenticated with `credential`.
 pub fn outbound(credential: &Credential, recorded: Recorded) -> Outbound {
     let masked = recorded.into_masked();
     let session = masked.session();
@@ -294,7 +296,7 @@ pub fn outbound(credential: &Credential, recorded: Recorded) -> Outbound {
         Ask::Listen => {
             let resumed = masked.resumed().and_then(|id| HeaderValue::from_str(&id.upstream_id).ok());
             let resumed = resumed.map(|id| (LAST_EVENT_ID, id));
-            // The revision later requests of a session speak (2025-06-18, "Protocol Version Header").
+            // Requests in a session state its revision (2025-06-18, "Protocol Version Header").
             (Method::GET, session.map(|session| session.revision), resumed.into_iter().collect())
         }
         Ask::Message(message) => (Method::POST, stated_revision(message), mirroring(message, &masked)),
@@ -318,7 +320,7 @@ pub fn outbound(credential: &Credential, recorded: Recorded) -> Outbound {
     }
 }
 
-/// Lists, reads and streams; what a tool does is not known here.
+/// Whether the request only lists, reads or streams. Tool calls never count: what a tool does is not known here.
 fn is_repeatable(ask: &Ask) -> bool {
     match ask {
         Ask::Close => false,
@@ -331,8 +333,7 @@ fn is_repeatable(ask: &Ask) -> bool {
     }
 }
 
-/// Writes the answer to a server's request that the policy refused. It is the proxy's own message and holds nothing of the
-/// client's.
+/// The answer to a server's request that the policy refused. It is the proxy's own message, with no data of the client.
 pub(crate) fn refusal(
     credential: &Credential,
     session: Option<&Session>,
@@ -342,32 +343,32 @@ pub(crate) fn refusal(
     own_message(credential, session, revision, message)
 }
 
-/// What a message is said in: a revision, and the session, where there is one.
+/// The context of a message: its revision, and its session if there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Within {
-    /// As the upstream calls it.
+    /// The session id at the upstream.
     session: Option<HeaderValue>,
     pub(crate) revision: Revision,
 }
 
 impl Within {
-    /// A session of that name.
+    /// In the session with this id; in none if the id cannot be a header value.
     pub(crate) fn session(id: Option<&str>, revision: Revision) -> Self {
         Self { session: id.and_then(|id| HeaderValue::from_str(id).ok()), revision }
     }
 
-    /// No session.
+    /// In no session.
     pub(crate) const fn none(revision: Revision) -> Self {
         Self { session: None, revision }
     }
 
-    /// The session's name.
+    /// The session id.
     pub(crate) fn id(&self) -> Option<&str> {
         self.session.as_ref()?.to_str().ok()
     }
 }
 
-/// A message that is the proxy's own, or that it says for a client in another era.
+/// A message of the proxy's own, or one translated from a client's era.
 pub(crate) fn in_era(credential: &Credential, within: &Within, message: Bytes) -> Outbound {
     let Within { session, revision } = within;
     let mut outbound = own_message(credential, None, *revision, message);
@@ -376,7 +377,7 @@ pub(crate) fn in_era(credential: &Credential, within: &Within, message: Bytes) -
     outbound
 }
 
-/// Opens the stream of a session.
+/// The GET request for a session's event stream.
 pub(crate) fn listening(credential: &Credential, within: &Within) -> Outbound {
     let mut outbound = in_era(credential, within, Bytes::new());
     outbound.said.verb = Method::GET;
@@ -401,11 +402,11 @@ fn own_message(credential: &Credential, session: Option<&Session>, revision: Rev
     }
 }
 
-/// What the proxy says it can do where it only lists: servers show some tools only to clients that can answer what those
-/// ask, and what is not listed is not approved.
+/// The client capabilities that the proxy declares when it only lists tools: some servers list tools only for clients that
+/// support what the tools request, and a tool that is not listed cannot be approved.
 const CAPABILITIES: &str = r#""elicitation":{},"roots":{},"sampling":{}"#;
 
-/// Asks the upstream for a page of its tools, for the proxy's own use; in a session of the older era, or in none.
+/// A `tools/list` request of the proxy's own, in a session or in none, and its id.
 pub(super) fn listing(
     credential: &Credential,
     session: Option<&str>,
@@ -428,7 +429,8 @@ pub(super) fn listing(
     (outbound, id)
 }
 
-/// Opens a session of the proxy's own: the request, and what is to be sent when it is answered.
+/// Opens a session of the proxy's own: `initialize` with its id, and a function that makes the `notifications/initialized` to
+/// send after the answer.
 pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Option<&str>, Revision) -> Outbound) {
     let id = RpcId::own();
     let (raw_id, version) = (String::from_utf8_lossy(id.raw()).into_owned(), env!("CARGO_PKG_VERSION"));
@@ -437,7 +439,7 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
         r#"{{"protocolVersion":"{revision}","capabilities":{{{CAPABILITIES}}},"clientInfo":{{"name":"portcullis","version":"{version}"}}}}"#
     );
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{INITIALIZE}","params":{params}}}"#);
-    // Before it is answered no revision is agreed on.
+    // No revision is negotiated before the answer.
     let nothing = Within::none(Revision::UNSTATED);
     let first = in_era(credential, &nothing, message.into()).for_passenger(Passenger::own(Room::Call));
     let credential = credential.clone();
@@ -450,7 +452,7 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
     ((first, id), opened)
 }
 
-/// Ends a session of the proxy's own.
+/// The DELETE request that ends a session of the proxy's own.
 pub(crate) fn ending(credential: &Credential, session: &str, revision: Revision) -> Outbound {
     let mut outbound = in_era(credential, &Within::session(Some(session), revision), Bytes::new());
     outbound.said.verb = Method::DELETE;
@@ -461,14 +463,15 @@ fn upstream_id(session: &Session) -> Option<HeaderValue> {
     HeaderValue::from_str(session.upstream_id.as_deref()?).ok()
 }
 
-/// The revision a message's head names: a hello has agreed on none yet.
+/// The revision for the `MCP-Protocol-Version` header; `None` for `initialize`, before which none is negotiated.
 fn stated_revision(message: &Message) -> Option<Revision> {
     let opens_session = message.listed().is_some_and(is_initialize);
     let names = message.era() == Era::Modern || !opens_session && message.revision() > Revision::UNSTATED;
     names.then(|| message.revision())
 }
 
-/// 2026-07-28, "Request metadata headers": each equals its place in the body, which masking may have changed.
+/// The request metadata headers (2026-07-28, "Request metadata headers"): each equals its value in the body, which masking
+/// may have changed. None for older revisions.
 fn mirroring(message: &Message, masked: &Masked) -> Vec<(HeaderName, HeaderValue)> {
     if message.era() == Era::Legacy {
         return Vec::new();

@@ -5,15 +5,15 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::yield_now;
 
-/// The most bytes that are read without a pause before other connections have their turn: more than nearly every answer has, and
-/// no more than a few milliseconds' work where each of a thousand informational answers must be read.
+/// Bytes read without a pause before the task yields to other connections: more than almost any answer, and no more than a few
+/// milliseconds of work even if it is a thousand interim responses.
 const TURN: usize = 256 * 1024;
 
-/// A connection whose other side cannot keep this thread to itself: tokio counts reads, and each may be a large one.
+/// A stream whose peer cannot monopolise the thread. tokio's cooperative budget counts reads, each of which may be large.
 #[derive(Debug)]
 pub(super) struct Paced<S> {
     inner: S,
-    /// Bytes read since nothing was there to be read, or since the last pause.
+    /// Bytes read since a read was last pending, or since the last yield.
     read: usize,
 }
 
@@ -27,7 +27,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.read >= TURN {
             self.read = 0;
-            // Woken at once, this task would be run again before it is looked what else there is to do.
+            // A plain `wake_by_ref` could run this task again before the runtime polls I/O.
             return pin!(yield_now()).poll(cx).map(Ok);
         }
         let before = buf.filled().len();

@@ -11,34 +11,34 @@ use super::http::{self as exchange, Failed};
 use super::{Answer, Protocol, Upstream, UpstreamError, UpstreamId};
 use crate::clock;
 
-/// Most idle connections kept for one upstream by one worker.
+/// The most idle connections that one worker keeps for one upstream.
 const IDLE: usize = 512;
 
-/// So few that looking through them is quicker than hashing an id.
+/// A list, since there are so few that searching it is faster than hashing an id.
 type Shelves = Vec<(UpstreamId, Arc<Shelf>)>;
 
-/// The connections of one worker thread, by upstream; they outlive a reload that does not change their upstream. A clone is
-/// another hold on the same ones.
+/// The connections of one worker thread, by upstream; kept across a reload that does not change their upstream. A clone shares
+/// the same connections.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
     shelves: Arc<Mutex<Shelves>>,
 }
 
 impl Pool {
-    /// No connections yet.
+    /// An empty pool.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sends `request` to `upstream` and waits for the head of the answer.
     ///
-    /// Target and `Host` are the upstream's, whatever the request says. It is sent at most once, except that a request
-    /// that certainly did not leave on a kept connection is sent on a new one.
+    /// The request's target and `Host` are replaced by the upstream's. It is sent at most once, except that a request of which
+    /// certainly nothing was sent on an idle connection is sent on a new one. Errs if there is no answer.
     pub async fn send(&self, upstream: &Arc<Upstream>, request: Request<Full<Bytes>>) -> Result<Answer, UpstreamError> {
         self.try_send(upstream, Box::new(request)).await.map_err(|failed| failed.error)
     }
 
-    /// The same; where nothing of the request has left, it comes back.
+    /// Like [`Self::send`]; the error has the request, if no part of it was sent.
     pub(super) async fn try_send(
         &self,
         upstream: &Arc<Upstream>,
@@ -52,7 +52,7 @@ impl Pool {
         }
     }
 
-    /// Closes the idle connections of every upstream that is not among `upstreams`; to be called after a reload.
+    /// Closes the idle connections of every upstream that is not in `upstreams`; to be called after a reload.
     pub fn retain(&self, upstreams: &[Arc<Upstream>]) {
         lock(&self.shelves).retain(|(id, _)| upstreams.iter().any(|upstream| upstream.id == *id));
     }
@@ -68,7 +68,7 @@ impl Pool {
     }
 }
 
-/// The connections to one upstream that wait for a request, last in first out; of HTTP/2 the one all requests share.
+/// The connections to one upstream: for HTTP/1.1 the idle ones, last in first out; for HTTP/2 the one that all requests share.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     connecting: tokio::sync::Mutex<()>,
@@ -77,7 +77,7 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    /// An idle connection that is still open, as far as is known.
+    /// Takes an idle connection that is not known to be closed.
     pub(super) fn take(&self) -> Option<Connection> {
         let mut idle = lock(&self.idle);
         loop {
@@ -88,15 +88,15 @@ impl Shelf {
         }
     }
 
-    /// Takes back a connection whose answer has ended. It is closed unless hyper waits for the next request on it: a
-    /// request not yet fully sent, bytes behind the answer, or `Connection: close` all mean that it does not.
+    /// Returns a connection whose answer has ended. It is closed unless hyper is ready for another request on it, which it is
+    /// not after an incompletely sent request, extra bytes after the answer, or `Connection: close`.
     pub(super) fn put(&self, connection: Connection) {
         if !connection.sender.is_ready() {
             return;
         }
         connection.deadline.arm(clock::monotonic(), KEEP);
         let mut idle = lock(&self.idle);
-        // The longest unused lie at the bottom.
+        // The connections at the front have been idle the longest.
         if idle.len() >= IDLE || idle.first().is_some_and(|oldest| oldest.sender.is_closed()) {
             idle.retain(|connection| !connection.sender.is_closed());
         }
@@ -105,7 +105,8 @@ impl Shelf {
         }
     }
 
-    /// The shared HTTP/2 connection and whether it was there before; a new one if it is gone or going away.
+    /// The shared HTTP/2 connection, and whether it existed before; a new one if it is closed or closing. Errs if that cannot
+    /// be opened within the connect timeout.
     pub(super) async fn shared(
         &self,
         upstream: &Upstream,
@@ -113,7 +114,7 @@ impl Shelf {
         if let Some(sender) = self.open_shared() {
             return Ok((sender, true));
         }
-        // Waiting for another's attempt counts toward the same limit, so that many waiters all give up in time.
+        // The wait for another request's attempt is limited too, so that many waiters do not queue up.
         let limit = upstream.timeouts.connect;
         let Ok(_turn) = timeout(limit, self.connecting.lock()).await else {
             return Err(UpstreamError::ConnectTimeout(limit));
@@ -130,7 +131,7 @@ impl Shelf {
         lock(&self.shared).as_ref().filter(|sender| !sender.is_closed()).cloned()
     }
 
-    /// Forgets the shared connection if it is closed.
+    /// Drops the shared connection if it is closed.
     pub(super) fn forget_closed(&self) {
         let mut shared = lock(&self.shared);
         if shared.as_ref().is_some_and(http2::SendRequest::is_closed) {
@@ -145,13 +146,13 @@ impl Pool {
         lock(&self.shelf(upstream.id).idle).len()
     }
 
-    /// Ends idle connections at the next turn of the runtime, so that one may be taken before it is seen to be closed.
+    /// Aborts idle connections; that takes effect at the runtime's next turn, so one may be taken before it is seen as closed.
     pub(super) fn end_idle(&self, upstream: &Upstream) {
         lock(&self.shelf(upstream.id).idle).iter().for_each(Connection::end);
     }
 }
 
-/// A lock of one thread's state: never waited for, and whole even after a panic.
+/// Locks one thread's state: never contended, and consistent even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -20,17 +20,17 @@ use crate::clock;
 use crate::config;
 
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-/// Between a session's id and the replica that keeps it.
+/// Separates the endpoint's mark from the upstream's session id.
 const SEPARATOR: char = '~';
-/// How long to wait before the only endpoint is asked again.
+/// Delay before the only endpoint is tried again.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// The endpoints of one upstream, which stand for each other.
+/// The interchangeable endpoints of one upstream.
 #[derive(Debug)]
 pub(super) struct Replicas {
     all: Box<[Replica]>,
     attempts: u32,
-    /// Where the search begins among equals.
+    /// Round-robin start among equally loaded endpoints.
     turn: AtomicUsize,
 }
 
@@ -38,12 +38,12 @@ pub(super) struct Replicas {
 struct Replica {
     breaker: Breaker,
     gate: Arc<Gate>,
-    /// What sessions of this endpoint are marked with, whatever its place in the list.
+    /// The prefix of session ids of this endpoint, independent of its position in the list.
     mark: Box<str>,
     upstream: Arc<Upstream>,
 }
 
-/// What a gauge says of an endpoint.
+/// An endpoint's state in metrics.
 #[derive(Debug)]
 pub(crate) struct Health {
     /// Scheme, host and port, as configured.
@@ -83,10 +83,10 @@ impl Replicas {
         })
     }
 
-    /// Asks the endpoint that keeps the session, else the one with the least to do.
+    /// Sends to the endpoint that has the session, or to the least loaded one.
     ///
-    /// What has not left is asked of another one: always if it was found to be away before anything was tried, and
-    /// otherwise if doing it twice is no more than doing it once.
+    /// A request of which nothing was sent is tried on another endpoint: always if sending was not attempted, and otherwise
+    /// if the request is idempotent. Errs if no attempt gets an answer, or the session's endpoint is not configured.
     pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
         let (request, passenger) = outbound.into_parts();
         let (at, answer) = self.ask(pool, request, &passenger).await?;
@@ -96,7 +96,7 @@ impl Replicas {
         })
     }
 
-    /// The same; says which endpoint has answered.
+    /// Like [`Self::send`]; returns the index of the endpoint that answered too.
     pub(super) async fn ask(
         &self,
         pool: &Pool,
@@ -131,18 +131,18 @@ impl Replicas {
         }
     }
 
-    /// The endpoint at that place.
+    /// The endpoint at an index.
     pub(super) fn upstream(&self, at: usize) -> Option<&Arc<Upstream>> {
         self.all.get(at).map(|replica| &replica.upstream)
     }
 
-    /// Room at the endpoint at that place.
+    /// Takes a slot at the endpoint at an index. Errs if there is none, or no such endpoint.
     pub(super) async fn enter(&self, at: usize, passenger: &Passenger) -> Result<Place, UpstreamError> {
         let replica = self.all.get(at).ok_or(UpstreamError::NoSuchSession)?;
         replica.enter(passenger).await
     }
 
-    /// Sends to another address of the endpoint at that place, where there is room already.
+    /// Sends to another address of the endpoint at an index, with a slot already taken.
     pub(super) async fn send_to(
         &self,
         at: usize,
@@ -154,7 +154,8 @@ impl Replicas {
         replica.pass_on(pool, address, request).await.map_err(|failed| failed.error)
     }
 
-    /// The endpoint to ask, which was not `tried` before: one that may be asked now, with the least to do.
+    /// Chooses the endpoint: the one of the session, or the least loaded one not in the bit set `tried`, if possible one whose
+    /// breaker is closed.
     fn choose(&self, bound: Option<usize>, tried: u64) -> Option<(usize, &Replica)> {
         if let Some(at) = bound {
             return Some((at, self.all.get(at)?));
@@ -173,7 +174,7 @@ impl Replicas {
         all.min_by_key(load).map(|at| (at, &self.all[at]))
     }
 
-    /// The endpoint a session belongs to, whose mark is taken off the session's id.
+    /// The endpoint of the request's session; strips its mark from the session id. Errs if no endpoint has that mark.
     fn unmark(&self, request: &mut Box<Request<Full<Bytes>>>) -> Result<Option<usize>, UpstreamError> {
         if self.all.len() == 1 {
             return Ok(None);
@@ -187,7 +188,7 @@ impl Replicas {
         Ok(Some(at))
     }
 
-    /// The answer, with the id of the session it may open marked.
+    /// Adds the endpoint's mark to the session id of an answer that opens a session.
     fn marked(&self, replica: &Replica, mut answer: Answer) -> Answer {
         if self.all.len() > 1
             && let Some(id) = answer.headers.get_mut(&MCP_SESSION_ID)
@@ -210,7 +211,7 @@ impl Replica {
     ) -> Result<Answer, Failed> {
         let place = match self.enter(passenger).await {
             Ok(place) => place,
-            // Another endpoint would not be asked for such a caller either.
+            // The caller would be refused at any other endpoint too.
             Err(error @ UpstreamError::Caller(_)) => return Err(error.into()),
             Err(refused) => return Err(Failed::untried(refused, request)),
         };
@@ -220,7 +221,7 @@ impl Replica {
     }
 
     async fn enter(&self, passenger: &Passenger) -> Result<Place, UpstreamError> {
-        // Whoever waits for room at an endpoint that is left alone waits in vain.
+        // Waiting for a slot would be in vain while the breaker is open.
         if let Some(refused) = self.breaker.refuses(clock::monotonic) {
             return Err(refused.into());
         }
@@ -250,7 +251,7 @@ impl Replica {
         match pool.try_send(upstream, request).await {
             Ok(answer) => {
                 match answer.status {
-                    // What stands in front of a server that is away says so with one of these.
+                    // A gateway in front of an unavailable server answers with one of these.
                     StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                         pass.failed(clock::monotonic());
                     }

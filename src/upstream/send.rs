@@ -14,10 +14,10 @@ use crate::bridge;
 use crate::proxy::Worker;
 use crate::route::Route;
 
-/// Sends `outbound`, and waits for the answer no longer than `limit`.
+/// Sends `outbound`, and waits for the answer no longer than `limit`. Errs if there is none.
 ///
-/// The upstream may say that it does not take the token it is shown. Then the token is forgotten, and a request that changes
-/// nothing is sent again with another: one that might change something is not, whatever the first answer was.
+/// If the upstream refuses the token, the token is forgotten, and a request that changes nothing upstream is sent again with
+/// a new one. A request that may change something is not sent again.
 pub(crate) async fn send(
     worker: &Arc<Worker>,
     route: &Arc<Route>,
@@ -39,7 +39,7 @@ pub(crate) async fn send(
     }
 }
 
-/// Forgets what the upstream does not take, and sends `again` with another one, if there is any.
+/// Forgets the token that the upstream refused, and sends `again`, if there is one, with a new token.
 async fn refused(
     worker: &Arc<Worker>,
     route: &Arc<Route>,
@@ -52,7 +52,7 @@ async fn refused(
         return Ok(first);
     }
     let Some(again) = again else { return Ok(first) };
-    // The first answer is as good as any that says that there is no token.
+    // Without a new token, the first answer is as good as any.
     let Ok(other) = route.credentials.shown(tool, calling).await else { return Ok(first) };
     let answer = once(worker, route, &other, again.shown(other.credential()), limit).await?;
     if answer.status != StatusCode::UNAUTHORIZED {
@@ -68,7 +68,7 @@ async fn once(
     outbound: Outbound,
     limit: Option<Duration>,
 ) -> Result<Answer, UpstreamError> {
-    // Its credential may have been waited for.
+    // Obtaining the credential may have taken time.
     outbound.check()?;
     let sending = pin!(bridge::send(worker, route, shown.credential(), outbound));
     match limit {

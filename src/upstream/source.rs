@@ -11,25 +11,25 @@ use super::lines::Lines;
 use super::{Stay, UpstreamError};
 use crate::json::{Document, Splice};
 
-/// Where the bytes of an answer come from.
+/// The source of an answer's body.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// A program or a channel, event by event.
+    /// The events of a process or channel.
     Lines(Box<Lines>),
-    /// A task of this process, piece by piece.
+    /// The pieces that a task sends.
     Made(mpsc::Receiver<Bytes>),
-    /// A connection.
+    /// An HTTP connection.
     Network(Incoming),
-    /// Any of these, while a session is used. In a box: few are.
+    /// Any of these, in use of a session. Boxed, since it is rare.
     OfSession(Box<(Self, Stay)>),
-    /// A message that is here and read. In a box: every stream has room for it.
+    /// A parsed message. Boxed to keep the enum small.
     Read(Box<(Document, Splice)>),
-    /// They are here.
+    /// Bytes in memory.
     Whole(Bytes),
 }
 
 impl Source {
-    /// The message, if it is read, and the edits that are to be made in it; then nothing more comes.
+    /// Takes the parsed message and its pending edits, which leaves an empty body; `None` for other sources.
     pub(super) fn take_read(&mut self) -> Option<(Document, Splice)> {
         match std::mem::replace(self, Self::Whole(Bytes::new())) {
             Self::Read(read) => Some(*read),

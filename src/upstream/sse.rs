@@ -45,9 +45,9 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The most sessions.
 const SESSIONS: usize = 20_000;
-/// The most of them of one caller.
+/// The most sessions of one caller.
 const SHARE: usize = 1_000;
-/// The most bytes of the message that opens a session, which is kept to open its stream again.
+/// The most bytes of an `initialize` request, which is kept to reopen the session's stream.
 const HELLO_BYTES: usize = 64 * 1024;
 
 /// The sessions of one server.
@@ -55,24 +55,24 @@ const HELLO_BYTES: usize = 64 * 1024;
 pub(super) struct Sse {
     shared: Arc<Shared>,
     sessions: Mutex<HashMap<Box<str>, Arc<Conversation>>>,
-    /// What all sessions share that settled on one revision, where they share anything.
+    /// The shared stream of each revision, if sessions share streams.
     trunks: Mutex<HashMap<Revision, Arc<Trunk>>>,
     last: AtomicU64,
 }
 
-/// What all streams of one server have in common.
+/// State shared by all streams of one server.
 #[derive(Debug)]
 pub(super) struct Shared {
     server: config::Server,
     replicas: Arc<Replicas>,
-    /// Whether the server tells one stream what another asked.
+    /// Whether the server broadcasts messages to all streams.
     is_told_to_all: Arc<AtomicBool>,
-    /// No two requests under way have one id, on whatever stream.
+    /// The latest request id, unique across streams.
     ids: Arc<AtomicU64>,
     losses: Losses,
 }
 
-/// A request of a client, read.
+/// A client's parsed request.
 struct Sent {
     fields: HeaderMap,
     message: Document,
@@ -83,10 +83,10 @@ struct Sent {
 /// Why a stream is not open.
 #[expect(clippy::large_enum_variant, reason = "made once for each stream or call, and taken apart at once")]
 enum Closed {
-    /// An error of the server, or what the endpoint said instead.
+    /// The server's error answer.
     Answer(Answer),
     Error(UpstreamError),
-    /// There is no such server.
+    /// The server does not offer a stream of 2024-11-05.
     NoStream,
 }
 
@@ -96,11 +96,11 @@ impl From<UpstreamError> for Closed {
     }
 }
 
-/// What comes first of a call.
+/// The first outcome of a call.
 #[expect(clippy::large_enum_variant, reason = "made once for each stream or call, and taken apart at once")]
 enum First {
     Heard(Heard, mpsc::Receiver<Heard>),
-    /// It was not taken.
+    /// The server refused the POST.
     Refused(Answer),
 }
 
@@ -112,7 +112,7 @@ fn too_long(id: &RpcId) -> Answer {
 
 impl Sse {
     pub(super) fn new(server: &config::Server, replicas: &Arc<Replicas>) -> Self {
-        // Below 2^51, where every JSON number is exact, and nobody else's: other proxies may speak to the same server.
+        // Random, since other proxies may use the same server, and below 2^51 so that it is exact as a JSON number.
         let first = Uuid::new_v4().as_u64_pair().0 >> 14;
         let shared = Arc::new(Shared {
             server: server.clone(),
@@ -124,27 +124,28 @@ impl Sse {
         Self { shared, sessions: Mutex::default(), trunks: Mutex::default(), last: AtomicU64::new(0) }
     }
 
-    /// Ends the sessions that nobody has used for long; to be called now and then.
+    /// Ends sessions that have been idle too long; to be called periodically.
     pub(super) fn tidy(&self) {
         let idle = self.shared.server.session_idle.streams;
         self.sessions().retain(|_, conversation| !conversation.is_idle(idle));
-        // What is shared ends with the last session that shares it.
+        // A shared stream ends with the last session that uses it.
         let mut trunks = self.trunks.lock().unwrap_or_else(PoisonError::into_inner);
         trunks.retain(|_, trunk| Arc::strong_count(trunk) > 1);
     }
 
-    /// What servers said that nobody was told.
+    /// The counts of dropped messages.
     pub(super) fn losses(&self) -> &Losses {
         &self.shared.losses
     }
 
-    /// Hangs up everywhere.
+    /// Closes all sessions and streams.
     pub(super) fn shut_down(&self) {
         self.sessions().clear();
         self.trunks.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Sends `outbound` and waits for the first of the answer; `None` where there is no such server.
+    /// Sends `outbound` and waits for the beginning of the answer; `None` if the server does not offer a stream of 2024-11-05.
+    /// Errs if there is no answer.
     pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Option<Answer>, UpstreamError> {
         let (request, passenger) = outbound.into_parts();
         let (mut parts, body) = request.into_parts();
@@ -193,7 +194,7 @@ impl Sse {
         Ok(Some(answer))
     }
 
-    /// Opens a session: a stream, and the client's hello on it, or what has been said on the one that is shared.
+    /// Opens a session: opens a stream and sends the client's `initialize` on it, or reuses the answer of the shared stream.
     async fn open(&self, pool: &Pool, sent: Sent, id: RpcId) -> Result<Option<Answer>, UpstreamError> {
         if sent.message.bytes().len() > HELLO_BYTES {
             return Ok(Some(too_long(&id)));
@@ -220,11 +221,11 @@ impl Sse {
         Ok(Some(answer))
     }
 
-    /// The stream for a client that says `hello`: a new one, or the one that all share who settle on that revision.
+    /// The stream for a client with this `initialize` request: a new one, or the shared one of its revision.
     fn trunk(&self, hello: &Document, id: RpcId) -> Result<Arc<Trunk>, UpstreamError> {
         let new = |hello, id, is_shared| Arc::new(Trunk { hello, id, is_shared, open: tokio::sync::Mutex::default() });
         if self.shared.server.sessions != Sharing::All {
-            // A copy: what was read holds the room of all that was read with it, for as long as the session is open.
+            // Copied, since the bytes would keep the whole read buffer alive for as long as the session is open.
             let bytes = Bytes::copy_from_slice(hello.bytes());
             let hello = Document::parse(bytes, &Limits::REQUEST).map_err(|_| UpstreamError::Greeting)?;
             return Ok(new(hello, id, false));
@@ -237,7 +238,7 @@ impl Sse {
         }
         let own = RpcId::own();
         let (raw, proxy) = (String::from_utf8_lossy(own.raw()).into_owned(), env!("CARGO_PKG_VERSION"));
-        // What one client can do another cannot.
+        // No capabilities, since those of one client do not hold for the others.
         let text = format!(
             r#"{{"jsonrpc":"2.0","id":{raw},"method":"{INITIALIZE}","params":{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{{"name":"portcullis","version":"{proxy}"}}}}}}"#
         );
@@ -263,7 +264,7 @@ impl Sse {
         Ok(())
     }
 
-    /// `initialize` and `notifications/initialized` (2024-11-05, "Lifecycle"); the answer.
+    /// Sends `initialize` and `notifications/initialized` (2024-11-05, "Lifecycle"); returns the answer to `initialize`.
     async fn greet(
         &self,
         pool: &Pool,
@@ -308,7 +309,7 @@ impl Sse {
         Ok(found)
     }
 
-    /// The stream; where it has ended, another one, on which the hello is said again.
+    /// The open stream. If it has ended, a new one is opened and initialized with the same request.
     async fn opened(
         &self,
         pool: &Pool,
@@ -317,7 +318,7 @@ impl Sse {
         passenger: &Passenger,
     ) -> Result<Greeted, Closed> {
         let patience = channel::patience(&self.shared);
-        // Whoever waits for another's attempt waits no longer than for an answer.
+        // The wait for another request's attempt is limited by the first-byte timeout too.
         let Ok(mut open) = timeout(patience, trunk.open.lock()).await else {
             return Err(UpstreamError::FirstByte(patience).into());
         };
@@ -334,7 +335,7 @@ impl Sse {
         Ok(open.insert(Greeted { channel, answer }).clone())
     }
 
-    /// The stream of a session.
+    /// The open stream of a session, reopened if needed.
     async fn channel(
         &self,
         pool: &Pool,
@@ -349,8 +350,8 @@ impl Sse {
         }
     }
 
-    /// Asks on the session's stream. Where the server does not know that any more nothing was delivered, and it is asked
-    /// on another one, once.
+    /// Sends a request on the session's stream. If the server no longer knows the stream, the request was not delivered, and it
+    /// is sent once more on a new stream.
     async fn ask(
         &self,
         pool: &Pool,
@@ -390,7 +391,7 @@ impl Sse {
         }
     }
 
-    /// Posts a request, and waits for the first that comes of it, on the stream or where it was posted.
+    /// Posts a request, and waits for its first message on the stream or for an error answer to the POST.
     async fn first(
         &self,
         pool: &Pool,
@@ -407,7 +408,7 @@ impl Sse {
         }
         let patience = channel::patience(&self.shared);
         let (posting, pool) = (Arc::clone(channel), pool.clone());
-        // By itself, so that an answer that overtakes it does not cut it off.
+        // Spawned, so that an answer on the stream that arrives first does not cancel the POST.
         let mut posted = spawn(async move { posting.post(&pool, fields, line).await });
         let first = async {
             tokio::select! {
@@ -433,7 +434,7 @@ impl Sse {
         }
     }
 
-    /// What has no answer is taken, whether the server hears of it or not.
+    /// Sends a message that has no answer; a message that need not be sent (`None`) is accepted too.
     async fn aside(
         &self,
         pool: &Pool,
@@ -470,7 +471,7 @@ impl Sse {
     }
 }
 
-/// Whether an answer says that there is no stream, and not that something is wrong with the request or the server.
+/// Whether the answer means that the server offers no stream, as opposed to an error of the request or the server.
 fn is_no_stream(answer: &Answer) -> bool {
     answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 405 | 406)
 }

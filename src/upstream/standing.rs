@@ -9,28 +9,28 @@ use crate::proxy::Worker;
 use crate::route::Route;
 use crate::trail::Trail;
 
-/// Within this a call is sent, unless it waits for its turn: only of tokens that end sooner the time is looked at.
+/// A call that does not wait in a queue is sent within this time, so the clock is read only for tokens that expire sooner.
 const SOON: Duration = Duration::from_mins(5);
 
-/// What is needed to ask once more, of a call that may have waited since its caller was let in.
+/// What is needed to recheck the caller of a call that may have waited since the caller was admitted.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     worker: Arc<Worker>,
     route: Arc<Route>,
-    /// In which its caller was let in.
+    /// The epoch in which the caller was admitted.
     epoch: u64,
     ends_soon: bool,
 }
 
 impl Standing {
-    /// Of the request of `caller` that leaves this trail.
+    /// For the request of `caller` with this trail.
     pub(crate) fn of(worker: &Arc<Worker>, route: &Arc<Route>, trail: &Trail, caller: &Caller) -> Self {
         let ends_soon = caller.until <= trail.received.plus(SOON);
         Self { worker: worker.clone(), route: route.clone(), epoch: trail.epoch, ends_soon }
     }
 
-    /// Refuses a caller whose token has expired since, or would not be let in by what is known now. Costs one atomic load
-    /// where nothing has changed and the call has not waited for its turn.
+    /// Errs if the caller's token has expired since, or would no longer be accepted. Costs one atomic load if nothing has
+    /// changed and the call has not waited in a queue.
     pub(crate) fn check(&self, caller: &Arc<Caller>, has_waited: bool) -> Result<(), VerifyError> {
         if (has_waited || self.ends_soon) && caller.until <= Timestamp::now() {
             return Err(VerifyError::Expired);
@@ -39,7 +39,7 @@ impl Standing {
             return Ok(());
         }
         let newest = self.worker.live.current().route(&self.route.path);
-        // A request is decided by the policy it came under, also where its server is gone by now.
+        // A request keeps the configuration that it came under if its route has been removed since.
         let route = newest.as_ref().unwrap_or(&self.route);
         route.acceptance.readmit(caller, Some(&self.route.acceptance), Timestamp::now()).map(drop)
     }

@@ -56,7 +56,7 @@ impl Stdio {
         Self { server, command, places: Mutex::default(), last: AtomicU64::new(OWN), losses: Arc::default() }
     }
 
-    /// Calls that run, calls that wait, and whether something keeps ending, over all processes.
+    /// Over all processes: calls in flight, calls waiting, and the breaker state, which is the first that is not closed.
     pub(super) fn health(&self) -> (usize, usize, super::Phase) {
         let places = self.places();
         places.slots.values().fold((0, 0, super::Phase::Closed), |(there, waiting, phase), slot| {
@@ -77,7 +77,7 @@ impl Stdio {
             (std::mem::take(&mut places.slots), std::mem::take(&mut places.leaving))
         };
         for slot in slots.values() {
-            // The worker that wrote to it may be gone, and with it the pipe.
+            // Includes processes whose input pipe is closed already, since the worker that wrote to it may have ended.
             running.extend(slot.unended().await);
         }
         for process in &running {
@@ -88,10 +88,10 @@ impl Stdio {
         }
     }
 
-    /// Sends `outbound` and waits for the first of the answer.
+    /// Sends `outbound` and waits for the beginning of the answer. Errs if there is none.
     pub(super) async fn send(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
         if outbound.caller().is_some_and(|caller| caller.anonymous) && self.command.sessions != Sharing::All {
-            // Nobody in particular has no process of their own.
+            // An anonymous caller cannot have a process of its own.
             return Ok(empty(StatusCode::BAD_REQUEST));
         }
         let session = outbound.session();
@@ -137,7 +137,7 @@ impl Stdio {
         }
     }
 
-    /// Opens a session: the process may be there already, and then has said before what it answers.
+    /// Opens a session. If the process already runs, its earlier answer to `initialize` is reused.
     async fn open(&self, message: &Document, id: &RpcId, caller: Option<&Caller>) -> Result<Answer, UpstreamError> {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let params =
@@ -174,7 +174,8 @@ impl Stdio {
         Ok(answer)
     }
 
-    /// A name for the session that cannot be guessed, although only its owner's sealed handle holds it.
+    /// Registers the session under an unguessable id, although the id is sent only inside the owner's sealed handle. Errs if
+    /// the limit of sessions is reached.
     fn name(&self, opened: Opened) -> Result<HeaderValue, UpstreamError> {
         let name = format!("{}-{}", opened.number, uuid::Uuid::new_v4().simple());
         self.places().keep(&name, opened, self.command.idle)?;
@@ -200,13 +201,13 @@ impl Stdio {
         self.slot(owner, caller.map(Who::of).as_ref(), None)
     }
 
-    /// The place of `owner`; a new one if there is room, or something to make room by.
+    /// The slot of `owner`; a new one if a slot is free or an idle one can be evicted. Errs otherwise.
     fn slot(&self, owner: Owner, who: Option<&Who>, hello: Option<Bytes>) -> Result<Arc<Slot>, UpstreamError> {
         let mut places = self.places();
         if let Some(slot) = places.slots.get(&owner) {
             return Ok(Arc::clone(slot));
         }
-        // What all share is nobody's.
+        // A shared process counts toward no caller's share.
         let who = who.filter(|_| !matches!(owner, Owner::All { .. }));
         places.find_room(who, self.command.processes, self.command.idle)?;
         let slot = Slot::new(owner.clone(), who.cloned(), hello, (&self.server, &self.losses));
@@ -214,7 +215,7 @@ impl Stdio {
         Ok(slot)
     }
 
-    /// Ends the processes that nobody has used for long; to be called now and then.
+    /// Ends processes that have been idle too long; to be called periodically.
     pub(super) fn tidy(&self) {
         self.places().tidy(self.command.idle);
     }
@@ -243,7 +244,7 @@ impl Stdio {
         let first = timeout(patience, first(&process, line, heard)).await;
         let (first, heard) = match first {
             Ok(Some(first)) => first,
-            // Its end is on its way through the pipes or has been told: nothing more will come.
+            // The process has ended, so there is nothing to cancel.
             Ok(None) => {
                 asked.done();
                 slot.note(false);
@@ -264,7 +265,7 @@ impl Stdio {
         })
     }
 
-    /// What has no answer is taken, whether the process hears of it or not.
+    /// Writes a message that has no answer; a message that need not be sent (`None`) is accepted too.
     async fn aside(&self, process: &Process, line: Option<crate::mcp::sse::Line>) -> Result<Answer, UpstreamError> {
         if let Some(line) = line {
             let patience = self.patience();
@@ -295,7 +296,7 @@ impl Stdio {
     }
 }
 
-/// Writes a request, and waits for the first that comes back.
+/// Writes a request, and waits for its first message; `None` if the process has ended.
 async fn first(
     process: &Process,
     line: crate::mcp::sse::Line,
@@ -312,7 +313,7 @@ fn empty(status: StatusCode) -> Answer {
     Answer { status, headers: HeaderMap::new(), body: AnswerBody::whole(Bytes::new()) }
 }
 
-/// The whole answer. In 2026-07-28 a method that is not there has a status of its own.
+/// An answer of one message. In 2026-07-28 an unknown method has status 404.
 fn whole(text: Bytes, is_modern: bool) -> Answer {
     let code = || Document::parse(text.clone(), &crate::json::Limits::ANSWER).ok()?.pointer("/error/code")?.as_i64();
     let status = if is_modern && code() == Some(-32601) { StatusCode::NOT_FOUND } else { StatusCode::OK };

@@ -14,13 +14,13 @@ use crate::mcp::{Era, Revision};
 /// The most pages.
 const PAGES: usize = 200;
 
-/// The items of `tools/list`, page by page, as the upstream wrote them.
+/// The items of `tools/list` from all pages, byte for byte. Errs if the list cannot be fetched.
 pub(crate) async fn survey(backend: &Backend, credential: &Credential) -> Result<Vec<Bytes>, CatalogError> {
     let pool = Pool::new();
     let newer = Asking { era: Era::Modern, session: None, holder: None };
     let failed = match all(&pool, backend, credential, &newer, Revision::V2026_07_28).await {
         Ok(items) => return Ok(items),
-        // Who is not there is not asked again.
+        // An upstream that could not be reached is not tried again.
         Err(CatalogError::Upstream(error)) => return Err(CatalogError::Upstream(error)),
         Err(failed) => failed,
     };
@@ -28,7 +28,7 @@ pub(crate) async fn survey(backend: &Backend, credential: &Credential) -> Result
     let older = Asking { era: Era::Legacy, session, holder: None };
     let items = all(&pool, backend, credential, &older, revision).await;
     if let Some(session) = &older.session {
-        // The session is the proxy's own: it is ended, whether the upstream lets it be or not.
+        // Ends the proxy's own session; the upstream may refuse that.
         let _ = backend.send(&pool, ending(credential, session, revision)).await;
     }
     items
@@ -58,7 +58,8 @@ async fn all(
     Err(CatalogError::Unusable("it has too many pages"))
 }
 
-/// `initialize` and `notifications/initialized` (2025-11-25, "Lifecycle").
+/// Sends `initialize` and `notifications/initialized` (2025-11-25, "Lifecycle"). Returns the session id and the negotiated
+/// revision; errs if the upstream does not agree.
 async fn open(
     pool: &Pool,
     backend: &Backend,

@@ -1,5 +1,5 @@
-//! Routes messages between several callers and one process or stream they share: ids and progress tokens are the proxy's own
-//! toward the process, and an answer to nothing that was asked is dropped. No I/O.
+//! Routes messages between several callers and a process or stream that they share: toward the process, ids and progress tokens
+//! are the proxy's own, and an answer to a request that was not sent is dropped. No I/O.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,71 +15,71 @@ use crate::mcp::methods::{CANCELLED, INITIALIZED, PING, PROGRESS, ROOTS_CHANGED}
 use crate::mcp::sse::Line;
 use crate::mcp::{MessageShape, RpcId};
 
-/// The most messages that wait for one reader. What comes beyond is left out, but for the answer itself.
+/// The most queued messages per reader. Further ones are dropped, except the answer itself.
 pub(super) const AHEAD: usize = 256;
-/// A message of more bytes than this waits only beside few others, so that what waits for a slow reader stays small.
+/// A message of more bytes than this is queued only if fewer than [`FEW`] are, to limit the memory of a slow reader's queue.
 const LARGE: usize = 64 * 1024;
 const FEW: usize = 8;
-/// The most ids remembered of calls nobody waits for any more, and of questions nobody has answered yet.
+/// The most remembered ids of cancelled calls, and of unanswered requests of the process.
 const REMEMBERED: usize = 4_096;
 
-/// Where a listen request of 2026-07-28 is named in what belongs to it.
+/// The `_meta` key with the id of the listen request that a message belongs to (2026-07-28).
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
-/// JSON-RPC 2.0 section 5.1, for what a server asks of nobody.
+/// JSON-RPC 2.0 section 5.1; the answer to a server's request that no client can be given.
 const METHOD_NOT_FOUND: i32 = -32601;
 
 /// A message on its way to a client.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// Something besides the answer.
+    /// A message other than the answer.
     Aside(Bytes),
-    /// The answer; nothing comes after it.
+    /// The answer, the last message.
     Last(Bytes),
 }
 
-/// Who speaks to a process: one client's session, or the proxy itself.
+/// The number of a client's session, or [`OWN`].
 pub(super) type Session = u64;
-/// The proxy itself. Clients of 2026-07-28, which have no sessions, are all in this one.
+/// The session of the proxy itself, and of all clients of 2026-07-28, which has no sessions.
 pub(super) const OWN: Session = 0;
 
-/// What became of a line of the process.
+/// The outcome of a line of the process.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It went to whom it is for.
+    /// It was delivered.
     Passed,
-    /// It is answered with this.
+    /// It is to be answered with this message.
     Reply(Bytes),
-    /// It is not for anybody.
+    /// It was dropped.
     Dropped(Loss),
-    /// It answers what nobody asked.
+    /// It answers a request that was not sent.
     Unasked,
-    /// It is no message of MCP's.
+    /// It is not a valid MCP message.
     Unreadable(InboundError),
 }
 
-/// What is under way at one process.
+/// The pending calls, requests and listeners of one process.
 #[derive(Debug)]
 pub(super) struct Switchboard {
-    /// Whether callers share the process who must not see anything of each other's.
+    /// Whether different callers share the process, and must not see each other's messages.
     is_shared: Arc<AtomicBool>,
-    /// The latest number of a call.
+    /// The number of the latest call.
     last: Arc<AtomicU64>,
     calls: HashMap<u64, Call>,
-    /// Calls whose clients went away, the latest of them.
+    /// The latest calls whose clients disconnected.
     abandoned: VecDeque<u64>,
-    /// The last of those before them.
+    /// The highest number of such a call that is no longer in `abandoned`.
     forgotten: u64,
-    /// Whom the process asked what, by its id, and where.
+    /// The process's unanswered requests: id, session asked, and where it was delivered.
     questions: VecDeque<(Bytes, Session, mpsc::Sender<Heard>)>,
-    /// The streams of sessions that listen.
+    /// The event streams of sessions.
     listeners: HashMap<Session, mpsc::Sender<Heard>>,
 }
 
 #[derive(Debug)]
 struct Call {
     session: Session,
-    /// As its client wrote it.
+    /// The client's request id, byte for byte.
     id: Bytes,
     token: Option<Bytes>,
     to: mpsc::Sender<Heard>,
@@ -90,7 +90,7 @@ impl Switchboard {
         Self::among(Arc::new(AtomicBool::new(is_shared)), Arc::default())
     }
 
-    /// One of several that number their calls together, and hear each other's messages or do not.
+    /// A switchboard that shares its call numbers and its `is_shared` flag with others.
     pub(super) fn among(is_shared: Arc<AtomicBool>, last: Arc<AtomicU64>) -> Self {
         Self {
             is_shared,
@@ -103,7 +103,7 @@ impl Switchboard {
         }
     }
 
-    /// A client's request, as the process gets it, and the number it has there.
+    /// Registers a client's request; returns its number and the line for the process.
     pub(super) fn ask(
         &mut self,
         session: Session,
@@ -126,11 +126,11 @@ impl Switchboard {
         (number, Line::of_json(splice.apply(message.bytes())))
     }
 
-    /// A client's notification as the process gets it; `None` where it is not told.
+    /// A client's notification as the line for the process; `None` if it must not be sent.
     pub(super) fn tell(&self, session: Session, message: &Document) -> Option<Line> {
         let method = message.root().get("method")?.as_str()?;
         if method == CANCELLED {
-            // Where ids are not told apart by session a client takes its request back by going away, and no other's by its id.
+            // Without sessions, ids of different clients cannot be told apart: there a client cancels by disconnecting.
             if session == OWN {
                 return None;
             }
@@ -141,12 +141,12 @@ impl Switchboard {
             splice.replace(cancelled.span(), itoa::Buffer::new().format(*number).to_owned());
             return Some(Line::of_json(splice.apply(message.bytes())));
         }
-        // The proxy has said itself that it is ready, and what is shared has no roots and asks nothing.
+        // The proxy sends its own `initialized`, and a shared process has no client roots and sends no requests.
         let is_moot = method == INITIALIZED || self.is_shared() && (method == ROOTS_CHANGED || method == PROGRESS);
         (!is_moot).then(|| Line::of(message))
     }
 
-    /// A client's answer to what the process asked, which must have been asked of just this client; once.
+    /// A client's answer to a request of the process; `None` unless that request went to this session and is unanswered.
     pub(super) fn reply(&mut self, session: Session, message: &Document) -> Option<Line> {
         let id = message.root().get("id")?;
         let at = self.questions.iter().position(|(asked, whom, _)| *whom == session && is_same(asked, id))?;
@@ -154,12 +154,12 @@ impl Switchboard {
         Some(Line::of(message))
     }
 
-    /// A session's own stream, in the place of one it may have had before.
+    /// Sets a session's event stream, replacing any earlier one.
     pub(super) fn listen(&mut self, session: Session, to: mpsc::Sender<Heard>) {
         self.listeners.insert(session, to);
     }
 
-    /// The client of a call went away: what the process is to be told, unless it has answered.
+    /// Cancels a call whose client disconnected: returns the cancellation for the process, or `None` if it has answered.
     pub(super) fn abandon(&mut self, number: u64) -> Option<Line> {
         self.calls.remove(&number)?;
         if let Some(forgotten) = remember(&mut self.abandoned, number) {
@@ -171,7 +171,7 @@ impl Switchboard {
         Some(Line::of_json(text.into()))
     }
 
-    /// Forgets a session: its stream, and what it was asked.
+    /// Forgets a session: its stream, and the requests sent to it.
     pub(super) fn forget(&mut self, session: Session) {
         self.listeners.remove(&session);
         self.questions.retain(|(_, whom, _)| *whom != session);
@@ -181,25 +181,25 @@ impl Switchboard {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// Whether anybody waits for anything.
+    /// Whether no call and no listener is pending.
     pub(super) fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.listeners.values().all(mpsc::Sender::is_closed)
     }
 
-    /// Whether a session waits for nothing, whatever others do.
+    /// Whether no call and no listener of this session is pending.
     pub(super) fn is_idle_for(&self, session: Session) -> bool {
         let listens = self.listeners.get(&session).is_some_and(|listener| !listener.is_closed());
         !listens && self.calls.values().all(|call| call.session != session)
     }
 
-    /// Everybody who waits is told by the end of their channels.
+    /// Drops all calls, listeners and requests, which closes their channels.
     pub(super) fn clear(&mut self) {
         self.calls.clear();
         self.listeners.clear();
         self.questions.clear();
     }
 
-    /// A line of the process.
+    /// Routes a line of the process.
     pub(super) fn hear(&mut self, line: Bytes) -> Outcome {
         let (document, shape) = match inbound::read(line) {
             Ok(read) => read,
@@ -213,7 +213,7 @@ impl Switchboard {
     }
 
     fn answered(&mut self, document: &Document, id: &RpcId) -> Outcome {
-        // An id that is spelled in any other way is not one of ours.
+        // Any other spelling is not an id of ours.
         let number = std::str::from_utf8(id.raw()).ok().and_then(|id| id.parse::<u64>().ok());
         let Some(number) = number else { return Outcome::Unasked };
         let Some(call) = self.calls.remove(&number) else {
@@ -228,14 +228,14 @@ impl Switchboard {
         {
             splice.replace(named.span(), call.id.clone());
         }
-        // One place is always left for it.
+        // One place in the queue is reserved for it.
         match call.to.try_send(Heard::Last(splice.apply(document.bytes()))) {
             Ok(()) => Outcome::Passed,
             Err(_) => Outcome::Dropped(Loss::Late),
         }
     }
 
-    /// The answer to a call nobody waits for: which of them it was is remembered of the latest, and no fault before that.
+    /// Handles an answer without a pending call: late if the call was cancelled, or is too old to tell.
     fn unwanted(&mut self, number: u64) -> Outcome {
         let at = self.abandoned.iter().position(|other| *other == number);
         let was_asked = at.and_then(|at| self.abandoned.remove(at)).is_some() || self.was_forgotten(number);
@@ -248,7 +248,7 @@ impl Switchboard {
 
     fn told(&mut self, document: &Document) -> Outcome {
         let Some(params) = document.root().get("params") else { return self.announce(document) };
-        // A call is named by the token or the subscription that it alone has.
+        // A progress token or subscription id identifies one call.
         if let Some(named) = params.get("progressToken") {
             return self.told_call(document, named, |call| call.token.clone());
         }
@@ -269,7 +269,8 @@ impl Switchboard {
         pass(&call.to, splice.apply(document.bytes()))
     }
 
-    /// What names nobody: to everybody who listens, where all of them are one caller's; else where it can only be about one.
+    /// Routes a notification that names no call: to all listeners, or else to the only pending call. Where different callers
+    /// share the process, only `…/list_changed` is routed.
     fn announce(&self, document: &Document) -> Outcome {
         let method = document.root().get("method").and_then(|method| method.as_str()).unwrap_or_default();
         if method == CANCELLED {
@@ -289,7 +290,7 @@ impl Switchboard {
         if passed { Outcome::Passed } else { Outcome::Dropped(Loss::NobodyListens) }
     }
 
-    /// The process takes a question back: whoever was asked is told where they were asked.
+    /// Routes the process's cancellation of its own request, to where that was delivered.
     fn taken_back(&self, document: &Document) -> Outcome {
         let Some(id) = document.pointer("/params/requestId") else { return Outcome::Dropped(Loss::Nobodys) };
         match self.questions.iter().find(|(asked, ..)| is_same(asked, id)) {
@@ -298,7 +299,7 @@ impl Switchboard {
         }
     }
 
-    /// What the process asks: of the only one it can mean, and else it is told that there is no such thing.
+    /// Routes a request of the process to the only session that it can be for; otherwise answers it with "method not found".
     fn asked(&mut self, document: &Document, id: &RpcId) -> Outcome {
         let raw = String::from_utf8_lossy(id.raw()).into_owned();
         let method = document.root().get("method").and_then(|method| method.as_str()).unwrap_or_default();
@@ -317,7 +318,7 @@ impl Switchboard {
         Outcome::Reply(format!(r#"{{"jsonrpc":"2.0","id":{raw},"error":{error}}}"#).into())
     }
 
-    /// The session a question is for: the only one with a call under way, else the only one that listens.
+    /// The session that a request of the process is for: the only one with pending calls, or else the only listener.
     fn meant(&self) -> Option<(Session, &mpsc::Sender<Heard>)> {
         if self.is_shared() {
             return None;
@@ -338,22 +339,22 @@ impl Switchboard {
     }
 }
 
-/// The subscription a message belongs to, if it names one.
+/// The subscription id of a message, if it has one.
 fn subscription(value: Value<'_>) -> Option<Value<'_>> {
     value.get("_meta")?.get(SUBSCRIPTION)
 }
 
-/// Whether a literal is that id: same type, same value, however a string is escaped.
+/// Whether a literal equals an id: same type and value, however a string is escaped.
 fn is_same(literal: &Bytes, other: Value<'_>) -> bool {
     std::str::from_utf8(literal).ok().and_then(RpcId::from_raw).is_some_and(|id| id.is(other))
 }
 
-/// Hands on what is not the answer, unless its reader is behind.
+/// Delivers a message other than the answer, unless its reader's queue is full.
 fn pass(to: &mpsc::Sender<Heard>, message: Bytes) -> Outcome {
     if to.is_closed() {
         return Outcome::Dropped(Loss::Late);
     }
-    // INVARIANT: the last place is the answer's.
+    // INVARIANT: the last place in the queue is reserved for the answer.
     let waiting = to.max_capacity() - to.capacity();
     if to.capacity() <= 1 || message.len() > LARGE && waiting >= FEW {
         return Outcome::Dropped(Loss::ReaderBehind);
@@ -364,7 +365,7 @@ fn pass(to: &mpsc::Sender<Heard>, message: Bytes) -> Outcome {
     }
 }
 
-/// Keeps one more; the oldest, where it had to make room.
+/// Appends `one`; returns the oldest if it had to be removed.
 fn remember<T>(all: &mut VecDeque<T>, one: T) -> Option<T> {
     let oldest = if all.len() >= REMEMBERED { all.pop_front() } else { None };
     all.push_back(one);

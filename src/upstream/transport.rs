@@ -15,13 +15,13 @@ const UNKNOWN: u8 = 0;
 const STREAMABLE: u8 = 1;
 const SSE: u8 = 2;
 
-/// The endpoints of one server, and how they are spoken to.
+/// The endpoints of one server, and their transport.
 #[derive(Debug)]
 pub(super) struct Http {
     pub(super) replicas: Arc<Replicas>,
     pub(super) sse: Sse,
     transport: Transport,
-    /// What has shown, where it is to show.
+    /// The detected transport, if it is to be detected.
     found: AtomicU8,
 }
 
@@ -48,7 +48,7 @@ impl Http {
         }
     }
 
-    /// Ends the streams that nobody has used for long.
+    /// Ends sessions that have been idle too long.
     pub(super) fn tidy(&self) {
         self.sse.tidy();
     }
@@ -58,21 +58,21 @@ impl Http {
             Some(answer) => Ok(answer),
             None if self.transport == Transport::Sse => Err(UpstreamError::NoStream),
             None => {
-                // It is another server by now: the next one who says hello finds out.
+                // The server has changed: the next `initialize` detects the transport again.
                 self.found.store(UNKNOWN, Ordering::Relaxed);
                 Err(UpstreamError::NoStream)
             }
         }
     }
 
-    /// Posts, as newer servers want it; where there is nothing to post to and a client says hello, asks for the stream of
-    /// 2024-11-05 (2025-03-26 and later, "Backwards Compatibility").
+    /// Detects the transport: sends a POST as for Streamable HTTP; if that fails for `initialize`, opens the stream of
+    /// 2024-11-05 (2025-03-26 and later, "Backwards Compatibility"). Errs if there is no answer.
     async fn find(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
         let (is_post, in_session) = (*outbound.verb() == Method::POST, outbound.session().is_some());
         let twin = outbound.twin();
         let answer = self.replicas.send(pool, outbound).await?;
         if is_post && in_session && answer.status == StatusCode::METHOD_NOT_ALLOWED {
-            // Nothing is posted there: the session was on a stream this process no longer has, or another had.
+            // A server of 2024-11-05: the session's stream is no longer here, or was another proxy's.
             return Ok(Answer::bare(StatusCode::NOT_FOUND));
         }
         if !is_post || in_session {
@@ -90,14 +90,14 @@ impl Http {
                 self.found.store(SSE, Ordering::Relaxed);
                 Ok(found)
             }
-            // What it says to a post is as good as what it says to this.
+            // Neither transport works: the answer to the POST is as good as any.
             Ok(None) | Err(UpstreamError::Endpoint(_)) => Ok(answer),
             Err(error) => Err(error),
         }
     }
 }
 
-/// Whether an answer may be that of a server that wants nothing posted there.
+/// Whether the answer may be that of a server of 2024-11-05, to which messages are posted at another URL.
 fn is_elsewhere(answer: &Answer) -> bool {
     match answer.status {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => true,

@@ -4,20 +4,20 @@ use std::collections::VecDeque;
 
 use foldhash::HashMap;
 
-/// Why nobody more may wait.
+/// Why a waiter cannot join the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
-    /// All lines together are as long as they may be.
+    /// The queue is full.
     All,
-    /// This caller's line is.
+    /// The caller's own line is full.
     Own,
 }
 
-/// Those who wait for a turn, each with a `T` to be told by.
+/// The waiters, by caller, each with a `T` to wake it with.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     lines: HashMap<u64, VecDeque<(u64, T)>>,
-    /// Whose turn it is, in order; everybody who has a line, once.
+    /// The callers that have a line, each once, in the order of their turns.
     order: VecDeque<u64>,
     count: usize,
     tickets: u64,
@@ -30,8 +30,8 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Stands at the end of `owner`'s line, if fewer than `most` wait, and fewer than half of that in this line: whoever
-    /// fills a line leaves the other half to others. The ticket is to leave with.
+    /// Appends to `owner`'s line and returns a ticket for [`Self::leave`]. Errs if `most` wait already, or half of that in
+    /// this line: one caller cannot take the other half.
     pub(super) fn join(&mut self, owner: u64, waiter: T, most: usize) -> Result<u64, Full> {
         if self.count >= most {
             return Err(Full::All);
@@ -49,7 +49,7 @@ impl<T> Queue<T> {
         Ok(self.tickets)
     }
 
-    /// The first of the next line whose owner `may` go, which then waits until all others have had a turn.
+    /// Removes the first waiter of the next line whose owner passes `may`; that line moves to the end of the order.
     pub(super) fn next(&mut self, may: impl Fn(u64) -> bool) -> Option<(u64, T)> {
         let at = self.order.iter().position(|owner| may(*owner))?;
         let owner = self.order.remove(at)?;
@@ -64,7 +64,7 @@ impl<T> Queue<T> {
         Some((owner, waiter))
     }
 
-    /// Leaves the queue; says whether it still stood there.
+    /// Removes a waiter; true if it was still in the queue.
     pub(super) fn leave(&mut self, owner: u64, ticket: u64) -> bool {
         let Some(line) = self.lines.get_mut(&owner) else { return false };
         let Some(at) = line.iter().position(|(of, _)| *of == ticket) else { return false };

@@ -11,40 +11,40 @@ use crate::auth::{Asked, exchange};
 use crate::json::{Document, Kind, Limits, Value};
 use crate::secret::Secret;
 
-/// Longest token that is taken.
+/// The most bytes of a token.
 const LIMIT_TOKEN: usize = 16 * 1024;
-/// How long a token is used whose lifetime is not said (RFC 6749 section 5.1 only recommends to).
+/// Lifetime of a token without `expires_in`, which RFC 6749 section 5.1 only recommends.
 const UNSAID: Duration = Duration::from_mins(1);
-/// Longest time a token is held.
+/// Longest time that a token is cached.
 const LONGEST: Duration = Duration::from_hours(24);
-/// Pause after a failure that does not say how long it lasts, and the longest that is believed.
+/// Pause after a failure without `Retry-After`, and the longest `Retry-After` that is honoured.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// The most bytes of a claims challenge that is passed on.
+/// The most bytes of a claims challenge that is forwarded.
 const LIMIT_CLAIMS: usize = 2048;
 
-/// What the answer must be.
+/// The kind of token expected.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted<'a> {
-    /// An access token to be shown as a bearer token.
+    /// A bearer access token.
     AccessToken,
-    /// The same out of a token exchange, which says what it issued (RFC 8693 section 2.2.1); of this type, if one was asked
-    /// for.
+    /// The same from a token exchange, with an `issued_token_type` (RFC 8693 section 2.2.1), which must be the requested one
+    /// if there is one.
     Exchanged(Option<&'a str>),
-    /// An assertion for another authorization server, which is no access token: `token_type` is `N_A`.
+    /// An assertion for another authorization server, of this type. It is not an access token: `token_type` is `N_A`.
     Assertion(&'a str),
 }
 
-/// A token.
+/// An issued token.
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) value: Secret<String>,
     pub(super) lifetime: Duration,
-    /// Whether fewer scopes came than were asked for.
+    /// Whether fewer scopes were granted than requested.
     pub(super) narrowed: bool,
 }
 
-/// Reads an answer. `scopes` are those that were asked for.
+/// Reads a token response. `scopes` are those that were requested. Errs if it is an error response or has no usable token.
 pub(super) fn read(asked: Asked, wanted: Wanted<'_>, scopes: &[String]) -> Result<Token, GrantError> {
     let Asked { status, answer } = asked;
     match status {
@@ -74,7 +74,8 @@ pub(super) fn read(asked: Asked, wanted: Wanted<'_>, scopes: &[String]) -> Resul
     Ok(Token { value, lifetime: lifetime(root.get("expires_in"))?, narrowed: is_narrowed(root, scopes) })
 }
 
-/// RFC 6749 section 7.1: a token of an unknown type must not be used; RFC 8693 section 2.2.1.
+/// Errs if the token is not of the wanted type: one of an unknown type must not be used (RFC 6749 section 7.1; RFC 8693
+/// section 2.2.1).
 fn types(root: Value<'_>, wanted: Wanted<'_>) -> Result<(), GrantError> {
     let text = |name| root.get(name).and_then(|value| value.as_str());
     let (token_type, issued) = match wanted {
@@ -89,7 +90,7 @@ fn types(root: Value<'_>, wanted: Wanted<'_>) -> Result<(), GrantError> {
     let found = text("issued_token_type").ok_or(unusable("issued_token_type"))?;
     let fits = match asked {
         Some(asked) => *found == *asked,
-        // RFC 8693 section 3: what else there is cannot be shown as a bearer token.
+        // Tokens of other types cannot be used as bearer tokens (RFC 8693 section 3).
         None => {
             matches!(&*found, "urn:ietf:params:oauth:token-type:access_token" | "urn:ietf:params:oauth:token-type:jwt")
         }
@@ -97,7 +98,8 @@ fn types(root: Value<'_>, wanted: Wanted<'_>) -> Result<(), GrantError> {
     if fits { Ok(()) } else { Err(unusable("issued_token_type")) }
 }
 
-/// A whole number of seconds, which some servers write as a string.
+/// The lifetime by `expires_in`, in seconds (RFC 6749 section 5.1); some servers send a string. Errs if it is not a whole
+/// number.
 fn lifetime(expires_in: Option<Value<'_>>) -> Result<Duration, GrantError> {
     let Some(value) = expires_in else { return Ok(UNSAID) };
     let seconds = value.as_i64().or_else(|| {
@@ -111,13 +113,14 @@ fn lifetime(expires_in: Option<Value<'_>>) -> Result<Duration, GrantError> {
     }
 }
 
-/// RFC 6749 section 5.1: without `scope` in the answer it is what was asked for.
+/// Whether fewer scopes were granted than requested. Without `scope` in the response all were granted (RFC 6749 section 5.1).
 fn is_narrowed(root: Value<'_>, asked: &[String]) -> bool {
     let Some(granted) = root.get("scope").and_then(|scope| scope.as_str()) else { return false };
     !asked.iter().all(|scope| granted.split(' ').any(|granted| granted == scope))
 }
 
-/// RFC 6749 section 5.2, RFC 8693 section 2.2.2, RFC 8707 section 2, `OpenID` Connect Core 1.0 section 3.1.2.6.
+/// The error of an error response (RFC 6749 section 5.2, RFC 8693 section 2.2.2, RFC 8707 section 2, `OpenID` Connect
+/// Core 1.0 section 3.1.2.6).
 fn refused(status: u16, answer: &exchange::Answer) -> GrantError {
     let limits = Limits { depth: 16, members: 1024 };
     let document = is_json(&answer.headers).then(|| Document::parse(answer.body.clone(), &limits).ok()).flatten();
@@ -126,7 +129,7 @@ fn refused(status: u16, answer: &exchange::Answer) -> GrantError {
     };
     let root = document.root();
     let text = |name| root.get(name).and_then(|value| value.as_str());
-    // Entra says in a member of its own that `invalid_grant` is about consent or another sign-in.
+    // Entra reports a missing consent in its own member `suberror` besides `invalid_grant`.
     let code = text("suberror").filter(|code| matches!(&**code, "consent_required")).or_else(|| text("error"));
     match code.as_deref().unwrap_or_default() {
         "invalid_grant" => GrantError::Token,
@@ -147,7 +150,8 @@ fn refused(status: u16, answer: &exchange::Answer) -> GrantError {
     }
 }
 
-/// A claims challenge to be passed on: the JSON object of the `claims` request parameter, as it was written.
+/// The claims challenge to forward, base64url of the JSON object for the `claims` request parameter, byte for byte; `None` if
+/// it is absent, not an object or too long.
 fn claims(root: Value<'_>) -> Option<Arc<str>> {
     let claims = root.get("claims")?.as_str()?;
     let document = Document::parse(claims.as_bytes().to_vec().into(), &Limits { depth: 8, members: 64 }).ok()?;
@@ -155,7 +159,7 @@ fn claims(root: Value<'_>) -> Option<Arc<str>> {
     fits.then(|| BASE64URL_NOPAD.encode(claims.as_bytes()).into())
 }
 
-/// RFC 6749 section 5.1: `application/json`.
+/// Whether the media type is `application/json` (RFC 6749 section 5.1).
 fn is_json(headers: &HeaderMap) -> bool {
     let media = headers.get(CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or_default();
     media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
@@ -170,7 +174,7 @@ const fn unusable(reason: &'static str) -> GrantError {
     GrantError::Unusable { reason }
 }
 
-/// No answer at all: in a word that metrics count by.
+/// The error for a request without an answer; `said` is one of the constants of [`exchange`].
 pub(super) fn unanswered(said: &'static str) -> GrantError {
     let unavailable = |reason| GrantError::Unavailable { reason, retry_after: PAUSE };
     match said {

@@ -13,15 +13,15 @@ const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
-/// Whom to ask.
+/// The token endpoints to ask.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     pub(super) first: TokenEndpoint,
-    /// The upstream's own authorization server, which takes what the identity provider asserts.
+    /// The upstream's own authorization server, which accepts the identity provider's assertion.
     pub(super) second: Option<TokenEndpoint>,
 }
 
-/// A moment, by both clocks.
+/// A moment on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) wall: Timestamp,
@@ -34,7 +34,7 @@ impl Moment {
     }
 }
 
-/// Asks for the token `grant` is about, in the name of `subject` where it is in somebody's.
+/// Requests a token according to `grant`, on behalf of `subject` unless it is the proxy's own. Errs if none is issued.
 pub(super) async fn ask(
     grant: &Grant,
     endpoints: &Endpoints,
@@ -93,7 +93,7 @@ pub(super) async fn ask(
     }
 }
 
-/// The access token for what the identity provider asserts (RFC 7523 section 2.1).
+/// Exchanges the identity provider's assertion for an access token (RFC 7523 section 2.1). Errs if none is issued.
 async fn asserted(
     endpoint: &TokenEndpoint,
     assertion: &Token,
@@ -107,7 +107,7 @@ async fn asserted(
     }
     let asked = endpoint.ask(&form, now.wall, now.monotonic).await.map_err(answer::unanswered)?;
     answer::read(asked, Wanted::AccessToken, scopes).map_err(|error| match error {
-        // The assertion was refused, not the caller's token: another login would bring the same one.
+        // The assertion was refused, not the caller's token: another sign-in would not help.
         GrantError::Token => GrantError::Unusable { reason: "assertion_refused" },
         other => other,
     })
@@ -117,7 +117,7 @@ fn exchange<'a>(form: &mut Vec<(&'a str, &'a str)>, token: &'a str, kind: &'a st
     form.extend([("grant_type", TOKEN_EXCHANGE), ("subject_token", token), ("subject_token_type", kind)]);
 }
 
-/// For whom the token is, and what it may do there.
+/// Adds `audience`, `resource` and `scope`.
 fn targets<'a>(form: &mut Vec<(&'a str, &'a str)>, grant: &'a Grant, scope: &'a str) {
     form.extend(grant.audiences.iter().map(|audience| ("audience", audience.as_str())));
     form.extend(grant.resources.iter().map(|resource| ("resource", resource.as_str())));
@@ -126,7 +126,8 @@ fn targets<'a>(form: &mut Vec<(&'a str, &'a str)>, grant: &'a Grant, scope: &'a 
     }
 }
 
-/// The actor's token as it is now: workload identities are replaced every few minutes.
+/// Reads the actor's token, on every request because workload identity tokens are replaced every few minutes. Errs if it
+/// cannot be read.
 fn resolved(source: &crate::config::SecretSource) -> Result<Secret<String>, GrantError> {
     source.resolve().map_err(|error| {
         tracing::warn!(%error, "actor token cannot be read");

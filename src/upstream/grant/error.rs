@@ -3,39 +3,39 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// Why there is no token for the upstream. The reasons are fixed words, for log, metrics and audit; what the authorization
-/// server wrote is in none of them.
+/// Why there is no token for the upstream. The reasons are fixed words, for log, metrics and audit; none contains text of
+/// the authorization server.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum GrantError {
-    /// The authorization server gives this caller none for this upstream.
+    /// The authorization server issues this caller no token for this upstream.
     #[error("the authorization server gives this caller no token for the upstream: {reason}")]
     Forbidden {
         /// Its error code.
         reason: &'static str,
     },
-    /// It wants to see the user first (`OpenID` Connect Core 1.0 section 3.1.2.6).
+    /// The user must sign in interactively (`OpenID` Connect Core 1.0 section 3.1.2.6).
     #[error("the authorization server wants the user to sign in: {reason}")]
     Interaction {
         /// Its error code.
         reason: &'static str,
-        /// What the next access token must satisfy, base64url of a JSON object, for clients that can ask for it.
+        /// The claims challenge, base64url of a JSON object, for clients that can request a token with these claims.
         claims: Option<Arc<str>>,
     },
-    /// The caller shows no token, and only in somebody's name there is one.
+    /// The caller has no token that could be exchanged.
     #[error("a caller without a token has none to exchange")]
     Nobody,
-    /// It no longer takes the caller's own token (RFC 6749 section 5.2, `invalid_grant`).
+    /// The authorization server does not accept the caller's token (RFC 6749 section 5.2, `invalid_grant`).
     #[error("the authorization server does not accept the caller's token")]
     Token,
-    /// It cannot be had at the moment.
+    /// A temporary failure.
     #[error("no token for the upstream at the moment: {reason}")]
     Unavailable {
         /// What happened.
         reason: &'static str,
-        /// When asking again may help.
+        /// Time until another attempt may succeed.
         retry_after: Duration,
     },
-    /// It refuses the proxy, or answers what is no token: an operator must look.
+    /// The authorization server refuses the proxy or its answer is unusable: an operator must act.
     #[error("no token for the upstream: {reason}")]
     Unusable {
         /// What happened.
@@ -68,7 +68,7 @@ impl GrantError {
         }
     }
 
-    /// Whether it says something of the authorization server, not of one caller.
+    /// Whether the failure concerns every caller, not only this one.
     pub(super) fn is_of_the_server(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,

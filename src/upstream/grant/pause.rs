@@ -1,4 +1,4 @@
-//! How long a failing authorization server is not asked: for one caller, and for anybody.
+//! Pauses after an authorization server fails: for one caller, and for all.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,34 +9,34 @@ use super::GrantError;
 
 /// Longest pause.
 const LONGEST: Duration = Duration::from_mins(1);
-/// Failures in a row of one caller's requests that cost it nothing.
+/// Consecutive failures of one caller's requests that cause no pause.
 const PATIENCE_WITH_ONE: u32 = 1;
-/// Callers whose requests fail one after the other before it is the server that fails, and not their tokens.
+/// Number of different callers whose latest requests may fail, with no success between, before the server counts as failing.
 const PATIENCE: u32 = 2;
-/// The most callers that are known as those whose requests failed last.
+/// The most callers remembered as those whose requests failed last.
 const LATEST: usize = 8;
 /// The most callers that have a pause of their own.
 const LIMIT_CALLERS: usize = 10_000;
 
-/// How a server has done lately.
+/// The pauses of one authorization server.
 ///
-/// A caller whose requests fail again and again is kept from asking by itself. Everybody is once the requests of several
-/// callers in a row failed: a token that upsets the server, however often it is shown, keeps nobody else from theirs.
+/// A caller whose requests keep failing has a pause of its own. All callers have one after the requests of several callers
+/// failed in a row: one bad token, however often it is used, does not keep other callers from theirs.
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     all: Pause,
     callers: HashMap<u64, Pause>,
-    /// Whose requests failed last, with none that worked since.
+    /// The callers whose requests failed last, with no success since.
     latest: VecDeque<u64>,
 }
 
 impl Pauses {
-    /// Why it is not asked now for `whose`, if it is not; for the proxy itself where that is nobody.
+    /// The error during a pause for `whose`, `None` for the proxy itself; `None` without a pause.
     pub(super) fn resting(&self, whose: Option<u64>, now: Instant) -> Option<GrantError> {
         self.all.resting(now).or_else(|| self.callers.get(&whose?)?.resting(now))
     }
 
-    /// It answered with a token, or with a refusal of one caller: it works.
+    /// The server answered with a token, or with a refusal of one caller: it works.
     pub(super) fn worked(&mut self, whose: Option<u64>) {
         self.all = Pause::default();
         self.latest.clear();
@@ -45,8 +45,7 @@ impl Pauses {
         }
     }
 
-    /// A request that began at the first of two moments failed at the second. `jitter`, below one, takes up to a quarter
-    /// of the pause away.
+    /// Records a failed request; `times` are its start and end. `jitter`, in [0, 1), shortens the pause by up to a quarter.
     pub(super) fn failed(&mut self, whose: Option<u64>, error: &GrantError, jitter: f64, times: (Instant, Instant)) {
         let Some(whose) = whose else { return self.all.failed(error, 0, jitter, times) };
         if self.callers.len() >= LIMIT_CALLERS {
@@ -68,20 +67,20 @@ impl Pauses {
     }
 }
 
-/// One pause, and how it came to that.
+/// One pause, and the failures that led to it.
 #[derive(Debug, Default)]
 struct Pause {
     failures: u32,
-    /// Until when it is not asked, and what it said last.
+    /// The end of the pause, and the latest error.
     resting: Option<(Instant, GrantError)>,
-    /// When it failed last.
+    /// Time of the latest failure.
     latest: Option<Instant>,
-    /// When the latest pause began. What was asked before that and fails after it fails for the same reason.
+    /// When the latest pause began. Failures of requests sent before do not count again.
     since: Option<Instant>,
 }
 
 impl Pause {
-    /// Why it is not asked now, if it is not.
+    /// The error during the pause; `None` without one.
     fn resting(&self, now: Instant) -> Option<GrantError> {
         let (until, error) = self.resting.as_ref().filter(|(until, _)| now < *until)?;
         Some(match error {
@@ -92,13 +91,14 @@ impl Pause {
         })
     }
 
-    /// Whether all of it is so long ago that nothing follows from it.
+    /// Whether the pause ended so long ago that it can be forgotten.
     fn is_past(&self, now: Instant) -> bool {
         let until = self.resting.as_ref().map(|(until, _)| *until).or(self.latest);
         until.is_some_and(|until| until + LONGEST <= now)
     }
 
-    /// The first `patience` failures pass. The pause doubles with each further one; those that fail at once are one.
+    /// Records a failure. The first `patience` cause no pause; each further one doubles it. Concurrent requests that fail
+    /// count once.
     fn failed(&mut self, error: &GrantError, patience: u32, jitter: f64, (began, now): (Instant, Instant)) {
         if self.since.is_some_and(|since| began < since) {
             return;

@@ -9,7 +9,7 @@ use crate::auth::{Epoch, StartError, client_secrets};
 use crate::config::{AuthorizationServer, Grant, GrantKind};
 use crate::telemetry::metrics::Metrics;
 
-/// All brokers of the process, by a digest of their configuration: a reload that does not touch one keeps its tokens.
+/// All brokers of the process, by a digest of their configuration: a reload keeps the tokens of unchanged ones.
 #[derive(Debug)]
 pub struct Grants {
     runtime: Handle,
@@ -19,12 +19,13 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// An empty registry; tokens that serve are asked for anew on `runtime`. `epoch` moves when some may have been revoked.
+    /// An empty registry. Tokens are refreshed on `runtime`; `epoch` advances when revocations arrive.
     pub fn new(runtime: Handle, metrics: Arc<Metrics>, epoch: Epoch) -> Self {
         Self { runtime, metrics, epoch, started: Mutex::default() }
     }
 
-    /// The broker of exactly this configuration for that server, and tool if it is for one alone.
+    /// The broker of exactly this configuration for `server`, or for one `tool` of it; started if there is none. Errs if a
+    /// secret or key cannot be used.
     pub fn get_or_start(
         &self,
         server: &Arc<str>,
@@ -41,7 +42,7 @@ impl Grants {
         Ok(broker)
     }
 
-    /// Forgets every broker that is not among `kept`, and with it its tokens.
+    /// Drops every broker that is not in `kept`, with its tokens.
     pub fn retain(&self, kept: &[Arc<Broker>]) {
         self.started().retain(|digest, _| kept.iter().any(|broker| broker.digest == *digest));
     }
@@ -51,7 +52,8 @@ impl Grants {
     }
 }
 
-/// `Debug` of the configuration names every field it has; a secret or key that changed in its file stands beside it.
+/// SHA-256 over the configuration, by its `Debug` form, which has every field, and over the contents of its secret and key
+/// files, which may change.
 fn digest(server: &str, tool: Option<&str>, grant: &Grant) -> [u8; 32] {
     let mut hash = Context::new(&SHA256);
     let mut part = |bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! One stream of a server of 2024-11-05 with the endpoint it named, and a switchboard in between.
+//! One event stream of a server of 2024-11-05, the endpoint it named, and the switchboard between them and the clients.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -25,24 +25,24 @@ use crate::upstream::{Answer, AnswerBody, Pool, Upstream, UpstreamError};
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// The most bytes of one event.
 const EVENT_BYTES: usize = 16 * 1024 * 1024;
-/// The most bytes before the endpoint is named.
+/// The most bytes before the `endpoint` event.
 const GREETING_BYTES: usize = 64 * 1024;
-/// The most messages of the proxy's own that wait to be posted.
+/// The most queued messages of the proxy's own.
 const LINES: usize = 64;
-/// The most bytes of what a server says to a message it takes, which is nothing.
+/// The most bytes of the answer to a POST, which should be empty.
 const TAKEN_BYTES: usize = 64 * 1024;
-/// So many calls without an answer, and nothing else heard meanwhile, and the stream is taken for dead.
+/// Number of unanswered calls, with nothing received meanwhile, after which the stream counts as dead.
 const SILENT: u32 = 2;
 
-/// A stream that is open, and where messages go.
+/// An open stream, and the endpoint for messages.
 #[derive(Debug)]
 pub(in crate::upstream) struct Channel {
     shared: Arc<Shared>,
     board: Mutex<Switchboard>,
-    /// The endpoint of the replica that the stream is from.
+    /// The URL for messages, at the replica that the stream is from.
     endpoint: Arc<Upstream>,
     replica: usize,
-    /// What messages of the proxy's own are shown with: what the latest of the client's were.
+    /// The headers for messages of the proxy's own: those of the client's latest message.
     head: Mutex<HeaderMap>,
     own: mpsc::Sender<Line>,
     closed: CancellationToken,
@@ -54,7 +54,7 @@ pub(in crate::upstream) struct Channel {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "made once for each stream or call, and taken apart at once")]
 pub(super) enum Unopened {
-    /// There is no stream, for a reason in the answer.
+    /// The server's answer, which is not a stream.
     Answer(Answer),
     Error(UpstreamError),
 }
@@ -66,7 +66,7 @@ impl From<UpstreamError> for Unopened {
 }
 
 impl Channel {
-    /// Opens a stream, shown with `head`, and waits until it has named its endpoint.
+    /// Opens a stream with the headers `head`, and waits for its `endpoint` event. Errs if either does not come in time.
     pub(super) async fn open(
         shared: &Arc<Shared>,
         pool: &Pool,
@@ -122,23 +122,23 @@ impl Channel {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which of the endpoints that stand for each other it is to.
+    /// The index of its replica.
     pub(super) const fn replica(&self) -> usize {
         self.replica
     }
 
-    /// Whether the stream is open, as far as is known.
+    /// Whether the stream is not known to be closed.
     pub(super) fn is_open(&self) -> bool {
         !self.closed.is_cancelled()
     }
 
-    /// Hangs up, and tells everybody who waits.
+    /// Closes the stream, which ends all pending calls.
     pub(super) fn close(&self) {
         self.closed.cancel();
         self.board().clear();
     }
 
-    /// Posts a message of a client, shown with `head`; what the server says to that is nothing, or why not.
+    /// Posts a client's message with the headers `head`, and returns the answer to the POST. Errs if there is none.
     pub(super) async fn post(&self, pool: &Pool, head: HeaderMap, line: Line) -> Result<Answer, UpstreamError> {
         self.head().clone_from(&head);
         let mut request = Request::new(Full::new(line.into_bytes()));
@@ -146,17 +146,17 @@ impl Channel {
         *request.headers_mut() = head;
         let answer = self.shared.replicas.send_to(self.replica, &self.endpoint, pool, Box::new(request)).await?;
         let Answer { status, headers, body } = answer;
-        // Read to its end, so that the connection can be used again.
+        // Read to the end, so that the connection can be reused.
         let said = body.collect_limited(TAKEN_BYTES).await?;
         Ok(Answer { status, headers, body: AnswerBody::whole(said) })
     }
 
-    /// Posts a message of the proxy's own when it comes to it, if there is room.
+    /// Queues a message of the proxy's own for posting; drops it if the queue is full.
     pub(in crate::upstream) fn say(&self, line: Line) {
         let _ = self.own.try_send(line);
     }
 
-    /// A call was not answered in time. The other end of a stream on which nothing is heard any more may be gone.
+    /// Notes that a call was not answered in time; closes the stream after [`SILENT`] of them.
     pub(super) fn doubt(&self) {
         if self.silent.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT {
             tracing::warn!(server = %self.shared.server.name, "nothing is heard on a stream any more, and it is closed");
@@ -173,7 +173,7 @@ impl Channel {
         let Some(data) = event.data.as_ref().filter(|data| !data.is_empty()).cloned() else { return };
         let server = &self.shared.server.name;
         if event.name() != Some(EventName::Message) {
-            // Where messages go is settled when the stream begins.
+            // The endpoint is fixed when the stream begins.
             return tracing::debug!(%server, "an event that is no message is dropped");
         }
         let outcome = self.board().hear(data);
@@ -210,7 +210,7 @@ impl Drop for Channel {
     }
 }
 
-/// What the first event says.
+/// The data of the first event; errs if that is not an `endpoint` event.
 async fn named(body: &mut AnswerBody, splitter: &mut Splitter) -> Result<Bytes, UpstreamError> {
     let missing = || UpstreamError::Endpoint(EndpointError::Missing);
     let mut read = 0;
@@ -231,7 +231,7 @@ async fn named(body: &mut AnswerBody, splitter: &mut Splitter) -> Result<Bytes, 
     }
 }
 
-/// Reads events until the stream ends or nobody needs it any more.
+/// Reads events until the stream ends or the channel is dropped.
 async fn read(channel: Weak<Channel>, closed: CancellationToken, mut body: AnswerBody, mut splitter: Splitter) {
     loop {
         while let Some(event) = splitter.next_event() {
@@ -259,7 +259,7 @@ async fn read(channel: Weak<Channel>, closed: CancellationToken, mut body: Answe
     }
 }
 
-/// Posts what the proxy has to say by itself, one after the other.
+/// Posts the proxy's own messages, one after the other.
 async fn write(channel: Weak<Channel>, closed: CancellationToken, pool: Pool, mut lines: mpsc::Receiver<Line>) {
     loop {
         let line = tokio::select! {
@@ -275,7 +275,7 @@ async fn write(channel: Weak<Channel>, closed: CancellationToken, pool: Pool, mu
     }
 }
 
-/// How long what was asked may be without a sign.
+/// How long a request may go without a sign of an answer.
 pub(super) fn patience(shared: &Shared) -> Duration {
     shared.server.timeouts.first_byte
 }

@@ -1,4 +1,4 @@
-//! One client's part of a stream.
+//! One client's session on a stream.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use crate::auth::Who;
 use crate::clock;
 use crate::upstream::switchboard::Session;
 
-/// A session of a client: a number on a stream.
+/// A client's session: its number on a stream.
 #[derive(Debug)]
 pub(super) struct Conversation {
-    /// Whose it is; nobody's who has no token.
+    /// The owner; `None` for a caller without a token.
     pub(super) who: Option<Who>,
     pub(super) number: Session,
     pub(super) trunk: Arc<Trunk>,
@@ -23,12 +23,12 @@ impl Conversation {
         Self { who, number, trunk, used: Mutex::new(clock::monotonic()) }
     }
 
-    /// Notes that it is used.
+    /// Records that the session is used now.
     pub(super) fn touch(&self) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = clock::monotonic();
     }
 
-    /// Whether nothing has been asked for so long, and nobody waits for anything.
+    /// Whether it was not used for `time`, and no call or listener is pending.
     pub(super) fn is_idle(&self, time: Duration) -> bool {
         let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(open) = self.trunk.open.try_lock() else { return false };
@@ -39,7 +39,7 @@ impl Conversation {
         used.elapsed() >= time && open.as_ref().is_none_or(is_quiet)
     }
 
-    /// Ends the session, and its stream if that is its own.
+    /// Ends the session, and its stream unless that is shared.
     pub(super) async fn close(&self) {
         if let Some(greeted) = &*self.trunk.open.lock().await {
             if self.trunk.is_shared {

@@ -3,31 +3,31 @@
 use thiserror::Error;
 use url::Url;
 
-/// The most bytes of the address.
+/// The most bytes of the URL.
 const LONGEST: usize = 2_048;
 
-/// Why messages are not posted where the server says.
+/// Why the server's `endpoint` event is refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum EndpointError {
-    /// It has bytes no address has.
+    /// The URL has bytes other than visible ASCII.
     #[error("the endpoint is not an address of visible ASCII")]
     Characters,
-    /// A message came first, or too much of anything.
+    /// The stream begins with another event, or with too much other data.
     #[error("the stream does not begin with an `endpoint` event")]
     Missing,
-    /// It cannot be resolved, or names a user or a place in a document.
+    /// The URL cannot be resolved, or has user information or a fragment.
     #[error("the endpoint is not an address to post to")]
     NoAddress,
-    /// What the proxy shows to this origin is no other's business.
+    /// The URL is of another origin, which must not receive the credential.
     #[error("the endpoint is at another origin than the stream")]
     Origin,
-    /// It is longer than any server needs.
+    /// The URL is too long.
     #[error("the endpoint is longer than {LONGEST} bytes")]
     TooLong,
 }
 
-/// The address in the `data` of an `endpoint` event of the stream at `stream` (2024-11-05, "HTTP with SSE"). Where it is
-/// posted to must be of the stream's own origin: the credential for that goes with each message.
+/// The URL in the `data` of the `endpoint` event of the stream at `stream` (2024-11-05, "HTTP with SSE"). Errs if it is not a
+/// URL of the stream's own origin, since each message carries the credential for that.
 pub(super) fn resolve(stream: &Url, data: &[u8]) -> Result<Url, EndpointError> {
     if data.len() > LONGEST {
         return Err(EndpointError::TooLong);

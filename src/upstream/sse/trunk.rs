@@ -1,4 +1,4 @@
-//! The stream that the sessions of one client, or of all, share.
+//! The stream of one session, or the one that all sessions share.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::Channel;
 use crate::json::Document;
 use crate::mcp::RpcId;
 
-/// A stream, and what it was opened with, to open it again.
+/// A stream, and the `initialize` request to reopen it with.
 #[derive(Debug)]
 pub(super) struct Trunk {
     pub(super) hello: Document,
@@ -15,7 +15,7 @@ pub(super) struct Trunk {
     pub(super) open: tokio::sync::Mutex<Option<Greeted>>,
 }
 
-/// A stream that is open, and the server's answer to the hello on it.
+/// An open stream, and the server's answer to `initialize` on it.
 #[derive(Clone, Debug)]
 pub(super) struct Greeted {
     pub(super) channel: Arc<Channel>,
@@ -23,7 +23,7 @@ pub(super) struct Greeted {
 }
 
 impl Drop for Trunk {
-    /// Calls that still run are told by the end of their stream.
+    /// Closes the stream, which ends calls that are still pending.
     fn drop(&mut self) {
         if let Some(greeted) = self.open.get_mut() {
             greeted.channel.close();

@@ -1,8 +1,9 @@
-//! A child process: isolated from the proxy's other resources, watched until it ends, and ended with all it started.
+//! A child process: isolated from the proxy's other resources, monitored until it exits, and ended together with all its
+//! descendants.
 //!
-//! What is started is the proxy itself as a small keeper (`portcullis child`), which starts the program, ties its life to this
-//! process's, and ends last. The parent-death signal concerns the thread that started a process, so each child has a thread of
-//! its own that lives exactly as long.
+//! The proxy starts itself as a small supervisor, the keeper (`portcullis child`), which starts the program, ends it when the
+//! proxy ends, and exits last. The parent-death signal (`PR_SET_PDEATHSIG`) fires when the thread that forked the child exits,
+//! so each child has a thread of its own that lives exactly as long.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,14 +20,14 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config;
 
-/// Makes a keeper end its program, and all that started, at once.
+/// The signal that makes a keeper end its program and all descendants at once.
 pub(crate) const END_NOW: Signal = Signal::SIGUSR1;
-/// How long a keeper may take for that.
+/// How long a keeper may take for that before it is killed.
 const LAST: Duration = Duration::from_secs(5);
-/// Enough for a thread that starts a process and waits.
+/// Stack size in bytes of the thread that starts a process and waits for it.
 const STACK: usize = 256 * 1024;
 
-/// The ends of a child's pipes.
+/// The proxy's ends of a child's pipes.
 #[derive(Debug)]
 pub(super) struct Pipes {
     pub(super) stdin: OwnedFd,
@@ -34,21 +35,21 @@ pub(super) struct Pipes {
     pub(super) stderr: OwnedFd,
 }
 
-/// A child that runs, or has ended.
+/// A child process, running or ended.
 #[derive(Clone, Debug)]
 pub(super) struct Child(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     pid: Pid,
-    /// How it ended. While there is nothing here the process has not been reaped, and its id is nobody else's.
+    /// The exit status, as text. While this is `None` the process has not been reaped, so its pid cannot have been reused.
     ended: Mutex<Option<String>>,
     changed: Condvar,
     told: watch::Sender<bool>,
 }
 
 impl Child {
-    /// Starts `command`.
+    /// Starts `command`. Errs if the keeper cannot be started.
     pub(super) async fn start(command: &config::Command) -> io::Result<(Self, Pipes)> {
         let launcher = launcher(command)?;
         let (tell, told) = oneshot::channel();
@@ -61,25 +62,25 @@ impl Child {
         self.0.pid.as_raw()
     }
 
-    /// How it ended, if it has.
+    /// The exit status, as text; `None` while it runs.
     pub(super) fn end(&self) -> Option<String> {
         self.0.lock().clone()
     }
 
     /// Waits until it has ended.
     pub(super) async fn ended(&self) {
-        // The sender is in the same memory.
+        // The sender is in the same allocation, so it cannot be dropped first.
         let _ = self.0.told.subscribe().wait_for(|ended| *ended).await;
     }
 
-    /// Ends it and all it started, now.
+    /// Ends it and all its descendants now.
     pub(super) fn kill(&self) {
         let shared = Arc::clone(&self.0);
         self.0.signal(END_NOW);
         self.wait(move || shared.end_now());
     }
 
-    /// Ends it whose standard input was just closed: left alone for `grace`, then asked to end, then made to.
+    /// Ends a child whose standard input was just closed: waits for `grace`, sends SIGTERM, waits again, then kills it.
     pub(super) fn stop(&self, grace: Duration) {
         let shared = Arc::clone(&self.0);
         let ladder = move || {
@@ -107,7 +108,7 @@ impl Shared {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To the keeper, which knows what to do about all below it.
+    /// Signals the keeper, which acts on the program and its descendants.
     fn signal(&self, signal: Signal) {
         let ended = self.lock();
         if ended.is_none() {
@@ -115,7 +116,7 @@ impl Shared {
         }
     }
 
-    /// A keeper that does not end with that is kept from it, and ends with its program.
+    /// Makes the keeper end everything; a keeper that does not within [`LAST`] is killed, and its program with it.
     fn end_now(&self) {
         self.signal(END_NOW);
         if !self.ends_within(LAST) {
@@ -129,7 +130,7 @@ impl Shared {
     }
 }
 
-/// What the thread of a child does.
+/// The body of a child's thread.
 fn keep(mut launcher: Command, tell: oneshot::Sender<io::Result<(Child, Pipes)>>) {
     let mut process = match launcher.spawn() {
         Ok(process) => process,
@@ -148,7 +149,7 @@ fn keep(mut launcher: Command, tell: oneshot::Sender<io::Result<(Child, Pipes)>>
     if !wanted {
         shared.signal(END_NOW);
     }
-    // Without reaping it, so that its id stays its own until nothing more is sent to it.
+    // Waits without reaping, so that the pid is not reused until no more signals are sent to it.
     while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
     let mut ended = shared.lock();
     let how = process.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -158,7 +159,8 @@ fn keep(mut launcher: Command, tell: oneshot::Sender<io::Result<(Child, Pipes)>>
     shared.told.send_replace(true);
 }
 
-/// `portcullis child … -- PROGRAM ARGUMENTS`, with nothing of this process's environment but what programs cannot do without.
+/// The command `portcullis child … -- PROGRAM ARGUMENTS`, which inherits only the few environment variables that programs
+/// need. Errs if the path of this executable is unknown.
 fn launcher(command: &config::Command) -> io::Result<Command> {
     let mut launcher = Command::new(std::env::current_exe()?);
     launcher.arg("child").arg("--parent").arg(std::process::id().to_string());

@@ -1,4 +1,4 @@
-//! Who has which place of the pool, and who makes room for whom.
+//! Which owner has which slot of the pool, and which slot is evicted for a new one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use crate::auth::Who;
 use crate::upstream::gate::Busy;
 use crate::upstream::switchboard::Session;
 
-/// The most sessions, of which each is a few hundred bytes.
+/// The most sessions; each takes a few hundred bytes.
 const SESSIONS: usize = 20_000;
-/// The most of them of one caller; that caller's own unused for longest makes room.
+/// The most sessions of one caller; beyond that, the caller's own least recently used one is closed.
 const SHARE: usize = 1_000;
 
-/// The places of one server, and the sessions that name them.
+/// The slots of one server, and the sessions that refer to them.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     pub(super) slots: HashMap<Owner, Arc<Slot>>,
     pub(super) sessions: HashMap<Box<str>, Opened>,
-    /// Processes that were told to end, and may not have yet.
+    /// Processes that are being stopped and may not have ended yet.
     pub(super) leaving: Vec<Arc<Process>>,
 }
 
-/// A session of a client: a name for its place.
+/// A client's session, and its slot.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) number: Session,
@@ -34,8 +34,8 @@ pub(super) struct Opened {
 }
 
 impl Places {
-    /// Sees to it that one of `most` places is free for that caller, who has at most half of them: its own idle one makes room,
-    /// and where all are taken the one that was idle for longest.
+    /// Ensures that one of `most` slots is free for `who`, who may have at most half of them: evicts the caller's own idle slot
+    /// beyond its share, and the one idle longest if all are taken. Errs if none can be evicted.
     pub(super) fn find_room(&mut self, who: Option<&Who>, most: usize, idle: Duration) -> Result<(), Busy> {
         let is_own = |slot: &Slot| who.zip(slot.who.as_ref()).is_some_and(|(who, other)| who.is_person(other));
         let own = self.slots.values().filter(|slot| is_own(slot)).count();
@@ -51,7 +51,7 @@ impl Places {
         Ok(())
     }
 
-    /// Keeps a session under that name.
+    /// Registers a session by its id. Errs if the limit of sessions is reached.
     pub(super) fn keep(&mut self, name: &str, opened: Opened, idle: Duration) -> Result<(), Busy> {
         let is_own = |other: &Opened| Who::are_one_person(other.who.as_ref(), opened.who.as_ref());
         let own = || self.sessions.iter().filter(|(_, other)| is_own(other));
@@ -69,7 +69,7 @@ impl Places {
         Ok(())
     }
 
-    /// Closes a session; says whether there was one.
+    /// Closes a session; true if there was one.
     pub(super) fn close(&mut self, name: &str) -> bool {
         let Some(opened) = self.sessions.remove(name) else { return false };
         if let Some(process) = opened.slot.running() {
@@ -81,7 +81,7 @@ impl Places {
         true
     }
 
-    /// Gives up the places that were idle for so long.
+    /// Evicts the slots that have been idle for `idle`.
     pub(super) fn tidy(&mut self, idle: Duration) {
         let given_up: Vec<_> = self.slots.values().filter(|slot| self.is_idle(slot, idle)).cloned().collect();
         for slot in given_up {
@@ -89,7 +89,7 @@ impl Places {
         }
     }
 
-    /// Gives up the place that was idle for longest among some; says whether there was one.
+    /// Evicts the slot that has been idle longest of those in `among`; true if there was one.
     fn give_up_idlest(&mut self, among: impl Fn(&Slot) -> bool) -> bool {
         let idle = self.slots.values().filter(|slot| among(slot) && self.is_idle(slot, Duration::ZERO));
         let idlest = idle.min_by_key(|slot| slot.used()).cloned();
@@ -99,19 +99,19 @@ impl Places {
         idlest.is_some()
     }
 
-    /// Whether nobody has used a place for so long, and nobody is about to: who is on the way there holds it too.
+    /// Whether a slot has been idle for `idle`, and no request is about to use it: such a request holds a reference.
     fn is_idle(&self, slot: &Arc<Slot>, idle: Duration) -> bool {
         let named = || self.sessions.values().filter(|opened| Arc::ptr_eq(&opened.slot, slot)).count();
         slot.is_idle(idle) && Arc::strong_count(slot) <= 1 + named()
     }
 
-    /// Gives up a place with its sessions: nobody else can go on with those.
+    /// Evicts a slot with its sessions, which cannot continue without its process.
     fn leave(&mut self, slot: &Arc<Slot>) {
         self.give_up(slot);
         self.sessions.retain(|_, opened| !Arc::ptr_eq(&opened.slot, slot));
     }
 
-    /// Ends the process of a place that is nobody's any more.
+    /// Removes a slot and stops its process.
     fn give_up(&mut self, slot: &Slot) {
         self.slots.remove(&slot.owner);
         self.leaving.retain(|process| !process.has_ended());

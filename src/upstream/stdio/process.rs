@@ -1,4 +1,4 @@
-//! One process with its pipes: lines in, lines out, and a switchboard in between.
+//! One process with its pipes, and the switchboard between it and the clients.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,18 +18,18 @@ use crate::mcp::sse::Line;
 use crate::upstream::losses::{Loss, Losses};
 use crate::upstream::switchboard::{Outcome, Switchboard};
 
-/// The most bytes of one line of a process.
+/// The most bytes of one line of a process's output.
 const LINE_BYTES: usize = 16 * 1024 * 1024;
-/// The most bytes that are read of one process in a second. A process that writes more waits.
+/// The most bytes that are read from one process per second. A process that writes more blocks.
 const SECOND_BYTES: usize = 64 * 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
-/// The most lines that wait to be written.
+/// The most lines queued to be written.
 const LINES: usize = 256;
-/// So many lines that are no message of MCP's end a process.
+/// Number of lines that are not valid MCP messages, without a delivered one between, after which a process is killed.
 const REFUSED: u32 = 100;
-/// So many answers that nobody asked for do.
+/// Number of answers to requests that were never sent after which a process is killed.
 const UNASKED: u32 = 2;
-/// The most bytes of a line of standard error, and most lines of it in a second.
+/// The most bytes of a line of standard error, and the most lines per second.
 const ERROR_BYTES: usize = 4 * 1024;
 const ERROR_LINES: u32 = 50;
 
@@ -48,7 +48,7 @@ pub(in crate::upstream) struct Process {
 }
 
 impl Process {
-    /// Starts one; what it does from now on is done on this runtime.
+    /// Starts a process, and spawns its tasks on the current runtime. Errs if it cannot be started.
     pub(super) async fn start(
         server: &Arc<str>,
         command: &config::Command,
@@ -87,7 +87,7 @@ impl Process {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it still takes lines, as far as is known.
+    /// Whether it is not known to have stopped accepting lines.
     pub(super) fn is_alive(&self) -> bool {
         self.child.end().is_none() && self.stdin().as_ref().is_some_and(|stdin| !stdin.is_closed())
     }
@@ -100,7 +100,7 @@ impl Process {
         self.child.ended().await;
     }
 
-    /// Writes a line, when there is room for it.
+    /// Queues a line, and waits while the queue is full; false if the process no longer accepts lines.
     pub(super) async fn write(&self, line: Line) -> bool {
         let stdin = self.stdin().clone();
         match stdin {
@@ -109,14 +109,14 @@ impl Process {
         }
     }
 
-    /// Writes a line if there is room for it now.
+    /// Queues a line; drops it if the queue is full.
     pub(in crate::upstream) fn write_now(&self, line: Line) {
         if let Some(stdin) = &*self.stdin() {
             let _ = stdin.try_send(line);
         }
     }
 
-    /// Closes its standard input and sees to it that it ends (2025-11-25, "Shutdown" of stdio).
+    /// Closes its standard input, and ends it if it does not exit by itself (2025-11-25, "Shutdown", stdio).
     pub(super) fn stop(&self) {
         if self.stdin().take().is_some() {
             self.child.stop(self.grace);
@@ -131,7 +131,7 @@ impl Process {
         self.stdin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a line means, and what is done about it.
+    /// Handles a line of output.
     fn hear(&self, line: Bytes) {
         let outcome = self.board().hear(line);
         match outcome {
@@ -168,20 +168,20 @@ impl Drop for Process {
     }
 }
 
-/// Writes lines until there are no more to come, or the process takes none.
+/// Writes queued lines until the queue is closed or the process accepts no more.
 async fn write(mut lines: mpsc::Receiver<Line>, mut stdin: pipe::Sender, child: Child, patience: Duration) {
     while let Some(line) = lines.recv().await {
         let whole = [line.as_bytes(), b"\n".as_slice()].concat();
         match timeout(patience, stdin.write_all(&whole)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
-            // Who reads nothing for so long will not read the rest of this line either.
+            // A process that has read nothing for so long will not read the rest of this line.
             Err(_) => return child.kill(),
         }
     }
 }
 
-/// Reads lines until the process closes its standard output, which is as good as its end.
+/// Reads lines until the process closes its standard output, after which it is of no use.
 async fn read(process: Weak<Process>, mut stdout: pipe::Receiver) {
     let mut read = BytesMut::with_capacity(16 * 1024);
     let mut searched = 0;
@@ -220,7 +220,7 @@ async fn read(process: Weak<Process>, mut stdout: pipe::Receiver) {
     }
 }
 
-/// Standard error goes to the log, masked, cut, and not too much of it.
+/// Writes standard error to the log, masked, truncated and rate-limited.
 async fn log(server: Arc<str>, pid: i32, mut stderr: pipe::Receiver) {
     let mut read = BytesMut::with_capacity(ERROR_BYTES);
     let (mut since, mut lines) = (clock::monotonic(), 0);
@@ -239,7 +239,7 @@ async fn log(server: Arc<str>, pid: i32, mut stderr: pipe::Receiver) {
     }
 }
 
-/// Tells everybody who waits once the process has ended.
+/// Waits until the process has ended, and then ends all pending calls.
 async fn mourn(server: Arc<str>, child: Child, process: Weak<Process>) {
     child.ended().await;
     let how = child.end().unwrap_or_default();

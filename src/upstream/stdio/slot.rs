@@ -1,4 +1,4 @@
-//! One slot of the pool: whose process it holds, and how that is started, initialized and restarted.
+//! One slot of the pool: a process, its owner, and how it is started, initialized and restarted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,27 +21,27 @@ use crate::upstream::gate::Gate;
 use crate::upstream::losses::Losses;
 use crate::upstream::switchboard::{AHEAD, Heard, OWN};
 
-/// Whom a process serves.
+/// For whom a process runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
-    /// Everybody who was greeted alike.
+    /// All callers, by the `params` of `initialize`.
     All { greeting: Option<Bytes> },
     /// One session of one client.
     Client(u64),
-    /// One caller with one client, and what that can do.
+    /// One caller with one client, by the `params` of `initialize`, which have the client's capabilities.
     Principal { who: Option<Who>, greeting: Option<Bytes> },
 }
 
-/// A place of the pool.
+/// A slot of the pool.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) owner: Owner,
-    /// Who takes the place; nobody where all share it.
+    /// The caller to whose share it counts; `None` if all share it.
     pub(super) who: Option<Who>,
     pub(super) gate: Arc<Gate>,
-    /// How often it is started again.
+    /// Limits restarts after failures.
     breaker: Breaker,
-    /// The `params` of `initialize`; `None` for processes that speak the stateless era.
+    /// The `params` of `initialize`; `None` for processes of 2026-07-28, which has no `initialize`.
     hello: Option<Bytes>,
     state: tokio::sync::Mutex<State>,
     used: std::sync::Mutex<Instant>,
@@ -51,11 +51,11 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 struct State {
     process: Option<Arc<Process>>,
-    /// What the process answered to `initialize`.
+    /// The result of `initialize`.
     greeted: Option<Bytes>,
 }
 
-/// A process that is there, and what it said of itself.
+/// An initialized process, and its result of `initialize`.
 pub(super) struct Ready {
     pub(super) process: Arc<Process>,
     pub(super) greeted: Option<Bytes>,
@@ -80,7 +80,8 @@ impl Slot {
         })
     }
 
-    /// The process, started and greeted if it is not there.
+    /// The process; started and initialized if it does not run. Errs if that fails, or if it was a single session's process
+    /// and has ended.
     pub(super) async fn ready(
         &self,
         server: &Arc<str>,
@@ -88,14 +89,14 @@ impl Slot {
         patience: Duration,
     ) -> Result<Ready, UpstreamError> {
         self.touch();
-        // Whoever waits for another's attempt waits no longer than for an answer.
+        // The wait for another request's attempt is limited by the first-byte timeout too.
         let Ok(mut state) = timeout(patience, self.state.lock()).await else {
             return Err(UpstreamError::FirstByte(patience));
         };
         if let Some(process) = state.process.as_ref().filter(|process| process.is_alive()) {
             return Ok(Ready { process: Arc::clone(process), greeted: state.greeted.clone() });
         }
-        // A session of a client's own ends with its process: what that knew nobody else knows.
+        // A client's own session ends with its process, whose state is lost.
         if state.process.take().is_some() && matches!(self.owner, Owner::Client(_)) {
             return Err(UpstreamError::NoSuchSession);
         }
@@ -113,7 +114,7 @@ impl Slot {
         };
         match started {
             Ok((process, greeted)) => {
-                // Whether it is any good its calls will say: one that ends under the first is no success.
+                // Starting is not a success yet: the first call decides, since the process may end during it.
                 drop(pass);
                 state.process = Some(Arc::clone(&process));
                 state.greeted.clone_from(&greeted);
@@ -126,7 +127,8 @@ impl Slot {
         }
     }
 
-    /// `initialize` and `notifications/initialized` (2025-11-25, "Lifecycle"); the result, as it was written.
+    /// Sends `initialize` and `notifications/initialized` (2025-11-25, "Lifecycle"); returns the result, byte for byte. `None`
+    /// for processes of 2026-07-28.
     async fn greet(&self, process: &Arc<Process>) -> Result<Option<Bytes>, UpstreamError> {
         let Some(hello) = &self.hello else { return Ok(None) };
         let head = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{INITIALIZE}","params":"#);
@@ -155,7 +157,7 @@ impl Slot {
         Ok(Some(Bytes::copy_from_slice(result.raw())))
     }
 
-    /// What came of a call: a process that ends under its calls is started again later and later.
+    /// Records a call's outcome: a process that keeps ending during calls is restarted after longer and longer pauses.
     pub(super) fn note(&self, answered: bool) {
         let Ok(pass) = self.breaker.pass(clock::monotonic) else { return };
         if answered {
@@ -165,12 +167,12 @@ impl Slot {
         }
     }
 
-    /// The current process, if it runs; not waited for while it is being started.
+    /// The current process, if it runs; `None` while it is being started.
     pub(super) fn running(&self) -> Option<Arc<Process>> {
         self.state.try_lock().ok()?.process.clone().filter(|process| process.is_alive())
     }
 
-    /// The current process, until it has ended: also one that no longer accepts input.
+    /// The current process unless it has ended, even if it no longer accepts input.
     pub(super) async fn unended(&self) -> Option<Arc<Process>> {
         self.state.lock().await.process.clone().filter(|process| !process.has_ended())
     }
@@ -179,18 +181,18 @@ impl Slot {
         *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = clock::monotonic();
     }
 
-    /// When something was asked of it last.
+    /// When it was last used.
     pub(super) fn used(&self) -> Instant {
         *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Whether nothing has been asked of it for so long, and nobody waits for anything.
+    /// Whether it was not used for `time`, and no call or listener is pending.
     pub(super) fn is_idle(&self, time: Duration) -> bool {
         let Ok(state) = self.state.try_lock() else { return false };
         self.used().elapsed() >= time && state.process.as_ref().is_none_or(|process| process.board().is_idle())
     }
 
-    /// Ends its process, and gives it away: it may take its time.
+    /// Begins to stop its process, and returns it, since ending may take a while.
     pub(super) fn stop(&self) -> Option<Arc<Process>> {
         let process = self.state.try_lock().ok()?.process.take()?;
         process.stop();
