@@ -2,8 +2,8 @@
 //! on an upstream that has none.
 //!
 //! To the rest of the proxy the upstream speaks the era of the client: rules, masks, seals and audit see one conversation.
-//! The state of a bridge is held by this process: sessions at older upstreams, what older clients said in `initialize`, and
-//! questions that wait for an answer.
+//! The state of a bridge is kept in this process: sessions at older upstreams, the `initialize` parameters of older clients,
+//! and server requests that wait for an answer.
 
 mod answer;
 mod era;
@@ -40,7 +40,7 @@ use crate::proxy::Worker;
 use crate::route::Route;
 use crate::upstream::{Answer, Asking, Credential, Outbound, Pool, UpstreamError};
 
-/// What one upstream is known to speak, and what is held to speak to it.
+/// The detected eras of one upstream, and the state of the translation.
 #[derive(Debug, Default)]
 pub struct Bridge {
     known: Known,
@@ -53,15 +53,15 @@ pub struct Bridge {
     waiting: Parked<on_newer::Response>,
 }
 
-/// The bridges that are held, whatever configuration they were first needed in.
+/// The bridges, across reloads of the configuration.
 #[derive(Debug, Default)]
 pub struct Bridges(Mutex<HashMap<Ends, Arc<Bridge>>>);
 
-/// A server's name, and where its sessions are.
+/// A server's name, and the digest of what decides where its sessions are kept.
 type Ends = (Arc<str>, [u8; 32]);
 
 impl Bridges {
-    /// The bridge of that server to that upstream: the one that is held, or a new one.
+    /// The bridge of the server to the upstream: the existing one, or a new one.
     pub(crate) fn get_or_make(&self, server: &Arc<str>, place: [u8; 32]) -> Arc<Bridge> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|key, bridge| Arc::strong_count(bridge) > 1 || *key == (server.clone(), place));
@@ -69,25 +69,25 @@ impl Bridges {
     }
 }
 
-/// Which way a message goes.
+/// How a message is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// Client and upstream speak the same era, or it is left to them.
+    /// Not at all: client and upstream speak the same era, or bridging is off.
     Straight,
     /// The upstream is older than the client.
     ToOlder,
     /// The upstream is newer than the client.
     ToNewer,
-    /// An older client says hello to an upstream nothing is known of.
+    /// An older client sends `initialize` to an upstream whose era is unknown.
     Trial,
 }
 
-/// A message as an event of a stream.
+/// A message as a server-sent event.
 fn event(message: Bytes) -> Bytes {
     Outgoing::message(&Line::of_json(message)).encode()
 }
 
-/// Sends `outbound` in the era the upstream speaks, and gives the answer in the client's.
+/// Sends `outbound` in the upstream's era, and returns the answer in the client's. Errs if there is no answer.
 pub(crate) async fn send(
     worker: &Arc<Worker>,
     route: &Arc<Route>,
@@ -144,13 +144,13 @@ async fn way(link: &Link, era: Era, outbound: &Outbound) -> Way {
     }
 }
 
-/// Ends every session that is held at the upstream of `route`, as the process ends; whether the upstream lets it be or not.
+/// Ends every session of the proxy's at the upstream of `route` when the process shuts down; failures are ignored.
 pub(crate) async fn shut_down(route: &Route, pool: &Pool) {
     let held = route.bridge.sessions.take_all();
     join_all(held.iter().filter_map(|session| session.ending()).map(|ending| route.backend.send(pool, ending))).await;
 }
 
-/// How the proxy asks for the tool a call is about: in the era and the session the call will be made in.
+/// The era, session and revision in which the proxy requests the tool list for a call: those in which the call will be made.
 pub(crate) async fn asking(
     worker: &Arc<Worker>,
     route: &Arc<Route>,
@@ -176,7 +176,7 @@ pub(crate) async fn asking(
     Box::pin(translated(link, knows, opened, message.params(), asking)).await.unwrap_or(as_client)
 }
 
-/// The same in the other era, if the upstream speaks that and no other.
+/// The same for an upstream of the other era; `None` if the call is not translated or a session cannot be opened.
 async fn translated(
     link: Link,
     knows: Option<Way>,
@@ -193,7 +193,7 @@ async fn translated(
         Way::ToNewer => Some((Asking { era: Era::Modern, session: None, ..asking }, Revision::V2026_07_28)),
         Way::ToOlder => {
             let stated = older::Stated::of(params);
-            // If there is none, the call itself will be told why.
+            // If it cannot be opened, the call itself will fail with the reason.
             let session = link.route.bridge.sessions.of_newer(&link, &opened.caller, &stated).await.ok()?;
             let asking = Asking { era: Era::Legacy, session: session.within.id().map(Into::into), ..asking };
             Some((asking, session.within.revision))
@@ -201,8 +201,8 @@ async fn translated(
     }
 }
 
-/// The same in a session that is held for the caller, where the client has none and one is known to be wanted, or seems to be
-/// because the question was `refused` with that status; `None` where that cannot be it.
+/// The same in a session that the proxy keeps for a client without one, if the upstream is known to require a session, or seems
+/// to because it `refused` the list with that status; `None` otherwise.
 pub(crate) async fn asking_in_session(
     worker: &Arc<Worker>,
     route: &Arc<Route>,

@@ -1,4 +1,4 @@
-//! Errors a bridge answers in the upstream's place. Clients get them through the same code as an upstream's own.
+//! Answers that a bridge makes in the upstream's place. They take the same path to the client as an upstream's own.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -10,23 +10,23 @@ use crate::upstream::{Answer, AnswerBody};
 
 /// JSON-RPC 2.0, section 5.1.
 pub(super) const METHOD_NOT_FOUND: i64 = -32_601;
-/// 2026-07-28, "Error Codes": the client did not declare what the request needs.
+/// The client did not declare a capability that the request needs (2026-07-28, "Error Codes").
 const LACKING_CAPABILITY: i64 = -32_021;
 
-/// An upstream's message as a client of another era knows it.
+/// An upstream's message, translated to a client's era.
 #[derive(Debug)]
 pub(super) enum Rewritten {
-    /// Another message in its place.
+    /// A different message.
     Anew(Bytes),
-    /// The same but for this.
+    /// The same message with edits.
     Edited(Splice),
-    /// The same but for its id and what each era has its results say of themselves, so that all else is to be read in it as
-    /// in the client's.
+    /// The same message with edits to its id and the result members that differ by era only, so that everything else can be
+    /// read in the original.
     Framed(Splice),
 }
 
 impl Rewritten {
-    /// The message; `document` is what it was.
+    /// The translated message; `document` is the original.
     pub(super) fn bytes(self, document: &Document) -> Bytes {
         match self {
             Self::Anew(bytes) => bytes,
@@ -34,7 +34,7 @@ impl Rewritten {
         }
     }
 
-    /// The same as a body.
+    /// The translated message as a body; `document` is the original.
     pub(super) fn body(self, document: Document) -> AnswerBody {
         match self {
             Self::Framed(splice) => AnswerBody::read(document, splice),
@@ -43,47 +43,47 @@ impl Rewritten {
     }
 }
 
-/// A notification or response was taken.
+/// A notification or response was accepted: 202.
 pub(super) fn accepted() -> Answer {
     Answer::bare(StatusCode::ACCEPTED)
 }
 
-/// The session has ended.
+/// The session has ended: 200.
 pub(super) fn ended() -> Answer {
     Answer::bare(StatusCode::OK)
 }
 
-/// There is no such session.
+/// There is no such session: 404.
 pub(super) fn no_session() -> Answer {
     Answer::bare(StatusCode::NOT_FOUND)
 }
 
-/// The upstream said something that is of no use.
+/// The upstream's answer is unusable: 502.
 pub(super) fn unusable() -> Answer {
     Answer::bare(StatusCode::BAD_GATEWAY)
 }
 
-/// There is no room.
+/// A limit is reached: 503.
 pub(super) fn full() -> Answer {
     Answer::bare(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// One message, as older revisions answer whatever it says.
+/// One message with status 200, as in older revisions even for errors.
 pub(super) fn message(message: Bytes) -> Answer {
     Answer::json(StatusCode::OK, message)
 }
 
-/// The same with the head its upstream gave it, of which nothing but the media type goes further.
+/// A body with status 200 and the upstream's headers, of which only the media type is forwarded.
 pub(super) fn older(headers: HeaderMap, body: AnswerBody) -> Answer {
     Answer { status: StatusCode::OK, headers, body }
 }
 
-/// A result or error, `what`, for the request with that id.
+/// A response to the request `id`; `what` is its `result` or `error` member.
 pub(super) fn to(id: &[u8], what: &str) -> Answer {
     message(format!(r#"{{"jsonrpc":"2.0","id":{},{what}}}"#, String::from_utf8_lossy(id)).into())
 }
 
-/// What a client says of itself is kept as long as its session is, and this is too long for that.
+/// The client's capabilities and information are too long to be kept with its session.
 pub(super) fn too_long(id: &[u8]) -> Answer {
     to(
         id,
@@ -91,24 +91,24 @@ pub(super) fn too_long(id: &[u8]) -> Answer {
     )
 }
 
-/// What is asked is about a session, and the client has none of its own.
+/// The request needs a session, and the client has none.
 pub(super) fn needs_session(id: &[u8]) -> Answer {
     to(id, r#""error":{"code":-32600,"message":"This needs a session: begin with initialize"}"#)
 }
 
-/// A client asks for a task where the server, which is of another revision, has none it could be told of.
+/// A request about tasks to a server of the other era, whose tasks cannot be translated.
 pub(super) fn no_tasks(id: &[u8], era: Era) -> Answer {
     let text = match era {
         Era::Legacy => "Method not found: the server is of 2026-07-28, and its tasks are not translated",
         Era::Modern => "Method not found: the server is of an older revision, and has no tasks there",
     };
     let Answer { headers, body, .. } = to(id, &format!(r#""error":{{"code":{METHOD_NOT_FOUND},"message":"{text}"}}"#));
-    // 2026-07-28 has a status of its own for that.
+    // In 2026-07-28 an unknown method has status 404.
     let status = if era == Era::Modern { StatusCode::NOT_FOUND } else { StatusCode::OK };
     Answer { status, headers, body }
 }
 
-/// News of tasks are for clients that can have tasks (the extension's "Task Status Notifications").
+/// Task notifications need the tasks extension among the client's capabilities (the extension's "Task Status Notifications").
 pub(super) fn needs_tasks(id: &[u8]) -> Answer {
     let needed = format!(r#"{{"requiredCapabilities":{{"extensions":{{"{TASKS_EXTENSION}":{{}}}}}}}}"#);
     let text = "Missing required client capability";
@@ -116,13 +116,13 @@ pub(super) fn needs_tasks(id: &[u8]) -> Answer {
     Answer { status: StatusCode::BAD_REQUEST, ..to(id, &error) }
 }
 
-/// What a task asked before is no longer waited for.
+/// The task no longer waits for this input.
 pub(super) fn not_waiting(id: &[u8]) -> Answer {
     to(id, r#""error":{"code":-32602,"message":"What was asked is no longer waited for"}"#)
 }
 
-/// The status of what an older upstream answered with that status, as 2026-07-28 answers: a method that is not there, and a
-/// capability the client lacks, have statuses of their own.
+/// The status in 2026-07-28 of an older upstream's answer with `status`: an unknown method has 404, and a missing client
+/// capability has 400.
 pub(super) fn newer(status: StatusCode, answered: &Document) -> StatusCode {
     let error = answered.root().get("error");
     match error.and_then(|error| error.get("code")?.as_i64()) {
@@ -132,22 +132,22 @@ pub(super) fn newer(status: StatusCode, answered: &Document) -> StatusCode {
     }
 }
 
-/// An error an older upstream answered with, as 2026-07-28 answers.
+/// An older upstream's error, with its status in 2026-07-28.
 pub(super) fn error(answered: &Document, message: Bytes) -> Answer {
     Answer::json(newer(StatusCode::OK, answered), message)
 }
 
-/// What a server says that has lost the session.
+/// The session is lost: 404.
 pub(super) fn lost_session() -> Answer {
     Answer::bare(StatusCode::NOT_FOUND)
 }
 
-/// Whether a server says that it has lost the session (2025-11-25 "Session Management").
+/// Whether the answer means that the session is lost (2025-11-25, "Session Management").
 pub(super) fn has_lost_session(answer: &Answer) -> bool {
     answer.status == StatusCode::NOT_FOUND
 }
 
-/// Whether the status says nothing about a credential, a rate or a failure, so that it may be about eras.
+/// Whether the status may be about the protocol era: it is not about a credential, a rate limit or a failure.
 pub(super) fn may_be_about_eras(answer: &Answer) -> bool {
     answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 405 | 406 | 415 | 422)
 }

@@ -1,4 +1,4 @@
-//! Which era an upstream speaks: asked once, remembered, and asked again after it was unreachable.
+//! Which era an upstream speaks: detected once, remembered for a time, and detected again after it was unreachable.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use crate::mcp::{Era, Revision, RpcId};
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, CatalogError, Outbound, whole_or_streamed};
 
-/// Errors only a server of 2026-07-28 has ("Error Codes").
+/// Error codes that only exist in 2026-07-28 ("Error Codes").
 const NEWER_CODES: [i64; 3] = [-32_020, -32_021, -32_022];
 
-/// How long an upstream is believed to speak what it was heard to speak. What it was replaced by may speak something else.
+/// How long a detected era is trusted: the upstream may be replaced by another version.
 const HEARD: Duration = Duration::from_mins(10);
-/// How long it is believed not to speak what it did not answer in. A balancer answers so while nothing is behind it.
+/// How long the absence of an era is trusted. It is shorter, since a load balancer without backends may look like that.
 const UNHEARD: Duration = Duration::from_mins(1);
 
-/// Which eras one upstream speaks, as far as that has shown.
+/// The eras of one upstream, as far as detected.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     newer: Fact,
@@ -34,16 +34,16 @@ fn note(fact: &Fact, speaks: bool) {
     fact.set(speaks, monotonic() + if speaks { HEARD } else { UNHEARD });
 }
 
-/// What became of an older client's hello.
+/// The outcome of an older client's `initialize`.
 pub(super) enum Hello {
-    /// The upstream takes it; or what it says has nothing to do with eras.
+    /// The upstream accepted it, or its answer is not about eras.
     Taken(Box<Answer>),
-    /// It is newer, and knows of no hello.
+    /// The upstream is newer, and has no `initialize`.
     Newer,
 }
 
 impl Known {
-    /// The way of a message; `None` where the upstream must be asked first.
+    /// How a message is translated; `None` if the era must be detected first.
     pub(super) fn way(&self, era: Era, outbound: &Outbound) -> Option<Way> {
         if era == Era::Legacy && outbound.opens_session() && self.older.believed(monotonic()).is_none() {
             return Some(Way::Trial);
@@ -51,7 +51,7 @@ impl Known {
         self.way_of(era, outbound.session())
     }
 
-    /// The way of messages of that era, in that session.
+    /// How messages of an era in a session are translated; `None` if the era must be detected first.
     pub(super) fn way_of(&self, era: Era, session: Option<&str>) -> Option<Way> {
         match era {
             Era::Modern => self.newer.believed(monotonic()).map(modern),
@@ -61,19 +61,19 @@ impl Known {
         }
     }
 
-    /// Nothing it could be translated to is spoken there.
+    /// Notes that the upstream does not speak an older revision, so that newer clients' messages are not translated.
     pub(super) fn is_not_older(&self) {
         self.newer.set(true, monotonic() + UNHEARD);
     }
 
-    /// Forgets what is known: what comes back after it was gone may be another version.
+    /// Forgets the eras: after the upstream was unreachable, it may be another version.
     pub(super) fn forget(&self) {
         self.newer.forget();
         self.older.forget();
     }
 
-    /// Asks with `server/discover`; what does not answer at all is left to the message itself (2026-07-28 "Backward
-    /// Compatibility").
+    /// Detects the era with `server/discover` (2026-07-28, "Backward Compatibility"). If there is no answer, the message itself
+    /// is sent untranslated.
     pub(super) async fn probe(&self, link: &Link) -> Way {
         let id = RpcId::own();
         let message = newer::discover(id.raw(), &newer::Told::of(None));
@@ -87,7 +87,7 @@ impl Known {
         self.newer.known().map_or(Way::Straight, modern)
     }
 
-    /// Looks at the answer to an older client's hello.
+    /// Detects the era from the answer to an older client's `initialize`.
     pub(super) async fn heard(&self, link: &Link, answer: Answer) -> Hello {
         if answer.status.is_success() && !matches!(media_type(&answer.headers), Media::Json) {
             note(&self.older, true);
@@ -117,7 +117,7 @@ impl Known {
     }
 }
 
-/// The way of a newer client's messages to an upstream that speaks as it does, or does not.
+/// How a newer client's messages are translated.
 const fn modern(speaks_newer: bool) -> Way {
     if speaks_newer { Way::Straight } else { Way::ToOlder }
 }
@@ -126,7 +126,7 @@ fn code(root: Value<'_>) -> Option<i64> {
     root.pointer("/error/code")?.as_i64()
 }
 
-/// Whether whoever answers so speaks 2026-07-28; `None` where that does not show.
+/// Whether an answer to `server/discover` is from a server of 2026-07-28; `None` if it does not show.
 async fn speaks_newer(answer: Answer, id: &RpcId) -> Option<bool> {
     if !answer::may_be_about_eras(&answer) {
         return None;
@@ -135,7 +135,7 @@ async fn speaks_newer(answer: Answer, id: &RpcId) -> Option<bool> {
     let said = match whole_or_streamed(media.as_ref(), answer.body, id, Revision::V2026_07_28).await {
         Ok(said) => said,
         Err(CatalogError::Upstream(_)) => return None,
-        // No newer server answers this with nothing, and none with something else.
+        // A newer server answers this with a response to it.
         Err(_) => return Some(false),
     };
     let root = said.document().root();

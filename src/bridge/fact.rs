@@ -3,28 +3,28 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a call that finds out again may take before another one tries.
+/// How long one call may take to detect the fact again before another call tries.
 const FINDING_OUT: Duration = Duration::from_secs(30);
-/// Bits of the answer; above them stand the milliseconds until which it is believed.
+/// Number of low bits with the value; the bits above are the time until which it is trusted, in milliseconds.
 const SHIFT: u32 = 2;
 const YES: u64 = 1;
 const NO: u64 = 2;
 
-/// A yes, a no, or nothing yet; and until when that is believed.
+/// Yes, no or unknown, and until when that is trusted.
 ///
-/// An upstream behind a balancer may answer oddly while it starts, and one that is replaced may speak another era: nothing
-/// found out holds for ever.
+/// No value is trusted forever: a load balancer may give misleading answers while its backends start, and an upstream that is
+/// replaced may speak another era.
 #[derive(Debug, Default)]
 pub(super) struct Fact(AtomicU64);
 
 impl Fact {
-    /// What is known, however long ago it was found out.
+    /// The value, however old; `None` if unknown.
     pub(super) fn known(&self) -> Option<bool> {
         answer(self.0.load(Ordering::Relaxed))
     }
 
-    /// What is believed at `now`; `None` for whoever has to find out. Once it is old, one asker has to, and the others go on
-    /// with what was known meanwhile.
+    /// The value at `now`; `None` if the caller must detect it. When it has become too old, one caller gets `None`, and the
+    /// others get the old value meanwhile.
     pub(super) fn believed(&self, now: Instant) -> Option<bool> {
         let word = self.0.load(Ordering::Relaxed);
         let known = answer(word)?;
@@ -38,12 +38,12 @@ impl Fact {
         }
     }
 
-    /// Notes what was found out, and until when it is believed.
+    /// Sets the value, trusted until `until`.
     pub(super) fn set(&self, answer: bool, until: Instant) {
         self.0.store(pack(answer, until), Ordering::Relaxed);
     }
 
-    /// Knows nothing any more.
+    /// Makes it unknown.
     pub(super) fn forget(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
@@ -61,7 +61,7 @@ fn pack(answer: bool, until: Instant) -> u64 {
     millis(until) << SHIFT | if answer { YES } else { NO }
 }
 
-/// Milliseconds since the first time anybody asked.
+/// Milliseconds since the first use of this function.
 fn millis(time: Instant) -> u64 {
     static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(crate::clock::monotonic);
     u64::try_from(time.saturating_duration_since(*START).as_millis()).unwrap_or(u64::MAX >> SHIFT)

@@ -13,17 +13,17 @@ use crate::proxy::Worker;
 use crate::route::Route;
 use crate::upstream::{Answer, Credential, Outbound, Passenger, UpstreamError, Within, ending, in_era, listening};
 
-/// The upstream, and what the proxy shows itself with there; shared by all that goes on for one call.
+/// The upstream and the credential of one call, shared by everything that runs for the call.
 #[derive(Clone, Debug)]
 pub(super) struct Link(Arc<Ends>);
 
-/// The same, as it is made.
+/// The contents of a [`Link`].
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) worker: Arc<Worker>,
     pub(super) route: Arc<Route>,
     pub(super) credential: Credential,
-    /// As what the call counts that is made for a client; none where none is.
+    /// The passenger of the client's call; `None` for the proxy's own requests.
     pub(super) passenger: Option<Passenger>,
 }
 
@@ -35,7 +35,7 @@ impl Deref for Link {
     }
 }
 
-/// Sends what is already in the upstream's era.
+/// Sends a request that is already in the upstream's era. Errs if there is no answer.
 pub(super) async fn deliver(
     worker: &Arc<Worker>,
     route: &Arc<Route>,
@@ -57,12 +57,12 @@ pub(super) async fn deliver(
 }
 
 impl Link {
-    /// For what the proxy asks by itself.
+    /// For the proxy's own requests.
     pub(super) fn own(worker: &Arc<Worker>, route: &Arc<Route>, credential: &Credential) -> Self {
         Self::new(worker, route, credential, None)
     }
 
-    /// For a call that counts as that.
+    /// For a call with this passenger.
     pub(super) fn new(
         worker: &Arc<Worker>,
         route: &Arc<Route>,
@@ -73,7 +73,7 @@ impl Link {
         Self(Arc::new(Ends { worker, route, credential, passenger }))
     }
 
-    /// The same as the newest configuration has it, for what goes on for longer than a call; `None` where its server is gone.
+    /// The link under the current configuration, for work that outlasts a call; `None` if the server was removed.
     pub(super) fn current(&self) -> Option<Self> {
         let snapshot = self.worker.live.current();
         let route = snapshot.over(&self.route.bridge)?;
@@ -84,18 +84,19 @@ impl Link {
         deliver(&self.worker, &self.route, &self.credential, outbound).await
     }
 
-    /// Posts a message in a session of an older revision, or in none.
+    /// Posts a message of an older revision, in a session or in none.
     pub(super) async fn post(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
         self.deliver(in_era(&self.credential, within, message)).await
     }
 
-    /// Posts the hello that opens a session for a caller.
+    /// Posts the `initialize` request that opens a session for a caller.
     pub(super) async fn open(&self, hello: Bytes, caller: &Arc<Caller>) -> Result<Answer, UpstreamError> {
         let within = Within::none(Revision::UNSTATED);
         self.deliver(in_era(&self.credential, &within, hello).for_caller(caller)).await
     }
 
-    /// The same of the call itself, which waits for its turn like any other. A session nobody has is one the upstream has lost.
+    /// Posts the call itself, which counts against the concurrency limit. A session whose endpoint is no longer configured is
+    /// answered like one that the upstream has lost.
     pub(super) async fn ask(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
         match self.deliver(self.counted(in_era(&self.credential, within, message))).await {
             Err(UpstreamError::NoSuchSession) => Ok(answer::lost_session()),
@@ -103,7 +104,7 @@ impl Link {
         }
     }
 
-    /// The same of a request whose answer is a stream that may be silent for long.
+    /// Posts a request whose answer is a stream that may be silent for long.
     pub(super) async fn ask_for_stream(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
         self.deliver(in_era(&self.credential, within, message).into_stream()).await
     }
@@ -115,7 +116,7 @@ impl Link {
         }
     }
 
-    /// Posts a message of 2026-07-28 with the headers that repeat its body.
+    /// Posts a message of 2026-07-28 with the headers that mirror its body.
     pub(super) async fn post_newer(
         &self,
         message: Bytes,
@@ -125,21 +126,21 @@ impl Link {
         self.deliver(self.counted(outbound.with_headers(headers))).await
     }
 
-    /// Opens the stream of a session.
+    /// Opens the event stream of a session.
     pub(super) async fn listen(&self, within: &Within) -> Result<Answer, UpstreamError> {
         self.deliver(listening(&self.credential, within)).await
     }
 
-    /// Ends a session; whether the upstream lets it be or not.
+    /// Ends a session; a failure is ignored.
     pub(super) async fn end(&self, session: &str, revision: Revision) {
         let _ = self.deliver(ending(&self.credential, session, revision)).await;
     }
 
-    /// Begins a task of the conversation; it ends with the process's drain, if not before.
+    /// Spawns a task for the conversation; the process's drain ends it, if it has not ended before.
     #[expect(clippy::disallowed_methods, reason = "it ends with the drain, and its stream when nobody reads it")]
     pub(super) fn begin(&self, task: impl Future<Output = ()> + Send + 'static) {
         let ending = self.worker.sinks.drain.ending().clone();
-        // What is dropped when no runtime runs any more has nobody to be told.
+        // A value may be dropped after the runtime has shut down; then there is nothing to send.
         if tokio::runtime::Handle::try_current().is_ok() {
             tokio::spawn(async move {
                 tokio::select! {
@@ -150,7 +151,7 @@ impl Link {
         }
     }
 
-    /// Counts an answer that broke off on its way through here.
+    /// Counts an answer that broke off while it was translated.
     pub(super) fn failed(&self, error: &UpstreamError) {
         self.worker.sinks.metrics.count_upstream_error(&self.route.name, error.kind());
     }

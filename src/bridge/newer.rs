@@ -1,7 +1,7 @@
 //! Messages between a client of an older revision and an upstream of 2026-07-28. Pure.
 //!
-//! What an older client said once, in `initialize`, is repeated in every request on the way up; what only the newer revision
-//! has is removed on the way down. Everything else keeps its bytes.
+//! Toward the upstream, the parameters of the client's `initialize` are added to every request; toward the client, members that
+//! only the newer revision has are removed. Everything else is kept byte for byte.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -18,27 +18,27 @@ use crate::policy::tools::Tool;
 /// Members of a result that only the newer revision has.
 const NEWER_RESULT: [&str; 3] = ["cacheScope", "resultType", "ttlMs"];
 
-/// What an older client said of itself.
+/// The parameters of an older client's `initialize`.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
-    /// What every request says of it again: members of `_meta`, written out once.
+    /// The members of `_meta` that every request states, serialized once.
     stated: Bytes,
-    /// A JSON object, a part of that.
+    /// A JSON object, a slice of `stated`.
     pub(super) capabilities: Bytes,
-    /// The same, where the client names itself.
+    /// `clientInfo`, likewise; `None` if the client did not send it.
     client: Option<Bytes>,
-    /// What was settled on.
+    /// The negotiated revision.
     pub(super) revision: Revision,
 }
 
 impl Told {
-    /// What an `initialize` tells; the revision is the one asked for if an older client can be served by it.
+    /// Reads the `params` of `initialize`; the revision is the requested one if it is served and older than 2026-07-28.
     pub(super) fn of(params: Option<Value<'_>>) -> Self {
         let get = |name: &str| params.and_then(|params| params.get(name));
         let object = |name: &str| get(name).filter(|value| value.kind() == Kind::Object).map(|value| value.raw());
         let asked = get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
         let served = asked.filter(|revision| revision.era() == Era::Legacy);
-        // A copy: a slice would hold the whole message as long as the session is.
+        // Copied, since a slice would keep the whole message alive for as long as the session.
         let mut stated = format!(r#""{META_VERSION}":"{}","{META_CAPABILITIES}":"#, Revision::V2026_07_28).into_bytes();
         let mut append = |text: &[u8]| {
             let start = stated.len();
@@ -59,22 +59,22 @@ impl Told {
         }
     }
 
-    /// Whether it is too long to be kept as long as a session is.
+    /// Whether it is too long to be kept with a session.
     pub(super) fn is_too_long(&self) -> bool {
         self.capabilities.len() + self.client.as_ref().map_or(0, Bytes::len) > KEPT
     }
 
-    /// What every request says, as members of its `_meta`.
+    /// The members of `_meta` for every request.
     fn stated(&self, level: Option<&str>) -> Vec<u8> {
         let level = level.map(|level| format!(r#","{META_LOG_LEVEL}":{}"#, quoted(level))).unwrap_or_default();
-        // One more than it has: what stands behind it comes after a comma.
+        // One byte of spare capacity, for a comma before further members.
         let mut stated = Vec::with_capacity(self.stated.len() + level.len() + 1);
         stated.extend_from_slice(&self.stated);
         stated.extend_from_slice(level.as_bytes());
         stated
     }
 
-    /// Whether that member of `_meta` is one that every request says.
+    /// Whether a member of `_meta` is one of those that every request states.
     fn states(&self, member: &Member<'_>, level: Option<&str>) -> bool {
         member.name_is(META_VERSION)
             || member.name_is(META_CAPABILITIES)
@@ -83,7 +83,7 @@ impl Told {
     }
 }
 
-/// What is brought back to a server that asked something before it would answer.
+/// The input for a server that answered `input_required`.
 #[derive(Debug, Default)]
 pub(super) struct Brought {
     /// By key, as JSON.
@@ -93,7 +93,7 @@ pub(super) struct Brought {
 }
 
 impl Brought {
-    /// As members of `params`.
+    /// The input as members of `params`.
     fn members(&self) -> Vec<u8> {
         let mut members = Vec::new();
         if !self.responses.is_empty() {
@@ -113,7 +113,7 @@ impl Brought {
     }
 }
 
-/// A request as the newer upstream takes it, under the id `own`.
+/// Translates a request for the newer upstream, with the id `own`.
 pub(super) fn request(document: &Document, own: &Bytes, told: &Told, level: Option<&str>, brought: &Brought) -> Bytes {
     let root = document.root();
     let mut splice = Splice::new();
@@ -142,7 +142,7 @@ pub(super) fn request(document: &Document, own: &Bytes, told: &Told, level: Opti
     splice.apply(document.bytes())
 }
 
-/// Whether a message is the answer to the request `own`, or an error about no request that could be told apart.
+/// Whether a message is the response to the request `own`, or an error response without an id.
 pub(super) fn is_answer(document: &Document, own: &RpcId) -> bool {
     match document.root().get("id") {
         Some(id) if id.kind() != Kind::Null => own.is(id),
@@ -150,10 +150,10 @@ pub(super) fn is_answer(document: &Document, own: &RpcId) -> bool {
     }
 }
 
-/// The answer to a request as its client, who asked it under the id `id`, knows one.
+/// Translates a response for the client, whose request had the id `id`.
 pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>) -> Rewritten {
     let root = document.root();
-    // A result of a kind that is not known is none (2026-07-28, `resultType`); tasks are for clients that declare them.
+    // A result of unknown `resultType` is an error (2026-07-28), and tasks need a client that declares them.
     let (result, own) = (root.get("result"), root.get("id"));
     let kind = result.and_then(|result| result.get("resultType"));
     if kind.is_some_and(|kind| kind.as_str().as_deref() != Some("complete")) {
@@ -167,7 +167,7 @@ pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>)
         splice.replace(own.span(), id.clone());
     }
     if let Some(result) = result.filter(|result| result.kind() == Kind::Object) {
-        // Before 2026-07-28 structured content is an object; what it says stands in a text as well.
+        // Before 2026-07-28 structured content must be an object; its content is also in a text block.
         let structured = result.get("structuredContent").is_none_or(|content| content.kind() == Kind::Object);
         let keeps = |member: &Member<'_>| {
             !NEWER_RESULT.iter().any(|name| member.name_is(name))
@@ -187,7 +187,7 @@ pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>)
     if is_framed { Rewritten::Framed(splice) } else { Rewritten::Edited(splice) }
 }
 
-/// Before 2026-07-28 an output schema is one of an object.
+/// Removes an output schema that is not one of an object, as it must be before 2026-07-28.
 fn older_tool(tool: Value<'_>, splice: &mut Splice) {
     let Some(schema) = tool.get("outputSchema") else { return };
     if schema.get("type").and_then(|kind| kind.as_str()).as_deref() != Some("object") {
@@ -195,7 +195,7 @@ fn older_tool(tool: Value<'_>, splice: &mut Splice) {
     }
 }
 
-/// The answer to an `initialize` that a `server/discover` gave (2025-11-25 "Initialization").
+/// Translates the answer to `server/discover` to one to `initialize` (2025-11-25, "Initialization").
 pub(super) fn initialized(discovered: &Document, id: &[u8], revision: Revision) -> Bytes {
     let result = discovered.root().get("result");
     let part = |pointer: &str| result.and_then(|result| result.pointer(pointer)).map(|value| value.raw());
@@ -216,7 +216,7 @@ pub(super) fn initialized(discovered: &Document, id: &[u8], revision: Revision) 
     out.into()
 }
 
-/// What a server can do, as far as an older client can make use of it.
+/// The server capabilities that an older client can use.
 fn known_capabilities(stated: Option<Value<'_>>) -> Vec<u8> {
     let mut members = Vec::new();
     for member in stated.iter().flat_map(Value::members) {
@@ -228,7 +228,7 @@ fn known_capabilities(stated: Option<Value<'_>>) -> Vec<u8> {
     format!("{{{}}}", members.join(",")).into_bytes()
 }
 
-/// A question of the server's, by its key, as a request to an older client under an id of the proxy's own.
+/// A server's input request, to be sent to an older client as a request with an id of the proxy's own.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) key: String,
@@ -236,7 +236,7 @@ pub(super) struct Question {
     pub(super) params: Bytes,
 }
 
-/// What a result asks before it is one; `None` if it asks nothing.
+/// The input requests and the request state of an `input_required` result; `None` for other messages.
 pub(super) fn questions(document: &Document) -> Option<(Vec<Question>, Option<Bytes>)> {
     let result = document.root().get("result")?;
     (result.get("resultType")?.as_str()? == "input_required").then_some(())?;
@@ -250,14 +250,14 @@ pub(super) fn questions(document: &Document) -> Option<(Vec<Question>, Option<By
 }
 
 impl Question {
-    /// The request to the client.
+    /// The JSON-RPC request to the client.
     pub(super) fn request(&self, id: &str) -> Bytes {
         let params = String::from_utf8_lossy(&self.params);
         format!(r#"{{"jsonrpc":"2.0","id":{},"method":{},"params":{params}}}"#, quoted(id), quoted(&self.method)).into()
     }
 }
 
-/// What a server tells on a subscription, as older clients hear it; `None` for what they know nothing of.
+/// Translates a notification of a subscription for an older client; `None` for one that is unknown to older revisions.
 pub(super) fn news(document: &Document) -> Option<Bytes> {
     let root = document.root();
     methods::news(&root.get("method")?.as_str()?)?;
@@ -268,7 +268,7 @@ pub(super) fn news(document: &Document) -> Option<Bytes> {
     Some(splice.apply(document.bytes()))
 }
 
-/// `subscriptions/listen` for all lists and for those resources, under the id `own`.
+/// A `subscriptions/listen` request with the id `own`, for all list changes and for the resources `uris`.
 pub(super) fn listen(own: &Bytes, told: &Told, uris: &[Box<str>]) -> Bytes {
     let uris: Vec<String> = uris.iter().map(|uri| quoted(uri)).collect();
     let wanted = format!(
@@ -278,19 +278,20 @@ pub(super) fn listen(own: &Bytes, told: &Told, uris: &[Box<str>]) -> Bytes {
     own_request(own, methods::LISTEN, &wanted, told)
 }
 
-/// `server/discover`.
+/// A `server/discover` request with the id `own`.
 pub(super) fn discover(own: &Bytes, told: &Told) -> Bytes {
     own_request(own, methods::DISCOVER, "", told)
 }
 
-/// A request of the proxy's own, with these members of `params` in front.
+/// A request of the proxy's own; `params` are members to put before `_meta`.
 fn own_request(own: &Bytes, method: &str, params: &str, told: &Told) -> Bytes {
     let (own, stated) = (String::from_utf8_lossy(own), told.stated(None));
     let stated = String::from_utf8_lossy(&stated);
     format!(r#"{{"jsonrpc":"2.0","id":{own},"method":"{method}","params":{{{params}"_meta":{{{stated}}}}}}}"#).into()
 }
 
-/// The headers that repeat what stands in a request, which no translation changes (2026-07-28 "Request Metadata Headers").
+/// The headers that mirror the request's body (2026-07-28, "Request Metadata Headers"); translation does not change these
+/// members.
 pub(super) fn headers(
     request: &Document,
     method: Option<&'static Method>,
@@ -315,7 +316,7 @@ pub(super) fn headers(
     headers
 }
 
-/// The header that names the method; all there is to the requests of the proxy's own.
+/// The `Mcp-Method` header, the only one that requests of the proxy's own need.
 pub(super) fn method_header(name: &'static str) -> (HeaderName, HeaderValue) {
     (METHOD.clone(), HeaderValue::from_static(name))
 }

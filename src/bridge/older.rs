@@ -1,7 +1,8 @@
 //! Messages between a client of 2026-07-28 and an upstream of an older revision. Pure.
 //!
-//! What the newer revision says in every message belongs to the session in an older one: version, capabilities and log level
-//! are removed on the way up, the required members of every result are added on the way down. Everything else keeps its bytes.
+//! Version, capabilities and log level, which the newer revision states in every message, belong to the session in an older
+//! one: they are removed toward the upstream, and the required members of results are added toward the client. Everything else
+//! is kept byte for byte.
 
 use bytes::Bytes;
 
@@ -13,26 +14,26 @@ use crate::mcp::asked::{ASKED_OF_CLIENTS, WANTS_PAGES};
 use crate::mcp::handle::TASKS_EXTENSION;
 use crate::mcp::methods::{self, Method, News};
 
-/// Members of `params` that only the newer revision has, or that open what is not bridged.
+/// Members of `params` that only the newer revision has, or that belong to features that are not translated.
 const NEWER_PARAMS: [&str; 3] = ["inputResponses", "requestState", "task"];
-/// `_meta` keys of the protocol itself.
+/// Prefix of the protocol's own `_meta` keys.
 const OWN_META: &str = "io.modelcontextprotocol/";
-/// Resource not found, before 2026-07-28.
+/// The error code "resource not found" before 2026-07-28.
 const NOT_FOUND: i64 = -32_002;
 
-/// The most bytes of what a client says of itself that are kept with its session.
+/// The most bytes of a client's capabilities and information that are kept with its session.
 pub(super) const KEPT: usize = 64 * 1024;
 
-/// What a request says of its client.
+/// What a request states about its client.
 #[derive(Clone, Debug)]
 pub(super) struct Stated {
     /// A JSON object.
     pub(super) capabilities: Bytes,
-    /// The same: what its server may ask it.
+    /// The same as a set: which requests the server may send.
     pub(super) able: Able,
-    /// A JSON object, where the client names itself.
+    /// The client's information, a JSON object, if stated.
     pub(super) client: Option<Bytes>,
-    /// From which level on what is logged may be told.
+    /// The least severe level of log messages that the client wants.
     pub(super) log_level: Option<Box<str>>,
     /// As written.
     pub(super) progress_token: Option<Bytes>,
@@ -53,7 +54,7 @@ impl Stated {
         }
     }
 
-    /// The same without the message it was read from, for who keeps it for longer than that.
+    /// A copy that does not keep the message alive that it was read from.
     pub(super) fn kept(self) -> Self {
         let copy = |part: Bytes| Bytes::copy_from_slice(&part);
         Self {
@@ -64,13 +65,13 @@ impl Stated {
         }
     }
 
-    /// Whether it is too long to be kept as long as a session is.
+    /// Whether it is too long to be kept with a session.
     pub(super) fn is_too_long(&self) -> bool {
         self.capabilities.len() + self.client.as_ref().map_or(0, Bytes::len) > KEPT
     }
 }
 
-/// The capabilities that both eras have, by name; extensions are not bridged.
+/// The client capabilities that both eras have; extensions are not translated.
 const CAPABILITIES: [&str; 3] = ["elicitation", "roots", "sampling"];
 
 /// Which of [`CAPABILITIES`] a client has.
@@ -82,7 +83,7 @@ impl Able {
         (Self::default(), Bytes::from_static(b"{}"))
     }
 
-    /// With what of `stated` says so, always written the same.
+    /// The set for `stated`, and those members of it, in a canonical form.
     fn of(stated: Value<'_>) -> (Self, Bytes) {
         let settings = CAPABILITIES.map(|name| stated.get(name));
         if settings.iter().all(Option::is_none) {
@@ -109,26 +110,26 @@ impl Able {
         (able, text.into())
     }
 
-    /// Whether a server may ask this of the client.
+    /// Whether a server may send the client a request of this method.
     pub(super) fn answers(self, method: &str) -> bool {
         let capability = method.split_once('/').map_or(method, |(capability, _)| capability);
         CAPABILITIES.iter().zip(self.0).any(|(name, able)| able && *name == capability)
     }
 
-    /// Whether a server may ask anything of it.
+    /// Whether a server may send the client any request.
     pub(super) fn answers_any(self) -> bool {
         self.0.contains(&true)
     }
 }
 
-/// Whether a request says that its client can follow tasks.
+/// Whether a request declares the tasks extension.
 pub(super) fn declares_tasks(params: Option<Value<'_>>) -> bool {
     let declared = params.and_then(|params| params.get("_meta")?.get(META_CAPABILITIES)?.get("extensions"));
     declared.is_some_and(|extensions| extensions.get(TASKS_EXTENSION).is_some())
 }
 
-/// A message as the older upstream takes it; a request under the id `own`, which its progress is reported by too, and which
-/// goes on as a task where that is said.
+/// Translates a message for the older upstream. A request gets the id `own`, also as its progress token, and with `as_task` it
+/// asks to run as a task.
 pub(super) fn message(document: &Document, own: Option<u64>, as_task: bool) -> Bytes {
     let root = document.root();
     let mut splice = Splice::new();
@@ -136,7 +137,7 @@ pub(super) fn message(document: &Document, own: Option<u64>, as_task: bool) -> B
         splice.replace(id.span(), own.to_string());
     }
     if let Some(params) = root.get("params").filter(|params| params.kind() == Kind::Object) {
-        // How long it is kept is left to the server (2025-11-25 "Tasks").
+        // Without a `ttl`, which is left to the server (2025-11-25, "Tasks").
         let added: &[(&str, &str)] = if as_task { &[("task", "{}")] } else { NOTHING };
         splice.rewrite_object(params, |member| !NEWER_PARAMS.iter().any(|name| member.name_is(name)), added);
         if let Some(meta) = params.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
@@ -149,7 +150,7 @@ pub(super) fn message(document: &Document, own: Option<u64>, as_task: bool) -> B
     splice.apply(document.bytes())
 }
 
-/// A request of a client as old as the upstream, under the id `own`, which its progress is reported by too.
+/// A request of a client of the upstream's era, with the id `own`, also as its progress token.
 pub(super) fn renumbered(document: &Document, own: u64) -> Bytes {
     let mut splice = Splice::new();
     for place in ["/id", "/params/_meta/progressToken"] {
@@ -160,7 +161,7 @@ pub(super) fn renumbered(document: &Document, own: u64) -> Bytes {
     splice.apply(document.bytes())
 }
 
-/// What makes it the answer to it, under the id its client gave it.
+/// The edit that sets the id of a response to the client's.
 pub(super) fn renamed(document: &Document, id: &Bytes) -> Splice {
     let mut splice = Splice::new();
     if let Some(own) = document.root().get("id") {
@@ -169,7 +170,7 @@ pub(super) fn renamed(document: &Document, id: &Bytes) -> Splice {
     splice
 }
 
-/// Whether a message is the answer to the request `own`, or an error about no request that could be told apart.
+/// Whether a message is the response to the request `own`, or an error response without an id.
 pub(super) fn is_answer(document: &Document, own: u64) -> bool {
     match document.root().get("id") {
         Some(id) if id.kind() != Kind::Null => id.as_i64() == i64::try_from(own).ok(),
@@ -180,7 +181,7 @@ pub(super) fn is_answer(document: &Document, own: u64) -> bool {
 /// No members to be added.
 pub(super) const NOTHING: &[(&str, &str)] = &[];
 
-/// What makes it the answer to a request as its client, who asked it under the id `id`, knows one.
+/// The edits that translate a response for the client, whose request had the id `id`.
 pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>) -> Splice {
     let root = document.root();
     let mut splice = Splice::new();
@@ -200,12 +201,12 @@ pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>)
     splice
 }
 
-/// What every result of the newer revision says, and those that may be kept.
+/// The members that 2026-07-28 requires of every result, and of cacheable results.
 const NEWER_RESULT: [(&str, &str); 1] = [("resultType", "\"complete\"")];
 const CACHED_RESULT: [(&str, &str); 2] = [("ttlMs", "0"), ("cacheScope", "\"private\"")];
 
-/// What a server tells beside the request it knows as `own`, to the client that asked it: how far that is, and what is logged
-/// if it wants that.
+/// Translates a notification that belongs to the request `own`: progress, and log messages if the client wants them; `None`
+/// for others.
 pub(super) fn aside(document: &Document, own: u64, stated: &Stated) -> Option<Bytes> {
     let root = document.root();
     let kind = methods::news(&root.get("method")?.as_str()?)?;
@@ -222,19 +223,19 @@ pub(super) fn aside(document: &Document, own: u64, stated: &Stated) -> Option<By
     }
 }
 
-/// Severities of RFC 5424 section 6.2.1, from the least.
+/// The severities of RFC 5424 section 6.2.1, least severe first.
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 fn rank(level: &str) -> Option<usize> {
     LEVELS.iter().position(|known| *known == level)
 }
 
-/// Whether it is one of the levels.
+/// Whether it is a known level.
 pub(super) fn is_level(level: &str) -> bool {
     rank(level).is_some()
 }
 
-/// Whether who logs from `level` on logs all that one does who logs from `other` on.
+/// Whether `level` is at most as severe as `other`, so that logging from `level` on includes logging from `other` on.
 pub(super) fn is_at_most(level: &str, other: &str) -> bool {
     rank(level) <= rank(other)
 }
@@ -244,7 +245,7 @@ fn logs(root: &Value<'_>, least: &str) -> bool {
     level.and_then(|level| rank(&level)) >= rank(least)
 }
 
-/// News for a subscription under the id `id`.
+/// Adds the subscription `id` to a notification.
 pub(super) fn news(document: &Document, id: &[u8]) -> Bytes {
     let root = document.root();
     let mut splice = Splice::new();
@@ -261,7 +262,7 @@ pub(super) fn news(document: &Document, id: &[u8]) -> Bytes {
     splice.apply(document.bytes())
 }
 
-/// The answer to `server/discover` that an `initialize` gave (2026-07-28 "Discovery").
+/// Translates the answer to `initialize` to one to `server/discover` (2026-07-28, "Discovery").
 pub(super) fn discovered(opened: &Document, id: &[u8]) -> Bytes {
     let result = opened.root().get("result");
     let part = |name: &str| result.and_then(|result| result.get(name)).map(|value| value.raw_bytes());
@@ -284,7 +285,7 @@ pub(super) fn discovered(opened: &Document, id: &[u8]) -> Bytes {
     out.into()
 }
 
-/// What an older server can do, as the newer revision says it: tasks are an extension there.
+/// An older server's capabilities in the form of 2026-07-28, where tasks are an extension.
 fn capabilities_of(opened: &Document) -> String {
     let stated = opened.pointer("/result/capabilities");
     let members = |object: Option<Value<'_>>, but: [&str; 2]| {
@@ -305,7 +306,7 @@ fn capabilities_of(opened: &Document) -> String {
     format!("{{{}}}", can.join(","))
 }
 
-/// A question inside the answer to a request: what the server asks by itself before it answers.
+/// The `input_required` result for requests that the server sent during a call.
 pub(super) fn input_required(id: &[u8], asked: &[(u64, Document)], state: &str) -> Bytes {
     let requests: Vec<String> = asked
         .iter()
@@ -324,7 +325,8 @@ pub(super) fn input_required(id: &[u8], asked: &[(u64, Document)], state: &str) 
     .into()
 }
 
-/// The addresses an error of 2025-11-25 wants opened, as questions ("URL Mode With Elicitation Required Error Flow").
+/// The elicitations of a "URL elicitation required" error as requests (2025-11-25, "URL Mode With Elicitation Required Error
+/// Flow"); `None` for other messages.
 pub(super) fn elicitations(document: &Document) -> Option<Vec<(u64, Document)>> {
     let error = document
         .root()
