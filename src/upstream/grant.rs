@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest;
 use moka::Expiry;
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -201,14 +202,17 @@ impl Broker {
             GrantKind::IdJag { server, .. } => Some(TokenEndpoint::new(server, runtime)?),
             GrantKind::ClientCredentials | GrantKind::OnBehalfOf | GrantKind::TokenExchange { .. } => None,
         };
-        let weigh = |_: &Holder, held: &Arc<Held>| 1 + u32::try_from(held.bytes / 1024).unwrap_or(u32::MAX);
         Ok(Self {
             server: server.clone(),
             digest,
             grant: grant.clone(),
             endpoints: Endpoints { first: TokenEndpoint::new(&grant.server, runtime)?, second },
-            held: Cache::builder().max_capacity(LIMIT_HELD).weigher(weigh).expire_after(UntilOver).build(),
-            refused: Cache::builder().max_capacity(LIMIT_REFUSED).time_to_live(REFUSED_FOR).build(),
+            held: held(LIMIT_HELD),
+            refused: Cache::builder()
+                .max_capacity(LIMIT_REFUSED)
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_live(REFUSED_FOR)
+                .build(),
             pauses: Mutex::default(),
             asking: Gate::new(ASKING),
             giving_back: Semaphore::new(LIMIT_GIVING_BACK),
@@ -438,6 +442,14 @@ impl Broker {
     fn pauses(&self) -> std::sync::MutexGuard<'_, Pauses> {
         self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Room for tokens. When it is full, the least recently used goes: by default the cache would turn new ones away, and their
+/// callers would have one requested with every call.
+fn held(limit: u64) -> Cache<Holder, Arc<Held>> {
+    let weigh = |_: &Holder, held: &Arc<Held>| 1 + u32::try_from(held.bytes / 1024).unwrap_or(u32::MAX);
+    let room = Cache::builder().max_capacity(limit).weigher(weigh);
+    room.eviction_policy(EvictionPolicy::lru()).expire_after(UntilOver).build()
 }
 
 /// A random number in [0, 1), so that many proxies do not make their requests at the same time.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
-use super::{Broker, GrantError, Moment};
+use super::{Broker, Credential, GrantError, Held, Holder, Moment};
 use crate::auth::{Bearer, Epoch};
 use crate::clock::{Timestamp, monotonic};
 use crate::config::{self, UpstreamAuth};
@@ -173,4 +173,33 @@ async fn who_waits_while_the_server_begins_to_fail_is_told_so_and_does_not_ask()
         |result: &Result<_, GrantError>| matches!(result, Err(GrantError::Unavailable { reason: "server_error", .. }));
     assert!(tokens.iter().all(away), "{tokens:?}");
     assert!(server.asked() < 80, "{}", server.asked());
+}
+
+#[tokio::test]
+async fn a_new_callers_token_is_held_however_full_it_is() {
+    let (room, now) = (super::held(10), monotonic());
+    let token = || {
+        Arc::new(Held {
+            credential: Credential::NONE,
+            caller: None,
+            bytes: 100,
+            asked: now,
+            refresh: now + Duration::from_mins(1),
+            until: now + Duration::from_mins(2),
+            refreshing: AtomicBool::new(false),
+            taken: AtomicBool::new(false),
+        })
+    };
+    for number in 0..10 {
+        room.insert(Holder([number; 32]), token()).await;
+    }
+    for number in (0..10).cycle().take(1000) {
+        assert!(room.get(&Holder([number; 32])).await.is_some(), "used often");
+    }
+    for number in 10..20 {
+        room.insert(Holder([number; 32]), token()).await;
+        room.run_pending_tasks().await;
+        assert!(room.get(&Holder([number; 32])).await.is_some(), "{number}");
+        assert_eq!(room.entry_count(), 10);
+    }
 }
