@@ -1,8 +1,8 @@
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{Event, Sanitize, escape};
@@ -190,7 +190,14 @@ pub struct Client<'a> {
 
 /// A rendered part of a record, for use in many lines: JSON members, each with a leading comma.
 #[derive(Clone, Debug)]
-pub struct Fragment(pub(super) Arc<[u8]>);
+pub struct Fragment(pub(super) Bytes);
+
+impl Fragment {
+    /// One that lives long: in no more memory than it needs.
+    pub(super) fn kept(rendered: Vec<u8>) -> Self {
+        Self(rendered.into_boxed_slice().into())
+    }
+}
 
 /// Authentication failures of one kind that were counted instead of written.
 #[derive(Debug)]
@@ -255,7 +262,7 @@ pub(crate) fn render_credential(kind: &'static str, issuer: Option<&str>) -> Fra
     line.word(",\"credential\":{\"type\":\"", kind);
     line.own(",\"iss\":", issuer);
     line.raw("}");
-    Fragment(out.into())
+    Fragment::kept(out)
 }
 
 /// The `subject` member. Claims are signed by the issuer, not chosen by the caller: they are escaped and truncated but not
@@ -276,12 +283,12 @@ pub(crate) fn render_subject(subject: &Subject<'_>) -> Fragment {
     line.own(",\"jti\":", subject.token_id);
     line.own(",\"kid\":", subject.key_id);
     line.raw("}");
-    Fragment(out.into())
+    Fragment::kept(out)
 }
 
 /// The `subject` member of a caller without a token, whose address is in `client`.
 pub(crate) fn render_anonymous() -> Fragment {
-    Fragment(b",\"subject\":{\"anonymous\":true}".as_slice().into())
+    Fragment(Bytes::from_static(b",\"subject\":{\"anonymous\":true}"))
 }
 
 pub(super) fn render_client(client: &Client<'_>, sanitize: Sanitize) -> Fragment {
@@ -292,7 +299,7 @@ pub(super) fn render_client(client: &Client<'_>, sanitize: Sanitize) -> Fragment
     line.foreign(",\"name\":", client.name);
     line.foreign(",\"version\":", client.version);
     line.raw("}");
-    Fragment(out.into())
+    Fragment::kept(out)
 }
 
 /// A line being written. A `key` is everything between the previous value and the next: comma, name and colon, and where

@@ -50,7 +50,7 @@ fn render(issuer: &str, iss: &str, refresh: &Refresh, sanitize: Sanitize) -> Fra
         Refresh::TooOld => out.extend_from_slice(b"\"too_old\""),
     }
     out.push(b'}');
-    Fragment(out.into())
+    Fragment::kept(out)
 }
 
 /// Key ids come from the issuer: they are escaped and truncated, not masked.

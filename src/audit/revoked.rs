@@ -48,7 +48,7 @@ fn render(issuer: &str, event: &str, revoked: &[Revoked], last: Timestamp, sanit
         out.push(b'}');
     }
     out.extend_from_slice(b"]}");
-    Fragment(out.into())
+    Fragment::kept(out)
 }
 
 /// The issuer signed these identifiers: they are escaped and truncated, not masked, as in the `subject` of callers.
