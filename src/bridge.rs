@@ -93,7 +93,7 @@ pub(crate) async fn send(
     route: &Arc<Route>,
     credential: &Credential,
     outbound: Outbound,
-) -> Result<Answer, UpstreamError> {
+) -> Result<Box<Answer>, UpstreamError> {
     let Some(era) = outbound.era().filter(|_| route.bridging != EraMode::Pass) else {
         return link::deliver(worker, route, credential, outbound).await;
     };
@@ -116,7 +116,7 @@ pub(crate) async fn send(
     Box::pin(bridged(link, era, outbound)).await
 }
 
-async fn bridged(link: Link, era: Era, outbound: Outbound) -> Result<Answer, UpstreamError> {
+async fn bridged(link: Link, era: Era, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
     match way(&link, era, &outbound).await {
         Way::Straight => link.deliver(outbound).await,
         Way::ToOlder => on_older::send(link, outbound).await,
@@ -125,7 +125,7 @@ async fn bridged(link: Link, era: Era, outbound: Outbound) -> Result<Answer, Ups
             let hello = outbound.twin();
             let answer = link.deliver(outbound).await?;
             match link.route.bridge.known.heard(&link, answer).await {
-                era::Hello::Taken(answer) => Ok(*answer),
+                era::Hello::Taken(answer) => Ok(answer),
                 era::Hello::Newer => on_newer::send(link, hello).await,
             }
         }

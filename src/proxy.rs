@@ -240,7 +240,7 @@ async fn call(
     incoming: Option<Incoming>,
     (caller, presented): Who<'_>,
     trail: &mut Trail,
-) -> Result<(Box<Way>, Answer), Reject> {
+) -> Result<(Box<Way>, Box<Answer>), Reject> {
     let now = trail.received;
     let session = opened::session_of(&snapshot.seals, &opened::binding(route, &caller), &head.headers, now);
     let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));

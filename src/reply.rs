@@ -255,7 +255,7 @@ impl Way {
 /// Turns an upstream's answer into the client's; the trail ends here, or with the stream.
 pub async fn rewrite(
     mut way: Box<Way>,
-    answer: Answer,
+    answer: Box<Answer>,
     mut trail: Box<Trail>,
 ) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
     trail.answered();
@@ -373,10 +373,10 @@ fn name_session(way: &Way, negotiated: Option<Revision>, headers: &mut HeaderMap
 
 async fn json(
     way: Box<Way>,
-    answer: Answer,
+    answer: Box<Answer>,
     mut trail: Box<Trail>,
 ) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
-    let Answer { status, headers, mut body } = answer;
+    let Answer { status, headers, mut body } = *answer;
     let whole = match body.take_read() {
         Some((document, edits)) => Whole::Read(document, edits),
         None => match body.collect_limited(way.snapshot.limits.answer_bytes).await {
@@ -459,7 +459,7 @@ async fn accepted(status: StatusCode, trail: Box<Trail>) -> Result<Response<Body
     Ok(response)
 }
 
-async fn stream(way: Box<Way>, answer: Answer, trail: Box<Trail>) -> Response<Body> {
+async fn stream(way: Box<Way>, answer: Box<Answer>, trail: Box<Trail>) -> Response<Body> {
     // The next size is twice as large, and is kept as long as the stream is open.
     let mut headers = HeaderMap::with_capacity(6);
     let mut stream = Box::new(Stream::new(way, answer.body, trail));

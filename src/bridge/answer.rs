@@ -44,47 +44,47 @@ impl Rewritten {
 }
 
 /// A notification or response was accepted: 202.
-pub(super) fn accepted() -> Answer {
+pub(super) fn accepted() -> Box<Answer> {
     Answer::bare(StatusCode::ACCEPTED)
 }
 
 /// The session has ended: 200.
-pub(super) fn ended() -> Answer {
+pub(super) fn ended() -> Box<Answer> {
     Answer::bare(StatusCode::OK)
 }
 
 /// There is no such session: 404.
-pub(super) fn no_session() -> Answer {
+pub(super) fn no_session() -> Box<Answer> {
     Answer::bare(StatusCode::NOT_FOUND)
 }
 
 /// The upstream's answer is unusable: 502.
-pub(super) fn unusable() -> Answer {
+pub(super) fn unusable() -> Box<Answer> {
     Answer::bare(StatusCode::BAD_GATEWAY)
 }
 
 /// A limit is reached: 503.
-pub(super) fn full() -> Answer {
+pub(super) fn full() -> Box<Answer> {
     Answer::bare(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// One message with status 200, as in older revisions even for errors.
-pub(super) fn message(message: Bytes) -> Answer {
+pub(super) fn message(message: Bytes) -> Box<Answer> {
     Answer::json(StatusCode::OK, message)
 }
 
 /// A body with status 200 and the upstream's headers, of which only the media type is forwarded.
-pub(super) fn older(headers: HeaderMap, body: AnswerBody) -> Answer {
-    Answer { status: StatusCode::OK, headers, body }
+pub(super) fn older(headers: HeaderMap, body: AnswerBody) -> Box<Answer> {
+    Answer::new(StatusCode::OK, headers, body)
 }
 
 /// A response to the request `id`; `what` is its `result` or `error` member.
-pub(super) fn to(id: &[u8], what: &str) -> Answer {
+pub(super) fn to(id: &[u8], what: &str) -> Box<Answer> {
     message(format!(r#"{{"jsonrpc":"2.0","id":{},{what}}}"#, String::from_utf8_lossy(id)).into())
 }
 
 /// The client's capabilities and information are too long to be kept with its session.
-pub(super) fn too_long(id: &[u8]) -> Answer {
+pub(super) fn too_long(id: &[u8]) -> Box<Answer> {
     to(
         id,
         r#""error":{"code":-32602,"message":"The client says more of itself than can be kept; send at most 64 KiB"}"#,
@@ -92,32 +92,36 @@ pub(super) fn too_long(id: &[u8]) -> Answer {
 }
 
 /// The request needs a session, and the client has none.
-pub(super) fn needs_session(id: &[u8]) -> Answer {
+pub(super) fn needs_session(id: &[u8]) -> Box<Answer> {
     to(id, r#""error":{"code":-32600,"message":"This needs a session: begin with initialize"}"#)
 }
 
 /// A request about tasks to a server of the other era, whose tasks cannot be translated.
-pub(super) fn no_tasks(id: &[u8], era: Era) -> Answer {
+pub(super) fn no_tasks(id: &[u8], era: Era) -> Box<Answer> {
     let text = match era {
         Era::Legacy => "Method not found: the server is of 2026-07-28, and its tasks are not translated",
         Era::Modern => "Method not found: the server is of an older revision, and has no tasks there",
     };
-    let Answer { headers, body, .. } = to(id, &format!(r#""error":{{"code":{METHOD_NOT_FOUND},"message":"{text}"}}"#));
+    let mut answer = to(id, &format!(r#""error":{{"code":{METHOD_NOT_FOUND},"message":"{text}"}}"#));
     // In 2026-07-28 an unknown method has status 404.
-    let status = if era == Era::Modern { StatusCode::NOT_FOUND } else { StatusCode::OK };
-    Answer { status, headers, body }
+    if era == Era::Modern {
+        answer.status = StatusCode::NOT_FOUND;
+    }
+    answer
 }
 
 /// Task notifications need the tasks extension among the client's capabilities (the extension's "Task Status Notifications").
-pub(super) fn needs_tasks(id: &[u8]) -> Answer {
+pub(super) fn needs_tasks(id: &[u8]) -> Box<Answer> {
     let needed = format!(r#"{{"requiredCapabilities":{{"extensions":{{"{TASKS_EXTENSION}":{{}}}}}}}}"#);
     let text = "Missing required client capability";
     let error = format!(r#""error":{{"code":{LACKING_CAPABILITY},"message":"{text}","data":{needed}}}"#);
-    Answer { status: StatusCode::BAD_REQUEST, ..to(id, &error) }
+    let mut answer = to(id, &error);
+    answer.status = StatusCode::BAD_REQUEST;
+    answer
 }
 
 /// The task no longer waits for this input.
-pub(super) fn not_waiting(id: &[u8]) -> Answer {
+pub(super) fn not_waiting(id: &[u8]) -> Box<Answer> {
     to(id, r#""error":{"code":-32602,"message":"What was asked is no longer waited for"}"#)
 }
 
@@ -133,12 +137,12 @@ pub(super) fn newer(status: StatusCode, answered: &Document) -> StatusCode {
 }
 
 /// An older upstream's error, with its status in 2026-07-28.
-pub(super) fn error(answered: &Document, message: Bytes) -> Answer {
+pub(super) fn error(answered: &Document, message: Bytes) -> Box<Answer> {
     Answer::json(newer(StatusCode::OK, answered), message)
 }
 
 /// The session is lost: 404.
-pub(super) fn lost_session() -> Answer {
+pub(super) fn lost_session() -> Box<Answer> {
     Answer::bare(StatusCode::NOT_FOUND)
 }
 

@@ -88,18 +88,18 @@ impl Known {
     }
 
     /// Detects the era from the answer to an older client's `initialize`.
-    pub(super) async fn heard(&self, link: &Link, answer: Answer) -> Hello {
+    pub(super) async fn heard(&self, link: &Link, answer: Box<Answer>) -> Hello {
         if answer.status.is_success() && !matches!(media_type(&answer.headers), Media::Json) {
             note(&self.older, true);
-            return Hello::Taken(Box::new(answer));
+            return Hello::Taken(answer);
         }
         let readable = matches!(media_type(&answer.headers), Media::Json | Media::None);
         if !readable || !answer::may_be_about_eras(&answer) {
-            return Hello::Taken(Box::new(answer));
+            return Hello::Taken(answer);
         }
         let (status, headers) = (answer.status, answer.headers);
         let Ok(bytes) = answer.body.collect_limited(link.most_bytes()).await else {
-            return Hello::Taken(Box::new(answer::unusable()));
+            return Hello::Taken(answer::unusable());
         };
         let document = Document::parse(bytes.clone(), &Limits::ANSWER).ok();
         let code = document.as_ref().and_then(|document| code(document.root()));
@@ -113,7 +113,7 @@ impl Known {
         if result {
             note(&self.older, true);
         }
-        Hello::Taken(Box::new(Answer { status, headers, body: AnswerBody::whole(bytes) }))
+        Hello::Taken(Answer::new(status, headers, AnswerBody::whole(bytes)))
     }
 }
 
@@ -127,7 +127,7 @@ fn code(root: Value<'_>) -> Option<i64> {
 }
 
 /// Whether an answer to `server/discover` is from a server of 2026-07-28; `None` if it does not show.
-async fn speaks_newer(answer: Answer, id: &RpcId) -> Option<bool> {
+async fn speaks_newer(answer: Box<Answer>, id: &RpcId) -> Option<bool> {
     if !answer::may_be_about_eras(&answer) {
         return None;
     }

@@ -41,7 +41,7 @@ pub(super) async fn deliver(
     route: &Arc<Route>,
     credential: &Credential,
     outbound: Outbound,
-) -> Result<Answer, UpstreamError> {
+) -> Result<Box<Answer>, UpstreamError> {
     match route.idle.clients {
         Some(idle) if outbound.era() == Some(Era::Legacy) => {
             let link = Link::own(worker, route, credential);
@@ -80,24 +80,24 @@ impl Link {
         Some(Self::new(&self.worker, route, &self.credential, self.passenger.clone()))
     }
 
-    pub(super) async fn deliver(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
+    pub(super) async fn deliver(&self, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
         deliver(&self.worker, &self.route, &self.credential, outbound).await
     }
 
     /// Posts a message of an older revision, in a session or in none.
-    pub(super) async fn post(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
+    pub(super) async fn post(&self, within: &Within, message: Bytes) -> Result<Box<Answer>, UpstreamError> {
         self.deliver(in_era(&self.credential, within, message)).await
     }
 
     /// Posts the `initialize` request that opens a session for a caller.
-    pub(super) async fn open(&self, hello: Bytes, caller: &Arc<Caller>) -> Result<Answer, UpstreamError> {
+    pub(super) async fn open(&self, hello: Bytes, caller: &Arc<Caller>) -> Result<Box<Answer>, UpstreamError> {
         let within = Within::none(Revision::UNSTATED);
         self.deliver(in_era(&self.credential, &within, hello).for_caller(caller)).await
     }
 
     /// Posts the call itself, which counts against the concurrency limit. A session whose endpoint is no longer configured is
     /// answered like one that the upstream has lost.
-    pub(super) async fn ask(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
+    pub(super) async fn ask(&self, within: &Within, message: Bytes) -> Result<Box<Answer>, UpstreamError> {
         match self.deliver(self.counted(in_era(&self.credential, within, message))).await {
             Err(UpstreamError::NoSuchSession) => Ok(answer::lost_session()),
             answered => answered,
@@ -105,7 +105,7 @@ impl Link {
     }
 
     /// Posts a request whose answer is a stream that may be silent for long.
-    pub(super) async fn ask_for_stream(&self, within: &Within, message: Bytes) -> Result<Answer, UpstreamError> {
+    pub(super) async fn ask_for_stream(&self, within: &Within, message: Bytes) -> Result<Box<Answer>, UpstreamError> {
         self.deliver(in_era(&self.credential, within, message).into_stream()).await
     }
 
@@ -121,13 +121,13 @@ impl Link {
         &self,
         message: Bytes,
         headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<Box<Answer>, UpstreamError> {
         let outbound = in_era(&self.credential, &Within::none(Revision::V2026_07_28), message);
         self.deliver(self.counted(outbound.with_headers(headers))).await
     }
 
     /// Opens the event stream of a session.
-    pub(super) async fn listen(&self, within: &Within) -> Result<Answer, UpstreamError> {
+    pub(super) async fn listen(&self, within: &Within) -> Result<Box<Answer>, UpstreamError> {
         self.deliver(listening(&self.credential, within)).await
     }
 

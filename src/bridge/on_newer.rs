@@ -57,7 +57,7 @@ impl Drop for Asked {
 }
 
 /// Sends what a client of an older revision sends.
-pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, UpstreamError> {
+pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
     let clients = &link.route.bridge.clients;
     let client = match outbound.session() {
         None => None,
@@ -118,7 +118,13 @@ fn response(link: &Link, id: Option<Value<'_>>, result: Option<Value<'_>>) {
 }
 
 /// What a session of the proxy's own answers by itself.
-fn own(client: &Client, method: &str, row: Option<&Method>, params: Option<Value<'_>>, id: &Bytes) -> Option<Answer> {
+fn own(
+    client: &Client,
+    method: &str,
+    row: Option<&Method>,
+    params: Option<Value<'_>>,
+    id: &Bytes,
+) -> Option<Box<Answer>> {
     let text = |name: &str| params.and_then(|params| params.get(name)?.as_str());
     if method == PING {
         return Some(result(id, "{}"));
@@ -141,7 +147,7 @@ fn own(client: &Client, method: &str, row: Option<&Method>, params: Option<Value
     is_task.then(|| answer::no_tasks(id, Era::Legacy))
 }
 
-fn result(id: &Bytes, result: &str) -> Answer {
+fn result(id: &Bytes, result: &str) -> Box<Answer> {
     answer::to(id, &format!(r#""result":{result}"#))
 }
 
@@ -158,7 +164,7 @@ async fn hello(
     caller: Option<&Arc<Caller>>,
     document: &Document,
     id: &Bytes,
-) -> Result<Answer, UpstreamError> {
+) -> Result<Box<Answer>, UpstreamError> {
     let told = Told::of(document.root().get("params"));
     if told.is_too_long() {
         return Ok(answer::too_long(id));
@@ -185,7 +191,7 @@ async fn hello(
 }
 
 /// One round of a call: the upstream's answer, and the id it was asked under.
-async fn round(link: &Link, asked: &Asked, brought: &Brought) -> Result<(Answer, RpcId), UpstreamError> {
+async fn round(link: &Link, asked: &Asked, brought: &Brought) -> Result<(Box<Answer>, RpcId), UpstreamError> {
     let own = RpcId::own();
     let level = asked.client.level();
     let request = newer::request(&asked.document, own.raw(), &asked.client.told, level.as_deref(), brought);
@@ -193,7 +199,7 @@ async fn round(link: &Link, asked: &Asked, brought: &Brought) -> Result<(Answer,
     Ok((link.post_newer(request, headers).await?, own))
 }
 
-async fn call(link: Link, asked: Box<Asked>, mut taken_back: TakenBack) -> Result<Answer, UpstreamError> {
+async fn call(link: Link, asked: Box<Asked>, mut taken_back: TakenBack) -> Result<Box<Answer>, UpstreamError> {
     let nothing = Brought::default();
     let (answer, own) = tokio::select! {
         biased;
@@ -206,7 +212,7 @@ async fn call(link: Link, asked: Box<Asked>, mut taken_back: TakenBack) -> Resul
             let bytes = answer.body.collect_limited(link.most_bytes()).await?;
             let document = match Document::parse_or_return(bytes) {
                 Ok(document) => document,
-                Err(bytes) => return Ok(Answer { status, headers, body: AnswerBody::whole(bytes) }),
+                Err(bytes) => return Ok(Answer::new(status, headers, AnswerBody::whole(bytes))),
             };
             // Under its client's id it would pass for the answer.
             if !newer::is_answer(&document, &own) {
@@ -251,7 +257,7 @@ impl Running {
         (asked, taken_back): (Box<Asked>, TakenBack),
         own: RpcId,
         (body, first): (AnswerBody, Option<Document>),
-    ) -> Answer {
+    ) -> Box<Answer> {
         let (out, events) = mpsc::channel(AHEAD);
         let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
         let running = Self { link, asked, taken_back, own, body, splitter, out };

@@ -75,7 +75,7 @@ impl Asked {
 }
 
 /// Sends a message of 2026-07-28.
-pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, UpstreamError> {
+pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
     let Some(document) = outbound.document() else { return Ok(answer::unusable()) };
     let root = document.root();
     // 2026-07-28 has no notifications of clients over HTTP; what comes all the same is taken and goes nowhere.
@@ -101,7 +101,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
     };
     let session = match session {
         Ok(session) => session,
-        Err(Unopened::Answer(answer)) => return Ok(*answer),
+        Err(Unopened::Answer(answer)) => return Ok(answer),
         Err(Unopened::Error(error)) => return Err(error),
         Err(Unopened::NotOlder) => return link.deliver(outbound).await,
         Err(Unopened::TooLong) => return Ok(answer::too_long(&asked.id)),
@@ -120,7 +120,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Answer, Upstr
 }
 
 /// Lets a call that waits for answers go on.
-fn resume(link: &Link, asked: Box<Asked>, state: &str, params: Option<Value<'_>>) -> Answer {
+fn resume(link: &Link, asked: Box<Asked>, state: &str, params: Option<Value<'_>>) -> Box<Answer> {
     let responses = params.and_then(|params| params.get("inputResponses"));
     let responses = responses.map_or_else(|| Bytes::from_static(b"{}"), |responses| responses.raw_bytes());
     let id = asked.id.clone();
@@ -138,7 +138,7 @@ pub(super) async fn call(
     mut session: Arc<Session>,
     asked: Box<Asked>,
     document: &Document,
-) -> Result<Answer, UpstreamError> {
+) -> Result<Box<Answer>, UpstreamError> {
     let mut is_again = false;
     loop {
         if let Some(level) = &asked.stated.log_level {
@@ -181,7 +181,7 @@ pub(super) async fn call(
             sessions.forget(&asked.caller, &asked.stated, &session).await;
             session = match Box::pin(sessions.get(&link, &asked.caller, &asked.stated)).await {
                 Ok(session) => session,
-                Err(Unopened::Answer(answer)) => return Ok(*answer),
+                Err(Unopened::Answer(answer)) => return Ok(answer),
                 Err(Unopened::Error(error)) => return Err(error),
                 Err(Unopened::NotOlder) => return Ok(answer::unusable()),
                 Err(Unopened::TooLong) => return Ok(answer::too_long(&asked.id)),
@@ -197,8 +197,8 @@ async fn heard(
     unanswered: Unanswered,
     asked: Box<Asked>,
     attended: Option<Attended>,
-    answer: Answer,
-) -> Result<Answer, UpstreamError> {
+    answer: Box<Answer>,
+) -> Result<Box<Answer>, UpstreamError> {
     match media_type(&answer.headers) {
         Media::Json => {
             let (status, headers) = (answer.status, answer.headers);
@@ -207,7 +207,7 @@ async fn heard(
                 Ok(document) => document,
                 Err(bytes) => {
                     unanswered.over();
-                    return Ok(Answer { status, headers, body: AnswerBody::whole(bytes) });
+                    return Ok(Answer::new(status, headers, AnswerBody::whole(bytes)));
                 }
             };
             if let Some(goes) = unanswered.goes_on(&asked, &document) {
@@ -229,7 +229,7 @@ async fn heard(
             }
             let status = if asked.is_older { status } else { answer::newer(status, &document) };
             let body = answered(&document, &asked).body(document);
-            Ok(Answer { status, headers, body })
+            Ok(Answer::new(status, headers, body))
         }
         Media::EventStream if answer.status.is_success() => {
             Ok(Answer::events(Running::new(unanswered, asked, attended).stream(answer.body)))

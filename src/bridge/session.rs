@@ -126,7 +126,7 @@ impl Sessions {
             return Err(Unopened::TooLong);
         }
         let wanting = Wanting { caller, stated };
-        let slot = self.slot(wanting).ok_or_else(|| Unopened::Answer(Box::new(answer::full())))?;
+        let slot = self.slot(wanting).ok_or_else(|| Unopened::Answer(answer::full()))?;
         let mut opened = match slot.try_lock() {
             Ok(opened) => opened,
             Err(_) => slot.lock().await,
@@ -230,7 +230,7 @@ impl Session {
         })?;
         if !sent.status.is_success() {
             let not_older = answer::may_be_about_eras(&sent);
-            return Err(if not_older { Unopened::NotOlder } else { Unopened::Answer(Box::new(sent)) });
+            return Err(if not_older { Unopened::NotOlder } else { Unopened::Answer(sent) });
         }
         let unusable = || Unopened::NotOlder;
         let named = sent.headers.get(&SESSION_ID).map(|id| id.to_str().ok().filter(|id| is_plain_id(id)).ok_or(()));
@@ -252,7 +252,12 @@ impl Session {
     }
 
     /// The session whose `initialize` was answered so.
-    async fn greeted(link: &Link, sent: Answer, id: &RpcId, session_id: Option<Box<str>>) -> Result<Self, Unopened> {
+    async fn greeted(
+        link: &Link,
+        sent: Box<Answer>,
+        id: &RpcId,
+        session_id: Option<Box<str>>,
+    ) -> Result<Self, Unopened> {
         let unusable = || Unopened::NotOlder;
         let media = sent.headers.get(CONTENT_TYPE).cloned();
         let hello = whole_or_streamed(media.as_ref(), sent.body, id, Revision::V2025_11_25).await;

@@ -65,7 +65,7 @@ pub(super) enum Way {
 }
 
 /// Sends it, in a session where one is wanted.
-pub(super) async fn send(link: Link, outbound: Outbound, way: Way) -> Result<Answer, UpstreamError> {
+pub(super) async fn send(link: Link, outbound: Outbound, way: Way) -> Result<Box<Answer>, UpstreamError> {
     match way {
         Way::Plain => link.deliver(outbound).await,
         Way::InSession => match in_session(&link, &outbound).await? {
@@ -90,7 +90,7 @@ pub(super) async fn send(link: Link, outbound: Outbound, way: Way) -> Result<Ans
 
 /// Whether an answer may say that a session is wanting, so that nothing has been done about the request (2025-03-26 and
 /// later, "Session Management": 400; some say 404, or 422).
-async fn look(link: &Link, answer: Answer) -> Result<(Answer, bool), UpstreamError> {
+async fn look(link: &Link, answer: Box<Answer>) -> Result<(Box<Answer>, bool), UpstreamError> {
     if !is_refusal(answer.status.as_u16()) {
         return Ok((answer, false));
     }
@@ -100,7 +100,7 @@ async fn look(link: &Link, answer: Answer) -> Result<(Answer, bool), UpstreamErr
     let (status, headers) = (answer.status, answer.headers);
     let bytes = answer.body.collect_limited(link.most_bytes()).await?;
     let may_want = Document::parse(bytes.clone(), &Limits::ANSWER).is_ok_and(|said| !is_about_the_call(said.root()));
-    Ok((Answer { status, headers, body: AnswerBody::whole(bytes) }, may_want))
+    Ok((Answer::new(status, headers, AnswerBody::whole(bytes)), may_want))
 }
 
 const fn is_refusal(status: u16) -> bool {
@@ -113,7 +113,7 @@ fn is_about_the_call(said: Value<'_>) -> bool {
 }
 
 /// The answer in the caller's session; `None` where the upstream has no sessions.
-async fn in_session(link: &Link, outbound: &Outbound) -> Result<Option<Answer>, UpstreamError> {
+async fn in_session(link: &Link, outbound: &Outbound) -> Result<Option<Box<Answer>>, UpstreamError> {
     let Some(caller) = outbound.caller() else { return Ok(None) };
     let Some(document) = outbound.document() else { return Ok(None) };
     let root = document.root();

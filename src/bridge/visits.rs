@@ -33,7 +33,7 @@ pub(super) struct Visits {
 }
 
 /// Delivers a message of a client in its session, which is ended when nobody has used it for `idle`.
-pub(super) async fn deliver(link: Link, outbound: Outbound, idle: Duration) -> Result<Answer, UpstreamError> {
+pub(super) async fn deliver(link: Link, outbound: Outbound, idle: Duration) -> Result<Box<Answer>, UpstreamError> {
     let visits = &link.route.bridge.visits;
     visits.set_idle(idle);
     let name: Option<Box<str>> = outbound.session().filter(|name| !is_own_session(name)).map(Into::into);

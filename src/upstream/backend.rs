@@ -158,7 +158,7 @@ impl Backend {
 
     /// Sends `outbound`, once the concurrency limit admits it, and waits for the head of the answer. It is delivered at most
     /// once.
-    pub(crate) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
+    pub(crate) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
         match &self.reached {
             Reached::Http(http) => http.send(pool, outbound).await,
             // Boxed to keep the future small: this one is large.

@@ -40,23 +40,28 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer of these parts; in a box, as it goes through many hands.
+    pub(crate) fn new(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Box<Self> {
+        Box::new(Self { status, headers, body })
+    }
+
     /// An answer with a status and no content.
-    pub(crate) fn bare(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: AnswerBody::whole(Bytes::new()) }
+    pub(crate) fn bare(status: StatusCode) -> Box<Self> {
+        Self::new(status, HeaderMap::new(), AnswerBody::whole(Bytes::new()))
     }
 
     /// An answer of one JSON message.
-    pub(crate) fn json(status: StatusCode, message: Bytes) -> Self {
+    pub(crate) fn json(status: StatusCode, message: Bytes) -> Box<Self> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Self { status, headers, body: AnswerBody::whole(message) }
+        Self::new(status, headers, AnswerBody::whole(message))
     }
 
     /// An event stream that a task writes; if the answer is dropped, the task's channel is closed.
-    pub(crate) fn events(pieces: mpsc::Receiver<Bytes>) -> Self {
+    pub(crate) fn events(pieces: mpsc::Receiver<Bytes>) -> Box<Self> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        Self { status: StatusCode::OK, headers, body: AnswerBody::made(Source::Made(pieces), Lease::None) }
+        Self::new(StatusCode::OK, headers, AnswerBody::made(Source::Made(pieces), Lease::None))
     }
 }
 
@@ -65,7 +70,7 @@ pub(super) async fn http1(
     upstream: &Arc<Upstream>,
     shelf: &Arc<Shelf>,
     mut request: Box<Request<Full<Bytes>>>,
-) -> Result<Answer, Failed> {
+) -> Result<Box<Answer>, Failed> {
     let mut kept = shelf.take();
     loop {
         let reused = kept.is_some();
@@ -103,7 +108,7 @@ pub(super) async fn http2(
     upstream: &Arc<Upstream>,
     shelf: &Shelf,
     mut request: Box<Request<Full<Bytes>>>,
-) -> Result<Answer, Failed> {
+) -> Result<Box<Answer>, Failed> {
     loop {
         let (mut sender, reused) = match shelf.shared(upstream).await {
             Ok(shared) => shared,
@@ -159,11 +164,11 @@ fn admit(
     lease: Lease,
     upstream: &Upstream,
     sent: Instant,
-) -> Result<Answer, UpstreamError> {
+) -> Result<Box<Answer>, UpstreamError> {
     let (head, incoming) = response.into_parts();
     check(&head)?;
     let body = AnswerBody::new(Source::Network(incoming), lease, upstream, sent);
-    Ok(Answer { status: head.status, headers: head.headers, body })
+    Ok(Answer::new(head.status, head.headers, body))
 }
 
 /// Errs for a head whose framing is ambiguous (RFC 9112 section 6.3): with both a length and a transfer coding, or with a
@@ -210,8 +215,8 @@ pub struct AnswerBody {
 /// to `limit` too.
 pub(crate) async fn within(
     limit: Duration,
-    sending: impl Future<Output = Result<Answer, UpstreamError>> + Unpin,
-) -> Result<Answer, UpstreamError> {
+    sending: impl Future<Output = Result<Box<Answer>, UpstreamError>> + Unpin,
+) -> Result<Box<Answer>, UpstreamError> {
     let mut answer = timeout(limit, sending).await.map_err(|_| UpstreamError::FirstByte(limit))??;
     answer.body.total = answer.body.total.min(limit);
     Ok(answer)

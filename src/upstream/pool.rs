@@ -34,7 +34,11 @@ impl Pool {
     ///
     /// The request's target and `Host` are replaced by the upstream's. It is sent at most once, except that a request of which
     /// certainly nothing was sent on an idle connection is sent on a new one. Errs if there is no answer.
-    pub async fn send(&self, upstream: &Arc<Upstream>, request: Request<Full<Bytes>>) -> Result<Answer, UpstreamError> {
+    pub async fn send(
+        &self,
+        upstream: &Arc<Upstream>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Box<Answer>, UpstreamError> {
         self.try_send(upstream, Box::new(request)).await.map_err(|failed| failed.error)
     }
 
@@ -43,7 +47,7 @@ impl Pool {
         &self,
         upstream: &Arc<Upstream>,
         mut request: Box<Request<Full<Bytes>>>,
-    ) -> Result<Answer, Failed> {
+    ) -> Result<Box<Answer>, Failed> {
         upstream.address(&mut request);
         let connections = self.shelf(upstream.id);
         match upstream.protocol {

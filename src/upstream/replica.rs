@@ -87,7 +87,7 @@ impl Replicas {
     ///
     /// A request of which nothing was sent is tried on another endpoint: always if sending was not attempted, and otherwise
     /// if the request is idempotent. Errs if no attempt gets an answer, or the session's endpoint is not configured.
-    pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
+    pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
         let (request, passenger) = outbound.into_parts();
         let (at, answer) = self.ask(pool, request, &passenger).await?;
         Ok(match self.all.get(at) {
@@ -102,7 +102,7 @@ impl Replicas {
         pool: &Pool,
         mut request: Box<Request<Full<Bytes>>>,
         passenger: &Passenger,
-    ) -> Result<(usize, Answer), UpstreamError> {
+    ) -> Result<(usize, Box<Answer>), UpstreamError> {
         let bound = self.unmark(&mut request)?;
         let (mut tried, mut attempts) = (0_u64, self.attempts);
         loop {
@@ -149,7 +149,7 @@ impl Replicas {
         address: &Arc<Upstream>,
         pool: &Pool,
         request: Box<Request<Full<Bytes>>>,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<Box<Answer>, UpstreamError> {
         let replica = self.all.get(at).ok_or(UpstreamError::NoSuchSession)?;
         replica.pass_on(pool, address, request).await.map_err(|failed| failed.error)
     }
@@ -189,7 +189,7 @@ impl Replicas {
     }
 
     /// Adds the endpoint's mark to the session id of an answer that opens a session.
-    fn marked(&self, replica: &Replica, mut answer: Answer) -> Answer {
+    fn marked(&self, replica: &Replica, mut answer: Box<Answer>) -> Box<Answer> {
         if self.all.len() > 1
             && let Some(id) = answer.headers.get_mut(&MCP_SESSION_ID)
         {
@@ -208,7 +208,7 @@ impl Replica {
         pool: &Pool,
         request: Box<Request<Full<Bytes>>>,
         passenger: &Passenger,
-    ) -> Result<Answer, Failed> {
+    ) -> Result<Box<Answer>, Failed> {
         let place = match self.enter(passenger).await {
             Ok(place) => place,
             // The caller would be refused at any other endpoint too.
@@ -237,7 +237,7 @@ impl Replica {
         pool: &Pool,
         upstream: &Arc<Upstream>,
         request: Box<Request<Full<Bytes>>>,
-    ) -> Result<Answer, Failed> {
+    ) -> Result<Box<Answer>, Failed> {
         let pass = match self.breaker.pass(clock::monotonic) {
             Ok(pass) => pass,
             Err(refused) => return Err(Failed::untried(refused.into(), request)),

@@ -25,7 +25,7 @@ pub(crate) async fn send(
     (tool, calling): (Option<&str>, Calling<'_>),
     outbound: Outbound,
     limit: Option<Duration>,
-) -> Result<Answer, UpstreamError> {
+) -> Result<Box<Answer>, UpstreamError> {
     let again = shown.granted.as_ref().and_then(|_| outbound.again());
     let answer = once(worker, route, shown, outbound, limit).await?;
     match &shown.granted {
@@ -46,8 +46,8 @@ async fn refused(
     granted: &Granted,
     (tool, calling): (Option<&str>, Calling<'_>),
     again: Option<Outbound>,
-    (first, limit): (Answer, Option<Duration>),
-) -> Result<Answer, UpstreamError> {
+    (first, limit): (Box<Answer>, Option<Duration>),
+) -> Result<Box<Answer>, UpstreamError> {
     if !granted.refused().await {
         return Ok(first);
     }
@@ -67,7 +67,7 @@ async fn once(
     shown: &Shown<'_>,
     outbound: Outbound,
     limit: Option<Duration>,
-) -> Result<Answer, UpstreamError> {
+) -> Result<Box<Answer>, UpstreamError> {
     // Obtaining the credential may have taken time.
     outbound.check()?;
     let sending = pin!(bridge::send(worker, route, shown.credential(), outbound));

@@ -81,10 +81,9 @@ struct Sent {
 }
 
 /// Why a stream is not open.
-#[expect(clippy::large_enum_variant, reason = "made once for each stream or call, and taken apart at once")]
 enum Closed {
     /// The server's error answer.
-    Answer(Answer),
+    Answer(Box<Answer>),
     Error(UpstreamError),
     /// The server does not offer a stream of 2024-11-05.
     NoStream,
@@ -97,14 +96,13 @@ impl From<UpstreamError> for Closed {
 }
 
 /// The first outcome of a call.
-#[expect(clippy::large_enum_variant, reason = "made once for each stream or call, and taken apart at once")]
 enum First {
     Heard(Heard, mpsc::Receiver<Heard>),
     /// The server refused the POST.
-    Refused(Answer),
+    Refused(Box<Answer>),
 }
 
-fn too_long(id: &RpcId) -> Answer {
+fn too_long(id: &RpcId) -> Box<Answer> {
     let id = String::from_utf8_lossy(id.raw());
     let error = r#""error":{"code":-32602,"message":"The message that opens a session may have at most 64 KiB"}"#;
     Answer::json(StatusCode::OK, format!(r#"{{"jsonrpc":"2.0","id":{id},{error}}}"#).into())
@@ -146,7 +144,7 @@ impl Sse {
 
     /// Sends `outbound` and waits for the beginning of the answer; `None` if the server does not offer a stream of 2024-11-05.
     /// Errs if there is no answer.
-    pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Option<Answer>, UpstreamError> {
+    pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Option<Box<Answer>>, UpstreamError> {
         let (request, passenger) = outbound.into_parts();
         let (mut parts, body) = request.into_parts();
         let session = parts.headers.remove(&MCP_SESSION_ID);
@@ -168,7 +166,12 @@ impl Sse {
         }
     }
 
-    async fn message(&self, pool: &Pool, session: Option<&str>, sent: Sent) -> Result<Option<Answer>, UpstreamError> {
+    async fn message(
+        &self,
+        pool: &Pool,
+        session: Option<&str>,
+        sent: Sent,
+    ) -> Result<Option<Box<Answer>>, UpstreamError> {
         let method = sent.message.root().get("method").and_then(|method| method.as_str());
         if method.as_deref() == Some(INITIALIZE)
             && let MessageShape::Request { id } = &sent.shape
@@ -195,7 +198,7 @@ impl Sse {
     }
 
     /// Opens a session: opens a stream and sends the client's `initialize` on it, or reuses the answer of the shared stream.
-    async fn open(&self, pool: &Pool, sent: Sent, id: RpcId) -> Result<Option<Answer>, UpstreamError> {
+    async fn open(&self, pool: &Pool, sent: Sent, id: RpcId) -> Result<Option<Box<Answer>>, UpstreamError> {
         if sent.message.bytes().len() > HELLO_BYTES {
             return Ok(Some(too_long(&id)));
         }
@@ -358,7 +361,7 @@ impl Sse {
         conversation: &Conversation,
         sent: &Sent,
         id: &RpcId,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<Box<Answer>, UpstreamError> {
         let idle = (sent.passenger.room != Room::Stream).then_some(self.shared.server.timeouts.idle);
         let mut is_again = false;
         loop {
@@ -441,7 +444,7 @@ impl Sse {
         channel: &Channel,
         fields: HeaderMap,
         line: Option<Line>,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<Box<Answer>, UpstreamError> {
         let Some(line) = line else { return Ok(Answer::bare(StatusCode::ACCEPTED)) };
         let answer = channel.post(pool, fields, line).await?;
         Ok(if answer.status.is_success() { Answer::bare(StatusCode::ACCEPTED) } else { answer })
@@ -453,7 +456,7 @@ impl Sse {
         id: &str,
         fields: &HeaderMap,
         passenger: &Passenger,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<Box<Answer>, UpstreamError> {
         let conversation = self.find(id)?;
         let mut posting = fields.clone();
         posting.insert(CONTENT_TYPE, JSON);
@@ -476,10 +479,10 @@ fn is_no_stream(answer: &Answer) -> bool {
     answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 405 | 406)
 }
 
-fn streamed(lines: Lines) -> Answer {
+fn streamed(lines: Lines) -> Box<Answer> {
     let mut headers = HeaderMap::with_capacity(1);
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
-    Answer { status: StatusCode::OK, headers, body: AnswerBody::lines(lines) }
+    Answer::new(StatusCode::OK, headers, AnswerBody::lines(lines))
 }
 
 #[expect(clippy::disallowed_methods, reason = "ends with the upstream's timeouts")]

@@ -36,7 +36,6 @@ use crate::json::Document;
 use crate::mcp::methods::INITIALIZE;
 use crate::mcp::{MessageShape, Revision, RpcId, inbound};
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -89,7 +88,7 @@ impl Stdio {
     }
 
     /// Sends `outbound` and waits for the beginning of the answer. Errs if there is none.
-    pub(super) async fn send(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
+    pub(super) async fn send(&self, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
         if outbound.caller().is_some_and(|caller| caller.anonymous) && self.command.sessions != Sharing::All {
             // An anonymous caller cannot have a process of its own.
             return Ok(empty(StatusCode::BAD_REQUEST));
@@ -105,7 +104,7 @@ impl Stdio {
         }
     }
 
-    async fn message(&self, outbound: Outbound) -> Result<Answer, UpstreamError> {
+    async fn message(&self, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
         let is_modern = outbound.names_method();
         let opened = outbound.session().map(|id| self.find(id));
         let (message, passenger) = outbound.into_message();
@@ -138,7 +137,12 @@ impl Stdio {
     }
 
     /// Opens a session. If the process already runs, its earlier answer to `initialize` is reused.
-    async fn open(&self, message: &Document, id: &RpcId, caller: Option<&Caller>) -> Result<Answer, UpstreamError> {
+    async fn open(
+        &self,
+        message: &Document,
+        id: &RpcId,
+        caller: Option<&Caller>,
+    ) -> Result<Box<Answer>, UpstreamError> {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let params =
             message.root().get("params").map(|params| Bytes::copy_from_slice(params.raw())).unwrap_or_default();
@@ -164,12 +168,7 @@ impl Stdio {
         let greeted = ready.greeted.ok_or(UpstreamError::Greeting)?;
         let name = self.name(Opened { number, who, slot, used: clock::monotonic() })?;
         let text = [br#"{"jsonrpc":"2.0","id":"#.as_slice(), id.raw(), br#","result":"#, &greeted, b"}"].concat();
-        let mut answer = Answer {
-            status: StatusCode::OK,
-            headers: HeaderMap::with_capacity(2),
-            body: AnswerBody::whole(text.into()),
-        };
-        answer.headers.insert(CONTENT_TYPE, JSON);
+        let mut answer = Answer::json(StatusCode::OK, text.into());
         answer.headers.insert(MCP_SESSION_ID, name);
         Ok(answer)
     }
@@ -232,7 +231,7 @@ impl Stdio {
         id: &RpcId,
         passenger: &Passenger,
         is_modern: bool,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<Box<Answer>, UpstreamError> {
         let place = slot.gate.enter(passenger.room, passenger.caller.as_deref()).await?;
         let process = self.process(slot).await?;
         passenger.check(place.has_waited)?;
@@ -266,7 +265,11 @@ impl Stdio {
     }
 
     /// Writes a message that has no answer; a message that need not be sent (`None`) is accepted too.
-    async fn aside(&self, process: &Process, line: Option<crate::mcp::sse::Line>) -> Result<Answer, UpstreamError> {
+    async fn aside(
+        &self,
+        process: &Process,
+        line: Option<crate::mcp::sse::Line>,
+    ) -> Result<Box<Answer>, UpstreamError> {
         if let Some(line) = line {
             let patience = self.patience();
             let written = timeout(patience, process.write(line)).await;
@@ -277,7 +280,7 @@ impl Stdio {
         Ok(empty(StatusCode::ACCEPTED))
     }
 
-    async fn listen(&self, id: &str, passenger: &Passenger) -> Result<Answer, UpstreamError> {
+    async fn listen(&self, id: &str, passenger: &Passenger) -> Result<Box<Answer>, UpstreamError> {
         let opened = self.find(id).ok_or(UpstreamError::NoSuchSession)?;
         let place = opened.slot.gate.enter(passenger.room, passenger.caller.as_deref()).await?;
         let process = self.process(&opened.slot).await?;
@@ -309,23 +312,21 @@ async fn first(
     Some((first, heard))
 }
 
-fn empty(status: StatusCode) -> Answer {
-    Answer { status, headers: HeaderMap::new(), body: AnswerBody::whole(Bytes::new()) }
+fn empty(status: StatusCode) -> Box<Answer> {
+    Answer::bare(status)
 }
 
 /// An answer of one message. In 2026-07-28 an unknown method has status 404.
-fn whole(text: Bytes, is_modern: bool) -> Answer {
+fn whole(text: Bytes, is_modern: bool) -> Box<Answer> {
     let code = || Document::parse(text.clone(), &crate::json::Limits::ANSWER).ok()?.pointer("/error/code")?.as_i64();
     let status = if is_modern && code() == Some(-32601) { StatusCode::NOT_FOUND } else { StatusCode::OK };
-    let mut headers = HeaderMap::with_capacity(1);
-    headers.insert(CONTENT_TYPE, JSON);
-    Answer { status, headers, body: AnswerBody::whole(text) }
+    Answer::json(status, text)
 }
 
-fn streamed(lines: Lines, place: Place) -> Answer {
+fn streamed(lines: Lines, place: Place) -> Box<Answer> {
     let mut headers = HeaderMap::with_capacity(1);
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
     let mut body = AnswerBody::lines(lines);
     body.hold(place);
-    Answer { status: StatusCode::OK, headers, body }
+    Answer::new(StatusCode::OK, headers, body)
 }

@@ -32,7 +32,7 @@ impl Http {
         Ok(Self { replicas, sse, transport: server.transport, found: AtomicU8::new(UNKNOWN) })
     }
 
-    pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
+    pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
         match (self.transport, self.found.load(Ordering::Relaxed)) {
             (Transport::StreamableHttp, _) => self.replicas.send(pool, outbound).await,
             (Transport::Auto, STREAMABLE) => {
@@ -53,7 +53,7 @@ impl Http {
         self.sse.tidy();
     }
 
-    async fn older(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
+    async fn older(&self, pool: &Pool, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
         match self.sse.send(pool, outbound).await? {
             Some(answer) => Ok(answer),
             None if self.transport == Transport::Sse => Err(UpstreamError::NoStream),
@@ -67,7 +67,7 @@ impl Http {
 
     /// Detects the transport: sends a POST as for Streamable HTTP; if that fails for `initialize`, opens the stream of
     /// 2024-11-05 (2025-03-26 and later, "Backwards Compatibility"). Errs if there is no answer.
-    async fn find(&self, pool: &Pool, outbound: Outbound) -> Result<Answer, UpstreamError> {
+    async fn find(&self, pool: &Pool, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
         let (is_post, in_session) = (*outbound.verb() == Method::POST, outbound.session().is_some());
         let twin = outbound.twin();
         let answer = self.replicas.send(pool, outbound).await?;

@@ -23,7 +23,7 @@ use crate::upstream::Answer;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens the stream.
-pub(super) fn open(link: &Link, client: Arc<Client>) -> Answer {
+pub(super) fn open(link: &Link, client: Arc<Client>) -> Box<Answer> {
     let (out, events) = mpsc::channel(AHEAD);
     let own = link.clone();
     link.begin(async move {
@@ -49,7 +49,8 @@ async fn read(link: &Link, client: &Client, out: &mpsc::Sender<Bytes>) {
     let own = RpcId::own();
     let request = newer::listen(own.raw(), &client.told, &client.uris());
     let sent = link.post_newer(request, [newer::method_header(LISTEN)]).await;
-    let Ok(Answer { status, headers, mut body }) = sent else { return };
+    let Ok(answer) = sent else { return };
+    let Answer { status, headers, mut body } = *answer;
     if !status.is_success() || !matches!(media_type(&headers), Media::EventStream) {
         return;
     }

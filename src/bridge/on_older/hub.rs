@@ -245,7 +245,8 @@ async fn listen(link: Link, session: Arc<Session>) {
 }
 
 async fn read(link: &Link, session: &Session) {
-    let Ok(Answer { status, headers, mut body }) = link.listen(&session.within).await else { return };
+    let Ok(answer) = link.listen(&session.within).await else { return };
+    let Answer { status, headers, mut body } = *answer;
     if !status.is_success() || !matches!(media_type(&headers), Media::EventStream) {
         // 405 is how a server without one says so (2025-11-25 "Listening for Messages from the Server").
         session.hub.has_none.store(status.is_client_error(), Ordering::Relaxed);

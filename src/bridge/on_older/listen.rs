@@ -40,7 +40,7 @@ struct Subscription {
 }
 
 /// Opens the subscription a client asks for.
-pub(super) fn open(link: Link, session: Arc<Session>, asked: Asked, params: Option<Value<'_>>) -> Answer {
+pub(super) fn open(link: Link, session: Arc<Session>, asked: Asked, params: Option<Value<'_>>) -> Box<Answer> {
     let filter = params.and_then(|params| params.get("notifications"));
     let wants = |name: &str| filter.and_then(|filter| filter.get(name)?.as_bool()) == Some(true);
     let lists = LISTS.iter().filter(|(name, capability)| wants(name) && session.server_can(capability));

@@ -20,7 +20,7 @@ use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, UpstreamError};
 
 /// A request whose answer has not begun.
-pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Answer, UpstreamError>> + Send>>;
+pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Box<Answer>, UpstreamError>> + Send>>;
 /// An answer that is one message.
 type Collecting = Pin<Box<dyn Future<Output = Result<Bytes, UpstreamError>> + Send>>;
 

@@ -67,12 +67,12 @@ pub(super) async fn ask(link: &Link, session: &Session, method: &str, id: &str) 
     let message = question(&String::from_utf8_lossy(own.raw()), method, id);
     let answer = link.ask(&session.within, message).await?;
     if !answer.status.is_success() {
-        return Ok(Said::Other(Box::new(answer)));
+        return Ok(Said::Other(answer));
     }
     let media = answer.headers.get(CONTENT_TYPE).cloned();
     Ok(match whole_or_streamed(media.as_ref(), answer.body, &own, session.within.revision).await {
         Ok(said) => Said::Message(said.into_document()),
-        Err(_) => Said::Other(Box::new(answer::unusable())),
+        Err(_) => Said::Other(answer::unusable()),
     })
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn send(
     mut session: Arc<Session>,
     asked: Box<Asked>,
     params: Option<Value<'_>>,
-) -> Result<Answer, UpstreamError> {
+) -> Result<Box<Answer>, UpstreamError> {
     let Some(id) = params.and_then(|params| params.get("taskId")?.as_str()) else {
         return Ok(answer::unusable());
     };
@@ -109,11 +109,11 @@ pub(super) async fn send(
     }
 }
 
-async fn get(link: &Link, session: &Arc<Session>, asked: &Asked, id: &str) -> Result<Answer, UpstreamError> {
+async fn get(link: &Link, session: &Arc<Session>, asked: &Asked, id: &str) -> Result<Box<Answer>, UpstreamError> {
     let stands = match look(link, session, (&asked.caller, &asked.stated), id).await? {
         Looked::At(stands) => stands,
         Looked::Error(document) => return Ok(error(&document, asked)),
-        Looked::Other(answer) => return Ok(*answer),
+        Looked::Other(answer) => return Ok(answer),
     };
     Ok(stands.with(|task, told| task::got(task, told, &asked.id)).map_or_else(answer::unusable, answer::message))
 }
@@ -192,7 +192,7 @@ async fn update(
     session: &Session,
     asked: &Asked,
     (id, params): (&str, Option<Value<'_>>),
-) -> Result<Answer, UpstreamError> {
+) -> Result<Box<Answer>, UpstreamError> {
     let Some(known) = link.route.bridge.tasks.get(&asked.caller, id) else {
         return Ok(answer::not_waiting(&asked.id));
     };
@@ -202,9 +202,9 @@ async fn update(
 
 /// Takes a task back. That it has ended before is none of the client's concern (the extension's "Task Cancellation"), but
 /// older servers call that an error, like there being none.
-async fn cancel(link: &Link, session: &Session, asked: &Asked, id: &str) -> Result<Answer, UpstreamError> {
+async fn cancel(link: &Link, session: &Session, asked: &Asked, id: &str) -> Result<Box<Answer>, UpstreamError> {
     let refused = match ask(link, session, TASKS_CANCEL, id).await? {
-        Said::Other(answer) => return Ok(*answer),
+        Said::Other(answer) => return Ok(answer),
         Said::Message(said) if said.root().get("error").is_none() => None,
         Said::Message(said) => Some(said),
     };
@@ -221,6 +221,6 @@ const fn has_ended(status: Status) -> bool {
     matches!(status, Status::Cancelled | Status::Ended)
 }
 
-fn error(document: &Document, asked: &Asked) -> Answer {
+fn error(document: &Document, asked: &Asked) -> Box<Answer> {
     answer::error(document, older::response(document, &asked.id, asked.method).apply(document.bytes()))
 }

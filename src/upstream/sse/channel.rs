@@ -52,10 +52,9 @@ pub(in crate::upstream) struct Channel {
 
 /// Why there is no channel.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "made once for each stream or call, and taken apart at once")]
 pub(super) enum Unopened {
     /// The server's answer, which is not a stream.
-    Answer(Answer),
+    Answer(Box<Answer>),
     Error(UpstreamError),
 }
 
@@ -139,16 +138,16 @@ impl Channel {
     }
 
     /// Posts a client's message with the headers `head`, and returns the answer to the POST. Errs if there is none.
-    pub(super) async fn post(&self, pool: &Pool, head: HeaderMap, line: Line) -> Result<Answer, UpstreamError> {
+    pub(super) async fn post(&self, pool: &Pool, head: HeaderMap, line: Line) -> Result<Box<Answer>, UpstreamError> {
         self.head().clone_from(&head);
         let mut request = Request::new(Full::new(line.into_bytes()));
         *request.method_mut() = Method::POST;
         *request.headers_mut() = head;
         let answer = self.shared.replicas.send_to(self.replica, &self.endpoint, pool, Box::new(request)).await?;
-        let Answer { status, headers, body } = answer;
+        let Answer { status, headers, body } = *answer;
         // Read to the end, so that the connection can be reused.
         let said = body.collect_limited(TAKEN_BYTES).await?;
-        Ok(Answer { status, headers, body: AnswerBody::whole(said) })
+        Ok(Answer::new(status, headers, AnswerBody::whole(said)))
     }
 
     /// Queues a message of the proxy's own for posting; drops it if the queue is full.
