@@ -61,8 +61,11 @@ impl Backend {
             Reached::Stdio(_) => {
                 hash.update(format!("{:?} {:?}", server.backend, server.timeouts).as_bytes());
                 if let config::Backend::Command(command) = &server.backend {
-                    // `Debug` prints secrets masked, so their values are hashed too.
-                    command.env.values().for_each(|value| hash.update(value.expose().as_bytes()));
+                    // `Debug` prints secrets masked, so their values are hashed too, each behind its length.
+                    for value in command.env.values() {
+                        hash.update(&value.expose().len().to_le_bytes());
+                        hash.update(value.expose().as_bytes());
+                    }
                 }
             }
         }
@@ -228,5 +231,32 @@ impl Backends {
     pub fn retain(&self, backends: &[Arc<Backend>]) {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|known| backends.iter().any(|backend| Arc::ptr_eq(backend, known)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Backend;
+    use crate::config;
+    use crate::secret::Secret;
+    use crate::upstream::tests::server;
+
+    /// One whose id stays is not started anew at a reload.
+    #[test]
+    fn another_value_of_any_secret_is_another_backend() {
+        let id = |values: [&str; 2]| {
+            let env = ["A", "B"].map(String::from).into_iter().zip(values.map(|value| Secret::new(value.to_owned())));
+            let command =
+                config::Command { program: "sh".to_owned(), env: env.collect(), ..config::Command::default() };
+            let server = config::Server {
+                backend: config::Backend::Command(Box::new(command)),
+                ..server("http://127.0.0.1:1/mcp")
+            };
+            Backend::new(&server).unwrap().id
+        };
+        assert_eq!(id(["one", "two"]), id(["one", "two"]));
+        for other in [["onet", "wo"], ["on", "etwo"], ["one", "tow"], ["", "onetwo"]] {
+            assert_ne!(id(["one", "two"]), id(other), "{other:?}");
+        }
     }
 }
