@@ -19,7 +19,7 @@ pub(super) use self::read::{LIMIT, read, timeout};
 use super::permit::{Denial, Permit};
 use super::{OnDeny, Policy};
 use crate::auth::Caller;
-use crate::clock::Timestamp;
+use crate::clock;
 
 /// The `Retry-After` for the limit on concurrent calls, as it is unknown when one ends.
 const BUSY: Duration = Duration::from_secs(1);
@@ -178,10 +178,10 @@ impl Policy {
 
     /// The denial to answer with: a step-up becomes a refusal if the caller was asked for the same scopes before and came back
     /// with new tokens that still lack them, so that its client does not log in forever.
-    pub(crate) fn tire(&self, denial: Denial, caller: &Caller, now: Timestamp) -> Denial {
+    pub(crate) fn tire(&self, denial: Denial, caller: &Caller) -> Denial {
         match &denial {
             Denial::StepUp { name, rule, scopes, .. }
-                if self.counted.challenges.is_tired(caller, name, scopes, now) =>
+                if self.counted.challenges.is_tired(caller, name, scopes, clock::monotonic()) =>
             {
                 Denial::Refused {
                     rule: Some(Arc::clone(rule)),

@@ -1,11 +1,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Key, Per, key, lock};
 use crate::auth::Caller;
-use crate::clock::Timestamp;
 
 /// The most challenges for the same scopes, each for a new token.
 const MOST: u32 = 2;
@@ -27,12 +26,12 @@ struct Asked {
     tokens: u32,
     /// A hash of the last token.
     token: u64,
-    until: Timestamp,
+    until: Instant,
 }
 
 impl Challenges {
     /// Notes a challenge; returns whether it is one too many.
-    pub(super) fn is_tired(&self, caller: &Caller, name: &str, scopes: &[Box<str>], now: Timestamp) -> bool {
+    pub(super) fn is_tired(&self, caller: &Caller, name: &str, scopes: &[Box<str>], now: Instant) -> bool {
         let whole = Per { client: true, subject: true, tool: true };
         let key = key(caller, &format!("{name} {}", scopes.join(" ")), whole);
         let token = self.hasher.hash_one((&caller.token_id, caller.expires, caller.scopes.iter().collect::<Vec<_>>()));
@@ -43,7 +42,7 @@ impl Challenges {
         if asked.len() >= REMEMBERED {
             return false;
         }
-        let fresh = Asked { tokens: 0, token, until: now.plus(PAUSE) };
+        let fresh = Asked { tokens: 0, token, until: now + PAUSE };
         let known = asked
             .entry(key)
             .and_modify(|known| {
@@ -55,7 +54,7 @@ impl Challenges {
         if known.tokens == 0 {
             known.tokens = 1;
         } else if known.token != token && known.tokens <= MOST {
-            *known = Asked { tokens: known.tokens + 1, token, until: now.plus(PAUSE) };
+            *known = Asked { tokens: known.tokens + 1, token, until: now + PAUSE };
         }
         known.tokens > MOST
     }
@@ -65,14 +64,14 @@ impl Challenges {
 mod tests {
     use super::{Challenges, PAUSE};
     use crate::auth::Caller;
-    use crate::clock::Timestamp;
+    use crate::clock::{Timestamp, monotonic};
     use crate::policy::tests::caller;
 
     #[test]
     fn a_third_token_without_the_scopes_is_told_no_for_ten_minutes() {
         let challenges = Challenges::default();
         let token = |number: i64| Caller { expires: Timestamp::from_unix_seconds(number), ..caller("r") };
-        let now = Timestamp::from_unix_seconds(1_000_000);
+        let now = monotonic();
         let scopes: [Box<str>; 1] = ["w".into()];
         let ask = |number, name: &str, now| challenges.is_tired(&token(number), name, &scopes, now);
         for _ in 0..5 {
@@ -83,7 +82,7 @@ mod tests {
         assert!(ask(3, "put", now));
         assert!(ask(4, "put", now));
         assert!(!ask(4, "other", now), "another tool");
-        assert!(ask(4, "put", now.plus(PAUSE / 2)));
-        assert!(!ask(5, "put", now.plus(PAUSE)), "asked anew");
+        assert!(ask(4, "put", now + PAUSE / 2));
+        assert!(!ask(5, "put", now + PAUSE), "asked anew");
     }
 }
