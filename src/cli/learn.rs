@@ -17,7 +17,7 @@ use crate::config;
     before_long_help = "Examples:
   portcullis learn audit.jsonl --server crm > policies/crm.learned.toml
   portcullis replay audit.jsonl --policies policies/crm.learned.toml     would anything be refused by it?",
-    after_help = "Only calls that were allowed and took effect count. Every name is written out; scopes are those every\n\
+    after_help = "Only calls that were allowed count, also where rules in shadow would not allow them. Every name is written out; scopes are those every\n\
                   caller of it had. Read it before you use it: what was used is not always what should be allowed.\n\
                   Exit codes: 0 a policy was written, 1 there is nothing to learn from, 2 wrong arguments"
 )]

@@ -50,6 +50,8 @@ pub(super) struct Used {
     pub(super) names: BTreeMap<Name, BTreeMap<Box<str>, Sets>>,
     /// What was denied, whatever the reason.
     pub(super) denied: BTreeMap<Name, Denied>,
+    /// How often names were allowed that rules in shadow would not have allowed.
+    shadowed: BTreeMap<Name, u64>,
     /// Names no rule should be written for.
     odd: BTreeSet<Box<str>>,
     /// Calls that were left out because of their number.
@@ -66,13 +68,14 @@ impl Used {
             servers: BTreeSet::new(),
             names: BTreeMap::new(),
             denied: BTreeMap::new(),
+            shadowed: BTreeMap::new(),
             odd: BTreeSet::new(),
             beyond: 0,
             unknown_issuers: BTreeSet::new(),
         }
     }
 
-    /// Adds a decision, if it allowed something and took effect.
+    /// Adds a decision that allowed something; one that did not is only counted.
     pub(super) fn add(&mut self, decided: &Decided) {
         if self.wanted.as_deref().is_some_and(|wanted| *wanted != *decided.server) {
             return;
@@ -80,7 +83,7 @@ impl Used {
         if self.servers.len() < 100 {
             self.servers.insert(decided.server.clone());
         }
-        if decided.shadow || decided.blocked {
+        if decided.blocked {
             return;
         }
         let Some(name) = name(decided) else { return };
@@ -110,6 +113,9 @@ impl Used {
         if self.names.len() >= NAMES && !self.names.contains_key(&name) {
             self.beyond += 1;
             return;
+        }
+        if decided.shadow {
+            *self.shadowed.entry(name.clone()).or_default() += 1;
         }
         let sets = self.names.entry(name).or_default().entry(issuer).or_default();
         if sets.len() < SETS {
@@ -153,7 +159,7 @@ impl Used {
         (self.servers.len() > 1).then(|| self.servers.iter().map(|name| &**name).collect::<Vec<_>>().join(", "))
     }
 
-    /// What was left out, and why.
+    /// What was left out, and why; and what was not, though rules in shadow speak against it.
     pub(super) fn tell(&self, streams: &mut Streams<'_>) {
         for name in self.odd.iter().take(20) {
             streams.message(format_args!(
@@ -169,6 +175,15 @@ impl Used {
             streams.message(format_args!(
                 "warning: {count} calls of names beyond the first {NAMES} are left out: write a glob"
             ));
+        }
+        for (name, count) in self.shadowed.iter().take(20) {
+            streams.message(format_args!(
+                "warning: {} was allowed {count} times where rules in shadow would have decided otherwise",
+                name.text().escape_debug()
+            ));
+        }
+        if self.shadowed.len() > 20 {
+            streams.message(format_args!("warning: and {} more such names", self.shadowed.len() - 20));
         }
         for issuer in &self.unknown_issuers {
             streams.message(format_args!(

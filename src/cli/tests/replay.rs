@@ -223,12 +223,22 @@ fn callers_without_a_token_are_told_from_others() {
     assert!(replayed.contains("none would change"), "{replayed}");
 }
 
+/// As with `baseline = "allow_listed"`, under which whatever no rule names yet is allowed and marked.
 #[test]
-fn learns_nothing_from_what_took_no_effect() {
+fn learns_what_rules_in_shadow_would_not_have_allowed_and_says_so() {
+    let folder = folder("learn-shadow", POLICY);
+    let shadowed = line("ana", &["a"], "tool shadowed", "allow", None).replace("\"shadow\":false", "\"shadow\":true");
+    folder.file("audit.jsonl", &(line("ana", &["a"], "tool plain", "allow", Some("r")) + &shadowed + &shadowed));
+    let said = folder.run("-c @/proxy.toml learn @/audit.jsonl");
+    assert!(said.contains("tools = [\"plain\", \"shadowed\"]"), "{said}");
+    let warning = "warning: shadowed was allowed 2 times where rules in shadow would have decided otherwise\n";
+    assert!(said.contains(warning) && !said.contains("plain was allowed"), "{said}");
+}
+
+#[test]
+fn learns_nothing_from_what_was_denied() {
     let folder = folder("learn-less", POLICY);
-    let mut text =
-        line("ana", &["a"], "tool shadowed", "allow", Some("r")).replace("\"shadow\":false", "\"shadow\":true");
-    text += &line("ana", &["a"], "tool denied", "deny", None);
+    let text = line("ana", &["a"], "tool denied", "deny", None);
     folder.file("audit.jsonl", &text);
     let said = folder.run("-c @/proxy.toml learn @/audit.jsonl");
     assert!(said.starts_with("exit 1\n--- out\n--- err\n"), "{said}");
