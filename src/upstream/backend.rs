@@ -63,8 +63,9 @@ impl Backend {
                 if let config::Backend::Command(command) = &server.backend {
                     // `Debug` prints secrets masked, so their values are hashed too, each behind its length.
                     for value in command.env.values() {
-                        hash.update(&value.expose().len().to_le_bytes());
-                        hash.update(value.expose().as_bytes());
+                        let value = value.expose();
+                        hash.update(&value.len().to_le_bytes());
+                        hash.update(value.as_bytes());
                     }
                 }
             }
