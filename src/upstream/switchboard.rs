@@ -146,7 +146,7 @@ impl Switchboard {
         (!is_moot).then(|| Line::of(message))
     }
 
-    /// A client's answer to a request of the process; `None` unless that request went to this session and is unanswered.
+    /// A client's answer to a request of the process; `None` unless that request went to `session` and is unanswered.
     pub(super) fn reply(&mut self, session: Session, message: &Document) -> Option<Line> {
         let id = message.root().get("id")?;
         let at = self.questions.iter().position(|(asked, whom, _)| *whom == session && is_same(asked, id))?;
@@ -186,7 +186,7 @@ impl Switchboard {
         self.calls.is_empty() && self.listeners.values().all(mpsc::Sender::is_closed)
     }
 
-    /// Whether no call and no listener of this session is pending.
+    /// Whether no call and no listener of `session` is pending.
     pub(super) fn is_idle_for(&self, session: Session) -> bool {
         let listens = self.listeners.get(&session).is_some_and(|listener| !listener.is_closed());
         !listens && self.calls.values().all(|call| call.session != session)

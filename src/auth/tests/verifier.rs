@@ -27,6 +27,13 @@ impl Rig {
         Self { verifier: Verifier::new(), memo: Memo::new(), signer, acceptance }
     }
 
+    /// A token that is not valid before that second.
+    fn not_before(&self, seconds: i64) -> String {
+        let mut claims = claims();
+        claims["nbf"] = json!(seconds);
+        self.signer.token(&json!({"alg": "ES256", "kid": "k1"}), &claims)
+    }
+
     async fn verify(&self, token: &str) -> Result<Arc<Caller>, VerifyError> {
         self.verify_at(token, NOW).await
     }
@@ -80,11 +87,7 @@ async fn a_new_epoch_voids_every_level() {
 #[tokio::test]
 async fn refusals_are_not_remembered() {
     let rig = Rig::new();
-    let token = rig.signer.token(&json!({"alg": "ES256", "kid": "k1"}), &{
-        let mut claims = claims();
-        claims["nbf"] = json!(SECONDS + 100);
-        claims
-    });
+    let token = rig.not_before(SECONDS + 100);
     assert_eq!(rig.verify(&token).await.unwrap_err(), VerifyError::NotYetValid);
     assert!(rig.verify_at(&token, Timestamp::from_unix_seconds(SECONDS + 100)).await.is_ok());
 }
@@ -93,11 +96,7 @@ async fn refusals_are_not_remembered() {
 #[tokio::test]
 async fn what_a_clock_that_was_ahead_let_in_is_looked_at_anew() {
     let rig = Rig::new();
-    let token = rig.signer.token(&json!({"alg": "ES256", "kid": "k1"}), &{
-        let mut claims = claims();
-        claims["nbf"] = json!(SECONDS + 300);
-        claims
-    });
+    let token = rig.not_before(SECONDS + 300);
     assert!(rig.verify_at(&token, Timestamp::from_unix_seconds(SECONDS + 400)).await.is_ok());
     for _ in 0..2 {
         assert_eq!(rig.verify(&token).await.unwrap_err(), VerifyError::NotYetValid);
