@@ -65,6 +65,8 @@ pub(super) struct Switchboard {
     is_shared: Arc<AtomicBool>,
     /// The number of the latest call.
     last: Arc<AtomicU64>,
+    /// Calls have this number or a higher one.
+    first: u64,
     calls: HashMap<u64, Call>,
     /// The latest calls whose clients disconnected.
     abandoned: VecDeque<u64>,
@@ -94,6 +96,7 @@ impl Switchboard {
     pub(super) fn among(is_shared: Arc<AtomicBool>, last: Arc<AtomicU64>) -> Self {
         Self {
             is_shared,
+            first: last.load(Ordering::Relaxed) + 1,
             last,
             calls: HashMap::new(),
             abandoned: VecDeque::new(),
@@ -243,7 +246,7 @@ impl Switchboard {
     }
 
     fn was_forgotten(&self, number: u64) -> bool {
-        (1..=self.forgotten).contains(&number)
+        (self.first..=self.forgotten).contains(&number)
     }
 
     fn told(&mut self, document: &Document) -> Outcome {

@@ -90,6 +90,22 @@ fn an_answer_is_late_however_many_were_given_up_since() {
 }
 
 #[test]
+fn what_was_never_asked_is_not_late_wherever_the_numbers_begin() {
+    let mut board = Switchboard::among(Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(1_000_000)));
+    let mut numbers = (0..=REMEMBERED).map(|_| {
+        let (number, _, _) = ask(&mut board, 1, &json!(1), &json!(1));
+        assert!(board.abandon(number).is_some());
+        number
+    });
+    let first = numbers.next().unwrap();
+    numbers.for_each(drop);
+    for never in [0, 1, first - 1] {
+        assert_eq!(hear(&mut board, &answer(&json!(never))), Outcome::Unasked, "{never}");
+    }
+    assert_eq!(hear(&mut board, &answer(&json!(first))), Outcome::Dropped(Loss::Late));
+}
+
+#[test]
 fn a_late_answer_is_dropped_and_no_fault() {
     let mut board = Switchboard::new(false);
     let (number, _, _heard) = ask(&mut board, 1, &json!(1), &json!(1));
