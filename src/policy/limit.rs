@@ -6,6 +6,7 @@ mod anonymous;
 mod challenge;
 mod rate;
 mod read;
+mod share;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -126,7 +127,14 @@ impl Limit {
             Some(most) => Some(self.count.occupy(key.clone(), most).ok_or(BUSY)?),
             None => None,
         };
-        self.count.rate.as_ref().map_or(Ok(()), |rate| rate.check(&key))?;
+        match &self.count.rate {
+            Some(rate) if self.spec.per.tool => {
+                let person = self::key(caller, "", Per { subject: true, ..Per::default() });
+                rate.check_chosen(&person, &key, clock::monotonic())?;
+            }
+            Some(rate) => rate.check(&key)?,
+            None => {}
+        }
         Ok(slot)
     }
 }
@@ -246,6 +254,18 @@ mod tests {
         elsewhere.issuer = "https://other.example.com".into();
         assert!(client.enter(&ana, "x").is_ok() && client.enter(&kim, "x").is_err());
         assert!(client.enter(&elsewhere, "x").is_ok());
+    }
+
+    #[test]
+    fn names_a_caller_makes_up_refuse_nobody_else() {
+        let per = Per { tool: true, ..Per::default() };
+        let limit = Limit::new(Spec { rate: Some((1, Duration::from_hours(1), 1)), concurrency: None, per });
+        let (ana, mut kim) = (caller(""), caller(""));
+        kim.subject = "kim".into();
+        let let_in = (0..110_000).filter(|number| limit.enter(&ana, &format!("doc:{number}")).is_ok()).count();
+        assert_eq!(let_in, 1_000);
+        assert!(limit.enter(&kim, "doc:kim").is_ok());
+        assert!(limit.enter(&kim, "doc:7").is_err(), "counted for all alike");
     }
 
     #[test]

@@ -1,13 +1,15 @@
 use std::num::NonZeroU32;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, Reference};
-use governor::middleware::NoOpMiddleware;
+use governor::middleware::{StateInformationMiddleware, StateSnapshot};
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::Key;
+use super::share::Shares;
+use super::{Key, lock};
 
 /// The most keys counted at a time, approximately.
 const MOST: usize = 100_000;
@@ -17,10 +19,11 @@ const LOOK: u32 = 1024;
 /// A rate limit by key (generic cell rate algorithm).
 #[derive(Debug)]
 pub(super) struct Rate<C: Clock> {
-    limiter: RateLimiter<Key, DashMapStateStore<Key>, C, NoOpMiddleware<C::Instant>>,
+    limiter: RateLimiter<Key, DashMapStateStore<Key>, C, StateInformationMiddleware>,
     clock: C,
     checks: AtomicU32,
     full: AtomicBool,
+    shares: Mutex<Shares>,
 }
 
 impl<C: Clock + Clone> Rate<C> {
@@ -28,11 +31,30 @@ impl<C: Clock + Clone> Rate<C> {
     pub(super) fn new(calls: u32, time: Duration, burst: u32, clock: C) -> Option<Self> {
         let quota = Quota::with_period(time.checked_div(calls)?)?.allow_burst(NonZeroU32::new(burst)?);
         let limiter = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
-        Some(Self { limiter, clock, checks: AtomicU32::new(0), full: AtomicBool::new(false) })
+        let (checks, full) = (AtomicU32::new(0), AtomicBool::new(false));
+        Some(Self { limiter, clock, checks, full, shares: Mutex::default() })
     }
 
     /// Counts one call. Errs with the time to wait if it exceeds the limit.
     pub(super) fn check(&self, key: &Key) -> Result<(), Duration> {
+        self.count(key).map(drop)
+    }
+
+    /// Counts one call by a key that `caller` chose. Errs also if it has chosen too many lately.
+    pub(super) fn check_chosen(&self, caller: &Key, key: &Key, now: Instant) -> Result<(), Duration> {
+        let mut shares = lock(&self.shares);
+        if !shares.has_room(caller, key, now) {
+            return Err(super::BUSY);
+        }
+        let state = self.count(key)?;
+        let quota = state.quota();
+        // The limiter drops a key once its burst has been whole for one interval.
+        let missing = quota.burst_size().get().saturating_sub(state.remaining_burst_capacity());
+        shares.note(caller, key, now, quota.replenish_interval().saturating_mul(missing.saturating_add(1)));
+        Ok(())
+    }
+
+    fn count(&self, key: &Key) -> Result<StateSnapshot, Duration> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % LOOK == LOOK - 1 {
             self.limiter.retain_recent();
             self.full.store(self.limiter.len() > MOST, Ordering::Relaxed);
@@ -51,7 +73,9 @@ mod tests {
 
     use governor::clock::FakeRelativeClock;
 
-    use super::{LOOK, MOST, Rate};
+    use super::super::share::SHARE;
+    use super::{Key, LOOK, MOST, Rate, lock};
+    use crate::clock::monotonic;
 
     #[test]
     fn lets_a_burst_pass_and_then_one_at_a_time() {
@@ -83,5 +107,40 @@ mod tests {
             let _ = rate.check(&key(number));
         }
         assert!(rate.check(&key(u64::MAX)).is_ok());
+    }
+
+    #[test]
+    fn one_callers_many_names_refuse_only_that_caller() {
+        let clock = FakeRelativeClock::default();
+        let rate = Rate::new(1, Duration::from_secs(1), 1, clock.clone()).unwrap();
+        let key = |who: &str, number: u64| -> Key { [who.as_bytes(), &number.to_le_bytes()].concat().into() };
+        let (ana, kim) = (key("ana", 0), key("kim", 0));
+        let start = monotonic();
+        let mut let_in = 0;
+        for number in 0..MOST as u64 + 2 * u64::from(LOOK) {
+            let_in += usize::from(rate.check_chosen(&ana, &key("ana", number), start).is_ok());
+        }
+        assert_eq!(let_in, SHARE);
+        assert!(rate.check_chosen(&kim, &key("kim", 1), start).is_ok());
+        // Those it has already go on.
+        let second = Duration::from_secs(1);
+        clock.advance(second);
+        assert!(rate.check_chosen(&ana, &key("ana", 1), start + second).is_ok());
+        assert!(rate.check_chosen(&ana, &key("ana", u64::MAX), start + second).is_err());
+        clock.advance(second);
+        assert!(rate.check_chosen(&ana, &key("ana", u64::MAX), start + 2 * second).is_ok(), "stale ones make room");
+    }
+
+    #[test]
+    fn callers_that_are_gone_are_forgotten() {
+        let clock = FakeRelativeClock::default();
+        let rate = Rate::new(1, Duration::from_secs(1), 1, clock.clone()).unwrap();
+        let key = |number: u64| -> Key { Box::from(number.to_le_bytes()) };
+        let start = monotonic();
+        for number in 0..4 * u64::from(LOOK) {
+            clock.advance(Duration::from_secs(1));
+            let _ = rate.check_chosen(&key(number), &key(number), start + Duration::from_secs(number));
+        }
+        assert!(lock(&rate.shares).len() <= LOOK as usize + 2);
     }
 }
