@@ -1,7 +1,8 @@
-//! Calls of a client of an older revision at an upstream of 2026-07-28.
+//! Messages of a client of an older revision at an upstream of 2026-07-28.
 //!
-//! What the upstream asks before it answers (`input_required`) becomes requests on the stream of the client's call, as servers
-//! of the older revisions send them; when all are answered the call is repeated with the answers.
+//! An `input_required` result becomes requests on the stream that answers the client's call, as servers of older revisions
+//! send them; once the client has answered all of them, the call is repeated with the responses (2026-07-28, "Multi
+//! Round-Trip Requests").
 
 mod listen;
 
@@ -29,22 +30,22 @@ use crate::policy::tools::Tool;
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, Outbound, UpstreamError, whole_or_streamed};
 
-/// How long a client may take to answer what a server asks.
+/// How long a client may take to answer the requests of one round.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Events of one call on their way to the client.
+/// Number of events buffered for the client of one call.
 const AHEAD: usize = 16;
-/// The most times one call asks before it answers.
+/// The most upstream requests for one call, the first included.
 const ROUNDS: usize = 16;
 
-/// A client's answer to a server's request, as JSON; `None` for an error.
+/// The `result` of a client's response to a server request, as JSON; `None` for an error.
 pub(super) type Response = Option<Bytes>;
 
-/// A request of the client.
+/// A client's request, tracked for cancellation until this is dropped.
 #[derive(Debug)]
 struct Asked {
     client: Arc<Client>,
     document: Document,
-    /// As written.
+    /// The id as the client wrote it, as JSON.
     id: Bytes,
     method: Option<&'static Method>,
     tool: Option<Arc<Tool>>,
@@ -56,12 +57,12 @@ impl Drop for Asked {
     }
 }
 
-/// Sends what a client of an older revision sends.
+/// Sends a message, or a GET or DELETE, of a client of an older revision. Errs if the upstream does not answer.
 pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
     let clients = &link.route.bridge.clients;
     let client = match outbound.session() {
         None => None,
-        // The client is told that its session is gone, and opens another.
+        // The client gets 404 and must open another session (2025-11-25, "Session Management").
         Some(name) => match clients.get(name) {
             None => return Ok(answer::no_session()),
             client => client,
@@ -110,14 +111,15 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Box<Answer>, 
     }
 }
 
-/// Passes the answer to a server's request on to the call that waits for it.
+/// Passes the client's response to a server request on to the call that waits for it; an unknown one is dropped.
 fn response(link: &Link, id: Option<Value<'_>>, result: Option<Value<'_>>) {
     if let Some(name) = id.and_then(|id| id.as_str()) {
         link.route.bridge.waiting.resume(&name, result.map(|result| result.raw_bytes()));
     }
 }
 
-/// What a session of the proxy's own answers by itself.
+/// The answer to a request that the proxy answers itself: `ping`, `logging/setLevel`, resource subscriptions and tasks;
+/// `None` for requests that go upstream.
 fn own(
     client: &Client,
     method: &str,
@@ -151,14 +153,15 @@ fn result(id: &Bytes, result: &str) -> Box<Answer> {
     answer::to(id, &format!(r#""result":{result}"#))
 }
 
-/// The tool of a call, where its definition has been seen: some of its arguments stand in headers too.
+/// The definition of the called tool, if known: it says which arguments are mirrored in headers.
 fn tool_of(link: &Link, method: Option<&Method>, root: Value<'_>) -> Option<Arc<Tool>> {
     let Access::Subject { kind: SubjectKind::Tool, pointer } = method?.access else { return None };
     let name = root.get("params")?.pointer(pointer)?.as_str()?;
     link.route.tools.seen(&name)
 }
 
-/// Opens a session of the proxy's own, with what the upstream says of itself.
+/// Answers `initialize` from the upstream's `server/discover`, and opens a session that the proxy keeps. Errs if the
+/// upstream does not answer.
 async fn hello(
     link: &Link,
     caller: Option<&Arc<Caller>>,
@@ -190,7 +193,7 @@ async fn hello(
     Ok(answer)
 }
 
-/// One round of a call: the upstream's answer, and the id it was asked under.
+/// Sends one round of a call. Returns the upstream's answer and the id of the request. Errs if the upstream does not answer.
 async fn round(link: &Link, asked: &Asked, brought: &Brought) -> Result<(Box<Answer>, RpcId), UpstreamError> {
     let own = RpcId::own();
     let level = asked.client.level();
@@ -214,7 +217,7 @@ async fn call(link: Link, asked: Box<Asked>, mut taken_back: TakenBack) -> Resul
                 Ok(document) => document,
                 Err(bytes) => return Ok(Answer::new(status, headers, AnswerBody::whole(bytes))),
             };
-            // Under its client's id it would pass for the answer.
+            // A response to another request would be taken for the answer once it has the client's id.
             if !newer::is_answer(&document, &own) {
                 return Ok(answer::unusable());
             }
@@ -231,7 +234,7 @@ async fn call(link: Link, asked: Box<Asked>, mut taken_back: TakenBack) -> Resul
     }
 }
 
-/// Until the client has gone, or has taken its request back.
+/// Completes when the client has disconnected or cancelled its request.
 async fn is_over(out: &mpsc::Sender<Bytes>, taken_back: &mut TakenBack) {
     tokio::select! {
         () = out.closed() => {}
@@ -239,7 +242,7 @@ async fn is_over(out: &mpsc::Sender<Bytes>, taken_back: &mut TakenBack) {
     }
 }
 
-/// A call whose answer is a stream, or that asks something first.
+/// A call in progress, whose answer to the client is a stream.
 struct Running {
     link: Link,
     asked: Box<Asked>,
@@ -251,7 +254,8 @@ struct Running {
 }
 
 impl Running {
-    /// Goes on with what has come: a stream, or the first message of it.
+    /// Spawns the rest of the call and returns its answer, a stream; `first` is the upstream's answer if it was not a stream
+    /// itself.
     fn begin(
         link: Link,
         (asked, taken_back): (Box<Asked>, TakenBack),
@@ -304,7 +308,8 @@ impl Running {
         self.give_up().await;
     }
 
-    /// The answer on the stream; what is told before it goes on.
+    /// Reads the stream up to the response to the call, and forwards its log and progress notifications; `None` if the
+    /// stream ends without one, or the client has gone.
     async fn answer(&mut self) -> Option<Document> {
         loop {
             while let Some(event) = self.splitter.next_event() {
@@ -338,7 +343,8 @@ impl Running {
         let _ = self.out.send(event(message)).await;
     }
 
-    /// Asks the client, and waits for all its answers; `None` where it does not or cannot give one.
+    /// Sends the requests to the client and waits for its responses, by key; `None` if it lacks a capability, answers one
+    /// with an error, does not answer in time or has gone, or if too many requests wait.
     async fn ask(&mut self, questions: Vec<Question>) -> Option<Vec<(String, Bytes)>> {
         let mut waiting: Vec<(String, oneshot::Receiver<Response>)> = Vec::new();
         for question in questions {
@@ -369,7 +375,7 @@ impl Running {
         capabilities.is_ok_and(|capabilities| capabilities.root().get(capability).is_some())
     }
 
-    /// The server wants an answer before it gives one, and the client gives none.
+    /// Answers the call with an error: the server's input requests were not answered.
     async fn give_up(&self) {
         let id = String::from_utf8_lossy(&self.asked.id);
         let is_call = self

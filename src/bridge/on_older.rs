@@ -1,7 +1,8 @@
-//! Calls of a client of 2026-07-28 at an upstream of an older revision.
+//! Messages of a client of 2026-07-28 at an upstream of an older revision.
 //!
-//! A question the older server asks during a call ends the answer to that call, as `input_required` does in the newer revision;
-//! the upstream's stream stays open, under a name in `requestState`, and continues when the client comes back with the answers.
+//! A request that the older server sends during a call ends the answer to that call with an `input_required` result
+//! (2026-07-28, "Multi Round-Trip Requests"); the upstream's stream stays open, under a name in `requestState`, and is read
+//! on when the client repeats the call with the responses.
 
 mod begun;
 mod followed;
@@ -33,28 +34,28 @@ use crate::mcp::{Access, Era};
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, Outbound, UpstreamError};
 
-/// How long a client may take to answer what a server asks.
+/// How long a client may take to answer a server's requests.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Events of one call on their way to the client.
+/// Number of events buffered for the client of one call.
 const AHEAD: usize = 16;
-/// The state of a call that is simply made again.
+/// The `requestState` of a call that is repeated without anything waiting for it.
 const AGAIN: &str = "again";
 
-/// A request of the client.
+/// A client's request.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     caller: Arc<Caller>,
-    /// As written.
+    /// The id as the client wrote it, as JSON.
     id: Bytes,
     method: Option<&'static Method>,
     stated: Stated,
-    /// Who follows it, where it is to go on as a task.
+    /// Who follows its task, if it asks to run as one.
     follower: Option<Follower>,
-    /// Whether its client is as old as the upstream, and only has no session.
+    /// Whether the client is of the upstream's era and only has no session.
     is_older: bool,
 }
 
-/// The answers a client brought, and where what comes next goes.
+/// A client's repeated call with its responses, and the sender for the events of its answer.
 #[derive(Debug)]
 pub(super) struct Resumed {
     asked: Box<Asked>,
@@ -63,22 +64,22 @@ pub(super) struct Resumed {
 }
 
 impl Asked {
-    /// A request of a client as old as the upstream.
+    /// A request of a client of the upstream's era.
     pub(super) const fn older(caller: Arc<Caller>, id: Bytes, method: Option<&'static Method>, stated: Stated) -> Self {
         Self { caller, id, method, stated, follower: None, is_older: true }
     }
 
-    /// Whether its server may ask its client something before it answers.
+    /// Whether the server may send the client requests before it answers.
     fn may_be_asked(&self) -> bool {
         self.method.is_some_and(|method| method.asks) && self.stated.able.answers_any()
     }
 }
 
-/// Sends a message of 2026-07-28.
+/// Sends a message of a client of 2026-07-28. Errs if the upstream does not answer.
 pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
     let Some(document) = outbound.document() else { return Ok(answer::unusable()) };
     let root = document.root();
-    // 2026-07-28 has no notifications of clients over HTTP; what comes all the same is taken and goes nowhere.
+    // In 2026-07-28 clients send no notifications over HTTP; one that comes all the same is accepted and dropped.
     let (Some(id), Some(caller)) = (root.get("id"), outbound.caller()) else {
         return Ok(answer::accepted());
     };
@@ -109,7 +110,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Box<Answer>, 
     match asked.method.map_or("", |method| method.name) {
         DISCOVER => Ok(answer::message(older::discovered(&session.opened, &asked.id))),
         LISTEN => Ok(listen::open(link, session, *asked, params)),
-        // What few calls need is in boxes, as it is in the proxy's own path.
+        // Boxed, since few calls need it.
         _ if is_task && session.runs_tasks => Box::pin(tasks::send(link, session, asked, params)).await,
         _ if is_task => Ok(answer::no_tasks(&asked.id, Era::Modern)),
         _ => {
@@ -119,7 +120,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Box<Answer>, 
     }
 }
 
-/// Lets a call that waits for answers go on.
+/// Resumes the call that waits under the name `state`, with the responses in `params`; its further events answer `asked`.
 fn resume(link: &Link, asked: Box<Asked>, state: &str, params: Option<Value<'_>>) -> Box<Answer> {
     let responses = params.and_then(|params| params.get("inputResponses"));
     let responses = responses.map_or_else(|| Bytes::from_static(b"{}"), |responses| responses.raw_bytes());
@@ -132,7 +133,8 @@ fn resume(link: &Link, asked: Box<Asked>, state: &str, params: Option<Value<'_>>
     answer::not_waiting(&id)
 }
 
-/// Makes a call in a session.
+/// Makes a call in a session, and once more in a new one if the upstream has lost that. Errs if the upstream does not
+/// answer.
 pub(super) async fn call(
     link: Link,
     mut session: Arc<Session>,
@@ -173,7 +175,7 @@ pub(super) async fn call(
         } else {
             (link.ask(&session.within, message).await?, None)
         };
-        // The server has lost the session, and has looked at nothing else (2025-11-25 "Session Management").
+        // The server has lost the session, so it has not processed the call (2025-11-25, "Session Management").
         if answer::has_lost_session(&answer) && session.within.id().is_some() && !is_again {
             unanswered.over();
             is_again = true;
@@ -192,7 +194,7 @@ pub(super) async fn call(
     }
 }
 
-/// Goes on with what has come: a message, a stream of them, or something else.
+/// Translates the upstream's answer to a call. Errs if the body cannot be read.
 async fn heard(
     unanswered: Unanswered,
     asked: Box<Asked>,
@@ -223,7 +225,7 @@ async fn heard(
             }
             let own = unanswered.own;
             unanswered.over();
-            // Under its client's id it would pass for the answer.
+            // A response to another request would be taken for the answer once it has the client's id.
             if !older::is_answer(&document, own) {
                 return Ok(answer::unusable());
             }
@@ -241,14 +243,14 @@ async fn heard(
     }
 }
 
-/// The answer as the client knows one; addresses that must be opened first become questions.
+/// Translates a response for the client; URLs that the user must open first become input requests.
 fn answered(document: &Document, asked: &Asked) -> Rewritten {
     if asked.is_older {
         return Rewritten::Framed(older::renamed(document, &asked.id));
     }
     match older::elicitations(document).filter(|_| asked.method.is_some_and(|method| method.asks)) {
         Some(questions) => Rewritten::Anew(older::input_required(&asked.id, &questions, AGAIN)),
-        // The code of an error may be another.
+        // The error code may be translated too.
         None if document.root().get("error").is_some() => {
             Rewritten::Edited(older::response(document, &asked.id, asked.method))
         }
@@ -256,7 +258,7 @@ fn answered(document: &Document, asked: &Asked) -> Rewritten {
     }
 }
 
-/// A request of a session that has no answer yet. Dropped, it is taken back.
+/// A request to the upstream without an answer yet. Dropping it cancels the request.
 #[derive(Debug)]
 struct Unanswered {
     link: Link,
@@ -266,12 +268,12 @@ struct Unanswered {
 }
 
 impl Unanswered {
-    /// There will be no answer, or it is there.
+    /// Ends it without a cancellation: it has been answered, or will never be.
     fn over(mut self) {
         self.is_over = true;
     }
 
-    /// How it goes on, if `answer` says that it has become a task.
+    /// What follows if `answer` says that a task was created; `None` for other answers.
     fn goes_on(&self, asked: &Asked, answer: &Document) -> Option<Goes> {
         let Self { link, session, own, .. } = self;
         match asked.follower.filter(|_| older::is_answer(answer, *own))? {

@@ -1,4 +1,4 @@
-//! Work that waits for a message of a client: under a name only that client gets, for a limited time, in a limited number.
+//! Work that waits for a client's message, under an unguessable name that only this client gets; bounded in number.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,16 +8,16 @@ use uuid::Uuid;
 
 use crate::auth::Who;
 
-/// The most that wait at one upstream.
+/// The most entries at one upstream.
 const MOST: usize = 1_024;
-/// Most of them for one caller.
+/// The most entries of one user.
 const SHARE: usize = 256;
 
-/// Those that wait.
+/// The waiting work of one upstream, by name.
 #[derive(Debug)]
 pub(super) struct Parked<T>(Mutex<HashMap<Box<str>, Waiting<T>>>);
 
-/// One of them; nobody's who has no token.
+/// The caller, `None` if anonymous, and the sender that resumes the work.
 type Waiting<T> = (Option<Who>, oneshot::Sender<T>);
 
 impl<T> Default for Parked<T> {
@@ -27,7 +27,7 @@ impl<T> Default for Parked<T> {
 }
 
 impl<T> Parked<T> {
-    /// A place to wait at for that caller, under a name nobody can guess; `None` where too many wait.
+    /// Registers work for a caller. Returns its name and the receiver of what it waits for; `None` if a limit is reached.
     pub(super) fn wait(&self, who: Option<Who>) -> Option<(Box<str>, oneshot::Receiver<T>)> {
         let name: Box<str> = Uuid::now_v7().to_string().into();
         let (sender, receiver) = oneshot::channel();
@@ -37,7 +37,7 @@ impl<T> Parked<T> {
             parked.len() >= MOST || parked.values().filter(|(other, _)| is_own(other)).count() >= SHARE
         };
         if full(&parked) {
-            // Who has given up has dropped its receiver.
+            // Work that has given up has dropped its receiver.
             parked.retain(|_, (_, waiting)| !waiting.is_closed());
             if full(&parked) {
                 return None;
@@ -47,7 +47,7 @@ impl<T> Parked<T> {
         Some((name, receiver))
     }
 
-    /// Lets the one of that name go on with that; says whether there was one.
+    /// Resumes the work of a name with `with`; returns whether there was any.
     pub(super) fn resume(&self, name: &str, with: T) -> bool {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         waiting.is_some_and(|(_, waiting)| waiting.send(with).is_ok())
@@ -68,13 +68,13 @@ mod tests {
             (caller.subject, caller.client_id) = (subject.into(), Some(client.into()));
             Some(Who::of(&caller))
         };
-        // Whatever clients it calls with.
+        // Whichever client it calls with.
         let mut waiting: Vec<_> = (0..SHARE).map(|at| parked.wait(who("ana", &at.to_string())).unwrap()).collect();
         assert!(parked.wait(who("ana", "x")).is_none());
         let (name, mut answered) = parked.wait(who("max", "x")).unwrap();
         assert!(parked.resume(&name, 7) && !parked.resume(&name, 8));
         assert_eq!(answered.try_recv(), Ok(7));
-        // Who gives up makes room.
+        // Dropping a receiver frees its entry.
         waiting.pop();
         assert!(parked.wait(who("ana", "x")).is_some());
         let others: Vec<_> = (0..MOST).filter_map(|at| parked.wait(who(&at.to_string(), "x"))).collect();

@@ -24,19 +24,19 @@ use crate::mcp::methods::{INITIALIZE, INITIALIZED, SET_LEVEL};
 use crate::mcp::{Era, Inbound, Revision, RpcId};
 use crate::upstream::{Answer, Credential, Outbound, UpstreamError, Within, ending, whole_or_streamed};
 
-/// The most sessions at one upstream.
+/// The most sessions of the proxy's at one upstream.
 const MOST: usize = 4_096;
-/// The most of them for one caller, who has one for each set of things its clients can do.
+/// The most sessions of one caller, which has one for each set of client capabilities.
 const SHARE: usize = 16;
 
-/// For whom a session is: what one caller is told in one is no other's.
+/// The key of a session: sessions are not shared between callers, nor between clients of different capabilities.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Whose {
     who: Who,
     capabilities: Bytes,
 }
 
-/// The same of a call, to look it up by.
+/// The key of a call's session, borrowed for look-up.
 #[derive(Clone, Copy)]
 struct Wanting<'c> {
     caller: &'c Caller,
@@ -45,7 +45,7 @@ struct Wanting<'c> {
 
 impl Wanting<'_> {
     fn whose(&self) -> Whose {
-        // Without the message it was read from.
+        // Copied, since a slice would keep the whole message alive.
         Whose { who: Who::of(self.caller), capabilities: Bytes::copy_from_slice(&self.stated.capabilities) }
     }
 }
@@ -63,45 +63,46 @@ impl Equivalent<Whose> for Wanting<'_> {
     }
 }
 
-/// One at a time opens a session; the others wait for it.
+/// The session of one key; `None` until it is opened. Whoever opens it holds the lock, and other calls wait.
 type Slot = Arc<tokio::sync::Mutex<Option<Arc<Session>>>>;
 
 /// The sessions of one upstream.
 #[derive(Debug, Default)]
 pub(super) struct Sessions(Mutex<IndexMap<Whose, Slot, RandomState>>);
 
-/// One of them.
+/// An open session, shared by the calls of one caller.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// What its messages are said in: what its upstream calls it, where it calls it anything, and its revision.
+    /// The session id, if the upstream assigned one, and the negotiated revision.
     pub(super) within: Within,
     /// The answer to `initialize`.
     pub(super) opened: Document,
     ids: AtomicU64,
-    /// When it was used last; or until when it certainly will be.
+    /// When the session was last used, or a later time until which it must be kept.
     used: Mutex<Instant>,
-    /// Whether the server runs tools as tasks.
+    /// Whether the server can run tools as tasks.
     pub(super) runs_tasks: bool,
     level: tokio::sync::Mutex<Option<Box<str>>>,
     pub(super) hub: Arc<Hub>,
-    /// What it was opened with.
+    /// The credential that it was opened with.
     credential: Credential,
 }
 
-/// Why there is no session.
+/// Why a session could not be opened.
 #[derive(Debug)]
 pub(super) enum Unopened {
-    /// The upstream's answer, for the client to be told what it means.
+    /// The upstream, or the proxy at its limit, answered with an error, which is the answer to the client.
     Answer(Box<Answer>),
     Error(UpstreamError),
-    /// It knows of no sessions either: what it speaks is left to the message itself.
+    /// The upstream does not accept `initialize` either: the message is sent to it untranslated.
     NotOlder,
-    /// What the client says of itself is too long to be kept.
+    /// The client's capabilities and information are too long to be kept.
     TooLong,
 }
 
 impl Sessions {
-    /// The session for a client of 2026-07-28; where there can be none its messages are left as they are for a while.
+    /// The session for a client of 2026-07-28, opened if there is none. Errs if it cannot be opened; after
+    /// [`Unopened::NotOlder`] such clients' messages are not translated for a while.
     pub(super) async fn of_newer(
         &self,
         link: &Link,
@@ -115,7 +116,7 @@ impl Sessions {
         session
     }
 
-    /// The caller's session, opened now if there is none.
+    /// The caller's session, opened if there is none. Errs if it cannot be opened.
     pub(super) async fn get(
         &self,
         link: &Link,
@@ -135,7 +136,7 @@ impl Sessions {
             session.keep(Duration::ZERO);
             return Ok(session.clone());
         }
-        // A hello is long, and comes once.
+        // Boxed: the future is large and rarely needed.
         match Box::pin(Session::open(link, caller, stated)).await {
             Ok(session) => {
                 let session = Arc::new(session);
@@ -152,7 +153,7 @@ impl Sessions {
         }
     }
 
-    /// Where the session is or will be; `None` where there is no room for one more.
+    /// The slot of the session, a new one if there is none; `None` if a limit is reached.
     fn slot(&self, wanting: Wanting<'_>) -> Option<Slot> {
         let mut slots = lock(&self.0);
         if let Some(slot) = slots.get(&wanting) {
@@ -163,7 +164,7 @@ impl Sessions {
         has_room.then(|| slots.entry(wanting.whose()).or_default().clone())
     }
 
-    /// Lets go of a session its upstream no longer knows.
+    /// Forgets a session that the upstream has lost.
     pub(super) async fn forget(&self, caller: &Caller, stated: &Stated, session: &Arc<Session>) {
         let slot = lock(&self.0).get(&Wanting { caller, stated }).cloned();
         let Some(slot) = slot else { return };
@@ -173,28 +174,29 @@ impl Sessions {
         }
     }
 
-    /// Every session there is, none of which is held any more.
+    /// Removes and returns all sessions.
     pub(super) fn take_all(&self) -> Vec<Arc<Session>> {
         let slots = std::mem::take(&mut *lock(&self.0));
-        // One that is being opened is not there yet.
+        // A session that is still being opened is left out.
         slots.into_values().filter_map(|slot| slot.try_lock().ok()?.take()).collect()
     }
 
     fn drop_empty(&self, whose: &Whose, slot: &Slot) {
         let mut slots = lock(&self.0);
-        // Whoever waits holds the slot, and will find it empty.
+        // One count is the map's and one the caller's; any other is a call that waits for the slot and will open a session
+        // in it.
         if Arc::strong_count(slot) <= 2 {
             slots.swap_remove(whose);
         }
     }
 }
 
-/// How long a session is left alone at least before it is looked at again.
+/// The shortest pause between two checks of one session.
 const LEAST: Duration = Duration::from_millis(20);
 
-/// Ends a session when it has not been used for long.
+/// Ends a session that has not been used for `session_idle`.
 async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mutex<Option<Arc<Session>>>>) {
-    // After a reload another time may hold.
+    // A reload may change the time.
     let most = || link.current().unwrap_or_else(|| link.clone()).route.idle.own;
     let mut left = most();
     loop {
@@ -204,7 +206,7 @@ async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mut
         let Some(session) = &*opened else { return };
         let idle = clock::monotonic().saturating_duration_since(*lock(&session.used));
         let most = most();
-        // Calls and streams that run hold it too.
+        // Running calls and open streams hold the session too.
         if idle < most || Arc::strong_count(session) > 1 {
             left = if idle < most { most.saturating_sub(idle) } else { most };
             continue;
@@ -220,7 +222,8 @@ async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mut
 }
 
 impl Session {
-    /// `initialize` and `notifications/initialized` (2025-11-25 "Lifecycle").
+    /// Sends `initialize` and `notifications/initialized` (2025-11-25, "Lifecycle"). Errs if the upstream does not answer,
+    /// or not like a server of an older revision.
     async fn open(link: &Link, caller: &Arc<Caller>, stated: &Stated) -> Result<Self, Unopened> {
         let id = RpcId::own();
         let message = hello(&id, stated);
@@ -242,7 +245,7 @@ impl Session {
         match Self::greeted(link, sent, &id, session_id.clone()).await {
             Ok(session) => Ok(session),
             Err(unopened) => {
-                // Opened it is all the same.
+                // The upstream has opened the session all the same.
                 if let Some(id) = session_id {
                     link.end(&id, Revision::V2025_11_25).await;
                 }
@@ -251,7 +254,7 @@ impl Session {
         }
     }
 
-    /// The session whose `initialize` was answered so.
+    /// Completes the handshake after `sent`, the answer to `initialize`. Errs if that is no result of an older revision.
     async fn greeted(
         link: &Link,
         sent: Box<Answer>,
@@ -279,29 +282,30 @@ impl Session {
         })
     }
 
-    /// It is used now, and is not to end for that long.
+    /// Marks the session as used, and keeps it for at least `time`.
     pub(super) fn keep(&self, time: Duration) {
         let mut used = lock(&self.used);
         *used = (*used).max(clock::monotonic() + time);
     }
 
-    /// What ends it, where it has a name to be ended by.
+    /// The request that ends the session; `None` if it has no id.
     pub(super) fn ending(&self) -> Option<Outbound> {
         Some(ending(&self.credential, self.within.id()?, self.within.revision))
     }
 
-    /// An id no other request of the session has.
+    /// A request id that is unique in the session.
     pub(super) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether the server said that it can do that, as an RFC 6901 pointer below `capabilities`.
+    /// Whether the server declared a capability, given as a JSON pointer (RFC 6901) below `capabilities`.
     pub(super) fn server_can(&self, capability: &str) -> bool {
         let stated = self.opened.pointer("/result/capabilities").and_then(|all| all.pointer(capability));
         stated.is_some_and(|stated| stated.as_bool() != Some(false))
     }
 
-    /// Makes the server log what this request wants to hear; others hear what they want of it.
+    /// Sets the session's log level to `level`, unless the server already logs as much. Each call forwards only the messages
+    /// it wants.
     pub(super) async fn log_from(&self, link: &Link, level: &str) {
         if !self.server_can("/logging") {
             return;
@@ -319,7 +323,7 @@ impl Session {
     }
 }
 
-/// The hello of a client that says of itself what every request of its own says.
+/// The `initialize` request with a client's capabilities and information.
 fn hello(id: &RpcId, stated: &Stated) -> Bytes {
     let raw_id = String::from_utf8_lossy(id.raw());
     let own = format!(r#"{{"name":"portcullis","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
@@ -342,7 +346,7 @@ mod tests {
     use crate::json::Limits;
 
     impl Session {
-        /// One that nobody opened.
+        /// A session that was never opened.
         pub(in crate::bridge) fn of_tests() -> Self {
             Self {
                 within: Within::none(Revision::V2025_11_25),

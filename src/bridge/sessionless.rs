@@ -19,19 +19,20 @@ use crate::opened::Opened;
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, Asking, Outbound, UpstreamError};
 
-/// How long an upstream is believed to want a session.
+/// How long it is trusted that an upstream requires a session.
 const WANTS: Duration = Duration::from_mins(10);
-/// How long it is believed to want none. Some want one for this and none for that.
+/// How long it is trusted that an upstream requires none. It is shorter, since some upstreams require one for some methods
+/// only.
 const WANTS_NONE: Duration = Duration::from_mins(1);
-/// JSON-RPC 2.0, section 5.1: these are about what was asked, and an upstream that says them has looked at it.
+/// Errors about the request itself (JSON-RPC 2.0, section 5.1): an upstream that returns one has processed the request.
 const ABOUT_THE_CALL: [i64; 3] = [-32_601, -32_602, -32_603];
 
-/// Whether an upstream wants a session, as far as that has shown.
+/// Whether an upstream requires a session, as far as detected.
 #[derive(Debug, Default)]
 pub(super) struct Wanted(Fact);
 
 impl Wanted {
-    /// The way of such a request now.
+    /// How a request without a session is sent now.
     pub(super) fn way(&self) -> Way {
         match self.0.believed(monotonic()) {
             None => Way::Trial,
@@ -45,7 +46,7 @@ impl Wanted {
     }
 }
 
-/// Whether that is a request somebody makes without a session. Nothing is held for who is nobody.
+/// Whether a message is a request without a session. Anonymous callers are left out: no session is kept for them.
 pub(super) fn is_one(outbound: &Outbound) -> bool {
     outbound.is_call()
         && outbound.session().is_none()
@@ -53,18 +54,18 @@ pub(super) fn is_one(outbound: &Outbound) -> bool {
         && outbound.caller().is_some_and(|caller| !caller.anonymous)
 }
 
-/// How such a request is sent.
+/// How a request without a session is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// In a session held for its caller.
+    /// In a session that the proxy keeps for the caller.
     InSession,
-    /// As it is: no session is wanted.
+    /// Unchanged: no session is required.
     Plain,
-    /// As it is, and again in a session where one turns out to be wanted.
+    /// Unchanged, and again in a session if the upstream turns out to require one.
     Trial,
 }
 
-/// Sends it, in a session where one is wanted.
+/// Sends a request without a session in the given way. Errs if the upstream does not answer.
 pub(super) async fn send(link: Link, outbound: Outbound, way: Way) -> Result<Box<Answer>, UpstreamError> {
     match way {
         Way::Plain => link.deliver(outbound).await,
@@ -88,8 +89,8 @@ pub(super) async fn send(link: Link, outbound: Outbound, way: Way) -> Result<Box
     }
 }
 
-/// Whether an answer may say that a session is wanting, so that nothing has been done about the request (2025-03-26 and
-/// later, "Session Management": 400; some say 404, or 422).
+/// The answer, and whether it may mean that a session is required, so that the request was not processed: 400 (2025-03-26
+/// and later, "Session Management"), or 404 or 422 from some servers. Errs if the body cannot be read.
 async fn look(link: &Link, answer: Box<Answer>) -> Result<(Box<Answer>, bool), UpstreamError> {
     if !is_refusal(answer.status.as_u16()) {
         return Ok((answer, false));
@@ -112,7 +113,7 @@ fn is_about_the_call(said: Value<'_>) -> bool {
     said.get("result").is_some() || code.is_some_and(|code| code >= 0 || ABOUT_THE_CALL.contains(&code))
 }
 
-/// The answer in the caller's session; `None` where the upstream has no sessions.
+/// The answer in the caller's session; `None` if the upstream has no sessions. Errs if it does not answer.
 async fn in_session(link: &Link, outbound: &Outbound) -> Result<Option<Box<Answer>>, UpstreamError> {
     let Some(caller) = outbound.caller() else { return Ok(None) };
     let Some(document) = outbound.document() else { return Ok(None) };
@@ -122,7 +123,7 @@ async fn in_session(link: &Link, outbound: &Outbound) -> Result<Option<Box<Answe
     };
     let stated = Stated { progress_token: Stated::of(root.get("params")).progress_token, ..Stated::of(None) };
     let Some(session) = held(link, caller, &stated).await? else { return Ok(None) };
-    // What they change is the whole session's, which the caller's other clients share.
+    // These change the whole session, which all of the caller's clients without one share.
     if method == SET_LEVEL || SUBSCRIBE.contains(&&*method) {
         return Ok(Some(answer::needs_session(id.raw())));
     }
@@ -130,7 +131,8 @@ async fn in_session(link: &Link, outbound: &Outbound) -> Result<Option<Box<Answe
     on_older::call(link.clone(), session, Box::new(asked), &document).await.map(Some)
 }
 
-/// The session held for the caller; `None` where the upstream gives its sessions no names, or has none.
+/// The session kept for the caller, opened if there is none; `None` if the upstream has no sessions, or assigns no session
+/// ids. Errs if it does not answer.
 async fn held(link: &Link, caller: &Arc<Caller>, stated: &Stated) -> Result<Option<Arc<Session>>, UpstreamError> {
     let bridge = &link.route.bridge;
     let session = match bridge.sessions.get(link, caller, stated).await {
@@ -142,8 +144,8 @@ async fn held(link: &Link, caller: &Arc<Caller>, stated: &Stated) -> Result<Opti
     Ok(session)
 }
 
-/// Whether such a request is one whose tool must be asked for in a session: one is known to be wanted, or may be because the
-/// question was `refused` with that status.
+/// Whether the tool list for a request must be requested in a session: one is known to be required, or may be because the
+/// list request was `refused` with that status.
 pub(super) fn may_be_asked(wanted: &Wanted, opened: &Opened, asking: &Asking, refused: Option<u16>) -> bool {
     let is_older = opened.ask.message().is_some_and(|message| message.era() == Era::Legacy);
     let may_want = || match refused {
@@ -153,9 +155,9 @@ pub(super) fn may_be_asked(wanted: &Wanted, opened: &Opened, asking: &Asking, re
     is_older && asking.session.is_none() && !opened.caller.anonymous && may_want()
 }
 
-/// How the proxy asks for the tool such a request is about.
+/// How the tool list is requested in the caller's session, and the session's revision; `None` if there is none.
 pub(super) async fn asking(link: &Link, caller: &Arc<Caller>, asking: &Asking) -> Option<(Asking, Revision)> {
-    // That there is no answer the call itself will say.
+    // If it cannot be opened, the call itself will fail with the reason.
     let session = held(link, caller, &Stated::of(None)).await.ok()??;
     Some((Asking { session: Some(session.within.id()?.into()), ..asking.clone() }, session.within.revision))
 }

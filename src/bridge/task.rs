@@ -1,7 +1,8 @@
 //! Tasks of 2025-11-25 in the form of the tasks extension of 2026-07-28. Pure.
 //!
-//! The members of the older `task` object are in the result itself, times are named by their unit, and the outcome of a task
-//! comes with its state: what a server answers to `tasks/result` goes into the answer to `tasks/get`.
+//! In the extension the members of the older `task` object are in the result itself, the names of times have a unit, and the
+//! outcome of a task comes with its state: the older server's answer to `tasks/result` becomes part of the answer to
+//! `tasks/get`.
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use crate::mcp::admit::META_SUBSCRIPTION;
 use crate::mcp::methods::TASK_NEWS;
 use crate::opened::RELATED_TASK;
 
-/// Members of a task the extension writes otherwise, or that only its own tasks have.
+/// Members of a task that the extension writes differently, or that only the extension has.
 const REWRITTEN: [&str; 11] = [
     "_meta",
     "error",
@@ -27,18 +28,18 @@ const REWRITTEN: [&str; 11] = [
     "ttlMs",
 ];
 
-/// How a task stands.
+/// The status of a task of 2025-11-25.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Cancelled,
-    /// It has an outcome, which says what kind of one that is.
+    /// Completed or failed; which of the two, in the extension's terms, depends on the outcome.
     Ended,
     InputRequired,
     Working,
 }
 
 impl Status {
-    /// That of a task; `None` for one that revision does not know.
+    /// Reads the status of a `task` object; `None` if it is missing or unknown.
     pub(super) fn of(task: Value<'_>) -> Option<Self> {
         Some(match &*task.get("status")?.as_str()? {
             "cancelled" => Self::Cancelled,
@@ -50,30 +51,30 @@ impl Status {
     }
 }
 
-/// What is told of a task beside how it stands.
+/// What the extension reports of a task beside its status.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Told<'t> {
-    /// What its server asks, by keys no other question has; nothing, where it asks nothing that is known.
+    /// The server's open requests, by unique key; empty if none are known.
     Asks(&'t [(Box<str>, Document)]),
     /// The answer to `tasks/result`.
     Outcome(&'t Document),
 }
 
-/// Whether a server of 2025-11-25 that answered `initialize` so runs tools as tasks.
+/// Whether a server can run tools as tasks, by its answer to `initialize`; only 2025-11-25 has that.
 pub(super) fn runs_tools(opened: &Document) -> bool {
     let version = opened.pointer("/result/protocolVersion").and_then(|version| version.as_str());
     version.as_deref() == Some(Revision::V2025_11_25.as_str())
         && opened.pointer("/result/capabilities/tasks/requests/tools/call").is_some()
 }
 
-/// The task an answer says a call goes on as, and the id that has.
+/// The task that an answer to a call says was created, and its id (2025-11-25, "Tasks"); `None` for other answers.
 pub(super) fn begun(answer: &Document) -> Option<(Value<'_>, Box<str>)> {
     let task = answer.pointer("/result/task")?;
     let id = task.get("taskId")?.as_str()?.into();
     Some((task, id))
 }
 
-/// The answer to a call that goes on as a task.
+/// The extension's answer to a call that created a task; `id` is the client's request id, as JSON.
 pub(super) fn created(answer: &Document, task: Value<'_>, id: &[u8]) -> Bytes {
     let mut members = vec![(r#""resultType":"task""#).to_owned()];
     members
@@ -83,7 +84,7 @@ pub(super) fn created(answer: &Document, task: Value<'_>, id: &[u8]) -> Bytes {
     response(id, &members)
 }
 
-/// The answer to `tasks/get`; `None` for a status nothing is known of.
+/// The extension's answer to `tasks/get`; `None` for an unknown status.
 pub(super) fn got(task: Value<'_>, told: Told<'_>, id: &[u8]) -> Option<Bytes> {
     let mut members = vec![r#""resultType":"complete""#.to_owned()];
     members.extend(detailed(task, told)?);
@@ -91,7 +92,7 @@ pub(super) fn got(task: Value<'_>, told: Told<'_>, id: &[u8]) -> Option<Bytes> {
     Some(response(id, &members))
 }
 
-/// The same as news on the subscription with that id.
+/// The same as a notification of the subscription `subscription`, its id as JSON.
 pub(super) fn news(task: Value<'_>, told: Told<'_>, subscription: &[u8]) -> Option<Bytes> {
     let mut members = detailed(task, told)?;
     let subscription = String::from_utf8_lossy(subscription);
@@ -100,12 +101,13 @@ pub(super) fn news(task: Value<'_>, told: Told<'_>, subscription: &[u8]) -> Opti
     Some(format!(r#"{{"jsonrpc":"2.0","method":"{TASK_NEWS}","params":{{{params}}}}}"#).into())
 }
 
-/// The answer to `tasks/update` and `tasks/cancel`: it was heard.
+/// The extension's answer to `tasks/update` and `tasks/cancel`: an empty result.
 pub(super) fn acknowledged(id: &[u8]) -> Bytes {
     response(id, &[r#""resultType":"complete""#.to_owned()])
 }
 
-/// An answer without the task it says it belongs to, which the extension does not tell.
+/// A copy of a message without the `_meta` key that names its task, which the extension does not have; `None` if it has
+/// none.
 pub(super) fn unrelated(answer: &Document) -> Option<Document> {
     let holder = answer.root().get("result").or_else(|| answer.root().get("params"))?;
     let meta = holder.get("_meta").filter(|meta| meta.get(RELATED_TASK).is_some())?;
@@ -122,7 +124,7 @@ fn response(id: &[u8], members: &[String]) -> Bytes {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{{members}}}}}"#).into()
 }
 
-/// A task with what there is to be said of it where it stands (the extension's `DetailedTask`).
+/// The members of the extension's `DetailedTask`; `None` for an unknown status or an unusable outcome.
 fn detailed(task: Value<'_>, told: Told<'_>) -> Option<Vec<String>> {
     let (word, more) = match (Status::of(task)?, told) {
         (Status::Cancelled, _) => ("cancelled", None),
@@ -130,7 +132,7 @@ fn detailed(task: Value<'_>, told: Told<'_>) -> Option<Vec<String>> {
         (Status::InputRequired, Told::Asks(questions)) if !questions.is_empty() => {
             ("input_required", Some(asked(questions)))
         }
-        // What it asks, or what came of it, cannot be told yet.
+        // Without its requests or its outcome, the task counts as still working.
         (Status::Ended | Status::InputRequired | Status::Working, _) => ("working", None),
     };
     let mut members = vec![status(word)];
@@ -139,7 +141,7 @@ fn detailed(task: Value<'_>, told: Told<'_>) -> Option<Vec<String>> {
     Some(members)
 }
 
-/// A tool's own error is an outcome like any other; a task fails where there is no result.
+/// The status and the outcome. A tool result with `isError` is a result; a task fails only with a JSON-RPC error.
 fn ended(outcome: &Document) -> Option<(&'static str, Option<String>)> {
     let root = outcome.root();
     if let Some(error) = root.get("error") {
@@ -147,7 +149,7 @@ fn ended(outcome: &Document) -> Option<(&'static str, Option<String>)> {
     }
     let unrelated = unrelated(outcome);
     let outcome = unrelated.as_ref().unwrap_or(outcome);
-    // With what every result of the newer revision says.
+    // Adds the members that 2026-07-28 requires of every result.
     let said = older::response(outcome, &Bytes::from_static(b"0"), None).apply(outcome.bytes());
     let said = Document::parse(said, &Limits::ANSWER).ok()?;
     Some(("completed", Some(format!(r#""result":{}"#, text(said.root().get("result")?)))))
@@ -167,7 +169,7 @@ fn status(word: &str) -> String {
     format!(r#""status":"{word}""#)
 }
 
-/// What both have, and the times by the extension's names: how long a task is kept is always said there.
+/// The members that both forms have, and the times by the extension's names, of which `ttlMs` is required.
 fn plain_members(task: Value<'_>) -> Vec<String> {
     let members = task.members().filter(|member| !REWRITTEN.contains(&&*member.name()));
     let mut members: Vec<String> =

@@ -1,4 +1,4 @@
-//! What older clients said of themselves in `initialize`, for upstreams that keep no sessions.
+//! Sessions that the proxy keeps for clients of older revisions at upstreams of 2026-07-28, which have none.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,44 +13,44 @@ use super::newer::Told;
 use crate::auth::Who;
 use crate::clock;
 
-/// What the names of such sessions begin with, so that they are known again whatever the upstream is found to speak then.
+/// Prefix of the ids of these sessions: they are recognized even if the upstream's era is detected differently later.
 const PREFIX: &str = "portcullis-bridge-";
-/// The most sessions held for one upstream; the one unused for longest makes room.
+/// The most sessions for one upstream; beyond it the least recently used one is dropped.
 const MOST: usize = 10_000;
-/// The most of them of one caller; that caller's own unused for longest makes room.
+/// The most sessions of one caller; beyond it the caller's least recently used one is dropped.
 const SHARE: usize = 256;
-/// A session nobody has used for so long is forgotten.
+/// The idle time after which a session is dropped.
 const IDLE: Duration = Duration::from_hours(24);
-/// The most resources one session has news of.
+/// The most resource subscriptions of one session.
 const URIS: usize = 256;
-/// The most bytes their addresses take.
+/// The most bytes of their URIs together.
 const URI_BYTES: usize = 64 * 1024;
 
-/// Whether a session is held here and not by the upstream.
+/// Whether a session id is one of these sessions, not the upstream's.
 pub(super) fn is_own_session(id: &str) -> bool {
     id.starts_with(PREFIX)
 }
 
-/// The sessions of the clients of one upstream.
+/// The sessions for one upstream, by id.
 #[derive(Debug, Default)]
 pub(super) struct Clients(Mutex<HashMap<Box<str>, Arc<Client>>>);
 
-/// One of them.
+/// The session of one client.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// Whose it is; nobody's who has no token.
+    /// The caller; `None` if anonymous.
     pub(super) who: Option<Who>,
     pub(super) told: Told,
     used: Mutex<Instant>,
     level: Mutex<Option<Box<str>>>,
     uris: Mutex<BTreeSet<Box<str>>>,
-    /// Tells the stream of the session that it is to have other news.
+    /// Notified when the subscriptions change, so that the session's stream is opened anew.
     pub(super) changed: Notify,
     running: Mutex<HashMap<Bytes, oneshot::Sender<()>>>,
 }
 
 impl Clients {
-    /// Opens a session; gives its name.
+    /// Opens a session and returns its id.
     pub(super) fn open(&self, who: Option<Who>, told: Told) -> Box<str> {
         let name: Box<str> = format!("{PREFIX}{}", Uuid::now_v7()).into();
         let mut clients = lock(&self.0);
@@ -66,20 +66,20 @@ impl Clients {
         name
     }
 
-    /// The session of that name.
+    /// The session of an id, which counts as used now; `None` if there is none.
     pub(super) fn get(&self, name: &str) -> Option<Arc<Client>> {
         let client = lock(&self.0).get(name).cloned()?;
         *lock(&client.used) = clock::monotonic();
         Some(client)
     }
 
-    /// Ends it; says whether there was one.
+    /// Ends a session; returns whether there was one.
     pub(super) fn close(&self, name: &str) -> bool {
         lock(&self.0).remove(name).is_some()
     }
 }
 
-/// Forgets the one unused for longest among some.
+/// Drops the least recently used session among those that `among` accepts.
 fn make_room(clients: &mut HashMap<Box<str>, Arc<Client>>, among: impl Fn(&Client) -> bool) {
     let some = clients.iter().filter(|(_, client)| among(client));
     let oldest = some.min_by_key(|(_, client)| *lock(&client.used)).map(|(name, _)| name.clone());
@@ -89,7 +89,7 @@ fn make_room(clients: &mut HashMap<Box<str>, Arc<Client>>, among: impl Fn(&Clien
 }
 
 impl Client {
-    /// One that says no more than that.
+    /// A session with no log level, subscriptions or requests.
     pub(super) fn new(who: Option<Who>, told: Told) -> Self {
         Self {
             who,
@@ -110,12 +110,12 @@ impl Client {
         *lock(&self.level) = Some(level.into());
     }
 
-    /// The resources it wants news of.
+    /// The URIs of the subscribed resources.
     pub(super) fn uris(&self) -> Vec<Box<str>> {
         lock(&self.uris).iter().cloned().collect()
     }
 
-    /// Wants news of `uri`, or no longer; says whether there is room for it.
+    /// Subscribes to a resource, or with `wants` false unsubscribes; returns false if a limit is reached.
     pub(super) fn subscribe(&self, uri: &str, wants: bool) -> bool {
         let mut uris = lock(&self.uris);
         let changed = if !wants {
@@ -133,33 +133,33 @@ impl Client {
         true
     }
 
-    /// Notes a request that may be taken back, by its id.
+    /// Registers a request for cancellation, by its id as JSON.
     pub(super) fn begins(&self, id: &Bytes) -> TakenBack {
         let (back, taken) = oneshot::channel();
         lock(&self.running).insert(id.clone(), back);
         TakenBack(Some(taken))
     }
 
-    /// It has been answered.
+    /// Unregisters a request that has been answered.
     pub(super) fn ends(&self, id: &Bytes) {
         lock(&self.running).remove(id);
     }
 
-    /// Takes the request of that id back.
+    /// Cancels a request.
     pub(super) fn cancel(&self, id: &[u8]) {
         if let Some(back) = lock(&self.running).remove(id) {
-            // Nobody may wait for it any more.
+            // The request may have ended meanwhile.
             let _ = back.send(());
         }
     }
 }
 
-/// Whether a client takes its request back.
+/// The receiving end of a request's cancellation.
 #[derive(Debug)]
 pub(super) struct TakenBack(Option<oneshot::Receiver<()>>);
 
 impl TakenBack {
-    /// Until it does; for ever where it can no longer say so, as another request of its has that id.
+    /// Completes when the request is cancelled; never if it can no longer be, because another request has reused its id.
     pub(super) async fn said(&mut self) {
         let said = match &mut self.0 {
             Some(taken) => taken.await.is_ok(),

@@ -1,7 +1,7 @@
-//! Sessions of clients at an upstream of their own era, tracked in order to end unused ones.
+//! Tracks the sessions of clients at an upstream of their own era, in order to end idle ones.
 //!
-//! Many clients never end their sessions, and an upstream that keeps a process for each then keeps it. This is the only place
-//! where the proxy remembers clients, and only where `session_idle` asks for it.
+//! Many clients never end their sessions, and an upstream may keep a process for each. Sessions are tracked only if
+//! `session_idle` is configured.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,21 +18,22 @@ use crate::mcp::handle::is_plain_id;
 use crate::mcp::headers::SESSION_ID;
 use crate::upstream::{Answer, Credential, Outbound, Stay, UpstreamError, Visit, ending};
 
-/// The most sessions known of at one upstream; others are left to the upstream.
+/// The most sessions tracked at one upstream; further ones are never ended by the proxy.
 const MOST: usize = 65_536;
-/// How often it is looked for some that are idle, within these bounds.
+/// The shortest and the longest interval between two searches for idle sessions.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(15)];
 
-/// The sessions of one upstream, by its names for them.
+/// The tracked sessions of one upstream, by the upstream's session id.
 #[derive(Debug, Default)]
 pub(super) struct Visits {
     known: Mutex<HashMap<Box<str>, Arc<Visit>>>,
     is_watched: AtomicBool,
-    /// How long nobody may use one before it is ended, in milliseconds: as the configuration of the last message has it.
+    /// The idle time after which a session is ended, in milliseconds; from the configuration of the latest message.
     idle: AtomicU64,
 }
 
-/// Delivers a message of a client in its session, which is ended when nobody has used it for `idle`.
+/// Sends a client's message and tracks its session, which is ended after `idle` without use. Errs if the upstream does not
+/// answer.
 pub(super) async fn deliver(link: Link, outbound: Outbound, idle: Duration) -> Result<Box<Answer>, UpstreamError> {
     let visits = &link.route.bridge.visits;
     visits.set_idle(idle);
@@ -60,7 +61,8 @@ fn named(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Visits {
-    /// Notes that a session is used now. One that is not known was opened before the process began, or elsewhere.
+    /// Marks a session as in use until the result is dropped; `None` if too many are tracked. An unknown session was opened
+    /// before the process started, or by another one.
     fn enter(&self, name: &str, credential: &Credential, revision: Revision) -> Option<Stay> {
         let mut known = self.known();
         if let Some(visit) = known.get(name) {
@@ -82,7 +84,7 @@ impl Visits {
         self.known().remove(name);
     }
 
-    /// After a reload another time may hold.
+    /// Sets the idle time, which a reload may have changed.
     fn set_idle(&self, idle: Duration) {
         self.idle.store(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -91,14 +93,14 @@ impl Visits {
         Duration::from_millis(self.idle.load(Ordering::Relaxed))
     }
 
-    /// Leaves all sessions to themselves: they are no longer to be ended, and whether they are used is no longer seen.
+    /// Stops tracking all sessions: the configuration no longer asks for it, and their use is no longer noticed.
     pub(super) fn leave(&self) {
         if self.is_watched.load(Ordering::Relaxed) {
             self.known().clear();
         }
     }
 
-    /// Whether somebody must look for those that are idle, and nobody does.
+    /// Whether the caller must start [`watch`]: there are sessions, and it does not run.
     fn begins_watch(&self) -> bool {
         !self.known().is_empty() && !self.is_watched.swap(true, Ordering::AcqRel)
     }
@@ -108,7 +110,7 @@ impl Visits {
         self.known().extract_if(|_, visit| visit.is_idle(idle)).collect()
     }
 
-    /// Whether there is none left to look for.
+    /// Whether [`watch`] may end, because no sessions are left.
     fn ends_watch(&self) -> bool {
         let known = self.known();
         let is_over = known.is_empty();
@@ -123,7 +125,7 @@ impl Visits {
     }
 }
 
-/// Ends those that are idle, as long as there are any sessions.
+/// Ends idle sessions, until none are left.
 async fn watch(link: Link) {
     let [least, most] = PAUSES;
     let visits = &link.route.bridge.visits;
@@ -131,7 +133,7 @@ async fn watch(link: Link) {
         tokio::time::sleep((visits.idle() / 4).clamp(least, most)).await;
         let current = link.current();
         if current.is_none() {
-            // Since a reload they may be used without this being told of it.
+            // The server was removed: the use of its sessions is no longer noticed.
             visits.leave();
         }
         let Ends { route, worker, .. } = &**current.as_ref().unwrap_or(&link);
@@ -167,7 +169,7 @@ mod tests {
         let used = visits.enter("b", &Credential::NONE, Revision::UNSTATED).unwrap();
         assert_eq!(names(), ["a".into()]);
         drop(used);
-        // None are to be ended any more: one that goes on unseen would seem to be idle.
+        // Once use is not noticed, a session in use would look idle.
         visits.leave();
         assert!(names().is_empty() && visits.ends_watch());
     }

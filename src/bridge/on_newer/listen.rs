@@ -19,10 +19,11 @@ use crate::mcp::sse::Splitter;
 use crate::reply::{Media, media_type};
 use crate::upstream::Answer;
 
-/// How long to wait before a subscription that ended is made again.
+/// How long to wait before a subscription that ended is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Opens the stream.
+/// Answers a client's GET with a stream that stays open until the client closes it (2025-11-25, "Listening for Messages from
+/// the Server").
 pub(super) fn open(link: &Link, client: Arc<Client>) -> Box<Answer> {
     let (out, events) = mpsc::channel(AHEAD);
     let own = link.clone();

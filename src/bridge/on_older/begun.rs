@@ -1,7 +1,8 @@
-//! Tasks begun at an older upstream, and what they ask their callers.
+//! The tasks of callers at an older upstream, and the requests that the server sends for them.
 //!
-//! An older server asks on the answer to `tasks/result` and waits there; in the newer revision the client polls. So that
-//! answer is kept open here, and what came on it is returned with the state of the task.
+//! An older server sends the requests of a task on the stream that answers `tasks/result`, and waits for the responses; in
+//! the newer revision the client polls. So that stream is kept open here, and its requests are returned with the state of
+//! the task.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -24,42 +25,42 @@ use crate::mcp::methods::{PING, TASKS_RESULT};
 use crate::mcp::sse::Splitter;
 use crate::upstream::UpstreamError;
 
-/// The most tasks remembered of one upstream; the one not asked after for longest makes room.
+/// The most tasks remembered of one upstream; beyond it the least recently polled one is forgotten.
 const MOST: usize = 4_096;
-/// The most of them of one caller.
+/// The most tasks of one caller; beyond it the caller's least recently polled one is forgotten.
 const SHARE: usize = 256;
-/// How long what a task asks is waited for when it says that it asks something.
+/// How long to wait for the requests of a task whose status is `input_required`.
 const ASKING: Duration = Duration::from_secs(2);
-/// The most questions of one task that nobody has answered.
+/// The most unanswered requests of one task.
 const QUESTIONS: usize = 16;
 
-/// The tasks of one upstream, by whose they are and what the upstream calls them.
+/// The known tasks of one upstream, by caller and the upstream's task id.
 #[derive(Debug, Default)]
 pub(in crate::bridge) struct Begun(Mutex<HashMap<Key, Arc<Task>>>);
 
-/// Whose a task is, and its id.
+/// The caller, and the upstream's task id.
 type Key = (Who, Box<str>);
 
-/// One of them.
+/// A task at an older upstream.
 #[derive(Debug)]
 pub(super) struct Task {
-    /// Servers tell of a task in the session it was begun in.
+    /// The session that the task was created in, where the server sends its notifications.
     session: Weak<Session>,
     used: Mutex<Instant>,
     asks: watch::Sender<Asks>,
 }
 
-/// What a task asks.
+/// The server's requests for a task.
 #[derive(Debug, Default)]
 struct Asks {
-    /// By keys no other question has.
+    /// The unanswered requests, by a unique key.
     open: Vec<(Box<str>, Document)>,
-    /// Whether more may come.
+    /// Whether the stream is open, so that more may come.
     is_heard: bool,
 }
 
 impl Begun {
-    /// Notes a task of the caller's in that session.
+    /// The caller's task of that id and session, a new one if it is unknown.
     pub(super) fn remember(&self, caller: &Caller, id: &str, session: &Arc<Session>) -> Arc<Task> {
         let (who, now) = (Who::of(caller), clock::monotonic());
         let mut tasks = lock(&self.0);
@@ -81,19 +82,19 @@ impl Begun {
         task
     }
 
-    /// The caller's task of that id.
+    /// The caller's task of an id, if known; it counts as polled now.
     pub(super) fn get(&self, caller: &Caller, id: &str) -> Option<Arc<Task>> {
         let task = lock(&self.0).get(&(Who::of(caller), id.into())).cloned()?;
         *lock(&task.used) = clock::monotonic();
         Some(task)
     }
 
-    /// The session the caller's task was begun in.
+    /// The session in which the caller's task was created; `None` if the task is unknown or the session has ended.
     pub(super) fn session(&self, caller: &Caller, id: &str) -> Option<Arc<Session>> {
         self.get(caller, id)?.session.upgrade()
     }
 
-    /// Nothing is known of it any more.
+    /// Forgets the caller's task of an id.
     pub(super) fn forget(&self, caller: &Caller, id: &str) {
         lock(&self.0).remove(&(Who::of(caller), id.into()));
     }
@@ -108,7 +109,8 @@ fn make_room(tasks: &mut HashMap<Key, Arc<Task>>, among: impl Fn(&Key) -> bool) 
 }
 
 impl Task {
-    /// What it asks that nobody has answered; it has said that it asks something.
+    /// The unanswered requests of a task whose status is `input_required`, by key. Opens the stream that carries them if it
+    /// is not open; empty if none come in time.
     pub(super) async fn questions(
         self: &Arc<Self>,
         link: &Link,
@@ -129,7 +131,7 @@ impl Task {
         }
     }
 
-    /// Takes the question of that key, which is answered now.
+    /// Removes and returns the request of a key.
     fn take(&self, key: &str) -> Option<Document> {
         let mut taken = None;
         self.asks.send_if_modified(|asks| {
@@ -140,7 +142,8 @@ impl Task {
         taken
     }
 
-    /// Answers what was asked under those keys; others are of no question (the extension's "Task Update Requests").
+    /// Answers the requests whose keys are in `responses`; unknown keys are ignored (the extension's "Task Update
+    /// Requests"). Errs if the upstream does not accept an answer.
     pub(super) async fn answer(
         &self,
         link: &Link,
@@ -161,7 +164,7 @@ impl Task {
     }
 }
 
-/// An answer to `tasks/result` that is kept open.
+/// The stream that answers `tasks/result`.
 struct Hearing {
     task: Arc<Task>,
     unanswered: Unanswered,
@@ -181,7 +184,7 @@ impl Hearing {
         Self { task, unanswered, stated: stated.clone().kept(), upward: Upward::Head(Box::pin(sending)), splitter }
     }
 
-    /// Until the task has ended, or nobody asks after it any more.
+    /// Reads the stream until the task has ended, or nobody has polled it for [`PATIENCE`].
     async fn run(mut self) {
         let most = self.unanswered.link.most_bytes();
         while !self.task.is_left_alone() {
@@ -197,14 +200,14 @@ impl Hearing {
                     self.message(message).await;
                     break;
                 }
-                // What came of it is asked for again, by who wants to know.
+                // The outcome is requested anew when the client polls.
                 Ok(Ok(None) | Err(_)) => break,
             }
         }
         self.task.asks.send_modify(|asks| *asks = Asks::default());
     }
 
-    /// Whether more may come.
+    /// Handles the complete events; returns whether more may come.
     async fn events(&mut self) -> bool {
         while let Some(event) = self.splitter.next_event() {
             let Ok(event) = event else { return false };
@@ -266,7 +269,7 @@ mod tests {
     use crate::bridge::session::Session;
     use crate::policy::tests::caller;
 
-    /// Notes that a task was asked after so long ago that any other was later.
+    /// Makes a task the least recently polled one.
     fn was_never_asked_after(tasks: &Begun, who: &crate::auth::Caller, id: &str) {
         let task = tasks.get(who, id).unwrap();
         *lock(&task.used) = crate::clock::monotonic().checked_sub(super::PATIENCE).unwrap();
@@ -282,7 +285,7 @@ mod tests {
         for id in 0..SHARE {
             tasks.remember(&ana, &id.to_string(), &session);
         }
-        // The same task again is not one more.
+        // A known task is not counted twice.
         tasks.remember(&ana, "0", &session);
         was_never_asked_after(&tasks, &ana, "7");
         tasks.remember(&ana, "new", &session);
@@ -306,7 +309,7 @@ mod tests {
         tasks.remember(&other, "x", &session);
         assert!(tasks.get(&first, "3").is_none() && tasks.get(&first, "4").is_some());
         assert_eq!(lock(&tasks.0).len(), MOST);
-        // With its session a task has ended too; the next that begins finds that out.
+        // Tasks whose session has ended are forgotten when the next one is remembered.
         drop(session);
         let next = Arc::new(Session::of_tests());
         tasks.remember(&other, "y", &next);

@@ -1,4 +1,4 @@
-//! A task the proxy polls itself, for a client that waits for the answer to its call.
+//! A task that the proxy polls itself, for a client that waits for the answer to its call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::clock;
 use crate::json::Document;
 use crate::mcp::methods::{TASKS_CANCEL, TASKS_GET};
 
-/// How often a task is asked after whose server does not say how often that may be, and within which bounds one may say it.
+/// The interval between two polls if the server states none, and the bounds of the interval it may state.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(30)];
-/// Failures in a row to hear of it that are borne.
+/// Number of failed polls in a row after which the task is given up.
 const FAILURES: usize = 3;
 
-/// A task that goes on for a call. Dropped before it has ended, it is taken back.
+/// A task that runs for a call. Dropping it before it has ended cancels the task.
 #[derive(Debug)]
 pub(super) struct Followed {
     link: Link,
@@ -29,21 +29,21 @@ pub(super) struct Followed {
     pub(super) is_over: bool,
 }
 
-/// How it stands.
+/// The outcome of one poll.
 pub(super) enum Stands {
-    /// The server says of it what a client must be told.
+    /// The server answered with an error, which goes to the client.
     Answer(Document),
-    /// It has been taken back, or is no longer known.
+    /// The task was cancelled, is unknown, or could not be polled.
     Gone,
-    /// It takes longer than an answer may.
+    /// The task has run for longer than an answer may take.
     Late(Duration),
-    /// Its outcome is there, or it asks something first.
+    /// The task has ended or needs input: `tasks/result` is to be requested.
     Settled,
     Working,
 }
 
 impl Followed {
-    /// The task the answer to a call tells of.
+    /// The task that an answer to a call says was created; `None` for other answers.
     pub(super) fn of(link: &Link, session: &Arc<Session>, answer: &Document) -> Option<Self> {
         let (task, id) = crate::bridge::task::begun(answer)?;
         let pause = pause(task.get("pollInterval").and_then(|millis| millis.as_i64()));
@@ -51,12 +51,12 @@ impl Followed {
         Some(Self { link, session, id, began: clock::monotonic(), pause, failures: 0, is_over: false })
     }
 
-    /// How long until it is asked after again.
+    /// How long to wait before the next poll.
     pub(super) const fn pause(&self) -> Duration {
         self.pause
     }
 
-    /// Asks after it.
+    /// Polls the task once.
     pub(super) async fn look(&mut self) -> Stands {
         let most = self.link.route.backend.timeouts().total;
         if clock::monotonic().saturating_duration_since(self.began) >= most {

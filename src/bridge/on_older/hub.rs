@@ -1,4 +1,4 @@
-//! The one stream of a session at an older upstream, shared by all subscriptions of the caller.
+//! The event stream of a session at an older upstream, shared by the caller's subscriptions and calls.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -19,36 +19,36 @@ use crate::mcp::sse::Splitter;
 use crate::reply::{Media, media_type};
 use crate::upstream::Answer;
 
-/// News one subscription may fall behind by; after that it misses some.
+/// Number of notifications buffered for one subscription; a slower one misses the oldest.
 const BEHIND: usize = 64;
 /// How long to wait before a stream that ended is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a stream stays open that nobody hears.
+/// How long the stream stays open without a subscription or call.
 const LINGER: Duration = Duration::from_secs(30);
-/// How long a call waits for the stream to be open.
+/// How long a call waits for the stream to open.
 const OPENING: Duration = Duration::from_secs(2);
-/// Questions of the server that one call has not looked at yet.
+/// The most server requests that wait for one call.
 const AHEAD: usize = 8;
 
-/// One message of news.
+/// A notification from the server.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub(super) news: News,
     pub(super) document: Document,
 }
 
-/// Who wants to hear what the server tells on its own stream.
+/// Distributes what the server sends on the stream: notifications to subscriptions, requests to a running call.
 #[derive(Debug)]
 pub(in crate::bridge) struct Hub {
     told: broadcast::Sender<Told>,
     is_listening: AtomicBool,
-    /// Whether the stream is open, or will not be.
+    /// Whether the stream is open, or an attempt to open it has failed.
     settled: watch::Sender<bool>,
-    /// Whether the server has no such stream.
+    /// Whether the server refuses to open such a stream.
     has_none: AtomicBool,
-    /// The calls that run and whose client can be asked, by their ids; they keep the stream open too.
+    /// The inboxes of running calls whose clients accept server requests, by request id. They keep the stream open too.
     attended: Mutex<HashMap<u64, Inbox>>,
-    /// By how many each resource is asked for.
+    /// Number of subscriptions of each resource, by URI.
     uris: Mutex<HashMap<Box<str>, usize>>,
 }
 
@@ -67,14 +67,14 @@ impl Default for Hub {
 }
 
 impl Hub {
-    /// What is told from now on.
+    /// Subscribes to the notifications from now on.
     pub(super) fn hear(link: &Link, session: &Arc<Session>) -> broadcast::Receiver<Told> {
         let heard = session.hub.told.subscribe();
         Self::open(link, session);
         heard
     }
 
-    /// Sees to it that the stream is read; whoever hears it is counted already.
+    /// Starts reading the stream if nobody does. The subscription or call it is for must be registered before.
     fn open(link: &Link, session: &Arc<Session>) {
         let is_listening = &session.hub.is_listening;
         if !is_listening.load(Ordering::Acquire) && !is_listening.swap(true, Ordering::AcqRel) {
@@ -82,7 +82,7 @@ impl Hub {
         }
     }
 
-    /// What the server asks outside of its calls while the call `own` runs: with no other, it is about that one.
+    /// Registers the call `own`: a server request outside of any call is taken to be for the only call that runs.
     pub(super) fn attend(link: &Link, session: &Arc<Session>, own: u64) -> Attended {
         session.hub.attended().insert(own, Inbox::default());
         if !session.hub.has_none.load(Ordering::Relaxed) {
@@ -91,14 +91,14 @@ impl Hub {
         Attended { session: session.clone(), own }
     }
 
-    /// Waits until the stream is open, or will not be.
+    /// Waits until the stream is open, an attempt to open it has failed, or [`OPENING`] has passed.
     pub(super) async fn settle(&self) {
         let mut settled = self.settled.subscribe();
-        // A server that is slow to open it is not waited for.
+        // On a timeout the call goes on without the stream.
         let _ = tokio::time::timeout(OPENING, settled.wait_for(|settled| *settled)).await;
     }
 
-    /// Has the client of the only call that runs asked this; says whether there is one, and it can be.
+    /// Passes a server request to the only running call; returns false unless there is exactly one, with room in its inbox.
     fn ask(&self, question: &Document) -> bool {
         let mut attended = self.attended();
         match attended.len() {
@@ -115,7 +115,7 @@ impl Hub {
         self.told.receiver_count() > 0 || !self.attended().is_empty()
     }
 
-    /// Until nobody has heard it for a while.
+    /// Completes when nothing has used the stream at the end of an interval of `linger`.
     async fn unheard(&self, linger: Duration) {
         loop {
             self.told.closed().await;
@@ -126,7 +126,7 @@ impl Hub {
         }
     }
 
-    /// Counts one more who wants news of `uri`; the first one makes the server tell them.
+    /// Adds a subscription of a resource; the first one subscribes at the server. Returns false if the server refuses.
     pub(super) async fn want(link: &Link, session: &Session, uri: &str) -> bool {
         let is_first = {
             let mut uris = session.hub.uris.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +137,7 @@ impl Hub {
         !is_first || tell(link, session, SUBSCRIBE[0], uri).await
     }
 
-    /// Counts one less.
+    /// Removes a subscription of a resource; the last one unsubscribes at the server.
     pub(super) async fn leave(link: &Link, session: &Session, uri: &str) {
         let is_last = {
             let mut uris = session.hub.uris.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +158,7 @@ async fn tell(link: &Link, session: &Session, method: &str, uri: &str) -> bool {
     answer.is_ok_and(|answer| answer.status.is_success())
 }
 
-/// A call that runs, and what is asked of its client outside of it. As long as it is there, the stream stays open.
+/// A running call's registration for server requests outside of it. The stream stays open until it is dropped.
 #[derive(Debug)]
 pub(super) struct Attended {
     session: Arc<Session>,
@@ -166,13 +166,13 @@ pub(super) struct Attended {
 }
 
 impl Attended {
-    /// Whether the stream it could be asked on is still to be opened.
+    /// Whether the stream is still to be opened.
     pub(super) fn is_early(&self) -> bool {
         let hub = &self.session.hub;
         !hub.has_none.load(Ordering::Relaxed) && !*hub.settled.borrow()
     }
 
-    /// The next question.
+    /// Waits for the next server request.
     pub(super) async fn question(&self) -> Document {
         poll_fn(|context| match self.session.hub.attended().get_mut(&self.own) {
             Some(inbox) => inbox.poll(context),
@@ -188,7 +188,8 @@ impl Drop for Attended {
     }
 }
 
-/// Questions that wait to be looked at, and who waits for some. Nearly always there are none, and it has no room for any.
+/// The server requests that wait for a call, and the waker of that call. It is nearly always empty, and allocates nothing
+/// then.
 #[derive(Debug, Default)]
 struct Inbox {
     waiting: VecDeque<Document>,
@@ -196,7 +197,7 @@ struct Inbox {
 }
 
 impl Inbox {
-    /// Takes one more, if there are not too many.
+    /// Adds a request; returns false if the inbox is full.
     fn put(&mut self, question: &Document) -> bool {
         let has_room = self.waiting.len() < AHEAD;
         if has_room {
@@ -218,10 +219,10 @@ impl Inbox {
     }
 }
 
-/// Reads the session's stream as long as anybody hears it.
+/// Reads the session's stream while anything uses it.
 async fn listen(link: Link, session: Arc<Session>) {
     let hub = &session.hub;
-    // An open stream keeps its session.
+    // An open stream keeps the session alive, so that it must not linger for longer than an idle session.
     let linger = LINGER.min(link.route.idle.own);
     loop {
         let current = link.current();
@@ -237,7 +238,7 @@ async fn listen(link: Link, session: Arc<Session>) {
         }
         hub.settled.send_replace(false);
         session.hub.is_listening.store(false, Ordering::Release);
-        // Somebody may have come in between.
+        // A subscription or call may have been registered meanwhile.
         if !session.hub.is_heard() || session.hub.is_listening.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -248,7 +249,7 @@ async fn read(link: &Link, session: &Session) {
     let Ok(answer) = link.listen(&session.within).await else { return };
     let Answer { status, headers, mut body } = *answer;
     if !status.is_success() || !matches!(media_type(&headers), Media::EventStream) {
-        // 405 is how a server without one says so (2025-11-25 "Listening for Messages from the Server").
+        // A server without such a stream answers 405 (2025-11-25, "Listening for Messages from the Server").
         session.hub.has_none.store(status.is_client_error(), Ordering::Relaxed);
         return;
     }
@@ -274,7 +275,7 @@ async fn heard(link: &Link, session: &Session, document: Document) {
         if method != PING && session.hub.ask(&document) {
             return;
         }
-        // There is no one request of the client it could be asked with.
+        // There is no call whose client the request could be sent to.
         let what = if method == PING {
             r#""result":{}"#
         } else {
@@ -289,7 +290,7 @@ async fn heard(link: &Link, session: &Session, document: Document) {
         if news == News::List("toolsListChanged") {
             link.route.catalog.forget();
         }
-        // Nobody may be there just now.
+        // There may be no subscription just now.
         let _ = session.hub.told.send(Told { news, document });
     }
 }

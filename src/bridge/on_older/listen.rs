@@ -1,4 +1,5 @@
-//! `subscriptions/listen` at an older upstream: its session's stream and `resources/subscribe`, filtered by subscription.
+//! `subscriptions/listen` at an older upstream: the session's event stream and `resources/subscribe`, filtered by
+//! subscription.
 
 use std::sync::Arc;
 
@@ -18,14 +19,14 @@ use crate::mcp::admit::META_SUBSCRIPTION;
 use crate::mcp::methods::{ACKNOWLEDGED, News};
 use crate::upstream::Answer;
 
-/// The lists there can be news of, and what the server says if it tells them.
+/// The list notifications of a subscription, and the server capability that each needs, as a JSON pointer.
 const LISTS: [(&str, &str); 3] = [
     ("promptsListChanged", "/prompts/listChanged"),
     ("resourcesListChanged", "/resources/listChanged"),
     ("toolsListChanged", "/tools/listChanged"),
 ];
 
-/// Most resources one subscription has news of.
+/// The most resources of one subscription.
 const URIS: usize = 256;
 
 struct Subscription {
@@ -39,7 +40,7 @@ struct Subscription {
     out: mpsc::Sender<Bytes>,
 }
 
-/// Opens the subscription a client asks for.
+/// Opens a client's subscription, and returns its stream.
 pub(super) fn open(link: Link, session: Arc<Session>, asked: Asked, params: Option<Value<'_>>) -> Box<Answer> {
     let filter = params.and_then(|params| params.get("notifications"));
     let wants = |name: &str| filter.and_then(|filter| filter.get(name)?.as_bool()) == Some(true);
@@ -53,16 +54,16 @@ pub(super) fn open(link: Link, session: Arc<Session>, asked: Asked, params: Opti
     if !tasks.is_empty() && !older::declares_tasks(params) {
         return answer::needs_tasks(&asked.id);
     }
-    // A server tells of a task in the session it was begun in.
+    // A server sends notifications of a task in the session that the task was created in.
     let begun = |task: &str| link.route.bridge.tasks.session(&asked.caller, task);
     tasks.retain(|task| session.runs_tasks && begun(task).is_none_or(|begun| Arc::ptr_eq(&begun, &session)));
     let heard = Hub::hear(&link, &session);
     let (out, events) = mpsc::channel(AHEAD);
-    // A copy: a slice would hold the whole message as long as the stream is open.
+    // Copied, since slices would keep the whole message alive while the stream is open.
     let asked = Box::new(Asked { id: Bytes::copy_from_slice(&asked.id), stated: asked.stated.kept(), ..asked });
     let subscription = Subscription { link, session, asked, lists, uris: Vec::new(), tasks, heard, out };
     let link = subscription.link.clone();
-    // By itself, so that what is asked for is left again when its client goes meanwhile.
+    // In a task of its own, so that resources are unsubscribed even if the client disconnects meanwhile.
     link.begin(subscription.run(uris));
     Answer::events(events)
 }
@@ -100,7 +101,7 @@ impl Subscription {
         }
     }
 
-    /// What it will hear of (2026-07-28 "Subscriptions").
+    /// The acknowledgement, with what the subscription covers (2026-07-28, "Subscriptions").
     fn acknowledged(&self) -> Bytes {
         let mut kept: Vec<String> = self.lists.iter().map(|list| format!("\"{list}\":true")).collect();
         if !self.uris.is_empty() {
@@ -119,7 +120,7 @@ impl Subscription {
         .into()
     }
 
-    /// How a task stands whose server says that it stands otherwise than before, as `tasks/get` tells it.
+    /// Sends the state of a task, as in the answer to `tasks/get`, after the server has notified of a change.
     async fn task(&self, document: &Document) {
         let id = document.pointer("/params/taskId").and_then(|id| id.as_str());
         let Some(id) = id.filter(|id| self.tasks.iter().any(|task| **task == **id)) else { return };
@@ -128,7 +129,7 @@ impl Subscription {
             () = self.out.closed() => return,
             looked = tasks::look(&self.link, &self.session, who, &id) => looked,
         };
-        // What cannot be found out now the client asks for itself.
+        // If the state is unavailable now, the client can still poll the task.
         if let Ok(Looked::At(stands)) = looked
             && let Some(news) = stands.with(|task, told| task::news(task, told, &self.asked.id))
         {

@@ -1,4 +1,4 @@
-//! A running call: what its server notifies and asks before it answers.
+//! A running call: the notifications and requests that the server sends before it answers.
 
 use std::pin::Pin;
 
@@ -19,12 +19,12 @@ use crate::mcp::sse::Splitter;
 use crate::reply::{Media, media_type};
 use crate::upstream::{Answer, AnswerBody, UpstreamError};
 
-/// A request whose answer has not begun.
+/// A request that has been sent, until the head of its answer is there.
 pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Box<Answer>, UpstreamError>> + Send>>;
-/// An answer that is one message.
+/// The body of an answer that is one message.
 type Collecting = Pin<Box<dyn Future<Output = Result<Bytes, UpstreamError>> + Send>>;
 
-/// Where the answer of the upstream is.
+/// The upstream's answer, by how much of it is there.
 pub(super) enum Upward {
     Body(AnswerBody),
     Collecting(Collecting),
@@ -32,23 +32,24 @@ pub(super) enum Upward {
     Nothing,
 }
 
-/// What comes of it.
+/// A part of the upstream's answer.
 pub(super) enum Piece {
-    /// Of a stream.
+    /// Bytes of an event stream.
     Data(Bytes),
-    /// The whole of it.
+    /// The one message of an answer that is no stream.
     Message(Bytes),
 }
 
 impl Upward {
-    /// What was wanted has come.
+    /// Releases the concurrency slot: the response has come.
     fn release(&mut self) {
         if let Self::Body(body) = self {
             body.release();
         }
     }
 
-    /// The next of it; `None` where there is no more. Nothing is lost if this is not waited for.
+    /// The next part; `None` at the end. `most` is the limit of a whole message, in bytes. Cancel-safe. Errs if the answer
+    /// breaks off or is too large.
     pub(super) async fn piece(&mut self, most: usize) -> Result<Option<Piece>, UpstreamError> {
         loop {
             match self {
@@ -77,44 +78,44 @@ impl Upward {
     }
 }
 
-/// A call that has no answer yet.
+/// A call without an answer yet.
 pub(super) struct Running {
     unanswered: Unanswered,
-    /// The id its progress is told by.
+    /// The progress token: the id of the first request of the call.
     token: u64,
-    /// The task it goes on as, and that is followed here.
+    /// The task that the call runs as, if the proxy follows it.
     followed: Option<Followed>,
     asked: Box<Asked>,
     upward: Upward,
     splitter: Splitter,
-    /// What is asked of its client outside of it.
+    /// Receives server requests outside of the call.
     outside: Option<Attended>,
     out: mpsc::Sender<Bytes>,
-    /// What the server has asked and nobody has answered, by a number for the client.
+    /// The unanswered server requests, by the key for the client.
     questions: Vec<(u64, Document)>,
 }
 
-/// How a call goes on that has become a task.
+/// How a call continues that has become a task.
 pub(super) enum Goes {
-    /// As a task its client follows, which is told so.
+    /// The client follows the task; the message tells it so.
     AsTask(Bytes),
-    /// As one that is followed here.
+    /// The proxy follows the task.
     Followed(Followed),
 }
 
-/// What a message of the server was.
+/// What a message from the server was.
 enum Taken {
     Answer,
     Aside,
     Task(Followed),
 }
 
-/// What a running call comes to next.
+/// What happens next in a running call.
 enum Next {
     Event(Document),
-    /// Nobody listens any more, or nothing more comes.
+    /// The client has gone, or the upstream's answer has ended.
     Over,
-    /// The server waits for answers.
+    /// The server waits for responses to its requests.
     Waits,
 }
 
@@ -127,20 +128,20 @@ impl Running {
         Self { unanswered, token, followed: None, asked, upward, splitter, outside, out, questions }
     }
 
-    /// Goes on with a question of the server's before the answer begins that is `sending`.
+    /// Continues with a server request that came before the answer to the call, which is still awaited in `sending`.
     pub(super) async fn ask(mut self, sending: Sending, question: &Document) -> mpsc::Receiver<Bytes> {
         self.upward = Upward::Head(sending);
         self.take(question).await;
         self.begin()
     }
 
-    /// Goes on with an answer that is a stream.
+    /// Continues with an answer that is an event stream.
     pub(super) fn stream(mut self, body: AnswerBody) -> mpsc::Receiver<Bytes> {
         self.upward = Upward::Body(body);
         self.begin()
     }
 
-    /// Goes on as the task the answer told of.
+    /// Continues as a task that the proxy follows.
     pub(super) fn follow(mut self, followed: Followed) -> mpsc::Receiver<Bytes> {
         let (out, events) = mpsc::channel(AHEAD);
         self.out = out;
@@ -187,7 +188,8 @@ impl Running {
         }
     }
 
-    /// What its client was not asked before the answer came nobody will be asked: another call may wait for just that.
+    /// Answers open server requests with an error after the call: its client will not get them, and the server may still
+    /// wait.
     async fn refuse_open(&mut self) {
         for (_, question) in std::mem::take(&mut self.questions) {
             if let Some(id) = question.root().get("id") {
@@ -196,7 +198,7 @@ impl Running {
         }
     }
 
-    /// Nothing is to be taken back.
+    /// Marks the call as ended, so that nothing is cancelled.
     fn ends(&mut self) {
         self.unanswered.is_over = true;
         self.upward.release();
@@ -205,7 +207,7 @@ impl Running {
         }
     }
 
-    /// Waits until the task asks something or has ended, and asks for its outcome; says whether that is to be waited for.
+    /// Polls the task until it needs input or has ended, and then requests its outcome. Returns false if the call is over.
     async fn settles(&mut self, mut followed: Followed) -> bool {
         self.unanswered.is_over = true;
         self.upward.release();
@@ -249,7 +251,7 @@ impl Running {
         true
     }
 
-    /// The result of a tool that has none.
+    /// A tool result with `isError`, in place of an outcome that does not come.
     fn failed(&self, text: &str) -> Bytes {
         let id = String::from_utf8_lossy(&self.asked.id);
         format!(
@@ -264,7 +266,7 @@ impl Running {
             while let Some(event) = self.splitter.next_event() {
                 let Ok(event) = event else { return Next::Over };
                 let Some(data) = event.data.filter(|data| !data.is_empty()) else { continue };
-                // What is no JSON ends the stream, and the client is told that there is no answer.
+                // Invalid JSON ends the call, and the client gets an error.
                 let Ok(document) = Document::parse(data, &Limits::ANSWER) else { return Next::Over };
                 return Next::Event(document);
             }
@@ -284,7 +286,7 @@ impl Running {
                     },
                     Ok(None) => return Next::Over,
                     Err(error) => {
-                        // The client's answer only ends: what it is told is the same whatever went wrong.
+                        // The client's stream only ends: the client gets the same error whatever went wrong.
                         self.unanswered.link.failed(&error);
                         return Next::Over;
                     }
@@ -293,9 +295,9 @@ impl Running {
         }
     }
 
-    /// Takes one message of the server; says what it was.
+    /// Handles a message from the server; returns what it was.
     async fn take(&mut self, document: &Document) -> Taken {
-        // Its client knows of no task.
+        // The client does not know of the task.
         let unrelated = task::unrelated(document);
         let document = unrelated.as_ref().unwrap_or(document);
         let root = document.root();
@@ -304,7 +306,7 @@ impl Running {
                 if method.as_str().as_deref() == Some(CANCELLED)
                     && let Some(id) = root.pointer("/params/requestId")
                 {
-                    // Before its client was asked it need not be.
+                    // A request that the server cancels need not be sent to the client.
                     self.questions
                         .retain(|(_, question)| question.root().get("id").is_none_or(|own| own.raw() != id.raw()));
                 }
@@ -342,7 +344,7 @@ impl Running {
         let _ = self.out.send(event(message)).await;
     }
 
-    /// A request of the server: kept for the client if that can answer it, else answered here.
+    /// Handles a server request: keeps it for the client if that accepts such requests, and else answers it.
     async fn question(&mut self, method: &str, id: Value<'_>, document: &Document) {
         if method == PING {
             return self.reply(id, r#""result":{}"#).await;
@@ -364,13 +366,14 @@ impl Running {
         let _ = link.post(&session.within, message.into()).await;
     }
 
-    /// Asks the client, and waits until it comes back with answers; says whether it did.
+    /// Ends the client's call with the server's requests, and waits until the client repeats it with responses; returns
+    /// false if it does not, or if too many calls wait.
     async fn park(&mut self) -> bool {
         let bridge = self.unanswered.link.route.clone();
         let Some((name, resumed)) = bridge.bridge.parked.wait(Some(Who::of(&self.asked.caller))) else { return false };
         let asked = older::input_required(&self.asked.id, &self.questions, &name);
         self.say(asked).await;
-        // The client has its answer, and nothing more is said on this one.
+        // The client's call is answered: nothing more is sent on this stream.
         let (unheard, _) = mpsc::channel(1);
         self.out = unheard;
         let Ok(Ok(resumed)) = tokio::time::timeout(PATIENCE, resumed).await else { return false };
@@ -391,7 +394,7 @@ impl Running {
     }
 }
 
-/// The next thing that is asked outside of the call; never, where nothing can be.
+/// The next server request outside of the call; never completes if the call is not registered for them.
 async fn outside(attended: Option<&Attended>) -> Document {
     match attended {
         Some(attended) => attended.question().await,

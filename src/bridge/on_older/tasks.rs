@@ -19,27 +19,27 @@ use crate::mcp::{Access, Era, RpcId, SubjectKind};
 use crate::policy::tools::TaskSupport;
 use crate::upstream::{Answer, UpstreamError, whole_or_streamed};
 
-/// How long the session of a task is kept that nobody asks after, and that says no shorter time of its own.
+/// The longest time for which a task keeps its session without being polled; shorter if its `ttl` is.
 const KEPT: Duration = Duration::from_hours(1);
 
-/// Who follows a call that goes on as a task.
+/// Who follows the task that a call has become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Follower {
-    /// The client, which has said that it can.
+    /// The client, which declares the tasks extension.
     Client,
-    /// The proxy, for a client that waits for its answer.
+    /// The proxy, for a client that waits for the answer.
     Proxy,
 }
 
-/// Whether a call is to go on as a task, and who follows that.
+/// Who follows the task, if a call is to run as one.
 ///
-/// The extension lets the server decide: a tool that may run so does where the client can follow it. One that must is
-/// followed here for clients that cannot.
+/// The extension leaves the decision to the server: a tool with optional support runs as a task if the client declares the
+/// extension. A tool that requires tasks is followed by the proxy for other clients.
 pub(super) fn follower(link: &Link, session: &Session, asked: &Asked, params: Option<Value<'_>>) -> Option<Follower> {
     let Access::Subject { kind: SubjectKind::Tool, pointer } = asked.method?.access else { return None };
     let name = params.filter(|_| session.runs_tasks)?.pointer(pointer)?.as_str()?;
     let support = link.route.tools.seen(&name)?.task_support();
-    // Who is nobody has no tasks.
+    // Anonymous callers have no tasks of their own.
     let follows = !asked.caller.anonymous && older::declares_tasks(params);
     match (support, follows) {
         (TaskSupport::Forbidden, _) | (TaskSupport::Optional, false) => None,
@@ -48,20 +48,20 @@ pub(super) fn follower(link: &Link, session: &Session, asked: &Asked, params: Op
     }
 }
 
-/// A question about a task, under the id `own` as JSON.
+/// A request about a task; `own` is its id, as JSON.
 pub(super) fn question(own: &str, method: &str, id: &str) -> Bytes {
     format!(r#"{{"jsonrpc":"2.0","id":{own},"method":"{method}","params":{{"taskId":{}}}}}"#, quoted(id)).into()
 }
 
-/// What a server says about a task.
+/// A server's answer to a request about a task.
 pub(super) enum Said {
-    /// A result or an error.
+    /// A JSON-RPC response.
     Message(Document),
-    /// Nothing that says anything of it.
+    /// An answer that is no response, for the client.
     Other(Box<Answer>),
 }
 
-/// Asks the server about a task.
+/// Sends the server a request about a task. Errs if it does not answer.
 pub(super) async fn ask(link: &Link, session: &Session, method: &str, id: &str) -> Result<Said, UpstreamError> {
     let own = RpcId::own();
     let message = question(&String::from_utf8_lossy(own.raw()), method, id);
@@ -76,7 +76,7 @@ pub(super) async fn ask(link: &Link, session: &Session, method: &str, id: &str) 
     })
 }
 
-/// Answers what a client asks about a task of its own.
+/// Answers a client's request about a task. Errs if the upstream does not answer.
 pub(super) async fn send(
     link: Link,
     mut session: Arc<Session>,
@@ -97,7 +97,7 @@ pub(super) async fn send(
         if is_again || !answer::has_lost_session(&answer) || session.within.id().is_none() {
             return Ok(answer);
         }
-        // The server has looked at nothing; what it keeps beyond a session it may still know.
+        // The server has not processed the request, and may keep tasks beyond their session.
         is_again = true;
         link.route.bridge.tasks.forget(&asked.caller, &id);
         link.route.bridge.sessions.forget(&asked.caller, &asked.stated, &session).await;
@@ -118,15 +118,15 @@ async fn get(link: &Link, session: &Arc<Session>, asked: &Asked, id: &str) -> Re
     Ok(stands.with(|task, told| task::got(task, told, &asked.id)).map_or_else(answer::unusable, answer::message))
 }
 
-/// What is known of a task.
+/// The outcome of [`look`].
 pub(super) enum Looked {
     At(Stands),
-    /// The server says that there is none.
+    /// The server's error, such as for an unknown task.
     Error(Document),
     Other(Box<Answer>),
 }
 
-/// How a task stands.
+/// The state of a task: its status, and its requests or outcome.
 pub(super) struct Stands {
     /// The answer to `tasks/get`.
     got: Document,
@@ -135,14 +135,14 @@ pub(super) struct Stands {
 }
 
 impl Stands {
-    /// What `tell` makes of it.
+    /// Applies `tell` to the `task` object and the details for the extension.
     pub(super) fn with<T>(&self, tell: impl FnOnce(Value<'_>, Told<'_>) -> Option<T>) -> Option<T> {
         let told = self.outcome.as_ref().map_or(Told::Asks(&self.asks), Told::Outcome);
         tell(self.got.root().get("result")?, told)
     }
 }
 
-/// Asks how a task stands, what it asks, and what came of it.
+/// Requests the state of a task. Errs if the upstream does not answer.
 pub(super) async fn look(
     link: &Link,
     session: &Arc<Session>,
@@ -172,13 +172,13 @@ pub(super) async fn look(
     Ok(Looked::At(Stands { got, asks, outcome }))
 }
 
-/// How long the session of a task is not to end.
+/// How long a task keeps its session.
 fn kept(task: Value<'_>) -> Duration {
     let millis = task.get("ttl").and_then(|ttl| ttl.as_i64()).and_then(|ttl| u64::try_from(ttl).ok());
     millis.map_or(KEPT, |millis| Duration::from_millis(millis).min(KEPT))
 }
 
-/// A call of the caller's goes on as the task that `answer` tells of; gives what the client is told.
+/// Remembers the task that `answer` says was created, and returns the answer to the client's call; `None` for other answers.
 pub(super) fn begun(link: &Link, session: &Arc<Session>, asked: &Asked, answer: &Document) -> Option<Bytes> {
     let (task, id) = task::begun(answer)?;
     link.route.bridge.tasks.remember(&asked.caller, &id, session);
@@ -186,7 +186,7 @@ pub(super) fn begun(link: &Link, session: &Arc<Session>, asked: &Asked, answer: 
     Some(task::created(answer, task, &asked.id))
 }
 
-/// Brings answers to what the task asked.
+/// Passes a client's responses on to the task (`tasks/update`).
 async fn update(
     link: &Link,
     session: &Session,
@@ -200,8 +200,8 @@ async fn update(
     Ok(answer::message(task::acknowledged(&asked.id)))
 }
 
-/// Takes a task back. That it has ended before is none of the client's concern (the extension's "Task Cancellation"), but
-/// older servers call that an error, like there being none.
+/// Cancels a task. In the extension it is no error if the task has already ended (the extension's "Task Cancellation"), but
+/// older servers answer with one, as for an unknown task.
 async fn cancel(link: &Link, session: &Session, asked: &Asked, id: &str) -> Result<Box<Answer>, UpstreamError> {
     let refused = match ask(link, session, TASKS_CANCEL, id).await? {
         Said::Other(answer) => return Ok(answer),

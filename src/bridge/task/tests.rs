@@ -11,7 +11,7 @@ fn read(bytes: &Bytes) -> Json {
     serde_json::from_slice(bytes).unwrap()
 }
 
-/// A task of 2025-11-25 and what it is in the extension, but for its status.
+/// A task of 2025-11-25 and the same in the extension, with `status` copied.
 fn task(status: &str) -> (Json, Json) {
     let times = ("2025-11-25T10:30:00Z", "2025-11-25T10:40:00Z");
     let old = json!({ "taskId": "t", "status": status, "createdAt": times.0, "lastUpdatedAt": times.1, "ttl": 60_000,
@@ -38,7 +38,7 @@ fn a_call_that_goes_on_is_a_task_of_its_own() {
             json!({ "_meta": with(related, &json!({ "a/b": 1 })) }),
             with(new.clone(), &json!({ "_meta": { "a/b": 1 } })),
         ),
-        // Times that are none, and members that would pass for what only the extension says.
+        // Invalid times, and members whose names only the extension defines.
         (
             json!({ "taskId": "t", "status": "working", "createdAt": "c", "ttl": null }),
             json!({}),
@@ -130,7 +130,7 @@ fn what_a_task_asks_is_told_by_its_key() {
     let wanted = with(new, &json!({ "resultType": "complete", "inputRequests": requests }));
     let told = got(old.root(), Told::Asks(&questions), b"7").unwrap();
     assert_eq!(read(&told), json!({ "jsonrpc": "2.0", "id": 7, "result": wanted }));
-    // Nothing can be said of what is not known yet.
+    // Without known requests the task is still working.
     let (_, working) = task("working");
     let told = read(&got(old.root(), Told::Asks(&[]), b"7").unwrap());
     assert_eq!(told["result"], with(working, &json!({ "resultType": "complete" })));
