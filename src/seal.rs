@@ -33,6 +33,9 @@ const LONGEST_ID: usize = 1024;
 /// The days a text of the kind that is the same each time is good for: that of its making, and the next.
 const DAY: i64 = 24 * 60 * 60;
 
+/// How far the clock that sealed may be ahead of the one that opens, in seconds.
+const AHEAD: i64 = 5 * 60;
+
 /// The id of the master key something was drawn from.
 pub type DrawnFrom = [u8; KEY_ID_LEN];
 
@@ -196,6 +199,9 @@ impl Binding<'_> {
 /// Why a value cannot be sealed or opened. A client is told none of this.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum SealError {
+    /// Made at a time to come: by a clock that ran ahead, and would hold longer than it should.
+    #[error("of a time to come")]
+    Early,
     /// Its time, or its key's, is over.
     #[error("expired")]
     Expired,
@@ -275,7 +281,8 @@ impl Seals {
         self.seal_with(purpose, binding, [0; NONCE_LEN], purpose.even_times(now), payload, now)
     }
 
-    /// The payload of `sealed`, if it was sealed for this purpose and binding and its time is not over.
+    /// The payload of `sealed`, if it was sealed for this purpose and binding, its time is not over, and it was sealed no
+    /// later than now.
     ///
     /// The key is the one the text names; no other is tried.
     pub fn open(
@@ -302,7 +309,11 @@ impl Seals {
         let data = Aad::from(binding.associated_data(purpose));
         let opened = master.key(purpose).open_in_place(nonce, data, body).map_err(|_| SealError::Forged)?;
         let (times, payload) = opened.split_at_checked(TIMES_LEN).ok_or(SealError::Malformed)?;
+        let issued = times.first_chunk().map_or(i64::MAX, |bytes| i64::from_be_bytes(*bytes));
         let expires = times.last_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
+        if issued.saturating_sub(AHEAD) > now.unix_seconds() {
+            return Err(SealError::Early);
+        }
         if expires <= now.unix_seconds() { Err(SealError::Expired) } else { Ok(payload.to_vec()) }
     }
 

@@ -127,6 +127,23 @@ fn times_end_with_their_value() {
 }
 
 #[test]
+fn nothing_sealed_by_a_clock_that_ran_ahead_outlives_it() {
+    let seals = Seals::random().unwrap();
+    let day = Duration::from_hours(24);
+    for purpose in Purpose::ALL.into_iter().filter(|purpose| *purpose != Purpose::Pseudonym) {
+        let sealed = seal(&seals, purpose, &BINDING, b"x");
+        let before = |time: Duration| Timestamp::from_unix_seconds(NOW.unix_seconds() - time.as_secs().cast_signed());
+        assert_eq!(seals.open(purpose, &BINDING, &sealed, before(day)), Err(SealError::Early), "{purpose:?}");
+        // The clocks of two replicas, or one that is set right a little.
+        assert!(seals.open(purpose, &BINDING, &sealed, before(Duration::from_mins(5))).is_ok(), "{purpose:?}");
+        assert!(seals.open(purpose, &BINDING, &sealed, NOW).is_ok(), "{purpose:?}");
+    }
+    // What a pseudonym stands for does not depend on the time.
+    let sealed = seal(&seals, Purpose::Pseudonym, &BINDING, b"x");
+    assert!(seals.open(Purpose::Pseudonym, &BINDING, &sealed, Timestamp::from_unix_seconds(0)).is_ok());
+}
+
+#[test]
 fn equal_payloads_give_equal_texts_only_where_they_must() {
     let seals = Seals::random().unwrap();
     for purpose in Purpose::ALL {
