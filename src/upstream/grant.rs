@@ -35,7 +35,8 @@ pub use registry::Grants;
 
 /// Capacity of a server's token cache; a token counts as one, plus one per whole KiB.
 const LIMIT_HELD: u64 = 20_000;
-/// Capacity and lifetime of the cache of refusals, so that a caller that was refused does not cause a request per call.
+/// Capacity of the caches of refusals, and lifetime of one, so that a caller that was refused does not cause a request per
+/// call.
 const LIMIT_REFUSED: u64 = 10_000;
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// Concurrency limits of one authorization server. Further requests wait in turn by caller, for a short time.
@@ -50,8 +51,11 @@ const ASKING: Concurrency = Concurrency {
 const LIMIT_GIVING_BACK: usize = 4;
 /// Timeout for all requests that obtain one token.
 const LIMIT_TIME: Duration = Duration::from_secs(20);
-/// A token younger than this that the upstream has never accepted is not replaced when the upstream refuses it.
+/// A token younger than this is not replaced when the upstream refuses it, unless the upstream has accepted it and few were
+/// replaced so lately: another one would be no better, and would be requested with every call.
 const YOUNG: Duration = Duration::from_secs(5);
+const FEW: u32 = 3;
+const LATELY: Duration = Duration::from_mins(1);
 /// How many times the proxy may be among the actors of the caller's token before the call counts as a loop.
 const LIMIT_LOOPS: usize = 3;
 
@@ -131,19 +135,20 @@ impl Granted {
         self.held.taken.store(true, Ordering::Relaxed);
     }
 
-    /// Forgets the token, which the upstream refused; false if a new one would not help, because this one was just issued and
-    /// never accepted.
+    /// Forgets the token, which the upstream refused; false if a new one would not help, because this one was just issued.
     pub(crate) async fn refused(&self) -> bool {
+        // Another request may have replaced it already.
+        let held = self.broker.held.get(&self.holder).await;
+        if !held.is_some_and(|held| Arc::ptr_eq(&held, &self.held)) {
+            return true;
+        }
         let age = clock::monotonic().saturating_duration_since(self.held.asked);
-        if age < YOUNG && !self.held.taken.load(Ordering::Relaxed) {
+        let replaced = self.broker.replaced.get(&self.holder).await.unwrap_or_default();
+        if age < YOUNG && (replaced >= FEW || !self.held.taken.load(Ordering::Relaxed)) {
             return false;
         }
-        // Another request may have replaced it already.
-        if let Some(held) = self.broker.held.get(&self.holder).await
-            && Arc::ptr_eq(&held, &self.held)
-        {
-            self.broker.held.invalidate(&self.holder).await;
-        }
+        self.broker.held.invalidate(&self.holder).await;
+        self.broker.replaced.insert(self.holder, replaced.saturating_add(1)).await;
         true
     }
 
@@ -161,6 +166,8 @@ pub struct Broker {
     endpoints: Endpoints,
     held: Cache<Holder, Arc<Held>>,
     refused: Cache<Holder, GrantError>,
+    /// How many tokens the upstream refused and were replaced lately.
+    replaced: Cache<Holder, u32>,
     pauses: Mutex<Pauses>,
     asking: Arc<Gate>,
     /// Limits concurrent revocations: many tokens may be revoked at once, and no call waits for them.
@@ -208,11 +215,8 @@ impl Broker {
             grant: grant.clone(),
             endpoints: Endpoints { first: TokenEndpoint::new(&grant.server, runtime)?, second },
             held: held(LIMIT_HELD),
-            refused: Cache::builder()
-                .max_capacity(LIMIT_REFUSED)
-                .eviction_policy(EvictionPolicy::lru())
-                .time_to_live(REFUSED_FOR)
-                .build(),
+            refused: remembered(REFUSED_FOR),
+            replaced: remembered(LATELY),
             pauses: Mutex::default(),
             asking: Gate::new(ASKING),
             giving_back: Semaphore::new(LIMIT_GIVING_BACK),
@@ -450,6 +454,12 @@ fn held(limit: u64) -> Cache<Holder, Arc<Held>> {
     let weigh = |_: &Holder, held: &Arc<Held>| 1 + u32::try_from(held.bytes / 1024).unwrap_or(u32::MAX);
     let room = Cache::builder().max_capacity(limit).weigher(weigh);
     room.eviction_policy(EvictionPolicy::lru()).expire_after(UntilOver).build()
+}
+
+/// Room for what is remembered of holders for `time`.
+fn remembered<T: Clone + Send + Sync + 'static>(time: Duration) -> Cache<Holder, T> {
+    let room = Cache::builder().max_capacity(LIMIT_REFUSED);
+    room.eviction_policy(EvictionPolicy::lru()).time_to_live(time).build()
 }
 
 /// A random number in [0, 1), so that many proxies do not make their requests at the same time.

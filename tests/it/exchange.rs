@@ -604,6 +604,34 @@ async fn a_token_the_upstream_refuses_is_replaced_and_only_what_changes_nothing_
 }
 
 #[tokio::test]
+async fn an_upstream_that_takes_every_token_only_once_has_few_requested() {
+    let refused = Arc::<Mutex<Vec<String>>>::default();
+    let once = refused.clone();
+    let upstream = Upstream::answering(move |heard| {
+        let (shown, mut used) = (heard.header("authorization").unwrap_or_default(), once.lock().unwrap());
+        if used.contains(&shown) {
+            return raw_answer(401, "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n", b"");
+        }
+        used.push(shown);
+        json_answer(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, heard.id()))
+    })
+    .await;
+    let server = TokenServer::exchanging().await;
+    let setup = Setup::new(upstream.url()).file("client-secret", "s");
+    let keys = granted("token_exchange", &server, &format!("{SECRET}, audience = \"crm-api\""));
+    let proxy = setup.server(&keys).start().await;
+    let (ana, max) = (listing(&proxy.token("ana")), listing(&proxy.token("max")));
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        answers.push(proxy.ask(&ana).await.status);
+    }
+    assert_eq!(answers[..4], [200; 4]);
+    assert_eq!(answers[4..], [502; 16], "these tokens are too young to be replaced once more");
+    assert_eq!(server.forms().len(), 4);
+    assert_eq!(proxy.ask(&max).await.status, 200, "another caller has its own");
+}
+
+#[tokio::test]
 async fn what_was_exchanged_goes_when_the_callers_token_is_revoked() {
     let upstream = Upstream::plain().await;
     let server = TokenServer::exchanging().await;
