@@ -128,29 +128,14 @@ impl Sessions {
         }
         let wanting = Wanting { caller, stated };
         let slot = self.slot(wanting).ok_or_else(|| Unopened::Answer(answer::full()))?;
-        let mut opened = match slot.try_lock() {
-            Ok(opened) => opened,
-            Err(_) => slot.lock().await,
-        };
-        if let Some(session) = &*opened {
+        let open = slot.try_lock().ok().and_then(|opened| opened.clone());
+        if let Some(session) = open {
             session.keep(Duration::ZERO);
-            return Ok(session.clone());
+            return Ok(session);
         }
+        let claim = Claim { sessions: self, whose: wanting.whose(), slot };
         // Boxed: the future is large and rarely needed.
-        match Box::pin(Session::open(link, caller, stated)).await {
-            Ok(session) => {
-                let session = Arc::new(session);
-                *opened = Some(session.clone());
-                drop(opened);
-                link.begin(expire(link.clone(), wanting.whose(), Arc::downgrade(&slot)));
-                Ok(session)
-            }
-            Err(unopened) => {
-                drop(opened);
-                self.drop_empty(&wanting.whose(), &slot);
-                Err(unopened)
-            }
-        }
+        Box::pin(claim.open(link, caller, stated)).await
     }
 
     /// The slot of the session, a new one if there is none; `None` if a limit is reached.
@@ -166,9 +151,11 @@ impl Sessions {
 
     /// Forgets a session that the upstream has lost.
     pub(super) async fn forget(&self, caller: &Caller, stated: &Stated, session: &Arc<Session>) {
-        let slot = lock(&self.0).get(&Wanting { caller, stated }).cloned();
+        let wanting = Wanting { caller, stated };
+        let slot = lock(&self.0).get(&wanting).cloned();
         let Some(slot) = slot else { return };
-        let mut opened = slot.lock().await;
+        let claim = Claim { sessions: self, whose: wanting.whose(), slot };
+        let mut opened = claim.slot.lock().await;
         if opened.as_ref().is_some_and(|known| Arc::ptr_eq(known, session)) {
             *opened = None;
         }
@@ -180,13 +167,40 @@ impl Sessions {
         // A session that is still being opened is left out.
         slots.into_values().filter_map(|slot| slot.try_lock().ok()?.take()).collect()
     }
+}
 
-    fn drop_empty(&self, whose: &Whose, slot: &Slot) {
-        let mut slots = lock(&self.0);
-        // One count is the map's and one the caller's; any other is a call that waits for the slot and will open a session
-        // in it.
-        if Arc::strong_count(slot) <= 2 {
-            slots.swap_remove(whose);
+/// A slot in use. Dropping it removes the slot, if that is empty and nobody else uses it: a call may end at any time, also
+/// while it opens a session or waits for one.
+struct Claim<'s> {
+    sessions: &'s Sessions,
+    whose: Whose,
+    slot: Slot,
+}
+
+impl Claim<'_> {
+    /// The session of the slot, opened unless another call has done so meanwhile. Errs if it cannot be opened.
+    async fn open(self, link: &Link, caller: &Arc<Caller>, stated: &Stated) -> Result<Arc<Session>, Unopened> {
+        let mut opened = self.slot.lock().await;
+        if let Some(session) = &*opened {
+            session.keep(Duration::ZERO);
+            return Ok(session.clone());
+        }
+        let session = Arc::new(Session::open(link, caller, stated).await?);
+        *opened = Some(session.clone());
+        link.begin(expire(link.clone(), self.whose.clone(), Arc::downgrade(&self.slot)));
+        Ok(session)
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut slots = lock(&self.sessions.0);
+        // INVARIANT: let go of before the map is unlocked, so that the last of several claims knows that it is the last.
+        let slot = std::mem::take(&mut self.slot);
+        let is_held = slots.get(&self.whose).is_some_and(|held| Arc::ptr_eq(held, &slot));
+        // One count is the map's and one this claim's.
+        if is_held && Arc::strong_count(&slot) == 2 && slot.try_lock().is_ok_and(|opened| opened.is_none()) {
+            slots.swap_remove(&self.whose);
         }
     }
 }
@@ -202,7 +216,8 @@ async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mut
     loop {
         tokio::time::sleep(left.max(LEAST)).await;
         let Some(slot) = slot.upgrade() else { return };
-        let mut opened = slot.lock().await;
+        let claim = Claim { sessions: &link.route.bridge.sessions, whose: whose.clone(), slot };
+        let mut opened = claim.slot.lock().await;
         let Some(session) = &*opened else { return };
         let idle = clock::monotonic().saturating_duration_since(*lock(&session.used));
         let most = most();
@@ -213,7 +228,7 @@ async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mut
         }
         let session = opened.take();
         drop(opened);
-        link.route.bridge.sessions.drop_empty(&whose, &slot);
+        drop(claim);
         if let Some(ending) = session.and_then(|session| session.ending()) {
             let _ = link.current().unwrap_or(link).deliver(ending).await;
         }

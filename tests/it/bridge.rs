@@ -77,6 +77,10 @@ async fn older() -> (Upstream, Arc<Older>, mpsc::UnboundedSender<String>) {
             let method = message["method"].as_str().unwrap_or_default();
             let session = heard.header("mcp-session-id");
             if method == "initialize" {
+                if message.pointer("/params/capabilities/sampling/hang").is_some() {
+                    connection.hung_up().await;
+                    return None;
+                }
                 let number = {
                     let mut sessions = state.sessions.lock().unwrap();
                     *sessions += 1;
@@ -395,6 +399,21 @@ async fn a_session_the_server_has_lost_is_opened_again() {
     let again = proxy.ask(&call).await.message();
     assert!(again["result"]["content"][0]["text"].as_str().unwrap().starts_with("s2 "), "{again}");
     assert_eq!(methods(&upstream.take()), ["tools/call", "initialize", "notifications/initialized", "tools/call"]);
+}
+
+#[tokio::test]
+async fn clients_that_go_while_their_sessions_are_opened_leave_room_for_others() {
+    let (upstream, _, _) = older().await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    let call = |sampling: Value| newer_call("x", &json!({}), &json!({ "sampling": sampling })).token(&token);
+    for at in 0..16 {
+        let mut client = proxy.client().await;
+        client.send(&call(json!({ "hang": at })).bytes()).await;
+        until("`initialize`", async || methods(&upstream.take()).contains(&"initialize".to_owned()).then_some(()))
+            .await;
+    }
+    until("room for a session", async || (proxy.ask(&call(json!({}))).await.status == 200).then_some(())).await;
 }
 
 #[tokio::test]
