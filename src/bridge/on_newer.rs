@@ -270,7 +270,7 @@ impl Running {
     }
 
     async fn run(mut self, mut first: Option<Document>) {
-        for _ in 0..ROUNDS {
+        for sent in 1..=ROUNDS {
             let answer = match first.take() {
                 Some(answer) => Some(answer),
                 None => self.answer().await,
@@ -280,6 +280,9 @@ impl Running {
                 let said = newer::response(&answer, &self.asked.id, self.asked.method);
                 return self.say(said.bytes(&answer)).await;
             };
+            if sent == ROUNDS {
+                break;
+            }
             let Some(responses) = self.ask(questions).await else { return self.give_up().await };
             let brought = Brought { responses, state };
             let next = tokio::select! {

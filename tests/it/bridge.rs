@@ -547,6 +547,10 @@ async fn newer() -> Upstream {
                 };
                 connection.send(answer(&heard, &result)).await;
             }
+            ("tools/call", Some("never_done")) => {
+                let result = json!({ "resultType": "input_required", "requestState": "st" });
+                connection.send(answer(&heard, &result)).await;
+            }
             ("tools/call", Some("hang")) => {
                 connection.begin_stream().await;
                 connection.hung_up().await;
@@ -735,6 +739,19 @@ async fn what_a_newer_server_asks_is_asked_on_the_stream_of_the_call() {
     let calls: Vec<_> = upstream.take().into_iter().filter(|heard| heard.json()["method"] == "tools/call").collect();
     assert_eq!(calls.len(), 2);
     assert_ne!(calls[0].id(), calls[1].id());
+}
+
+#[tokio::test]
+async fn a_call_is_repeated_no_more_often_than_its_answer_is_read() {
+    let upstream = newer().await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    let session = hello(&proxy, &token, OLD).await;
+    upstream.take();
+    let call = Ask::legacy("tools/call", &json!({ "name": "never_done", "arguments": {} }));
+    let last = proxy.ask(&call.session(&session).token(&token)).await.messages().pop().unwrap();
+    assert_eq!(last["result"]["isError"], true, "{last}");
+    assert_eq!(methods(&upstream.take()), ["tools/call"; 16]);
 }
 
 #[tokio::test]
