@@ -91,6 +91,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Box<Answer>, 
     if let Some(state) = params.and_then(|params| params.get("requestState")?.as_str())
         && state != AGAIN
     {
+        asked.follower = Some(Follower::of(&asked, params));
         return Ok(resume(&link, asked, &state, params));
     }
     let is_task = asked.method.is_some_and(|method| method.access == Access::Task || methods::lists_tasks(method));

@@ -134,6 +134,10 @@ impl Older {
             self.ask(&message, &id, &mut connection).await;
             return None;
         }
+        if message["params"]["name"] == "asks_first" {
+            self.ask_first(&message, &session, &mut connection).await;
+            return None;
+        }
         let told = self.tell(method, &message["params"], &id, &session);
         connection.send(answer(&message, &told)).await;
         Some(connection)
@@ -151,7 +155,7 @@ impl Older {
                 let tool = |name: &str, support: &str| json!({ "name": name, "inputSchema": { "type": "object" }, "execution": { "taskSupport": support } });
                 let quick = json!({ "name": "quick", "inputSchema": { "type": "object" } });
                 Ok(
-                    json!({ "tools": [quick, tool("never", "forbidden"), tool("may", "optional"), tool("must", "required")] }),
+                    json!({ "tools": [quick, tool("never", "forbidden"), tool("may", "optional"), tool("must", "required"), tool("asks_first", "required")] }),
                 )
             }
             "tools/call" => match (params.get("task"), name) {
@@ -187,6 +191,21 @@ impl Older {
             },
             _ => Err(-32_601),
         }
+    }
+
+    /// Asks on the answer to the call, which becomes a task when that is answered.
+    async fn ask_first(&self, message: &Value, session: &str, connection: &mut Connection) {
+        connection.begin_stream().await;
+        let params = json!({ "message": "sure?", "requestedSchema": { "type": "object", "properties": {} } });
+        let asked = json!({ "jsonrpc": "2.0", "id": 4, "method": "elicitation/create", "params": params });
+        connection.piece(format!("data: {asked}\n\n")).await;
+        self.answered.notified().await;
+        self.answers.lock().unwrap().clear();
+        self.tasks.lock().unwrap().insert("up:first".into(), ("completed".into(), session.into()));
+        let result = json!({ "task": task("up:first", "working") });
+        let body = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
+        connection.piece(format!("data: {body}\n\n")).await;
+        connection.end_stream().await;
     }
 
     /// Asks on the answer to `tasks/result`, and has its outcome when that is answered.
@@ -289,6 +308,28 @@ async fn tasks_are_told_of_where_the_server_runs_tools_so() {
         if !is_told {
             let done = proxy.ask(&call("may", &follows()).token(&proxy.token("ana"))).await.message();
             assert_eq!(done["result"]["content"][0]["text"], "at once", "{done}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_becomes_a_task_after_its_client_has_answered() {
+    let server = Server::start().await;
+    let proxy = server.proxied().await;
+    let token = proxy.token("ana");
+    for can in [json!({ "elicitation": {} }), follows_and_answers()] {
+        let ask = call("asks_first", &can);
+        let asked = proxy.ask(&ask.clone().token(&token)).await.message();
+        assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+        let mut message: Value = serde_json::from_slice(&ask.body).unwrap();
+        message["params"]["requestState"] = asked["result"]["requestState"].clone();
+        message["params"]["inputResponses"] = json!({ "0": { "action": "accept", "content": {} } });
+        let retry = Ask { body: message.to_string().into_bytes(), ..ask };
+        let done = proxy.ask(&retry.token(&token)).await.messages().pop().unwrap();
+        match can.get("extensions") {
+            // The proxy waits for the outcome in its client's place.
+            None => assert_eq!(done["result"]["content"][0]["text"], format!("s1 {SHOWN}"), "{done}"),
+            Some(_) => assert_eq!(done["result"]["resultType"], "task", "{done}"),
         }
     }
 }

@@ -377,7 +377,9 @@ impl Running {
         let (unheard, _) = mpsc::channel(1);
         self.out = unheard;
         let Ok(Ok(resumed)) = tokio::time::timeout(PATIENCE, resumed).await else { return false };
-        let Resumed { asked, responses, out } = resumed;
+        let Resumed { mut asked, responses, out } = resumed;
+        // Only if the call asked to run as a task.
+        asked.follower = self.asked.follower.and(asked.follower);
         (self.asked, self.out) = (asked, out);
         let mut open = Vec::new();
         for (key, question) in std::mem::take(&mut self.questions) {

@@ -31,6 +31,14 @@ pub(super) enum Follower {
     Proxy,
 }
 
+impl Follower {
+    /// Who follows the task of a request with these parameters, if it has one.
+    pub(super) fn of(asked: &Asked, params: Option<Value<'_>>) -> Self {
+        // Anonymous callers have no tasks of their own.
+        if !asked.caller.anonymous && older::declares_tasks(params) { Self::Client } else { Self::Proxy }
+    }
+}
+
 /// Who follows the task, if a call is to run as one.
 ///
 /// The extension leaves the decision to the server: a tool with optional support runs as a task if the client declares the
@@ -39,12 +47,10 @@ pub(super) fn follower(link: &Link, session: &Session, asked: &Asked, params: Op
     let Access::Subject { kind: SubjectKind::Tool, pointer } = asked.method?.access else { return None };
     let name = params.filter(|_| session.runs_tasks)?.pointer(pointer)?.as_str()?;
     let support = link.route.tools.seen(&name)?.task_support();
-    // Anonymous callers have no tasks of their own.
-    let follows = !asked.caller.anonymous && older::declares_tasks(params);
-    match (support, follows) {
-        (TaskSupport::Forbidden, _) | (TaskSupport::Optional, false) => None,
-        (TaskSupport::Optional | TaskSupport::Required, true) => Some(Follower::Client),
-        (TaskSupport::Required, false) => Some(Follower::Proxy),
+    match (support, Follower::of(asked, params)) {
+        (TaskSupport::Forbidden, _) | (TaskSupport::Optional, Follower::Proxy) => None,
+        (TaskSupport::Optional | TaskSupport::Required, Follower::Client) => Some(Follower::Client),
+        (TaskSupport::Required, Follower::Proxy) => Some(Follower::Proxy),
     }
 }
 
