@@ -26,8 +26,10 @@ use crate::upstream::{Answer, Credential, Outbound, UpstreamError, Within, endin
 
 /// The most sessions of the proxy's at one upstream.
 const MOST: usize = 4_096;
-/// The most sessions of one caller, which has one for each set of client capabilities.
+/// The most sessions of one user with one client, which has one for each set of capabilities.
 const SHARE: usize = 16;
+/// The most sessions of one user, with any number of clients.
+const SHARE_OF_USER: usize = 64;
 
 /// The key of a session: sessions are not shared between callers, nor between clients of different capabilities.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -144,9 +146,12 @@ impl Sessions {
         if let Some(slot) = slots.get(&wanting) {
             return Some(slot.clone());
         }
-        let own = slots.keys().filter(|other| other.who.is(wanting.caller)).count();
-        let has_room = slots.len() < MOST && own < SHARE;
-        has_room.then(|| slots.entry(wanting.whose()).or_default().clone())
+        let whose = wanting.whose();
+        let count = |is_own: &dyn Fn(&Who) -> bool| slots.keys().filter(|other| is_own(&other.who)).count();
+        let has_room = slots.len() < MOST
+            && count(&|other| *other == whose.who) < SHARE
+            && count(&|other| other.is_person(&whose.who)) < SHARE_OF_USER;
+        has_room.then(|| slots.entry(whose).or_default().clone())
     }
 
     /// Forgets a session that the upstream has lost.
@@ -359,6 +364,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::json::Limits;
+    use crate::policy::tests::caller;
 
     impl Session {
         /// A session that was never opened.
@@ -374,5 +380,17 @@ mod tests {
                 credential: Credential::NONE,
             }
         }
+    }
+
+    #[test]
+    fn one_user_takes_no_room_of_others() {
+        let (sessions, stated) = (Sessions::default(), Stated::of(None));
+        let has_room = |subject: &str, client: usize| {
+            let mut caller = caller("");
+            (caller.subject, caller.client_id) = (subject.into(), Some(client.to_string().into()));
+            sessions.slot(Wanting { caller: &caller, stated: &stated }).is_some()
+        };
+        assert!((0..SHARE_OF_USER).all(|client| has_room("ana", client)));
+        assert!(!has_room("ana", SHARE_OF_USER) && has_room("ana", 0) && has_room("max", 0));
     }
 }

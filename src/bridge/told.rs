@@ -17,7 +17,7 @@ use crate::clock;
 const PREFIX: &str = "portcullis-bridge-";
 /// The most sessions for one upstream; beyond it the least recently used one is dropped.
 const MOST: usize = 10_000;
-/// The most sessions of one caller; beyond it the caller's least recently used one is dropped.
+/// The most sessions of one user, with any number of clients; beyond it the user's least recently used one is dropped.
 const SHARE: usize = 256;
 /// The idle time after which a session is dropped.
 const IDLE: Duration = Duration::from_hours(24);
@@ -56,9 +56,9 @@ impl Clients {
         let mut clients = lock(&self.0);
         let now = clock::monotonic();
         clients.retain(|_, client| now.saturating_duration_since(*lock(&client.used)) < IDLE);
-        let own = |client: &&Arc<Client>| client.who == who;
-        if clients.values().filter(own).count() >= SHARE {
-            make_room(&mut clients, |client| client.who == who);
+        let is_own = |client: &Client| Who::are_one_person(client.who.as_ref(), who.as_ref());
+        if clients.values().filter(|client| is_own(client)).count() >= SHARE {
+            make_room(&mut clients, is_own);
         } else if clients.len() >= MOST {
             make_room(&mut clients, |_| true);
         }
@@ -193,8 +193,11 @@ mod tests {
         let first = clients.open(Some(ana.clone()), told());
         let other = clients.open(Some(Who::of(&kim)), told());
         let nobody = clients.open(None, told());
-        for _ in 1..SHARE {
-            clients.open(Some(ana.clone()), told());
+        // Whichever client it calls with.
+        for at in 1..SHARE {
+            let mut ana = caller("");
+            ana.client_id = Some(at.to_string().into());
+            clients.open(Some(Who::of(&ana)), told());
         }
         assert!(clients.get(&first).is_some());
         let second = clients.open(Some(ana.clone()), told());

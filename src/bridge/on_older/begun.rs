@@ -27,7 +27,7 @@ use crate::upstream::UpstreamError;
 
 /// The most tasks remembered of one upstream; beyond it the least recently polled one is forgotten.
 const MOST: usize = 4_096;
-/// The most tasks of one caller; beyond it the caller's least recently polled one is forgotten.
+/// The most tasks of one user, with any number of clients; beyond it the user's least recently polled one is forgotten.
 const SHARE: usize = 256;
 /// How long to wait for the requests of a task whose status is `input_required`.
 const ASKING: Duration = Duration::from_secs(2);
@@ -70,7 +70,7 @@ impl Begun {
             return task.clone();
         }
         tasks.retain(|_, task| task.session.strong_count() > 0);
-        let is_own = |(other, _): &Key| *other == key.0;
+        let is_own = |(other, _): &Key| other.is_person(&key.0);
         if tasks.keys().filter(|other| is_own(other)).count() >= SHARE {
             make_room(&mut tasks, is_own);
         } else if tasks.len() >= MOST {
@@ -282,8 +282,11 @@ mod tests {
         kim.subject = "kim".into();
         tasks.remember(&kim, "0", &session);
         was_never_asked_after(&tasks, &kim, "0");
+        // Whichever client it calls with.
+        let mut other = ana.clone();
+        other.client_id = Some("other".into());
         for id in 0..SHARE {
-            tasks.remember(&ana, &id.to_string(), &session);
+            tasks.remember(if id < SHARE / 2 { &ana } else { &other }, &id.to_string(), &session);
         }
         // A known task is not counted twice.
         tasks.remember(&ana, "0", &session);
