@@ -1,8 +1,8 @@
 //! State that no sealed value can hold, because it concerns several of them: which one-time values were used, and which tasks
 //! belong to whom.
 //!
-//! In memory of this process, bounded. When full it refuses or forgets in the safe direction, and only for those callers
-//! that share a part with whoever filled it.
+//! In memory of this process, bounded. When full it refuses or forgets in the safe direction; one caller alone fills a
+//! sixteenth of what is used once, and a part of the tasks.
 
 mod once;
 mod tasks;
@@ -12,10 +12,10 @@ pub use tasks::Tasks;
 
 use crate::http_sse::Stations;
 
-/// The most requests of one process whose state can be spent within its lifetime: about 8 MB.
+/// The most requests of one process whose state can be spent within its lifetime: about 22 MB when full.
 const MOST_SPENT: usize = 128 * 1024;
 
-/// The most proofs of one process within the time a proof is good for: about 32 MB when full.
+/// The most proofs of one process within the time a proof is good for: about 50 MB when full.
 const MOST_PROOFS: usize = 512 * 1024;
 
 /// The shared sets of one process; they outlive a reload.
@@ -23,7 +23,7 @@ const MOST_PROOFS: usize = 512 * 1024;
 pub struct State {
     /// Values of `requestState` that were used.
     pub spent: Once,
-    /// `DPoP` proofs that were used, by their key.
+    /// `DPoP` proofs that were used, by their caller.
     pub proofs: Once,
     /// Open streams of HTTP+SSE clients.
     pub stations: Stations,

@@ -95,7 +95,9 @@ pub(super) fn check(
         }
     }
     match (&bound.key, presented) {
-        (Some(key), Presented::Proved { token, proof }) => proved(acceptance, key, token.bytes(), *proof, shown, now),
+        (Some(key), Presented::Proved { token, proof }) => {
+            proved(acceptance, (caller, key), token.bytes(), *proof, shown, now)
+        }
         // RFC 9449 section 7.2: a bound token sent as a bearer token, or the reverse.
         (Some(_), _) => Err(VerifyError::Bound),
         (None, Presented::Proved { .. }) => Err(VerifyError::NotBound),
@@ -118,7 +120,7 @@ pub(super) fn suffices(acceptance: &Acceptance, caller: &Caller) -> Result<(), V
 
 fn proved(
     acceptance: &Acceptance,
-    key: &[u8; 32],
+    (caller, key): (&Caller, &[u8; 32]),
     token: &[u8],
     proof: Proof<'_>,
     shown: &Shown<'_>,
@@ -144,8 +146,20 @@ fn proved(
         return Err(VerifyError::NonceWanted { nonce: nonce::fresh(shown.seals, acceptance, now).map(Into::into) });
     }
     // The last check, so that a proof that fails another one does not count as used.
-    let owner = [&key[..], binding.target.as_bytes()].concat();
-    shown.proofs.spend(&owner, jti.as_bytes(), until, (now, clock::monotonic())).map_err(|error| match error {
+    spend(shown.proofs, (caller, key), &binding.target, &jti, (until, now))
+}
+
+/// Uses a proof. It belongs to the caller, so that one with many keys has no more room than one with one.
+fn spend(
+    proofs: &Once,
+    (caller, key): (&Caller, &[u8; 32]),
+    target: &str,
+    jti: &str,
+    (until, now): (Timestamp, Timestamp),
+) -> Result<(), VerifyError> {
+    let owner = [&*caller.issuer, caller.tenant.as_deref().unwrap_or_default(), &caller.subject].join("\0");
+    let value = [&key[..], target.as_bytes(), b"\0", jti.as_bytes()].concat();
+    proofs.spend(owner.as_bytes(), &value, until, (now, clock::monotonic())).map_err(|error| match error {
         SpendError::Spent => ProofError::Replayed.into(),
         SpendError::Full => VerifyError::NoRoom,
     })
@@ -179,4 +193,32 @@ pub fn next_nonce(
         return None;
     }
     HeaderValue::try_from(nonce::fresh(seals, acceptance, now)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{ProofError, VerifyError, spend};
+    use crate::clock::Timestamp;
+    use crate::policy::tests::caller;
+    use crate::state::Once;
+
+    #[test]
+    fn who_has_many_keys_has_no_more_room_for_proofs() {
+        let (ana, mut kim) = (caller(""), caller(""));
+        kim.subject = "kim".into();
+        let proofs = Once::with_room(32);
+        let now = Timestamp::from_unix_seconds(1_000);
+        let spend = |who, key: u8, target, jti| {
+            spend(&proofs, (who, &[key; 32]), target, jti, (now.plus(Duration::from_mins(1)), now))
+        };
+        assert_eq!(spend(&ana, 1, "a", "1"), Ok(()));
+        assert_eq!(spend(&ana, 1, "a", "1"), Err(ProofError::Replayed.into()));
+        assert_eq!(spend(&ana, 2, "a", "1"), Ok(()), "another key's");
+        for key in 3..100 {
+            assert_eq!(spend(&ana, key, "b", "1"), Err(VerifyError::NoRoom));
+        }
+        assert_eq!(spend(&kim, 1, "a", "1"), Ok(()), "another caller's");
+    }
 }

@@ -2,6 +2,7 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -10,18 +11,23 @@ use thiserror::Error;
 
 use crate::clock::Timestamp;
 
-/// Parts of the room, each with a lock of its own; who fills one leaves the others.
+/// The number of parts, each with a lock of its own.
 const PARTS: usize = 64;
+/// One owner has at most one in so many places of the room.
+const OWNERS: usize = 16;
 
 /// Values that may be used once: each is remembered until it could not be used any more anyway.
 ///
-/// A value belongs to an owner, and an owner to one of a fixed number of parts. A full part takes nothing more, so that
-/// nothing is used twice; the owners of the other parts do not notice.
+/// A value belongs to an owner. Who has its share of the room is refused more, and leaves the rest to the others; when
+/// there is no room left nobody may use anything, so that nothing is used twice.
 #[derive(Debug)]
 pub struct Once {
     parts: Box<[Mutex<Part>]>,
-    /// The most entries of one part.
+    /// The most entries, and the most of one owner.
     room: usize,
+    share: usize,
+    /// The number of entries, about.
+    held: AtomicUsize,
     hasher: RandomState,
 }
 
@@ -44,14 +50,17 @@ struct Part {
     /// When each can be forgotten, in seconds.
     until: HashMap<Mark, i64>,
     /// The same by time, with when that much time has really passed; of a value that was given back more than once.
-    order: BinaryHeap<Reverse<(i64, Instant, Mark)>>,
+    order: BinaryHeap<Reverse<(i64, Instant, Mark, u64)>>,
+    /// How many of them are whose, by a hash of the owner.
+    owned: HashMap<u64, usize>,
 }
 
 impl Once {
     /// Room for about that many values in all.
     pub fn with_room(entries: usize) -> Self {
         let parts = (0..PARTS).map(|_| Mutex::default()).collect();
-        Self { parts, room: entries.div_ceil(PARTS), hasher: RandomState::new() }
+        let (share, held) = (entries.div_ceil(OWNERS), AtomicUsize::new(0));
+        Self { parts, room: entries, share, held, hasher: RandomState::new() }
     }
 
     /// Uses `value`, which nobody accepts from `until` on; an error if it was used before, or if that cannot be told later.
@@ -67,21 +76,29 @@ impl Once {
     ) -> Result<(), SpendError> {
         let passed = moment + now.until(until);
         let (until, now) = (until.unix_seconds(), now.unix_seconds());
-        let mut part = self.part(owner);
-        part.forget(now, moment);
-        let full = part.order.len() >= self.room;
-        match part.until.entry(mark(owner, value)) {
+        if self.held.load(Ordering::Relaxed) >= self.room {
+            self.parts.iter().for_each(|part| self.forget(&mut lock(part), now, moment));
+        }
+        let owner_hash = self.hasher.hash_one(owner);
+        let mut part = self.part(owner_hash);
+        self.forget(&mut part, now, moment);
+        let owned = part.owned.get(&owner_hash).copied().unwrap_or_default();
+        let is_full = owned >= self.share || self.held.load(Ordering::Relaxed) >= self.room;
+        let mark = mark(owner, value);
+        match part.until.entry(mark) {
             Entry::Occupied(_) => return Err(SpendError::Spent),
-            Entry::Vacant(_) if full => return Err(SpendError::Full),
+            Entry::Vacant(_) if is_full => return Err(SpendError::Full),
             Entry::Vacant(vacant) => vacant.insert(until),
         };
-        part.order.push(Reverse((until, passed, mark(owner, value))));
+        part.order.push(Reverse((until, passed, mark, owner_hash)));
+        part.owned.insert(owner_hash, owned + 1);
+        self.held.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Takes a use back that had no effect.
     pub fn give_back(&self, owner: &[u8], value: &[u8]) {
-        self.part(owner).until.remove(&mark(owner, value));
+        self.part(self.hasher.hash_one(owner)).until.remove(&mark(owner, value));
     }
 
     /// How many values are remembered.
@@ -94,21 +111,33 @@ impl Once {
         self.len() == 0
     }
 
-    fn part(&self, owner: &[u8]) -> MutexGuard<'_, Part> {
-        let at = self.hasher.hash_one(owner) % PARTS as u64;
-        lock(&self.parts[usize::try_from(at).unwrap_or(0)])
+    fn part(&self, owner_hash: u64) -> MutexGuard<'_, Part> {
+        lock(&self.parts[usize::try_from(owner_hash % PARTS as u64).unwrap_or(0)])
+    }
+
+    fn forget(&self, part: &mut Part, now: i64, moment: Instant) {
+        self.held.fetch_sub(part.forget(now, moment), Ordering::Relaxed);
     }
 }
 
 impl Part {
-    fn forget(&mut self, now: i64, moment: Instant) {
-        while let Some(Reverse((until, passed, mark))) = self.order.peek().copied()
+    /// Forgets what nobody accepts any more; returns how many places that frees.
+    fn forget(&mut self, now: i64, moment: Instant) -> usize {
+        let before = self.order.len();
+        while let Some(Reverse((until, passed, mark, owner_hash))) = self.order.peek().copied()
             && until <= now
             && passed <= moment
         {
             self.order.pop();
             self.until.remove(&mark);
+            if let Entry::Occupied(mut owned) = self.owned.entry(owner_hash) {
+                *owned.get_mut() -= 1;
+                if *owned.get() == 0 {
+                    owned.remove();
+                }
+            }
         }
+        before - self.order.len()
     }
 }
 
@@ -131,7 +160,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
-    use super::{Once, PARTS, SpendError};
+    use super::{OWNERS, Once, SpendError};
     use crate::clock::{Timestamp, monotonic};
 
     const fn at(seconds: i64) -> Timestamp {
@@ -170,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_nobody_accepts_any_more_is_forgotten() {
-        let once = Once::with_room(PARTS * 2);
+        let once = Once::with_room(OWNERS * 2);
         for round in 0..1000_u64 {
             let until = at(i64::try_from(round).unwrap() + 1);
             assert_eq!(once.spend(b"ana", &[1], until, now(round)), Ok(()));
@@ -179,20 +208,25 @@ mod tests {
     }
 
     #[test]
-    fn a_full_part_refuses_and_leaves_the_others() {
-        let once = Once::with_room(PARTS);
-        assert_eq!(once.spend(b"ana", b"1", at(100), now(0)), Ok(()));
-        for value in 0..40_u8 {
-            assert_eq!(once.spend(b"ana", &[value], at(100), now(0)), Err(SpendError::Full));
+    fn who_has_its_share_is_refused_and_leaves_the_others_theirs() {
+        let once = Once::with_room(OWNERS * 4);
+        let used = (0..40_u8).filter(|value| once.spend(b"ana", &[*value], at(100), now(0)).is_ok()).count();
+        assert_eq!(used, 4);
+        for owner in 1..OWNERS as u8 {
+            for value in 0..4 {
+                assert_eq!(once.spend(&[owner], &[value], at(100), now(0)), Ok(()), "{owner}");
+            }
         }
-        let others = (0..100_u8).filter(|owner| once.spend(&[*owner], b"1", at(100), now(0)).is_ok()).count();
-        assert!(others > PARTS / 2, "{others}");
-        assert_eq!(once.spend(b"ana", b"2", at(200), now(100)), Ok(()));
+        assert_eq!(once.spend(b"max", b"1", at(100), now(99)), Err(SpendError::Full), "no room is left");
+        // What others used makes room for everybody once it is over.
+        assert_eq!(once.spend(b"max", b"1", at(200), now(100)), Ok(()));
+        assert_eq!(once.spend(b"ana", b"x", at(200), now(100)), Ok(()));
+        assert_eq!(once.len(), 2);
     }
 
     #[test]
     fn a_use_that_is_given_back_can_be_made_again_and_fills_the_room_all_the_same() {
-        let once = Once::with_room(PARTS * 3);
+        let once = Once::with_room(OWNERS * 3);
         for _ in 0..3 {
             assert_eq!(once.spend(b"ana", b"1", at(100), now(0)), Ok(()));
             once.give_back(b"ana", b"1");
@@ -215,6 +249,6 @@ mod tests {
                 });
             }
         });
-        assert_eq!(won.load(Ordering::Relaxed), (1000_usize.div_ceil(PARTS)).min(100));
+        assert_eq!(won.load(Ordering::Relaxed), 1000_usize.div_ceil(OWNERS));
     }
 }
