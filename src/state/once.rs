@@ -82,8 +82,8 @@ impl Once {
         let owner_hash = self.hasher.hash_one(owner);
         let mut part = self.part(owner_hash);
         self.forget(&mut part, now, moment);
-        let owned = part.owned.get(&owner_hash).copied().unwrap_or_default();
-        let is_full = owned >= self.share || self.held.load(Ordering::Relaxed) >= self.room;
+        let count = part.owned.get(&owner_hash).copied().unwrap_or_default();
+        let is_full = count >= self.share || self.held.load(Ordering::Relaxed) >= self.room;
         let mark = mark(owner, value);
         match part.until.entry(mark) {
             Entry::Occupied(_) => return Err(SpendError::Spent),
@@ -91,7 +91,7 @@ impl Once {
             Entry::Vacant(vacant) => vacant.insert(until),
         };
         part.order.push(Reverse((until, passed, mark, owner_hash)));
-        part.owned.insert(owner_hash, owned + 1);
+        part.owned.insert(owner_hash, count + 1);
         self.held.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -212,7 +212,7 @@ mod tests {
         let once = Once::with_room(OWNERS * 4);
         let used = (0..40_u8).filter(|value| once.spend(b"ana", &[*value], at(100), now(0)).is_ok()).count();
         assert_eq!(used, 4);
-        for owner in 1..OWNERS as u8 {
+        for owner in 1..u8::try_from(OWNERS).unwrap() {
             for value in 0..4 {
                 assert_eq!(once.spend(&[owner], &[value], at(100), now(0)), Ok(()), "{owner}");
             }
