@@ -1,8 +1,8 @@
 //! Clients that only speak HTTP+SSE (2024-11-05): each has a stream, and a URL of its own to post to.
 //!
-//! A posted message takes the way of any other, through all of [`crate::proxy`]; only the way back differs: its answer is an
-//! event of the stream. Toward the upstream such a client is one of Streamable HTTP, with a session and a stream of that
-//! transport, which are opened and ended for it here.
+//! A posted message goes through all of [`crate::proxy`] like any other; only its answer differs, which is an event of the
+//! stream. Toward the upstream such a client is one of Streamable HTTP: its session and event stream there are opened and
+//! ended here.
 
 mod relay;
 mod station;
@@ -34,10 +34,10 @@ use crate::trail::Trail;
 use crate::upstream::{Busy, UpstreamError};
 use crate::{audit, mask, policy, reply};
 
-/// The name of the stream in the address to post to.
+/// The query parameter that names the stream in the URL to post to.
 const STREAM: &str = "stream";
 
-/// What a request of such a client is answered by.
+/// What a request of such a client is served with.
 #[derive(Clone, Debug)]
 struct Desk {
     worker: Arc<Worker>,
@@ -45,7 +45,7 @@ struct Desk {
     route: Arc<Route>,
 }
 
-/// Answers one request to the path for such clients.
+/// Answers one request to `sse_path`.
 pub(crate) async fn serve(
     worker: &Arc<Worker>,
     snapshot: &Arc<Snapshot>,
@@ -57,7 +57,7 @@ pub(crate) async fn serve(
     trail.found(route);
     let desk = Desk { worker: worker.clone(), snapshot: snapshot.clone(), route: route.clone() };
     let caller = match proxy::identify(worker, snapshot, route, &head, &mut trail).await {
-        // Nothing is kept for who is nobody, and all of this is about what is kept.
+        // A stream is state, and none is kept for anonymous callers.
         Ok((caller, _)) if caller.anonymous => {
             return proxy::unread(&head, incoming, trail, &Reject::NoCredentials).await;
         }
@@ -73,7 +73,7 @@ pub(crate) async fn serve(
 }
 
 impl Desk {
-    /// Opens a stream, whose first event says where to post (2024-11-05, "HTTP with SSE").
+    /// Opens a stream, whose first event has the URL to post to (2024-11-05, "HTTP with SSE").
     async fn open(self, caller: Arc<Caller>, head: Parts, mut trail: Box<Trail>) -> Response<Body> {
         trail.listens();
         if let Err(reject) = self.decide(&caller, &mut trail).await {
@@ -82,7 +82,7 @@ impl Desk {
         let name = Uuid::new_v4();
         let Some(first) = self.endpoint(&caller, name) else { return trail.refuse(&NoSession.into()).await };
         let (out, events) = mpsc::channel(AHEAD);
-        // It is empty, and has room.
+        // The channel is new and has room.
         let _ = out.try_send(first);
         let station = match self.worker.state.stations.open(name, Who::of(&caller), out) {
             Ok(station) => station,
@@ -94,10 +94,10 @@ impl Desk {
         response
     }
 
-    /// The stream is decided and recorded like any other: what flows on it is decided message by message.
+    /// Decides and records the opening of the stream; its messages are decided one by one. Errs if it is refused.
     async fn decide(&self, caller: &Arc<Caller>, trail: &mut Trail) -> Result<(), Reject> {
         let (Self { snapshot, route, .. }, now) = (self, trail.received);
-        // What a client of this transport says of a place in a stream is about one of before.
+        // A `Last-Event-ID` is ignored: streams of this transport are not resumed.
         let (seals, none) = (&snapshot.seals, HeaderMap::new());
         let opened = opened::open(seals, route, &none, caller.clone(), Ok(None), Ask::Listen, now)?;
         let context =
@@ -109,7 +109,7 @@ impl Desk {
         Ok(())
     }
 
-    /// The first event: an address only this caller can post to.
+    /// The `endpoint` event, with a URL that only this caller can post to; `None` if it cannot be made.
     fn endpoint(&self, caller: &Caller, name: Uuid) -> Option<bytes::Bytes> {
         let path = self.route.sse_path.as_deref()?;
         let binding = opened::binding(&self.route, caller);
@@ -119,7 +119,7 @@ impl Desk {
         Some(Outgoing { name: EventName::Endpoint, id: None, retry: None, data: Some(&line) }.encode())
     }
 
-    /// The stream an address is of: the caller's own, and open.
+    /// The caller's open stream that the URL posted to names. Errs if there is none.
     fn station(&self, binding: &Binding<'_>, query: Option<&str>) -> Result<Arc<Station>, NoSession> {
         let mut named =
             url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(name, _)| name == STREAM);
@@ -129,8 +129,8 @@ impl Desk {
         self.worker.state.stations.get(name).ok_or(NoSession)
     }
 
-    /// Takes one message. It is answered when it is decided: with 202 if it goes on, or its answer is an event; else with what
-    /// refused it.
+    /// Handles one posted message. The POST is answered as soon as the message is decided: 202 if it is sent on or its
+    /// answer is an event, else the refusal.
     async fn post(
         self,
         caller: Arc<Caller>,
@@ -159,7 +159,7 @@ impl Desk {
             };
             tokio::select! {
                 biased;
-                // The client has gone, and what it asked is taken back.
+                // The stream has ended: dropping the call cancels it.
                 () = over.cancelled() => {}
                 () = carried => {}
             }
@@ -167,7 +167,7 @@ impl Desk {
         });
         tokio::select! {
             biased;
-            // Whose stream ended before the message was decided was not heard.
+            // If the stream ended before the message was decided, the message was not sent.
             response = &mut answered => response.unwrap_or_else(|_| match decided.try_recv() {
                 Ok(()) => reply::taken(),
                 Err(_) => reply::gone(),
@@ -176,7 +176,7 @@ impl Desk {
         }
     }
 
-    /// Sends a request of the client through the proxy, as one of Streamable HTTP.
+    /// Sends a request of the client through the proxy, as one of a Streamable HTTP client.
     async fn carry(
         &self,
         caller: &Arc<Caller>,
@@ -184,7 +184,7 @@ impl Desk {
         incoming: Option<Incoming>,
         mut trail: Box<Trail>,
     ) -> Response<Body> {
-        // It opened just now, or when the stream did.
+        // The credential was verified just now, or when the stream was opened.
         let presented = match auth::credential(&head.headers, head.uri.query()) {
             Ok(presented) => presented,
             Err(error) => return trail.refuse(&error.into()).await,
@@ -199,7 +199,7 @@ impl Desk {
 }
 
 impl Station {
-    /// Makes the head of a request that of a client of Streamable HTTP in this stream's session.
+    /// Gives a request the headers of a Streamable HTTP client in this stream's session.
     fn lead(&self, headers: &mut HeaderMap) {
         headers.remove(&LAST_EVENT_ID);
         headers.remove(&SESSION_ID);
@@ -208,7 +208,7 @@ impl Station {
         }
     }
 
-    /// The head of a request without a body in this stream's session.
+    /// The head of a request without a body in this stream's session; `opened` is the head that opened the stream.
     fn head(&self, opened: &Parts, method: Method) -> Parts {
         let mut head = opened.clone();
         head.method = method;

@@ -1,4 +1,4 @@
-//! Answers on their way to the stream of the client that asked.
+//! Passes the answers to posted messages on to the client's stream.
 
 use std::pin::Pin;
 
@@ -15,10 +15,10 @@ use crate::mcp::headers::SESSION_ID;
 use crate::mcp::sse::{Line, Outgoing, Splitter};
 use crate::reply;
 
-/// Gives an answer to who posted, or to the stream.
+/// Sends an answer to the stream, or to the client's POST as `posted`.
 ///
-/// An answer that names its request is an event. What asks for another token is not for the stream: clients look for it
-/// where they posted. Nor is what says that the session is gone, with which the stream ends.
+/// An answer with the request's id is an event. A challenge (`WWW-Authenticate`) answers the POST, where clients look for
+/// it; so does an answer that the session is gone, which also ends the stream.
 pub(super) async fn answer(station: &Station, mut response: Response<Body>, posted: oneshot::Sender<Response<Body>>) {
     if let Some(session) = response.headers_mut().remove(&SESSION_ID) {
         station.keep_session(session);
@@ -34,7 +34,7 @@ pub(super) async fn answer(station: &Station, mut response: Response<Body>, post
     }
     if matches!(response.body(), Body::Empty) {
         let _ = posted.send(reply::taken());
-        // The first message without an answer is the one that says that the client is ready.
+        // The first message without an answer is `notifications/initialized`: the client is ready.
         station.listen();
         return;
     }
@@ -42,7 +42,7 @@ pub(super) async fn answer(station: &Station, mut response: Response<Body>, post
     events(station, response).await;
 }
 
-/// Passes what comes on to the stream until it ends.
+/// Sends the messages of a response to the stream, until the response ends.
 pub(super) async fn events(station: &Station, response: Response<Body>) {
     let mut body = response.into_body();
     if let Body::Full(message) = &mut body {
@@ -51,13 +51,13 @@ pub(super) async fn events(station: &Station, response: Response<Body>) {
         }
         return;
     }
-    // Its events are whole and the proxy's own.
+    // These events were written by the proxy, within its limits.
     let mut splitter = Splitter::new(usize::MAX);
     while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(data) = frame.into_data() else { continue };
         splitter.feed(data);
         while let Some(Ok(event)) = splitter.next_event() {
-            // Nothing resumes here, and what only says that a stream has begun is no message.
+            // Event ids are dropped, as nothing is resumed, and so are events without data.
             if let Some(message) = event.data.filter(|data| !data.is_empty()) {
                 station.say(message).await;
             }
@@ -65,7 +65,7 @@ pub(super) async fn events(station: &Station, response: Response<Body>) {
     }
 }
 
-/// One message as an event.
+/// A message as a server-sent event.
 pub(super) fn event(message: Bytes) -> Bytes {
     Outgoing::message(&Line::of_json(message)).encode()
 }

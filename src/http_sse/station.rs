@@ -23,16 +23,16 @@ use crate::telemetry::metrics::Held;
 use crate::trail::{Ending, Trail};
 use crate::upstream::Busy;
 
-/// Events of one stream on their way to its client.
+/// Number of events buffered for the client of one stream.
 pub(super) const AHEAD: usize = 16;
-/// The most streams of one process, and most of them of one caller.
+/// The most streams of one process, and of one user.
 const MOST: usize = 10_000;
 const SHARE: usize = 1_000;
-/// The most requests of one client under way at once.
+/// The most requests in flight on one stream.
 const REQUESTS: usize = 256;
-/// Proxies in between close connections that stay silent.
+/// The interval of keep-alive comments: intermediaries close silent connections.
 const SILENCE: Duration = Duration::from_secs(15);
-/// How long to wait before a stream of the upstream that ended is opened again; longer each time it ends at once.
+/// How long to wait before an upstream stream that ended is opened again; doubled each time it ends within that time.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -40,21 +40,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Stations(Mutex<HashMap<Uuid, Arc<Station>>>);
 
-/// One of them.
+/// An open stream.
 #[derive(Debug)]
 pub(super) struct Station {
     who: Who,
     out: mpsc::Sender<Bytes>,
-    /// The session at the upstream, as a client of Streamable HTTP would bring it.
+    /// The session id at the upstream, sealed as for a Streamable HTTP client.
     session: Mutex<Option<HeaderValue>>,
     ready: Notify,
     turns: Arc<Semaphore>,
-    /// The stream has ended.
+    /// Cancelled when the stream has ended.
     pub(super) over: CancellationToken,
 }
 
 impl Stations {
-    /// Notes a stream that is open, if there is room for one more.
+    /// Registers an open stream. Errs if a limit is reached.
     pub(super) fn open(&self, name: Uuid, who: Who, out: mpsc::Sender<Bytes>) -> Result<Arc<Station>, Busy> {
         let mut stations = lock(&self.0);
         if stations.len() >= MOST {
@@ -75,7 +75,7 @@ impl Stations {
         Ok(station)
     }
 
-    /// The stream of that name, if it is open.
+    /// The open stream of a name.
     pub(super) fn get(&self, name: Uuid) -> Option<Arc<Station>> {
         lock(&self.0).get(&name).filter(|station| !station.over.is_cancelled()).cloned()
     }
@@ -86,7 +86,7 @@ impl Stations {
 }
 
 impl Station {
-    /// Room for a request, if it has not too many under way.
+    /// A permit for one request; `None` if too many are in flight.
     pub(super) fn turn(&self) -> Option<OwnedSemaphorePermit> {
         self.turns.clone().try_acquire_owned().ok()
     }
@@ -95,28 +95,28 @@ impl Station {
         lock(&self.session).clone()
     }
 
-    /// Notes the session that was opened. A client that opens another one lets go of the first.
+    /// Sets the session of the stream. If the client opens another one, the first is forgotten.
     pub(super) fn keep_session(&self, session: HeaderValue) {
         *lock(&self.session) = Some(session);
     }
 
-    /// The client is ready to hear what the server says by itself.
+    /// Marks the client as ready for messages that the server sends by itself.
     pub(super) fn listen(&self) {
         self.ready.notify_one();
     }
 
-    /// Ends the stream from here.
+    /// Ends the stream.
     pub(super) fn end(&self) {
         self.over.cancel();
     }
 
-    /// Says a message on the stream, when there is room.
+    /// Sends a message to the stream, after waiting for room.
     pub(super) async fn say(&self, message: Bytes) {
         let _ = self.out.send(relay::event(message)).await;
     }
 }
 
-/// An open stream with who has it and what it was opened with.
+/// The background work of an open stream, with the caller and the request that opened it.
 pub(super) struct Attendance {
     pub(super) desk: Desk,
     pub(super) station: Arc<Station>,
@@ -127,12 +127,12 @@ pub(super) struct Attendance {
 }
 
 impl Attendance {
-    /// Does what there is to do as long as the stream is open.
+    /// Starts the background work, which lasts until the stream ends.
     pub(super) fn begin(mut self) {
-        // A stream may be idle for hours, and a few bytes of the request would keep all of its buffer.
+        // A stream may be idle for hours, and a slice of the request would keep its whole buffer alive.
         self.trail.detach();
         let worker = self.desk.worker.clone();
-        // Not ended with the drain, so that the end of the stream can be written down.
+        // Not ended by the drain, so that the end of the stream can be recorded.
         spawn(async move {
             let gauge = worker.sinks.metrics.streams(&self.desk.route.name, "get");
             let counted = (worker.sinks.drain.stream(), Held::new(gauge));
@@ -149,12 +149,12 @@ impl Attendance {
         });
     }
 
-    /// Until the stream must end; why, unless its client has gone.
+    /// Waits until the stream must end, and returns the reason; `None` if the client has disconnected.
     async fn ended(&self) -> Option<&'static str> {
         let worker = &self.desk.worker;
         let mut silent_until = Instant::from_std(clock::monotonic()) + SILENCE;
         let mut changed = Box::pin(worker.verifier.shared_epoch().end());
-        // Later ends are found while it is kept alive.
+        // Expiry after more than a day is noticed at a keep-alive.
         let left = Timestamp::now().until(self.caller.until).min(Duration::from_hours(24));
         let mut expires = pin!(sleep(left));
         let mut attending = (self.caller.clone(), self.desk.route.clone());
@@ -164,7 +164,7 @@ impl Attendance {
                 () = worker.sinks.drain.ending().cancelled() => return Some("drain"),
                 () = self.station.out.closed() => return None,
                 () = self.station.over.cancelled() => return Some("session"),
-                // Before it is looked at what has changed, so that no change falls between.
+                // Renewed before the check, so that no change is missed.
                 () = &mut changed => changed = Box::pin(worker.verifier.shared_epoch().end()),
                 () = &mut expires, if !expires.is_elapsed() => {}
                 () = sleep_until(silent_until) => {
@@ -178,7 +178,7 @@ impl Attendance {
         }
     }
 
-    /// Why the caller, let in at that route, may have the stream no longer.
+    /// Why the caller may no longer have the stream; `None` if it may. Updates the caller and route it was last admitted by.
     fn refused(&self, (caller, before): &mut (Arc<Caller>, Arc<Route>)) -> Option<&'static str> {
         let now = Timestamp::now();
         if caller.until <= now {
@@ -198,7 +198,7 @@ impl Attendance {
         }
     }
 
-    /// Passes on what the server says by itself, once the client is ready, for as long as the stream is open.
+    /// Passes on what the server sends on its own stream, once the client is ready. Never completes.
     async fn listened(&self) -> std::convert::Infallible {
         self.station.ready.notified().await;
         let mut pause = PAUSE;
@@ -209,7 +209,7 @@ impl Attendance {
             let began = clock::monotonic();
             let response = desk.carry(&self.caller, &head, None, trail).await;
             if !response.status().is_success() {
-                // 405 is how a server without such a stream says so (2025-11-25 "Listening for Messages from the Server").
+                // A server without such a stream answers 405 (2025-11-25, "Listening for Messages from the Server").
                 return std::future::pending().await;
             }
             relay::events(&self.station, response).await;
@@ -218,12 +218,12 @@ impl Attendance {
         }
     }
 
-    /// Ends the session at the upstream, and writes down how the stream ended.
+    /// Records how the stream ended, and ends the session at the upstream unless that is gone.
     async fn close(self, why: Option<&'static str>) {
         let Self { desk, station, caller, head, trail, .. } = self;
         let peer = trail.peer.clone();
         match why {
-            // Without an ending of its own, it was the client who ended it.
+            // Dropping a trail without an ending records that the client ended it.
             None => drop(trail),
             Some(why) => drop(trail.end(Ending::stopped(why)).await),
         }
@@ -236,7 +236,7 @@ impl Attendance {
 }
 
 impl Desk {
-    /// The same by the configuration of now.
+    /// The same under the current configuration; `None` if the route was removed.
     fn renewed(&self) -> Option<Self> {
         let snapshot = self.worker.live.current();
         let route = snapshot.route(&self.route.path)?;
@@ -244,7 +244,7 @@ impl Desk {
     }
 }
 
-/// Begins a task that ends with the process's drain, if not before.
+/// Spawns a task that the process's drain ends, if it has not ended before.
 pub(super) fn begin(worker: &Arc<Worker>, task: impl Future<Output = ()> + Send + 'static) {
     let ending = worker.sinks.drain.ending().clone();
     spawn(async move {
@@ -283,7 +283,7 @@ mod tests {
             let name = Uuid::new_v4();
             stations.open(name, Who::of(&caller), mpsc::channel(1).0).map(|_| name)
         };
-        // Whatever clients it calls with.
+        // Whichever client it calls with.
         let names: Vec<Uuid> = (0..SHARE).map(|client| open("ana", client).unwrap()).collect();
         assert_eq!(open("ana", SHARE), Err(Busy::Share));
         assert!(open("max", 0).is_ok());
