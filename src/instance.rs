@@ -35,7 +35,7 @@ use crate::upstream::{Backends, Grants, Pool};
 
 use reload::Reloader;
 
-/// How often a worker writes summaries of counted failures and frees what it no longer needs.
+/// How often a worker writes summaries of counted failures and frees unused connections.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A proxy that serves until its [`Drain`] is over.
@@ -72,9 +72,10 @@ pub enum StartError {
 }
 
 impl Instance {
-    /// Starts serving `config` on sockets bound before; background work runs on `background`.
+    /// Starts serving `config` on sockets that are already bound; background work runs on `background`. Returns the warnings
+    /// about the configuration. Errs if the configuration cannot be used, or something of the system is missing.
     ///
-    /// `path` is the file to read again on a reload; without one there is none.
+    /// `path` is the file to read again on a reload; without one, nothing is reloaded.
     pub async fn start(
         mut config: Config,
         path: Option<PathBuf>,
@@ -135,24 +136,24 @@ impl Instance {
         Ok((Self { addresses, admin, audit, backends, drain, issuers, live, readiness, reloader, times }, warnings))
     }
 
-    /// Where it listens, with the port chosen for port 0.
+    /// The addresses it listens on, with the chosen port in place of port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Where the admin listener is.
+    /// The address of the admin listener, if there is one.
     pub const fn admin(&self) -> Option<SocketAddr> {
         self.admin
     }
 
-    /// Waits until every issuer has answered once, or failed to.
+    /// Waits until the keys of every issuer have been fetched once, or could not be.
     pub async fn settled(&self) {
         for issuer in self.issuers.all() {
             issuer.settled().await;
         }
     }
 
-    /// Serves until a signal ends it; SIGHUP and changed files reload.
+    /// Serves until a signal ends it; SIGHUP and changed files cause a reload.
     pub async fn run(&self, signals: &mut mpsc::Receiver<Signal>) -> Summary {
         let reloader = self.reloader.clone();
         let supervised = drain::supervise(signals, &self.drain, &self.readiness, self.times, || reloader.reload());
@@ -163,7 +164,7 @@ impl Instance {
             () = gauges::keep(&self.reloader, &self.issuers, &self.audit) => unreachable_end(),
         };
         if !summary.forced {
-            // No call runs any more; what is held for the next is given up, if the upstream is there to hear it.
+            // No call runs any more: sessions kept for later calls are ended, as far as upstreams answer in time.
             let _ = timeout(GOODBYE, self.live.current().end_sessions(&Pool::new())).await;
         }
         self.backends.shut_down().await;
@@ -172,7 +173,7 @@ impl Instance {
     }
 }
 
-/// Why the audit log cannot be opened; what somebody has to put right is shown where `proxy.toml` names the log.
+/// The error for an audit log that cannot be opened: a problem in `proxy.toml` if the operator can fix it there.
 fn unrecorded(config: &Config, source: std::io::Error) -> StartError {
     match audit::probe::problem(config).filter(|problem| problem.severity == Severity::Error) {
         Some(problem) => StartError::Config([problem].into_iter().collect()),
@@ -180,13 +181,13 @@ fn unrecorded(config: &Config, source: std::io::Error) -> StartError {
     }
 }
 
-/// What `server.tls` names, read now.
+/// Reads the files of `server.tls`. Errs if they cannot be used.
 fn load_tls(config: &Config) -> Result<Option<Tls>, Problems> {
     let Some(files) = &config.server.tls else { return Ok(None) };
     Tls::load(files).map(Some).map_err(|error| [error.problem(config, files)].into_iter().collect())
 }
 
-/// A line about the process itself. One that cannot be written stops nothing: calls are refused for the same reason.
+/// Records an event of the process itself. A failure is only logged: calls are refused for the same reason.
 fn record(audit: &Arc<Audit>, event: Event) {
     let now = Timestamp::now();
     let id = uuid::Uuid::now_v7();
@@ -195,12 +196,12 @@ fn record(audit: &Arc<Audit>, event: Event) {
     }
 }
 
-/// Watching files does not end before the process does.
+/// The result type of background work that never ends.
 fn unreachable_end() -> Summary {
     Summary { calls: 0, elapsed: Duration::ZERO, forced: true, streams: 0 }
 }
 
-/// What each worker thread is built from.
+/// What each worker thread's state is built from.
 #[derive(Clone)]
 struct Workers {
     audit: Arc<Audit>,
@@ -212,7 +213,7 @@ struct Workers {
 }
 
 impl Workers {
-    /// The state of one worker; called on its thread, within its runtime.
+    /// The state of one worker; must be called on its thread, within its runtime.
     fn worker(&self) -> Arc<Worker> {
         let lane = Lane::new(self.audit.clone());
         let worker = Arc::new(Worker {
@@ -228,13 +229,13 @@ impl Workers {
     }
 }
 
-/// Every issuer, with whether it has ever had keys or is not waited for.
+/// Every issuer, with whether it is ready: it has had keys, or is not waited for.
 fn keys(issuers: &Issuers) -> Vec<(Arc<str>, bool)> {
     let all = issuers.all().into_iter();
     all.map(|issuer| (issuer.name().clone(), issuer.is_ready())).collect()
 }
 
-/// Housekeeping of one worker, until the process ends.
+/// Starts the periodic housekeeping of one worker, which lasts until the process ends.
 #[expect(clippy::disallowed_methods, reason = "ends with the worker's runtime")]
 fn tick(worker: Arc<Worker>, drain: Drain) {
     tokio::spawn(async move {
@@ -276,7 +277,7 @@ async fn start_admin(
     Ok(local)
 }
 
-/// `host/pid`, as records name the process that wrote them.
+/// `host/pid`: how records name the process that wrote them.
 fn instance_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}/{}", host.trim(), std::process::id())

@@ -1,4 +1,4 @@
-//! Metrics that change without a request.
+//! Updates metrics that change without a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::telemetry::metrics::Endpoint;
 use crate::upstream::Phase;
 
 const PAUSE: Duration = Duration::from_secs(1);
-/// The one sink there is.
+/// The name of the only audit sink.
 const SINK: &str = "main";
 
-/// Keeps them up to date; never returns.
+/// Updates them once a second; never returns.
 pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) {
     let metrics = reloader.metrics();
     let written = metrics.audit_events(SINK, "written");

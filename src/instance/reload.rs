@@ -1,4 +1,4 @@
-//! Reloads the configuration: all or nothing, and the old one stays in force on any error.
+//! Reloads the configuration as a whole: on any error the old one stays in force.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Backend;
 
-/// What a reload needs, and what runs since the last one.
+/// What a reload needs, and the configuration in force.
 #[derive(Debug)]
 pub(super) struct Reloader {
     audit: Arc<Audit>,
@@ -52,7 +52,7 @@ impl Reloader {
         Arc::new(reloader)
     }
 
-    /// Reads everything again, and reopens the audit file that a log rotation may have renamed.
+    /// Loads the configuration again, and reopens the audit file, which a log rotation may have renamed.
     pub(super) fn reload(&self) {
         if let Err(error) = self.audit.reopen() {
             tracing::error!(%error, "audit file cannot be reopened, the old one stays in use");
@@ -85,7 +85,7 @@ impl Reloader {
         config.server.listen.clone_from(&running.server.listen);
         let built = Snapshot::build(&config, &self.kept, self.live.generation() + 1);
         let built = built.and_then(|built| super::load_tls(&config).map(|newer| (built, newer)));
-        // What was started for a configuration that is not to be is not asked for keys, nor waited for.
+        // Issuers, brokers and backends that were started for the rejected configuration are stopped.
         let ((snapshot, more), newer) = built.inspect_err(|_| self.keep(&self.live.current()))?;
         warnings.append(more);
         if let (Some(tls), Some(newer)) = (&self.tls, &newer) {
@@ -99,7 +99,7 @@ impl Reloader {
         Ok(warnings)
     }
 
-    /// Ends what runs for another configuration than that of `snapshot`.
+    /// Stops issuers, brokers and backends that `snapshot` does not use.
     fn keep(&self, snapshot: &Snapshot) {
         self.kept.issuers.retain(&snapshot.issuers(), &snapshot.receivers());
         self.kept.grants.retain(&snapshot.brokers());
@@ -107,7 +107,7 @@ impl Reloader {
         self.kept.backends.retain(&backends);
     }
 
-    /// Forgets what was exchanged for tokens whenever some may have been revoked; never returns.
+    /// Drops upstream tokens obtained for a caller's token whenever some may have been revoked; never returns.
     pub(super) async fn forget_revoked(&self) {
         loop {
             let moved = self.verifier.shared_epoch().end();
@@ -123,7 +123,7 @@ impl Reloader {
         self.readiness.set_reload(None);
     }
 
-    /// What stands behind each server now.
+    /// The backend of each server, in the current configuration.
     pub(super) fn backends(&self) -> Vec<(Arc<str>, Arc<Backend>)> {
         self.live.current().backends()
     }
@@ -136,7 +136,7 @@ impl Reloader {
         self.tls.as_ref()
     }
 
-    /// The files whose change calls for a reload.
+    /// The files whose change causes a reload.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let policies = running.servers.values().flat_map(|server| running.policy_files(server));
@@ -148,7 +148,7 @@ impl Reloader {
         self.path.iter().cloned().chain(beside).collect()
     }
 
-    /// The name of the audit log, if it is a file.
+    /// The file name of the audit log, if it is a file.
     pub(super) fn audit_file(&self) -> Option<OsString> {
         match &self.started.audit.sink {
             AuditSink::File(path) => path.file_name().map(ToOwned::to_owned),
@@ -156,7 +156,7 @@ impl Reloader {
         }
     }
 
-    /// SHA-256 over the files as they are now; an unreadable one counts as empty.
+    /// SHA-256 over the files' present contents; an unreadable file counts as empty.
     pub(super) fn digest(&self) -> Vec<u8> {
         let mut hash = digest::Context::new(&digest::SHA256);
         for file in self.files() {

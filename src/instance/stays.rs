@@ -1,8 +1,8 @@
-//! Settings a reload cannot change: sockets and threads outlive it, and the operator must be told.
+//! Settings that a reload cannot change, since sockets and threads outlive it.
 
 use crate::config::{Config, Limits};
 
-/// Says which keys are not what the process was started with, and wait for the next start.
+/// Warns of every key whose change takes effect only after a restart.
 pub(super) fn warn(started: &Config, wanted: &Config) {
     for key in changed(started, wanted) {
         tracing::warn!(key, "a change of this key needs a restart");
@@ -29,7 +29,7 @@ fn changed(started: &Config, wanted: &Config) -> Vec<&'static str> {
     all.filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }
 
-/// Each is named, so that a new one is either here or read from the snapshot.
+/// Every field is named, so that a new one must either be listed here or be read from the snapshot.
 fn limits(started: &Limits, wanted: &Limits) -> [(&'static str, bool); 7] {
     let Limits {
         request_bytes: _,

@@ -1,4 +1,5 @@
-//! Watches for changed files: their folders are watched, since a Kubernetes volume swaps a symlink, and their bytes compared.
+//! Detects changed files: their directories are watched, since a Kubernetes volume swaps a symlink, and their contents
+//! compared.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,21 +10,21 @@ use tokio::sync::mpsc;
 
 use super::reload::Reloader;
 
-/// How long writers get to finish after the first sign of a change.
+/// How long to wait after the first notification, so that writers can finish.
 const QUIET: Duration = Duration::from_millis(200);
-/// How often bytes are compared without any sign: some file systems give none.
+/// How often contents are compared without a notification: some file systems send none.
 const POLL: Duration = Duration::from_secs(30);
 
-/// Reloads whenever a file's bytes have changed; never returns.
+/// Reloads whenever a file's contents have changed; never returns.
 pub(super) async fn watch(reloader: &Reloader) {
     let (sender, mut changes) = mpsc::channel(1);
     let log = reloader.audit_file();
-    // The audit log may lie in a folder that is watched, and changes with every call.
+    // The audit log may be in a watched directory, and changes with every call.
     let of_log =
         move |event: &notify::Event| log.is_some() && event.paths.iter().all(|path| path.file_name() == log.as_deref());
     let notify = move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access() && !of_log(&event)) {
-            // A full channel already says that something changed.
+            // A full channel already has a notification.
             let _ = sender.try_send(());
         }
     };
