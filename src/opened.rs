@@ -1,4 +1,4 @@
-//! Opens the sealed state a client carries: its session, its place in a stream, the server's request it answers.
+//! Opens the sealed state a client carries: its session, its position in a stream, the server request it answers.
 
 mod handles;
 mod spend;
@@ -70,7 +70,8 @@ impl Opened {
         })
     }
 
-    /// The call of a tool this is, and of which; of one whose name is odd there is nothing to ask.
+    /// The message and the tool's name if this is a tool call; `None` for other requests, and for an odd name
+    /// ([`Message::subject_is_odd`]).
     pub(crate) fn tool_call(&self) -> Option<(&Message, &str)> {
         let Ask::Message(message) = &self.ask else { return None };
         match message.subject() {
@@ -79,7 +80,7 @@ impl Opened {
         }
     }
 
-    /// What a rule is asked about as the client wrote it, where something else was put back in its place.
+    /// The subject as the client wrote it, if a masked value in it was restored before the decision.
     pub(crate) fn written_subject(&self) -> Option<Box<str>> {
         match &self.ask {
             Ask::Message(message) => message.written_subject().map(Into::into),
@@ -88,7 +89,7 @@ impl Opened {
     }
 }
 
-/// Why something sealed does not open.
+/// Why a sealed value cannot be opened.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum OpenError {
@@ -98,14 +99,14 @@ pub enum OpenError {
     Session(#[from] NoSession),
 }
 
-/// Keys, caller and time for opening.
+/// What opening needs: keys, binding and time.
 struct Sealing<'a> {
     seals: &'a Seals,
     binding: Binding<'a>,
     now: Timestamp,
 }
 
-/// The caller and server a sealed value is bound to (decisions: issuer, tenant, subject, client, server and upstream origin).
+/// What a sealed value is bound to: the caller's issuer, tenant, subject and client, the server and the upstream's origin.
 pub fn binding<'a>(route: &'a Route, caller: &'a Caller) -> Binding<'a> {
     Binding {
         server: &route.name,
@@ -117,7 +118,7 @@ pub fn binding<'a>(route: &'a Route, caller: &'a Caller) -> Binding<'a> {
     }
 }
 
-/// Opens every handle the request carries. One that is unknown, foreign or expired is refused without saying which.
+/// Opens every handle that a request carries. Errs if one is unknown, another caller's or expired, without saying which.
 pub fn open(
     seals: &Seals,
     route: &Route,
@@ -129,7 +130,7 @@ pub fn open(
 ) -> Result<Box<Opened>, OpenError> {
     let sealing = Sealing { seals, binding: binding(route, &caller), now };
     let legacy = !matches!(&ask, Ask::Message(message) if message.era() == Era::Modern);
-    // 2026-07-28: a session id that is sent all the same is ignored.
+    // In 2026-07-28 there are no sessions: an id is ignored.
     let session = if legacy { session? } else { None };
     let (mut resumed, mut answers, mut splice) = (None, None, Splice::new());
     if matches!(ask, Ask::Close) && session.is_none() {
@@ -154,7 +155,7 @@ pub fn open(
     Ok(Box::new(Opened { caller, ask, session, resumed, answers, handles, splice }))
 }
 
-/// The session a request of the old eras names, if it names one: the caller's own, or an error.
+/// The session that a request of an older revision names, if any. Errs if it is not the caller's.
 pub fn session_of(
     seals: &Seals,
     binding: &Binding<'_>,
@@ -165,17 +166,17 @@ pub fn session_of(
     sealed.map(|sealed| Session::open(sealed, seals, binding, now)).transpose()
 }
 
-/// Whether a request names a session or a place in a stream, whoever's they are.
+/// Whether a request names a session or a position in a stream, opened or not.
 pub fn names_session(headers: &HeaderMap) -> bool {
     headers.contains_key(&SESSION_ID) || headers.contains_key(&LAST_EVENT_ID)
 }
 
-/// The key that ties event and request ids to a session; requests without one share the empty one.
+/// The key that binds event and request ids to a session; the empty key without one.
 pub fn session_key(session: Option<&Session>) -> SessionKey {
     session.map_or_else(SessionKey::default, Session::key)
 }
 
-/// The only value of a header; two values are no handle of ours.
+/// The value of a header; `None` if it is missing. Errs if there are several, or it is not visible ASCII.
 fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, NoSession> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };

@@ -5,39 +5,40 @@ use crate::mcp::{Access, Era, Message, MessageShape, Method};
 
 /// `_meta` key of the task a message belongs to (2025-11-25, "Tasks").
 pub(crate) const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
-/// The same as a pointer below `params` or `result`.
+/// Its `taskId`, as a JSON pointer below `params` or `result`.
 const RELATED: &str = "/_meta/io.modelcontextprotocol~1related-task/taskId";
 
-/// Parameters of a call that its retry may change (2026-07-28, "Multi Round-Trip Requests").
+/// Parameters of a call that its repetition may change (2026-07-28, "Multi Round-Trip Requests").
 const OF_THE_ROUND: [&str; 3] = ["_meta", "inputResponses", "requestState"];
 
-/// A task of the caller, with the id it is known to it by.
+/// A task of the caller, with the handle that the caller has for it.
 #[derive(Clone, Debug)]
 pub struct OwnTask {
-    /// As the client wrote it.
+    /// The sealed id, as the client wrote it.
     pub handle: Box<str>,
-    /// What that stands for.
+    /// The task it stands for.
     pub task: Task,
 }
 
-/// What the handles of one message stand for.
+/// The opened handles of one message.
 #[derive(Debug, Default)]
 pub struct Handles {
-    /// Of the call's parameters, where a server may ask something before it answers.
+    /// The digest of a call's parameters, if the server may answer it with `input_required`.
     pub(crate) digest: Option<[u8; 32]>,
-    /// The tasks a subscription asks for that are the caller's.
+    /// The caller's own tasks among those that a subscription names.
     pub(crate) listened: Vec<OwnTask>,
-    /// The state that is brought back.
+    /// The nonce of the `requestState`, if the request has one.
     pub(crate) state: Option<StateNonce>,
-    /// The task that is asked about.
+    /// The task that the request is about.
     pub(crate) task: Option<OwnTask>,
-    /// Where a handle stands below `params` or `result`, and what the upstream wrote; by pointer, because what else is put
-    /// back into the message moves what stands behind it.
+    /// The places of handles below `params` or `result`, and the upstream's values. They are pointers, since other edits of
+    /// the message move what follows them.
     real: Vec<(&'static str, Box<str>)>,
 }
 
 impl Handles {
-    /// Opens what a message holds.
+    /// Opens the handles of a message. Errs if one cannot be opened, or the message needs an extension that its client does
+    /// not declare.
     pub(super) fn open(message: &Message, sealing: &Sealing<'_>) -> Result<Self, NoHandle> {
         let mut handles = Self::default();
         let Some(holder) = message.params().or_else(|| message.result()) else { return Ok(handles) };
@@ -74,7 +75,7 @@ impl Handles {
         Ok(handles)
     }
 
-    /// Puts what the upstream wrote in the place of what the client knows it by.
+    /// Replaces the handles with the upstream's values.
     pub(crate) fn put_back(&self, document: &Document, splice: &mut Splice) {
         for (pointer, real) in &self.real {
             if let Some(value) = holder(document).and_then(|holder| holder.pointer(pointer)) {
@@ -99,8 +100,8 @@ fn asked_task(method: &Method, params: Value<'_>, sealing: &Sealing<'_>) -> Resu
     own_task(&id.as_str().ok_or(NoHandle::Task)?, sealing)
 }
 
-/// A request that belongs to a task belongs to one of the caller's. Answers and news may also be of tasks the client keeps
-/// itself, for what a server asked of it; those have ids of its own making.
+/// The upstream's id of the task that a message is related to; a request must be related to the caller's own. Responses and
+/// notifications may also be related to a task that the client runs for a server request, with an id of the client's.
 fn related_task(message: &Message, holder: Value<'_>, sealing: &Sealing<'_>) -> Result<Option<Box<str>>, NoHandle> {
     let Some(related) = holder.get("_meta").and_then(|meta| meta.get(RELATED_TASK)) else { return Ok(None) };
     let handle = related.get("taskId").and_then(|id| id.as_str()).ok_or(NoHandle::Task)?;
@@ -118,8 +119,8 @@ fn cursor(method: &Method, params: Value<'_>, sealing: &Sealing<'_>) -> Result<O
     Cursor::open(&text, method, sealing.seals, &sealing.binding, sealing.now).map(Some)
 }
 
-/// A state opens for the call it was given to, with the parameters that had, its subject among them: what a user agreed to
-/// cannot become something else on the way.
+/// The opened `requestState`. Errs unless method and parameters are those of the call that it was issued for, so that what a
+/// user agreed to cannot be exchanged.
 fn request_state(
     message: &Message,
     method: &Method,

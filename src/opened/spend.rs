@@ -8,7 +8,7 @@ use crate::policy::Annotations;
 use crate::route::Route;
 use crate::state::{Once, SpendError};
 
-/// A state that was brought back, used up by its call.
+/// A `requestState` that a call has used up.
 #[derive(Debug)]
 pub struct Spent {
     owner: Vec<u8>,
@@ -16,9 +16,10 @@ pub struct Spent {
 }
 
 impl Spent {
-    /// Uses up the state a request brings back, if its call may have effects: a second one with it is refused.
+    /// Uses up the `requestState` of a request if its call may have effects. Errs if it was used before, or its use cannot
+    /// be remembered.
     ///
-    /// Prompts and resources are only read. Of tools only an approved definition says that they are.
+    /// Prompts and resources are only read. A tool counts as only reading if its approved definition says so.
     pub fn of(
         masked: &Masked,
         route: &Route,
@@ -36,12 +37,12 @@ impl Spent {
         let owner = binding(route, masked.caller()).owner();
         match spent.spend(&owner, &nonce, now.plus(RequestState::LIFETIME), (now, clock::monotonic())) {
             Ok(()) => Ok(Some(Self { owner, nonce })),
-            // What cannot be remembered cannot be used.
+            // If the use cannot be remembered, the state must not be used.
             Err(SpendError::Full | SpendError::Spent) => Err(NoHandle::Spent),
         }
     }
 
-    /// The call was certainly not made: the state is as good as before.
+    /// Makes the state usable again, after a call that was certainly not made.
     pub fn give_back(&self, spent: &Once) {
         spent.give_back(&self.owner, &self.nonce);
     }
