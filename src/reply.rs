@@ -1,7 +1,7 @@
-//! The way back: an upstream's answer is admitted, filtered and masked before a byte of it reaches the client.
+//! The response path: an upstream's answer is admitted, filtered and masked before a byte of it reaches the client.
 //!
-//! JSON is collected to a limit, an event stream is rewritten event by event. What is neither, does not parse, is too
-//! large or is compressed is refused. Of the upstream's headers none is copied.
+//! A JSON body is read whole, up to a limit; an event stream is rewritten event by event. Any other body, and one that does
+//! not parse, is too large or is compressed, is refused. No header of the upstream's is copied.
 
 mod handles;
 mod list;
@@ -44,7 +44,7 @@ pub use message::shown_list;
 pub use stream::Stream;
 
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-/// How long a session id opens; the upstream may end the session earlier.
+/// The lifetime of a sealed session id; the upstream may end the session earlier.
 pub(crate) const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -74,53 +74,53 @@ pub enum ReplyError {
     Status { status: u16 },
 }
 
-/// What the way back needs to know of the way there.
+/// What the response path needs to know of the request.
 #[derive(Debug)]
 pub struct Way {
-    /// Who asked.
+    /// The caller.
     pub caller: Arc<Caller>,
-    /// The era of the request; a GET is of the old one.
+    /// The era of the request; a GET is of an older revision.
     pub era: Era,
-    /// The method asked for; `None` for a GET stream that resumes nothing.
+    /// The method requested; `None` for a GET that resumes nothing.
     pub method: Option<&'static methods::Method>,
-    /// The id asked with, as written; `None` where no response is due.
+    /// The id of the request, as written; `None` if no response is due.
     pub id: Option<RpcId>,
-    /// The server asked for, as it was when the request came.
+    /// The route, as it was when the request came.
     pub route: Arc<Route>,
-    /// The revision messages are read by.
+    /// The revision by which messages are parsed.
     pub revision: Revision,
-    /// The session the request ran in, or the one its `initialize` opens.
+    /// The session of the request, or the one that its `initialize` opens.
     pub session: Option<Session>,
-    /// The generation the request was decided by.
+    /// The snapshot by which the request was decided.
     pub snapshot: Arc<Snapshot>,
-    /// The name asked for.
+    /// The subject of the request.
     pub subject: Option<(SubjectKind, Arc<str>)>,
-    /// The arguments asked with.
+    /// The arguments of the call.
     pub(crate) arguments: Kept,
     /// The caller's address.
     ip: IpAddr,
-    /// What the client says of itself, where a rule asks.
+    /// Unverified claims of the client, if a rule uses them.
     untrusted: Option<Arc<Untrusted>>,
-    /// What the caller said, where the answer depends on that.
+    /// The text of the request, if the masking of the answer depends on it.
     said: Option<Arc<Said>>,
-    /// What the client can do, where it opens a session.
+    /// The client's capabilities, if the request opens a session.
     capabilities: Capabilities,
-    /// Of the call's parameters, where the server may ask something before it answers.
+    /// The digest of the call's parameters, if the server may answer it with `input_required`.
     digest: Option<[u8; 32]>,
-    /// The tasks a subscription asked for.
+    /// The caller's tasks that a subscription named.
     listened: Vec<OwnTask>,
-    /// The task that was asked about.
+    /// The task that the request is about.
     task: Option<OwnTask>,
-    /// The tool that was called, if its definition is known.
+    /// The definition of the called tool, if known.
     definition: Option<Arc<Tool>>,
-    /// What the call was shown with.
+    /// The credential that the call was sent with.
     pub(crate) credential: Credential,
-    /// The thread the request runs on.
+    /// The worker that the request runs on.
     pub worker: Arc<Worker>,
 }
 
 impl Way {
-    /// The way back of a masked request.
+    /// The context of a masked request.
     pub fn new(
         worker: &Arc<Worker>,
         snapshot: &Arc<Snapshot>,
@@ -178,7 +178,7 @@ impl Way {
         way
     }
 
-    /// The same, of a call of `tool`; of a task, the tool it came from is known if it was listed.
+    /// Sets the definition of the called tool; without one, the tool of the subject is used if it has been listed.
     pub(crate) fn about(self, tool: Option<Arc<Tool>>) -> Self {
         let seen = || match &self.subject {
             Some((SubjectKind::Tool, name)) if !self.route.masks.is_empty_for(Direction::Result) => {
@@ -190,7 +190,7 @@ impl Way {
         Self { definition, ..self }
     }
 
-    /// The circumstances of a decision about what flows back now; of a call there are none.
+    /// The circumstances of decisions about the answer.
     pub(crate) fn context(&self, now: Timestamp) -> Context<'_> {
         Context {
             ip: Some(self.ip),
@@ -201,22 +201,22 @@ impl Way {
         }
     }
 
-    /// Asks the policy of the way there.
+    /// Decides about the answer by the request's policy.
     pub(crate) fn asker<'a>(&'a self, context: &'a Context<'a>) -> Asker<'a> {
         Asker { policy: &self.route.policy, caller: &self.caller, context, enforced: false }
     }
 
-    /// The call that is answered; `None` for a stream that answers nothing, and for methods only a rule knows.
+    /// The call that is answered; `None` for a stream that answers none, and for unlisted methods.
     fn origin(&self) -> Option<Origin> {
         Some(Origin { method: self.method?, subject: self.subject.clone() })
     }
 
-    /// The tool the call is about, by the name it is known by upstream.
+    /// The upstream's name of the tool that the request is about.
     pub(crate) fn tool(&self) -> Option<&str> {
         self.subject.as_ref().filter(|(kind, _)| *kind == SubjectKind::Tool).map(|(_, name)| &**name)
     }
 
-    /// `portcullis_streams` counts by this.
+    /// The `kind` label of `portcullis_streams`.
     fn stream_kind(&self) -> &'static str {
         match (self.method, &self.id) {
             (Some(method), _) if method.access == Access::Subscriptions => "listen",
@@ -225,7 +225,7 @@ impl Way {
         }
     }
 
-    /// For whom and for which call the answer is masked.
+    /// What masking depends on: the caller and the call.
     fn view(&self, now: Timestamp) -> View<'_> {
         View {
             caller: self.caller.principal(),
@@ -236,8 +236,8 @@ impl Way {
         }
     }
 
-    /// What an error with that status says where its body says nothing to the client: a session may be wanting (2025-11-25,
-    /// "Session Management").
+    /// The error for an answer of that status whose body is not passed on. 400 to a request without a session may mean that
+    /// one is required (2025-11-25, "Session Management").
     fn refused(&self, status: StatusCode) -> ReplyError {
         let has_none = self.era == Era::Legacy && self.session.is_none() && self.id.is_some() && !self.opens_session();
         if status == StatusCode::BAD_REQUEST && has_none {
@@ -252,7 +252,8 @@ impl Way {
     }
 }
 
-/// Turns an upstream's answer into the client's; the trail ends here, or with the stream.
+/// Turns an upstream's answer into the client's. The trail ends here, or with the stream. Errs, and gives the trail back, if
+/// the answer is refused.
 pub async fn rewrite(
     mut way: Box<Way>,
     answer: Box<Answer>,
@@ -275,14 +276,14 @@ pub async fn rewrite(
     let media = if answer.body.is_read() { Media::Json } else { media_type(&answer.headers) };
     let listens = trail.http_method == Method::GET;
     let response = match media {
-        // Nothing else answers who listens (2025-11-25, "Listening for Messages from the Server").
+        // A GET is answered with a stream only (2025-11-25, "Listening for Messages from the Server").
         Media::Json | Media::None if listens && answer.status.is_success() => {
             return Err(Box::new((ReplyError::MediaType.into(), trail)));
         }
         Media::EventStream if answer.status.is_success() => Box::pin(stream(way, answer, trail)).await,
         Media::Json => json(way, answer, trail).await?,
         Media::None if answer.status.is_success() && way.id.is_none() => accepted(answer.status, trail).await?,
-        // Some say of nothing that it is text.
+        // Some servers give an empty body a media type, such as `text/plain`.
         Media::Other if is_taken(&answer, &way, &trail) => json(way, answer, trail).await?,
         Media::None | Media::EventStream | Media::Other if !answer.status.is_success() => {
             return Err(Box::new((way.refused(answer.status).into(), trail)));
@@ -292,13 +293,13 @@ pub async fn rewrite(
     Ok(response)
 }
 
-/// Whether a message without an answer was taken, or a session ended: what else is said of that no client sees.
+/// Whether the answer accepts a message without a response, or the end of a session; its body is not passed on.
 fn is_taken(answer: &Answer, way: &Way, trail: &Trail) -> bool {
     let is_ending = trail.http_method == Method::DELETE && answer.status.is_success();
     way.id.is_none() && (is_ending || trail.http_method == Method::POST && answer.status == StatusCode::ACCEPTED)
 }
 
-/// The statuses that say something about the proxy, not about the caller, become answers of our own.
+/// Errs for statuses that are about the proxy rather than the caller: they become answers of the proxy's own.
 fn usable_status(way: &Way, answer: &Answer) -> Result<(), ReplyError> {
     let status = answer.status.as_u16();
     match status {
@@ -314,7 +315,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
-/// What kind of body an answer has.
+/// The kind of body that an answer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Media {
     EventStream,
@@ -323,7 +324,8 @@ pub(crate) enum Media {
     Other,
 }
 
-/// The answer's media type without parameters; a coded body is never decoded, so it is none of ours.
+/// The kind of body by `Content-Type`. A body with a content coding is never decoded and counts as [`Media::Other`], and so
+/// does one whose charset is not UTF-8.
 pub(crate) fn media_type(headers: &HeaderMap) -> Media {
     if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Media::Other;
@@ -351,7 +353,8 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Media {
     }
 }
 
-/// The session an `initialize` opens (2025-11-25, "Session Management"); its revision is known with the answer's body.
+/// The session that `initialize` opens, if any (2025-11-25, "Session Management"); its revision is set once the body is
+/// read. Errs if the id is invalid.
 fn provisional_session(way: &Way, headers: &HeaderMap) -> Result<Option<Session>, ReplyError> {
     let mut values = headers.get_all(MCP_SESSION_ID).iter();
     let Some(id) = values.next() else { return Ok(None) };
@@ -360,7 +363,7 @@ fn provisional_session(way: &Way, headers: &HeaderMap) -> Result<Option<Session>
     Ok(Some(Session { upstream_id, revision, capabilities: way.capabilities }))
 }
 
-/// The client's own handle of a session just opened: sealed to it, so that nobody else can use it.
+/// Adds the sealed id of a session just opened, which only this caller can use.
 fn name_session(way: &Way, negotiated: Option<Revision>, headers: &mut HeaderMap) {
     let Some(session) = way.session.as_ref().filter(|_| way.opens_session()) else { return };
     let session = Session { revision: negotiated.unwrap_or(session.revision), ..session.clone() };
@@ -385,7 +388,7 @@ async fn json(
         },
     };
     if way.id.is_none() {
-        // The answer to a notification or response carries nothing a client may see.
+        // No body of an answer to a notification or response is passed on.
         return if status.is_success() {
             accepted(status, trail).await
         } else {
@@ -412,44 +415,44 @@ async fn json(
     Ok(response)
 }
 
-/// The room of an upstream's header block, for the proxy's own, and nothing of what stood in it.
+/// An empty header map, in the memory of the upstream's if that is not too large.
 fn emptied(mut headers: HeaderMap) -> HeaderMap {
-    /// Fields for which room is kept: a connection keeps it for its next request.
+    /// The largest capacity that is reused: a connection keeps the map for its next request.
     const ROOM: usize = 12;
     headers.clear();
     if headers.capacity() <= ROOM { headers } else { HeaderMap::with_capacity(6) }
 }
 
-/// 202: a message is taken, and what comes of it comes elsewhere, if anything does.
+/// 202: a message was accepted.
 pub(crate) fn taken() -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::ACCEPTED;
     response
 }
 
-/// 404: what a message was for has ended, and the message went nowhere.
+/// 404: the stream of a message has ended, and the message was not sent.
 pub(crate) fn gone() -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
-/// Whether an answer says that the session is gone.
+/// Whether a response of the proxy's says that the session is gone.
 pub(crate) fn says_no_session(response: &Response<Body>) -> bool {
     let Body::Full(Some(bytes)) = response.body() else { return false };
     let code = || Document::parse(bytes.clone(), &Limits::ANSWER).ok()?.pointer("/error/code")?.as_i64();
     response.status() == StatusCode::NOT_FOUND && code() == Some(i64::from(crate::reject::NO_SESSION))
 }
 
-/// What is said of a body that is an event stream.
+/// Sets the headers of an event stream.
 pub(crate) fn as_event_stream(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
-/// Success without an answer: 202 for a notification or response, whatever success the upstream made of it
-/// (2025-11-25, "Sending Messages to the Server"), and its own word on the end of a session.
+/// Success without a body: 202 for a notification or response, whichever success status the upstream sent (2025-11-25,
+/// "Sending Messages to the Server"), and the upstream's status for the end of a session. Errs if it cannot be recorded.
 async fn accepted(status: StatusCode, trail: Box<Trail>) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
     let status = if trail.http_method == Method::POST { StatusCode::ACCEPTED } else { status };
     let ending = Ending { http: status.as_u16(), code: None, tool_error: false, error: None };
@@ -460,11 +463,11 @@ async fn accepted(status: StatusCode, trail: Box<Trail>) -> Result<Response<Body
 }
 
 async fn stream(way: Box<Way>, answer: Box<Answer>, trail: Box<Trail>) -> Response<Body> {
-    // The next size is twice as large, and is kept as long as the stream is open.
+    // The next larger size is twice that, and would be kept while the stream is open.
     let mut headers = HeaderMap::with_capacity(6);
     let mut stream = Box::new(Stream::new(way, answer.body, trail));
     if stream.way().opens_session() {
-        // The session's handle holds the revision, which only the answer tells.
+        // The sealed session id has the revision, which is in the answer.
         let negotiated = stream.until_answered().await;
         name_session(stream.way(), negotiated, &mut headers);
     }

@@ -1,4 +1,4 @@
-//! Handles on their way to the client: the upstream's are sealed, and those that are not the caller's are removed.
+//! Handles in answers: the upstream's are sealed, and tasks that are not the caller's are removed.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::mcp::{Access, Method, methods};
 use crate::opened::{OwnTask, RELATED_TASK, binding};
 use crate::seal::SealError;
 
-/// Seals what a result hands out, and lists only tasks that are the caller's.
+/// Seals the handles of a result, and filters listed tasks. Errs if a handle is invalid or not the caller's.
 pub(super) fn in_result(way: &Way, result: Value<'_>, splice: &mut Splice) -> Result<(), ReplyError> {
     let Some(method) = way.method else { return Ok(()) };
     if method.pages {
@@ -25,7 +25,8 @@ pub(super) fn in_result(way: &Way, result: Value<'_>, splice: &mut Splice) -> Re
     of_task(way, result, splice)
 }
 
-/// The task a notification is about or belongs to; `Err` where it is not the caller's to hear of.
+/// Replaces task ids in a notification with the caller's handles; returns the origin of its task, if it has one. Errs if a
+/// task is not the caller's.
 pub(super) fn in_news(
     way: &Way,
     method: &Method,
@@ -46,7 +47,7 @@ pub(super) fn in_news(
     Ok(origin)
 }
 
-/// The task a result or a server's request belongs to becomes the caller's own name of it; `Err` where it has none.
+/// Replaces the related task of a result or server request with the caller's handle. Errs if the task is not the caller's.
 pub(super) fn of_task(way: &Way, holder: Value<'_>, splice: &mut Splice) -> Result<(), ReplyError> {
     let Some(id) = related(holder) else { return Ok(()) };
     let own = known(way, &plain(id)?).ok_or(ReplyError::Handle)?;
@@ -54,7 +55,8 @@ pub(super) fn of_task(way: &Way, holder: Value<'_>, splice: &mut Splice) -> Resu
     Ok(())
 }
 
-/// Of what a server says it tells of, what the caller asked for and may hear (2026-07-28, "Subscriptions").
+/// Filters the acknowledgement of a subscription: keeps resources that the caller may read, and tasks that it named
+/// (2026-07-28, "Subscriptions").
 fn acknowledged(way: &Way, filter: Value<'_>, splice: &mut Splice) {
     let items = |name: &str| filter.get(name).into_iter().flat_map(|list| list.items()).collect::<Vec<_>>();
     let context = way.context(Timestamp::now());
@@ -81,7 +83,7 @@ fn cursor(way: &Way, method: &'static Method, result: Value<'_>, splice: &mut Sp
     Ok(())
 }
 
-/// A state is for the call that was asked, with its parameters.
+/// Seals a `requestState` for the call that is answered and its parameters.
 fn request_state(way: &Way, result: Value<'_>, splice: &mut Splice) -> Result<(), ReplyError> {
     let Some(state) = result.get("requestState") else { return Ok(()) };
     let (Some(text), Some(origin), Some(digest)) = (state.as_str(), way.origin(), way.digest) else {
@@ -98,7 +100,7 @@ fn request_state(way: &Way, result: Value<'_>, splice: &mut Splice) -> Result<()
     Ok(())
 }
 
-/// The answer to a question about a task is about that task.
+/// Replaces the task id in the answer to a request about a task. Errs if it is another task's.
 fn asked_task(way: &Way, own: &OwnTask, result: Value<'_>, splice: &mut Splice) -> Result<(), ReplyError> {
     way.worker.state.tasks.remember(&owner(way), &own.task.upstream_id, &own.handle);
     let Some(id) = result.get("taskId") else { return Ok(()) };
@@ -109,7 +111,7 @@ fn asked_task(way: &Way, own: &OwnTask, result: Value<'_>, splice: &mut Splice) 
     Ok(())
 }
 
-/// A call that goes on as a task: `task` of 2025-11-25, the result itself in the extension.
+/// Seals the id of a task that a call has created: in `task` in 2025-11-25, in the result itself in the extension.
 fn begun_task(way: &Way, result: Value<'_>, splice: &mut Splice) -> Result<(), ReplyError> {
     for holder in [Some(result), result.get("task")].into_iter().flatten() {
         let Some(id) = holder.get("taskId") else { continue };
@@ -122,13 +124,13 @@ fn begun_task(way: &Way, result: Value<'_>, splice: &mut Splice) -> Result<(), R
     Ok(())
 }
 
-/// `ttl` of 2025-11-25, `ttlMs` of the extension.
+/// How long a task is kept: `ttl` of 2025-11-25 or `ttlMs` of the extension, in milliseconds.
 fn kept(task: Value<'_>) -> Option<Duration> {
     let millis = task.get("ttl").or_else(|| task.get("ttlMs"))?.as_i64()?;
     u64::try_from(millis).ok().map(Duration::from_millis)
 }
 
-/// Of the tasks an upstream lists, the caller's own, of tools it may still call.
+/// Filters a list of tasks: keeps the caller's own, of tools that it may still call.
 fn own_tasks(way: &Way, result: Value<'_>, splice: &mut Splice) {
     let Some(list) = result.get("tasks") else { return };
     if list.kind() != Kind::Array {
@@ -138,7 +140,7 @@ fn own_tasks(way: &Way, result: Value<'_>, splice: &mut Splice) {
     splice.remove_items(&kept);
 }
 
-/// An item of the caller's, under the name it knows.
+/// Replaces the id of a listed task with the caller's handle; `None` if the caller may not see it.
 fn own_item(way: &Way, item: Value<'_>, splice: &mut Splice) -> Option<()> {
     let id = item.get("taskId")?;
     let own = known(way, &id.as_str()?)?;
@@ -150,12 +152,12 @@ fn related(holder: Value<'_>) -> Option<Value<'_>> {
     holder.get("_meta")?.get(RELATED_TASK)?.get("taskId")
 }
 
-/// An upstream's id, if it is one that ids can be.
+/// A task id of the upstream. Errs if it is invalid.
 fn plain(id: Value<'_>) -> Result<Box<str>, ReplyError> {
     id.as_str().filter(|id| is_plain_id(id)).map(Into::into).ok_or(ReplyError::Handle)
 }
 
-/// The caller's task of that id: the one asked about, one it listens for, or one it was handed before.
+/// The caller's task of an upstream id: the one requested, one subscribed to, or one seen before.
 fn known(way: &Way, upstream_id: &str) -> Option<OwnTask> {
     if let Some(own) = way.task.as_ref().filter(|own| *own.task.upstream_id == *upstream_id) {
         return Some(own.clone());
@@ -173,7 +175,7 @@ fn listened<'w>(way: &'w Way, upstream_id: &str) -> Option<&'w OwnTask> {
     way.listened.iter().find(|own| *own.task.upstream_id == *upstream_id)
 }
 
-/// The caller's task that a broken stream was about, under the name it has or a new one.
+/// The caller's task of a resumed stream, with its known handle or a new one.
 pub(super) fn resumed_task(way: &Way, upstream_id: &str) -> Option<OwnTask> {
     known(way, upstream_id).or_else(|| {
         let task = Task { upstream_id: upstream_id.into(), origin: way.origin()? };

@@ -1,4 +1,4 @@
-//! Lists show what a caller may use: the same code decides here and at the call (decisions: "One evaluation").
+//! Filters lists to what the caller may use: the same code decides here and at the call.
 
 use std::sync::Arc;
 
@@ -14,10 +14,12 @@ use crate::policy::{Asker, Context, Definition};
 use crate::reject::Reject;
 use crate::trial::Rules;
 
-/// Takes out of a list result what the policy and the items' own definitions hide from the caller, and puts in what is
-/// shown in place of others. Gives back the items where they have been masked, so that [the rest](beside) is left.
+/// Removes the items of a list result that the policy, or their own definitions, hide from the caller, and replaces texts
+/// that are shown differently. Returns the items if they have been masked, so that only [the rest](beside) is left. Errs if
+/// a mask blocks.
 ///
-/// Cursors stay: a page may be empty and still have a next one. An item without a name is no item a rule could allow.
+/// Cursors stay: a page may be empty and still have a next one. Items without a name are removed, as no rule could allow
+/// them.
 pub(super) fn filter<'v>(
     asker: &Asker<'_>,
     rules: &Rules<'_>,
@@ -31,7 +33,7 @@ pub(super) fn filter<'v>(
         return Ok(None);
     };
     if items.kind() != Kind::Array {
-        // No list, and whatever it is, nobody decided about it.
+        // Not a list: its content could not be decided on.
         splice.replace(items.span(), "[]");
         return Ok(None);
     }
@@ -40,13 +42,13 @@ pub(super) fn filter<'v>(
     for item in items.items() {
         let name = item.get(list.key).and_then(|name| name.as_str());
         let tool = if list.kind == SubjectKind::Tool { rules.tools.tool(item) } else { None };
-        // What a call will be decided with is known of it here too.
+        // The definition is known here as it is at the call.
         let context = Context { definition: Definition::of(tool.as_deref()), ..*asker.context };
         let asker = &Asker { context: &context, ..*asker };
         let shown = match (list.kind, &tool) {
             _ if !name.is_some_and(|name| asker.policy.lists(asker.caller, list.kind, &name, &context)) => None,
             (SubjectKind::Tool, Some(tool)) => wording.of_tool(asker, tool, findings)?,
-            // Of which nothing can be known.
+            // A tool whose definition does not parse.
             (SubjectKind::Tool, None) => None,
             (SubjectKind::Prompt | SubjectKind::Resource | SubjectKind::ResourceTemplate, _) => {
                 wording.of_text(item)?
@@ -73,7 +75,7 @@ impl From<Option<Bytes>> for Shown {
     }
 }
 
-/// What becomes of the words of items.
+/// Rewrites the texts of items.
 struct Wording<'a> {
     rules: &'a Rules<'a>,
     view: &'a View<'a>,
@@ -82,7 +84,7 @@ struct Wording<'a> {
 }
 
 impl Wording<'_> {
-    /// A tool as its caller is shown it, masks and all; `None` if it is not shown.
+    /// The tool as shown to the caller, masked; `None` if it is hidden. Errs if a mask blocks.
     fn of_tool(&self, asker: &Asker<'_>, tool: &Arc<Tool>, findings: &mut Findings) -> Result<Option<Shown>, Reject> {
         let tools = self.rules.tools;
         tools.listed(tool);
@@ -94,7 +96,7 @@ impl Wording<'_> {
         let form = tools.shown(tool, &narrowing, &asker.caller.claims);
         let text = form.text().map_or(tool.raw(), |text| text);
         let instead = |shown: Bytes| Some(shown).filter(|shown| **shown != *tool.raw());
-        // Once for everybody: masks that find nothing for nobody in particular find nothing for anybody.
+        // Cached for all callers: masks that find nothing without a caller find nothing for any caller.
         let look = || match self.masked(&View::default(), text) {
             Ok((shown, 0, found)) if found.is_empty() => Looked::Clean(instead(shown)),
             _ => Looked::Found,
@@ -109,25 +111,26 @@ impl Wording<'_> {
         Ok(Some(instead(shown).into()))
     }
 
-    /// A prompt, resource or template: masked already where something stands in its place.
+    /// The prompt, resource or template as shown, masked only if its text is replaced; `None` if it is hidden. Errs if a
+    /// mask blocks.
     fn of_text(&self, item: Value<'_>) -> Result<Option<Shown>, Reject> {
         match self.rules.tools.text(item.raw_bytes()) {
             None => Ok(None),
             Some(text) if *text == *item.raw() => Ok(Some(Shown::AsItIs)),
-            // What is found is counted with the rest of the result.
+            // Findings are counted with the rest of the result.
             Some(text) => Ok(Some(Shown::Instead(self.masked(self.view, &text)?.0))),
         }
     }
 
-    /// An item's text tidied and masked as if it had stood in the list.
+    /// An item's text, tidied and masked as if it were in the list.
     fn masked(&self, view: &View<'_>, text: &[u8]) -> Result<Masked, Reject> {
         let Self { rules, method, list, .. } = self;
         masked(rules, view, method, (&format!("\"{}\":[", list.items), text, "]"))
     }
 }
 
-/// Masks what stands in a list result beside its `items`, which have been seen to one by one: `rest` is given the result
-/// with an empty list.
+/// Masks the rest of a list result, whose `items` have been masked one by one: `rest` gets the result with an empty list.
+/// Errs if a mask blocks.
 pub(super) fn beside(
     result: Value<'_>,
     items: Value<'_>,
@@ -147,7 +150,8 @@ pub(super) fn beside(
     Ok(())
 }
 
-/// What the server tells the model of itself (2025-11-25 and 2026-07-28, `instructions`), as far as it may be shown.
+/// Rewrites the server's `instructions` for the model (2025-11-25 and 2026-07-28) as they may be shown. Errs if a mask
+/// blocks.
 pub(super) fn instructions(
     rules: &Rules<'_>,
     view: &View<'_>,
@@ -156,24 +160,24 @@ pub(super) fn instructions(
     splice: &mut Splice,
 ) -> Result<(), Reject> {
     let Some(text) = result.get("instructions").filter(|_| methods::has_instructions(method)) else { return Ok(()) };
-    // Under the name of prose: there is no program that reads it.
+    // As a description: it is prose, which no program parses.
     let wrapped = [b"{\"description\":", text.raw(), b"}"].concat();
     let shown = rules.tools.text(wrapped.clone().into()).unwrap_or_else(|| b"{\"description\":\"\"}"[..].into());
     if *shown != *wrapped {
         let inner = shown.slice(15..shown.len() - 1);
         let parts = ("\"instructions\":", &inner[..], "");
-        // What is found is counted with the rest of the result.
+        // Findings are counted with the rest of the result.
         let (masked, ..) = masked(rules, view, method, parts)?;
         splice.replace(text.span(), masked);
     }
     Ok(())
 }
 
-/// A text behind the masks, how many places they have written to, and what they found.
+/// A masked text, the number of edits by masks, and the findings.
 type Masked = (Bytes, usize, Findings);
 
-/// A text that stands in place of the upstream's, tidied and masked as if it had stood in the result between `start` and
-/// `end`.
+/// A text that replaces the upstream's, tidied and masked as if it were in the result between `start` and `end`. Errs if a
+/// mask blocks.
 fn masked(
     rules: &Rules<'_>,
     view: &View<'_>,

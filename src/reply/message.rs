@@ -1,4 +1,4 @@
-//! One message on its way to the client: admitted, filtered, sealed where it carries handles, masked. Pure.
+//! Rewrites one message for the client: admits, filters and masks it, and seals its handles. Pure.
 
 use bytes::Bytes;
 
@@ -17,44 +17,44 @@ use crate::reject::Reject;
 use crate::seal::looks_sealed;
 use crate::trial::Rules;
 
-/// A response as the client may see it.
+/// A rewritten response.
 #[derive(Debug)]
 pub(super) struct Response {
     pub(super) bytes: Bytes,
     /// The JSON-RPC error code, if it is an error.
     pub(super) code: Option<i32>,
-    /// The revision an `initialize` result settles.
+    /// The revision that an `initialize` result negotiates.
     pub(super) negotiated: Option<Revision>,
     /// Whether it is a tool result with `isError`.
     pub(super) tool_error: bool,
 }
 
-/// What becomes of a message that came on a stream.
+/// What becomes of a message from a stream.
 #[derive(Debug)]
 pub(super) enum Passed {
     /// A notification to be sent on.
     Aside(Bytes),
-    /// A server's request to be sent on, by its own id and as the client knows it.
+    /// A server request to be sent on, with the server's id and the sealed one.
     Asked { message: Bytes, id: Bytes, sealed: String },
-    /// Not for this client: unknown, hidden or out of place.
+    /// Dropped: unknown, not allowed for this client, or not allowed here.
     Dropped,
-    /// A server's request the policy refuses; these bytes tell the server so.
+    /// A server request that the policy denies; the bytes are the error response to the server.
     Refused(Bytes),
-    /// The response the request waited for.
+    /// The response to the request.
     Response(Response),
-    /// The server takes a request of its own back.
+    /// The server cancels a request of its own.
     TakenBack(Document),
 }
 
-/// The one message of a JSON answer.
+/// The message of a JSON body.
 #[derive(Debug)]
 pub(super) enum Whole {
     Bytes(Bytes),
-    /// The same in another era, read already, and what makes it the client's: its id, and members of its result.
+    /// One that the bridge has already parsed, with the edits that translate it: its id and result members.
     Read(Document, Splice),
 }
 
-/// Rewrites the one message of a JSON answer; anything but the response asked for is an error.
+/// Rewrites the message of a JSON body. Errs unless it is the response to the request, and is allowed.
 pub(super) fn answer(way: &Way, whole: Whole, findings: &mut Findings) -> Result<Response, Reject> {
     let (admitted, edits) = match whole {
         Whole::Bytes(bytes) => (admit_streamed(bytes, way.id.as_ref(), way.revision), Splice::new()),
@@ -68,7 +68,7 @@ pub(super) fn answer(way: &Way, whole: Whole, findings: &mut Findings) -> Result
     }
 }
 
-/// Rewrites one message from upstream.
+/// Rewrites one message from a stream. Errs if the stream must end.
 pub(super) fn passed(way: &Way, bytes: Bytes, findings: &mut Findings) -> Result<Passed, Reject> {
     rewritten(way, admit_streamed(bytes, way.id.as_ref(), way.revision), Splice::new(), findings)
 }
@@ -109,7 +109,7 @@ fn response(way: &Way, document: &Document, mut splice: Splice, findings: &mut F
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
     let negotiated = if way.opens_session() {
         let version = result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
-        // A session is of the old eras, whatever the server says; one of another would be read by rules it never met.
+        // Sessions exist in older revisions only: messages of one must not be parsed by the rules of 2026-07-28.
         version.filter(|revision| revision.era() == Era::Legacy)
     } else {
         None
@@ -117,7 +117,8 @@ fn response(way: &Way, document: &Document, mut splice: Splice, findings: &mut F
     Ok(Response { bytes: splice.apply(document.bytes()), code: None, negotiated, tool_error })
 }
 
-/// What a result is to its caller: lists filtered, what the server asks on the way decided, the rest masked.
+/// Rewrites a result for its caller: filters lists, decides on input requests and masks the rest. Errs if an input request
+/// is denied, or a mask blocks.
 pub(crate) fn rewrite_result(
     asker: &Asker<'_>,
     rules: Rules<'_>,
@@ -147,7 +148,7 @@ pub(crate) fn rewrite_result(
     }
 }
 
-/// The result of a list as `caller` gets it; the benches time it. Nothing where it could not be shown.
+/// A list result as `caller` gets it, for benchmarks; `None` if it is refused.
 pub fn shown_list(
     (policy, tools, masks): (&Policy, &Tools, &Masks),
     caller: &Caller,
@@ -163,7 +164,7 @@ pub fn shown_list(
     Some(splice.apply(result.bytes()))
 }
 
-/// What is filtered or masked for one caller is no other's (2026-07-28, caching: `cacheScope`).
+/// Sets `cacheScope` to private: a result is filtered and masked for one caller (2026-07-28, "Caching").
 fn keep_private(result: Value<'_>, splice: &mut Splice) {
     if let Some(scope) = result.get("cacheScope")
         && scope.raw() != b"\"private\""
@@ -179,7 +180,7 @@ fn notification(
     findings: &mut Findings,
 ) -> Result<Passed, Reject> {
     if methods::is_cancelled(method) {
-        // It names a request by the server's own id; what the client calls that the stream knows on which it was asked.
+        // It has the server's own id of the request; the stream that the request was sent on knows the client's.
         return Ok(Passed::TakenBack(document.clone()));
     }
     if methods::is_tools_changed(method) {
@@ -201,8 +202,8 @@ fn notification(
     Ok(Passed::Aside(splice.apply(document.bytes())))
 }
 
-/// A server's request to the client (old eras): decided like a call of that method, its id sealed so that only the answer
-/// to it is one.
+/// A server request to the client (older revisions): decided like a call of that method. Its id is sealed, so that only a
+/// response to it is accepted as one.
 fn request(way: &Way, document: &Document, method: &'static Method, findings: &mut Findings) -> Result<Passed, Reject> {
     let root = document.root();
     let Some(id) = root.get("id") else { return Ok(Passed::Dropped) };
@@ -222,7 +223,7 @@ fn request(way: &Way, document: &Document, method: &'static Method, findings: &m
     Ok(Passed::Asked { message, id: id.raw_bytes(), sealed })
 }
 
-/// What takes back the request that the client knows as `sealed`.
+/// The cancellation of the server request that the client knows as `sealed`. Errs if a mask blocks.
 pub(super) fn taken_back(
     way: &Way,
     document: &Document,
@@ -250,7 +251,7 @@ fn seal_request(way: &Way, method: &'static Method, id: Value<'_>) -> Option<Str
     let binding = binding(&way.route, &way.caller);
     let asked = ServerRequest { raw_id, method, origin: way.origin() };
     let sealed = asked.seal(session_key(way.session.as_ref()), &way.snapshot.seals, &binding, Timestamp::now()).ok();
-    // One too long would be no id when it comes back.
+    // A longer one would not be recognized in the response.
     sealed.filter(|sealed| looks_sealed(sealed))
 }
 

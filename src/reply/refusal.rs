@@ -1,5 +1,5 @@
-//! What the proxy tells an upstream in a client's place: that a server's request is refused, so that the server does not
-//! wait for it, and that a session has ended which nobody could use.
+//! Messages that the proxy sends an upstream in a client's place: the refusal of a server request, so that the server does
+//! not wait for it, and the end of a session that nobody can use.
 
 use std::sync::Arc;
 
@@ -9,17 +9,16 @@ use super::Way;
 use crate::mcp::Revision;
 use crate::upstream::{self, Outbound};
 
-/// Most refusals of one stream under way at once. Each holds a connection for as long as the upstream likes: one that asks
-/// without end must not use up those of everybody else.
+/// The most refusals of one stream in flight. Each may hold a connection for long: an upstream that sends requests without
+/// end must not use up everybody's.
 const MOST: usize = 4;
 
-/// The refusals of one stream that are under way, counted by who holds them.
+/// The refusals of one stream in flight; the strong count is one more than their number.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Option<Arc<()>>);
 
 impl Refusals {
-    /// Sends `message` to the upstream, in the session of `way`, without waiting for what it says to that; not at all
-    /// where it has not taken the ones before.
+    /// Sends `message` to the upstream, in the session of `way`, in the background; drops it if too many are in flight.
     pub(super) fn tell(&mut self, way: &Way, message: Bytes) {
         let Some(under_way) = self.next() else {
             tracing::debug!(server = %way.route.name, "too many refused server requests, one is not answered");
@@ -29,14 +28,15 @@ impl Refusals {
         send(way, outbound, Some(under_way));
     }
 
-    /// A place among them, if there is one.
+    /// A slot for one refusal; `None` if there is none.
     fn next(&mut self) -> Option<Arc<()>> {
         let held = self.0.get_or_insert_default();
         (Arc::strong_count(held) <= MOST).then(|| Arc::clone(held))
     }
 }
 
-/// Ends the session an upstream opened for who is nobody: it can be sealed to no one, and would lie there for ever.
+/// Ends the session that an upstream opened for an anonymous caller: its id cannot be sealed for anybody, so that it would
+/// never be ended.
 pub(super) fn end_session(way: &Way) {
     let session = way.session.as_ref().and_then(|session| session.upstream_id.as_deref());
     if let Some(session) = session {

@@ -1,4 +1,4 @@
-//! An event stream on its way to the client: each event is rewritten the moment it is complete, and none waits for the next.
+//! Rewrites an event stream for the client: each event as soon as it is complete, without waiting for the next.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -28,13 +28,13 @@ use crate::telemetry::metrics::Held;
 use crate::trail::{Ending, Trail};
 use crate::upstream::{AnswerBody, UpstreamError};
 
-/// Proxies in between close connections that stay silent; a comment every 15 s keeps them open.
+/// The interval of keep-alive comments: intermediaries close silent connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Most questions of a server on one stream that it can take back.
+/// The most server requests of one stream that can be cancelled.
 const MOST_ASKED: usize = 64;
 
-/// Most bytes of events that are gathered before they are passed on.
+/// The most bytes of events that are gathered before they are sent on.
 const BURST_BYTES: usize = 32 * 1024;
 
 /// A rewritten event stream: the body of an answer.
@@ -43,35 +43,35 @@ const BURST_BYTES: usize = 32 * 1024;
 /// was opened for, or when the proxy drains. Dropping it before the response closes the upstream connection at once.
 #[derive(Debug)]
 pub struct Stream {
-    /// `None` once nothing more is to come.
+    /// `None` once nothing more will come.
     upstream: Option<AnswerBody>,
     splitter: Splitter,
     way: Box<Way>,
-    /// `None` once the audit has the ending.
+    /// `None` once the ending is recorded.
     trail: Option<Box<Trail>>,
     out: BytesMut,
-    /// Whether the upstream's connection has had its turn since the latest chunk.
+    /// Whether this task has yielded to the upstream's connection since the latest chunk.
     stepped_back: bool,
-    /// Whether an event carried an id: such a stream may break off and be resumed.
+    /// Whether an event had an id: such a stream may break off and be resumed.
     resumable: bool,
-    /// What an `initialize` answered here settled.
+    /// The revision that an `initialize` answered on this stream negotiated.
     negotiated: Option<Revision>,
     refusals: Refusals,
-    /// What the server has asked here: its own id, and the client's.
+    /// The server requests on this stream: the server's id, and the client's.
     asked: Vec<(Bytes, String)>,
     tick: Pin<Box<Sleep>>,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Ready when keys, revocations or the configuration have changed.
+    /// Completes when keys, revocations or the configuration have changed.
     changed: Pin<Box<OwnedNotified>>,
-    /// The epoch up to which it has been looked at whether the caller is still let in.
+    /// The epoch at which the caller was last admitted.
     checked: u64,
-    /// Counts it among the open ones.
+    /// Counts the stream as open.
     _counted: (drain::Stream, Held),
 }
 
 impl Stream {
     pub(super) fn new(mut way: Box<Way>, upstream: AnswerBody, mut trail: Box<Trail>) -> Self {
-        // A stream may be idle for hours, and a few bytes of the request would keep all of its buffer.
+        // A stream may be idle for hours, and a slice of the request would keep its whole buffer alive.
         way.id = way.id.as_ref().map(RpcId::detached);
         way.arguments.detach();
         trail.detach();
@@ -103,9 +103,10 @@ impl Stream {
         &self.way
     }
 
-    /// Reads until the response is here, or there will be none; what was read goes out first. Says what it settled.
+    /// Reads up to the response, or the end, and keeps what was read for the client. Returns the revision that the response
+    /// negotiates.
     ///
-    /// What is held back until then is bounded like an answer that comes whole.
+    /// What is kept is limited like a JSON body.
     pub(super) async fn until_answered(&mut self) -> Option<Revision> {
         let mut read = BytesMut::new();
         while self.trail.is_some() {
@@ -123,8 +124,8 @@ impl Stream {
 
     /// The next bytes for the client; `None` at the end.
     ///
-    /// Events that are here already leave together. hyper hands over one chunk at a time and reads the next when this task
-    /// has stepped back, so it steps back once behind each; what comes later waits for nothing.
+    /// Events that are already here leave together: hyper hands over one chunk at a time and reads the next only after this
+    /// task has yielded, so it yields once after each chunk.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             if self.out.len() >= BURST_BYTES {
@@ -154,18 +155,18 @@ impl Stream {
     }
 
     fn take(&mut self) -> Bytes {
-        // Memory and all: between events a stream holds none.
+        // With its memory: between events a stream has no buffer.
         std::mem::take(&mut self.out).freeze()
     }
 
-    /// What happens while the upstream is silent.
+    /// Handles drain, changes and keep-alive while the upstream is silent.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.drained.as_mut().poll(cx).is_ready() {
             self.finish(Ending::stopped("drain"));
             return Poll::Ready(());
         }
         if self.changed.as_mut().poll(cx).is_ready() {
-            // Before it is looked at what has changed, so that no change falls between.
+            // Renewed before the check, so that no change is missed.
             self.changed.set(self.way.worker.verifier.shared_epoch().end());
             self.still_allowed();
             return Poll::Ready(());
@@ -198,7 +199,7 @@ impl Stream {
         let id = self.event_id(&event);
         let data = match event.data.take() {
             Some(data) if !data.is_empty() => data,
-            // 2025-11-25, "Sending Messages to the Server": a priming event stays one.
+            // A priming event stays one (2025-11-25, "Sending Messages to the Server").
             primed => return self.send(id.as_deref(), event.retry, primed.map(|_| Line::empty()).as_ref()),
         };
         let Some(trail) = &mut self.trail else { return };
@@ -225,7 +226,7 @@ impl Stream {
         }
     }
 
-    /// Tells the client that a question is not asked any more, if it was asked here: it knows it by another id.
+    /// Passes the cancellation of a server request on, with the client's id, if the request was sent on this stream.
     fn take_back(&mut self, document: &Document, event_id: Option<&str>) {
         let Some(named) = document.pointer("/params/requestId") else { return };
         let is_same =
@@ -243,10 +244,11 @@ impl Stream {
         Outgoing { name: EventName::Message, id, retry, data }.encode_to(&mut self.out);
     }
 
-    /// The id the client may resume from: the upstream's, sealed with what the stream belongs to; none in 2026-07-28.
+    /// The id from which the client may resume: the upstream's, sealed with the call of the stream. `None` in 2026-07-28,
+    /// which has none, and if the upstream's cannot be in a header.
     fn event_id(&mut self, event: &Event) -> Option<String> {
         let upstream_id = std::str::from_utf8(event.id.as_deref()?).ok()?;
-        // What no header can say cannot be asked for again.
+        // It could not be sent in `Last-Event-ID`.
         let is_odd = upstream_id.bytes().any(|byte| !matches!(byte, b' '..=b'~'));
         if self.way.era == Era::Modern || is_odd {
             return None;
@@ -261,19 +263,19 @@ impl Stream {
         let key = session_key(way.session.as_ref());
         let binding = binding(&way.route, &way.caller);
         let sealed = id.seal(key, &way.snapshot.seals, &binding, Timestamp::now(), super::SESSION_LIFETIME).ok();
-        // Where the client was told no place, it cannot go on from there.
+        // Without an id the client cannot resume.
         self.resumable |= sealed.is_some();
         sealed
     }
 
-    /// Whether the caller's token and the policy of now still carry the stream; ends it where they do not.
+    /// Whether the caller's token and the current policy still allow the stream; ends it if not.
     fn still_allowed(&mut self) -> bool {
         let now = Timestamp::now();
         if self.way.caller.until <= now {
             self.fail(&Reject::Token(VerifyError::Expired));
             return false;
         }
-        // Before it is looked at what has changed, so that no change falls between.
+        // Read before the check, so that no change is missed.
         let epoch = self.way.worker.verifier.epoch();
         let is_reloaded = self.way.worker.live.generation() != self.way.snapshot.generation;
         if self.checked == epoch && !is_reloaded {
@@ -290,7 +292,7 @@ impl Stream {
         self.upstream.is_some()
     }
 
-    /// The same under a newer configuration.
+    /// The same after a reload, by the new configuration.
     fn reloaded(&mut self, now: Timestamp) -> bool {
         let snapshot = self.way.worker.live.current();
         let Some(route) = snapshot.route(&self.way.route.path) else {
@@ -326,7 +328,7 @@ impl Stream {
         }
     }
 
-    /// Tells the client why there is no answer, where it waits for one, and ends.
+    /// Ends the stream, with an error response if the client waits for one.
     fn fail(&mut self, reject: &Reject) {
         let Some(trail) = &self.trail else { return };
         if let Some(error) = reject.upstream() {
@@ -345,7 +347,7 @@ impl Stream {
         }
     }
 
-    /// Writes the ending to the audit before its last byte can leave; says whether it is written.
+    /// Records the ending before the last byte is sent; returns whether it was recorded.
     fn finish(&mut self, ending: Ending) -> bool {
         self.upstream = None;
         match self.trail.take() {

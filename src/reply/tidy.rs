@@ -1,14 +1,14 @@
-//! Parts of an answer beside its texts: `_meta` of items, and icons, each filtered by an allow list.
+//! Filters `_meta` and icons of the items in an answer, each by an allow list.
 
 use std::borrow::Cow;
 
 use crate::json::{Kind, Member, Splice, Value};
 use crate::mask::drop_foreign_meta;
 
-/// Takes out of what is below `value` the `_meta` keys no list allows, and the icons a client should not load: from elsewhere
-/// than the upstream's own `origin` over https, or not in the message itself (RFC 2397).
+/// Removes `_meta` keys that `meta` does not allow from the items below `value`, and icons other than `data:` images (RFC
+/// 2397) and https URLs at the upstream's own `origin`.
 ///
-/// What a tool made of its own data, `structuredContent` and arguments, is none of the protocol's and is only masked.
+/// `structuredContent` and arguments are a tool's own data, not the protocol's: they are only masked.
 pub(super) fn items(value: Value<'_>, meta: &[Box<str>], origin: &str, splice: &mut Splice) {
     for member in value.members() {
         match Part::of(&member) {
@@ -26,9 +26,9 @@ pub(super) fn items(value: Value<'_>, meta: &[Box<str>], origin: &str, splice: &
     }
 }
 
-/// What a member is, by its name.
+/// The role of a member, by its name.
 enum Part {
-    /// It has items, or is one itself, with `_meta` and icons of their own (MCP 2025-11-25 and later, schema).
+    /// An item, or an array of items, with `_meta` and icons of their own (2025-11-25 and later, schema).
     Holder,
     Icons,
     Other,
@@ -58,7 +58,7 @@ fn icons(icons: Value<'_>, origin: &str, splice: &mut Splice) {
     splice.remove_items(&kept);
 }
 
-/// Whether `source` is an https URL at exactly that origin.
+/// Whether `source` is a URL at exactly that origin, and the origin is https.
 fn is_own(source: &str, origin: &str) -> bool {
     let rest = source.strip_prefix(origin);
     origin.starts_with("https://") && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
