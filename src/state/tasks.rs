@@ -2,16 +2,16 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Parts of the room, each with a lock of its own.
+/// Number of parts, each with a lock and a limit of its own.
 const PARTS: usize = 64;
-/// The most tasks of one part; with ids of the usual length about 6 MB in all.
+/// The most tasks of one part; about 6 MB in all with ids of usual length.
 const ROOM: usize = 256;
 
-/// Which tasks of an upstream are whose, and by which name their owners know them.
+/// The owner of each of an upstream's tasks, and the handle that the owner has for it.
 ///
-/// An upstream that lists its tasks or tells of one says its own id. Only what stands here is passed on, to its owner: what
-/// was forgotten, because a part was full or the process ended, is missing from listings and news, but its owner's handle
-/// still opens, and is remembered again where it does.
+/// Task lists and notifications have the upstream's own ids; only tasks remembered here are passed on, to their owners. A
+/// task that was forgotten, because a part was full or the process ended, is missing from lists and notifications, but its
+/// owner's handle still opens, and the task is remembered again when that is used.
 #[derive(Debug)]
 pub struct Tasks {
     parts: Box<[Mutex<Part>]>,
@@ -23,7 +23,7 @@ type Key = (Box<[u8]>, Box<str>);
 #[derive(Debug, Default)]
 struct Part {
     handles: HashMap<Key, Box<str>>,
-    /// The oldest first.
+    /// Oldest first.
     order: VecDeque<Key>,
 }
 
@@ -34,7 +34,7 @@ impl Default for Tasks {
 }
 
 impl Tasks {
-    /// Remembers that the upstream's task `id` is `owner`'s, who knows it as `handle`.
+    /// Remembers that the upstream's task `id` belongs to `owner`, who has `handle` for it.
     pub fn remember(&self, owner: &[u8], id: &str, handle: &str) {
         let key: Key = (owner.into(), id.into());
         let mut part = self.part(owner);
@@ -49,7 +49,7 @@ impl Tasks {
         }
     }
 
-    /// What `owner` knows the upstream's task `id` as; `None` if it is not known to be theirs.
+    /// The handle of `owner` for the upstream's task `id`; `None` if the task is not known to be the owner's.
     pub fn handle(&self, owner: &[u8], id: &str) -> Option<Box<str>> {
         let key: Key = (owner.into(), id.into());
         self.part(owner).handles.get(&key).cloned()
