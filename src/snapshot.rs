@@ -24,10 +24,11 @@ use crate::route::{Found, Route};
 use crate::seal::Seals;
 use crate::upstream::{Backend, Backends, Broker, Catalog, Credentials, Grants, Pool, Upstream};
 
-/// One loaded configuration, compiled: everything a request is decided by. Read once per request and held to its end.
+/// One loaded configuration, compiled: everything by which requests are decided. Read once per request and held until it
+/// ends.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Counts loads; a stream that sees a newer one asks the newer policy.
+    /// Number of the load. A stream that sees a newer one is decided again, by the newer policy.
     pub generation: u64,
     /// Limits on what is read from clients and upstreams.
     pub limits: Limits,
@@ -35,20 +36,20 @@ pub struct Snapshot {
     pub origins: Origins,
     /// Keys for sealed state that clients carry.
     pub seals: Arc<Seals>,
-    /// So few that looking through them is quicker than hashing one.
+    /// A list: they are so few that a search is faster than a hash.
     hosts: Box<[Box<str>]>,
     metadata: HashMap<Box<str>, Bytes>,
-    /// By the path event tokens are pushed to; those that only ask are under an empty one and their name.
+    /// With the path that event tokens are pushed to (RFC 8935); `None` for receivers that only poll (RFC 8936).
     receivers: Vec<(Option<Box<str>>, Arc<Receiver>)>,
     routes: HashMap<Box<str>, Arc<Route>>,
-    /// The same by the path for clients of HTTP+SSE.
+    /// The routes with an `sse_path`.
     sse: Vec<Arc<Route>>,
 }
 
-/// What outlives a reload: key sets and random sealing keys.
+/// What outlives a reload.
 #[derive(Debug)]
 pub struct Kept {
-    /// Running issuers by their configuration.
+    /// The running issuers, with their key sets.
     pub issuers: Arc<Issuers>,
     /// The backends of the servers.
     pub backends: Arc<Backends>,
@@ -56,7 +57,7 @@ pub struct Kept {
     pub grants: Arc<Grants>,
     /// Sealing keys when none are configured.
     pub random_seals: Arc<Seals>,
-    /// Recent pseudonyms and blocked messages per caller, for their rate limits.
+    /// Rate limits of pseudonyms and blocked messages, by caller.
     pub pace: Arc<Pace>,
     /// Counts of rules with a `limit`.
     pub limits: Arc<policy::Limits>,
@@ -65,8 +66,8 @@ pub struct Kept {
 }
 
 impl Snapshot {
-    /// Compiles a configuration: policies and masks loaded, secrets read, issuers started. Every problem is reported, and
-    /// one error means no snapshot. `serve`, `check` and a reload all come here.
+    /// Compiles a configuration: loads policies and masks, reads secrets, starts issuers. Returns the warnings too. Errs
+    /// with all problems if there is an error among them. `serve`, `check` and reloads all use this.
     pub fn build(config: &Config, kept: &Kept, generation: u64) -> Result<(Self, Problems), Problems> {
         let mut problems = Problems::default();
         let seals = seals(config, kept, &mut problems);
@@ -96,13 +97,13 @@ impl Snapshot {
         Ok((snapshot, problems))
     }
 
-    /// Whether requests for this authority are served: DNS rebinding ends here (MCP 2025-11-25, "Security Warning").
+    /// Whether requests for this authority are served, against DNS rebinding (2025-11-25, "Security Warning").
     pub fn serves_host(&self, authority: &str) -> bool {
         self.hosts.iter().any(|host| **host == *authority)
             || self.hosts.iter().any(|host| host.eq_ignore_ascii_case(authority))
     }
 
-    /// What a path means; compared as bytes, so that no spelling of a path but the configured one is served.
+    /// What is served at a path, compared byte by byte, so that no other spelling of a path is served.
     pub fn find(&self, path: &str) -> Option<Found<'_>> {
         let route = self.routes.get(path).map(Found::Route);
         let metadata = || self.metadata.get(path).map(Found::Metadata);
@@ -118,17 +119,17 @@ impl Snapshot {
         self.receivers.iter().find(|(at, _)| at.as_deref() == Some(path)).map(|(_, receiver)| receiver)
     }
 
-    /// Every receiver of security event tokens (Shared Signals).
+    /// All receivers of security event tokens (Shared Signals).
     pub fn receivers(&self) -> Vec<Arc<Receiver>> {
         self.receivers.iter().map(|(_, receiver)| receiver.clone()).collect()
     }
 
-    /// Every upstream, so that pools know which connections to keep.
+    /// All upstreams, whose connections pools keep.
     pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
         self.routes.values().flat_map(|route| route.backend.upstreams().cloned()).collect()
     }
 
-    /// The route that bridge is on, if it still is on one.
+    /// The route that uses a bridge, if one does.
     pub(crate) fn over(&self, bridge: &Arc<Bridge>) -> Option<&Arc<Route>> {
         self.routes.values().find(|route| Arc::ptr_eq(&route.bridge, bridge))
     }
@@ -138,17 +139,17 @@ impl Snapshot {
         self.routes.values().map(|route| (route.name.clone(), route.backend.clone())).collect()
     }
 
-    /// Ends the sessions that are held for callers at upstreams of another era.
+    /// Ends the sessions that bridges keep at upstreams.
     pub async fn end_sessions(&self, pool: &Pool) {
         join_all(self.routes.values().map(|route| bridge::shut_down(route, pool))).await;
     }
 
-    /// Every authorization server that issues tokens for an upstream.
+    /// All authorization servers that issue tokens for upstreams.
     pub fn brokers(&self) -> Vec<Arc<Broker>> {
         self.routes.values().flat_map(|route| route.credentials.brokers()).cloned().collect()
     }
 
-    /// Forgets the tokens that were exchanged for what is revoked by now.
+    /// Drops upstream tokens obtained for tokens that have been revoked since.
     pub async fn forget_revoked(&self) {
         for route in self.routes.values() {
             for broker in route.credentials.brokers() {
@@ -157,26 +158,26 @@ impl Snapshot {
         }
     }
 
-    /// Every issuer a server accepts.
+    /// All issuers that a server accepts or event tokens come from.
     pub fn issuers(&self) -> Vec<Arc<Issuer>> {
         let accepted = self.routes.values().flat_map(|route| route.acceptance.issuers.iter().cloned());
         accepted.chain(self.receivers.iter().map(|(_, receiver)| receiver.transmitter().clone())).collect()
     }
 
-    /// The policy versions in force, as one word.
+    /// The policy versions in force, sorted and joined by spaces.
     pub fn version(&self) -> Arc<str> {
         let mut versions: Vec<&str> = self.routes.values().map(|route| &*route.policy_version).collect();
         versions.sort_unstable();
         versions.join(" ").into()
     }
 
-    /// The server at a path.
+    /// The route at a path.
     pub fn route(&self, path: &str) -> Option<Arc<Route>> {
         self.routes.get(path).cloned()
     }
 }
 
-/// The current snapshot, replaced by reloads.
+/// The current snapshot, which reloads replace.
 #[derive(Debug)]
 pub struct Live {
     current: ArcSwap<Snapshot>,
@@ -189,17 +190,17 @@ impl Live {
         Self { generation: AtomicU64::new(snapshot.generation), current: ArcSwap::from_pointee(snapshot) }
     }
 
-    /// The snapshot new requests are decided by.
+    /// The snapshot that new requests are decided by.
     pub fn current(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
 
-    /// The newest generation, for a look without taking the snapshot.
+    /// The current generation, which is cheaper to read than the snapshot.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Puts `snapshot` in force for every request that starts from now on.
+    /// Puts `snapshot` in force for requests that start from now on.
     pub fn swap(&self, snapshot: Snapshot) {
         let generation = snapshot.generation;
         self.current.store(Arc::new(snapshot));
@@ -225,7 +226,7 @@ fn seals(config: &Config, kept: &Kept, problems: &mut Problems) -> Arc<Seals> {
     }
 }
 
-/// The revocation lists, by issuer.
+/// The revocation lists of `revocation_file`, by issuer.
 fn listed(config: &Config, problems: &mut Problems) -> Vec<(Arc<str>, Arc<Listed>)> {
     let files = config.issuers.values().filter_map(|issuer| Some((issuer, issuer.revocation_file.as_ref()?)));
     files
@@ -333,7 +334,7 @@ fn route(
     })
 }
 
-/// What the server's tools must be; `None` if its lock file is not one.
+/// The tool rules of a server; `None` if its lock file cannot be used.
 fn tools(config: &Config, server: &Server, loaded: &mut policy::Loaded, problems: &mut Problems) -> Option<Tools> {
     let lock = match &server.tools.lock {
         Some(path) => {
@@ -353,7 +354,7 @@ fn tools(config: &Config, server: &Server, loaded: &mut policy::Loaded, problems
     Some(Tools::new(&server.tools, lock, host, loaded.policy.minds_arguments()).describing(descriptions))
 }
 
-/// A lock file that cannot be read has no line of its own to show.
+/// Moves the problem of an unreadable lock file to the key that names the file, since it has no line to show.
 fn of_lock(config: &Config, server: &Server, problem: &Problem) -> Problem {
     if !problem.file.text.is_empty() {
         return problem.clone();
@@ -374,13 +375,13 @@ fn push(
     problems.push(Problem::error(&config.source(), config.place(&key), message, ""));
 }
 
-/// A problem of what a key of `proxy.toml` names.
+/// A problem with what a key of `proxy.toml` names.
 fn at(config: &Config, key: &str, message: String) -> Problem {
     Problem::error(&config.source(), config.place(key), message, "")
 }
 
-/// Accepted authorities: the public one, with and without its default port, configured ones, and on loopback listeners
-/// the loopback names with the listener's port.
+/// The accepted authorities: the public one, also with its default port, configured ones, and for loopback listeners the
+/// loopback names with the listener's port.
 fn hosts(listener: &Listener) -> HashSet<Box<str>> {
     let mut hosts = HashSet::new();
     let host = listener.public_url.host_str().unwrap_or_default();

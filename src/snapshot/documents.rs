@@ -12,11 +12,11 @@ use crate::clock::Timestamp;
 use crate::config::{Config, Problem, Problems, Server};
 use crate::route::Route;
 
-/// Where the keys are that identities and metadata are checked by (RFC 7517 section 5).
+/// The path of the JWK set (RFC 7517 section 5) that verifies the proxy's identity tokens and signed metadata.
 const OWN_KEYS: &str = "/.well-known/portcullis/jwks.json";
 
-/// Path form for every server, root form only where there is exactly one (RFC 9728 section 3.1; two resources on one
-/// origin cannot both match the root form).
+/// All documents, by path. The metadata of a server is at the path form of its URL, and at the root form too if there is
+/// exactly one server (RFC 9728 section 3.1): two resources on one origin cannot both match the root form.
 pub(super) fn all(
     config: &Config,
     routes: &HashMap<Box<str>, Arc<Route>>,
@@ -34,7 +34,7 @@ pub(super) fn all(
         documents.insert(metadata::path(&server.resource).into(), document);
         let own = route.credentials.identity_key().into_iter().chain(attestation.as_ref().and_then(Attestation::key));
         for key in own {
-            // One key may serve several servers, and both purposes.
+            // A key may be used by several servers, and for both purposes.
             if !keys.contains(key) {
                 keys.push(key.clone());
             }
