@@ -1,7 +1,7 @@
 //! The listening side: sockets, TLS, the wire guard, HTTP, drain and the admin listener.
 //!
-//! One worker is one thread with a runtime of its own and sockets of its own; nothing on a request's way is shared
-//! between workers unless the handler shares it.
+//! Each worker is one thread with its own runtime and sockets; requests on different workers share nothing unless the
+//! handler does.
 
 mod accept;
 pub mod admin;
@@ -40,12 +40,12 @@ use watch::Roster;
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The address is taken, not ours, or not allowed.
+    /// The address is in use, not this machine's, or not permitted.
     #[error("cannot listen on {address}")]
     Bind {
         /// The configured address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A thread or its runtime could not be started.
@@ -53,7 +53,7 @@ pub enum ServerError {
     Worker(#[source] io::Error),
 }
 
-/// Sockets that listen but are not served yet.
+/// Listening sockets that are not served yet.
 #[derive(Debug)]
 pub struct Bound {
     addresses: Vec<SocketAddr>,
@@ -63,7 +63,7 @@ pub struct Bound {
     workers: Vec<Vec<std::net::TcpListener>>,
 }
 
-/// Binds every address of `[server]`, once for each worker.
+/// Binds every address of `[server]`, once for each worker. Errs if one cannot be bound.
 pub fn bind(listener: &config::Listener) -> Result<Bound, ServerError> {
     let count = listener.workers.max(1);
     let mut workers: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(count).collect();
@@ -84,13 +84,14 @@ pub fn bind(listener: &config::Listener) -> Result<Bound, ServerError> {
 }
 
 impl Bound {
-    /// Where it listens, with the port chosen for port 0.
+    /// The addresses it listens on, with the chosen port in place of port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Starts the workers and returns. `make_handler` is called once on each worker's thread, within its runtime, with
-    /// the worker's number; what it returns is cloned for every connection. The workers end through `drain`.
+    /// Starts the workers and returns. `make_handler` is called once on each worker's thread, within its runtime, with the
+    /// worker's number; the handler it returns is cloned for every connection. The workers end through `drain`. Errs if a
+    /// worker cannot be started.
     pub fn serve<M, H, F, B>(self, tls: Option<&Arc<Tls>>, drain: &Drain, make_handler: M) -> Result<(), ServerError>
     where
         M: Fn(usize) -> H + Clone + Send + 'static,

@@ -11,15 +11,17 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::liveness;
 
-/// Connections the kernel completes ahead of us.
+/// The most connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 4096;
-/// First and longest pause when the process is out of descriptors or memory.
+/// The first and the longest pause when the process is out of descriptors or memory.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// As many sockets on `address` as there are workers; the kernel spreads connections over them. Port 0 is chosen once.
+/// One listening socket on `address` for each worker; the kernel spreads connections over them. Port 0 is chosen once for
+/// all. Errs if the address cannot be bound.
 pub(super) fn bind(address: SocketAddr, workers: usize, only_v6: bool) -> io::Result<Vec<std::net::TcpListener>> {
     if address.port() != 0 {
-        // SO_REUSEPORT would let a second process of the same user share the port without a word.
+        // With SO_REUSEPORT a second process of the same user would share the port without an error, so the first attempt is
+        // without.
         socket(address, false, only_v6)?;
     }
     let mut sockets = vec![socket(address, workers > 1, only_v6)?];
@@ -46,7 +48,7 @@ fn socket(address: SocketAddr, shared: bool, only_v6: bool) -> io::Result<std::n
     Ok(socket.into())
 }
 
-/// The connections of a whole process, of which there may be so many.
+/// The limit of connections of the process.
 #[derive(Clone, Debug)]
 pub(super) struct Places(Arc<(AtomicUsize, usize)>);
 
@@ -55,7 +57,7 @@ impl Places {
         Self(Arc::new((AtomicUsize::new(0), most)))
     }
 
-    /// A place, held until dropped; `None` when all are taken.
+    /// A permit, released when dropped; `None` if the limit is reached.
     pub(super) fn take(&self) -> Option<Place> {
         let (taken, most) = &*self.0;
         if taken.fetch_add(1, Relaxed) >= *most {
@@ -66,7 +68,7 @@ impl Places {
     }
 }
 
-/// One connection's place.
+/// A permit for one connection.
 #[derive(Debug)]
 pub(super) struct Place(Places);
 
@@ -76,7 +78,7 @@ impl Drop for Place {
     }
 }
 
-/// Hands every connection to `accepted` until `until` is ready, then what the kernel had already completed.
+/// Hands every connection to `accepted` until `until` completes, and then those that the kernel has already completed.
 pub(super) async fn accept(
     listener: &TcpListener,
     until: impl Future<Output = ()>,

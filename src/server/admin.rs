@@ -1,4 +1,4 @@
-//! The admin listener: liveness, readiness and metrics. Nothing here changes state or shows configuration.
+//! The admin listener: liveness, readiness and metrics. It neither changes state nor shows configuration.
 
 use std::fmt::Write as _;
 use std::io;
@@ -23,10 +23,10 @@ use crate::telemetry::metrics::Metrics;
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// How long a health check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
-/// The most of a health check's answer that is read.
+/// The most bytes of a health check's answer that are read.
 const CHECK_BYTES: u64 = 4096;
 
-/// Whether calls should be sent here, and if not, why not.
+/// Whether the process should receive calls, and if not, why.
 pub struct Readiness {
     configuration: Mutex<Option<Box<str>>>,
     listeners: AtomicUsize,
@@ -36,11 +36,11 @@ pub struct Readiness {
     audit: OnceLock<Told>,
 }
 
-/// What is wrong with something, if anything is.
+/// Returns what is wrong with something, if anything is.
 type Told = Box<dyn Fn() -> Option<&'static str> + Send + Sync>;
 
 impl Readiness {
-    /// Nothing is ready yet. `issuers` names every issuer, with whether it has ever had keys.
+    /// A process that is not ready yet. `issuers` returns every issuer, with whether it has had keys, or is not waited for.
     pub fn new(issuers: impl Fn() -> Vec<(Arc<str>, bool)> + Send + Sync + 'static) -> Self {
         Self {
             configuration: Mutex::default(),
@@ -52,33 +52,34 @@ impl Readiness {
         }
     }
 
-    /// A configuration with these policies is in force.
+    /// Notes that a configuration is in force; `version` has the digests of its policies.
     pub fn set_configured(&self, version: &str) {
         *lock(&self.configuration) = Some(shortened(version).into());
     }
 
-    /// Who says what is wrong with the audit log. It is tried again with each call, so that readiness stays as it is.
+    /// Sets the source of problems with the audit log. They do not affect readiness, since each call tries to write again.
     pub fn set_audit(&self, trouble: impl Fn() -> Option<&'static str> + Send + Sync + 'static) {
         let _ = self.audit.set(Box::new(trouble));
     }
 
-    /// Every listener, that many, is bound.
+    /// Notes that all listeners are bound, `count` of them.
     pub fn set_listening(&self, count: usize) {
         self.listeners.store(count, Relaxed);
     }
 
-    /// The process is ending; there is no way back.
+    /// Notes that the process is shutting down, which is final.
     pub fn set_draining(&self) {
         self.draining.store(true, Relaxed);
     }
 
-    /// How the last reload went; a failure leaves the old configuration in force, and readiness as it was.
+    /// Notes when the last reload failed; `None` if it succeeded. A failure does not affect readiness, as the old
+    /// configuration stays in force.
     pub fn set_reload(&self, failed: Option<Timestamp>) {
         let mut since = lock(&self.reload_failed);
         *since = failed.map(|now| since.unwrap_or(now));
     }
 
-    /// Whether every condition holds.
+    /// Whether all conditions of readiness hold.
     pub fn is_ready(&self) -> bool {
         lock(&self.configuration).is_some()
             && self.listeners.load(Relaxed) > 0
@@ -86,7 +87,7 @@ impl Readiness {
             && (self.issuers)().iter().all(|(_, had_keys)| *had_keys)
     }
 
-    /// One line a condition, and what an operator should know besides.
+    /// One line for each condition, and what else an operator should know.
     fn describe(&self) -> String {
         let mut text = String::new();
         match &*lock(&self.configuration) {
@@ -129,16 +130,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The digests of a version as far as people compare them.
+/// The first digits of each digest of a version, as people compare them.
 fn shortened(version: &str) -> String {
     let digests = version.split(' ').map(|digest| digest.strip_prefix("sha256:").unwrap_or(digest));
     digests.map(|digest| digest.chars().take(12).collect::<String>()).collect::<Vec<_>>().join("+")
 }
 
-/// What the admin listener answers from.
+/// What the admin listener serves.
 #[derive(Debug)]
 pub struct Admin {
-    /// Accepted `Host` names besides `localhost` and IP addresses.
+    /// Accepted host names besides `localhost` and IP addresses.
     pub hosts: Vec<String>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
@@ -146,8 +147,7 @@ pub struct Admin {
     pub readiness: Arc<Readiness>,
 }
 
-/// Serves the admin endpoints on the runtime it is awaited on, until the drain is over: `/readyz` must say no while
-/// calls still finish.
+/// Serves the admin endpoints until connections are aborted, so that `/readyz` says no while calls still finish.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>, drain: &Drain) {
     let settings = Settings {
         head: HeadLimits { bytes: 8 * 1024, fields: 50 },
@@ -177,8 +177,8 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, drain: &Drain) {
 }
 
 impl Admin {
-    /// Answers GET on three paths. A page in a browser cannot ask: any `Origin` is refused, and so is a `Host` that is a
-    /// foreign name, which is how DNS rebinding shows (threats B3, O10).
+    /// Answers GET on three paths. Web pages are refused: any request with an `Origin`, and one whose `Host` is a foreign
+    /// name, as after DNS rebinding.
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let known = authority(request).is_ok_and(|authority| self.knows(authority));
         if !known {
@@ -236,23 +236,24 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
     response
 }
 
-/// Why a health check did not succeed.
+/// Why a health check failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthcheckError {
-    /// Nobody answers there.
+    /// There is no answer.
     #[error("no answer from {address}: {source}")]
     Connect {
-        /// Where it was asked.
+        /// The address requested.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Somebody answers, but not with success.
+    /// The answer is not a success; its text.
     #[error("{0}")]
     Unhealthy(String),
 }
 
-/// Asks `/livez`, or `/readyz` with `ready`, of the admin listener at `address`; the answer's text on success.
+/// Requests `/livez`, or `/readyz` with `ready`, from the admin listener at `address`, and returns the answer's text. Errs
+/// if there is no answer, or it is not 200.
 pub async fn healthcheck(address: SocketAddr, ready: bool) -> Result<String, HealthcheckError> {
     let answer = tokio::time::timeout(CHECK_TIMEOUT, ask(address, ready));
     let answer = answer.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));

@@ -1,4 +1,4 @@
-//! One accepted connection: TLS if configured, then HTTP/1 behind the guard or HTTP/2, until it ends or is told to.
+//! Serves one accepted connection until it ends or is told to: TLS if configured, then HTTP/1 behind the guard, or HTTP/2.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -27,36 +27,36 @@ use super::watch::{CallGuard, Meter, Patience, Signal, Watch};
 use crate::audit::Fragment;
 use crate::config;
 
-/// The first bytes of an HTTP/2 connection begun with prior knowledge (RFC 9113 section 3.4).
+/// The first bytes of an HTTP/2 connection with prior knowledge (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
-/// The most bytes hyper buffers of one HTTP/1 connection; bounds a read of a body, not the body.
+/// The most bytes that hyper buffers for one HTTP/1 connection; limits one read of a body, not the body.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// What one HTTP/2 stream may send before we have read it; a connection may send four times that.
+/// The flow-control window of one HTTP/2 stream, in bytes; that of a connection is four times as large.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// Frames of a stream already reset that are tolerated while they wait (CVE-2023-44487).
+/// The most streams that a client may reset before they are accepted (CVE-2023-44487).
 const PENDING_RESETS: usize = 20;
-/// Resets a client may provoke from us on one connection (CVE-2025-8671).
+/// The most stream resets that a client may provoke on one connection (CVE-2025-8671).
 const PROVOKED_RESETS: usize = 128;
 
-/// Whom a connection is with.
+/// The other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The other end.
+    /// The client's address.
     pub address: SocketAddr,
-    /// The client's certificate, if it showed one: verified, unless any is taken.
+    /// The client's certificate, if it sent one; verified unless any certificate is accepted.
     pub certificate: Option<Arc<CertificateDer<'static>>>,
-    /// Our end.
+    /// The local address.
     pub local: SocketAddr,
-    /// Whether TLS protects it.
+    /// Whether the connection is TLS.
     pub secure: bool,
-    /// SHA-256 of the certificate; made once.
+    /// SHA-256 of the certificate, computed once.
     certificate_digest: OnceLock<Option<[u8; 32]>>,
-    /// The user agent of the first request and how the audit log names it; rendered once.
+    /// The user agent of the first request, and its form in the audit log, rendered once.
     pub(crate) client: OnceLock<(Option<HeaderValue>, Fragment)>,
 }
 
 impl Peer {
-    /// The other end of a connection without TLS.
+    /// The peer of a connection without TLS.
     pub const fn new(address: SocketAddr, local: SocketAddr) -> Self {
         Self {
             address,
@@ -68,7 +68,7 @@ impl Peer {
         }
     }
 
-    /// The SHA-256 of the client's certificate, as tokens are bound to it (RFC 8705 section 3.1).
+    /// SHA-256 of the client's certificate, to which tokens may be bound (RFC 8705 section 3.1); `None` without one.
     pub fn certificate_digest(&self) -> Option<[u8; 32]> {
         *self.certificate_digest.get_or_init(|| {
             let certificate = self.certificate.as_deref()?;
@@ -77,7 +77,7 @@ impl Peer {
     }
 }
 
-/// What every connection of a listener is served with.
+/// Limits of the connections of a listener.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) head: HeadLimits,
@@ -97,7 +97,7 @@ impl Settings {
     }
 }
 
-/// What a worker gives each connection.
+/// What every connection of a worker is served with.
 #[derive(Clone, Debug)]
 pub(super) struct Desk<H> {
     pub(super) settings: Settings,
@@ -105,9 +105,9 @@ pub(super) struct Desk<H> {
     pub(super) calls: Arc<Calls>,
 }
 
-/// Serves a fresh TCP connection to its end; it has its place until then.
+/// Serves a new TCP connection to its end, and holds its permit until then.
 ///
-/// A connection may be idle for hours, and there are thousands: in boxes stands what a plain HTTP/1 one does not need.
+/// Futures that a plain HTTP/1 connection does not need are boxed: there are thousands of connections, many idle for hours.
 pub(super) async fn serve<H, F, B>(
     stream: TcpStream,
     peer: Arc<Peer>,
@@ -155,7 +155,7 @@ where
     }
 }
 
-/// HTTP/1 behind the guard.
+/// Serves HTTP/1 behind the guard.
 pub(super) async fn http1<S, H, F, B>(io: S, peer: Arc<Peer>, desk: Desk<H>, watch: Arc<Watch>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -168,7 +168,7 @@ where
     let watched = Arc::clone(&watch);
     let service = service_fn(move |request| {
         let running = (calls.start(), watched.call());
-        // hyper keeps room for the call as long as the connection lives; a box is given back with its end.
+        // hyper keeps the memory of this future while the connection lives; a box is freed when the call ends.
         answer(Box::pin(handler(Arc::clone(&peer), request)), running)
     });
     let guard = Guard::new(io, settings.head, Arc::clone(&watch));
@@ -178,7 +178,7 @@ where
 
 fn http1_builder(settings: &Settings) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    // The janitor keeps time; hyper would arm a timer for every request.
+    // The roster enforces timeouts; hyper would start a timer for every request.
     builder.header_read_timeout(None).max_buf_size(BUFFER_BYTES.max(settings.head.bytes));
     if settings.head.fields > 100 {
         builder.max_headers(settings.head.fields);
@@ -186,7 +186,7 @@ fn http1_builder(settings: &Settings) -> http1::Builder {
     builder
 }
 
-/// HTTP/2, by ALPN or with prior knowledge.
+/// Serves HTTP/2, after ALPN or with prior knowledge.
 async fn http2<S, H, F, B>(io: S, peer: Arc<Peer>, desk: Desk<H>, watch: Arc<Watch>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -200,7 +200,7 @@ where
     let watched = Arc::clone(&watch);
     let service = service_fn(move |request| {
         let running = (calls.start(), watched.call());
-        // A stream keeps room for its future until the last byte of the answer has gone.
+        // A stream keeps the memory of this future until the last byte of the response is sent.
         answer(Box::pin(handler(Arc::clone(&peer), request)), running)
     });
     let mut builder = http2::Builder::new(Spawner);
@@ -217,7 +217,7 @@ where
     oversee(&watch, connection, http2::Connection::graceful_shutdown).await;
 }
 
-/// Waits for the handler; the call is running until then, whether it ends or is given up.
+/// Waits for the handler; the call counts as running until it ends or is dropped.
 async fn answer<B>(
     response: impl Future<Output = Response<B>>,
     running: (RunningCall, CallGuard),
@@ -227,7 +227,7 @@ async fn answer<B>(
     Ok(response)
 }
 
-/// Drives a connection to its end, and obeys its watch.
+/// Drives a connection to its end, and follows the signals of its watch.
 async fn oversee<C: Future<Output = hyper::Result<()>>>(
     watch: &Watch,
     mut connection: Pin<&mut C>,
@@ -240,7 +240,7 @@ async fn oversee<C: Future<Output = hyper::Result<()>>>(
             if signal == Signal::Abort {
                 return Poll::Ready(Ok(()));
             }
-            // Before anything is answered, so that the answer says `connection: close`.
+            // Before further responses are written, so that they say `connection: close`.
             if signal == Signal::Close && !closing {
                 (registered, closing) = (false, true);
                 shut_down(connection.as_mut());

@@ -1,12 +1,12 @@
-//! File descriptors: how many the process may have open, and how many its connections need.
+//! Raises the limit of open file descriptors to what the connections need.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Files, sockets and pipes of the process's own.
+/// Descriptors for the process's own files, sockets and pipes.
 const OWN: u64 = 256;
 
-/// Lets the process have a file for each connection and one for what the upstream is asked because of it, as far as the
-/// system allows; says so where not even all connections have one.
+/// Raises the limit to two descriptors for each connection, its own and one toward the upstream, as far as the system
+/// allows. Warns if there is not even one for each.
 pub fn provide(connections: usize) {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let connections = connections as u64;
@@ -17,7 +17,7 @@ pub fn provide(connections: usize) {
     }
 }
 
-/// The limit to ask for: never less than there is, as programs that are started inherit it never more than is of use.
+/// The limit to set: not below the present one, and, as started programs inherit it, not above what is needed.
 fn wanted(connections: u64, soft: u64, hard: u64) -> u64 {
     connections.saturating_mul(2).saturating_add(OWN).min(hard).max(soft)
 }

@@ -1,4 +1,5 @@
-//! Graceful shutdown: not ready, then no new connections, then no new calls, then no streams, then nothing.
+//! Graceful shutdown: the process becomes unready, then accepts no connections and no further calls on open ones, then ends
+//! streams, then aborts what is left.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -13,20 +14,20 @@ use tokio_util::task::TaskTracker;
 use super::admin::Readiness;
 use crate::clock;
 
-/// How long connections may take to say goodbye after their streams were told to end.
+/// How long connections may take to close after their streams were told to end.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
 
-/// What the operating system asks of the process.
+/// What a signal asks of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGHUP: read the configuration again.
     Reload,
-    /// SIGTERM or SIGINT: drain; the second time, exit.
+    /// SIGTERM or SIGINT: drain; the second one cuts that short.
     Terminate,
 }
 
-/// SIGHUP, SIGTERM and SIGINT of this process from now on; those that other daemons rotate their logs by end nothing. Must
-/// be called within a runtime, which forwards them.
+/// Receives SIGHUP, SIGTERM and SIGINT of this process. SIGUSR1 and SIGUSR2, with which other daemons reopen their logs, are
+/// only warned of. Must be called within a runtime, which forwards them. Errs if a handler cannot be installed.
 #[expect(clippy::disallowed_methods, reason = "the forwarder lives as long as the process")]
 pub fn signals() -> std::io::Result<mpsc::Receiver<Signal>> {
     let (mut hangup, mut terminate, mut interrupt) =
@@ -56,7 +57,7 @@ fn unknown(signal: &str) -> Option<Signal> {
     None
 }
 
-/// The shared knowledge that the process is ending, and of what still runs. Clones are one.
+/// The state of the shutdown, and the count of what still runs. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Drain(Arc<Inner>);
 
@@ -70,7 +71,7 @@ struct Inner {
     streams: AtomicUsize,
 }
 
-/// Calls of one worker; only that worker writes.
+/// Counts of one worker's calls; only that worker writes them.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     started: AtomicUsize,
@@ -84,7 +85,7 @@ impl Calls {
     }
 }
 
-/// One call in progress.
+/// A call in progress, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct RunningCall(Arc<Calls>);
 
@@ -95,7 +96,7 @@ impl Drop for RunningCall {
 }
 
 impl Drain {
-    /// A process that is not ending.
+    /// The state of a process that is not shutting down.
     pub fn new() -> Self {
         Self::default()
     }
@@ -118,13 +119,13 @@ impl Drain {
         &self.0.workers
     }
 
-    /// A stream toward a client, counted until the value is dropped.
+    /// Counts a stream toward a client until the result is dropped.
     pub fn stream(&self) -> Stream {
         self.0.streams.fetch_add(1, Relaxed);
         Stream(self.clone())
     }
 
-    /// Calls being handled now, over all workers.
+    /// The number of calls in progress on all workers.
     pub fn active(&self) -> usize {
         let (started, finished) = self.totals();
         started.saturating_sub(finished)
@@ -138,7 +139,7 @@ impl Drain {
 
     fn totals(&self) -> (usize, usize) {
         let calls = self.calls();
-        // Finished first: a call that ends in between must not make the difference negative.
+        // Finished calls are read first: a call that ends in between must not make the difference negative.
         let finished = calls.iter().map(|worker| worker.finished.load(Relaxed)).sum();
         (calls.iter().map(|worker| worker.started.load(Relaxed)).sum(), finished)
     }
@@ -153,7 +154,7 @@ impl Drain {
 pub struct Stream(Drain);
 
 impl Stream {
-    /// Ready once the stream must end.
+    /// Completes once the stream must end.
     pub fn ended(&self) -> WaitForCancellationFuture<'_> {
         self.0.ending().cancelled()
     }
@@ -165,25 +166,25 @@ impl Drop for Stream {
     }
 }
 
-/// How long each step of the end may take.
+/// How long the steps of a shutdown may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// Not ready, but still accepting.
+    /// Unready, but still accepting.
     pub delay: Duration,
-    /// For running calls, after that.
+    /// For running calls after that.
     pub timeout: Duration,
 }
 
-/// How the end went.
+/// How the shutdown went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Calls that finished after the drain began.
+    /// The number of calls that finished after the drain began.
     pub calls: usize,
     /// How long it took.
     pub elapsed: Duration,
     /// Whether a second signal cut it short.
     pub forced: bool,
-    /// Streams that were told to end.
+    /// The number of streams that were told to end.
     pub streams: usize,
 }
 
@@ -203,7 +204,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Obeys `signals` until the process is to end, then ends every listener and connection of `drain`.
+/// Handles `signals` until the process is to end, then ends all listeners and connections of `drain`.
 pub async fn supervise(
     signals: &mut mpsc::Receiver<Signal>,
     drain: &Drain,
@@ -225,7 +226,7 @@ pub async fn supervise(
     drain.0.ending.cancel();
     drain.0.closing.cancel();
     drain.0.aborting.cancel();
-    // A call that is cut off leaves its last line in the audit log while its worker ends.
+    // Aborted calls still write their last audit line while their worker ends.
     drain.0.workers.close();
     let _ = tokio::time::timeout(GOODBYE, drain.0.workers.wait()).await;
     let elapsed = clock::monotonic().saturating_duration_since(started);
@@ -247,7 +248,7 @@ async fn wind_down(drain: &Drain, times: Times, streams: &mut usize) {
     }
 }
 
-/// Ready at the next request to terminate.
+/// Completes at the next signal to terminate.
 async fn again(signals: &mut mpsc::Receiver<Signal>) {
     loop {
         match signals.recv().await {

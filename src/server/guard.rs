@@ -1,8 +1,8 @@
-//! The guard in front of the HTTP/1 parser: it lets whole, unambiguous request heads through and nothing else.
+//! The guard in front of the HTTP/1 parser: it passes complete, unambiguous request heads and nothing else.
 //!
-//! hyper accepts a few framings another parser may read differently (request smuggling; threats S1, S2, S4). The guard reads
-//! the raw bytes of a connection first and follows every message to its end, so that hyper never sees a byte of a request whose
-//! framing has two readings, nor a byte of an incomplete head.
+//! hyper accepts a few framings that another parser may read differently (request smuggling). The guard reads the raw bytes
+//! of a connection first and follows every message to its end, so that hyper never sees a byte of a request with ambiguous
+//! framing or of an incomplete head.
 
 mod chunks;
 mod head;
@@ -20,22 +20,23 @@ use super::watch::Watch;
 use crate::byte_set::ByteSet;
 use track::{Admitted, Tracker};
 
-/// How many bytes are still read after a refusal, so that closing does not reset the answer away.
+/// How many bytes are still read after a refusal, so that closing does not reset the connection before the client has the
+/// answer.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// Bounds on one request head.
+/// Limits of one request head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadLimits {
-    /// Longest head in bytes, request line and final line break included.
+    /// The most bytes, request line and final line break included.
     pub(super) bytes: usize,
-    /// Most header fields.
+    /// The most header fields.
     pub(super) fields: usize,
 }
 
-/// Why a request goes no further; each has one canonical answer.
+/// Why a request is refused; each reason has a fixed answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Malformed, or readable in two ways.
+    /// Malformed or ambiguous.
     Malformed,
     /// An `Expect` other than `100-continue`.
     Expectation,
@@ -55,29 +56,29 @@ impl Refusal {
     }
 }
 
-/// A connection whose request bytes are checked before they are handed on.
+/// A connection whose request bytes are checked before they are read by the parser.
 #[derive(Debug)]
 pub(super) struct Guard<S> {
     io: S,
     watch: Arc<Watch>,
     tracker: Tracker,
-    /// The head read so far when it came in several pieces; handed on once it is whole.
+    /// A head that arrived in several pieces, kept until it is complete.
     held: Vec<u8>,
-    /// How much of `held` is admitted and waits to be read; zero while the head is incomplete.
+    /// How many bytes of `held` are admitted; zero while the head is incomplete.
     admitted: usize,
     delivered: usize,
     end: End,
     lingered: usize,
 }
 
-/// Whether anything more will be read.
+/// Whether requests are still read.
 #[derive(Debug)]
 enum End {
     /// Requests are read.
     Open,
-    /// A body broke its chunk framing after its head was handed on.
+    /// The chunked framing of a body broke after its head was passed on.
     Broken,
-    /// The bytes of the canonical answer that are not written yet; the rest of the input is ignored.
+    /// A request was refused: the rest of the fixed answer to write; further input is ignored.
     Refused(&'static [u8]),
 }
 
@@ -100,7 +101,7 @@ impl<S> Guard<S> {
         self.watch.close();
     }
 
-    /// Moves admitted bytes of a head that came in pieces.
+    /// Copies admitted bytes of `held` to the reader.
     fn deliver(&mut self, buf: &mut ReadBuf<'_>) {
         let waiting = &self.held[self.delivered..self.admitted];
         let count = waiting.len().min(buf.remaining());
@@ -115,7 +116,8 @@ impl<S> Guard<S> {
         }
     }
 
-    /// Checks what was just read into `buf` after `before`; true when there is something to hand on.
+    /// Checks what was just read into `buf` after `before`; returns whether bytes may be passed on. Errs if a body's framing
+    /// broke.
     fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<bool> {
         if !self.held.is_empty() {
             self.held.extend_from_slice(&buf.filled()[before..]);
@@ -182,7 +184,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             match this.end {
                 End::Open => {}
                 End::Broken => return Poll::Ready(Err(broken())),
-                // The connection ends through `Watch::close`; an end of input here would cancel the call in flight.
+                // The connection ends through [`Watch::close`]; an end of input here would cancel the running call.
                 End::Refused(_) => return Poll::Pending,
             }
             let before = buf.filled().len();
@@ -217,8 +219,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
-    /// Writes the refusal if there is one, closes our side, and reads on for a while so that the peer gets the answer
-    /// rather than a reset (RFC 9112 section 9.6).
+    /// Writes the refusal if there is one, closes the sending side, and reads on for a while, so that the peer gets the
+    /// answer rather than a reset (RFC 9112 section 9.6).
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while let End::Refused(left) = &mut this.end
@@ -254,13 +256,13 @@ impl<S: AsyncRead + Unpin> Guard<S> {
     }
 }
 
-/// Why a request has no one authority.
+/// Why a request has no single authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorityError {
     /// Not `host` or `host:port`.
     #[error("the authority is malformed")]
     Malformed,
-    /// `:authority` or the absolute form says one thing and `Host` another, or `Host` came twice.
+    /// `:authority` or the absolute form differs from `Host`, or there are several `Host` fields.
     #[error("the request names two authorities")]
     Mismatch,
     /// Neither `:authority` nor `Host`.
@@ -268,8 +270,8 @@ pub enum AuthorityError {
     Missing,
 }
 
-/// The one authority a request is for, from `:authority` or absolute form and `Host` (RFC 9110 section 7.2, RFC 9113
-/// section 8.3.1). Whether it is one of ours is the caller's question.
+/// The authority of a request, from `:authority` or the absolute form, and `Host` (RFC 9110 section 7.2, RFC 9113 section
+/// 8.3.1); it may be any host's. Errs if it is missing, malformed or ambiguous.
 pub fn authority<B>(request: &Request<B>) -> Result<&str, AuthorityError> {
     effective(request.uri(), request.headers())
 }
@@ -291,11 +293,12 @@ fn effective<'r>(uri: &'r http::Uri, headers: &'r http::HeaderMap) -> Result<&'r
     Ok(authority)
 }
 
-/// The same, of a request's head.
+/// The same for a request's head.
 pub fn authority_of(head: &http::request::Parts) -> Result<&str, AuthorityError> {
     effective(&head.uri, &head.headers)
 }
 
-/// Bytes of `host [":" port]`, without userinfo (RFC 3986 section 3.2.2); percent-encoding has no honest use here.
+/// The bytes of `host [":" port]`, without userinfo (RFC 3986 section 3.2.2) and without percent-encoding, which has no
+/// honest use here.
 static IN_AUTHORITIES: ByteSet =
     ByteSet::of(&[b'-'..=b'.', b'0'..=b':', b'A'..=b'[', b']'..=b']', b'_'..=b'_', b'a'..=b'z', b'~'..=b'~']);

@@ -1,7 +1,7 @@
 //! Detects connections whose peer has vanished without closing them.
 //!
-//! A machine that lost its power or its route says nothing, and a stream may rightly be silent for hours: the kernel probes the
-//! peer (TCP keep-alive), and gives up on what is not acknowledged.
+//! A machine that lost power or its route sends nothing, and a stream may rightly be silent for hours. So the kernel probes
+//! the peer (TCP keep-alive), and closes a connection whose data is not acknowledged.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// How long a connection may be silent before its other end is asked after, how often, and how many times in vain.
+/// How long a connection may be silent before the first probe, the interval of probes, and how many may fail.
 const SILENT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_secs(15);
 const TIMES: u32 = 4;
-/// How long what was sent may be unacknowledged.
+/// How long sent data may stay unacknowledged.
 const UNACKNOWLEDGED: Duration = Duration::from_mins(2);
 
-/// Makes a socket, and whatever is accepted from it, notice within two minutes that there is nobody any more.
+/// Makes a socket, and connections accepted from it, notice a vanished peer within two minutes.
 pub(crate) fn watch(socket: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENT).with_interval(PAUSE).with_retries(TIMES))?;

@@ -1,4 +1,4 @@
-//! TLS toward clients: one certificate, replaced as a whole without touching open connections.
+//! TLS toward clients: one certificate, which a reload replaces without affecting open connections.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::Timestamp;
 use crate::config::{self, ClientAuth, Config, Problem};
 
-/// Why certificates could not be used.
+/// Why the files of `server.tls` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A PEM file that is absent, unreadable or malformed.
+    /// A PEM file is missing, unreadable or malformed.
     #[error("cannot read `{}`: {source}", path.display())]
     File {
         /// The file.
@@ -27,27 +27,27 @@ pub enum TlsError {
         /// What is wrong with it.
         source: pem::Error,
     },
-    /// A file without the certificates it should have.
+    /// A file has no certificate.
     #[error("no certificate in `{}`", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// The leaf is not an X.509 certificate.
+    /// The first certificate is not a valid X.509 certificate.
     #[error("the first certificate in `{}` is malformed", path.display())]
     Leaf {
         /// The file.
         path: PathBuf,
     },
-    /// Certificate and key do not belong together, or are of a kind that cannot be served.
+    /// Certificate and key do not match, or are of an unsupported kind.
     #[error("cannot serve `{}`: {source}", path.display())]
     Pair {
         /// The certificate file.
         path: PathBuf,
-        /// What rustls says.
+        /// The error of rustls.
         source: rustls::Error,
     },
-    /// The client authorities cannot be used.
+    /// The certificate authorities for clients cannot be used.
     #[error("cannot verify clients by `{}`: {reason}", path.display())]
     Authorities {
         /// The file.
@@ -58,7 +58,7 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// The same where `proxy.toml` names the file.
+    /// The error as a problem at the key of `proxy.toml` that names the file.
     pub fn problem(&self, config: &Config, files: &config::Tls) -> Problem {
         let key = match self {
             Self::Leaf { .. } | Self::Pair { .. } => "cert_file",
@@ -71,13 +71,13 @@ impl TlsError {
     }
 }
 
-/// Makes aws-lc-rs the process's one cryptography provider; the first line of `main`. Later calls change nothing.
+/// Makes aws-lc-rs the process's cryptography provider. `main` calls it first; later calls have no effect.
 pub fn install_default() {
-    // The error only says that one is installed, which here is always the same one.
+    // It only errs if a provider is installed, which is always this one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// The listener's certificates, as they are now.
+/// The TLS configuration of the listeners, which a reload replaces.
 #[derive(Debug)]
 pub struct Tls {
     current: ArcSwap<Current>,
@@ -90,20 +90,20 @@ struct Current {
 }
 
 impl Tls {
-    /// Reads the files of `server.tls`.
+    /// Reads the files of `server.tls`. Errs if they cannot be used.
     pub fn load(files: &config::Tls) -> Result<Self, TlsError> {
         Ok(Self { current: ArcSwap::from_pointee(Current::load(files)?) })
     }
 
-    /// New handshakes use what `newer` has read.
+    /// Uses the configuration of `newer` for further handshakes.
     ///
-    /// The whole configuration is replaced, not only the certificate: a change of client authorities must reach
-    /// resumed sessions too, and those live in it.
+    /// The whole configuration is replaced, not only the certificate: it has the cache of resumable sessions, which a change
+    /// of client authorities must affect too.
     pub fn replace(&self, newer: &Self) {
         self.current.store(newer.current.load_full());
     }
 
-    /// When the leaf stops being valid.
+    /// When the certificate expires.
     pub fn expires(&self) -> Timestamp {
         self.current.load().expires
     }
@@ -134,13 +134,13 @@ impl Current {
         };
         let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // A replayed first flight would be a replayed call.
+        // No early data: a replay of it would repeat a call.
         config.max_early_data_size = 0;
         Ok(Self { config: Arc::new(config), expires })
     }
 }
 
-/// Takes any certificate whose key the client shows it holds, and believes nothing of what it says.
+/// Accepts any certificate whose key the client proves to hold; its content is not verified.
 #[derive(Debug)]
 struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
 

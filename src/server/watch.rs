@@ -1,4 +1,4 @@
-//! Timeouts of connections without a timer each: one task per worker checks them all a few times a second.
+//! Enforces the timeouts of connections without a timer for each: one task per worker checks them all at intervals.
 
 use std::io;
 use std::pin::Pin;
@@ -15,20 +15,20 @@ use super::drain::Drain;
 /// What a connection is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(super) enum Signal {
-    /// Nothing; go on.
+    /// Continue.
     None,
-    /// Finish what runs, then close.
+    /// Finish running calls, then close.
     Close,
     /// Close now.
     Abort,
 }
 
-/// What a connection shows of itself, and what it is told.
+/// The state of a connection that timeouts depend on, and the signal to it.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     signal: AtomicU8,
     waker: AtomicWaker,
-    /// Odd while the peer owes the rest of a handshake or a head.
+    /// A counter that is odd while the rest of a handshake or request head is awaited.
     head: AtomicU32,
     progress: AtomicU32,
     blocked: AtomicBool,
@@ -36,7 +36,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// The client owes something within the header timeout.
+    /// A handshake or head has begun, and the header timeout runs.
     pub(super) fn head_begun(&self) {
         let head = self.head.load(Relaxed);
         if head.is_multiple_of(2) {
@@ -44,7 +44,7 @@ impl Watch {
         }
     }
 
-    /// It has delivered.
+    /// The handshake or head is complete.
     pub(super) fn head_done(&self) {
         let head = self.head.load(Relaxed);
         if !head.is_multiple_of(2) {
@@ -52,7 +52,7 @@ impl Watch {
         }
     }
 
-    /// Notes how a write went, and passes it on.
+    /// Notes the result of a write, and returns it.
     pub(super) fn written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if result.is_ready() {
             self.progress.store(self.progress.load(Relaxed).wrapping_add(1), Relaxed);
@@ -61,13 +61,13 @@ impl Watch {
         result
     }
 
-    /// Notes a call until the guard is dropped.
+    /// Counts a call until the guard is dropped.
     pub(super) fn call(self: &Arc<Self>) -> CallGuard {
         self.calls.fetch_add(1, Relaxed);
         CallGuard(Arc::clone(self))
     }
 
-    /// Tells the connection to finish what runs, then close.
+    /// Tells the connection to finish running calls, then close.
     pub(super) fn close(&self) {
         self.tell(Signal::Close);
     }
@@ -77,7 +77,7 @@ impl Watch {
         self.waker.wake();
     }
 
-    /// What the connection was told last.
+    /// The latest signal.
     pub(super) fn signal(&self) -> Signal {
         match self.signal.load(Relaxed) {
             0 => Signal::None,
@@ -86,12 +86,12 @@ impl Watch {
         }
     }
 
-    /// Makes the task of `cx` the one to wake, once: it must register again when it has heard a signal.
+    /// Makes a signal wake the task of `cx`, once: after a signal it must register again.
     pub(super) fn register(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
     }
 
-    /// `future` unless the connection is told to end first; for the steps before HTTP begins.
+    /// The output of `future`; `None` if the connection is told to close first. For the steps before HTTP begins.
     pub(super) async fn unless_ended<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = std::pin::pin!(future);
         std::future::poll_fn(|cx| {
@@ -106,7 +106,7 @@ impl Watch {
     }
 }
 
-/// One call in progress on a connection.
+/// A call in progress on a connection.
 #[derive(Debug)]
 pub(super) struct CallGuard(Arc<Watch>);
 
@@ -116,7 +116,7 @@ impl Drop for CallGuard {
     }
 }
 
-/// A connection whose writes are noted; HTTP/2 needs no guard in front.
+/// A connection that reports its writes to a watch; for HTTP/2, which has no guard.
 #[derive(Debug)]
 pub(super) struct Meter<S> {
     pub(super) io: S,
@@ -157,7 +157,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Meter<S> {
     }
 }
 
-/// How long a connection may owe a head, and how long it may lie idle.
+/// The header timeout and the idle timeout of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     pub(super) header: Duration,
@@ -165,7 +165,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// How often the janitor looks; a limit is overstepped by nothing and fallen short of by one such step at most.
+    /// The interval of checks. A timeout fires at most one interval early, and never late.
     fn step(self) -> Duration {
         (self.header.min(self.keep_alive) / 8).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
@@ -175,7 +175,7 @@ impl Patience {
     }
 }
 
-/// Every connection of one worker.
+/// The connections of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Roster(Mutex<Vec<Entry>>);
 
@@ -189,7 +189,7 @@ struct Entry {
 }
 
 impl Roster {
-    /// A new connection, which owes its first head from now on.
+    /// Adds a connection, whose first handshake or head is awaited from now on.
     pub(super) fn enrol(&self) -> Arc<Watch> {
         let watch = Arc::new(Watch::default());
         watch.head_begun();
@@ -198,7 +198,7 @@ impl Roster {
         watch
     }
 
-    /// Looks after the connections until the worker ends.
+    /// Checks the connections at intervals; never completes.
     pub(super) async fn keep(&self, patience: Patience, drain: &Drain) {
         let mut tick = tokio::time::interval(patience.step());
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -209,7 +209,7 @@ impl Roster {
                 () = drain.closing().cancelled(), if !closing => closing = true,
                 () = drain.aborting().cancelled(), if !aborting => aborting = true,
             }
-            // Connections accepted from the backlog after closing began are told at the next step.
+            // Connections accepted from the backlog after closing began are told at the next check.
             if closing || aborting {
                 let signal = if aborting { Signal::Abort } else { Signal::Close };
                 self.entries().iter().filter(|entry| entry.watch.signal() < signal).for_each(|e| e.watch.tell(signal));
@@ -223,7 +223,7 @@ impl Roster {
 }
 
 impl Entry {
-    /// One step; false when the connection is gone.
+    /// One check; false if the connection has ended.
     fn look(&mut self, patience: Patience) -> bool {
         let watch = &self.watch;
         if Arc::strong_count(watch) == 1 {

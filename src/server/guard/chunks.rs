@@ -1,13 +1,13 @@
-//! The chunked transfer coding, followed byte by byte in its framing and by length in its data.
+//! Follows the chunked transfer coding: its framing byte by byte, its data by length.
 
 use super::Refusal;
 
-/// Longest trailer section in bytes.
+/// The most bytes of a trailer section.
 const TRAILER_BYTES: usize = 8 * 1024;
-/// Most digits of a chunk size; seven hold 256 MiB, far above any body limit.
+/// The most digits of a chunk size; seven are enough for 256 MiB, far above any body limit.
 const SIZE_DIGITS: u8 = 7;
 
-/// Where in a chunked body the next byte falls (RFC 9112 section 7.1). Extensions are refused: nobody sends them and
+/// The state of the parser of a chunked body (RFC 9112 section 7.1). Chunk extensions are refused: nobody sends them, and
 /// parsers disagree on where they end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chunks {
@@ -27,7 +27,8 @@ impl Chunks {
         Self::Size { digits: 0, value: 0 }
     }
 
-    /// Follows `bytes`; the length of the body's last piece when it ends here.
+    /// Follows `bytes`; returns how many belong to the body if it ends within them. Errs if the framing is malformed or a
+    /// limit is exceeded.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         let mut at = 0;
         while at < bytes.len() {
@@ -50,7 +51,7 @@ impl Chunks {
         Ok(None)
     }
 
-    /// The place after `byte`; `None` after the last one.
+    /// The state after `byte`; `None` after the last one.
     fn step(self, byte: u8) -> Result<Option<Self>, Refusal> {
         let next = match (self, byte) {
             (Self::Size { digits, value }, _) if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS => {

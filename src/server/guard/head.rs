@@ -1,4 +1,4 @@
-//! One request head, read line by line as its bytes arrive.
+//! Parses one request head line by line as its bytes arrive.
 
 use memchr::{memchr, memchr3};
 
@@ -13,18 +13,18 @@ pub(super) enum Framing {
     Length(u64),
 }
 
-/// What an admitted head says about its connection.
+/// An admitted head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Length of the head with its final line break.
+    /// The length of the head in bytes, final line break included.
     pub(super) length: usize,
     /// How the body is delimited.
     pub(super) framing: Framing,
-    /// Whether no request may follow on this connection.
+    /// Whether this is the last request of the connection.
     pub(super) last: bool,
 }
 
-/// The fields seen so far that decide framing, and where the next line starts.
+/// A head as far as parsed: the fields that decide framing, and where the next line starts.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of the wire, judged together in `end`")]
 pub(super) struct Head {
@@ -41,7 +41,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads on in `bytes`, which start at the first byte of the head; `None` when its end is not there yet.
+    /// Continues in `bytes`, which start at the first byte of the head; `None` if its end has not arrived. Errs if the
+    /// request must be refused.
     pub(super) fn scan(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<Verdict>, Refusal> {
         while let Some(length) = line_length(&bytes[self.next_line..])? {
             let line = &bytes[self.next_line..self.next_line + length];
@@ -65,7 +66,7 @@ impl Head {
         if bytes.len() >= limits.bytes { Err(Refusal::TooLarge) } else { Ok(None) }
     }
 
-    /// `method SP request-target SP HTTP-version` (RFC 9112 section 3), with neither tunnels nor mirrors.
+    /// `method SP request-target SP HTTP-version` (RFC 9112 section 3), without CONNECT and TRACE.
     fn request_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
         let space = memchr(b' ', line).ok_or(Refusal::Malformed)?;
         let (method, rest) = (&line[..space], &line[space + 1..]);
@@ -121,7 +122,7 @@ impl Head {
             6 if name.eq_ignore_ascii_case(b"expect") && !trim(value).eq_ignore_ascii_case(b"100-continue") => {
                 return Err(Refusal::Expectation);
             }
-            // A client may ask for HTTP/2 in clear text; not switching is a full answer (RFC 9110 section 7.8).
+            // A client may offer HTTP/2 in clear text; a server may ignore that (RFC 9110 section 7.8).
             7 if name.eq_ignore_ascii_case(b"upgrade") && !trim(value).eq_ignore_ascii_case(b"h2c") => {
                 return Err(Refusal::Malformed);
             }
@@ -138,8 +139,8 @@ impl Head {
         Ok(())
     }
 
-    /// Options are a closed list, so that no field a decision rests on can be declared hop-by-hop (RFC 9110 section
-    /// 7.6.1; threats S5).
+    /// Connection options are a closed list, so that no field that a decision depends on can be declared hop-by-hop (RFC
+    /// 9110 section 7.6.1).
     fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for option in value.split(|byte| *byte == b',').map(trim) {
             if option.eq_ignore_ascii_case(b"keep-alive") {
@@ -156,7 +157,7 @@ impl Head {
         Ok(())
     }
 
-    /// One canonical number: no sign, no leading zero, no list (RFC 9112 section 6.3 item 5).
+    /// One number in canonical form: no sign, no leading zero, no list (RFC 9112 section 6.3 item 5).
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         let canonical = matches!(value, [b'0'] | [b'1'..=b'9', ..]) && value.len() <= 18;
         if self.length.is_some() || !canonical || !value.iter().all(u8::is_ascii_digit) {
@@ -166,7 +167,7 @@ impl Head {
         Ok(())
     }
 
-    /// Framing and `Host` rules over the whole head (RFC 9112 sections 3.2, 6.1 and 6.3).
+    /// The framing and `Host` rules for the whole head (RFC 9112 sections 3.2, 6.1 and 6.3).
     fn end(&self) -> Result<Verdict, Refusal> {
         let no_request_line = self.lines == 0;
         let two_framings = self.chunked && (self.length.is_some() || self.http_10);
@@ -185,8 +186,8 @@ impl Head {
     }
 }
 
-/// Bytes up to the next CRLF; `None` when it has not come. A bare CR, a bare LF and NUL are refused wherever they
-/// stand (RFC 9112 section 2.2).
+/// The number of bytes before the next CRLF; `None` if that has not arrived. Errs at a bare CR, a bare LF or NUL (RFC 9112
+/// section 2.2).
 fn line_length(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
     match memchr3(b'\r', b'\n', 0, bytes) {
         None => Ok(None),
@@ -198,7 +199,7 @@ fn line_length(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
     }
 }
 
-/// Without optional white space, which is SP and HTAB only (RFC 9110 section 5.6.3).
+/// The value without optional white space, which is SP and HTAB (RFC 9110 section 5.6.3).
 fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;

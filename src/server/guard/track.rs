@@ -1,25 +1,25 @@
-//! Where on a connection one message ends and the next begins.
+//! Tracks where on a connection one message ends and the next begins.
 
 use super::chunks::Chunks;
 use super::head::{Framing, Head};
 use super::{HeadLimits, Refusal};
 
-/// What happened to the bytes behind those that may pass.
+/// Why bytes may not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admitted {
-    /// There are none.
+    /// All of them may.
     All,
     /// They break the framing of a body whose head has passed.
     Broken,
-    /// They follow a message that said it was the last, and are ignored.
+    /// They follow the last message of the connection, and are ignored.
     Ended,
-    /// They begin a head that is not whole yet.
+    /// They begin an incomplete head.
     Partial,
-    /// They begin a request that must not be read.
+    /// They begin a request that is refused.
     Refused(Refusal),
 }
 
-/// Follows every message of a connection.
+/// Tracks the messages of a connection.
 #[derive(Debug)]
 pub(super) struct Tracker {
     limits: HeadLimits,
@@ -40,13 +40,13 @@ impl Tracker {
         Self { limits, place: Place::Head(Head::default()), last: false }
     }
 
-    /// Whether the client owes nothing and nothing was cut off.
+    /// Whether no body is being received: the connection is between messages, or within a head.
     pub(super) const fn at_boundary(&self) -> bool {
         matches!(self.place, Place::Head(_))
     }
 
-    /// How many of `bytes` may pass, and why no more. After [`Admitted::Partial`] the next call must start with the
-    /// same bytes from there on, and more.
+    /// How many of `bytes` may pass, and why not the rest. After [`Admitted::Partial`] the next call must start with the
+    /// bytes that did not pass.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> (usize, Admitted) {
         let mut at = 0;
         let mut head_at = None;
