@@ -1,4 +1,4 @@
-//! Metrics and logs for operators. What auditors see is `audit`.
+//! Metrics and logs for operators; auditors have [`crate::audit`].
 
 pub mod logs;
 pub mod metrics;

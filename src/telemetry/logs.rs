@@ -1,4 +1,4 @@
-//! Log lines: JSON for machines, one short line for people, control characters escaped in both.
+//! Formats log lines: JSON for machines, short text for people, with control characters escaped in both.
 
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
@@ -13,23 +13,24 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::clock::Timestamp;
 use crate::config::{LogFormat, Problems, Severity};
 
-/// Why logging was not set up.
+/// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// A filter that tracing does not understand.
+    /// The filter is not one of tracing's.
     #[error("`{filter}` is not a log level or filter: {source}")]
     Filter {
-        /// What was given.
+        /// The filter as given.
         filter: String,
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// Logging was set up before.
+    /// Logging is already set up.
     #[error("logging is set up already")]
     Twice,
 }
 
-/// Logs to stderr from now on. `filter` is what `--log-level` or `RUST_LOG` say; `info` without either.
+/// Logs to stderr from now on. `filter` is the value of `--log-level` or `RUST_LOG`; `info` without either. Errs if the
+/// filter is invalid, or logging is already set up.
 pub fn init(format: LogFormat, filter: Option<&str>, color: bool) -> Result<(), LogError> {
     let filter = filter.unwrap_or("info");
     let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
@@ -44,7 +45,7 @@ pub fn init(format: LogFormat, filter: Option<&str>, color: bool) -> Result<(), 
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
 }
 
-/// Logs what is wrong with files, a line each; `check` shows the same with a caret.
+/// Logs problems with files, one line for each; `check` shows the same with an excerpt.
 pub fn problems(problems: &Problems) {
     for problem in problems.iter() {
         let (line, column) = problem.file.position(problem.span.start);
@@ -58,7 +59,7 @@ pub fn problems(problems: &Problems) {
     }
 }
 
-/// How events become lines. Fields of spans are not shown: an event carries what belongs to it.
+/// Formats events as lines. Fields of spans are left out: an event has all of its own.
 #[derive(Clone, Copy, Debug)]
 struct Lines {
     json: bool,
@@ -142,7 +143,7 @@ const fn color(level: Level) -> &'static str {
     }
 }
 
-/// Names that a line has for itself; a field called so would be a second member of that name.
+/// The members of every line; fields of these names are dropped, as they would be duplicates.
 const RESERVED: [&str; 4] = ["time", "level", "msg", "target"];
 
 #[derive(Debug, Default)]
@@ -153,7 +154,7 @@ struct Fields {
 
 #[derive(Debug)]
 enum Value {
-    /// A number or a boolean, already JSON.
+    /// A number or a boolean, as JSON.
     Literal(String),
     Text(String),
 }
@@ -209,7 +210,7 @@ impl Visit for Fields {
     }
 }
 
-/// Whether a character could forge a line, move a cursor or turn text around (threats O5).
+/// Whether a character could forge a line, move the cursor or reorder text.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')

@@ -1,7 +1,8 @@
-//! Metrics under the names of the OpenTelemetry and Prometheus conventions, and our own under `portcullis_`.
+//! Metrics under the names of the OpenTelemetry and Prometheus conventions, and the proxy's own under `portcullis_`.
 //!
-//! Label values come from the configuration or from fixed sets, never from a client. A request's thread resolves its
-//! labels once and keeps the handles ([`Recorder`]); recording is then a few atomic additions.
+//! Label values come from the configuration, from fixed sets, or are names that an upstream has vouched for; never from a
+//! client alone. A worker resolves labels once and keeps the handles ([`Recorder`]); recording is then a few atomic
+//! additions.
 
 mod histogram;
 mod labels;
@@ -30,7 +31,7 @@ use labels::{
 
 use crate::clock::Timestamp;
 
-/// One endpoint of an upstream, as gauges tell of it.
+/// The state of one endpoint of an upstream.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Endpoint {
@@ -38,18 +39,18 @@ pub struct Endpoint {
     pub origin: Arc<str>,
     pub in_flight: usize,
     pub waiting: usize,
-    /// 0 closed, 1 half open, 2 open.
+    /// The circuit breaker: 0 closed, 1 half open, 2 open.
     pub breaker: i64,
 }
 
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// Whether the token of a request was known already.
+/// Counters of token cache look-ups.
 #[derive(Clone, Debug)]
 pub struct TokenCache {
-    /// It was.
+    /// The token was in the cache.
     pub hit: Counter,
-    /// It had to be verified.
+    /// The token had to be verified.
     pub miss: Counter,
 }
 
@@ -89,7 +90,7 @@ pub struct Metrics {
     certificate_expiry: Family<NameLabels, Seconds>,
 }
 
-/// Registers families under their names, each once.
+/// Registers metric families by name.
 struct Families(Registry);
 
 impl Families {
@@ -107,10 +108,10 @@ impl Families {
 }
 
 impl Metrics {
-    /// What [`Metrics::encode`] writes.
+    /// The media type of [`Metrics::encode`].
     pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// All families, at zero. `version` and `commit` name the build.
+    /// All metrics, at zero. `version` and `commit` name the build.
     pub fn new(version: &'static str, commit: &'static str) -> Self {
         let mut families = Families(Registry::default());
         let active: Arc<OnceLock<Box<dyn Fn() -> usize + Send + Sync>>> = Arc::default();
@@ -174,7 +175,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, in the text format of `OpenMetrics`.
+    /// All metrics in the text format of `OpenMetrics`.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
@@ -182,13 +183,13 @@ impl Metrics {
         text
     }
 
-    /// Where `http_server_active_requests` is read from; set once.
+    /// Sets the source of `http_server_active_requests`, once.
     pub fn set_active_requests(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
-        // The first one stays: there is one server in a process.
+        // A second source is ignored: there is one server in a process.
         let _ = self.active.set(Box::new(count));
     }
 
-    /// A presented credential: `issuer` by its configured name, or none if the token names no configured one.
+    /// Counts a presented credential; `issuer` is the configured name, `None` if the token is of no configured issuer.
     pub fn count_auth(&self, issuer: Option<&Arc<str>>, result: &'static str) {
         self.auth(issuer, result).inc();
     }
@@ -198,12 +199,13 @@ impl Metrics {
         self.auth.get_or_create_owned(&AuthLabels { issuer, result })
     }
 
-    /// `count` values that a mask matched.
+    /// Counts `count` values that a mask matched.
     pub fn count_masked(&self, labels: &MaskLabels, count: u64) {
         self.masks.get_or_create(labels).inc_by(count);
     }
 
-    /// The state of an issuer's key set: how many keys, since when, and how many fetches went well and not since the start.
+    /// Sets the state of an issuer's key set: the number of keys, the time of the last fetch, and the numbers of successful
+    /// and failed fetches since the start.
     pub fn set_jwks(&self, issuer: &Arc<str>, keys: usize, last_success: Option<Timestamp>, fetches: [u64; 2]) {
         let labels = IssuerLabels { issuer: Arc::clone(issuer) };
         self.jwks_keys.get_or_create(&labels).set(i64::try_from(keys).unwrap_or(i64::MAX));
@@ -217,7 +219,7 @@ impl Metrics {
         }
     }
 
-    /// What an issuer has revoked since the start: how many entries are held, and what became of its event tokens.
+    /// Sets the state of an issuer's revocations: the number of entries, and its event tokens since the start, by result.
     pub fn set_revocations(&self, issuer: &Arc<str>, entries: usize, signals: &[(&'static str, u64)]) {
         let labels = IssuerLabels { issuer: Arc::clone(issuer) };
         self.revocations.get_or_create(&labels).set(i64::try_from(entries).unwrap_or(i64::MAX));
@@ -237,7 +239,7 @@ impl Metrics {
         self.streams.get_or_create_owned(&StreamLabels { server: Arc::clone(server), kind })
     }
 
-    /// The gauge that says whether a server's upstream answered last.
+    /// The gauge of whether a server's upstream could last be reached.
     pub fn upstream_up(&self, server: &Arc<str>) -> Gauge {
         self.upstream_up.get_or_create_owned(&ServerLabels { server: Arc::clone(server) })
     }
@@ -247,36 +249,35 @@ impl Metrics {
         self.tool_drift.get_or_create_owned(&ServerLabels { server: Arc::clone(server) })
     }
 
-    /// A call the limit of a rule refused.
+    /// Counts a call that a rule's limit refused.
     pub fn count_rate_limited(&self, server: &Arc<str>, rule: &Arc<str>) {
         let labels = RuleLabels { server: Arc::clone(server), rule: Arc::clone(rule) };
         self.rate_limited.get_or_create(&labels).inc();
     }
 
-    /// A request that was refused or failed, by the audit's fixed word; no server where none was found.
+    /// Counts a request that was refused or failed, by the audit's `reason`; without `server` if no route was found.
     pub fn count_error(&self, server: Option<&Arc<str>>, reason: &'static str) {
         let server = server.map_or_else(|| Arc::from(""), Arc::clone);
         self.errors.get_or_create(&ErrorLabels { server, reason }).inc();
     }
 
-    /// A call the upstream failed, by a fixed `kind`.
+    /// Counts a call that the upstream failed; `kind` is [`UpstreamError::kind`](crate::upstream::UpstreamError::kind).
     pub fn count_upstream_error(&self, server: &Arc<str>, kind: &'static str) {
         self.upstream_errors.get_or_create(&UpstreamErrorLabels { server: Arc::clone(server), kind }).inc();
     }
 
-    /// `count` messages of an upstream that went no further, by a fixed word.
+    /// Counts `count` messages of an upstream that were dropped; `reason` is from a fixed set.
     pub fn count_dropped(&self, server: &Arc<str>, reason: &'static str, count: u64) {
         self.upstream_dropped.get_or_create(&ErrorLabels { server: Arc::clone(server), reason }).inc_by(count);
     }
 
-    /// How many processes of a server run.
+    /// Sets the number of running processes of a server.
     pub fn set_processes(&self, server: &Arc<str>, count: usize) {
         let labels = ServerLabels { server: Arc::clone(server) };
         self.upstream_processes.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// What endpoints are asked, and whether they are asked at all; of those that were told of `before` and are no more
-    /// nothing is told.
+    /// Sets the gauges of all endpoints, and removes those of endpoints in `before` that are gone.
     pub fn set_endpoints(&self, endpoints: &[Endpoint], before: &[Endpoint]) {
         let is = |one: &Endpoint, other: &Endpoint| one.server == other.server && one.origin == other.origin;
         for gone in before.iter().filter(|gone| !endpoints.iter().any(|endpoint| is(endpoint, gone))) {
@@ -294,27 +295,27 @@ impl Metrics {
         }
     }
 
-    /// A token for an upstream that was asked for, by what came of it in a fixed word.
+    /// Counts a request for an upstream token; `result` is from a fixed set.
     pub fn count_token_request(&self, server: &Arc<str>, grant: &'static str, result: &'static str) {
         self.token_requests.get_or_create(&GrantLabels { server: Arc::clone(server), grant, result }).inc();
     }
 
-    /// The counter of audit lines; `result` is `ok` or `error`.
+    /// The counter of audit lines; `result` is `written`, `failed` or `summarised`.
     pub fn audit_events(&self, sink: &'static str, result: &'static str) -> Counter {
         self.audit_events.get_or_create_owned(&AuditLabels { sink, result })
     }
 
-    /// The counter of audit lines given up.
+    /// The counter of audit lines that were dropped.
     pub fn audit_dropped(&self, sink: &'static str) -> Counter {
         self.audit_dropped.get_or_create_owned(&SinkLabels { sink })
     }
 
-    /// The gauge of audit lines that wait.
+    /// The gauge of audit lines waiting to be written.
     pub fn audit_queue(&self, sink: &'static str) -> Gauge {
         self.audit_queue.get_or_create_owned(&SinkLabels { sink })
     }
 
-    /// A reload: the version now in force, or that it failed and the old one stays.
+    /// Sets the state of the last reload: the version in force since then, or `None` if it failed.
     pub fn set_reload(&self, loaded: Option<(&Arc<str>, Timestamp)>) {
         self.reload_successful.set(i64::from(loaded.is_some()));
         if let Some((version, now)) = loaded {
@@ -324,12 +325,12 @@ impl Metrics {
         }
     }
 
-    /// When the certificate called `name` stops being valid.
+    /// Sets the expiry of the certificate `name`.
     pub fn set_certificate_expiry(&self, name: &Arc<str>, expires: Timestamp) {
         self.certificate_expiry.get_or_create(&NameLabels { name: Arc::clone(name) }).set(seconds(expires));
     }
 
-    /// Records an HTTP request outside any server's route; `route` is a fixed path of ours.
+    /// Records an HTTP request outside of all servers' routes; `route` is from a fixed set.
     pub fn count_request(&self, method: &http::Method, route: &Arc<str>, status: u16, elapsed: Duration) {
         self.request(recorder::method_name(method), route, status).observe(elapsed);
     }

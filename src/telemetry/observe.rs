@@ -25,7 +25,7 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
         reject @ (Reject::Reply(_) | Reject::Tools(_) | Reject::Upstream(_) | Reject::Audit(_) | Reject::Unrecorded(_)),
     ) = reject
     {
-        // What an upstream said is no cause; what the system or TLS say of a connection is.
+        // Causes are logged for errors of connections and TLS, not for answers of upstreams.
         let error = if reject.upstream().is_some() { crate::cli::chain(reject) } else { reject.to_string() };
         tracing::warn!(request_id = %trail.request_id, error, "request failed");
     }
@@ -58,7 +58,7 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
     if let (Some(call), CalledMethod::Listed(method), Some(revision)) =
         (&trail.call, method(trail), trail.call.as_ref().and_then(|call| call.revision))
     {
-        // A name becomes a label only where the upstream took it for its own.
+        // A client's name of a tool or prompt becomes a label only if the upstream has answered the call without an error.
         let vouched = reject.is_none() && ending.code.is_none();
         let name = call.subject.as_ref().map(|(kind, name)| (*kind, &**name));
         let target = match name {
@@ -76,7 +76,7 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
     }
     if let (Some(error), Some(route)) = (reject.and_then(Reject::upstream), &trail.route) {
         trail.sinks.metrics.count_upstream_error(&route.name, error.kind());
-        // That it is not asked says nothing of it.
+        // If the upstream was not asked, nothing is known of its state.
         if !matches!(error, UpstreamError::Busy(_) | UpstreamError::NoSuchSession) {
             recorder.upstream(!error.is_unreachable());
         }

@@ -1,4 +1,4 @@
-//! A histogram of durations that is recorded without a lock.
+//! A histogram of durations, recorded without a lock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// Upper bounds in milliseconds, those the MCP and HTTP conventions advise.
+/// Upper bounds in milliseconds, as the MCP and HTTP conventions of OpenTelemetry advise.
 const BOUNDS_MS: [u32; 14] = [10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000];
 
-/// Durations by upper bound. Clones are one.
+/// Durations by upper bound. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram(Arc<Cells>);
 
 #[derive(Debug, Default)]
 struct Cells {
-    /// One more than there are bounds: the last holds what exceeds them all.
+    /// One count for each bound, and a last one for durations above all of them.
     counts: [AtomicU64; BOUNDS_MS.len() + 1],
     nanos: AtomicU64,
 }

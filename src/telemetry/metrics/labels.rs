@@ -1,4 +1,5 @@
-//! The labels of each metric; their values are named in the configuration or from fixed sets.
+//! The labels of each metric. Their values are from the configuration or fixed sets, or names that an upstream has vouched
+//! for.
 
 use std::sync::Arc;
 

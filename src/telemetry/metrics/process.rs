@@ -1,4 +1,4 @@
-//! Metrics read on demand: those of the process, from `/proc`, and requests in progress.
+//! Metrics that are read on demand: those of the process, from `/proc`, and requests in progress.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -9,12 +9,12 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-/// Clock ticks a second in `/proc`, on every Linux the product runs on.
+/// Clock ticks per second in `/proc`, which is the same on all supported systems.
 const TICKS: f64 = 100.0;
-/// Bytes of a page; other page sizes only distort the one gauge.
+/// Bytes of a memory page. Another size would only distort `process_resident_memory_bytes`.
 const PAGE: u64 = 4096;
 
-/// `process_*` as the Prometheus client libraries name them; absent where `/proc` is.
+/// `process_*` under the names of the Prometheus client libraries; absent without `/proc`.
 #[derive(Debug)]
 pub(super) struct Process;
 
@@ -67,7 +67,7 @@ impl Stat {
     #[expect(clippy::cast_precision_loss, reason = "ticks since boot fit in 53 bits")]
     fn read() -> Option<Self> {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // The command name may hold anything; the last parenthesis ends it.
+        // The command name may contain anything; the last parenthesis ends it.
         let (_, fields) = stat.rsplit_once(')')?;
         let fields: Vec<u64> = fields.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
         let field = |number: usize| fields.get(number - 3).copied();
@@ -91,7 +91,7 @@ fn descriptor_limit() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// `http_server_active_requests`, from whoever counts them.
+/// `http_server_active_requests`, from the source that counts them.
 pub(super) struct Active(pub(super) Arc<OnceLock<Box<dyn Fn() -> usize + Send + Sync>>>);
 
 impl Collector for Active {

@@ -1,4 +1,4 @@
-//! One worker's handles for the metrics of one server, resolved once and kept.
+//! One worker's handles of the metrics of one server, resolved once and kept.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::{DecisionLabels, Histogram, Metrics, OperationLabels};
 
-/// The most tool and prompt names of one server that get a label of their own.
+/// The most tool and prompt names of one server that are label values.
 const NAMES: usize = 200;
-/// The label of what has none of its own.
+/// The label value for everything else, as in the OpenTelemetry conventions.
 const OTHER: &str = "_OTHER";
 
-/// What an operation is about, as far as a label may say so. The caller vouches that a name was listed by the upstream
-/// or is named by a rule; every other one is [`Target::UnknownTool`].
+/// The tool or prompt of an operation, as far as it may be a label value. The upstream must have vouched for a name; every
+/// other one is [`Target::UnknownTool`] or [`Target::UnknownPrompt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target<'a> {
     /// Neither tool nor prompt.
@@ -25,9 +25,9 @@ pub enum Target<'a> {
     Prompt(&'a str),
     /// A known tool.
     Tool(&'a str),
-    /// A tool nobody but the caller has named.
+    /// A tool that only the client has named.
     UnknownTool,
-    /// A prompt nobody but the caller has named.
+    /// A prompt that only the client has named.
     UnknownPrompt,
 }
 
@@ -41,7 +41,7 @@ impl Target<'_> {
     }
 }
 
-/// `error.type` of the conventions, as a fixed set.
+/// The `error.type` attribute of the OpenTelemetry conventions, as a fixed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum ErrorType {
@@ -53,11 +53,11 @@ pub enum ErrorType {
     RateLimited,
     Timeout,
     ToolError,
-    /// A JSON-RPC code of the upstream or of ours.
+    /// A JSON-RPC error code, the upstream's or the proxy's.
     Rpc(i64),
 }
 
-/// JSON-RPC codes with a label of their own: the specification's, MCP's, and ours.
+/// JSON-RPC error codes that are label values: those of JSON-RPC, of MCP and of the proxy.
 const CODES: [(i64, &str); 16] = [
     (-32_700, "-32700"),
     (-32_600, "-32600"),
@@ -76,11 +76,11 @@ const CODES: [(i64, &str); 16] = [
     (-31_503, "-31503"),
     (-31_504, "-31504"),
 ];
-/// Kinds of [`ErrorType`] that are not codes.
+/// Number of variants of [`ErrorType`] other than codes.
 const KINDS: usize = 8;
 
 impl ErrorType {
-    /// The label, its code if it is one, and its place among all.
+    /// The label value, the error code if it is one, and the index in [`Series`].
     fn label(self) -> (&'static str, Option<&'static str>, usize) {
         match self {
             Self::ConnectionFailed => ("connection_failed", None, 0),
@@ -99,7 +99,7 @@ impl ErrorType {
     }
 }
 
-/// What a policy decided, as `portcullis_policy_decisions_total` tells it.
+/// The `decision` label of `portcullis_policy_decisions_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Decided {
@@ -124,7 +124,7 @@ impl Decided {
     }
 }
 
-/// The duration metrics of one operation on one server.
+/// The duration histograms of one operation on one server.
 #[derive(Debug)]
 pub struct Series {
     metrics: Arc<Metrics>,
@@ -139,7 +139,7 @@ impl Series {
         Self { metrics, labels, ok, failed: [const { OnceLock::new() }; KINDS + CODES.len() + 1] }
     }
 
-    /// One operation that took `elapsed`, and how it failed if it did.
+    /// Records one operation that took `elapsed`, and how it failed, if it did.
     pub fn record(&self, failed: Option<ErrorType>, elapsed: Duration) {
         let Some(error) = failed else { return self.ok.observe(elapsed) };
         let (error_type, code, at) = error.label();
@@ -152,7 +152,7 @@ impl Series {
     }
 }
 
-/// One worker's view of one server's metrics. Its maps are locked but never contended.
+/// One worker's handles of one server's metrics. Its maps are locked, but not contended.
 #[derive(Debug)]
 pub struct Recorder {
     metrics: Arc<Metrics>,
@@ -181,15 +181,15 @@ struct Methods {
 }
 
 impl Recorder {
-    /// For the server of that name, reached under the path `route`.
+    /// The handles for a server, by its name and its path `route`.
     pub fn new(metrics: Arc<Metrics>, server: Arc<str>, route: Arc<str>) -> Self {
         let up = metrics.upstream_up(&server);
-        // There from the start: an alert must be able to tell none from nobody looking.
+        // Exported from the start, so that an alert can tell zero from missing.
         drop(metrics.tool_drift(&server));
         Self { metrics, server, route, up, known: Mutex::default() }
     }
 
-    /// The series of an operation; `method` and `version` are the tables' own spellings.
+    /// The series of an operation; `method` and `version` must be from fixed sets.
     pub fn series(&self, method: &'static str, version: &'static str, target: Target<'_>) -> Arc<Series> {
         let mut guard = self.known();
         let known = &mut *guard;
@@ -241,7 +241,7 @@ impl Recorder {
         Arc::new(Series::new(Arc::clone(&self.metrics), labels))
     }
 
-    /// One HTTP request on the server's route.
+    /// Records one HTTP request on the server's route.
     pub fn request(&self, method: &Method, status: u16, elapsed: Duration) {
         let method = method_name(method);
         let mut known = self.known();
@@ -253,7 +253,7 @@ impl Recorder {
         known.requests.push((method, status, histogram));
     }
 
-    /// One decision by `rule`; none is the default deny.
+    /// Counts one decision; `rule` is `None` for the default deny.
     pub fn decision(&self, rule: Option<&Arc<str>>, decided: Decided) {
         let (decision, at) = decided.label();
         let name = rule.map_or("", |rule| rule);
@@ -271,7 +271,7 @@ impl Recorder {
         known.decisions.insert(name.into(), row);
     }
 
-    /// One request by what became of its credential.
+    /// Counts one request by the result of authentication.
     pub fn auth(&self, issuer: Option<&Arc<str>>, result: &'static str) {
         let name = issuer.map_or(OTHER, |issuer| issuer);
         let mut known = self.known();
@@ -284,12 +284,12 @@ impl Recorder {
         known.auth.push((name.into(), result, counter));
     }
 
-    /// Whether the upstream could be reached just now.
+    /// Sets whether the upstream could be reached.
     pub fn upstream(&self, up: bool) {
         self.up.set(up.into());
     }
 
-    /// Every metric, for what happens too rarely to keep a handle on.
+    /// All metrics, for events that are too rare to keep a handle.
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
@@ -299,7 +299,7 @@ impl Recorder {
     }
 }
 
-/// A method's label; anything unusual is `_OTHER`, as the conventions say.
+/// The label value of an HTTP method; `_OTHER` for unusual ones, as in the OpenTelemetry conventions.
 pub(super) fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::DELETE => "DELETE",
