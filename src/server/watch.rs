@@ -193,7 +193,8 @@ impl Roster {
     pub(super) fn enrol(&self) -> Arc<Watch> {
         let watch = Arc::new(Watch::default());
         watch.head_begun();
-        let entry = Entry { watch: Arc::clone(&watch), head: 1, owing: 0, progress: 0, quiet: 0 };
+        // Neither count is the present one, so that the first check, which may come at once, does not count as an interval.
+        let entry = Entry { watch: Arc::clone(&watch), head: 0, owing: 0, progress: u32::MAX, quiet: 0 };
         self.entries().push(entry);
         watch
     }
@@ -245,5 +246,27 @@ impl Entry {
             watch.tell(Signal::Abort);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Patience, Roster, Signal};
+
+    #[test]
+    fn a_timeout_is_short_of_its_limit_by_one_step_at_most() {
+        let limit = std::time::Duration::from_millis(800);
+        let patience = Patience { header: limit, keep_alive: limit };
+        let checks = |begin: &dyn Fn(&super::Watch)| {
+            let roster = Roster::default();
+            let watch = roster.enrol();
+            begin(&watch);
+            let mut entry = roster.entries().pop().unwrap();
+            (1..100).find(|_| entry.look(patience) && watch.signal() != Signal::None).unwrap()
+        };
+        // The first check may come at once, and the last interval may be missing.
+        for (what, begin) in [("a head", &(|_: &super::Watch| {}) as &dyn Fn(&_)), ("idle", &super::Watch::head_done)] {
+            assert!(patience.step() * checks(begin) >= limit, "{what}");
+        }
     }
 }
