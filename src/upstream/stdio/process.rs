@@ -79,7 +79,7 @@ impl Process {
         spawn(write(waiting, stdin, process.child.clone(), patience));
         spawn(read(Arc::downgrade(&process), stdout));
         spawn(log(Arc::clone(server), process.child.pid(), stderr));
-        spawn(mourn(Arc::clone(server), process.child.clone(), Arc::downgrade(&process)));
+        spawn(watch_exit(Arc::clone(server), process.child.clone(), Arc::downgrade(&process)));
         Ok(process)
     }
 
@@ -240,7 +240,7 @@ async fn log(server: Arc<str>, pid: i32, mut stderr: pipe::Receiver) {
 }
 
 /// Waits until the process has ended, and then ends all pending calls.
-async fn mourn(server: Arc<str>, child: Child, process: Weak<Process>) {
+async fn watch_exit(server: Arc<str>, child: Child, process: Weak<Process>) {
     child.ended().await;
     let how = child.end().unwrap_or_default();
     tracing::info!(server = %server, pid = child.pid(), how, "child ended");
