@@ -66,7 +66,7 @@ pub(super) struct Shared {
     server: config::Server,
     replicas: Arc<Replicas>,
     /// Whether the server broadcasts messages to all streams.
-    is_told_to_all: Arc<AtomicBool>,
+    is_broadcast: Arc<AtomicBool>,
     /// The latest request id, unique across streams.
     ids: Arc<AtomicU64>,
     losses: Losses,
@@ -115,7 +115,7 @@ impl Sse {
         let shared = Arc::new(Shared {
             server: server.clone(),
             replicas: Arc::clone(replicas),
-            is_told_to_all: Arc::new(AtomicBool::new(server.sessions == Sharing::All)),
+            is_broadcast: Arc::new(AtomicBool::new(server.sessions == Sharing::All)),
             ids: Arc::new(AtomicU64::new(first)),
             losses: Losses::default(),
         });

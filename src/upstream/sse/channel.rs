@@ -102,7 +102,7 @@ impl Channel {
         let (own, lines) = mpsc::channel(LINES);
         let channel = Arc::new(Self {
             shared: Arc::clone(shared),
-            board: Mutex::new(Switchboard::among(Arc::clone(&shared.is_told_to_all), Arc::clone(&shared.ids))),
+            board: Mutex::new(Switchboard::among(Arc::clone(&shared.is_broadcast), Arc::clone(&shared.ids))),
             endpoint,
             replica,
             head: Mutex::new(head.clone()),
@@ -185,7 +185,7 @@ impl Channel {
             }
             Outcome::Unasked => {
                 self.shared.losses.count(Loss::Unasked);
-                if !self.shared.is_told_to_all.swap(true, Ordering::Relaxed) {
+                if !self.shared.is_broadcast.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         %server,
                         "a stream carries answers to what was not asked on it, which are dropped; from now on only answers \
