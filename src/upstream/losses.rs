@@ -9,8 +9,6 @@ pub(super) enum Loss {
     Late,
     /// It is for all open streams, and there is none.
     NobodyListens,
-    /// It cannot be attributed to a recipient.
-    Nobodys,
     /// It is not a valid MCP message.
     NotMcp,
     /// Its recipient's queue is full.
@@ -19,17 +17,19 @@ pub(super) enum Loss {
     TooLong,
     /// It answers a request that was not sent.
     Unasked,
+    /// It cannot be attributed to a recipient.
+    Unattributed,
 }
 
 impl Loss {
     const ALL: [Self; 7] = [
         Self::Late,
         Self::NobodyListens,
-        Self::Nobodys,
         Self::NotMcp,
         Self::ReaderBehind,
         Self::TooLong,
         Self::Unasked,
+        Self::Unattributed,
     ];
 
     /// The label of `portcullis_upstream_messages_dropped_total`.
@@ -37,11 +37,11 @@ impl Loss {
         match self {
             Self::Late => "late",
             Self::NobodyListens => "nobody_listens",
-            Self::Nobodys => "nobodys",
             Self::NotMcp => "not_mcp",
             Self::ReaderBehind => "reader_behind",
             Self::TooLong => "too_long",
             Self::Unasked => "unasked",
+            Self::Unattributed => "nobodys",
         }
     }
 }

@@ -264,9 +264,9 @@ impl Switchboard {
     fn told_call(&self, document: &Document, named: Value<'_>, own: impl Fn(&Call) -> Option<Bytes>) -> Outcome {
         let number = named.as_i64().and_then(|named| u64::try_from(named).ok());
         let Some(call) = number.and_then(|number| self.calls.get(&number)) else {
-            return Outcome::Dropped(Loss::Nobodys);
+            return Outcome::Dropped(Loss::Unattributed);
         };
-        let Some(own) = own(call) else { return Outcome::Dropped(Loss::Nobodys) };
+        let Some(own) = own(call) else { return Outcome::Dropped(Loss::Unattributed) };
         let mut splice = Splice::new();
         splice.replace(named.span(), own);
         pass(&call.to, splice.apply(document.bytes()))
@@ -281,7 +281,7 @@ impl Switchboard {
         }
         let is_about_all = method.ends_with("/list_changed");
         if self.is_shared() && !is_about_all {
-            return Outcome::Dropped(Loss::Nobodys);
+            return Outcome::Dropped(Loss::Unattributed);
         }
         let mut passed = false;
         for listener in self.listeners.values() {
@@ -295,10 +295,10 @@ impl Switchboard {
 
     /// Routes the process's cancellation of its own request, to where that was delivered.
     fn taken_back(&self, document: &Document) -> Outcome {
-        let Some(id) = document.pointer("/params/requestId") else { return Outcome::Dropped(Loss::Nobodys) };
+        let Some(id) = document.pointer("/params/requestId") else { return Outcome::Dropped(Loss::Unattributed) };
         match self.questions.iter().find(|(asked, ..)| is_same(asked, id)) {
             Some((_, _, to)) => pass(to, document.bytes().clone()),
-            None => Outcome::Dropped(Loss::Nobodys),
+            None => Outcome::Dropped(Loss::Unattributed),
         }
     }
 
