@@ -270,7 +270,7 @@ async fn call(
     trail.shadow = foreseen.filter(|foreseen| foreseen.differs(&decided));
     let permit = decided
         .map_err(|denial| match trail.caller.as_deref() {
-            Some(caller) => route.policy.tire(denial, caller),
+            Some(caller) => route.policy.limit_step_ups(denial, caller),
             None => denial,
         })
         .map_err(|denial| mask::as_written(denial, written.as_deref()))?;

@@ -186,10 +186,10 @@ impl Policy {
 
     /// The denial to answer with: a step-up becomes a refusal if the caller was asked for the same scopes before and came back
     /// with new tokens that still lack them, so that its client does not log in forever.
-    pub(crate) fn tire(&self, denial: Denial, caller: &Caller) -> Denial {
+    pub(crate) fn limit_step_ups(&self, denial: Denial, caller: &Caller) -> Denial {
         match &denial {
             Denial::StepUp { name, rule, scopes, .. }
-                if self.counted.challenges.is_tired(caller, name, scopes, clock::monotonic()) =>
+                if self.counted.challenges.is_one_too_many(caller, name, scopes, clock::monotonic()) =>
             {
                 Denial::Refused {
                     rule: Some(Arc::clone(rule)),

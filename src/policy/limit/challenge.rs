@@ -31,7 +31,7 @@ struct Asked {
 
 impl Challenges {
     /// Notes a challenge; returns whether it is one too many.
-    pub(super) fn is_tired(&self, caller: &Caller, name: &str, scopes: &[Box<str>], now: Instant) -> bool {
+    pub(super) fn is_one_too_many(&self, caller: &Caller, name: &str, scopes: &[Box<str>], now: Instant) -> bool {
         let whole = Per { client: true, subject: true, tool: true };
         let key = key(caller, &format!("{name} {}", scopes.join(" ")), whole);
         let token = self.hasher.hash_one((&caller.token_id, caller.expires, caller.scopes.iter().collect::<Vec<_>>()));
@@ -73,7 +73,7 @@ mod tests {
         let token = |number: i64| Caller { expires: Timestamp::from_unix_seconds(number), ..caller("r") };
         let now = monotonic();
         let scopes: [Box<str>; 1] = ["w".into()];
-        let ask = |number, name: &str, now| challenges.is_tired(&token(number), name, &scopes, now);
+        let ask = |number, name: &str, now| challenges.is_one_too_many(&token(number), name, &scopes, now);
         for _ in 0..5 {
             assert!(!ask(1, "put", now), "the same token may ask again");
         }
