@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 use super::binding::{self, Shown};
-use super::introspection::Standing;
+use super::introspection::Provenance;
 use super::{Acceptance, Bearer, Caller, Presented, VerifyError, jwt};
 use crate::clock::{self, Timestamp};
 use flights::Flights;
@@ -180,12 +180,12 @@ impl Verifier {
     ) -> Result<Arc<Verdict>, VerifyError> {
         // Another verification may have finished since the lookup.
         let last = self.store.get(place);
-        let standing = if last.is_some() { Standing::Known } else { Standing::Unknown };
+        let provenance = if last.is_some() { Provenance::Known } else { Provenance::Unknown };
         if let Some(known) = last.filter(|known| known.at(now).is_some()) {
             return Ok(known);
         }
         let jwt::Verified { caller, until, after } =
-            jwt::verify(acceptance, (&key.token, standing), now, clock::monotonic()).await?;
+            jwt::verify(acceptance, (&key.token, provenance), now, clock::monotonic()).await?;
         let verdict = Arc::new(Verdict { key: key.clone(), caller, reached: now, until, after });
         self.store.insert(Arc::clone(&verdict), now);
         Ok(verdict)

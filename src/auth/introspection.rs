@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::config::{AnswerFormat, When};
 use crate::json::{Document, Kind, Limits, Value};
 
-pub(super) use places::{Places, Standing};
+pub(super) use places::{Places, Provenance};
 
 /// The most bytes of an answer.
 const LIMIT_BYTES: usize = 64 * 1024;
@@ -50,11 +50,11 @@ pub(super) async fn verify(
     acceptance: &Acceptance,
     issuer: &Arc<Issuer>,
     introspector: &Introspector,
-    (bearer, standing): (Bearer<'_>, Standing),
+    (bearer, provenance): (Bearer<'_>, Provenance),
     now: Timestamp,
     monotonic: Instant,
 ) -> Result<jwt::Verified, VerifyError> {
-    let answer = introspector.ask(issuer, (bearer, standing), now, monotonic).await?;
+    let answer = introspector.ask(issuer, (bearer, provenance), now, monotonic).await?;
     let claims = answer.claims();
     if claims.get("iss").is_some_and(|iss| iss.as_str().as_deref() != Some(&**issuer.issuer())) {
         return Err(VerifyError::WrongIssuer);
@@ -72,7 +72,7 @@ pub(super) async fn confirm(
     now: Timestamp,
     monotonic: Instant,
 ) -> Result<Timestamp, VerifyError> {
-    introspector.ask(issuer, (bearer, Standing::Known), now, monotonic).await?;
+    introspector.ask(issuer, (bearer, Provenance::Known), now, monotonic).await?;
     Ok(now.plus(introspector.ttl))
 }
 
@@ -95,7 +95,7 @@ impl Introspector {
     async fn ask(
         &self,
         issuer: &Arc<Issuer>,
-        (bearer, standing): (Bearer<'_>, Standing),
+        (bearer, provenance): (Bearer<'_>, Provenance),
         now: Timestamp,
         monotonic: Instant,
     ) -> Result<Answer, VerifyError> {
@@ -103,7 +103,7 @@ impl Introspector {
             tracing::warn!(issuer = %issuer.name(), reason, "token could not be asked about");
             VerifyError::IntrospectionUnavailable { retry_after: RETRY }
         };
-        let Some(_place) = self.places.take(standing).await else {
+        let Some(_place) = self.places.take(provenance).await else {
             return Err(unavailable("too many questions at once"));
         };
         let token = std::str::from_utf8(bearer.bytes()).map_err(|_| VerifyError::Malformed("not ASCII"))?;

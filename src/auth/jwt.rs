@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use super::cache::Over;
 use super::claims::{self, Facts, RULES};
-use super::introspection::{self, Standing};
+use super::introspection::{self, Provenance};
 use super::issuer::Issuer;
 use super::jws::{Compact, Header};
 use super::keys::{Algorithm, Key};
@@ -31,7 +31,7 @@ impl Verified {
 /// Verifies a token: format, issuer, claims, key, signature, revocation, in that order. May wait for the issuer.
 pub(super) async fn verify(
     acceptance: &Acceptance,
-    (token, standing): (&Arc<[u8]>, Standing),
+    (token, provenance): (&Arc<[u8]>, Provenance),
     now: Timestamp,
     monotonic: Instant,
 ) -> Result<Verified, VerifyError> {
@@ -39,7 +39,7 @@ pub(super) async fn verify(
     if introspection::is_opaque(bearer.bytes())
         && let Some((issuer, asked)) = acceptance.asked()
     {
-        return introspection::verify(acceptance, issuer, asked, (bearer, standing), now, monotonic).await;
+        return introspection::verify(acceptance, issuer, asked, (bearer, provenance), now, monotonic).await;
     }
     let compact = Compact::read(bearer.bytes())?;
     let document = compact.claims()?;

@@ -13,7 +13,7 @@ const LIMIT_WAIT: Duration = Duration::from_secs(2);
 
 /// What is known of a token before it is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::auth) enum Standing {
+pub(in crate::auth) enum Provenance {
     /// Its issuer signed it, or has vouched for it before.
     Known,
     /// Anybody could have made it up.
@@ -40,10 +40,10 @@ impl Places {
     }
 
     /// A place, at once or in turn; `None` if none comes in time, or too many wait.
-    pub(super) async fn take(&self, standing: Standing) -> Option<SemaphorePermit<'_>> {
-        let line = match standing {
-            Standing::Known => &self.known,
-            Standing::Unknown => &self.unknown,
+    pub(super) async fn take(&self, provenance: Provenance) -> Option<SemaphorePermit<'_>> {
+        let line = match provenance {
+            Provenance::Known => &self.known,
+            Provenance::Unknown => &self.unknown,
         };
         match line.places.try_acquire() {
             Ok(place) => Some(place),
@@ -80,20 +80,20 @@ impl Drop for OneLess<'_> {
 mod tests {
     use futures_util::FutureExt as _;
 
-    use super::{LIMIT_UNKNOWN, LIMIT_WAITING, Places, Standing};
+    use super::{LIMIT_UNKNOWN, LIMIT_WAITING, Places, Provenance};
 
     #[tokio::test]
     async fn who_waits_has_a_turn_and_who_goes_away_leaves_none() {
         let places = Places::new();
         let mut taken: Vec<_> = (0..LIMIT_UNKNOWN)
-            .map(|_| places.take(Standing::Unknown).now_or_never().flatten().expect("a place"))
+            .map(|_| places.take(Provenance::Unknown).now_or_never().flatten().expect("a place"))
             .collect();
-        assert!(places.take(Standing::Known).await.is_some(), "these have their own");
-        let mut waiting: Vec<_> = (0..LIMIT_WAITING).map(|_| Box::pin(places.take(Standing::Unknown))).collect();
+        assert!(places.take(Provenance::Known).await.is_some(), "these have their own");
+        let mut waiting: Vec<_> = (0..LIMIT_WAITING).map(|_| Box::pin(places.take(Provenance::Unknown))).collect();
         assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()));
-        assert!(places.take(Standing::Unknown).await.is_none(), "too many wait");
+        assert!(places.take(Provenance::Unknown).await.is_none(), "too many wait");
         drop(waiting.split_off(1));
-        let mut last = Box::pin(places.take(Standing::Unknown));
+        let mut last = Box::pin(places.take(Provenance::Unknown));
         assert!((&mut last).now_or_never().is_none(), "there is room to wait again");
         drop(taken.pop());
         drop(waiting);

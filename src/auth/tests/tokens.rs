@@ -6,7 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
 use super::support::{ISSUER, NOW, RESOURCE, SECONDS, Signer, acceptance, claims, issuer_config, jwks};
-use crate::auth::introspection::Standing;
+use crate::auth::introspection::Provenance;
 use crate::auth::{Acceptance, Caller, Outcome, VerifyError, examine, jwt};
 use crate::clock::{self, Timestamp};
 use crate::config;
@@ -16,7 +16,7 @@ const WRONG_TYPE: VerifyError = VerifyError::WrongType("");
 
 pub(super) async fn verify_at(acceptance: &Acceptance, token: &str, now: Timestamp) -> Result<Caller, VerifyError> {
     let verified =
-        jwt::verify(acceptance, (&token.as_bytes().into(), Standing::Unknown), now, clock::monotonic()).await?;
+        jwt::verify(acceptance, (&token.as_bytes().into(), Provenance::Unknown), now, clock::monotonic()).await?;
     Ok((*verified.caller).clone())
 }
 
