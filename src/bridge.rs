@@ -6,6 +6,7 @@
 //! and server requests that wait for an answer.
 
 mod answer;
+mod clients;
 mod era;
 mod fact;
 mod link;
@@ -17,19 +18,18 @@ mod parked;
 mod session;
 mod sessionless;
 mod task;
-mod told;
 mod visits;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use clients::Clients;
 use era::Known;
 use foldhash::HashMap;
 use futures_util::future::join_all;
 use link::Link;
 use parked::Parked;
 use session::Sessions;
-use told::Clients;
 
 use crate::config::EraMode;
 use crate::json::Value;

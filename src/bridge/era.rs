@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 
+use super::clients::is_own_session;
 use super::fact::Fact;
 use super::link::Link;
-use super::told::is_own_session;
 use super::{Way, answer, newer};
 use crate::clock::monotonic;
 use crate::json::{Document, Limits, Value};

@@ -16,9 +16,9 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::METHOD_NOT_FOUND;
+use super::clients::{Client, TakenBack};
 use super::link::Link;
 use super::newer::{self, Brought, Question, Told};
-use super::told::{Client, TakenBack};
 use super::{answer, event, older};
 use crate::auth::{Caller, Who};
 use crate::json::{Document, Limits, Value};

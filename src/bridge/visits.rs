@@ -11,8 +11,8 @@ use foldhash::HashMap;
 use http::{HeaderMap, Method};
 
 use super::answer;
+use super::clients::is_own_session;
 use super::link::{Ends, Link};
-use super::told::is_own_session;
 use crate::mcp::Revision;
 use crate::mcp::handle::is_plain_id;
 use crate::mcp::headers::SESSION_ID;

@@ -8,10 +8,10 @@ use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
 use super::AHEAD;
+use crate::bridge::clients::Client;
 use crate::bridge::event;
 use crate::bridge::link::Link;
 use crate::bridge::newer;
-use crate::bridge::told::Client;
 use crate::json::{Document, Limits};
 use crate::mcp::RpcId;
 use crate::mcp::methods::LISTEN;
