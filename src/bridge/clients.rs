@@ -9,7 +9,7 @@ use foldhash::HashMap;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-use super::newer::Told;
+use super::newer::Declared;
 use crate::auth::Who;
 use crate::clock;
 
@@ -40,7 +40,7 @@ pub(super) struct Clients(Mutex<HashMap<Box<str>, Arc<Client>>>);
 pub(super) struct Client {
     /// The caller; `None` if anonymous.
     pub(super) who: Option<Who>,
-    pub(super) told: Told,
+    pub(super) declared: Declared,
     used: Mutex<Instant>,
     level: Mutex<Option<Box<str>>>,
     uris: Mutex<BTreeSet<Box<str>>>,
@@ -51,7 +51,7 @@ pub(super) struct Client {
 
 impl Clients {
     /// Opens a session and returns its id.
-    pub(super) fn open(&self, who: Option<Who>, told: Told) -> Box<str> {
+    pub(super) fn open(&self, who: Option<Who>, declared: Declared) -> Box<str> {
         let name: Box<str> = format!("{PREFIX}{}", Uuid::now_v7()).into();
         let mut clients = lock(&self.0);
         let now = clock::monotonic();
@@ -62,7 +62,7 @@ impl Clients {
         } else if clients.len() >= MOST {
             make_room(&mut clients, |_| true);
         }
-        clients.insert(name.clone(), Arc::new(Client::new(who, told)));
+        clients.insert(name.clone(), Arc::new(Client::new(who, declared)));
         name
     }
 
@@ -90,10 +90,10 @@ fn make_room(clients: &mut HashMap<Box<str>, Arc<Client>>, among: impl Fn(&Clien
 
 impl Client {
     /// A session with no log level, subscriptions or requests.
-    pub(super) fn new(who: Option<Who>, told: Told) -> Self {
+    pub(super) fn new(who: Option<Who>, declared: Declared) -> Self {
         Self {
             who,
-            told,
+            declared,
             used: Mutex::new(clock::monotonic()),
             level: Mutex::default(),
             uris: Mutex::default(),
@@ -180,7 +180,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::{Clients, IDLE, SHARE, URI_BYTES};
     use crate::auth::Who;
-    use crate::bridge::newer::Told;
+    use crate::bridge::newer::Declared;
     use crate::clock;
     use crate::policy::tests::caller;
 
@@ -189,31 +189,31 @@ mod tests {
         let clients = Clients::default();
         let (ana, mut kim) = (Who::of(&caller("")), caller(""));
         kim.subject = "kim".into();
-        let told = || Told::of(None);
-        let first = clients.open(Some(ana.clone()), told());
-        let other = clients.open(Some(Who::of(&kim)), told());
-        let nobody = clients.open(None, told());
+        let declared = || Declared::of(None);
+        let first = clients.open(Some(ana.clone()), declared());
+        let other = clients.open(Some(Who::of(&kim)), declared());
+        let nobody = clients.open(None, declared());
         // Whichever client it calls with.
         for at in 1..SHARE {
             let mut ana = caller("");
             ana.client_id = Some(at.to_string().into());
-            clients.open(Some(Who::of(&ana)), told());
+            clients.open(Some(Who::of(&ana)), declared());
         }
         assert!(clients.get(&first).is_some());
-        let second = clients.open(Some(ana.clone()), told());
-        let third = clients.open(Some(ana), told());
+        let second = clients.open(Some(ana.clone()), declared());
+        let third = clients.open(Some(ana), declared());
         assert!(clients.get(&first).is_some(), "used last");
         assert!([&other, &nobody, &second, &third].iter().all(|name| clients.get(name).is_some()));
         assert_eq!(super::lock(&clients.0).len(), SHARE + 2);
         *super::lock(&clients.get(&other).unwrap().used) = clock::monotonic().checked_sub(IDLE).unwrap();
-        clients.open(None, told());
+        clients.open(None, declared());
         assert!(clients.get(&other).is_none(), "forgotten");
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let clients = Clients::default();
-        let client = clients.get(&clients.open(None, Told::of(None))).unwrap();
+        let client = clients.get(&clients.open(None, Declared::of(None))).unwrap();
         assert!(client.subscribe(&"a".repeat(URI_BYTES / 2), true));
         assert!(!client.subscribe(&"b".repeat(URI_BYTES / 2 + 1), true));
         assert!(client.subscribe(&"a".repeat(URI_BYTES / 2), false));

@@ -76,7 +76,7 @@ impl Known {
     /// is sent untranslated.
     pub(super) async fn probe(&self, link: &Link) -> Way {
         let id = RpcId::own();
-        let message = newer::discover(id.raw(), &newer::Told::of(None));
+        let message = newer::discover(id.raw(), &newer::Declared::of(None));
         let speaks = match link.post_newer(message, [newer::method_header(DISCOVER)]).await {
             Ok(answer) => speaks_newer(answer, &id).await,
             Err(_) => None,

@@ -20,7 +20,7 @@ const NEWER_RESULT: [&str; 3] = ["cacheScope", "resultType", "ttlMs"];
 
 /// The parameters of an older client's `initialize`.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct Declared {
     /// The members of `_meta` that every request states, serialized once.
     stated: Bytes,
     /// A JSON object, a slice of `stated`.
@@ -31,7 +31,7 @@ pub(super) struct Told {
     pub(super) revision: Revision,
 }
 
-impl Told {
+impl Declared {
     /// Reads the `params` of `initialize`; the revision is the requested one if it is served and older than 2026-07-28.
     pub(super) fn of(params: Option<Value<'_>>) -> Self {
         let get = |name: &str| params.and_then(|params| params.get(name));
@@ -114,14 +114,20 @@ impl Brought {
 }
 
 /// Translates a request for the newer upstream, with the id `own`.
-pub(super) fn request(document: &Document, own: &Bytes, told: &Told, level: Option<&str>, brought: &Brought) -> Bytes {
+pub(super) fn request(
+    document: &Document,
+    own: &Bytes,
+    declared: &Declared,
+    level: Option<&str>,
+    brought: &Brought,
+) -> Bytes {
     let root = document.root();
     let mut splice = Splice::new();
     if let Some(id) = root.get("id") {
         splice.replace(id.span(), own.clone());
     }
     let added = brought.members();
-    let stated = told.stated(level);
+    let stated = declared.stated(level);
     let params = root.get("params").filter(|params| params.kind() == Kind::Object);
     let meta = params.and_then(|params| params.get("_meta")).filter(|meta| meta.kind() == Kind::Object);
     match (params, meta) {
@@ -136,7 +142,7 @@ pub(super) fn request(document: &Document, own: &Bytes, told: &Told, level: Opti
         }
         (Some(params), Some(meta)) => {
             splice.put_in_front(params, |member| !member.name_is("task"), added);
-            splice.put_in_front(meta, |member| !told.states(member, level), stated);
+            splice.put_in_front(meta, |member| !declared.states(member, level), stated);
         }
     }
     splice.apply(document.bytes())
@@ -269,23 +275,23 @@ pub(super) fn news(document: &Document) -> Option<Bytes> {
 }
 
 /// A `subscriptions/listen` request with the id `own`, for all list changes and for the resources `uris`.
-pub(super) fn listen(own: &Bytes, told: &Told, uris: &[Box<str>]) -> Bytes {
+pub(super) fn listen(own: &Bytes, declared: &Declared, uris: &[Box<str>]) -> Bytes {
     let uris: Vec<String> = uris.iter().map(|uri| quoted(uri)).collect();
     let wanted = format!(
         r#""notifications":{{"promptsListChanged":true,"resourcesListChanged":true,"toolsListChanged":true,"resourceSubscriptions":[{}]}},"#,
         uris.join(",")
     );
-    own_request(own, methods::LISTEN, &wanted, told)
+    own_request(own, methods::LISTEN, &wanted, declared)
 }
 
 /// A `server/discover` request with the id `own`.
-pub(super) fn discover(own: &Bytes, told: &Told) -> Bytes {
-    own_request(own, methods::DISCOVER, "", told)
+pub(super) fn discover(own: &Bytes, declared: &Declared) -> Bytes {
+    own_request(own, methods::DISCOVER, "", declared)
 }
 
 /// A request of the proxy's own; `params` are members to put before `_meta`.
-fn own_request(own: &Bytes, method: &str, params: &str, told: &Told) -> Bytes {
-    let (own, stated) = (String::from_utf8_lossy(own), told.stated(None));
+fn own_request(own: &Bytes, method: &str, params: &str, declared: &Declared) -> Bytes {
+    let (own, stated) = (String::from_utf8_lossy(own), declared.stated(None));
     let stated = String::from_utf8_lossy(&stated);
     format!(r#"{{"jsonrpc":"2.0","id":{own},"method":"{method}","params":{{{params}"_meta":{{{stated}}}}}}}"#).into()
 }
@@ -330,17 +336,17 @@ mod tests {
         Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::ANSWER).unwrap()
     }
 
-    fn told() -> Told {
+    fn declared() -> Declared {
         let params =
             document(r#"{"protocolVersion":"2025-06-18","capabilities":{"roots":{}},"clientInfo":{"name":"c"}}"#);
-        Told::of(Some(params.root()))
+        Declared::of(Some(params.root()))
     }
 
     const META: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"roots":{}},"io.modelcontextprotocol/clientInfo":{"name":"c"}"#;
 
     #[test]
     fn requests_say_again_what_the_session_was_told() {
-        assert_eq!(told().revision, Revision::V2025_06_18);
+        assert_eq!(declared().revision, Revision::V2025_06_18);
         let cases = [
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"m"}"#,
@@ -353,7 +359,8 @@ mod tests {
             ),
         ];
         for (before, after) in cases {
-            let written = request(&document(before), &Bytes::from_static(b"\"o\""), &told(), None, &Brought::default());
+            let written =
+                request(&document(before), &Bytes::from_static(b"\"o\""), &declared(), None, &Brought::default());
             assert_eq!(written, after);
             Document::parse(written, &Limits::ANSWER).unwrap();
         }
@@ -364,7 +371,7 @@ mod tests {
         let written = request(
             &document(r#"{"id":1,"params":{"_meta":{}}}"#),
             &Bytes::from_static(b"2"),
-            &told(),
+            &declared(),
             Some("info"),
             &brought,
         );

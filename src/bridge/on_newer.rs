@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::answer::METHOD_NOT_FOUND;
 use super::clients::{Client, TakenBack};
 use super::link::Link;
-use super::newer::{self, Brought, Question, Told};
+use super::newer::{self, Brought, Declared, Question};
 use super::{answer, event, older};
 use crate::auth::{Caller, Who};
 use crate::json::{Document, Limits, Value};
@@ -69,7 +69,7 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Box<Answer>, 
         },
     };
     let who = || outbound.caller().map(|caller| Who::of(caller));
-    let client = client.unwrap_or_else(|| Arc::new(Client::new(who(), Told::of(None))));
+    let client = client.unwrap_or_else(|| Arc::new(Client::new(who(), Declared::of(None))));
     if outbound.verb() == Verb::DELETE {
         let closed = outbound.session().is_some_and(|name| clients.close(name));
         return Ok(if closed { answer::ended() } else { answer::no_session() });
@@ -168,12 +168,12 @@ async fn hello(
     document: &Document,
     id: &Bytes,
 ) -> Result<Box<Answer>, UpstreamError> {
-    let told = Told::of(document.root().get("params"));
-    if told.is_too_long() {
+    let declared = Declared::of(document.root().get("params"));
+    if declared.is_too_long() {
         return Ok(answer::too_long(id));
     }
     let own = RpcId::own();
-    let question = newer::discover(own.raw(), &told);
+    let question = newer::discover(own.raw(), &declared);
     let answer = link.post_newer(question, [newer::method_header(DISCOVER)]).await?;
     if !answer.status.is_success() {
         return Ok(answer);
@@ -184,9 +184,9 @@ async fn hello(
     if discovered.root().get("result").is_none() {
         return Ok(answer::message(newer::response(&discovered, id, None).bytes(&discovered)));
     }
-    let revision = told.revision;
+    let revision = declared.revision;
     let mut answer = answer::message(newer::initialized(&discovered, id, revision));
-    let name = link.route.bridge.clients.open(caller.map(|caller| Who::of(caller)), told);
+    let name = link.route.bridge.clients.open(caller.map(|caller| Who::of(caller)), declared);
     if let Ok(name) = http::HeaderValue::from_str(&name) {
         answer.headers.insert(SESSION_ID.clone(), name);
     }
@@ -197,7 +197,7 @@ async fn hello(
 async fn round(link: &Link, asked: &Asked, brought: &Brought) -> Result<(Box<Answer>, RpcId), UpstreamError> {
     let own = RpcId::own();
     let level = asked.client.level();
-    let request = newer::request(&asked.document, own.raw(), &asked.client.told, level.as_deref(), brought);
+    let request = newer::request(&asked.document, own.raw(), &asked.client.declared, level.as_deref(), brought);
     let headers = newer::headers(&asked.document, asked.method, asked.tool.as_deref());
     Ok((link.post_newer(request, headers).await?, own))
 }
@@ -374,7 +374,7 @@ impl Running {
 
     fn client_can(&self, method: &str) -> bool {
         let capability = method.split('/').next().unwrap_or_default();
-        let capabilities = Document::parse(self.asked.client.told.capabilities.clone(), &Limits::REQUEST);
+        let capabilities = Document::parse(self.asked.client.declared.capabilities.clone(), &Limits::REQUEST);
         capabilities.is_ok_and(|capabilities| capabilities.root().get(capability).is_some())
     }
 

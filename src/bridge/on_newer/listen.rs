@@ -48,7 +48,7 @@ pub(super) fn open(link: &Link, client: Arc<Client>) -> Box<Answer> {
 
 async fn read(link: &Link, client: &Client, out: &mpsc::Sender<Bytes>) {
     let own = RpcId::own();
-    let request = newer::listen(own.raw(), &client.told, &client.uris());
+    let request = newer::listen(own.raw(), &client.declared, &client.uris());
     let sent = link.post_newer(request, [newer::method_header(LISTEN)]).await;
     let Ok(answer) = sent else { return };
     let Answer { status, headers, mut body } = *answer;
