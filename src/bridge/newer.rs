@@ -85,14 +85,14 @@ impl Declared {
 
 /// The input for a server that answered `input_required`.
 #[derive(Debug, Default)]
-pub(super) struct Brought {
+pub(super) struct Input {
     /// By key, as JSON.
     pub(super) responses: Vec<(String, Bytes)>,
     /// As JSON.
     pub(super) state: Option<Bytes>,
 }
 
-impl Brought {
+impl Input {
     /// The input as members of `params`.
     fn members(&self) -> Vec<u8> {
         let mut members = Vec::new();
@@ -119,14 +119,14 @@ pub(super) fn request(
     own: &Bytes,
     declared: &Declared,
     level: Option<&str>,
-    brought: &Brought,
+    input: &Input,
 ) -> Bytes {
     let root = document.root();
     let mut splice = Splice::new();
     if let Some(id) = root.get("id") {
         splice.replace(id.span(), own.clone());
     }
-    let added = brought.members();
+    let added = input.members();
     let stated = declared.stated(level);
     let params = root.get("params").filter(|params| params.kind() == Kind::Object);
     let meta = params.and_then(|params| params.get("_meta")).filter(|meta| meta.kind() == Kind::Object);
@@ -360,11 +360,11 @@ mod tests {
         ];
         for (before, after) in cases {
             let written =
-                request(&document(before), &Bytes::from_static(b"\"o\""), &declared(), None, &Brought::default());
+                request(&document(before), &Bytes::from_static(b"\"o\""), &declared(), None, &Input::default());
             assert_eq!(written, after);
             Document::parse(written, &Limits::ANSWER).unwrap();
         }
-        let brought = Brought {
+        let input = Input {
             responses: vec![("k".into(), Bytes::from_static(b"{}"))],
             state: Some(Bytes::from_static(b"\"s\"")),
         };
@@ -373,7 +373,7 @@ mod tests {
             &Bytes::from_static(b"2"),
             &declared(),
             Some("info"),
-            &brought,
+            &input,
         );
         let level = r#","io.modelcontextprotocol/logLevel":"info""#;
         assert_eq!(

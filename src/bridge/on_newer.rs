@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::answer::METHOD_NOT_FOUND;
 use super::clients::{Client, TakenBack};
 use super::link::Link;
-use super::newer::{self, Brought, Declared, Question};
+use super::newer::{self, Declared, Input, Question};
 use super::{answer, event, older};
 use crate::auth::{Caller, Who};
 use crate::json::{Document, Limits, Value};
@@ -194,16 +194,16 @@ async fn hello(
 }
 
 /// Sends one round of a call. Returns the upstream's answer and the id of the request. Errs if the upstream does not answer.
-async fn round(link: &Link, asked: &Asked, brought: &Brought) -> Result<(Box<Answer>, RpcId), UpstreamError> {
+async fn round(link: &Link, asked: &Asked, input: &Input) -> Result<(Box<Answer>, RpcId), UpstreamError> {
     let own = RpcId::own();
     let level = asked.client.level();
-    let request = newer::request(&asked.document, own.raw(), &asked.client.declared, level.as_deref(), brought);
+    let request = newer::request(&asked.document, own.raw(), &asked.client.declared, level.as_deref(), input);
     let headers = newer::headers(&asked.document, asked.method, asked.tool.as_deref());
     Ok((link.post_newer(request, headers).await?, own))
 }
 
 async fn call(link: Link, asked: Box<Asked>, mut taken_back: TakenBack) -> Result<Box<Answer>, UpstreamError> {
-    let nothing = Brought::default();
+    let nothing = Input::default();
     let (answer, own) = tokio::select! {
         biased;
         () = taken_back.said() => return Ok(answer::unusable()),
@@ -284,11 +284,11 @@ impl Running {
                 break;
             }
             let Some(responses) = self.ask(questions).await else { return self.give_up().await };
-            let brought = Brought { responses, state };
+            let input = Input { responses, state };
             let next = tokio::select! {
                 biased;
                 () = is_over(&self.out, &mut self.taken_back) => return,
-                next = round(&self.link, &self.asked, &brought) => next,
+                next = round(&self.link, &self.asked, &input) => next,
             };
             let Ok((answer, own)) = next else { return };
             self.own = own;
