@@ -134,14 +134,14 @@ impl Client {
     }
 
     /// Registers a request for cancellation, by its id as JSON.
-    pub(super) fn begins(&self, id: &Bytes) -> TakenBack {
+    pub(super) fn track(&self, id: &Bytes) -> Cancellation {
         let (back, taken) = oneshot::channel();
         lock(&self.running).insert(id.clone(), back);
-        TakenBack(Some(taken))
+        Cancellation(Some(taken))
     }
 
     /// Unregisters a request that has been answered.
-    pub(super) fn ends(&self, id: &Bytes) {
+    pub(super) fn untrack(&self, id: &Bytes) {
         lock(&self.running).remove(id);
     }
 
@@ -156,11 +156,11 @@ impl Client {
 
 /// The receiving end of a request's cancellation.
 #[derive(Debug)]
-pub(super) struct TakenBack(Option<oneshot::Receiver<()>>);
+pub(super) struct Cancellation(Option<oneshot::Receiver<()>>);
 
-impl TakenBack {
+impl Cancellation {
     /// Completes when the request is cancelled; never if it can no longer be, because another request has reused its id.
-    pub(super) async fn said(&mut self) {
+    pub(super) async fn requested(&mut self) {
         let said = match &mut self.0 {
             Some(taken) => taken.await.is_ok(),
             None => false,

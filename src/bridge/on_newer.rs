@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::METHOD_NOT_FOUND;
-use super::clients::{Client, TakenBack};
+use super::clients::{Cancellation, Client};
 use super::link::Link;
 use super::newer::{self, Declared, Input, Question};
 use super::{answer, event, older};
@@ -53,7 +53,7 @@ struct Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        self.client.ends(&self.id);
+        self.client.untrack(&self.id);
     }
 }
 
@@ -104,9 +104,9 @@ pub(super) async fn send(link: Link, outbound: Outbound) -> Result<Box<Answer>, 
                 return Box::pin(hello(&link, caller.as_ref(), &document, &id)).await;
             }
             let tool = tool_of(&link, method, root);
-            let taken_back = client.begins(&id);
+            let cancellation = client.track(&id);
             drop(name);
-            call(link, Box::new(Asked { client, document, id, method, tool }), taken_back).await
+            call(link, Box::new(Asked { client, document, id, method, tool }), cancellation).await
         }
     }
 }
@@ -202,11 +202,11 @@ async fn round(link: &Link, asked: &Asked, input: &Input) -> Result<(Box<Answer>
     Ok((link.post_newer(request, headers).await?, own))
 }
 
-async fn call(link: Link, asked: Box<Asked>, mut taken_back: TakenBack) -> Result<Box<Answer>, UpstreamError> {
+async fn call(link: Link, asked: Box<Asked>, mut cancellation: Cancellation) -> Result<Box<Answer>, UpstreamError> {
     let nothing = Input::default();
     let (answer, own) = tokio::select! {
         biased;
-        () = taken_back.said() => return Ok(answer::unusable()),
+        () = cancellation.requested() => return Ok(answer::unusable()),
         round = round(&link, &asked, &nothing) => round?,
     };
     match media_type(&answer.headers) {
@@ -225,20 +225,20 @@ async fn call(link: Link, asked: Box<Asked>, mut taken_back: TakenBack) -> Resul
                 let body = newer::response(&document, &asked.id, asked.method).body(document);
                 return Ok(answer::older(headers, body));
             }
-            Ok(Running::begin(link, (asked, taken_back), own, (AnswerBody::whole(Bytes::new()), Some(document))))
+            Ok(Running::begin(link, (asked, cancellation), own, (AnswerBody::whole(Bytes::new()), Some(document))))
         }
         Media::EventStream if answer.status.is_success() => {
-            Ok(Running::begin(link, (asked, taken_back), own, (answer.body, None)))
+            Ok(Running::begin(link, (asked, cancellation), own, (answer.body, None)))
         }
         Media::EventStream | Media::None | Media::Other => Ok(answer),
     }
 }
 
 /// Completes when the client has disconnected or cancelled its request.
-async fn is_over(out: &mpsc::Sender<Bytes>, taken_back: &mut TakenBack) {
+async fn is_over(out: &mpsc::Sender<Bytes>, cancellation: &mut Cancellation) {
     tokio::select! {
         () = out.closed() => {}
-        () = taken_back.said() => {}
+        () = cancellation.requested() => {}
     }
 }
 
@@ -246,7 +246,7 @@ async fn is_over(out: &mpsc::Sender<Bytes>, taken_back: &mut TakenBack) {
 struct Running {
     link: Link,
     asked: Box<Asked>,
-    taken_back: TakenBack,
+    cancellation: Cancellation,
     own: RpcId,
     body: AnswerBody,
     splitter: Splitter,
@@ -258,13 +258,13 @@ impl Running {
     /// itself.
     fn begin(
         link: Link,
-        (asked, taken_back): (Box<Asked>, TakenBack),
+        (asked, cancellation): (Box<Asked>, Cancellation),
         own: RpcId,
         (body, first): (AnswerBody, Option<Document>),
     ) -> Box<Answer> {
         let (out, events) = mpsc::channel(AHEAD);
         let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
-        let running = Self { link, asked, taken_back, own, body, splitter, out };
+        let running = Self { link, asked, cancellation, own, body, splitter, out };
         running.link.clone().begin(running.run(first));
         Answer::events(events)
     }
@@ -287,7 +287,7 @@ impl Running {
             let input = Input { responses, state };
             let next = tokio::select! {
                 biased;
-                () = is_over(&self.out, &mut self.taken_back) => return,
+                () = is_over(&self.out, &mut self.cancellation) => return,
                 next = round(&self.link, &self.asked, &input) => next,
             };
             let Ok((answer, own)) = next else { return };
@@ -332,7 +332,7 @@ impl Running {
             }
             tokio::select! {
                 biased;
-                () = is_over(&self.out, &mut self.taken_back) => return None,
+                () = is_over(&self.out, &mut self.cancellation) => return None,
                 frame = self.body.frame() => {
                     if let Ok(data) = frame?.ok()?.into_data() {
                         self.splitter.feed(data);
@@ -367,7 +367,7 @@ impl Running {
         };
         tokio::select! {
             biased;
-            () = is_over(&self.out, &mut self.taken_back) => None,
+            () = is_over(&self.out, &mut self.cancellation) => None,
             responses = tokio::time::timeout(PATIENCE, all) => responses.ok()?,
         }
     }
