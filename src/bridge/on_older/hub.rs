@@ -32,7 +32,7 @@ const AHEAD: usize = 8;
 
 /// A notification from the server.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct Notification {
     pub(super) news: News,
     pub(super) document: Document,
 }
@@ -40,7 +40,7 @@ pub(super) struct Told {
 /// Distributes what the server sends on the stream: notifications to subscriptions, requests to a running call.
 #[derive(Debug)]
 pub(in crate::bridge) struct Hub {
-    told: broadcast::Sender<Told>,
+    told: broadcast::Sender<Notification>,
     is_listening: AtomicBool,
     /// Whether the stream is open, or an attempt to open it has failed.
     settled: watch::Sender<bool>,
@@ -68,7 +68,7 @@ impl Default for Hub {
 
 impl Hub {
     /// Subscribes to the notifications from now on.
-    pub(super) fn hear(link: &Link, session: &Arc<Session>) -> broadcast::Receiver<Told> {
+    pub(super) fn hear(link: &Link, session: &Arc<Session>) -> broadcast::Receiver<Notification> {
         let heard = session.hub.told.subscribe();
         Self::open(link, session);
         heard
@@ -291,6 +291,6 @@ async fn heard(link: &Link, session: &Session, document: Document) {
             link.route.catalog.forget();
         }
         // There may be no subscription just now.
-        let _ = session.hub.told.send(Told { news, document });
+        let _ = session.hub.told.send(Notification { news, document });
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-use super::hub::{Hub, Told};
+use super::hub::{Hub, Notification};
 use super::tasks::{self, Looked};
 use super::{AHEAD, Asked};
 use crate::bridge::link::Link;
@@ -36,7 +36,7 @@ struct Subscription {
     lists: Vec<&'static str>,
     uris: Vec<Box<str>>,
     tasks: Vec<Box<str>>,
-    heard: Receiver<Told>,
+    heard: Receiver<Notification>,
     out: mpsc::Sender<Bytes>,
 }
 
@@ -137,7 +137,7 @@ impl Subscription {
         }
     }
 
-    fn asked_for(&self, told: &Told) -> bool {
+    fn asked_for(&self, told: &Notification) -> bool {
         match told.news {
             News::List(list) => self.lists.contains(&list),
             News::Resource => uri_of(&told.document).is_some_and(|uri| self.uris.contains(&uri)),
