@@ -53,7 +53,7 @@ impl Status {
 
 /// What the extension reports of a task beside its status.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Told<'t> {
+pub(super) enum Details<'t> {
     /// The server's open requests, by unique key; empty if none are known.
     Asks(&'t [(Box<str>, Document)]),
     /// The answer to `tasks/result`.
@@ -85,16 +85,16 @@ pub(super) fn created(answer: &Document, task: Value<'_>, id: &[u8]) -> Bytes {
 }
 
 /// The extension's answer to `tasks/get`; `None` for an unknown status.
-pub(super) fn got(task: Value<'_>, told: Told<'_>, id: &[u8]) -> Option<Bytes> {
+pub(super) fn got(task: Value<'_>, details: Details<'_>, id: &[u8]) -> Option<Bytes> {
     let mut members = vec![r#""resultType":"complete""#.to_owned()];
-    members.extend(detailed(task, told)?);
+    members.extend(detailed(task, details)?);
     members.extend(meta(task.get("_meta")));
     Some(response(id, &members))
 }
 
 /// The same as a notification of the subscription `subscription`, its id as JSON.
-pub(super) fn news(task: Value<'_>, told: Told<'_>, subscription: &[u8]) -> Option<Bytes> {
-    let mut members = detailed(task, told)?;
+pub(super) fn news(task: Value<'_>, details: Details<'_>, subscription: &[u8]) -> Option<Bytes> {
+    let mut members = detailed(task, details)?;
     let subscription = String::from_utf8_lossy(subscription);
     members.push(format!(r#""_meta":{{"{META_SUBSCRIPTION}":{subscription}}}"#));
     let params = members.join(",");
@@ -125,11 +125,11 @@ fn response(id: &[u8], members: &[String]) -> Bytes {
 }
 
 /// The members of the extension's `DetailedTask`; `None` for an unknown status or an unusable outcome.
-fn detailed(task: Value<'_>, told: Told<'_>) -> Option<Vec<String>> {
-    let (word, more) = match (Status::of(task)?, told) {
+fn detailed(task: Value<'_>, details: Details<'_>) -> Option<Vec<String>> {
+    let (word, more) = match (Status::of(task)?, details) {
         (Status::Cancelled, _) => ("cancelled", None),
-        (Status::Ended, Told::Outcome(outcome)) => ended(outcome)?,
-        (Status::InputRequired, Told::Asks(questions)) if !questions.is_empty() => {
+        (Status::Ended, Details::Outcome(outcome)) => ended(outcome)?,
+        (Status::InputRequired, Details::Asks(questions)) if !questions.is_empty() => {
             ("input_required", Some(asked(questions)))
         }
         // Without its requests or its outcome, the task counts as still working.

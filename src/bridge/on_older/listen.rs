@@ -131,7 +131,7 @@ impl Subscription {
         };
         // If the state is unavailable now, the client can still poll the task.
         if let Ok(Looked::At(stands)) = looked
-            && let Some(news) = stands.with(|task, told| task::news(task, told, &self.asked.id))
+            && let Some(news) = stands.with(|task, details| task::news(task, details, &self.asked.id))
         {
             self.say(news).await;
         }

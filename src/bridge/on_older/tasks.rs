@@ -12,7 +12,7 @@ use crate::bridge::answer;
 use crate::bridge::link::Link;
 use crate::bridge::older::{self, Stated};
 use crate::bridge::session::{Session, Unopened};
-use crate::bridge::task::{self, Status, Told};
+use crate::bridge::task::{self, Details, Status};
 use crate::json::{Document, Value, quoted};
 use crate::mcp::methods::{TASKS_CANCEL, TASKS_GET, TASKS_RESULT, TASKS_UPDATE};
 use crate::mcp::{Access, Era, RpcId, SubjectKind};
@@ -121,7 +121,7 @@ async fn get(link: &Link, session: &Arc<Session>, asked: &Asked, id: &str) -> Re
         Looked::Error(document) => return Ok(error(&document, asked)),
         Looked::Other(answer) => return Ok(answer),
     };
-    Ok(stands.with(|task, told| task::got(task, told, &asked.id)).map_or_else(answer::unusable, answer::message))
+    Ok(stands.with(|task, details| task::got(task, details, &asked.id)).map_or_else(answer::unusable, answer::message))
 }
 
 /// The outcome of [`look`].
@@ -142,9 +142,9 @@ pub(super) struct Stands {
 
 impl Stands {
     /// Applies `tell` to the `task` object and the details for the extension.
-    pub(super) fn with<T>(&self, tell: impl FnOnce(Value<'_>, Told<'_>) -> Option<T>) -> Option<T> {
-        let told = self.outcome.as_ref().map_or(Told::Asks(&self.asks), Told::Outcome);
-        tell(self.got.root().get("result")?, told)
+    pub(super) fn with<T>(&self, tell: impl FnOnce(Value<'_>, Details<'_>) -> Option<T>) -> Option<T> {
+        let details = self.outcome.as_ref().map_or(Details::Asks(&self.asks), Details::Outcome);
+        tell(self.got.root().get("result")?, details)
     }
 }
 

@@ -105,16 +105,16 @@ fn what_came_of_a_task_is_told_with_how_it_stands() {
         let (_, new) = task(word);
         let (old, outcome) = (document(&old), document(&outcome));
         let wanted = with(with(new, &more), &json!({ "resultType": "complete" }));
-        let told = got(old.root(), Told::Outcome(&outcome), b"7").unwrap();
+        let told = got(old.root(), Details::Outcome(&outcome), b"7").unwrap();
         assert_eq!(read(&told), json!({ "jsonrpc": "2.0", "id": 7, "result": wanted }), "{status}");
         let mut params = wanted;
         params.as_object_mut().unwrap().remove("resultType");
         params["_meta"] = json!({ "io.modelcontextprotocol/subscriptionId": "s" });
         let wanted = json!({ "jsonrpc": "2.0", "method": "notifications/tasks", "params": params });
-        assert_eq!(read(&news(old.root(), Told::Outcome(&outcome), b"\"s\"").unwrap()), wanted, "{status}");
+        assert_eq!(read(&news(old.root(), Details::Outcome(&outcome), b"\"s\"").unwrap()), wanted, "{status}");
     }
-    assert!(got(document(&task("paused").0).root(), Told::Asks(&[]), b"7").is_none());
-    assert!(got(document(&json!({ "taskId": "t" })).root(), Told::Asks(&[]), b"7").is_none());
+    assert!(got(document(&task("paused").0).root(), Details::Asks(&[]), b"7").is_none());
+    assert!(got(document(&json!({ "taskId": "t" })).root(), Details::Asks(&[]), b"7").is_none());
 }
 
 #[test]
@@ -128,11 +128,11 @@ fn what_a_task_asks_is_told_by_its_key() {
     let requests = json!({ "k": { "method": "elicitation/create", "params": { "message": "?" } },
         "l": { "method": "roots/list", "params": {} } });
     let wanted = with(new, &json!({ "resultType": "complete", "inputRequests": requests }));
-    let told = got(old.root(), Told::Asks(&questions), b"7").unwrap();
+    let told = got(old.root(), Details::Asks(&questions), b"7").unwrap();
     assert_eq!(read(&told), json!({ "jsonrpc": "2.0", "id": 7, "result": wanted }));
     // Without known requests the task is still working.
     let (_, working) = task("working");
-    let told = read(&got(old.root(), Told::Asks(&[]), b"7").unwrap());
+    let told = read(&got(old.root(), Details::Asks(&[]), b"7").unwrap());
     assert_eq!(told["result"], with(working, &json!({ "resultType": "complete" })));
 }
 
