@@ -49,7 +49,7 @@ pub struct Bridge {
     clients: Clients,
     visits: visits::Visits,
     parked: Parked<on_older::Resumed>,
-    tasks: on_older::Begun,
+    tasks: on_older::KnownTasks,
     waiting: Parked<on_newer::Response>,
 }
 

@@ -4,9 +4,9 @@
 //! (2026-07-28, "Multi Round-Trip Requests"); the upstream's stream stays open, under a name in `requestState`, and is read
 //! on when the client repeats the call with the responses.
 
-mod begun;
 mod followed;
 pub(super) mod hub;
+mod known_tasks;
 mod listen;
 mod running;
 mod tasks;
@@ -21,9 +21,9 @@ use super::answer::{self, Rewritten};
 use super::link::Link;
 use super::older::{self, Stated};
 use super::session::{Session, Unopened};
-pub(super) use begun::Begun;
 use followed::Followed;
 use hub::{Attended, Hub};
+pub(super) use known_tasks::KnownTasks;
 use running::{Goes, Running, Sending};
 use tasks::Follower;
 

@@ -36,7 +36,7 @@ const QUESTIONS: usize = 16;
 
 /// The known tasks of one upstream, by caller and the upstream's task id.
 #[derive(Debug, Default)]
-pub(in crate::bridge) struct Begun(Mutex<HashMap<Key, Arc<Task>>>);
+pub(in crate::bridge) struct KnownTasks(Mutex<HashMap<Key, Arc<Task>>>);
 
 /// The caller, and the upstream's task id.
 type Key = (Who, Box<str>);
@@ -59,7 +59,7 @@ struct Asks {
     is_heard: bool,
 }
 
-impl Begun {
+impl KnownTasks {
     /// The caller's task of that id and session, a new one if it is unknown.
     pub(super) fn remember(&self, caller: &Caller, id: &str, session: &Arc<Session>) -> Arc<Task> {
         let (who, now) = (Who::of(caller), clock::monotonic());
@@ -265,19 +265,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Begun, MOST, SHARE, lock};
+    use super::{KnownTasks, MOST, SHARE, lock};
     use crate::bridge::session::Session;
     use crate::policy::tests::caller;
 
     /// Makes a task the least recently polled one.
-    fn was_never_asked_after(tasks: &Begun, who: &crate::auth::Caller, id: &str) {
+    fn was_never_asked_after(tasks: &KnownTasks, who: &crate::auth::Caller, id: &str) {
         let task = tasks.get(who, id).unwrap();
         *lock(&task.used) = crate::clock::monotonic().checked_sub(super::PATIENCE).unwrap();
     }
 
     #[test]
     fn one_caller_s_tasks_take_no_room_of_others() {
-        let (tasks, session) = (Begun::default(), Arc::new(Session::of_tests()));
+        let (tasks, session) = (KnownTasks::default(), Arc::new(Session::of_tests()));
         let (ana, mut kim) = (caller(""), caller(""));
         kim.subject = "kim".into();
         tasks.remember(&kim, "0", &session);
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn all_callers_tasks_together_are_bounded() {
-        let (tasks, session) = (Begun::default(), Arc::new(Session::of_tests()));
+        let (tasks, session) = (KnownTasks::default(), Arc::new(Session::of_tests()));
         let mut who = caller("");
         for number in 0..MOST {
             who.subject = format!("user {}", number / SHARE * 2).into();
