@@ -120,8 +120,8 @@ impl Task {
     ) -> Vec<(Box<str>, Document)> {
         let begins = self.asks.send_if_modified(|asks| !std::mem::replace(&mut asks.is_heard, true));
         if begins {
-            let hearing = Hearing::begin(self.clone(), link, session, id, stated);
-            link.begin(hearing.run());
+            let stream = ResultStream::begin(self.clone(), link, session, id, stated);
+            link.begin(stream.run());
         }
         let mut asks = self.asks.subscribe();
         let asked = asks.wait_for(|asks| !asks.open.is_empty() || !asks.is_heard);
@@ -165,7 +165,7 @@ impl Task {
 }
 
 /// The stream that answers `tasks/result`.
-struct Hearing {
+struct ResultStream {
     task: Arc<Task>,
     unanswered: Unanswered,
     stated: Stated,
@@ -173,7 +173,7 @@ struct Hearing {
     splitter: Splitter,
 }
 
-impl Hearing {
+impl ResultStream {
     fn begin(task: Arc<Task>, link: &Link, session: &Arc<Session>, id: &str, stated: &Stated) -> Self {
         let own = session.next_id();
         let message = tasks::question(&own.to_string(), TASKS_RESULT, id);
