@@ -4,10 +4,10 @@
 //! (2026-07-28, "Multi Round-Trip Requests"); the upstream's stream stays open, under a name in `requestState`, and is read
 //! on when the client repeats the call with the responses.
 
-mod followed;
 pub(super) mod hub;
 mod known_tasks;
 mod listen;
+mod polled_task;
 mod running;
 mod tasks;
 
@@ -21,9 +21,9 @@ use super::answer::{self, Rewritten};
 use super::link::Link;
 use super::older::{self, Stated};
 use super::session::{Session, Unopened};
-use followed::Followed;
 use hub::{Attended, Hub};
 pub(super) use known_tasks::KnownTasks;
+use polled_task::PolledTask;
 use running::{Goes, Running, Sending};
 use tasks::Follower;
 
@@ -279,7 +279,7 @@ impl Unanswered {
         let Self { link, session, own, .. } = self;
         match asked.follower.filter(|_| older::is_answer(answer, *own))? {
             Follower::Client => tasks::begun(link, session, asked, answer).map(Goes::AsTask),
-            Follower::Proxy => Followed::of(link, session, answer).map(Goes::Followed),
+            Follower::Proxy => PolledTask::of(link, session, answer).map(Goes::Followed),
         }
     }
 }

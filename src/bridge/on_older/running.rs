@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
-use super::followed::{Followed, Stands};
 use super::hub::Attended;
+use super::polled_task::{Polled, PolledTask};
 use super::tasks;
 use super::{AHEAD, Asked, PATIENCE, Resumed, Unanswered, answered};
 use crate::auth::Who;
@@ -84,7 +84,7 @@ pub(super) struct Running {
     /// The progress token: the id of the first request of the call.
     token: u64,
     /// The task that the call runs as, if the proxy follows it.
-    followed: Option<Followed>,
+    followed: Option<PolledTask>,
     asked: Box<Asked>,
     upward: Upward,
     splitter: Splitter,
@@ -100,14 +100,14 @@ pub(super) enum Goes {
     /// The client follows the task; the message tells it so.
     AsTask(Bytes),
     /// The proxy follows the task.
-    Followed(Followed),
+    Followed(PolledTask),
 }
 
 /// What a message from the server was.
 enum Taken {
     Answer,
     Aside,
-    Task(Followed),
+    Task(PolledTask),
 }
 
 /// What happens next in a running call.
@@ -142,7 +142,7 @@ impl Running {
     }
 
     /// Continues as a task that the proxy follows.
-    pub(super) fn follow(mut self, followed: Followed) -> mpsc::Receiver<Bytes> {
+    pub(super) fn follow(mut self, followed: PolledTask) -> mpsc::Receiver<Bytes> {
         let (out, events) = mpsc::channel(AHEAD);
         self.out = out;
         let link = self.unanswered.link.clone();
@@ -208,7 +208,7 @@ impl Running {
     }
 
     /// Polls the task until it needs input or has ended, and then requests its outcome. Returns false if the call is over.
-    async fn settles(&mut self, mut followed: Followed) -> bool {
+    async fn settles(&mut self, mut followed: PolledTask) -> bool {
         self.unanswered.is_over = true;
         self.upward.release();
         loop {
@@ -221,19 +221,19 @@ impl Running {
                 }
                 () = tokio::time::sleep(followed.pause()) => {}
             }
-            match followed.look().await {
-                Stands::Working => {}
-                Stands::Settled => break,
-                Stands::Answer(said) => {
+            match followed.poll().await {
+                Polled::Working => {}
+                Polled::Settled => break,
+                Polled::Answer(said) => {
                     let response = older::response(&said, &self.asked.id, self.asked.method);
                     self.say(response.apply(said.bytes())).await;
                     return false;
                 }
-                Stands::Gone => {
+                Polled::Gone => {
                     self.say(self.failed("The server ran this as a task, which was taken back or lost")).await;
                     return false;
                 }
-                Stands::Late(most) => {
+                Polled::Late(most) => {
                     let text = format!("The server ran this as a task, which took longer than {} s", most.as_secs());
                     self.say(self.failed(&text)).await;
                     return false;

@@ -19,7 +19,7 @@ const FAILURES: usize = 3;
 
 /// A task that runs for a call. Dropping it before it has ended cancels the task.
 #[derive(Debug)]
-pub(super) struct Followed {
+pub(super) struct PolledTask {
     link: Link,
     session: Arc<Session>,
     pub(super) id: Box<str>,
@@ -30,7 +30,7 @@ pub(super) struct Followed {
 }
 
 /// The outcome of one poll.
-pub(super) enum Stands {
+pub(super) enum Polled {
     /// The server answered with an error, which goes to the client.
     Answer(Document),
     /// The task was cancelled, is unknown, or could not be polled.
@@ -42,7 +42,7 @@ pub(super) enum Stands {
     Working,
 }
 
-impl Followed {
+impl PolledTask {
     /// The task that an answer to a call says was created; `None` for other answers.
     pub(super) fn of(link: &Link, session: &Arc<Session>, answer: &Document) -> Option<Self> {
         let (task, id) = crate::bridge::task::begun(answer)?;
@@ -57,35 +57,35 @@ impl Followed {
     }
 
     /// Polls the task once.
-    pub(super) async fn look(&mut self) -> Stands {
+    pub(super) async fn poll(&mut self) -> Polled {
         let most = self.link.route.backend.timeouts().total;
         if clock::monotonic().saturating_duration_since(self.began) >= most {
-            return Stands::Late(most);
+            return Polled::Late(most);
         }
         let got = match tasks::ask(&self.link, &self.session, TASKS_GET, &self.id).await {
             Ok(Said::Message(got)) => got,
-            Ok(Said::Other(answer)) if answer.status.is_client_error() => return self.ends(Stands::Gone),
+            Ok(Said::Other(answer)) if answer.status.is_client_error() => return self.ends(Polled::Gone),
             Ok(Said::Other(_)) | Err(_) => {
                 self.failures += 1;
-                return if self.failures < FAILURES { Stands::Working } else { Stands::Gone };
+                return if self.failures < FAILURES { Polled::Working } else { Polled::Gone };
             }
         };
         self.failures = 0;
-        let Some(task) = got.root().get("result") else { return self.ends(Stands::Answer(got)) };
+        let Some(task) = got.root().get("result") else { return self.ends(Polled::Answer(got)) };
         match Status::of(task) {
-            Some(Status::Ended | Status::InputRequired) => Stands::Settled,
+            Some(Status::Ended | Status::InputRequired) => Polled::Settled,
             Some(Status::Working) => {
                 self.pause = pause(task.get("pollInterval").and_then(|millis| millis.as_i64()));
-                Stands::Working
+                Polled::Working
             }
-            Some(Status::Cancelled) => self.ends(Stands::Gone),
-            None => Stands::Gone,
+            Some(Status::Cancelled) => self.ends(Polled::Gone),
+            None => Polled::Gone,
         }
     }
 
-    fn ends(&mut self, stands: Stands) -> Stands {
+    fn ends(&mut self, polled: Polled) -> Polled {
         self.is_over = true;
-        stands
+        polled
     }
 }
 
@@ -95,7 +95,7 @@ fn pause(millis: Option<i64>) -> Duration {
     stated.map_or(PAUSE, |stated| stated.clamp(least, most))
 }
 
-impl Drop for Followed {
+impl Drop for PolledTask {
     fn drop(&mut self) {
         if self.is_over {
             return;
