@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::hub::{Hub, Notification};
-use super::tasks::{self, Looked};
+use super::tasks::{self, Lookup};
 use super::{AHEAD, Asked};
 use crate::bridge::link::Link;
 use crate::bridge::session::Session;
@@ -125,13 +125,13 @@ impl Subscription {
         let id = document.pointer("/params/taskId").and_then(|id| id.as_str());
         let Some(id) = id.filter(|id| self.tasks.iter().any(|task| **task == **id)) else { return };
         let who = (&*self.asked.caller, &self.asked.stated);
-        let looked = tokio::select! {
+        let found = tokio::select! {
             () = self.out.closed() => return,
-            looked = tasks::look(&self.link, &self.session, who, &id) => looked,
+            found = tasks::look_up(&self.link, &self.session, who, &id) => found,
         };
         // If the state is unavailable now, the client can still poll the task.
-        if let Ok(Looked::At(stands)) = looked
-            && let Some(news) = stands.with(|task, details| task::news(task, details, &self.asked.id))
+        if let Ok(Lookup::Found(state)) = found
+            && let Some(news) = state.with(|task, details| task::news(task, details, &self.asked.id))
         {
             self.say(news).await;
         }

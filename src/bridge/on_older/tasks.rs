@@ -116,31 +116,31 @@ pub(super) async fn send(
 }
 
 async fn get(link: &Link, session: &Arc<Session>, asked: &Asked, id: &str) -> Result<Box<Answer>, UpstreamError> {
-    let stands = match look(link, session, (&asked.caller, &asked.stated), id).await? {
-        Looked::At(stands) => stands,
-        Looked::Error(document) => return Ok(error(&document, asked)),
-        Looked::Other(answer) => return Ok(answer),
+    let state = match look_up(link, session, (&asked.caller, &asked.stated), id).await? {
+        Lookup::Found(state) => state,
+        Lookup::Error(document) => return Ok(error(&document, asked)),
+        Lookup::Other(answer) => return Ok(answer),
     };
-    Ok(stands.with(|task, details| task::got(task, details, &asked.id)).map_or_else(answer::unusable, answer::message))
+    Ok(state.with(|task, details| task::got(task, details, &asked.id)).map_or_else(answer::unusable, answer::message))
 }
 
-/// The outcome of [`look`].
-pub(super) enum Looked {
-    At(Stands),
+/// The outcome of [`look_up`].
+pub(super) enum Lookup {
+    Found(TaskState),
     /// The server's error, such as for an unknown task.
     Error(Document),
     Other(Box<Answer>),
 }
 
 /// The state of a task: its status, and its requests or outcome.
-pub(super) struct Stands {
+pub(super) struct TaskState {
     /// The answer to `tasks/get`.
     got: Document,
     asks: Vec<(Box<str>, Document)>,
     outcome: Option<Document>,
 }
 
-impl Stands {
+impl TaskState {
     /// Applies `tell` to the `task` object and the details for the extension.
     pub(super) fn with<T>(&self, tell: impl FnOnce(Value<'_>, Details<'_>) -> Option<T>) -> Option<T> {
         let details = self.outcome.as_ref().map_or(Details::Asks(&self.asks), Details::Outcome);
@@ -149,24 +149,24 @@ impl Stands {
 }
 
 /// Requests the state of a task. Errs if the upstream does not answer.
-pub(super) async fn look(
+pub(super) async fn look_up(
     link: &Link,
     session: &Arc<Session>,
     (caller, stated): (&Caller, &Stated),
     id: &str,
-) -> Result<Looked, UpstreamError> {
+) -> Result<Lookup, UpstreamError> {
     let got = match ask(link, session, TASKS_GET, id).await? {
         Said::Message(got) => got,
-        Said::Other(answer) => return Ok(Looked::Other(answer)),
+        Said::Other(answer) => return Ok(Lookup::Other(answer)),
     };
-    let Some(task) = got.root().get("result") else { return Ok(Looked::Error(got)) };
+    let Some(task) = got.root().get("result") else { return Ok(Lookup::Error(got)) };
     let status = Status::of(task);
     let known = link.route.bridge.tasks.remember(caller, id, session);
     let (mut asks, mut outcome) = (Vec::new(), None);
     match status {
         Some(Status::Ended) => match ask(link, session, TASKS_RESULT, id).await? {
             Said::Message(document) => outcome = Some(document),
-            Said::Other(answer) => return Ok(Looked::Other(answer)),
+            Said::Other(answer) => return Ok(Lookup::Other(answer)),
         },
         Some(Status::InputRequired) => {
             session.keep(kept(task));
@@ -175,7 +175,7 @@ pub(super) async fn look(
         Some(Status::Working) => session.keep(kept(task)),
         Some(Status::Cancelled) | None => {}
     }
-    Ok(Looked::At(Stands { got, asks, outcome }))
+    Ok(Lookup::Found(TaskState { got, asks, outcome }))
 }
 
 /// How long a task keeps its session.
