@@ -12,7 +12,7 @@ use foldhash::HashMap;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::running::{Piece, Upward};
+use super::running::{PendingAnswer, Piece};
 use super::{PATIENCE, Unanswered, tasks};
 use crate::auth::{Caller, Who};
 use crate::bridge::link::Link;
@@ -169,7 +169,7 @@ struct ResultStream {
     task: Arc<Task>,
     unanswered: Unanswered,
     stated: Stated,
-    upward: Upward,
+    pending: PendingAnswer,
     splitter: Splitter,
 }
 
@@ -181,14 +181,20 @@ impl ResultStream {
         let splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
         let (link, session) = (link.clone(), session.clone());
         let sending = async move { link.ask_for_stream(&session.within, message).await };
-        Self { task, unanswered, stated: stated.clone().kept(), upward: Upward::Head(Box::pin(sending)), splitter }
+        Self {
+            task,
+            unanswered,
+            stated: stated.clone().kept(),
+            pending: PendingAnswer::Head(Box::pin(sending)),
+            splitter,
+        }
     }
 
     /// Reads the stream until the task has ended, or nobody has polled it for [`PATIENCE`].
     async fn run(mut self) {
         let most = self.unanswered.link.most_bytes();
         while !self.task.is_left_alone() {
-            match tokio::time::timeout(PATIENCE, self.upward.piece(most)).await {
+            match tokio::time::timeout(PATIENCE, self.pending.piece(most)).await {
                 Err(_) => {}
                 Ok(Ok(Some(Piece::Data(data)))) => {
                     self.splitter.feed(data);

@@ -25,7 +25,7 @@ pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Box<Answer>, Upstre
 type Collecting = Pin<Box<dyn Future<Output = Result<Bytes, UpstreamError>> + Send>>;
 
 /// The upstream's answer, by how much of it is there.
-pub(super) enum Upward {
+pub(super) enum PendingAnswer {
     Body(AnswerBody),
     Collecting(Collecting),
     Head(Sending),
@@ -40,7 +40,7 @@ pub(super) enum Piece {
     Message(Bytes),
 }
 
-impl Upward {
+impl PendingAnswer {
     /// Releases the concurrency slot: the response has come.
     fn release(&mut self) {
         if let Self::Body(body) = self {
@@ -86,7 +86,7 @@ pub(super) struct Running {
     /// The task that the call runs as, if the proxy follows it.
     followed: Option<PolledTask>,
     asked: Box<Asked>,
-    upward: Upward,
+    pending: PendingAnswer,
     splitter: Splitter,
     /// Receives server requests outside of the call.
     outside: Option<Attended>,
@@ -123,21 +123,21 @@ impl Running {
     pub(super) fn new(unanswered: Unanswered, asked: Box<Asked>, outside: Option<Attended>) -> Self {
         let limit = unanswered.link.worker.live.current().limits.event_bytes;
         let (out, _) = mpsc::channel(1);
-        let (upward, splitter) = (Upward::Nothing, Splitter::new(limit));
+        let (pending, splitter) = (PendingAnswer::Nothing, Splitter::new(limit));
         let (token, questions) = (unanswered.own, Vec::new());
-        Self { unanswered, token, followed: None, asked, upward, splitter, outside, out, questions }
+        Self { unanswered, token, followed: None, asked, pending, splitter, outside, out, questions }
     }
 
     /// Continues with a server request that came before the answer to the call, which is still awaited in `sending`.
     pub(super) async fn ask(mut self, sending: Sending, question: &Document) -> mpsc::Receiver<Bytes> {
-        self.upward = Upward::Head(sending);
+        self.pending = PendingAnswer::Head(sending);
         self.take(question).await;
         self.begin()
     }
 
     /// Continues with an answer that is an event stream.
     pub(super) fn stream(mut self, body: AnswerBody) -> mpsc::Receiver<Bytes> {
-        self.upward = Upward::Body(body);
+        self.pending = PendingAnswer::Body(body);
         self.begin()
     }
 
@@ -201,7 +201,7 @@ impl Running {
     /// Marks the call as ended, so that nothing is cancelled.
     fn ends(&mut self) {
         self.unanswered.is_over = true;
-        self.upward.release();
+        self.pending.release();
         if let Some(followed) = &mut self.followed {
             followed.is_over = true;
         }
@@ -210,7 +210,7 @@ impl Running {
     /// Polls the task until it needs input or has ended, and then requests its outcome. Returns false if the call is over.
     async fn settles(&mut self, mut followed: PolledTask) -> bool {
         self.unanswered.is_over = true;
-        self.upward.release();
+        self.pending.release();
         loop {
             tokio::select! {
                 biased;
@@ -247,7 +247,7 @@ impl Running {
         self.followed = Some(followed);
         self.splitter = Splitter::new(link.worker.live.current().limits.event_bytes);
         let sending = async move { link.ask(&session.within, message).await };
-        self.upward = Upward::Head(Box::pin(sending));
+        self.pending = PendingAnswer::Head(Box::pin(sending));
         true
     }
 
@@ -278,7 +278,7 @@ impl Running {
                 biased;
                 () = self.out.closed() => return Next::Over,
                 asked = outside(self.outside.as_ref()) => return Next::Event(asked),
-                piece = self.upward.piece(most) => match piece {
+                piece = self.pending.piece(most) => match piece {
                     Ok(Some(Piece::Data(data))) => self.splitter.feed(data),
                     Ok(Some(Piece::Message(message))) => match Document::parse(message, &Limits::ANSWER) {
                         Ok(document) => return Next::Event(document),
