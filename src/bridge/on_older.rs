@@ -21,7 +21,7 @@ use super::answer::{self, Rewritten};
 use super::link::Link;
 use super::older::{self, Stated};
 use super::session::{Session, Unopened};
-use hub::{Attended, Hub};
+use hub::{CallInbox, Hub};
 pub(super) use known_tasks::KnownTasks;
 use polled_task::PolledTask;
 use running::{Goes, Running, Sending};
@@ -154,9 +154,9 @@ pub(super) async fn call(
         } else {
             older::message(document, Some(own), asked.follower.is_some())
         };
-        let (answer, attended) = if asked.may_be_asked() {
-            let attended = Hub::attend(&link, &session, own);
-            if attended.is_early() {
+        let (answer, inbox) = if asked.may_be_asked() {
+            let inbox = Hub::register(&link, &session, own);
+            if inbox.is_early() {
                 Box::pin(session.hub.settle()).await;
             }
             let ends = (link.clone(), session.clone());
@@ -164,12 +164,12 @@ pub(super) async fn call(
             let question = tokio::select! {
                 biased;
                 answer = &mut sending => Err(answer?),
-                question = attended.question() => Ok(question),
+                question = inbox.question() => Ok(question),
             };
             match question {
-                Err(answer) => (answer, Some(attended)),
+                Err(answer) => (answer, Some(inbox)),
                 Ok(question) => {
-                    let running = Running::new(unanswered, asked, Some(attended));
+                    let running = Running::new(unanswered, asked, Some(inbox));
                     return Ok(Answer::events(Box::pin(running.ask(sending, &question)).await));
                 }
             }
@@ -191,7 +191,7 @@ pub(super) async fn call(
             };
             continue;
         }
-        return heard(unanswered, asked, attended, answer).await;
+        return heard(unanswered, asked, inbox, answer).await;
     }
 }
 
@@ -199,7 +199,7 @@ pub(super) async fn call(
 async fn heard(
     unanswered: Unanswered,
     asked: Box<Asked>,
-    attended: Option<Attended>,
+    inbox: Option<CallInbox>,
     answer: Box<Answer>,
 ) -> Result<Box<Answer>, UpstreamError> {
     match media_type(&answer.headers) {
@@ -219,9 +219,7 @@ async fn heard(
                         unanswered.over();
                         Answer::json(status, message)
                     }
-                    Goes::Followed(followed) => {
-                        Answer::events(Running::new(unanswered, asked, attended).follow(followed))
-                    }
+                    Goes::Followed(followed) => Answer::events(Running::new(unanswered, asked, inbox).follow(followed)),
                 });
             }
             let own = unanswered.own;
@@ -235,7 +233,7 @@ async fn heard(
             Ok(Answer::new(status, headers, body))
         }
         Media::EventStream if answer.status.is_success() => {
-            Ok(Answer::events(Running::new(unanswered, asked, attended).stream(answer.body)))
+            Ok(Answer::events(Running::new(unanswered, asked, inbox).stream(answer.body)))
         }
         Media::EventStream | Media::None | Media::Other => {
             unanswered.over();

@@ -47,7 +47,7 @@ pub(in crate::bridge) struct Hub {
     /// Whether the server refuses to open such a stream.
     has_none: AtomicBool,
     /// The inboxes of running calls whose clients accept server requests, by request id. They keep the stream open too.
-    attended: Mutex<HashMap<u64, Inbox>>,
+    inboxes: Mutex<HashMap<u64, Inbox>>,
     /// Number of subscriptions of each resource, by URI.
     uris: Mutex<HashMap<Box<str>, usize>>,
 }
@@ -60,7 +60,7 @@ impl Default for Hub {
             is_listening: AtomicBool::new(false),
             settled: watch::Sender::new(false),
             has_none: AtomicBool::new(false),
-            attended: Mutex::default(),
+            inboxes: Mutex::default(),
             uris: Mutex::new(HashMap::new()),
         }
     }
@@ -83,12 +83,12 @@ impl Hub {
     }
 
     /// Registers the call `own`: a server request outside of any call is taken to be for the only call that runs.
-    pub(super) fn attend(link: &Link, session: &Arc<Session>, own: u64) -> Attended {
-        session.hub.attended().insert(own, Inbox::default());
+    pub(super) fn register(link: &Link, session: &Arc<Session>, own: u64) -> CallInbox {
+        session.hub.inboxes().insert(own, Inbox::default());
         if !session.hub.has_none.load(Ordering::Relaxed) {
             Self::open(link, session);
         }
-        Attended { session: session.clone(), own }
+        CallInbox { session: session.clone(), own }
     }
 
     /// Waits until the stream is open, an attempt to open it has failed, or [`OPENING`] has passed.
@@ -100,19 +100,19 @@ impl Hub {
 
     /// Passes a server request to the only running call; returns false unless there is exactly one, with room in its inbox.
     fn ask(&self, question: &Document) -> bool {
-        let mut attended = self.attended();
-        match attended.len() {
-            1 => attended.values_mut().all(|inbox| inbox.put(question)),
+        let mut inboxes = self.inboxes();
+        match inboxes.len() {
+            1 => inboxes.values_mut().all(|inbox| inbox.put(question)),
             _ => false,
         }
     }
 
-    fn attended(&self) -> MutexGuard<'_, HashMap<u64, Inbox>> {
-        self.attended.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inboxes(&self) -> MutexGuard<'_, HashMap<u64, Inbox>> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_heard(&self) -> bool {
-        self.told.receiver_count() > 0 || !self.attended().is_empty()
+        self.told.receiver_count() > 0 || !self.inboxes().is_empty()
     }
 
     /// Completes when nothing has used the stream at the end of an interval of `linger`.
@@ -160,12 +160,12 @@ async fn tell(link: &Link, session: &Session, method: &str, uri: &str) -> bool {
 
 /// A running call's registration for server requests outside of it. The stream stays open until it is dropped.
 #[derive(Debug)]
-pub(super) struct Attended {
+pub(super) struct CallInbox {
     session: Arc<Session>,
     own: u64,
 }
 
-impl Attended {
+impl CallInbox {
     /// Whether the stream is still to be opened.
     pub(super) fn is_early(&self) -> bool {
         let hub = &self.session.hub;
@@ -174,7 +174,7 @@ impl Attended {
 
     /// Waits for the next server request.
     pub(super) async fn question(&self) -> Document {
-        poll_fn(|context| match self.session.hub.attended().get_mut(&self.own) {
+        poll_fn(|context| match self.session.hub.inboxes().get_mut(&self.own) {
             Some(inbox) => inbox.poll(context),
             None => Poll::Pending,
         })
@@ -182,9 +182,9 @@ impl Attended {
     }
 }
 
-impl Drop for Attended {
+impl Drop for CallInbox {
     fn drop(&mut self) {
-        self.session.hub.attended().remove(&self.own);
+        self.session.hub.inboxes().remove(&self.own);
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
-use super::hub::Attended;
+use super::hub::CallInbox;
 use super::polled_task::{Polled, PolledTask};
 use super::tasks;
 use super::{AHEAD, Asked, PATIENCE, Resumed, Unanswered, answered};
@@ -89,7 +89,7 @@ pub(super) struct Running {
     pending: PendingAnswer,
     splitter: Splitter,
     /// Receives server requests outside of the call.
-    outside: Option<Attended>,
+    outside: Option<CallInbox>,
     out: mpsc::Sender<Bytes>,
     /// The unanswered server requests, by the key for the client.
     questions: Vec<(u64, Document)>,
@@ -120,7 +120,7 @@ enum Next {
 }
 
 impl Running {
-    pub(super) fn new(unanswered: Unanswered, asked: Box<Asked>, outside: Option<Attended>) -> Self {
+    pub(super) fn new(unanswered: Unanswered, asked: Box<Asked>, outside: Option<CallInbox>) -> Self {
         let limit = unanswered.link.worker.live.current().limits.event_bytes;
         let (out, _) = mpsc::channel(1);
         let (pending, splitter) = (PendingAnswer::Nothing, Splitter::new(limit));
@@ -397,9 +397,9 @@ impl Running {
 }
 
 /// The next server request outside of the call; never completes if the call is not registered for them.
-async fn outside(attended: Option<&Attended>) -> Document {
-    match attended {
-        Some(attended) => attended.question().await,
+async fn outside(inbox: Option<&CallInbox>) -> Document {
+    match inbox {
+        Some(inbox) => inbox.question().await,
         None => std::future::pending().await,
     }
 }
