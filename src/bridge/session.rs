@@ -33,35 +33,35 @@ const SHARE_OF_USER: usize = 64;
 
 /// The key of a session: sessions are not shared between callers, nor between clients of different capabilities.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Whose {
+struct Key {
     who: Who,
     capabilities: Bytes,
 }
 
 /// The key of a call's session, borrowed for look-up.
 #[derive(Clone, Copy)]
-struct Wanting<'c> {
+struct KeyRef<'c> {
     caller: &'c Caller,
     stated: &'c Stated,
 }
 
-impl Wanting<'_> {
-    fn whose(&self) -> Whose {
+impl KeyRef<'_> {
+    fn owned(&self) -> Key {
         // Copied, since a slice would keep the whole message alive.
-        Whose { who: Who::of(self.caller), capabilities: Bytes::copy_from_slice(&self.stated.capabilities) }
+        Key { who: Who::of(self.caller), capabilities: Bytes::copy_from_slice(&self.stated.capabilities) }
     }
 }
 
-impl Hash for Wanting<'_> {
+impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         Who::hash_of(self.caller, state);
         self.stated.capabilities.hash(state);
     }
 }
 
-impl Equivalent<Whose> for Wanting<'_> {
-    fn equivalent(&self, whose: &Whose) -> bool {
-        whose.capabilities == self.stated.capabilities && whose.who.is(self.caller)
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        key.capabilities == self.stated.capabilities && key.who.is(self.caller)
     }
 }
 
@@ -70,7 +70,7 @@ type Slot = Arc<tokio::sync::Mutex<Option<Arc<Session>>>>;
 
 /// The sessions of one upstream.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<IndexMap<Whose, Slot, RandomState>>);
+pub(super) struct Sessions(Mutex<IndexMap<Key, Slot, RandomState>>);
 
 /// An open session, shared by the calls of one caller.
 #[derive(Debug)]
@@ -128,38 +128,38 @@ impl Sessions {
         if stated.is_too_long() {
             return Err(Unopened::TooLong);
         }
-        let wanting = Wanting { caller, stated };
-        let slot = self.slot(wanting).ok_or_else(|| Unopened::Answer(answer::full()))?;
+        let key = KeyRef { caller, stated };
+        let slot = self.slot(key).ok_or_else(|| Unopened::Answer(answer::full()))?;
         let open = slot.try_lock().ok().and_then(|opened| opened.clone());
         if let Some(session) = open {
             session.keep(Duration::ZERO);
             return Ok(session);
         }
-        let claim = Claim { sessions: self, whose: wanting.whose(), slot };
+        let claim = Claim { sessions: self, key: key.owned(), slot };
         // Boxed: the future is large and rarely needed.
         Box::pin(claim.open(link, caller, stated)).await
     }
 
     /// The slot of the session, a new one if there is none; `None` if a limit is reached.
-    fn slot(&self, wanting: Wanting<'_>) -> Option<Slot> {
+    fn slot(&self, key: KeyRef<'_>) -> Option<Slot> {
         let mut slots = lock(&self.0);
-        if let Some(slot) = slots.get(&wanting) {
+        if let Some(slot) = slots.get(&key) {
             return Some(slot.clone());
         }
-        let whose = wanting.whose();
+        let key = key.owned();
         let count = |is_own: &dyn Fn(&Who) -> bool| slots.keys().filter(|other| is_own(&other.who)).count();
         let has_room = slots.len() < MOST
-            && count(&|other| *other == whose.who) < SHARE
-            && count(&|other| other.is_person(&whose.who)) < SHARE_OF_USER;
-        has_room.then(|| slots.entry(whose).or_default().clone())
+            && count(&|other| *other == key.who) < SHARE
+            && count(&|other| other.is_person(&key.who)) < SHARE_OF_USER;
+        has_room.then(|| slots.entry(key).or_default().clone())
     }
 
     /// Forgets a session that the upstream has lost.
     pub(super) async fn forget(&self, caller: &Caller, stated: &Stated, session: &Arc<Session>) {
-        let wanting = Wanting { caller, stated };
-        let slot = lock(&self.0).get(&wanting).cloned();
+        let key = KeyRef { caller, stated };
+        let slot = lock(&self.0).get(&key).cloned();
         let Some(slot) = slot else { return };
-        let claim = Claim { sessions: self, whose: wanting.whose(), slot };
+        let claim = Claim { sessions: self, key: key.owned(), slot };
         let mut opened = claim.slot.lock().await;
         if opened.as_ref().is_some_and(|known| Arc::ptr_eq(known, session)) {
             *opened = None;
@@ -178,7 +178,7 @@ impl Sessions {
 /// while it opens a session or waits for one.
 struct Claim<'s> {
     sessions: &'s Sessions,
-    whose: Whose,
+    key: Key,
     slot: Slot,
 }
 
@@ -192,7 +192,7 @@ impl Claim<'_> {
         }
         let session = Arc::new(Session::open(link, caller, stated).await?);
         *opened = Some(session.clone());
-        link.begin(expire(link.clone(), self.whose.clone(), Arc::downgrade(&self.slot)));
+        link.begin(expire(link.clone(), self.key.clone(), Arc::downgrade(&self.slot)));
         Ok(session)
     }
 }
@@ -202,10 +202,10 @@ impl Drop for Claim<'_> {
         let mut slots = lock(&self.sessions.0);
         // INVARIANT: let go of before the map is unlocked, so that the last of several claims knows that it is the last.
         let slot = std::mem::take(&mut self.slot);
-        let is_held = slots.get(&self.whose).is_some_and(|held| Arc::ptr_eq(held, &slot));
+        let is_held = slots.get(&self.key).is_some_and(|held| Arc::ptr_eq(held, &slot));
         // One count is the map's and one this claim's.
         if is_held && Arc::strong_count(&slot) == 2 && slot.try_lock().is_ok_and(|opened| opened.is_none()) {
-            slots.swap_remove(&self.whose);
+            slots.swap_remove(&self.key);
         }
     }
 }
@@ -214,14 +214,14 @@ impl Drop for Claim<'_> {
 const LEAST: Duration = Duration::from_millis(20);
 
 /// Ends a session that has not been used for `session_idle`.
-async fn expire(link: Link, whose: Whose, slot: std::sync::Weak<tokio::sync::Mutex<Option<Arc<Session>>>>) {
+async fn expire(link: Link, key: Key, slot: std::sync::Weak<tokio::sync::Mutex<Option<Arc<Session>>>>) {
     // A reload may change the time.
     let most = || link.current().unwrap_or_else(|| link.clone()).route.idle.own;
     let mut left = most();
     loop {
         tokio::time::sleep(left.max(LEAST)).await;
         let Some(slot) = slot.upgrade() else { return };
-        let claim = Claim { sessions: &link.route.bridge.sessions, whose: whose.clone(), slot };
+        let claim = Claim { sessions: &link.route.bridge.sessions, key: key.clone(), slot };
         let mut opened = claim.slot.lock().await;
         let Some(session) = &*opened else { return };
         let idle = clock::monotonic().saturating_duration_since(*lock(&session.used));
@@ -388,7 +388,7 @@ mod tests {
         let has_room = |subject: &str, client: usize| {
             let mut caller = caller("");
             (caller.subject, caller.client_id) = (subject.into(), Some(client.to_string().into()));
-            sessions.slot(Wanting { caller: &caller, stated: &stated }).is_some()
+            sessions.slot(KeyRef { caller: &caller, stated: &stated }).is_some()
         };
         assert!((0..SHARE_OF_USER).all(|client| has_room("ana", client)));
         assert!(!has_room("ana", SHARE_OF_USER) && has_room("ana", 0) && has_room("max", 0));
