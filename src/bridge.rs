@@ -103,10 +103,10 @@ pub(crate) async fn send(
         _ => None,
     };
     let sessionless = match era {
-        Era::Legacy if sessionless::is_one(&outbound) => route.bridge.wanted.way(),
-        Era::Legacy | Era::Modern => sessionless::Way::Plain,
+        Era::Legacy if sessionless::is_one(&outbound) => route.bridge.wanted.mode(),
+        Era::Legacy | Era::Modern => sessionless::Mode::Plain,
     };
-    if quick == Some(Way::Straight) && sessionless == sessionless::Way::Plain {
+    if quick == Some(Way::Straight) && sessionless == sessionless::Mode::Plain {
         return link::deliver(worker, route, credential, outbound).await;
     }
     let link = Link::new(worker, route, credential, Some(outbound.passenger()));

@@ -33,11 +33,11 @@ pub(super) struct Wanted(Fact);
 
 impl Wanted {
     /// How a request without a session is sent now.
-    pub(super) fn way(&self) -> Way {
+    pub(super) fn mode(&self) -> Mode {
         match self.0.believed(monotonic()) {
-            None => Way::Trial,
-            Some(true) => Way::InSession,
-            Some(false) => Way::Plain,
+            None => Mode::Trial,
+            Some(true) => Mode::InSession,
+            Some(false) => Mode::Plain,
         }
     }
 
@@ -56,7 +56,7 @@ pub(super) fn is_one(outbound: &Outbound) -> bool {
 
 /// How a request without a session is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Mode {
     /// In a session that the proxy keeps for the caller.
     InSession,
     /// Unchanged: no session is required.
@@ -65,15 +65,15 @@ pub(super) enum Way {
     Trial,
 }
 
-/// Sends a request without a session in the given way. Errs if the upstream does not answer.
-pub(super) async fn send(link: Link, outbound: Outbound, way: Way) -> Result<Box<Answer>, UpstreamError> {
-    match way {
-        Way::Plain => link.deliver(outbound).await,
-        Way::InSession => match in_session(&link, &outbound).await? {
+/// Sends a request without a session in the given mode. Errs if the upstream does not answer.
+pub(super) async fn send(link: Link, outbound: Outbound, mode: Mode) -> Result<Box<Answer>, UpstreamError> {
+    match mode {
+        Mode::Plain => link.deliver(outbound).await,
+        Mode::InSession => match in_session(&link, &outbound).await? {
             Some(answer) => Ok(answer),
             None => link.deliver(outbound).await,
         },
-        Way::Trial => {
+        Mode::Trial => {
             let again = outbound.twin();
             let answer = link.deliver(outbound).await?;
             if answer.status.is_success() {
@@ -150,7 +150,7 @@ pub(super) fn may_be_asked(wanted: &Wanted, opened: &Opened, asking: &Asking, re
     let is_older = opened.ask.message().is_some_and(|message| message.era() == Era::Legacy);
     let may_want = || match refused {
         None => wanted.0.known() == Some(true),
-        Some(status) => is_refusal(status) && wanted.way() != Way::Plain,
+        Some(status) => is_refusal(status) && wanted.mode() != Mode::Plain,
     };
     is_older && asking.session.is_none() && !opened.caller.anonymous && may_want()
 }
