@@ -71,7 +71,7 @@ impl Bridges {
 
 /// How a message is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Translation {
     /// Not at all: client and upstream speak the same era, or bridging is off.
     Straight,
     /// The upstream is older than the client.
@@ -97,31 +97,31 @@ pub(crate) async fn send(
     let Some(era) = outbound.era().filter(|_| route.bridging != EraMode::Pass) else {
         return link::deliver(worker, route, credential, outbound).await;
     };
-    let quick = match (route.bridging, era) {
-        (EraMode::Legacy, Era::Legacy) | (EraMode::Modern, Era::Modern) => Some(Way::Straight),
-        (EraMode::Auto, _) => route.bridge.known.way(era, &outbound),
+    let known = match (route.bridging, era) {
+        (EraMode::Legacy, Era::Legacy) | (EraMode::Modern, Era::Modern) => Some(Translation::Straight),
+        (EraMode::Auto, _) => route.bridge.known.translation(era, &outbound),
         _ => None,
     };
     let sessionless = match era {
         Era::Legacy if sessionless::is_one(&outbound) => route.bridge.wanted.mode(),
         Era::Legacy | Era::Modern => sessionless::Mode::Plain,
     };
-    if quick == Some(Way::Straight) && sessionless == sessionless::Mode::Plain {
+    if known == Some(Translation::Straight) && sessionless == sessionless::Mode::Plain {
         return link::deliver(worker, route, credential, outbound).await;
     }
     let link = Link::new(worker, route, credential, Some(outbound.passenger()));
-    if quick == Some(Way::Straight) {
+    if known == Some(Translation::Straight) {
         return Box::pin(sessionless::send(link, outbound, sessionless)).await;
     }
     Box::pin(bridged(link, era, outbound)).await
 }
 
 async fn bridged(link: Link, era: Era, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
-    match way(&link, era, &outbound).await {
-        Way::Straight => link.deliver(outbound).await,
-        Way::ToOlder => on_older::send(link, outbound).await,
-        Way::ToNewer => on_newer::send(link, outbound).await,
-        Way::Trial => {
+    match translation(&link, era, &outbound).await {
+        Translation::Straight => link.deliver(outbound).await,
+        Translation::ToOlder => on_older::send(link, outbound).await,
+        Translation::ToNewer => on_newer::send(link, outbound).await,
+        Translation::Trial => {
             let hello = outbound.twin();
             let answer = link.deliver(outbound).await?;
             match link.route.bridge.known.heard(&link, answer).await {
@@ -132,13 +132,13 @@ async fn bridged(link: Link, era: Era, outbound: Outbound) -> Result<Box<Answer>
     }
 }
 
-async fn way(link: &Link, era: Era, outbound: &Outbound) -> Way {
+async fn translation(link: &Link, era: Era, outbound: &Outbound) -> Translation {
     match (link.route.bridging, era) {
-        (EraMode::Pass, _) | (EraMode::Legacy, Era::Legacy) | (EraMode::Modern, Era::Modern) => Way::Straight,
-        (EraMode::Legacy, Era::Modern) => Way::ToOlder,
-        (EraMode::Modern, Era::Legacy) => Way::ToNewer,
-        (EraMode::Auto, _) => match link.route.bridge.known.way(era, outbound) {
-            Some(way) => way,
+        (EraMode::Pass, _) | (EraMode::Legacy, Era::Legacy) | (EraMode::Modern, Era::Modern) => Translation::Straight,
+        (EraMode::Legacy, Era::Modern) => Translation::ToOlder,
+        (EraMode::Modern, Era::Legacy) => Translation::ToNewer,
+        (EraMode::Auto, _) => match link.route.bridge.known.translation(era, outbound) {
+            Some(translation) => translation,
             None => link.route.bridge.known.probe(link).await,
         },
     }
@@ -161,37 +161,37 @@ pub(crate) async fn asking(
     let as_client = (asking.clone(), revision);
     let Some(message) = opened.ask.message() else { return as_client };
     let era = message.era();
-    let knows = match (route.bridging, era) {
+    let known = match (route.bridging, era) {
         (EraMode::Pass, _) | (EraMode::Modern, Era::Modern) => return as_client,
-        (EraMode::Legacy, Era::Legacy) => Some(Way::Straight),
-        (EraMode::Auto, _) => route.bridge.known.way_of(era, asking.session.as_deref()),
-        (EraMode::Legacy, _) => Some(Way::ToOlder),
-        (EraMode::Modern, _) => Some(Way::ToNewer),
+        (EraMode::Legacy, Era::Legacy) => Some(Translation::Straight),
+        (EraMode::Auto, _) => route.bridge.known.translation_of(era, asking.session.as_deref()),
+        (EraMode::Legacy, _) => Some(Translation::ToOlder),
+        (EraMode::Modern, _) => Some(Translation::ToNewer),
     };
-    if knows == Some(Way::Straight) {
+    if known == Some(Translation::Straight) {
         let in_session = asking_in_session(worker, route, credential, opened, (&asking, None)).await;
         return in_session.unwrap_or(as_client);
     }
     let link = Link::own(worker, route, credential);
-    Box::pin(translated(link, knows, opened, message.params(), asking)).await.unwrap_or(as_client)
+    Box::pin(translated(link, known, opened, message.params(), asking)).await.unwrap_or(as_client)
 }
 
 /// The same for an upstream of the other era; `None` if the call is not translated or a session cannot be opened.
 async fn translated(
     link: Link,
-    knows: Option<Way>,
+    known: Option<Translation>,
     opened: &Opened,
     params: Option<Value<'_>>,
     asking: Asking,
 ) -> Option<(Asking, Revision)> {
-    let way = match knows {
-        Some(way) => way,
+    let translation = match known {
+        Some(translation) => translation,
         None => link.route.bridge.known.probe(&link).await,
     };
-    match way {
-        Way::Straight | Way::Trial => None,
-        Way::ToNewer => Some((Asking { era: Era::Modern, session: None, ..asking }, Revision::V2026_07_28)),
-        Way::ToOlder => {
+    match translation {
+        Translation::Straight | Translation::Trial => None,
+        Translation::ToNewer => Some((Asking { era: Era::Modern, session: None, ..asking }, Revision::V2026_07_28)),
+        Translation::ToOlder => {
             let stated = older::Stated::of(params);
             // If it cannot be opened, the call itself will fail with the reason.
             let session = link.route.bridge.sessions.of_newer(&link, &opened.caller, &stated).await.ok()?;

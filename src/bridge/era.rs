@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use super::clients::is_own_session;
 use super::fact::Fact;
 use super::link::Link;
-use super::{Way, answer, newer};
+use super::{Translation, answer, newer};
 use crate::clock::monotonic;
 use crate::json::{Document, Limits, Value};
 use crate::mcp::methods::DISCOVER;
@@ -44,20 +44,20 @@ pub(super) enum Hello {
 
 impl Known {
     /// How a message is translated; `None` if the era must be detected first.
-    pub(super) fn way(&self, era: Era, outbound: &Outbound) -> Option<Way> {
+    pub(super) fn translation(&self, era: Era, outbound: &Outbound) -> Option<Translation> {
         if era == Era::Legacy && outbound.opens_session() && self.older.believed(monotonic()).is_none() {
-            return Some(Way::Trial);
+            return Some(Translation::Trial);
         }
-        self.way_of(era, outbound.session())
+        self.translation_of(era, outbound.session())
     }
 
     /// How messages of an era in a session are translated; `None` if the era must be detected first.
-    pub(super) fn way_of(&self, era: Era, session: Option<&str>) -> Option<Way> {
+    pub(super) fn translation_of(&self, era: Era, session: Option<&str>) -> Option<Translation> {
         match era {
             Era::Modern => self.newer.believed(monotonic()).map(modern),
-            Era::Legacy if session.is_some_and(is_own_session) => Some(Way::ToNewer),
-            Era::Legacy if session.is_none() && self.older.known() == Some(false) => Some(Way::ToNewer),
-            Era::Legacy => Some(Way::Straight),
+            Era::Legacy if session.is_some_and(is_own_session) => Some(Translation::ToNewer),
+            Era::Legacy if session.is_none() && self.older.known() == Some(false) => Some(Translation::ToNewer),
+            Era::Legacy => Some(Translation::Straight),
         }
     }
 
@@ -74,7 +74,7 @@ impl Known {
 
     /// Detects the era with `server/discover` (2026-07-28, "Backward Compatibility"). If there is no answer, the message itself
     /// is sent untranslated.
-    pub(super) async fn probe(&self, link: &Link) -> Way {
+    pub(super) async fn probe(&self, link: &Link) -> Translation {
         let id = RpcId::own();
         let message = newer::discover(id.raw(), &newer::Declared::of(None));
         let speaks = match link.post_newer(message, [newer::method_header(DISCOVER)]).await {
@@ -84,7 +84,7 @@ impl Known {
         if let Some(speaks) = speaks {
             note(&self.newer, speaks);
         }
-        self.newer.known().map_or(Way::Straight, modern)
+        self.newer.known().map_or(Translation::Straight, modern)
     }
 
     /// Detects the era from the answer to an older client's `initialize`.
@@ -106,7 +106,7 @@ impl Known {
         let result = document.as_ref().is_some_and(|document| document.root().get("result").is_some());
         let refuses = code.is_some_and(|code| code == answer::METHOD_NOT_FOUND || NEWER_CODES.contains(&code))
             || (!status.is_success() && code.is_some());
-        if refuses && !result && self.probe(link).await == Way::Straight && self.newer.known() == Some(true) {
+        if refuses && !result && self.probe(link).await == Translation::Straight && self.newer.known() == Some(true) {
             note(&self.older, false);
             return Hello::Newer;
         }
@@ -118,8 +118,8 @@ impl Known {
 }
 
 /// How a newer client's messages are translated.
-const fn modern(speaks_newer: bool) -> Way {
-    if speaks_newer { Way::Straight } else { Way::ToOlder }
+const fn modern(speaks_newer: bool) -> Translation {
+    if speaks_newer { Translation::Straight } else { Translation::ToOlder }
 }
 
 fn code(root: Value<'_>) -> Option<i64> {
