@@ -2,7 +2,7 @@
 
 mod gauges;
 mod reload;
-mod stays;
+mod restart;
 mod watch;
 
 use std::net::SocketAddr;

@@ -81,7 +81,7 @@ impl Reloader {
     fn load(&self, path: &Path) -> Result<Problems, Problems> {
         let (mut config, mut warnings) = config::load(path)?;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        super::stays::warn(&self.started, &config);
+        super::restart::warn(&self.started, &config);
         config.server.listen.clone_from(&running.server.listen);
         let built = Snapshot::build(&config, &self.kept, self.live.generation() + 1);
         let built = built.and_then(|built| super::load_tls(&config).map(|newer| (built, newer)));
