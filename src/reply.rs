@@ -381,7 +381,7 @@ async fn json(
 ) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
     let Answer { status, headers, mut body } = *answer;
     let whole = match body.take_read() {
-        Some((document, edits)) => Whole::Read(document, edits),
+        Some((document, edits)) => Whole::Parsed(document, edits),
         None => match body.collect_limited(way.snapshot.limits.answer_bytes).await {
             Ok(bytes) => Whole::Bytes(bytes),
             Err(error) => return Err(Box::new((error.into(), trail))),

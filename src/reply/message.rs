@@ -33,9 +33,9 @@ pub(super) struct Response {
 #[derive(Debug)]
 pub(super) enum Passed {
     /// A notification to be sent on.
-    Aside(Bytes),
+    Notification(Bytes),
     /// A server request to be sent on, with the server's id and the sealed one.
-    Asked { message: Bytes, id: Bytes, sealed: String },
+    Request { message: Bytes, id: Bytes, sealed: String },
     /// Dropped: unknown, not allowed for this client, or not allowed here.
     Dropped,
     /// A server request that the policy denies; the bytes are the error response to the server.
@@ -43,7 +43,7 @@ pub(super) enum Passed {
     /// The response to the request.
     Response(Response),
     /// The server cancels a request of its own.
-    TakenBack(Document),
+    Cancelled(Document),
 }
 
 /// The message of a JSON body.
@@ -51,20 +51,22 @@ pub(super) enum Passed {
 pub(super) enum Whole {
     Bytes(Bytes),
     /// One that the bridge has already parsed, with the edits that translate it: its id and result members.
-    Read(Document, Splice),
+    Parsed(Document, Splice),
 }
 
 /// Rewrites the message of a JSON body. Errs unless it is the response to the request, and is allowed.
 pub(super) fn answer(way: &Way, whole: Whole, findings: &mut Findings) -> Result<Response, Reject> {
     let (admitted, edits) = match whole {
         Whole::Bytes(bytes) => (admit_streamed(bytes, way.id.as_ref(), way.revision), Splice::new()),
-        Whole::Read(document, edits) => (admit_answer(document), edits),
+        Whole::Parsed(document, edits) => (admit_answer(document), edits),
     };
     match rewritten(way, admitted, edits, findings)? {
         Passed::Response(response) => Ok(response),
-        Passed::Aside(_) | Passed::Asked { .. } | Passed::Dropped | Passed::Refused(_) | Passed::TakenBack(_) => {
-            Err(ReplyError::Missing.into())
-        }
+        Passed::Notification(_)
+        | Passed::Request { .. }
+        | Passed::Dropped
+        | Passed::Refused(_)
+        | Passed::Cancelled(_) => Err(ReplyError::Missing.into()),
     }
 }
 
@@ -181,7 +183,7 @@ fn notification(
 ) -> Result<Passed, Reject> {
     if methods::is_cancelled(method) {
         // It has the server's own id of the request; the stream that the request was sent on knows the client's.
-        return Ok(Passed::TakenBack(document.clone()));
+        return Ok(Passed::Cancelled(document.clone()));
     }
     if methods::is_tools_changed(method) {
         way.route.catalog.forget();
@@ -199,7 +201,7 @@ fn notification(
         drop_foreign_meta(params, &way.route.meta, &mut splice);
         masked(way, params, method.opaque_params, &mut splice, findings)?;
     }
-    Ok(Passed::Aside(splice.apply(document.bytes())))
+    Ok(Passed::Notification(splice.apply(document.bytes())))
 }
 
 /// A server request to the client (older revisions): decided like a call of that method. Its id is sealed, so that only a
@@ -220,11 +222,11 @@ fn request(way: &Way, document: &Document, method: &'static Method, findings: &m
         masked(way, params, method.opaque_params, &mut splice, findings)?;
     }
     let message = splice.apply(document.bytes());
-    Ok(Passed::Asked { message, id: id.raw_bytes(), sealed })
+    Ok(Passed::Request { message, id: id.raw_bytes(), sealed })
 }
 
 /// The cancellation of the server request that the client knows as `sealed`. Errs if a mask blocks.
-pub(super) fn taken_back(
+pub(super) fn cancellation(
     way: &Way,
     document: &Document,
     sealed: &str,

@@ -32,7 +32,7 @@ use crate::upstream::{AnswerBody, UpstreamError};
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The most server requests of one stream that can be cancelled.
-const MOST_ASKED: usize = 64;
+const MOST_REQUESTS: usize = 64;
 
 /// The most bytes of events that are gathered before they are sent on.
 const BURST_BYTES: usize = 32 * 1024;
@@ -204,14 +204,14 @@ impl Stream {
         };
         let Some(trail) = &mut self.trail else { return };
         match message::passed(&self.way, data, trail.findings_mut()) {
-            Ok(Passed::Aside(bytes)) => self.send(id.as_deref(), event.retry, Some(&Line::of_json(bytes))),
-            Ok(Passed::Asked { message, id: own, sealed }) => {
-                if self.asked.len() < MOST_ASKED {
+            Ok(Passed::Notification(bytes)) => self.send(id.as_deref(), event.retry, Some(&Line::of_json(bytes))),
+            Ok(Passed::Request { message, id: own, sealed }) => {
+                if self.asked.len() < MOST_REQUESTS {
                     self.asked.push((own, sealed));
                 }
                 self.send(id.as_deref(), event.retry, Some(&Line::of_json(message)));
             }
-            Ok(Passed::TakenBack(document)) => self.take_back(&document, id.as_deref()),
+            Ok(Passed::Cancelled(document)) => self.cancel(&document, id.as_deref()),
             Ok(Passed::Dropped) => {}
             Ok(Passed::Refused(bytes)) => self.refusals.tell(&self.way, bytes),
             Ok(Passed::Response(response)) => {
@@ -227,14 +227,14 @@ impl Stream {
     }
 
     /// Passes the cancellation of a server request on, with the client's id, if the request was sent on this stream.
-    fn take_back(&mut self, document: &Document, event_id: Option<&str>) {
+    fn cancel(&mut self, document: &Document, event_id: Option<&str>) {
         let Some(named) = document.pointer("/params/requestId") else { return };
         let is_same =
             |own: &Bytes| std::str::from_utf8(own).ok().and_then(RpcId::from_raw).is_some_and(|id| id.is(named));
         let Some(at) = self.asked.iter().position(|(own, _)| is_same(own)) else { return };
         let (_, sealed) = self.asked.swap_remove(at);
         let Some(trail) = &mut self.trail else { return };
-        match message::taken_back(&self.way, document, &sealed, trail.findings_mut()) {
+        match message::cancellation(&self.way, document, &sealed, trail.findings_mut()) {
             Ok(message) => self.send(event_id, None, Some(&Line::of_json(message))),
             Err(reject) => self.fail(&reject),
         }
