@@ -1,5 +1,5 @@
-//! What `portcullis demo` runs besides the proxy: an OAuth issuer and a sample CRM that speaks MCP, both on loopback,
-//! both made of keys and data that are new or made up. The tests use the same two.
+//! What `portcullis demo` runs besides the proxy: an OAuth issuer with new keys and a sample CRM with fictitious data that
+//! speaks MCP, both on loopback. The tests use them too.
 
 pub mod banner;
 pub mod certificate;
@@ -15,7 +15,7 @@ use data_encoding::BASE64URL_NOPAD;
 
 pub use self::web::Fault;
 
-/// The content of `mutex`. A panic elsewhere leaves these plain tables whole.
+/// Locks a mutex, poisoned or not: the data is consistent after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! The sample upstream: a customer database that speaks MCP over streamable HTTP, in the `initialize` era (2025-03-26
-//! to 2025-11-25) and the stateless one (2026-07-28). Everybody in it is made up.
+//! The sample upstream: a customer database with fictitious people that speaks MCP over Streamable HTTP, in the `initialize`
+//! era (2025-03-26 to 2025-11-25) and the stateless one (2026-07-28).
 
 mod arguments;
 mod catalog;
@@ -132,7 +132,7 @@ impl Crm {
         &self.shared.journal
     }
 
-    /// Lets stepped exports go on by that many contacts.
+    /// Lets stepped exports continue by that many contacts.
     pub fn step(&self, contacts: usize) {
         self.shared.steps.add_permits(contacts);
     }
@@ -142,7 +142,7 @@ impl Crm {
         self.shared.announce(&Change::Tools);
     }
 
-    /// Ends every open subscription as a server does that shuts down.
+    /// Ends every open subscription, as a server that shuts down does.
     pub fn end_subscriptions(&self) {
         self.shared.hub.end();
     }
@@ -152,7 +152,7 @@ impl Crm {
         lock(&self.shared.sessions).forget();
     }
 
-    /// Misbehaves so from now on.
+    /// Switches a fault on, or off.
     pub fn set_fault(&self, fault: Fault) {
         self.shared.faults.set(fault);
     }

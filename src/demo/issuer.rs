@@ -1,5 +1,5 @@
-//! The demo's authorization server: code flow with PKCE, dynamic registration, refresh, client credentials, and a
-//! login page with two made-up users. Real rules, made-up people; loopback only.
+//! The demo's authorization server, on loopback only: code flow with PKCE, dynamic registration, refresh tokens, client
+//! credentials, and a login page with two fictitious users.
 
 mod authorize;
 mod client;
@@ -49,7 +49,7 @@ pub struct Settings {
     /// Identifiers tokens may be issued for (RFC 8707). The first is the default; with none, any absolute URL is taken
     /// and every request must name one.
     pub resources: Vec<String>,
-    /// How the user is asked.
+    /// How the user logs in.
     pub login: Login,
     /// Whether a client may be a document at the URL that is its id.
     pub client_documents: ClientDocuments,
@@ -77,7 +77,7 @@ impl Default for Settings {
 /// How `/authorize` learns who the user is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Login {
-    /// `login_hint` names the user and nobody is asked, for tests.
+    /// `login_hint` names the user, without a page; for tests.
     Hint,
     /// The user picks on a page.
     Page,
@@ -88,7 +88,7 @@ pub enum Login {
 pub enum ClientDocuments {
     /// `https` and loopback `http` client ids are fetched.
     Fetched,
-    /// They are unknown clients.
+    /// They are refused as unknown clients.
     Refused,
 }
 
@@ -96,7 +96,7 @@ pub enum ClientDocuments {
 #[derive(Clone, Debug)]
 pub struct Issuer(Arc<Shared>);
 
-/// What all requests to one issuer see.
+/// The state shared by all requests to one issuer.
 #[derive(Debug)]
 struct Shared {
     url: String,
@@ -196,7 +196,7 @@ impl Issuer {
         self.0.key_fetches.load(Ordering::Relaxed)
     }
 
-    /// Misbehaves so from now on.
+    /// Switches a fault on, or off.
     pub fn set_fault(&self, fault: Fault) {
         self.0.faults.set(fault);
     }

@@ -1,4 +1,4 @@
-//! The demo's decisions as they come, one line each, read from the audit log like anybody could.
+//! Prints the demo's decisions as they are made, one line for each, from the audit log.
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::banner::Addresses;
 
-/// How often the log is looked at.
+/// How often the log is read.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// One audit file and how far it was read.

@@ -1,4 +1,4 @@
-//! The small HTTP/1.1 server under both demo services, with the faults a test can switch on.
+//! The small HTTP/1.1 server of both demo services, with faults that a test can switch on.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,16 +18,16 @@ use tokio::sync::watch;
 /// The body of every answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// How a demo service misbehaves, for tests of what the proxy then does.
+/// A fault of a demo service, for tests of the proxy's behaviour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// Connections are closed as soon as they come, open ones at their next request.
+    /// New connections are closed at once, open ones at their next request.
     Down,
     /// Every request is answered 500.
     Error,
-    /// Every request is answered 200 with text that is not what was asked for.
+    /// Every request is answered 200 with unrelated text.
     Garbage,
-    /// It behaves.
+    /// No fault.
     #[default]
     None,
     /// Requests are read but not answered until another fault is chosen.
@@ -39,17 +39,17 @@ pub enum Fault {
 pub(super) struct Faults(watch::Sender<Fault>);
 
 impl Faults {
-    /// None, for now.
+    /// No fault, for now.
     pub(super) fn new() -> Self {
         Self(watch::Sender::new(Fault::None))
     }
 
-    /// Misbehaves so from now on.
+    /// Switches a fault on, or off.
     pub(super) fn set(&self, fault: Fault) {
         self.0.send_replace(fault);
     }
 
-    /// The answer the current fault gives in place of the right one, if it gives one; waits while stalled.
+    /// The answer of the current fault in place of the right one; `None` without a fault. Waits while stalled.
     async fn answer(&self) -> Result<Option<Response<Body>>, Closed> {
         let mut now = self.0.subscribe();
         // The sender lives in `self`, so waiting cannot fail; if it did, there would be no fault left.

@@ -1,4 +1,4 @@
-//! `export_contacts`: deliberately slow, one event at a time, and cancelled the moment its client is gone.
+//! `export_contacts`: deliberately slow, one event at a time, and cancelled as soon as its client has disconnected.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct Asked {
     pub(super) progress_token: Option<Value>,
     /// Whether the client wants log messages.
     pub(super) logs: Logs,
-    /// Rings when the client cancels by message.
+    /// Notified when the client cancels the request.
     pub(super) cancelled: Option<Arc<Notify>>,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum Logs {
     Wanted,
 }
 
-/// A running export. Dropped before its end, it writes down that it was stopped.
+/// A running export. Dropping it before its end is noted in the journal.
 #[derive(Debug)]
 struct Export {
     shared: Arc<Shared>,
@@ -94,7 +94,7 @@ impl Export {
         }
     }
 
-    /// Waits for the next contact and readies its event; `None` when there is nothing left to send.
+    /// Waits for the next contact and prepares its event; `None` if there is nothing left to send.
     async fn advance(&mut self, finish: fn(Value) -> Value) -> Option<()> {
         if self.ended {
             return None;

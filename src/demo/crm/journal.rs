@@ -1,4 +1,4 @@
-//! What the CRM saw and did, so that tests can say what the proxy sent and when it hung up.
+//! A record of what the CRM received and did, so that tests can check what the proxy sent and when it disconnected.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -10,10 +10,10 @@ use tokio::sync::watch;
 
 use crate::demo::lock;
 
-/// The newest entries are kept, this many.
+/// Number of entries kept, the newest.
 const MOST_ENTRIES: usize = 1_000;
 
-/// A request as it came off the wire.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct Received {
     /// Its method.
@@ -43,9 +43,9 @@ pub enum Entry {
         /// Contacts sent before.
         sent: usize,
     },
-    /// A standing stream ended.
+    /// A long-lived stream ended.
     ListenClosed,
-    /// A standing stream (GET, or `subscriptions/listen`) began.
+    /// A long-lived stream (GET, or `subscriptions/listen`) began.
     ListenOpened,
     /// A request came.
     Received(Box<Received>),

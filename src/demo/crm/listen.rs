@@ -1,4 +1,4 @@
-//! Standing streams: the GET of older revisions and `subscriptions/listen` of 2026-07-28.
+//! Long-lived streams: the GET of older revisions and `subscriptions/listen` of 2026-07-28.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -101,12 +101,12 @@ struct Listener {
     out: mpsc::Sender<Value>,
 }
 
-/// All standing streams.
+/// All open streams.
 #[derive(Debug, Default)]
 pub(super) struct Hub(Mutex<Vec<Listener>>);
 
 impl Hub {
-    /// Tells everybody who wants to know; one stream per session (MCP transports: no broadcast).
+    /// Notifies every stream that subscribes to the event, at most one of a session (2025-11-25, "Multiple Connections").
     pub(super) fn announce(&self, change: &Change, subscribes: impl Fn(&str, &str) -> bool) {
         let mut served = HashSet::new();
         lock(&self.0).retain(|listener| {
@@ -168,7 +168,7 @@ fn open(shared: &Arc<Shared>, ears: Ears, revision: Revision, first: Vec<Value>)
     web::events(stream(Open { shared: shared.clone(), messages }, revision))
 }
 
-/// The receiving end; closing is written down when the client goes.
+/// The receiving end of a stream; dropping it is noted in the journal.
 struct Open {
     shared: Arc<Shared>,
     messages: mpsc::Receiver<Value>,

@@ -16,11 +16,11 @@ use crate::clock::Timestamp;
 use crate::demo::lock;
 use crate::demo::web::{self, Body};
 
-/// A request that does not get to the page.
+/// A request that is refused before the login page.
 enum Refusal {
-    /// The client or the address is not known: the user stays here (OAuth 2.1 4.1.2.1).
+    /// The client or redirect URI is unknown: the user is not redirected (OAuth 2.1 section 4.1.2.1).
     Here(OauthError),
-    /// The client is told.
+    /// The error is returned to the client.
     There(Return, OauthError),
 }
 

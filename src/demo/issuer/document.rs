@@ -95,7 +95,7 @@ async fn public_addresses(url: &Url) -> Result<(String, Vec<SocketAddr>), OauthE
     Ok((host.to_owned(), addresses))
 }
 
-/// Whether an address is nobody's inside: what is left of the IANA special-purpose registries.
+/// Whether an address is public: not in the IANA special-purpose address registries.
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_public_v4(address),

@@ -1,4 +1,4 @@
-//! What was asked, allowed and handed out: open logins, authorization codes, refresh token families.
+//! Open logins, authorization codes and refresh token families.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ struct Family {
     expires: Timestamp,
 }
 
-/// Everything outstanding.
+/// All open logins, codes and refresh tokens.
 #[derive(Debug, Default)]
 pub(super) struct Grants {
     logins: HashMap<String, (Asked, Timestamp)>,

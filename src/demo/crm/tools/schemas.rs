@@ -1,4 +1,4 @@
-//! What the tools promise about `structuredContent`.
+//! The output schemas of the tools.
 
 use serde_json::{Value, json};
 
