@@ -323,7 +323,7 @@ fn told(error: &clap::Error, out: &mut dyn Write) -> Exit {
     }
 }
 
-/// An error and what caused it, in one line; a cause that was just said is not said again.
+/// An error and its causes in one line, without repetitions.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     if let Some(fault) = TlsFault::of(error) {

@@ -1,4 +1,4 @@
-//! `portcullis child`: what `serve` starts in place of a program, to tie that program's life to its own.
+//! `portcullis child`: the process that `serve` starts for a program, so that the program ends with the proxy.
 //!
 //! It is started twice. The first, the `keeper`, leaves the proxy's session, closes every descriptor but the standard ones and
 //! gives up ever gaining privileges. It adopts orphans of the program, and ends with all of them when the program or the proxy
@@ -110,7 +110,7 @@ fn told(what: &'static str) -> impl Fn(nix::errno::Errno) -> Failure {
 /// Has the kernel send `signal` when the parent ends.
 fn tie(signal: Signal, parent: i32) -> Result<(), Failure> {
     prctl::set_pdeathsig(signal).map_err(told("be tied to the proxy's life"))?;
-    // A parent that ended before that is none any more, and would never be missed.
+    // If the parent has already ended, the signal would never be sent.
     if getppid().as_raw() == parent { Ok(()) } else { Err(("go on", std::io::Error::other("the proxy has ended"))) }
 }
 
@@ -122,7 +122,7 @@ fn close_inherited() -> std::io::Result<()> {
         .filter(|descriptor| *descriptor > 2)
         .collect();
     for descriptor in open {
-        // The one the folder was read by is closed already.
+        // The descriptor of the directory itself is already closed.
         let _ = close(descriptor);
     }
     Ok(())

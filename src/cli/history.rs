@@ -76,7 +76,7 @@ impl Skipped {
     }
 }
 
-/// A line on the terminal that is written over and over; nothing anywhere else.
+/// A progress line, rewritten in place; only on a terminal.
 struct Progress {
     next: Option<Instant>,
     shown: bool,
@@ -89,7 +89,7 @@ impl Progress {
     }
 
     fn show(&mut self, lines: u64, bytes: u64, size: u64, err: &mut dyn Write) {
-        // A look at the clock for every line would cost more than the line.
+        // Reading the clock for every line would cost more than the line.
         let Some(next) = self.next.filter(|_| lines.is_multiple_of(1024)) else { return };
         let now = clock::monotonic();
         if now < next {

@@ -14,7 +14,7 @@ impl<W: Write> Results<W> {
         Self { out, lost: None }
     }
 
-    /// Why not everything has arrived. A reader that went away wanted no more.
+    /// The first error. A closed pipe is none, as its reader needs no more.
     pub(super) fn lost(mut self) -> Option<io::Error> {
         let flushed = self.flush();
         self.lost.or(flushed.err()).filter(|error| error.kind() != ErrorKind::BrokenPipe)

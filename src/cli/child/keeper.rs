@@ -21,18 +21,18 @@ fn awaited() -> SigSet {
     [END_NOW, Signal::SIGCHLD, Signal::SIGTERM].into_iter().collect()
 }
 
-/// From now on signals wait until they are asked for. A program does not inherit that.
+/// Blocks signals until they are waited for. The program does not inherit that.
 pub(super) fn listen() -> Result<(), Errno> {
     awaited().thread_block()
 }
 
-/// Starts the program and stays until it has ended, and all it started; what it ended with.
+/// Starts the program, and waits until it and all its descendants have ended. Returns the program's exit status.
 pub(super) fn keep(mut program: Command) -> Result<i32, Failure> {
-    // What loses its parent further down becomes a child of this process.
+    // Descendants that lose their parent become children of this process.
     prctl::set_child_subreaper(true).map_err(told("keep what the program starts"))?;
     let started = program.spawn().map_err(|error| ("start the program", error))?;
     let program = Pid::from_raw(started.id().cast_signed());
-    // The pipes are the program's alone: where it closes one the proxy is to see that.
+    // The pipes are closed here, so that the proxy notices when the program closes one.
     let apart = let_go();
     while apart.is_ok() {
         match awaited().wait() {
@@ -49,7 +49,7 @@ pub(super) fn keep(mut program: Command) -> Result<i32, Failure> {
 fn let_go() -> io::Result<()> {
     for standard in 0..=2 {
         close(standard)?;
-        // It takes the lowest number that is free, which is the one just given up.
+        // It gets the lowest free number, which is the one just closed.
         let nothing = File::options().read(true).write(true).open("/dev/null")?.into_raw_fd();
         if nothing != standard {
             return Err(io::Error::other("something else was let go of"));
@@ -58,8 +58,8 @@ fn let_go() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for whoever has ended but for the program, and says whether that has: until it is waited for its id, and its
-/// group's, is nobody else's.
+/// Reaps children that have ended, except for the program, and returns whether that has ended. Until it is reaped, its
+/// process and group ids are not reused.
 fn reap(program: Pid) -> bool {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     while let Ok(Some(ended)) = waitid(Id::All, look).map(|status| status.pid()) {
@@ -71,12 +71,13 @@ fn reap(program: Pid) -> bool {
     false
 }
 
-/// Ends the program if it has not ended, and everything below, until there is nobody.
+/// Kills the program and all its descendants, until none are left.
 fn end_all(program: Pid) -> i32 {
     let _ = killpg(program, Signal::SIGKILL);
     let mut code = BY_SIGNAL + Signal::SIGKILL as i32;
     loop {
-        // Its children alone: their ids are theirs until they are waited for. Whose parent ends is one of them next.
+        // Only children are killed: their ids are not reused until they are reaped. A descendant whose parent ends becomes a
+        // child.
         for child in children(getpid()) {
             let _ = kill(child, Signal::SIGKILL);
         }
@@ -89,7 +90,7 @@ fn end_all(program: Pid) -> i32 {
     }
 }
 
-/// Every process that has that parent (proc(5), `/proc/pid/stat`).
+/// All processes with a given parent (proc(5), `/proc/pid/stat`).
 fn children(of: Pid) -> Vec<Pid> {
     let all = std::fs::read_dir("/proc").into_iter().flatten();
     let child = |entry: io::Result<std::fs::DirEntry>| {
@@ -101,7 +102,7 @@ fn children(of: Pid) -> Vec<Pid> {
     all.filter_map(child).collect()
 }
 
-/// The fourth field, behind a name that may hold anything.
+/// The fourth field, after a name that may contain anything.
 fn parent(stat: &[u8]) -> Option<i32> {
     let behind = stat.get(memchr::memrchr(b')', stat)? + 1..)?;
     std::str::from_utf8(behind).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()

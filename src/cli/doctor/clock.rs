@@ -23,7 +23,7 @@ pub(super) fn compared(headers: &HeaderMap, before: Timestamp, after: Timestamp)
             "send Date as RFC 9110 section 5.6.7 has it",
         );
     };
-    // A whole second, of which any fraction may have gone by; a cache may have kept it for longer.
+    // `Date` has whole seconds, and a cache may have stored the answer for longer.
     let (early, late) = (before.unix_seconds() - 1, after.unix_seconds());
     let (off, word) = if theirs < early { (early - theirs, "behind") } else { ((theirs - late).max(0), "ahead") };
     match off {

@@ -10,7 +10,7 @@ use super::server::{PAGE, headers};
 use crate::auth::explorer::{Explorer, Unseen};
 use crate::auth::metadata::location;
 
-/// More is told of by its number.
+/// The most items that are named; further ones are only counted.
 const SHOWN: usize = 5;
 
 /// The document clients find.

@@ -83,7 +83,7 @@ pub(super) fn message_headers() -> HeaderMap {
     headers([(ACCEPT, "application/json, text/event-stream"), (CONTENT_TYPE, "application/json")])
 }
 
-/// What clients of every revision but the newest begin with.
+/// The first request of clients of every revision but the newest.
 pub(super) fn opening() -> String {
     let about = json!({ "name": "portcullis doctor", "version": env!("CARGO_PKG_VERSION") });
     let params = json!({ "protocolVersion": Revision::V2025_11_25.as_str(), "capabilities": {}, "clientInfo": about });

@@ -19,7 +19,7 @@ use crate::trial::{self, Call, Passed, Rules};
 /// More rules than this that do not list what is asked for are only counted.
 const OTHERS: usize = 30;
 
-/// Everything that is told.
+/// The result of `explain`.
 pub(super) struct Report {
     outcome: Result<Passed, Reject>,
     /// Every rule, where there was a caller to ask about.
@@ -42,7 +42,7 @@ impl Report {
         let untrusted = Some(&question.untrusted);
         let context = Context { ip: question.ip, server: &route.name, untrusted, ..Context::at(question.now) };
         let (outcome, explanation) = match &question.caller {
-            // Nobody is let in before a rule says so.
+            // Anonymous callers are admitted only while a rule may serve them.
             Ok(caller) if caller.anonymous && !route.policy.serves_anonymous(question.now) => {
                 (Err(Reject::NoCredentials), None)
             }
@@ -52,7 +52,7 @@ impl Report {
             ),
             Err(error) => (Err(Reject::Token(error.clone())), None),
         };
-        // Who is not let in has sent a body nobody read.
+        // The body of a caller that is not admitted is not read.
         let unread = explanation.is_none();
         let answer = outcome.as_ref().err().map(|reject| Answer::of(reject, question, unread));
         Self { outcome, rules: explanation.map_or_else(Vec::new, |Explanation { rules, .. }| rules), answer }

@@ -11,38 +11,38 @@ use super::{grouped, rule_or_none};
 use crate::audit::history::Decided;
 use crate::policy::cases::Verdict;
 
-/// How many subjects are kept by name, and how many are shown.
-/// What stands for a subject where there was no token.
+/// The subject of calls without a token.
 const NOBODY: &str = "(without a token)";
+/// The most subjects of a group that are kept by name, and that are shown.
 const NAMED: usize = 1000;
 const SHOWN: usize = 5;
-/// How many names of tools and the like are kept.
+/// The most names of tools, resources and prompts of a group that are kept.
 const TARGETS: usize = 20;
 
-/// Every change.
+/// All decisions that would change, by group.
 #[derive(Default)]
 pub(super) struct Changes {
     groups: BTreeMap<Key, Group>,
     hasher: RandomState,
 }
 
-/// What is told in one line.
+/// What the decisions of a group have in common; a group is one line of the report.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     server: Box<str>,
     from: Verdict,
     to: Verdict,
     rule: Option<Arc<str>>,
-    /// The rule that decided then.
+    /// The rule that made the old decision.
     was: Option<Box<str>>,
 }
 
 #[derive(Default)]
 struct Group {
     count: u64,
-    /// Issuer and subject with how often, the first of them.
+    /// The first [`NAMED`] callers by issuer and subject, with the number of their calls.
     subjects: BTreeMap<(Box<str>, Box<str>), u64>,
-    /// All of them, as numbers.
+    /// Hashes of all callers.
     seen: std::collections::HashSet<u64>,
     targets: BTreeMap<Box<str>, u64>,
 }

@@ -1,4 +1,4 @@
-//! The other policies, by the server they are for.
+//! The other policies, by server.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::super::test::files_in;
 use crate::config::{self, Config, Problems, Server};
 use crate::trial::Suite;
 
-/// A suite for each server there are files for.
+/// One suite for each server that has files.
 pub(super) struct Policies {
     suites: BTreeMap<Arc<str>, Suite>,
     /// Names of issuers by `iss`.

@@ -11,7 +11,7 @@ use super::super::{Exit, Global, Streams};
 use super::Test;
 use crate::config;
 
-/// How long an editor gets to finish.
+/// How long to wait after a notification, so that an editor can finish.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// Runs once, and again after each change; ends only with the process, or where nothing can be watched.
@@ -51,7 +51,7 @@ pub(super) fn watch(test: &Test, global: &Global, streams: &mut Streams<'_>) -> 
 /// Whether a policy may have changed: what else is written there, such as this command's own output, is of no interest.
 fn concerns(event: &Event) -> bool {
     let policy = |path: &Path| path.extension().is_some_and(|kind| kind == "toml" || kind == "lock");
-    // What is no file may be a link that was swapped, with files behind it.
+    // What is not a file may be a symlink that was swapped.
     !event.kind.is_access() && event.paths.iter().any(|path| policy(path) || !path.is_file())
 }
 
