@@ -101,6 +101,8 @@ fn verify_known_token(bencher: Bencher<'_, '_>) {
 fn audit_lines(bencher: Bencher<'_, '_>) {
     let config = config::Audit {
         sink: config::AuditSink::File(PathBuf::from("/dev/null")),
+        chain: false,
+        signing: None,
         on_error: config::OnAuditError::Block,
         sync: false,
     };

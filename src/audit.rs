@@ -4,6 +4,8 @@
 //! event loop turn together. A line counts as written when write(2) has returned for all of it, so that killing the process
 //! after an answer loses nothing. A caller that gets an [`AuditError`] must not go on with the call.
 
+mod chain;
+pub(crate) mod checkpoint;
 mod escape;
 mod event;
 mod failures;
@@ -14,6 +16,7 @@ mod record;
 mod recorded;
 mod refreshed;
 mod revoked;
+pub(crate) mod verify;
 mod writer;
 
 use std::borrow::Cow;
@@ -85,17 +88,18 @@ pub struct AuditError;
 impl Audit {
     /// Opens the configured sink; `instance` names this process in every record. Errs if a file cannot be opened or created.
     pub fn open(config: &config::Audit, instance: &str, sanitize: Sanitize) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self::with(Writer::open(&config.sink, config.sync)?, config.on_error, instance, sanitize)))
-    }
-
-    fn with(writer: Writer, on_error: OnAuditError, instance: &str, sanitize: Sanitize) -> Self {
         let mut rendered = b",\"instance\":".to_vec();
         escape::own(&mut rendered, instance);
+        let writer = Writer::open(config, &rendered)?;
+        Ok(Arc::new(Self::with(writer, config.on_error, rendered, sanitize)))
+    }
+
+    fn with(writer: Writer, on_error: OnAuditError, instance: Vec<u8>, sanitize: Sanitize) -> Self {
         Self {
             counts: Counters::default(),
             failing: AtomicBool::new(false),
             failures: Mutex::new(Failures::default()),
-            instance: rendered,
+            instance,
             on_error,
             sanitize,
             summary_from: AtomicI64::new(i64::MAX),
@@ -104,15 +108,40 @@ impl Audit {
     }
 
     /// Opens the file again, after log rotation renamed it; on an error the old one stays in use.
-    pub fn reopen(&self) -> io::Result<()> {
-        lock(&self.writer).reopen()
+    pub fn reopen(&self, now: Timestamp) -> io::Result<()> {
+        lock(&self.writer).reopen(now)
     }
 
-    /// Creates the file again if somebody removed it; to be called periodically.
-    pub(crate) fn tend(&self) {
-        let tended = lock(&self.writer).tend();
-        if let Some(tended) = tended {
+    /// Creates the file again if somebody removed it, and writes a checkpoint if one is due; to be called periodically.
+    pub(crate) fn tend(&self, now: Timestamp) {
+        let mut writer = lock(&self.writer);
+        if let Some(tended) = writer.tend(now) {
             self.failing.store(tended.is_err(), Ordering::Relaxed);
+        }
+        if writer.is_checkpoint_due() {
+            self.sign(&mut writer, now);
+        }
+    }
+
+    /// Writes a last checkpoint, if checkpoints are configured.
+    pub(crate) fn end(&self, now: Timestamp) {
+        self.sign(&mut lock(&self.writer), now);
+    }
+
+    fn sign(&self, writer: &mut Writer, now: Timestamp) {
+        if let Some(signed) = writer.checkpoint(now) {
+            self.counts.written.fetch_add(u64::from(signed.is_ok()), Ordering::Relaxed);
+            self.note(signed.err().map(|partial| partial.error).as_ref());
+        }
+    }
+
+    /// Notes whether a write failed; a change is logged.
+    fn note(&self, error: Option<&io::Error>) {
+        if self.failing.swap(error.is_some(), Ordering::Relaxed) != error.is_some() {
+            match error {
+                None => tracing::info!("audit log is written again"),
+                Some(error) => tracing::error!(%error, "audit log cannot be written"),
+            }
         }
     }
 
@@ -148,6 +177,11 @@ impl Audit {
         Counts { dropped, suppressed, unwritten, written }
     }
 
+    /// The `seq` of the newest line.
+    pub(crate) fn sequence(&self) -> u64 {
+        lock(&self.writer).sequence()
+    }
+
     /// Whether the last write failed.
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
@@ -166,12 +200,7 @@ impl Audit {
         let written = *result.as_ref().unwrap_or_else(|partial| &partial.lines);
         let missing = (ends.len() - written) as u64;
         self.counts.written.fetch_add(written as u64, Ordering::Relaxed);
-        if self.failing.swap(result.is_err(), Ordering::Relaxed) != result.is_err() {
-            match &result {
-                Ok(_) => tracing::info!("audit log is written again"),
-                Err(partial) => tracing::error!(error = %partial.error, "audit log cannot be written"),
-            }
-        }
+        self.note(result.as_ref().err().map(|partial| &partial.error));
         match self.on_error {
             OnAuditError::Block => {
                 self.counts.unwritten.fetch_add(missing, Ordering::Relaxed);

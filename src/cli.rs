@@ -3,6 +3,7 @@
 //! One file per command. Each has a clap `Args` struct with `run(&self, global, streams) -> Exit`, one variant in
 //! [`Command`] and one line in [`run`].
 
+pub mod audit;
 pub mod check;
 pub mod child;
 pub mod demo;
@@ -91,6 +92,8 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Read audit files: show that they are as they were written.
+    Audit(audit::Audit),
     /// Check proxy.toml and the files it names, without starting anything.
     Check(check::Check),
     /// Run a program that ends when its parent does; started by `serve`.
@@ -343,6 +346,7 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// Runs one command.
 pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
     match &cli.command {
+        Command::Audit(audit) => audit.run(streams),
         Command::Check(check) => check.run(&cli.global, streams),
         Command::Child(child) => child.run(streams),
         Command::Demo(demo) => demo.run(&cli.global, streams),

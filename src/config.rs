@@ -390,6 +390,19 @@ pub struct Audit {
     pub on_error: OnAuditError,
     /// Whether each batch is fsynced.
     pub sync: bool,
+    /// Whether each line has a hash of the line before it.
+    pub chain: bool,
+    /// What signs checkpoints; `None` if nothing does.
+    pub signing: Option<Signing>,
+}
+
+/// `audit.signing_key_file` and `audit.checkpoint`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signing {
+    /// A PEM file with an Ed25519 private key.
+    pub key_file: PathBuf,
+    /// How long lines wait for a checkpoint.
+    pub every: Duration,
 }
 
 /// `audit.sinks`.

@@ -169,6 +169,7 @@ impl Instance {
         }
         self.backends.shut_down().await;
         record(&self.audit, Event::Stop);
+        self.audit.end(Timestamp::now());
         summary
     }
 }
@@ -243,8 +244,9 @@ fn tick(worker: Arc<Worker>, drain: Drain) {
         let (mut hits, mut misses) = (0, 0);
         loop {
             let ended = tokio::time::timeout(TICK, drain.ending().cancelled()).await.is_ok();
-            worker.sinks.lane.audit().tend();
-            worker.sinks.lane.flush(Timestamp::now());
+            let now = Timestamp::now();
+            worker.sinks.lane.flush(now);
+            worker.sinks.lane.audit().tend(now);
             let counts = worker.memo.counts();
             let cache = worker.sinks.metrics.token_cache();
             cache.hit.inc_by(counts.hits - hits);

@@ -5,12 +5,16 @@ pub enum Event {
     AuthFailed,
     /// A decision: an allowed call before it is sent upstream, or a refusal when it has been answered.
     Call,
+    /// A signature of every line before it.
+    Checkpoint,
     /// A new configuration is in force.
     ConfigReload,
     /// The end of an allowed call.
     End,
     /// The keys of an issuer changed, could not be fetched, or could be fetched again.
     KeyRefresh,
+    /// A new file goes on with the chain of the one before it.
+    Opened,
     /// An issuer revoked tokens, by a security event token.
     Revoked,
     /// The process starts.
@@ -26,9 +30,11 @@ impl Event {
         match self {
             Self::AuthFailed => "auth_failed",
             Self::Call => "call",
+            Self::Checkpoint => "checkpoint",
             Self::ConfigReload => "config_reload",
             Self::End => "end",
             Self::KeyRefresh => "key_refresh",
+            Self::Opened => "opened",
             Self::Revoked => "revoked",
             Self::Start => "start",
             Self::Stop => "stop",
@@ -42,8 +48,10 @@ impl Event {
             Self::End => 1,
             Self::AuthFailed
             | Self::Call
+            | Self::Checkpoint
             | Self::ConfigReload
             | Self::KeyRefresh
+            | Self::Opened
             | Self::Revoked
             | Self::Start
             | Self::Stop

@@ -16,6 +16,10 @@ use super::*;
 use crate::config::AuditSink;
 use crate::json;
 
+mod chained;
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_614_400);
+
 /// A sink with limited space.
 #[derive(Debug)]
 pub(super) struct Fake {
@@ -55,7 +59,11 @@ impl Fake {
 }
 
 fn faked(fake: &Arc<Mutex<Fake>>, on_error: OnAuditError) -> Arc<Lane> {
-    Lane::new(Arc::new(Audit::with(Writer::fake(Arc::clone(fake)), on_error, "test/0", sanitize)))
+    Lane::new(Arc::new(Audit::with(Writer::fake(Arc::clone(fake)), on_error, instance(), sanitize)))
+}
+
+fn instance() -> Vec<u8> {
+    b",\"instance\":\"test/0\"".to_vec()
 }
 
 fn sanitize(text: &str) -> Cow<'_, str> {
@@ -104,7 +112,7 @@ impl Drop for Folder {
 }
 
 fn to_file(path: PathBuf, on_error: OnAuditError, sync: bool) -> Arc<Audit> {
-    let config = config::Audit { sink: AuditSink::File(path), on_error, sync };
+    let config = config::Audit { sink: AuditSink::File(path), on_error, sync, chain: false, signing: None };
     Audit::open(&config, "test/0", sanitize).unwrap()
 }
 
@@ -345,7 +353,7 @@ fn what_is_not_synced_is_not_written() {
     let fake = Fake::new();
     let mut writer = Writer::fake(Arc::clone(&fake));
     writer.set_sync();
-    let lane = Lane::new(Arc::new(Audit::with(writer, OnAuditError::Block, "test/0", sanitize)));
+    let lane = Lane::new(Arc::new(Audit::with(writer, OnAuditError::Block, instance(), sanitize)));
     fake.lock().unwrap().sync_fails = true;
     assert_eq!(lane.record_now(&record()), Err(AuditError));
     assert_eq!(fake.lock().unwrap().bytes, b"");
@@ -399,31 +407,31 @@ fn a_file_that_is_removed_is_made_anew_and_nothing_is_done_without_one() {
     let audit = to_file(folder.file(), OnAuditError::Block, false);
     let lane = Lane::new(Arc::clone(&audit));
     lane.record_now(&record()).unwrap();
-    audit.tend();
+    audit.tend(NOW);
     lane.record_now(&record()).unwrap();
     assert_eq!(sequence(&lines(&std::fs::read(folder.file()).unwrap())), [1, 2]);
 
     std::fs::remove_file(folder.file()).unwrap();
-    audit.tend();
+    audit.tend(NOW);
     lane.record_now(&record()).unwrap();
     assert_eq!(sequence(&lines(&std::fs::read(folder.file()).unwrap())), [3]);
     assert_eq!(audit.trouble(), None);
 
     std::fs::remove_dir_all(&folder.0).unwrap();
-    audit.tend();
+    audit.tend(NOW);
     assert_eq!(audit.trouble(), Some("audit cannot be written: calls are refused"));
     assert_eq!(lane.record_now(&record()), Err(AuditError));
-    assert!(audit.reopen().is_err());
+    assert!(audit.reopen(NOW).is_err());
     assert_eq!(lane.record_now(&record()), Err(AuditError));
     std::fs::create_dir(&folder.0).unwrap();
-    audit.tend();
+    audit.tend(NOW);
     assert_eq!(audit.trouble(), None);
     lane.record_now(&record()).unwrap();
     assert_eq!(sequence(&lines(&std::fs::read(folder.file()).unwrap())), [4]);
 
     // A renamed file stays in use until it is reopened.
     std::fs::rename(folder.file(), folder.0.join("audit.jsonl.1")).unwrap();
-    audit.tend();
+    audit.tend(NOW);
     lane.record_now(&record()).unwrap();
     assert!(!folder.file().exists());
 }
@@ -439,7 +447,7 @@ fn the_file_is_private_appended_to_and_opened_again() {
     let rotated = folder.0.join("audit.jsonl.1");
     std::fs::rename(folder.file(), &rotated).unwrap();
     lane.record_now(&record()).unwrap();
-    audit.reopen().unwrap();
+    audit.reopen(NOW).unwrap();
     lane.record_now(&record()).unwrap();
     assert_eq!(sequence(&lines(&std::fs::read(&rotated).unwrap())), [1, 2]);
     assert_eq!(sequence(&lines(&std::fs::read(folder.file()).unwrap())), [3]);
@@ -448,7 +456,7 @@ fn the_file_is_private_appended_to_and_opened_again() {
     let moved = Folder::new();
     std::fs::rename(folder.file(), moved.file()).unwrap();
     std::fs::remove_dir_all(&folder.0).unwrap();
-    assert!(audit.reopen().is_err());
+    assert!(audit.reopen(NOW).is_err());
     lane.record_now(&record()).unwrap();
     assert_eq!(sequence(&lines(&std::fs::read(moved.file()).unwrap())), [3, 4]);
 
@@ -580,10 +588,10 @@ fn a_file_is_one_process_s_until_it_ends() {
     let other = std::fs::File::open(folder.file()).unwrap();
     let is_taken = || matches!(other.try_lock(), Err(std::fs::TryLockError::WouldBlock));
     assert!(is_taken());
-    audit.reopen().unwrap();
+    audit.reopen(NOW).unwrap();
     assert!(is_taken(), "opened again, it is still the same file");
     std::fs::rename(folder.file(), folder.0.join("audit.1")).unwrap();
-    audit.reopen().unwrap();
+    audit.reopen(NOW).unwrap();
     assert!(!is_taken(), "what was rotated away is nobody's");
     drop(audit);
     std::fs::File::open(folder.file()).unwrap().try_lock().unwrap();

@@ -77,18 +77,18 @@ impl Skipped {
 }
 
 /// A progress line, rewritten in place; only on a terminal.
-struct Progress {
+pub(super) struct Progress {
     next: Option<Instant>,
     shown: bool,
 }
 
 impl Progress {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let next = std::io::stderr().is_terminal().then(|| clock::monotonic() + EVERY);
         Self { next, shown: false }
     }
 
-    fn show(&mut self, lines: u64, bytes: u64, size: u64, err: &mut dyn Write) {
+    pub(super) fn show(&mut self, lines: u64, bytes: u64, size: u64, err: &mut dyn Write) {
         // Reading the clock for every line would cost more than the line.
         let Some(next) = self.next.filter(|_| lines.is_multiple_of(1024)) else { return };
         let now = clock::monotonic();
@@ -102,7 +102,7 @@ impl Progress {
         let _ = err.flush();
     }
 
-    fn clear(&self, err: &mut dyn Write) {
+    pub(super) fn clear(&self, err: &mut dyn Write) {
         if self.shown {
             let _ = write!(err, "\r\x1b[K");
         }

@@ -266,14 +266,25 @@ static AUDIT: Table = Table {
         key("sinks", Kind::Tables(&SINK), "[{ type = \"file\", path = \"audit.jsonl\" }]"),
         key("on_error", Kind::Text, "\"block\""),
         key("sync", Kind::Flag, "true"),
+        key("signing_key_file", Kind::Text, "\"/run/secrets/audit.pem\""),
+        key("checkpoint", Kind::Duration, "\"10s\""),
     ],
-    later: &["arguments", "chain", "checkpoint", "format", "retention", "rotate", "signing_key", "subjects"],
-    synonyms: &[("fsync", "sync"), ("sink", "sinks")],
+    later: &["arguments", "format", "retention", "rotate", "subjects"],
+    synonyms: &[
+        ("fsync", "sync"),
+        ("key_file", "signing_key_file"),
+        ("signing_key", "signing_key_file"),
+        ("sink", "sinks"),
+    ],
 };
 
 static SINK: Table = Table {
-    keys: &[key("type", Kind::Text, "\"file\""), key("path", Kind::Text, "\"/var/log/portcullis/audit.jsonl\"")],
-    later: &["chain", "endpoint", "filter", "format", "ocsf_version", "retention", "rotate", "topic", "url"],
+    keys: &[
+        key("type", Kind::Text, "\"file\""),
+        key("path", Kind::Text, "\"/var/log/portcullis/audit.jsonl\""),
+        key("chain", Kind::Flag, "true"),
+    ],
+    later: &["endpoint", "filter", "format", "ocsf_version", "retention", "rotate", "topic", "url"],
     synonyms: &[("file", "path")],
 };
 

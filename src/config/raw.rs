@@ -166,6 +166,8 @@ pub(super) struct Audit {
     pub(super) sinks: Option<Spanned<Vec<Spanned<Sink>>>>,
     pub(super) on_error: Option<Spanned<String>>,
     pub(super) sync: Option<bool>,
+    pub(super) signing_key_file: Option<Spanned<String>>,
+    pub(super) checkpoint: Option<Spanned<String>>,
 }
 
 /// An entry of `audit.sinks`.
@@ -174,6 +176,7 @@ pub(super) struct Audit {
 pub(super) struct Sink {
     pub(super) r#type: Option<Spanned<String>>,
     pub(super) path: Option<Spanned<String>>,
+    pub(super) chain: Option<Spanned<bool>>,
 }
 
 /// `[sealing]`.

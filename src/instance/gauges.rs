@@ -20,6 +20,7 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
     let unwritten = metrics.audit_events(SINK, "failed");
     let suppressed = metrics.audit_events(SINK, "summarised");
     let dropped = metrics.audit_dropped(SINK);
+    let newest = metrics.audit_sequence(SINK);
     let tls: Arc<str> = "server".into();
     let mut told = Counts::default();
     let mut before = Vec::new();
@@ -51,6 +52,7 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
         suppressed.inc_by(counts.suppressed - told.suppressed);
         dropped.inc_by(counts.dropped - told.dropped);
         told = counts;
+        newest.set(i64::try_from(audit.sequence()).unwrap_or(i64::MAX));
         tokio::time::sleep(PAUSE).await;
     }
 }

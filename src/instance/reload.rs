@@ -54,7 +54,7 @@ impl Reloader {
 
     /// Loads the configuration again, and reopens the audit file, which a log rotation may have renamed.
     pub(super) fn reload(&self) {
-        if let Err(error) = self.audit.reopen() {
+        if let Err(error) = self.audit.reopen(Timestamp::now()) {
             tracing::error!(%error, "audit file cannot be reopened, the old one stays in use");
         }
         let Some(path) = &self.path else { return };

@@ -16,7 +16,8 @@ fn changed(started: &Config, wanted: &Config) -> Vec<&'static str> {
     let all = [
         ("admin.listen", admin(started) != admin(wanted)),
         ("audit.on_error", started.audit.on_error != wanted.audit.on_error),
-        ("audit.sinks", started.audit.sink != wanted.audit.sink),
+        ("audit.sinks", (&started.audit.sink, started.audit.chain) != (&wanted.audit.sink, wanted.audit.chain)),
+        ("audit.signing_key_file, audit.checkpoint", started.audit.signing != wanted.audit.signing),
         ("audit.sync", started.audit.sync != wanted.audit.sync),
         ("server.drain.delay", old.drain_delay != new.drain_delay),
         ("server.drain.timeout", old.drain_timeout != new.drain_timeout),

@@ -84,6 +84,7 @@ pub struct Metrics {
     audit_events: Family<AuditLabels, Counter>,
     audit_dropped: Family<SinkLabels, Counter>,
     audit_queue: Family<SinkLabels, Gauge>,
+    audit_sequence: Family<SinkLabels, Gauge>,
     reload_successful: Gauge,
     reload_success: Seconds,
     config_info: Family<ConfigLabels, Gauge>,
@@ -162,6 +163,7 @@ impl Metrics {
             audit_events: families.add("portcullis_audit_events", "Audit lines"),
             audit_dropped: families.add("portcullis_audit_dropped", "Audit lines that were not written"),
             audit_queue: families.add("portcullis_audit_queue", "Audit lines waiting to be written"),
+            audit_sequence: families.add("portcullis_audit_sequence", "Number of the newest audit line, its `seq`"),
             reload_successful: families
                 .add("portcullis_config_last_reload_successful", "Whether the last reload succeeded"),
             reload_success: families.add(
@@ -313,6 +315,11 @@ impl Metrics {
     /// The gauge of audit lines waiting to be written.
     pub fn audit_queue(&self, sink: &'static str) -> Gauge {
         self.audit_queue.get_or_create_owned(&SinkLabels { sink })
+    }
+
+    /// The gauge of the newest audit line's number.
+    pub fn audit_sequence(&self, sink: &'static str) -> Gauge {
+        self.audit_sequence.get_or_create_owned(&SinkLabels { sink })
     }
 
     /// Sets the state of the last reload: the version in force since then, or `None` if it failed.

@@ -18,6 +18,7 @@ mod bridge;
 mod browser;
 mod carried;
 mod certificates;
+mod chain;
 mod commands;
 mod corpora;
 mod crm;

@@ -81,7 +81,7 @@ fn manual_pages_of_nothing_are_refused() {
     );
     assert!(said.contains("verify"), "{said}");
     let said = folder.run("generate man vrify");
-    assert!(said.contains("error: `vrify` is no command of `portcullis`; there are check, demo, "), "{said}");
+    assert!(said.contains("error: `vrify` is no command of `portcullis`; there are audit, check, demo, "), "{said}");
     let expected = "exit 2\n--- out\n--- err\nerror: `portcullis serve` has no commands below it\n";
     assert_eq!(folder.run("generate man serve now"), expected);
 }

@@ -1,11 +1,13 @@
 //! `[audit]`: where decisions are recorded.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use toml::Spanned;
 
-use super::super::{Audit, AuditSink, OnAuditError, raw};
+use super::super::{Audit, AuditSink, OnAuditError, Signing, raw};
 use super::Loader;
+use crate::audit::checkpoint::CheckpointKey;
 
 /// `audit.sinks[].type`.
 #[derive(Clone, Copy)]
@@ -19,9 +21,47 @@ impl Loader<'_> {
         let words = [("block", OnAuditError::Block), ("drop", OnAuditError::Drop)];
         let on_error = raw.and_then(|raw| raw.on_error.as_ref());
         let on_error = self.choice("on_error", on_error, &words, &[]).unwrap_or(OnAuditError::Block);
-        let sink = raw.and_then(|raw| raw.sinks.as_ref()).and_then(|sinks| self.sinks(sinks));
+        let sinks = raw.and_then(|raw| raw.sinks.as_ref());
+        let sink = sinks.and_then(|sinks| self.sinks(sinks)).unwrap_or(AuditSink::Stdout);
         let sync = raw.and_then(|raw| raw.sync).unwrap_or(false);
-        Audit { sink: sink.unwrap_or(AuditSink::Stdout), on_error, sync }
+        let chained = sinks.and_then(|sinks| sinks.get_ref().first()?.get_ref().chain.as_ref());
+        // What collects standard output may mix it with other text, so it is chained only if asked.
+        let signs = raw.is_some_and(|raw| raw.signing_key_file.is_some());
+        let chain = chained.map_or(signs || matches!(sink, AuditSink::File(_)), |chain| *chain.get_ref());
+        let signing = raw.and_then(|raw| self.signing(raw, chain));
+        Audit { sink, on_error, sync, chain, signing }
+    }
+
+    fn signing(&mut self, raw: &raw::Audit, chain: bool) -> Option<Signing> {
+        let every = Duration::from_secs(1)..=Duration::from_mins(1);
+        let every = self.duration("checkpoint", raw.checkpoint.as_ref(), Duration::from_secs(10), &every);
+        let Some(written) = &raw.signing_key_file else {
+            if let Some(interval) = &raw.checkpoint {
+                let problem =
+                    self.error(interval.span(), "`checkpoint` has no effect without `signing_key_file`", "not used");
+                self.report(
+                    problem.help("a checkpoint is a signature: `openssl genpkey -algorithm ed25519 -out audit.pem`"),
+                );
+            }
+            return None;
+        };
+        if !chain {
+            let message = "`signing_key_file` has no effect without `chain`";
+            let problem = self.error(written.span(), message, "there is nothing to sign");
+            self.report(
+                problem.help("chain the lines: `sinks = [{ type = \"file\", path = \"audit.jsonl\", chain = true }]`"),
+            );
+        }
+        let key_file = self.existing("signing_key_file", written);
+        if self.disk.is_some() && key_file.is_file() {
+            if let Err(error) = CheckpointKey::read(&key_file) {
+                let problem = self.error(written.span(), "`signing_key_file` cannot be used", error.to_string());
+                let shown = key_file.display();
+                self.report(problem.help(format!("make one with `openssl genpkey -algorithm ed25519 -out {shown}`")));
+            }
+            self.exposed("signing_key_file", written.span(), &key_file);
+        }
+        Some(Signing { key_file, every })
     }
 
     fn sinks(&mut self, sinks: &Spanned<Vec<Spanned<raw::Sink>>>) -> Option<AuditSink> {

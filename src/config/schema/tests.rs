@@ -13,6 +13,7 @@ use super::{notes::Notes, schema};
 const ONLY_THE_READER_SEES: &[&str] = &[
     "admin-beyond-loopback",
     "algorithms",
+    "audit-chain",
     "client-certificates-off",
     "client-certificates-without-authority",
     "issuer-choice",
@@ -120,7 +121,7 @@ fn tells_of_nearly_every_key_and_its_default() {
     undescribed(&PROXY, "", &Notes::read(), &mut found);
     found.sort();
     found.dedup();
-    assert!(found.len() <= 13, "{found:#?}");
+    assert!(found.len() <= 14, "{found:#?}");
     let schema = schema();
     let at = |pointer: &str| schema.pointer(pointer).unwrap_or_else(|| panic!("{pointer}"));
     assert_eq!(at("/properties/server/properties/drain/properties/delay/default"), "5s");

@@ -116,11 +116,14 @@ fn has_every_key() {
     let text = in_full();
     written(DeTable::parse(&text).unwrap().get_ref(), &PROXY, "", &mut found);
     let missing: Vec<_> = expected.difference(&found).map(String::as_str).collect();
-    // Shown in comments: one is discouraged, one belongs to the kind of sink that is not the default, two to another
+    // Shown in comments: one is discouraged, two belong to the kind of sink that is not the default, two to another
     // `auth_method` than the one above them.
     let certificate = ["cert_file", "key_file"].map(|key| format!("issuers.*.introspection.client_certificate.{key}"));
-    assert_eq!(missing, ["SECRET.value", "audit.sinks.*.path", &certificate[0], &certificate[1]]);
-    assert!(EXAMPLE.contains("{ value = \"...\" }") && EXAMPLE.contains("path = \"audit.jsonl\""));
+    assert_eq!(
+        missing,
+        ["SECRET.value", "audit.sinks.*.chain", "audit.sinks.*.path", &certificate[0], &certificate[1]]
+    );
+    assert!(EXAMPLE.contains("{ value = \"...\" }") && EXAMPLE.contains("path = \"audit.jsonl\", chain = true"));
     assert!(EXAMPLE.contains("\n# client_certificate = { cert_file = \"introspection.crt\", key_file ="));
 }
 

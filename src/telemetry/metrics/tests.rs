@@ -98,6 +98,7 @@ fn shows_every_family_under_its_name() {
     metrics.audit_events("file", "ok").inc();
     metrics.audit_dropped("file").inc();
     metrics.audit_queue("file").set(4);
+    metrics.audit_sequence("file").set(7);
     metrics.set_reload(Some((&"v1".into(), now)));
     metrics.set_reload(Some((&"v2".into(), now)));
     metrics.set_reload(None);
@@ -128,6 +129,7 @@ fn shows_every_family_under_its_name() {
         ("portcullis_audit_events_total{", "1"),
         ("portcullis_audit_dropped_total{", "1"),
         ("portcullis_audit_queue{", "4"),
+        ("portcullis_audit_sequence{", "7"),
         ("portcullis_config_last_reload_successful ", "0"),
         ("portcullis_config_last_reload_success_timestamp_seconds ", "1767614400.0"),
         ("portcullis_config_info{version=\"v2\"}", "1"),
