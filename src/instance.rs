@@ -247,6 +247,7 @@ fn tick(worker: Arc<Worker>, drain: Drain) {
             let now = Timestamp::now();
             worker.sinks.lane.flush(now);
             worker.sinks.lane.audit().tend(now);
+            worker.verifier.tend(now);
             let counts = worker.memo.counts();
             let cache = worker.sinks.metrics.token_cache();
             cache.hit.inc_by(counts.hits - hits);

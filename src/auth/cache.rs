@@ -105,6 +105,11 @@ impl Verifier {
         self.epoch.advance();
     }
 
+    /// Removes some verdicts that are over; to be called regularly.
+    pub fn tend(&self, now: Timestamp) {
+        self.store.tend(self.epoch.now(), now);
+    }
+
     /// Authenticates a request on a route with `acceptance`: looks up or verifies the token, and checks proof of possession,
     /// which is never cached. `None` without a credential. Errs if the token is refused.
     pub async fn authenticate(

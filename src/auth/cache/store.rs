@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::FixedState;
@@ -12,6 +13,10 @@ const SHARDS: usize = 64;
 const SAMPLE: usize = 8;
 /// The number of verdicts checked for expiry with each insertion: more than one, so that expired ones cannot accumulate.
 const SWEPT: usize = 2;
+/// The number of verdicts of one shard checked each time the store is tended: some tens of microseconds under its lock.
+const TENDED: usize = 512;
+/// A shard with room for more than this, and more than four times what it holds, lets go of it.
+const ROOMY: usize = 64;
 
 /// The verdicts of all workers, bounded, with sampled eviction of the least recently used.
 ///
@@ -21,6 +26,8 @@ pub(super) struct Store {
     shards: Box<[Mutex<Shard>]>,
     /// The most weight of a shard.
     limit: usize,
+    /// How often it was tended.
+    tended: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -38,7 +45,7 @@ impl Store {
     /// A store for verdicts of that weight, and a sixteenth more, as shards do not fill evenly.
     pub(super) fn with_room(weight: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, limit: (weight / SHARDS).max(1) * 17 / 16 + 1 }
+        Self { shards, limit: (weight / SHARDS).max(1) * 17 / 16 + 1, tended: AtomicUsize::new(0) }
     }
 
     /// The verdict for exactly this place, marked as used.
@@ -53,7 +60,7 @@ impl Store {
     /// Inserts a verdict, replacing one for the same place.
     pub(super) fn insert(&self, verdict: Arc<Verdict>, now: Timestamp) {
         let mut shard = self.shard(verdict.key.print);
-        shard.sweep(verdict.key.epoch, now);
+        shard.sweep(SWEPT, verdict.key.epoch, now);
         shard.remove_same(&verdict);
         let weight = weight(&verdict);
         let mut seed = verdict.key.print;
@@ -63,6 +70,18 @@ impl Store {
         shard.weight += weight;
         let used = shard.tick();
         shard.held.insert(verdict, used);
+    }
+
+    /// Removes some verdicts that are over, so that many of them do not stay until new ones come. To be called regularly.
+    pub(super) fn tend(&self, epoch: u64, now: Timestamp) {
+        let at = self.tended.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let mut shard = lock(&self.shards[at]);
+        let count = TENDED.min(shard.held.len());
+        shard.sweep(count, epoch, now);
+        let most = shard.held.len() * 2;
+        if shard.held.capacity() > ROOMY.max(most * 2) {
+            shard.held.shrink_to(most);
+        }
     }
 
     #[cfg(test)]
@@ -82,9 +101,9 @@ impl Shard {
         self.uses
     }
 
-    /// Checks a few verdicts and removes those that are over.
-    fn sweep(&mut self, epoch: u64, now: Timestamp) {
-        for _ in 0..SWEPT {
+    /// Checks so many verdicts and removes those that are over.
+    fn sweep(&mut self, count: usize, epoch: u64, now: Timestamp) {
+        for _ in 0..count {
             // Downwards, since a removed entry is replaced by the last one, which was checked before.
             if self.hand == 0 || self.hand > self.held.len() {
                 self.hand = self.held.len();
@@ -147,6 +166,23 @@ mod tests {
 
     const fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix_seconds(seconds)
+    }
+
+    #[test]
+    fn what_is_over_goes_without_anything_new() {
+        let store = Store::with_room(2_000 * SHARDS);
+        for number in 0..1_500 {
+            store.insert(verdict(number, 0, 8), at(0));
+        }
+        for _ in 0..4 * SHARDS {
+            store.tend(0, at(99));
+        }
+        assert_eq!(store.len(), 1_500);
+        for _ in 0..3 * SHARDS {
+            store.tend(0, at(100));
+        }
+        assert_eq!(store.len(), 0);
+        assert!(store.shards.iter().all(|shard| super::lock(shard).held.capacity() <= super::ROOMY));
     }
 
     /// Prints of one shard, in an order that looks like any.
