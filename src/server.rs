@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 pub use connection::Peer;
 pub use guard::{AuthorityError, authority_of};
 
-use crate::config;
+use crate::{clock, config};
 use accept::Places;
 use connection::{Desk, Settings};
 use drain::Drain;
@@ -180,7 +180,10 @@ impl Worker {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let Some(place) = self.places.take() else {
-            return tracing::warn!("connection closed: `server.limits.connections` is reached");
+            if let Some(count) = self.places.refuse(clock::monotonic()) {
+                tracing::warn!(count, "connections closed: `server.limits.connections` is reached");
+            }
+            return;
         };
         let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return };
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());

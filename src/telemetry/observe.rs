@@ -19,16 +19,7 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
         error = ending.error,
         "request"
     );
-    if let Some(Reject::Token(error)) = reject {
-        tracing::debug!(request_id = %trail.request_id, %error, "token refused");
-    } else if let Some(
-        reject @ (Reject::Reply(_) | Reject::Tools(_) | Reject::Upstream(_) | Reject::Audit(_) | Reject::Unrecorded(_)),
-    ) = reject
-    {
-        // Causes are logged for errors of connections and TLS, not for answers of upstreams.
-        let error = if reject.upstream().is_some() { crate::cli::chain(reject) } else { reject.to_string() };
-        tracing::warn!(request_id = %trail.request_id, error, "request failed");
-    }
+    log_failure(trail, reject);
     let Some(recorder) = trail.recorder() else { return };
     recorder.request(&trail.http_method, ending.http, took);
     match (&trail.caller, reject) {
@@ -82,6 +73,25 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
         }
     } else if trail.upstream_took().is_some() {
         recorder.upstream(true);
+    }
+}
+
+/// Logs why a request failed.
+fn log_failure(trail: &Trail, reject: Option<&Reject>) {
+    if let Some(Reject::Token(error)) = reject {
+        tracing::debug!(request_id = %trail.request_id, %error, "token refused");
+    } else if let Some(
+        reject @ (Reject::Reply(_) | Reject::Tools(_) | Reject::Upstream(_) | Reject::Audit(_) | Reject::Unrecorded(_)),
+    ) = reject
+    {
+        // Causes are logged for errors of connections and TLS, not for answers of upstreams.
+        let error = if reject.upstream().is_some() { crate::cli::chain(reject) } else { reject.to_string() };
+        // How often callers are sent away is counted: one that calls without end would fill the log.
+        if let Some(UpstreamError::Busy(_)) = reject.upstream() {
+            tracing::debug!(request_id = %trail.request_id, error, "request failed");
+        } else {
+            tracing::warn!(request_id = %trail.request_id, error, "request failed");
+        }
     }
 }
 
