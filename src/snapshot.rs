@@ -1,8 +1,8 @@
 //! Everything that runs from one loaded configuration: an immutable [`Snapshot`], replaced as a whole.
 
 mod documents;
+mod hosts;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +23,7 @@ use crate::policy::tools::Tools;
 use crate::route::{Found, Route};
 use crate::seal::Seals;
 use crate::upstream::{Backend, Backends, Broker, Catalog, Credentials, Grants, Pool, Upstream};
+use hosts::Hosts;
 
 /// One loaded configuration, compiled: everything by which requests are decided. Read once per request and held until it
 /// ends.
@@ -36,8 +37,7 @@ pub struct Snapshot {
     pub origins: Origins,
     /// Keys for sealed state that clients carry.
     pub seals: Arc<Seals>,
-    /// A list: they are so few that a search is faster than a hash.
-    hosts: Box<[Box<str>]>,
+    hosts: Hosts,
     metadata: HashMap<Box<str>, Bytes>,
     /// With the path that event tokens are pushed to (RFC 8935); `None` for receivers that only poll (RFC 8936).
     receivers: Vec<(Option<Box<str>>, Arc<Receiver>)>,
@@ -88,7 +88,7 @@ impl Snapshot {
             limits: config.server.limits.clone(),
             origins: origins(config),
             seals,
-            hosts: hosts(&config.server).into_iter().collect(),
+            hosts: Hosts::of(&config.server),
             metadata,
             receivers,
             sse: routes.values().filter(|route| route.sse_path.is_some()).cloned().collect(),
@@ -99,8 +99,7 @@ impl Snapshot {
 
     /// Whether requests for this authority are served, against DNS rebinding (2025-11-25, "Security Warning").
     pub fn serves_host(&self, authority: &str) -> bool {
-        self.hosts.iter().any(|host| **host == *authority)
-            || self.hosts.iter().any(|host| host.eq_ignore_ascii_case(authority))
+        self.hosts.serve(authority)
     }
 
     /// What is served at a path, compared byte by byte, so that no other spelling of a path is served.
@@ -378,27 +377,6 @@ fn push(
 /// A problem with what a key of `proxy.toml` names.
 fn at(config: &Config, key: &str, message: String) -> Problem {
     Problem::error(&config.source(), config.place(key), message, "")
-}
-
-/// The accepted authorities: the public one, also with its default port, configured ones, and for loopback listeners the
-/// loopback names with the listener's port.
-fn hosts(listener: &Listener) -> HashSet<Box<str>> {
-    let mut hosts = HashSet::new();
-    let host = listener.public_url.host_str().unwrap_or_default();
-    if let Some(port) = listener.public_url.port() {
-        hosts.insert(format!("{host}:{port}").into())
-    } else {
-        let port = listener.public_url.port_or_known_default().unwrap_or(443);
-        hosts.insert(format!("{host}:{port}").into());
-        hosts.insert(host.into())
-    };
-    hosts.extend(listener.allowed_hosts.iter().map(|host| host.to_ascii_lowercase().into()));
-    for address in listener.listen.iter().filter(|address| address.ip().is_loopback()) {
-        for name in ["localhost", "127.0.0.1", "[::1]"] {
-            hosts.insert(format!("{name}:{}", address.port()).into());
-        }
-    }
-    hosts
 }
 
 fn origins(config: &Config) -> Origins {
