@@ -458,15 +458,16 @@ async fn an_issuer_of_a_private_authority_needs_its_ca_file() {
     std::fs::create_dir_all(&folder).unwrap();
     fake.set(OAUTH, Answer::ok(json!({"issuer": origin, "jwks_uri": format!("{origin}/keys")}).to_string()));
     fake.set("/keys", es256(&["a"]));
-    for (name, pem, trusted) in [("right.pem", pem, true), ("wrong.pem", other_pem, false)] {
-        let path = folder.join(name);
-        std::fs::write(&path, pem).unwrap();
-        let mut config = issuer_config(&origin);
-        config.insecure_loopback = false;
-        config.ca_file = Some(path);
-        let issuer = Issuer::start(&config, Epoch::default(), &Handle::current()).unwrap();
+    let issuers = Issuers::new(Handle::current(), Epoch::default());
+    let mut config = issuer_config(&origin);
+    config.insecure_loopback = false;
+    config.ca_file = Some(folder.join("ca.pem"));
+    // The same file with other contents is another client: no TLS session from before is resumed.
+    for (pem, trusted) in [(pem, true), (other_pem, false)] {
+        std::fs::write(folder.join("ca.pem"), pem).unwrap();
+        let issuer = issuers.get_or_start(&config).unwrap();
         issuer.settled().await;
-        assert_eq!(issuer.status().last_error.is_none(), trusted, "{name} {:?}", issuer.status());
+        assert_eq!(issuer.status().last_error.is_none(), trusted, "{:?}", issuer.status());
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
