@@ -208,11 +208,13 @@ impl Attendance {
             let trail = Trail::begin(&desk.worker.sinks, self.trail.peer.clone(), &head);
             let began = clock::monotonic();
             let response = desk.carry(&self.caller, &head, None, trail).await;
-            if !response.status().is_success() {
+            if response.status().is_client_error() {
                 // A server without such a stream answers 405 (2025-11-25, "Listening for Messages from the Server").
                 return std::future::pending().await;
             }
-            relay::events(&self.station, response).await;
+            if response.status().is_success() {
+                relay::events(&self.station, response).await;
+            }
             pause = if began.elapsed() < pause { (pause * 2).min(LONGEST_PAUSE) } else { PAUSE };
             sleep(pause).await;
         }

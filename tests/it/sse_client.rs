@@ -8,7 +8,7 @@ use portcullis::server::drain::Signal;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 
-use crate::support::{Answer, Ask, Client, Heard, Proxy, Setup, Upstream, raw_answer, token_of, until};
+use crate::support::{Answer, Ask, Client, Heard, Proxy, Setup, Upstream, raw_answer, token_of, until, within};
 
 const SSE: &str = "/crm/mcp/sse";
 const HIDDEN: &str = "ana@private.example";
@@ -33,6 +33,9 @@ entities = ["EMAIL_ADDRESS"]
 
 /// What the upstream says by itself.
 type News = mpsc::UnboundedSender<Vec<u8>>;
+
+/// In place of a piece of its stream, which it cannot open for now.
+const AWAY: &[u8] = b"away";
 
 /// A server of 2025-11-25 with sessions and a stream for each.
 async fn server() -> (Upstream, News) {
@@ -75,12 +78,19 @@ async fn server() -> (Upstream, News) {
                 }
                 (Some(_), _) if message.get("id").is_some() => connection.send(json(say(json!({})))).await,
                 _ if heard.line().starts_with("GET") => {
-                    let Some(mut told) = told.lock().unwrap().take() else {
+                    let Some(mut news) = told.lock().unwrap().take() else {
                         connection.send(raw_answer(405, "", b"")).await;
                         return Some(connection);
                     };
+                    let first = news.try_recv().unwrap_or_default();
+                    if first == AWAY {
+                        *told.lock().unwrap() = Some(news);
+                        connection.send(raw_answer(503, "", b"")).await;
+                        return Some(connection);
+                    }
                     connection.begin_stream().await;
-                    connection.pieces(&mut told).await;
+                    connection.piece(first).await;
+                    connection.pieces(&mut news).await;
                     return None;
                 }
                 (None, _) if message.get("result").is_some() => {
@@ -330,6 +340,20 @@ async fn a_client_that_goes_takes_its_calls_back() {
 }
 
 /// What is still being sent when its stream ends has gone nowhere, and is not said to have been taken.
+#[tokio::test]
+async fn a_stream_the_server_cannot_open_for_now_is_asked_for_again() {
+    let (upstream, news) = server().await;
+    let proxy = start(&upstream).await;
+    let token = proxy.token("ana");
+    news.send(AWAY.to_vec()).unwrap();
+    let mut open = open(&proxy, &token).await;
+    open.hello(&proxy, &token).await;
+    until("the server to be asked", async || methods(&upstream.take()).contains(&"GET".to_owned()).then_some(())).await;
+    news.send(b"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n".to_vec()).unwrap();
+    let told = within("the notification", open.client.message()).await.unwrap();
+    assert_eq!(told["method"], "notifications/tools/list_changed");
+}
+
 #[tokio::test]
 async fn a_message_whose_stream_ends_meanwhile_is_not_taken() {
     let (upstream, _news) = server().await;
