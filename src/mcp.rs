@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod asked;
+mod client_said;
 pub(crate) mod compose;
 mod disguise;
 pub mod envelope;
@@ -18,6 +19,7 @@ pub mod session;
 pub mod sse;
 
 pub use admit::{Head, Known, Message, Restored, admit};
+pub(crate) use client_said::ClientSaid;
 pub use envelope::{MessageShape, RpcId};
 pub use era::{Era, Revision};
 pub use error::{AdmitError, Category};

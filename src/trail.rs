@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::clock::{Timestamp, monotonic};
 use crate::mask::{Findings, Masked};
 use crate::mcp::session::Session;
-use crate::mcp::{AdmitError, Era, Message, MessageShape, Revision, RpcId, SubjectKind, methods};
+use crate::mcp::{AdmitError, ClientSaid, Era, Message, MessageShape, Revision, RpcId, SubjectKind, methods};
 use crate::opened::{Ask, Opened};
 use crate::policy;
 use crate::reject::{Asked, Reject, Status};
@@ -130,6 +130,8 @@ pub(crate) struct Call {
     pub(crate) id: Option<RpcId>,
     pub(crate) era: Era,
     pub(crate) revision: Option<Revision>,
+    /// What the client says it is, where it says so.
+    pub(crate) client: Option<ClientSaid>,
 }
 
 impl Call {
@@ -217,6 +219,7 @@ impl Trail {
         self.about = None;
         if let Some(call) = &mut self.call {
             call.id = call.id.as_ref().map(RpcId::detached);
+            call.client = call.client.as_ref().map(ClientSaid::detached);
         }
     }
 
@@ -250,8 +253,14 @@ impl Trail {
     /// The message could not be admitted; its id may be known.
     pub fn misread(&mut self, error: &AdmitError) {
         let era = error.era().unwrap_or(Era::Legacy);
-        self.call =
-            Some(Call { method: CalledMethod::Unknown, subject: None, id: error.id().cloned(), era, revision: None });
+        self.call = Some(Call {
+            method: CalledMethod::Unknown,
+            subject: None,
+            id: error.id().cloned(),
+            era,
+            revision: None,
+            client: None,
+        });
     }
 
     /// The message is known.
@@ -266,7 +275,7 @@ impl Trail {
             MessageShape::Notification | MessageShape::Response { .. } => None,
         };
         let (subject, era, revision) = (message.kept_subject(), message.era(), Some(message.revision()));
-        self.call = Some(Call { method, subject, id, era, revision });
+        self.call = Some(Call { method, subject, id, era, revision, client: message.kept_client() });
     }
 
     /// What stood sealed in the message was put back.
@@ -297,7 +306,7 @@ impl Trail {
 
     fn legacy(&mut self, method: &'static str) {
         let method = CalledMethod::Http(method);
-        self.call = Some(Call { method, subject: None, id: None, era: Era::Legacy, revision: None });
+        self.call = Some(Call { method, subject: None, id: None, era: Era::Legacy, revision: None, client: None });
     }
 
     /// The decision is made and its record is about to be written.

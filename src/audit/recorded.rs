@@ -3,7 +3,7 @@
 use super::{AuditError, Client, Decision, ErrorCode, Event, Fragment, Policy, Record, Subject, Target, Ticket};
 use crate::auth::Caller;
 use crate::mask::{Findings, Masked};
-use crate::mcp::{Revision, RpcId, SubjectKind};
+use crate::mcp::{ClientSaid, Era, Revision, RpcId, SubjectKind};
 use crate::policy::Denial;
 use crate::policy::lock::Drift;
 use crate::reject::Reject;
@@ -173,16 +173,25 @@ fn subject(caller: &Caller) -> Fragment {
     })
 }
 
-/// Rendered once per connection, as long as its requests have the same `User-Agent`.
+/// Rendered once per connection, as long as its calls say the same of the client.
 fn client(trail: &Trail) -> Fragment {
+    let said = trail.call.as_ref().and_then(|call| call.client.as_ref());
+    let text = |bytes| Some(String::from_utf8_lossy(bytes));
     let render = || {
+        let (name, version) = (said.and_then(|said| text(&said.name)), said.and_then(|said| text(&said.version)));
         trail.sinks.lane.audit().client(&Client {
             address: trail.peer.address.ip(),
             user_agent: trail.user_agent.as_ref().map(http::HeaderValue::as_bytes),
-            name: None,
-            version: None,
+            name: name.as_deref(),
+            version: version.as_deref(),
         })
     };
-    let (agent, fragment) = trail.peer.client.get_or_init(|| (trail.own_user_agent(), render()));
-    if *agent == trail.user_agent { fragment.clone() } else { render() }
+    // What the first of these says is not what the connection's calls say.
+    let is_first = trail.call.as_ref().is_none_or(|call| call.era == Era::Legacy && said.is_some());
+    if is_first {
+        return render();
+    }
+    let made = || (trail.own_user_agent(), said.map(ClientSaid::detached), render());
+    let (agent, known, fragment) = trail.peer.client.get_or_init(made);
+    if *agent == trail.user_agent && known.as_ref() == said { fragment.clone() } else { render() }
 }

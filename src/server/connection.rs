@@ -26,6 +26,7 @@ use super::tls::Tls;
 use super::watch::{CallGuard, Meter, Patience, Signal, Watch};
 use crate::audit::Fragment;
 use crate::config;
+use crate::mcp::ClientSaid;
 
 /// The first bytes of an HTTP/2 connection with prior knowledge (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
@@ -51,8 +52,8 @@ pub struct Peer {
     pub secure: bool,
     /// SHA-256 of the certificate, computed once.
     certificate_digest: OnceLock<Option<[u8; 32]>>,
-    /// The user agent of the first request, and its form in the audit log, rendered once.
-    pub(crate) client: OnceLock<(Option<HeaderValue>, Fragment)>,
+    /// What the client said of itself with the first call and how the audit log says it; rendered once.
+    pub(crate) client: OnceLock<(Option<HeaderValue>, Option<ClientSaid>, Fragment)>,
 }
 
 impl Peer {

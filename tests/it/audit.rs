@@ -72,6 +72,35 @@ async fn a_line_tells_who_what_and_why() {
 
 /// A refusal is one line, whichever it is; what needs no server leaves none.
 #[tokio::test]
+async fn what_a_client_says_it_is_is_in_the_lines_of_the_calls_that_say_so() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let token = proxy.token("ana");
+    let name = format!("ana@example.com \u{7} {}", "x".repeat(400));
+    for said in [Some("it"), None, Some(&*name)] {
+        let mut params = json!({ "name": "search_contacts", "arguments": { "query": "x" } });
+        if let Some(said) = said {
+            params["_meta"] = json!({ "io.modelcontextprotocol/clientInfo": { "name": said, "version": "1.2" } });
+        }
+        proxy.ask(&Ask::modern("tools/call", &params).token(&token)).await;
+    }
+    let info = json!({ "name": "old", "version": "3" });
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info });
+    proxy.ask(&Ask::legacy("initialize", &params).token(&token)).await;
+    proxy.ask(&Ask::call("2025-11-25", "search_contacts", &json!({ "query": "x" })).token(&token)).await;
+    let lines: Vec<Value> = proxy.audit().iter().map(|line| line["client"].clone()).collect();
+    let said = |at: usize| (lines[at]["name"].as_str(), lines[at]["version"].as_str());
+    assert_eq!(lines.len(), 10);
+    for (at, expected) in
+        [(0, (Some("it"), Some("1.2"))), (2, (None, None)), (6, (Some("old"), Some("3"))), (8, (None, None))]
+    {
+        assert_eq!((said(at), said(at + 1)), (expected, expected), "{at}");
+    }
+    let name = said(4).0.unwrap();
+    assert!(name.starts_with("[EMAIL_ADDRESS]") && name.len() < 220 && !name.contains('\u{7}'), "{name}");
+}
+
+#[tokio::test]
 async fn a_refusal_is_one_line() {
     let upstream = Upstream::plain().await;
     let proxy = Setup::new(upstream.url()).start().await;

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{META_CAPABILITIES, META_CLIENT, Message, Named};
 
 use crate::json::{Document, Kind, Value};
@@ -10,7 +12,10 @@ use crate::mcp::headers::{self, ParamHeader};
 use crate::mcp::methods::{Method, MethodRef, SubjectKind};
 use crate::mcp::mirror::Mirror;
 use crate::mcp::session::Capabilities;
-use crate::mcp::{Era, Revision};
+use crate::mcp::{ClientSaid, Era, Revision};
+
+/// The most bytes kept of a name or version the client says it has.
+const LONGEST_KEPT: usize = 512;
 
 impl Message {
     /// The message as it arrived.
@@ -151,6 +156,17 @@ impl Message {
     pub fn client_info(&self) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
         let info = self.meta().and_then(|meta| meta.get(META_CLIENT)).or_else(|| self.params()?.get("clientInfo"))?;
         Some((info.get("name")?.as_str()?, info.get("version")?.as_str()?))
+    }
+
+    /// Name and version the client says it has, to be kept: unless they are long, and without a copy where they have no escapes.
+    pub(crate) fn kept_client(&self) -> Option<ClientSaid> {
+        let info = self.meta().and_then(|meta| meta.get(META_CLIENT)).or_else(|| self.params()?.get("clientInfo"))?;
+        let kept = |name| {
+            let value = info.get(name)?;
+            let text = value.plain_bytes().or_else(|| Some(Bytes::from(value.as_str()?.into_owned())))?;
+            (text.len() <= LONGEST_KEPT).then_some(text)
+        };
+        Some(ClientSaid { name: kept("name")?, version: kept("version")? })
     }
 
     /// What the client declares to be able to do, in `_meta` or in `initialize`.
