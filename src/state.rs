@@ -1,5 +1,5 @@
-//! State that no sealed value can hold, because it concerns several of them: which one-time values were used, and which tasks
-//! belong to whom.
+//! State that no sealed value can hold, because it spans several requests: used one-time values, the tasks of each caller,
+//! and open HTTP+SSE streams.
 //!
 //! In memory of this process, bounded. When full it refuses or forgets in the safe direction; one caller alone fills a
 //! sixteenth of what is used once, and a part of the tasks.
@@ -18,16 +18,16 @@ const MOST_SPENT: usize = 128 * 1024;
 /// The most proofs of one process within the time a proof is good for: about 50 MB when full.
 const MOST_PROOFS: usize = 512 * 1024;
 
-/// The shared sets of one process; they outlive a reload.
+/// The shared state of one process; it outlives a reload.
 #[derive(Debug)]
 pub struct State {
-    /// Values of `requestState` that were used.
+    /// Used values of `requestState`.
     pub spent: Once,
-    /// `DPoP` proofs that were used, by their caller.
+    /// Used `DPoP` proofs, by caller (RFC 9449 section 11.1).
     pub proofs: Once,
     /// Open streams of HTTP+SSE clients.
     pub stations: Stations,
-    /// Which tasks belong to which callers.
+    /// The tasks of each caller.
     pub tasks: Tasks,
 }
 

@@ -16,7 +16,7 @@ const PARTS: usize = 64;
 /// One owner has at most one in so many places of the room.
 const OWNERS: usize = 16;
 
-/// Values that may be used once: each is remembered until it could not be used any more anyway.
+/// A set of values that may be used once: each is remembered until it would be refused as expired.
 ///
 /// A value belongs to an owner. Who has its share of the room is refused more, and leaves the rest to the others; when
 /// there is no room left nobody may use anything, so that nothing is used twice.
@@ -34,10 +34,10 @@ pub struct Once {
 /// Why a value cannot be used.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum SpendError {
-    /// No room to remember it by.
+    /// The limit, or the owner's share of it, is reached.
     #[error("no room to remember another used value")]
     Full,
-    /// Used before.
+    /// The value was used before.
     #[error("used before")]
     Spent,
 }
@@ -47,7 +47,7 @@ type Mark = [u8; 16];
 
 #[derive(Debug, Default)]
 struct Part {
-    /// When each can be forgotten, in seconds.
+    /// The expiry of each value, in Unix seconds.
     until: HashMap<Mark, i64>,
     /// The same by time, with when that much time has really passed; of a value that was given back more than once.
     order: BinaryHeap<Reverse<(i64, Instant, Mark, u64)>>,
@@ -63,10 +63,10 @@ impl Once {
         Self { parts, room: entries, share, held, hasher: RandomState::new() }
     }
 
-    /// Uses `value`, which nobody accepts from `until` on; an error if it was used before, or if that cannot be told later.
+    /// Uses up `value`, which expires at `until`. Errs if it was used before, or cannot be remembered.
     ///
-    /// It is now `now`, and `moment` by a clock that nobody sets: a value is remembered until both have come so far, so that
-    /// it is not as good as new after a clock that ran ahead was set right.
+    /// `now` and `moment` are the present on the system and the monotonic clock. A value is remembered until it has expired
+    /// by both, so that it is not usable again after a system clock that ran ahead is corrected.
     pub fn spend(
         &self,
         owner: &[u8],
@@ -96,17 +96,17 @@ impl Once {
         Ok(())
     }
 
-    /// Takes a use back that had no effect.
+    /// Makes a value usable again whose use had no effect.
     pub fn give_back(&self, owner: &[u8], value: &[u8]) {
         self.part(self.hasher.hash_one(owner)).until.remove(&mark(owner, value));
     }
 
-    /// How many values are remembered.
+    /// The number of remembered values.
     pub fn len(&self) -> usize {
         self.parts.iter().map(|part| lock(part).until.len()).sum()
     }
 
-    /// Whether none is.
+    /// Whether no value is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
