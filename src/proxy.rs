@@ -274,6 +274,7 @@ async fn call(
             None => denial,
         })
         .map_err(|denial| mask::as_written(denial, written.as_deref()))?;
+    trail.permitted(permit.rule());
     let (reads, may_repeat) = repeats(route, tool);
     let permit = permit.defined_by(&route.tools, tool)?;
     trail.slot = route.policy.enter(&permit)?;

@@ -11,7 +11,7 @@ use http::{HeaderValue, Response};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::audit::AuditError;
+use crate::audit::{AuditError, Decision};
 use crate::auth::{Caller, Challenges, CredentialError, Scheme, VerifyError};
 use crate::body::{Body, ReadError};
 use crate::mask::{Blocked, Cause, Direction, RestoreError};
@@ -128,9 +128,19 @@ impl From<UpstreamError> for Reject {
 }
 
 impl Reject {
-    /// Whether the policy said no, rather than that it never came so far.
+    /// How rules, masks or approved definitions decided, for audit and metrics; `None` if it never came so far, or was
+    /// allowed by them.
+    pub(crate) const fn decision(&self) -> Option<Decision> {
+        match self {
+            Self::Denied(Denial::StepUp { .. }) => Some(Decision::StepUp),
+            Self::Blocked { .. } | Self::Definition(_) | Self::Denied(_) | Self::Pseudonym(_) => Some(Decision::Deny),
+            _ => None,
+        }
+    }
+
+    /// Whether they said no.
     pub(crate) const fn is_decided(&self) -> bool {
-        matches!(self, Self::Blocked { .. } | Self::Definition(_) | Self::Denied(_))
+        self.decision().is_some()
     }
 
     /// The refusal as that caller is told it.
@@ -203,6 +213,16 @@ impl Reject {
             Self::Upstream(error) => Some(error),
             Self::Tools(CatalogError::Upstream(error)) => Some(error),
             _ => None,
+        }
+    }
+
+    /// The rule or mask that decided, where `allowed` is the rule that had allowed the request: that one, unless something
+    /// else said no.
+    pub(crate) fn decided_by<'r>(&'r self, allowed: Option<&'r Arc<str>>) -> Option<&'r Arc<str>> {
+        match self {
+            // That no rule allows it is not the word of the rule that allowed something else.
+            Self::Denied(denial) => denial.rule(),
+            _ => self.rule().or(allowed),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response, Version};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -90,6 +90,7 @@ pub struct Trail {
     pub(crate) peer: Arc<Peer>,
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) http_method: Method,
+    pub(crate) http_version: Version,
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) caller: Option<Arc<Caller>>,
     scheme: Scheme,
@@ -194,6 +195,7 @@ impl Trail {
             peer,
             user_agent: head.headers.get(USER_AGENT).cloned(),
             http_method: head.method.clone(),
+            http_version: head.version,
             route: None,
             caller: None,
             scheme: Scheme::Bearer,
@@ -309,6 +311,11 @@ impl Trail {
         self.call = Some(Call { method, subject: None, id: None, era: Era::Legacy, revision: None, client: None });
     }
 
+    /// The policy allows it, by that rule.
+    pub(crate) fn permitted(&mut self, rule: Option<&Arc<str>>) {
+        self.rule = rule.cloned();
+    }
+
     /// The decision is made and its record is about to be written.
     pub(crate) fn decided(&mut self, masked: &Masked) {
         self.rule = masked.rule().cloned();
@@ -392,12 +399,9 @@ impl Trail {
         let reject = reject.told_to(self.caller.as_deref());
         let (response, status) = reject.respond(&self.asked());
         let ending = Ending { http: status.http, code: status.code, tool_error: false, error: Some(reject.kind()) };
-        if let Some(rule) = reject.rule() {
-            self.rule = Some(rule.clone());
-        }
         let nobody = self.caller.as_deref().is_none_or(|caller| caller.anonymous && !reject.is_decided());
         if self.stage == Stage::Begun && nobody {
-            crate::telemetry::observe(&self, &ending, Some(reject));
+            crate::telemetry::observe(&self, &ending, Some(reject), false);
             self.stage = Stage::Ended;
             // The caller is refused either way; such failures must not be able to stop the log for others.
             if self.route.is_some() {
@@ -425,9 +429,9 @@ impl Trail {
         }
     }
 
-    /// Ends the request where nothing can be awaited.
-    pub(crate) fn end_now(mut self: Box<Self>, ending: Ending) -> Result<(), AuditError> {
-        self.conclude(&ending, None).settle()
+    /// Ends the request where nothing can be awaited, with what it is refused for, if it is.
+    pub(crate) fn end_now(mut self: Box<Self>, ending: Ending, reject: Option<&Reject>) -> Result<(), AuditError> {
+        self.conclude(&ending, reject).settle()
     }
 
     /// The one place where a request's record, metrics and log line are made.
@@ -436,7 +440,7 @@ impl Trail {
         self.stage = Stage::Ended;
         self.ended = Some(self.started.elapsed());
         self.tell_drifts();
-        crate::telemetry::observe(self, ending, reject);
+        crate::telemetry::observe(self, ending, reject, called);
         crate::audit::ended(self, ending, reject, called)
     }
 

@@ -146,7 +146,7 @@ fn method(asker: &Asker<'_>, name: &str) -> Result<Passed, Reject> {
     let rule = match methods::find(name).map(|method| method.access) {
         Some(Access::Free | Access::Named | Access::Subscriptions | Access::Task) | None => asker.permits(name)?,
         Some(Access::Completion | Access::Subject { .. }) => {
-            return Err(Denial::Hidden { name: name.into(), rule: None }.into());
+            return Err(Denial::Hidden { name: name.into(), rule: None, reason: None }.into());
         }
     };
     Ok(Passed { rule, ..Passed::default() })

@@ -167,6 +167,12 @@ fn entry(line: &[u8]) -> Entry {
         ("call", Some("step_up")) => Verdict::StepUp,
         _ => return Entry::Other,
     };
+    let error = line.error.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+    if matches!(error, "arguments_refused" | "definition_changed" | "definition_refused" | "pseudonym") {
+        // No rule denied it.
+        return Entry::Other;
+    }
+    let blocked = matches!(error, "blocked" | "blocked_often");
     let time = humantime::parse_rfc3339(&line.time).ok();
     let time = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let (Some(time), Some(server), Some(method), Some(subject)) = (time, line.server, line.method, line.subject) else {
@@ -187,7 +193,7 @@ fn entry(line: &[u8]) -> Entry {
         server,
         verdict,
         rule: line.policy.and_then(|policy| policy.rule),
-        blocked: line.error.as_ref().and_then(serde_json::Value::as_str) == Some("blocked"),
+        blocked,
         shadow: line.shadow,
         method,
         subject: about.into_iter().find_map(|(kind, name)| Some((kind, name?))),
@@ -249,6 +255,18 @@ mod tests {
         assert_eq!(read(CALL.as_bytes()), [(1, Entry::Decided(Box::new(expected)))]);
     }
 
+    fn denied(error: &str) -> String {
+        CALL.replace("\"allow\"", "\"deny\"").replace("\"instance\"", &format!("\"error\":\"{error}\",\"instance\""))
+    }
+
+    #[test]
+    fn a_mask_that_denies_is_no_rule() {
+        for (error, masked) in [("blocked", true), ("blocked_often", true), ("policy_denied", false)] {
+            let [(_, Entry::Decided(decided))] = &read(denied(error).as_bytes())[..] else { panic!() };
+            assert_eq!(decided.blocked, masked, "{error}");
+        }
+    }
+
     #[test]
     fn says_what_is_wrong_with_a_line_and_goes_on() {
         let long = format!("{{\"v\":1,\"x\":\"{}\"}}", "x".repeat(70_000));
@@ -263,6 +281,9 @@ mod tests {
             (&long, Some("longer than 64 KiB")),
             (&CALL.replace("\"call\"", "\"end\""), None),
             (&CALL.replace("\"allow\"", "\"refused\""), None),
+            (&denied("arguments_refused"), None),
+            (&denied("definition_changed"), None),
+            (&denied("pseudonym"), None),
         ] {
             let text = format!("\n{line}\r\n\n{CALL}");
             let entries = read(text.as_bytes());

@@ -35,16 +35,12 @@ pub async fn decided(trail: &mut Trail, masked: Masked) -> Result<Recorded, Audi
     Ok(Recorded(masked))
 }
 
-/// Writes how a request ended: an `end` line after its `call` line, or the single `call` line of a refusal.
+/// Writes how a request ended: an `end` line after its `call` line, or the single `call` line of a refusal. Where a mask or a
+/// rule refuses the answer of a call that was allowed, the `end` says so, and by which.
 pub(crate) fn ended(trail: &Trail, ending: &Ending, reject: Option<&Reject>, called: bool) -> Ticket {
     let event = if called { Event::End } else { Event::Call };
-    let decision = match reject {
-        _ if called => Decision::Allow,
-        Some(Reject::Denied(Denial::StepUp { .. })) => Decision::StepUp,
-        Some(Reject::Blocked { .. } | Reject::Denied(_)) => Decision::Deny,
-        _ => Decision::Refused,
-    };
-    line(trail, event, decision, Some(ending), reject)
+    let otherwise = if called { Decision::Allow } else { Decision::Refused };
+    line(trail, event, reject.and_then(Reject::decision).unwrap_or(otherwise), Some(ending), reject)
 }
 
 /// Writes a failed authentication, within the rate limit of such records.
@@ -71,8 +67,8 @@ pub(crate) fn drifted(trail: &Trail, tool: &str, drift: Drift) {
 }
 
 fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>, reject: Option<&Reject>) -> Ticket {
-    // A refusal with a rule has more to record than the call it ends.
-    let told = trail.about.as_ref().filter(|_| reject.is_none_or(|reject| reject.rule().is_none()));
+    // What was decided of the answer has another rule than the call.
+    let told = trail.about.as_ref().filter(|_| reject.is_none_or(|reject| !reject.is_decided()));
     let about = told.cloned().unwrap_or_else(|| about(trail, reject));
     let masked = findings(&trail.findings);
     let mut record = Record::new(event, trail.received, trail.request_id);
@@ -136,11 +132,13 @@ fn policy<'t>(trail: &'t Trail, reject: Option<&'t Reject>) -> Option<Policy<'t>
         _ => None,
     };
     let (reason, missing_scopes) = match denial {
-        Some(Denial::Refused { reason, .. }) => (reason.as_deref(), &[][..]),
+        Some(Denial::Hidden { reason, .. } | Denial::Refused { reason, .. }) => (reason.as_deref(), &[][..]),
         Some(Denial::StepUp { needs, .. }) => (None, &needs[..]),
-        Some(Denial::Handle(_) | Denial::Hidden { .. } | Denial::Limited { .. }) | None => (None, &[][..]),
+        Some(Denial::Handle(_) | Denial::Limited { .. }) | None => (None, &[][..]),
     };
-    Some(Policy { version: &route.policy_version, rule: trail.rule.as_deref(), reason, missing_scopes })
+    let allowed = trail.rule.as_ref();
+    let rule = reject.map_or(allowed, |reject| reject.decided_by(allowed)).map(AsRef::as_ref);
+    Some(Policy { version: &route.policy_version, rule, reason, missing_scopes })
 }
 
 fn findings(findings: &Findings) -> Vec<super::Masked<'_>> {

@@ -49,7 +49,7 @@ pub fn restore(masks: &Masks, opened: Box<Opened>, now: Timestamp) -> Result<Box
 /// A denial with the URI as the caller wrote it: one that is sealed is not revealed.
 pub(crate) fn as_written(denial: Denial, written: Option<&str>) -> Denial {
     match (denial, written) {
-        (Denial::Hidden { rule, .. }, Some(written)) => Denial::Hidden { name: written.into(), rule },
+        (Denial::Hidden { rule, reason, .. }, Some(written)) => Denial::Hidden { name: written.into(), rule, reason },
         (Denial::StepUp { rule, scopes, needs, .. }, Some(written)) => {
             Denial::StepUp { name: written.into(), rule, scopes, needs }
         }

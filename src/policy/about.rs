@@ -23,14 +23,14 @@ impl Asker<'_> {
         arguments: Arguments<'_>,
     ) -> Decided {
         if self.caller.anonymous && !self.is_for_anyone(method) {
-            return Err(Denial::Hidden { name: "".into(), rule: None });
+            return Err(Denial::nameless());
         }
         let alone = Operation { method: method.name, kind: None, name: "" };
         let (kind, name) = match (method.access, subject) {
             (Access::Free | Access::Subscriptions, _) => return self.unless_denied(alone),
             (Access::Named, _) | (Access::Task, None) => return self.decide(alone, arguments),
             (Access::Completion | Access::Subject { .. }, None) => {
-                return Err(Denial::Hidden { name: "".into(), rule: None });
+                return Err(Denial::nameless());
             }
             (Access::Completion | Access::Subject { .. } | Access::Task, Some(subject)) => subject,
         };
@@ -92,7 +92,7 @@ impl Asker<'_> {
             Some(origin) => self.belongs(origin),
             // A stream that answers no call is allowed; the answer to an unknown call is not.
             None if event.rpc_id.is_none() => Ok(None),
-            None => Err(Denial::Hidden { name: "".into(), rule: None }),
+            None => Err(Denial::nameless()),
         }
     }
 

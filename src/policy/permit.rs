@@ -109,6 +109,8 @@ pub enum Denial {
         name: Box<str>,
         /// The rule that denied, if one did; for the audit, never for the caller.
         rule: Option<Arc<str>>,
+        /// Its `reason`, for the audit as well.
+        reason: Option<Arc<str>>,
     },
     /// The limit of the rule is exceeded.
     #[error("limited by {rule}")]
@@ -145,6 +147,11 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// The denial of what has no name that a rule could be about, or that callers must not learn of.
+    pub(super) fn nameless() -> Self {
+        Self::Hidden { name: "".into(), rule: None, reason: None }
+    }
+
     /// The rule that decided, if one did, or whose argument condition is unmet.
     pub fn rule(&self) -> Option<&Arc<str>> {
         match self {
@@ -172,7 +179,7 @@ pub fn authorize(policy: &Policy, mut opened: Box<Opened>, context: &Context<'_>
         Ask::Listen => opened.resumed.as_ref().map_or(Ok(None), |event| rules.resumed(event))?,
         Ask::Message(message) => match (message.shape(), &opened.answers) {
             (MessageShape::Response { .. }, Some(asked)) => rules.answer(asked, message)?,
-            (MessageShape::Response { .. }, None) => return Err(Denial::Hidden { name: "".into(), rule: None }),
+            (MessageShape::Response { .. }, None) => return Err(Denial::nameless()),
             (MessageShape::Request { .. } | MessageShape::Notification, _) => rules.message(message, &opened)?,
         },
     };
@@ -194,7 +201,7 @@ fn without_tasks(opened: &mut Opened) {
 
 /// The denial for callers without a token of what needs an owner.
 fn nothing_kept() -> Denial {
-    Denial::Hidden { name: "".into(), rule: None }
+    Denial::nameless()
 }
 
 /// The decision on a message if every rule in shadow were enforced; `None` if no rule is in shadow.
@@ -277,14 +284,14 @@ pub(crate) struct Asker<'a> {
 
 impl Asker<'_> {
     fn message(&self, message: &Message, opened: &Opened) -> Result<Option<Arc<str>>, Denial> {
-        let Some(method) = message.method() else { return Err(Denial::Hidden { name: "".into(), rule: None }) };
+        let Some(method) = message.method() else { return Err(Denial::nameless()) };
         let arguments = Arguments::Known(message.arguments());
         let Some(method) = method.listed() else {
             return self.decide(Operation { method: method.name(), kind: None, name: "" }, arguments);
         };
         if message.subject_is_odd() {
             let name = message.subject().map(|(_, name)| name).unwrap_or_default();
-            return Err(Denial::Hidden { name: name.into(), rule: None });
+            return Err(Denial::Hidden { name: name.into(), rule: None, reason: None });
         }
         if self.caller.anonymous && message.needs_somebody() {
             return Err(nothing_kept());
@@ -323,10 +330,14 @@ impl Asker<'_> {
         let shown = if operation.kind.is_some() { operation.name } else { operation.method };
         match self.decision(operation, arguments) {
             Decision::Allow { rule } => Ok(Some(rule)),
-            Decision::Deny { hidden: true, rule, .. } => Err(Denial::Hidden { name: shown.into(), rule }),
+            Decision::Deny { hidden: true, rule, reason, .. } => {
+                Err(Denial::Hidden { name: shown.into(), rule, reason })
+            }
             // A token might help, so the caller is asked for one instead of being refused.
-            Decision::Deny { rule, .. } if self.caller.anonymous && self.policy.would_a_token_help(&operation) => {
-                Err(Denial::Hidden { name: shown.into(), rule })
+            Decision::Deny { rule, reason, .. }
+                if self.caller.anonymous && self.policy.would_a_token_help(&operation) =>
+            {
+                Err(Denial::Hidden { name: shown.into(), rule, reason })
             }
             Decision::Deny { rule, reason, on_deny, argument, .. } => {
                 Err(Denial::Refused { rule, reason, on_deny, argument })

@@ -331,27 +331,23 @@ impl Stream {
     /// Ends the stream, with an error response if the client waits for one.
     fn fail(&mut self, reject: &Reject) {
         let Some(trail) = &self.trail else { return };
-        if let Some(error) = reject.upstream() {
-            trail.sinks.metrics.count_upstream_error(&self.way.route.name, error.kind());
-        }
         let (bytes, status) = trail.event_for(reject);
         let due = self.way.id.is_some();
-        if self.finish(Ending {
-            http: 200,
-            code: status.code,
-            tool_error: status.code.is_none(),
-            error: Some(reject.kind()),
-        }) && due
-        {
+        let (code, tool_error) = (status.code, status.code.is_none());
+        if self.over(Ending { http: 200, code, tool_error, error: Some(reject.kind()) }, Some(reject)) && due {
             self.send(None, None, Some(&Line::of_json(bytes)));
         }
     }
 
     /// Records the ending before the last byte is sent; returns whether it was recorded.
     fn finish(&mut self, ending: Ending) -> bool {
+        self.over(ending, None)
+    }
+
+    fn over(&mut self, ending: Ending, reject: Option<&Reject>) -> bool {
         self.upstream = None;
         match self.trail.take() {
-            Some(trail) => trail.end_now(ending).is_ok(),
+            Some(trail) => trail.end_now(ending, reject).is_ok(),
             None => false,
         }
     }

@@ -21,7 +21,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use histogram::Histogram;
 pub use labels::MaskLabels;
-pub use recorder::{Decided, ErrorType, Recorder, Series, Target};
+pub(crate) use recorder::http_version;
+pub use recorder::{Decided, ErrorType, Recorder, Series, Spoken, Target};
 
 use labels::{
     AuditLabels, AuthLabels, BuildLabels, ConfigLabels, DecisionLabels, EndpointLabels, ErrorLabels, GrantLabels,

@@ -1,14 +1,20 @@
 //! Turns the outcome of a request into metrics and a log line.
 
-use super::metrics::{Decided, ErrorType, MaskLabels, Target};
+use super::metrics::{Decided, ErrorType, MaskLabels, Recorder, Spoken, Target, http_version};
+use crate::audit::Decision;
+use crate::body::ReadError;
+use crate::mask::{Blocked, Cause};
 use crate::mcp::SubjectKind;
 use crate::policy::{Denial, Verdict};
 use crate::reject::Reject;
+use crate::reply::ReplyError;
 use crate::trail::{CalledMethod, Ending, Trail};
-use crate::upstream::UpstreamError;
+use crate::upstream::{CatalogError, GrantError, UpstreamError};
 
 /// Counts one ended request and logs its access line.
-pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
+///
+/// `went_up` is whether the audit has an allowed call, of which this is the end.
+pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>, went_up: bool) {
     let took = trail.took();
     tracing::debug!(
         request_id = %trail.request_id,
@@ -30,21 +36,9 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
         (Some(_), _) => recorder.auth(None, "anonymous"),
         (None, _) => {}
     }
-    if let Some(decided) = decided(trail, reject) {
-        recorder.decision(trail.rule.as_ref(), decided);
-    }
+    count_decisions(trail, &recorder, reject, went_up);
     if let (Some(Reject::Denied(Denial::Limited { rule, .. })), Some(route)) = (reject, &trail.route) {
         trail.sinks.metrics.count_rate_limited(&route.name, rule);
-    }
-    if let Some(shadow) = &trail.shadow {
-        let decided = match shadow.verdict {
-            Verdict::Allow => None,
-            Verdict::Deny => Some(Decided::ShadowDeny),
-            Verdict::StepUp => Some(Decided::ShadowStepUp),
-        };
-        if let Some(decided) = decided {
-            recorder.decision(shadow.rule.as_ref(), decided);
-        }
     }
     if let (Some(call), CalledMethod::Listed(method), Some(revision)) =
         (&trail.call, method(trail), trail.call.as_ref().and_then(|call| call.revision))
@@ -59,7 +53,8 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>) {
             Some((SubjectKind::Prompt, _)) => Target::UnknownPrompt,
             Some((SubjectKind::Resource | SubjectKind::ResourceTemplate, _)) | None => Target::None,
         };
-        recorder.series(method.name, revision.as_str(), target).record(error_type(ending, reject), took);
+        let spoken = Spoken { revision: revision.as_str(), http: http_version(trail.http_version) };
+        recorder.series(method.name, spoken, target).record(error_type(ending, reject), took);
     }
     count_masked(trail);
     if let Some(reason) = ending.error {
@@ -99,27 +94,60 @@ fn method(trail: &Trail) -> CalledMethod {
     trail.call.as_ref().map_or(CalledMethod::Unknown, |call| call.method.clone())
 }
 
-fn decided(trail: &Trail, reject: Option<&Reject>) -> Option<Decided> {
-    match reject {
-        Some(Reject::Denied(Denial::StepUp { .. })) => Some(Decided::StepUp),
-        Some(Reject::Denied(_)) => Some(Decided::Deny),
-        _ => trail.rule.is_some().then_some(Decided::Allow),
+/// Counts what the audit's lines of the request say: that a rule allowed the call, and what refused it or its answer.
+fn count_decisions(trail: &Trail, recorder: &Recorder, reject: Option<&Reject>, went_up: bool) {
+    let allowed = trail.rule.as_ref();
+    if went_up && allowed.is_some() {
+        recorder.decision(allowed, Decided::Allow);
+    }
+    if let Some(reject) = reject
+        && let Some(decision) = reject.decision()
+    {
+        let decided = if decision == Decision::StepUp { Decided::StepUp } else { Decided::Deny };
+        recorder.decision(reject.decided_by(allowed), decided);
+    }
+    if let Some(shadow) = &trail.shadow {
+        let decided = match shadow.verdict {
+            Verdict::Allow => return,
+            Verdict::Deny => Decided::ShadowDeny,
+            Verdict::StepUp => Decided::ShadowStepUp,
+        };
+        recorder.decision(shadow.rule.as_ref(), decided);
     }
 }
 
 fn error_type(ending: &Ending, reject: Option<&Reject>) -> Option<ErrorType> {
     match reject {
-        Some(Reject::Denied(Denial::StepUp { .. })) => Some(ErrorType::InsufficientScope),
-        Some(Reject::Blocked { .. } | Reject::Denied(_)) => Some(ErrorType::PolicyDenied),
-        Some(reject) if matches!(reject.upstream(), Some(UpstreamError::Busy(_))) => Some(ErrorType::RateLimited),
-        Some(reject) if reject.upstream().is_some_and(UpstreamError::is_timeout) => Some(ErrorType::Timeout),
-        Some(Reject::Tools(_) | Reject::Upstream(_)) => Some(ErrorType::ConnectionFailed),
-        Some(_) => Some(ErrorType::InvalidRequest),
+        Some(reject) => Some(why(reject, ending)),
         None => match (ending.code, ending.tool_error) {
             (Some(code), _) => Some(ErrorType::Rpc(code.into())),
             (None, true) => Some(ErrorType::ToolError),
             (None, false) => None,
         },
+    }
+}
+
+fn why(reject: &Reject, ending: &Ending) -> ErrorType {
+    match reject {
+        Reject::Denied(Denial::Limited { .. })
+        | Reject::Blocked { blocked: Blocked { cause: Cause::Often(_), .. }, .. } => ErrorType::RateLimited,
+        Reject::Denied(Denial::StepUp { .. }) => ErrorType::InsufficientScope,
+        Reject::Grant(GrantError::Forbidden { .. }) => ErrorType::PolicyDenied,
+        reject if reject.is_decided() => ErrorType::PolicyDenied,
+        Reject::Credential(_)
+        | Reject::Grant(GrantError::Interaction { .. } | GrantError::Nobody | GrantError::Token)
+        | Reject::NoCredentials
+        | Reject::Token(_) => ErrorType::InvalidToken,
+        Reject::Body(ReadError::TooSlow) | Reject::Tools(CatalogError::Slow(_)) => ErrorType::Timeout,
+        reject if matches!(reject.upstream(), Some(UpstreamError::Busy(_))) => ErrorType::RateLimited,
+        reject if reject.upstream().is_some_and(UpstreamError::is_timeout) => ErrorType::Timeout,
+        Reject::Tools(_) | Reject::Upstream(_) => ErrorType::ConnectionFailed,
+        Reject::Reply(ReplyError::RateLimited { .. }) => ErrorType::RateLimited,
+        // Nothing the client could have done better.
+        Reject::Audit(_) | Reject::Grant(_) | Reject::Reply(_) | Reject::Unrecorded(_) => {
+            ending.code.map_or(ErrorType::InvalidRequest, |code| ErrorType::Rpc(code.into()))
+        }
+        _ => ErrorType::InvalidRequest,
     }
 }
 

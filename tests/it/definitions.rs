@@ -56,7 +56,7 @@ async fn arguments_that_do_not_fit_never_go_up_and_are_told_by_pointer_and_word(
             }
         }
     }
-    let refused: Vec<_> = proxy.audit().into_iter().filter(|line| line["decision"] == "refused").collect();
+    let refused: Vec<_> = proxy.audit().into_iter().filter(|line| line["decision"] == "deny").collect();
     assert_eq!(refused.len(), 5 * ERAS.len());
     proxy.assert_not_kept("s3cr3t").await;
 }

@@ -40,6 +40,7 @@ mod lists;
 mod map;
 mod masking;
 mod metadata;
+mod outcomes;
 mod possession;
 mod principals;
 mod promises;

@@ -17,6 +17,7 @@ pub(super) struct OperationLabels {
     pub(super) rpc_response_status_code: Option<&'static str>,
     pub(super) mcp_protocol_version: &'static str,
     pub(super) network_protocol_name: &'static str,
+    pub(super) network_protocol_version: &'static str,
     pub(super) network_transport: &'static str,
 }
 

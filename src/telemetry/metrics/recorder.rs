@@ -171,10 +171,19 @@ struct Known {
     auth: Vec<(Arc<str>, &'static str, Counter)>,
 }
 
+/// The protocols an operation was sent in, from fixed sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spoken {
+    /// The revision of MCP.
+    pub revision: &'static str,
+    /// The version of HTTP, as in `network_protocol_version`.
+    pub http: &'static str,
+}
+
 #[derive(Debug)]
 struct Methods {
     method: &'static str,
-    version: &'static str,
+    spoken: Spoken,
     tools: HashMap<Box<str>, Arc<Series>>,
     prompts: HashMap<Box<str>, Arc<Series>>,
     plain: Option<Arc<Series>>,
@@ -189,20 +198,20 @@ impl Recorder {
         Self { metrics, server, route, up, known: Mutex::default() }
     }
 
-    /// The series of an operation; `method` and `version` must be from fixed sets.
-    pub fn series(&self, method: &'static str, version: &'static str, target: Target<'_>) -> Arc<Series> {
+    /// The series of an operation; `method` must be from a fixed set.
+    pub fn series(&self, method: &'static str, spoken: Spoken, target: Target<'_>) -> Arc<Series> {
         let mut guard = self.known();
         let known = &mut *guard;
-        let at = known.series.iter().position(|row| row.method == method && row.version == version);
+        let at = known.series.iter().position(|row| row.method == method && row.spoken == spoken);
         let at = at.unwrap_or(known.series.len());
         if at == known.series.len() {
             let (tools, prompts) = (HashMap::new(), HashMap::new());
-            known.series.push(Methods { method, version, tools, prompts, plain: None });
+            known.series.push(Methods { method, spoken, tools, prompts, plain: None });
         }
         let row = &mut known.series[at];
         let names = match target {
             Target::None => {
-                return Arc::clone(row.plain.get_or_insert_with(|| self.make(method, version, target)));
+                return Arc::clone(row.plain.get_or_insert_with(|| self.make(method, spoken, target)));
             }
             Target::Prompt(_) | Target::UnknownPrompt => &mut row.prompts,
             Target::Tool(_) | Target::UnknownTool => &mut row.tools,
@@ -219,11 +228,11 @@ impl Recorder {
             }
             Target::None | Target::UnknownPrompt | Target::UnknownTool => target,
         };
-        let make = || self.make(method, version, target);
+        let make = || self.make(method, spoken, target);
         Arc::clone(names.entry(target.name().into()).or_insert_with(make))
     }
 
-    fn make(&self, method: &'static str, version: &'static str, target: Target<'_>) -> Arc<Series> {
+    fn make(&self, method: &'static str, spoken: Spoken, target: Target<'_>) -> Arc<Series> {
         let is_tool = matches!(target, Target::Tool(_) | Target::UnknownTool);
         let is_prompt = matches!(target, Target::Prompt(_) | Target::UnknownPrompt);
         let labels = OperationLabels {
@@ -234,8 +243,9 @@ impl Recorder {
             gen_ai_prompt_name: is_prompt.then(|| target.name().into()),
             error_type: None,
             rpc_response_status_code: None,
-            mcp_protocol_version: version,
+            mcp_protocol_version: spoken.revision,
             network_protocol_name: "http",
+            network_protocol_version: spoken.http,
             network_transport: "tcp",
         };
         Arc::new(Series::new(Arc::clone(&self.metrics), labels))
@@ -296,6 +306,16 @@ impl Recorder {
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The label of a version of HTTP.
+pub(crate) const fn http_version(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_10 => "1.0",
+        http::Version::HTTP_11 => "1.1",
+        http::Version::HTTP_2 => "2",
+        _ => OTHER,
     }
 }
 

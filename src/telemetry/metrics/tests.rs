@@ -1,11 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Decided, ErrorType, Held, Histogram, MaskLabels, Metrics, Recorder, Target};
+use super::{Decided, ErrorType, Held, Histogram, MaskLabels, Metrics, Recorder, Spoken, Target};
 use crate::clock::Timestamp;
 
 fn recorder() -> Recorder {
     Recorder::new(Arc::new(Metrics::new("0.1.0", "abc")), "crm".into(), "/crm/mcp".into())
+}
+
+const fn spoken(revision: &'static str) -> Spoken {
+    Spoken { revision, http: "2" }
 }
 
 fn value(text: &str, start: &str, parts: &[&str]) -> Option<String> {
@@ -16,15 +20,15 @@ fn value(text: &str, start: &str, parts: &[&str]) -> Option<String> {
 #[test]
 fn records_operations_by_known_names_only() {
     let recorder = recorder();
-    let series = recorder.series("tools/call", "2026-07-28", Target::Tool("get_contact"));
+    let series = recorder.series("tools/call", spoken("2026-07-28"), Target::Tool("get_contact"));
     series.record(None, Duration::from_millis(15));
     series.record(None, Duration::from_secs(400));
     series.record(Some(ErrorType::PolicyDenied), Duration::from_millis(1));
     series.record(Some(ErrorType::Rpc(-32602)), Duration::from_millis(1));
     series.record(Some(ErrorType::Rpc(12345)), Duration::from_millis(1));
-    assert!(Arc::ptr_eq(&series, &recorder.series("tools/call", "2026-07-28", Target::Tool("get_contact"))));
-    recorder.series("tools/call", "2026-07-28", Target::UnknownTool).record(None, Duration::ZERO);
-    recorder.series("tools/list", "2026-07-28", Target::None).record(None, Duration::ZERO);
+    assert!(Arc::ptr_eq(&series, &recorder.series("tools/call", spoken("2026-07-28"), Target::Tool("get_contact"))));
+    recorder.series("tools/call", spoken("2026-07-28"), Target::UnknownTool).record(None, Duration::ZERO);
+    recorder.series("tools/list", spoken("2026-07-28"), Target::None).record(None, Duration::ZERO);
     let text = recorder.metrics().encode();
     let bucket = "mcp_server_operation_duration_seconds_bucket";
     let tool = "gen_ai_tool_name=\"get_contact\"";
@@ -46,7 +50,7 @@ fn names_beyond_the_cap_share_a_label() {
     let recorder = recorder();
     for number in 0..300 {
         recorder
-            .series("tools/call", "2025-11-25", Target::Tool(&format!("tool_{number}")))
+            .series("tools/call", spoken("2025-11-25"), Target::Tool(&format!("tool_{number}")))
             .record(None, Duration::ZERO);
     }
     let text = recorder.metrics().encode();

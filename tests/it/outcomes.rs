@@ -1,0 +1,99 @@
+//! Audit and metrics tell the same of a request, and all of it: who refused it, whose token failed, what was reloaded.
+
+use serde_json::{Value, json};
+
+use crate::support::{Ask, Proxy, Setup, Upstream, events, json_answer};
+
+const SECRET: &str = "AKIAIOSFODNN7EXAMPLF";
+const BLOCKING: &str = "[[rule]]\nid = \"use\"\ntools = [\"*\"]\n[[mask]]\nid = \"stop\"\non = [\"arguments\", \"result\"]\n\
+                        entities = [\"SECRET\"]\naction = \"block\"\n";
+
+/// The value of the first series of that name that has all of `labels`.
+async fn counted(proxy: &Proxy, name: &str, labels: &[&str]) -> Option<String> {
+    let metrics = proxy.admin("/metrics").await;
+    let start = format!("{name}{{");
+    let is_it = |line: &&str| line.starts_with(&start) && labels.iter().all(|label| line.contains(label));
+    metrics.text().lines().find(is_it).and_then(|line| Some(line.rsplit_once(' ')?.1.to_owned()))
+}
+
+async fn decided(proxy: &Proxy, rule: &str, decision: &str) -> Option<String> {
+    let labels = [&*format!("rule=\"{rule}\""), &format!("decision=\"{decision}\"")];
+    counted(proxy, "portcullis_policy_decisions_total", &labels).await
+}
+
+/// The members that say how a line ended.
+fn said(line: &Value) -> Value {
+    json!([line["event"], line["decision"], line["policy"]["rule"], line["error"]])
+}
+
+/// Before it goes up, in an answer, and in an answer on a stream.
+#[tokio::test]
+async fn what_a_mask_blocks_is_denied_by_the_mask() {
+    let upstream = Upstream::answering(|heard| {
+        let text = if heard.text().contains("clean") { "nothing" } else { SECRET };
+        let result = json!({ "content": [{ "type": "text", "text": text }] });
+        let body = json!({ "jsonrpc": "2.0", "id": heard.json()["id"], "result": result }).to_string();
+        if heard.text().contains("stream") {
+            events(format!("data: {body}\n\n").as_bytes())
+        } else {
+            json_answer(200, &body)
+        }
+    })
+    .await;
+    let proxy = Setup::new(upstream.url()).policy(BLOCKING).start().await;
+    let token = proxy.token("ana");
+    let allowed = json!(["call", "allow", "use", null]);
+    let blocked = json!(["end", "deny", "stop", "blocked"]);
+    for (tool, arguments, lines) in [
+        ("clean", json!({}), vec![allowed.clone(), json!(["end", "allow", "use", null])]),
+        ("clean", json!({ "key": SECRET }), vec![json!(["call", "deny", "stop", "blocked"])]),
+        ("leak", json!({}), vec![allowed.clone(), blocked.clone()]),
+        ("stream", json!({}), vec![allowed, blocked]),
+    ] {
+        let before = proxy.audit().len();
+        proxy.ask(&Ask::call("2025-11-25", tool, &arguments).token(&token)).await;
+        let told: Vec<Value> = proxy.audit()[before..].iter().map(said).collect();
+        assert_eq!(told, lines, "{tool} {arguments}");
+    }
+    // As many as there are lines that say so.
+    assert_eq!(decided(&proxy, "use", "allow").await.as_deref(), Some("3"));
+    assert_eq!(decided(&proxy, "stop", "deny").await.as_deref(), Some("3"));
+    assert_eq!(decided(&proxy, "stop", "allow").await, None);
+    let labels = ["error_type=\"policy_denied\"", "network_protocol_version=\"1.1\""];
+    assert!(counted(&proxy, "mcp_server_operation_duration_seconds_count", &labels).await.is_some());
+}
+
+/// Their arguments, or a definition nobody approved.
+#[tokio::test]
+async fn what_a_definition_refuses_is_denied_and_names_the_rule_that_would_have_allowed_it() {
+    let schema =
+        json!({ "type": "object", "properties": { "to": { "type": "string" } }, "additionalProperties": false });
+    let upstream = Upstream::plain().await;
+    upstream.offer(&json!([{ "name": "pay", "inputSchema": schema }]));
+    let policy = "[[rule]]\nid = \"all\"\ntools = [\"*\"]\n";
+    let proxy = Setup::new(upstream.url()).policy(policy).start().await;
+    proxy.ask(&Ask::call("2025-11-25", "pay", &json!({ "to": 7 })).token(&proxy.token("ana"))).await;
+    assert_eq!(said(&proxy.audit()[0]), json!(["call", "deny", "all", "arguments_refused"]));
+    assert_eq!(decided(&proxy, "all", "deny").await.as_deref(), Some("1"));
+    assert_eq!(decided(&proxy, "all", "allow").await, None);
+
+    let lock = "{\"tool\":\"pay\",\"sha256\":\"HASH\",\"definition\":{\"inputSchema\":{\"type\":\"object\"},\"name\":\"pay\"}}\n";
+    let hash = portcullis::policy::lock::fingerprint("{\"inputSchema\":{\"type\":\"object\"},\"name\":\"pay\"}");
+    let lock = lock.replace("HASH", hash.to_string().strip_prefix("sha256:").unwrap());
+    let setup = Setup::new(upstream.url()).policy(policy).file("crm.lock", lock);
+    let proxy = setup.server("lock = \"crm.lock\"").start().await;
+    proxy.ask(&Ask::call("2025-11-25", "pay", &json!({ "to": "bob" })).token(&proxy.token("ana"))).await;
+    assert_eq!(said(&proxy.audit()[0]), json!(["call", "deny", "all", "definition_changed"]));
+    assert_eq!(decided(&proxy, "all", "deny").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn the_reason_of_a_rule_that_hides_is_in_the_audit_alone() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let answer = proxy.ask(&Ask::call("2026-07-28", "delete_contact", &json!({})).token(&proxy.token("ana"))).await;
+    assert!(!answer.text().contains("ask the CRM team"));
+    let policy = &proxy.audit()[0]["policy"];
+    assert_eq!(policy["rule"], "crm-no-delete");
+    assert_eq!(policy["reason"], "Contacts are never deleted through this server; ask the CRM team");
+}
