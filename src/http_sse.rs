@@ -54,7 +54,6 @@ pub(crate) async fn serve(
     incoming: Incoming,
     mut trail: Box<Trail>,
 ) -> Response<Body> {
-    trail.found(route);
     let desk = Desk { worker: worker.clone(), snapshot: snapshot.clone(), route: route.clone() };
     let caller = match proxy::identify(worker, snapshot, route, &head, &mut trail).await {
         // A stream is state, and none is kept for anonymous callers.

@@ -60,18 +60,22 @@ pub struct Worker {
 pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
     let snapshot = worker.live.current();
     let (head, incoming) = request.into_parts();
-    let trail = Trail::begin(&worker.sinks, peer, &head);
+    let mut trail = Trail::begin(&worker.sinks, peer, &head);
     let request_id = trail.request_id_header();
     let origin = snapshot.origins.check(&head.headers);
-    let mut response = match find(&snapshot, &head, origin) {
+    let mut response = match find(&snapshot, &head, origin, &mut trail) {
         Err(reject) => Box::pin(unread(&head, incoming, trail, &reject)).await,
-        Ok(Front::Answer(response)) => Box::pin(leave(&head, incoming, trail.served(response))).await,
+        Ok(Front::Answer(response)) => {
+            let response = trail.served(response, head.uri.path());
+            Box::pin(leave(&head, incoming, response)).await
+        }
         Ok(Front::Sse(route)) => {
             Box::pin(http_sse::serve(&worker, &snapshot, route, head.clone(), incoming, trail)).await
         }
         Ok(Front::Signals(receiver)) => {
             let limits = &snapshot.limits;
-            trail.served(signals(receiver, &head, incoming, limits.body_timeout).await)
+            let response = signals(receiver, &head, incoming, limits.body_timeout).await;
+            trail.served(response, head.uri.path())
         }
         Ok(Front::Route(route)) => {
             let mut response = enter(&worker, &snapshot, route, &head, incoming, trail).await;
@@ -104,11 +108,15 @@ enum Front<'s> {
 }
 
 /// Routes a request by host, path and origin, in this order: nothing else is read before they match.
-fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>) -> Result<Front<'s>, Reject> {
+fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>, trail: &mut Trail) -> Result<Front<'s>, Reject> {
     if !snapshot.serves_host(authority_of(head)?) {
         return Err(Reject::Host);
     }
-    match snapshot.find(head.uri.path()).ok_or(Reject::NotFound)? {
+    let found = snapshot.find(head.uri.path()).ok_or(Reject::NotFound)?;
+    if let Found::Route(route) | Found::Sse(route) = &found {
+        trail.found(route);
+    }
+    match found {
         Found::Metadata(document) => metadata(head, document).map(Front::Answer),
         Found::Signals(_) if head.method != Method::POST => Err(Reject::Method { allow: "POST" }),
         // A transmitter of events is no web page.
@@ -165,7 +173,6 @@ async fn enter(
     incoming: Incoming,
     mut trail: Box<Trail>,
 ) -> Response<Body> {
-    trail.found(route);
     match identify(worker, snapshot, route, head, &mut trail).await {
         Ok(who) => exchange(worker, snapshot, route, head, Some(incoming), who, trail).await,
         Err(reject) => Box::pin(unread(head, incoming, trail, &reject)).await,

@@ -4,4 +4,4 @@ pub mod logs;
 pub mod metrics;
 mod observe;
 
-pub(crate) use observe::observe;
+pub(crate) use observe::{observe, served};

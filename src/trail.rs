@@ -388,9 +388,10 @@ impl Trail {
         }
     }
 
-    /// Ends the request with an answer that needed no decision.
-    pub(crate) fn served(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
+    /// Ends the request with an answer that needed no decision, at a path of the configuration.
+    pub(crate) fn served(mut self: Box<Self>, response: Response<Body>, path: &str) -> Response<Body> {
         self.stage = Stage::Ended;
+        crate::telemetry::served(&self, path, response.status().as_u16());
         response
     }
 
@@ -404,6 +405,7 @@ impl Trail {
             crate::telemetry::observe(&self, &ending, Some(reject), false);
             self.stage = Stage::Ended;
             // The caller is refused either way; such failures must not be able to stop the log for others.
+            // What is for no server is only counted.
             if self.route.is_some() {
                 crate::audit::failed_login(&self, &ending).await;
             }

@@ -1,7 +1,7 @@
 /// The kind of event a record describes: its `event` member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A request that failed authentication.
+    /// A request that was refused before its caller was known: a failed authentication, or a refused `Origin`.
     AuthFailed,
     /// A decision: an allowed call before it is sent upstream, or a refusal when it has been answered.
     Call,

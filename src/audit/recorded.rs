@@ -43,7 +43,7 @@ pub(crate) fn ended(trail: &Trail, ending: &Ending, reject: Option<&Reject>, cal
     line(trail, event, reject.and_then(Reject::decision).unwrap_or(otherwise), Some(ending), reject)
 }
 
-/// Writes a failed authentication, within the rate limit of such records.
+/// Writes a request that was refused before its caller was known, within the rate limit of such records.
 pub(crate) async fn failed_login(trail: &Trail, ending: &Ending) {
     let client = client(trail);
     let mut record = Record::new(Event::AuthFailed, trail.received, trail.request_id);

@@ -338,7 +338,7 @@ impl Metrics {
         self.certificate_expiry.get_or_create(&NameLabels { name: Arc::clone(name) }).set(seconds(expires));
     }
 
-    /// Records an HTTP request outside of all servers' routes; `route` is from a fixed set.
+    /// Records an HTTP request outside any server's route; `route` is a path of the configuration, or empty for any other.
     pub fn count_request(&self, method: &http::Method, route: &Arc<str>, status: u16, elapsed: Duration) {
         self.request(recorder::method_name(method), route, status).observe(elapsed);
     }

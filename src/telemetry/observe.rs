@@ -26,7 +26,11 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>, w
         "request"
     );
     log_failure(trail, reject);
-    let Some(recorder) = trail.recorder() else { return };
+    let Some(recorder) = trail.recorder() else {
+        // It was for no server, and is counted nowhere else.
+        trail.sinks.metrics.count_request(&trail.http_method, &"".into(), ending.http, took);
+        return ending.error.into_iter().for_each(|reason| trail.sinks.metrics.count_error(None, reason));
+    };
     recorder.request(&trail.http_method, ending.http, took);
     match (&trail.caller, reject) {
         (Some(caller), _) if !caller.anonymous => recorder.auth(Some(&caller.issuer_name), "ok"),
@@ -88,6 +92,11 @@ fn log_failure(trail: &Trail, reject: Option<&Reject>) {
             tracing::warn!(request_id = %trail.request_id, error, "request failed");
         }
     }
+}
+
+/// Counts an answer that needed no decision, at a `path` of the configuration.
+pub(crate) fn served(trail: &Trail, path: &str, status: u16) {
+    trail.sinks.metrics.count_request(&trail.http_method, &path.into(), status, trail.took());
 }
 
 fn method(trail: &Trail) -> CalledMethod {

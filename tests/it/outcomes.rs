@@ -97,3 +97,44 @@ async fn the_reason_of_a_rule_that_hides_is_in_the_audit_alone() {
     assert_eq!(policy["rule"], "crm-no-delete");
     assert_eq!(policy["reason"], "Contacts are never deleted through this server; ask the CRM team");
 }
+
+#[tokio::test]
+async fn what_reaches_no_server_is_counted() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let post = Ask::legacy("ping", &json!({}));
+    let document = "/.well-known/oauth-protected-resource/crm/mcp";
+    for ask in [
+        post.clone().target("/nowhere"),
+        post.clone().with("Host", "evil.test"),
+        post.clone().header("Origin", "https://evil.test"),
+        Ask::new("OPTIONS").header("Origin", "https://gw.test"),
+        Ask::new("GET").target(document),
+    ] {
+        proxy.ask(&ask).await;
+    }
+    for (server, reason) in [("", "not_found"), ("", "host_refused"), ("crm", "origin_refused")] {
+        let labels = [&*format!("server=\"{server}\""), &format!("reason=\"{reason}\"")];
+        assert_eq!(counted(&proxy, "portcullis_errors_total", &labels).await.as_deref(), Some("1"), "{reason}");
+    }
+    for (method, route, status) in [
+        ("POST", "", "404"),
+        ("POST", "", "421"),
+        ("POST", "/crm/mcp", "403"),
+        ("OPTIONS", "/crm/mcp", "204"),
+        ("GET", document, "200"),
+    ] {
+        let labels = [
+            &*format!("http_request_method=\"{method}\""),
+            &format!("http_route=\"{route}\""),
+            &format!("http_response_status_code=\"{status}\""),
+        ];
+        let count = counted(&proxy, "http_server_request_duration_seconds_count", &labels).await;
+        assert_eq!(count.as_deref(), Some("1"), "{method} {route} {status}");
+    }
+    // Only what was for a server has a line.
+    let lines = proxy.audit();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(said(&lines[0]), json!(["auth_failed", "refused", null, "origin_refused"]));
+    assert_eq!((&lines[0]["server"], &lines[0]["http"]), (&json!("crm"), &json!(403)));
+}
