@@ -6,6 +6,7 @@
 
 mod chain;
 pub(crate) mod checkpoint;
+mod claimed;
 mod escape;
 mod event;
 mod failures;

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::auth::signals::{self, Receiver, SetError};
-use crate::auth::{self, Caller, Memo, Presented, Shown, Verifier};
+use crate::auth::{self, Caller, Claimed, Memo, Presented, Shown, Verifier};
 use crate::body::{self, Body};
 use crate::clock::Timestamp;
 use crate::cors::{self, Origin};
@@ -209,7 +209,11 @@ pub(crate) async fn identify<'h>(
     let peer = trail.peer.clone();
     let (seals, proofs) = (&*snapshot.seals, &worker.state.proofs);
     let shown = Shown { peer: &peer, method: &head.method, headers: &head.headers, seals, proofs };
-    let caller = worker.verifier.authenticate(&worker.memo, &route.acceptance, &presented, &shown, now).await?;
+    let caller = worker.verifier.authenticate(&worker.memo, &route.acceptance, &presented, &shown, now).await;
+    if let (Err(_), Some(token)) = (&caller, presented.token()) {
+        trail.claimed(Claimed::of(&route.acceptance, token));
+    }
+    let caller = caller?;
     let caller = caller.map_or_else(|| anonymous(route, head, &peer, now), Ok)?;
     trail.identified(&caller);
     Ok((caller, presented))

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::audit::{AuditError, Fragment, Lane, Ticket};
-use crate::auth::{Caller, Scheme};
+use crate::auth::{Caller, Claimed, Scheme};
 use crate::body::Body;
 use crate::clock::{Timestamp, monotonic};
 use crate::mask::{Findings, Masked};
@@ -94,6 +94,8 @@ pub struct Trail {
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) caller: Option<Arc<Caller>>,
     scheme: Scheme,
+    /// What a token that was refused says of itself.
+    pub(crate) claimed: Option<Box<Claimed>>,
     /// The epoch of the verifier in which its caller was let in, or an earlier one.
     pub(crate) epoch: u64,
     pub(crate) call: Option<Call>,
@@ -199,6 +201,7 @@ impl Trail {
             route: None,
             caller: None,
             scheme: Scheme::Bearer,
+            claimed: None,
             epoch: 0,
             call: None,
             rule: None,
@@ -245,6 +248,11 @@ impl Trail {
     /// A token was presented, and is looked at in that epoch.
     pub const fn presented(&mut self, scheme: Scheme, epoch: u64) {
         (self.scheme, self.epoch) = (scheme, epoch);
+    }
+
+    /// The token was refused; this is what it says of itself.
+    pub(crate) fn claimed(&mut self, claimed: Claimed) {
+        self.claimed = Some(Box::new(claimed));
     }
 
     /// The caller is known.

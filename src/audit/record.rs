@@ -39,6 +39,8 @@ pub struct Record<'a> {
     /// From [`Audit::client`](super::Audit::client).
     pub client: Option<&'a Fragment>,
     pub policy: Option<Policy<'a>>,
+    /// What a token that was refused says of itself.
+    pub unverified: Option<&'a Fragment>,
     /// How a tool's definition differs from the approved one.
     pub drift: Option<&'static str>,
     pub masked: &'a [Masked<'a>],
@@ -72,6 +74,7 @@ impl Record<'_> {
             subject: None,
             client: None,
             policy: None,
+            unverified: None,
             drift: None,
             masked: &[],
             status: None,
@@ -220,6 +223,9 @@ pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize)
     match record.about {
         None => line.about(record),
         Some(Fragment(bytes)) => line.out.extend_from_slice(bytes),
+    }
+    if let Some(Fragment(bytes)) = record.unverified {
+        line.out.extend_from_slice(bytes);
     }
     if let Some(drift) = record.drift {
         line.word(",\"drift\":\"", drift);

@@ -50,6 +50,8 @@ pub(crate) async fn failed_login(trail: &Trail, ending: &Ending) {
     record.decision = Some(Decision::Refused);
     record.server = trail.route.as_deref().map(|route| &*route.name);
     record.client = Some(&client);
+    let claimed = trail.claimed.as_deref().map(|claimed| super::claimed::render(claimed, trail.sinks.lane.audit()));
+    record.unverified = claimed.as_ref();
     record.status = Some(ending.http);
     record.error = ending.error.map(ErrorCode::Name);
     record.duration = Some(trail.took());

@@ -2,6 +2,7 @@
 
 use super::metrics::{Decided, ErrorType, MaskLabels, Recorder, Spoken, Target, http_version};
 use crate::audit::Decision;
+use crate::auth::VerifyError;
 use crate::body::ReadError;
 use crate::mask::{Blocked, Cause};
 use crate::mcp::SubjectKind;
@@ -35,7 +36,7 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>, w
     match (&trail.caller, reject) {
         (Some(caller), _) if !caller.anonymous => recorder.auth(Some(&caller.issuer_name), "ok"),
         (_, Some(reject @ (Reject::Credential(_) | Reject::NoCredentials | Reject::Token(_)))) => {
-            recorder.auth(None, reject.kind());
+            recorder.auth(trail.claimed.as_ref().and_then(|claimed| claimed.issuer.as_ref()), reject.kind());
         }
         (Some(_), _) => recorder.auth(None, "anonymous"),
         (None, _) => {}
@@ -78,7 +79,7 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>, w
 /// Logs why a request failed.
 fn log_failure(trail: &Trail, reject: Option<&Reject>) {
     if let Some(Reject::Token(error)) = reject {
-        tracing::debug!(request_id = %trail.request_id, %error, "token refused");
+        tell_token(trail, error);
     } else if let Some(
         reject @ (Reject::Reply(_) | Reject::Tools(_) | Reject::Upstream(_) | Reject::Audit(_) | Reject::Unrecorded(_)),
     ) = reject
@@ -97,6 +98,18 @@ fn log_failure(trail: &Trail, reject: Option<&Reject>) {
 /// Counts an answer that needed no decision, at a `path` of the configuration.
 pub(crate) fn served(trail: &Trail, path: &str, status: u16) {
     trail.sinks.metrics.count_request(&trail.http_method, &path.into(), status, trail.took());
+}
+
+/// Logs why a token was refused, and which it was, without a word of its own: anybody can write one.
+fn tell_token(trail: &Trail, error: &VerifyError) {
+    let claimed = trail.claimed.as_deref();
+    tracing::debug!(
+        request_id = %trail.request_id,
+        %error,
+        issuer = claimed.and_then(|claimed| claimed.issuer.as_deref()),
+        token = claimed.map(|claimed| &*claimed.digest),
+        "token refused"
+    );
 }
 
 fn method(trail: &Trail) -> CalledMethod {

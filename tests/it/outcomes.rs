@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Ask, Proxy, Setup, Upstream, events, json_answer};
+use crate::support::{Ask, Proxy, Setup, Upstream, events, json_answer, token_of};
 
 const SECRET: &str = "AKIAIOSFODNN7EXAMPLF";
 const BLOCKING: &str = "[[rule]]\nid = \"use\"\ntools = [\"*\"]\n[[mask]]\nid = \"stop\"\non = [\"arguments\", \"result\"]\n\
@@ -24,6 +24,13 @@ async fn decided(proxy: &Proxy, rule: &str, decision: &str) -> Option<String> {
 /// The members that say how a line ended.
 fn said(line: &Value) -> Value {
     json!([line["event"], line["decision"], line["policy"]["rule"], line["error"]])
+}
+
+fn events_of(proxy: &Proxy, event: &str) -> Vec<Value> {
+    let log = proxy.folder.read("audit.jsonl");
+    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+    let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["event"] == event).collect()
 }
 
 /// Before it goes up, in an answer, and in an answer on a stream.
@@ -137,4 +144,41 @@ async fn what_reaches_no_server_is_counted() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(said(&lines[0]), json!(["auth_failed", "refused", null, "origin_refused"]));
     assert_eq!((&lines[0]["server"], &lines[0]["http"]), (&json!("crm"), &json!(403)));
+}
+
+/// What a token says of itself is in the record, as something nobody has verified.
+#[tokio::test]
+async fn a_token_that_fails_is_told_by_its_issuer_key_and_id() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let mut claims = token_of(&proxy.issuer, "ana");
+    claims.insert("jti".to_owned(), json!("late-1"));
+    claims.insert("exp".to_owned(), json!(1_700_000_000));
+    let late = proxy.mint(&claims);
+    claims.insert("iss".to_owned(), json!("https://ana@private.example/\n"));
+    claims.insert("jti".to_owned(), json!("x".repeat(5000)));
+    let foreign = proxy.mint(&claims);
+    for token in [&late, &foreign, &"garbage".to_owned()] {
+        assert_eq!(proxy.ask(&Ask::legacy("ping", &json!({})).token(token)).await.status, 401);
+    }
+    let own = counted(&proxy, "portcullis_auth_total", &["issuer=\"corp\"", "result=\"expired\""]).await;
+    assert_eq!(own.as_deref(), Some("1"));
+    for result in ["result=\"wrong_issuer\"", "result=\"malformed\""] {
+        assert!(counted(&proxy, "portcullis_auth_total", &["issuer=\"_OTHER\"", result]).await.is_some(), "{result}");
+    }
+    let lines = events_of(&proxy, "auth_failed");
+    let digest = |token: &str| {
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+        format!("sha256:{}", data_encoding::HEXLOWER.encode(&hash.as_ref()[..4]))
+    };
+    let claimed = &lines[0]["unverified"];
+    assert_eq!(claimed["issuer"], "corp");
+    assert_eq!(claimed["iss"], proxy.issuer.url());
+    assert_eq!((&claimed["jti"], &claimed["token"]), (&json!("late-1"), &json!(digest(&late))));
+    assert!(claimed["kid"].is_string() && lines[0].get("subject").is_none(), "{claimed}");
+    let claimed = &lines[1]["unverified"];
+    assert_eq!(claimed["token"], digest(&foreign));
+    assert!(claimed.get("issuer").is_none() && !claimed.to_string().contains("ana@private.example"), "{claimed}");
+    assert!(claimed["jti"].as_str().unwrap().len() <= 200, "{claimed}");
+    assert_eq!(lines[2]["unverified"], json!({ "token": digest("garbage") }));
 }

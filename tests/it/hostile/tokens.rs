@@ -106,8 +106,11 @@ async fn j5_a_key_id_is_looked_up_and_nothing_else() {
         let answer = rig.proxy.ask(&ask(&token)).await;
         // The budget of looking for unknown keys is five at once; a token beyond it is refused all the same.
         rig.refused(kid, &answer, 401, "invalid_token");
-        let line = rig.proxy.audit().pop().unwrap();
+        let mut line = rig.proxy.audit().pop().unwrap();
         assert_eq!(line["error"], "unknown_key", "{at} {kid:?}");
+        // What it says of itself stands apart, as one string.
+        let said = line.as_object_mut().unwrap().remove("unverified").unwrap();
+        assert!(said["kid"].is_string(), "{said}");
         assert!(!line.to_string().contains("evil") && !line.to_string().contains(CANARY), "{line}");
     }
     assert!(rig.fetches() <= 5);
