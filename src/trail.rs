@@ -62,6 +62,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The revision of a message: for `initialize` the one it asks for, in place of an unknown one the newest of its era, which
+/// servers should answer it with (2025-11-25, "Version Negotiation").
+fn spoken(message: &Message) -> Revision {
+    let revision = message.revision();
+    if revision.era() == Era::Modern || !message.listed().is_some_and(methods::is_initialize) {
+        return revision;
+    }
+    let asked = message.requested_version().and_then(|version| Revision::parse(&version));
+    let older = |revision: &Revision| revision.era() == Era::Legacy;
+    asked.filter(older).or_else(|| Revision::ALL.into_iter().rfind(older)).unwrap_or(revision)
+}
+
 /// Makes `UUIDv7` request ids; they name, they do not protect, so a counter hashed under a random key is random enough.
 #[derive(Debug, Default)]
 struct RequestIds {
@@ -284,7 +296,7 @@ impl Trail {
             MessageShape::Request { id } => Some(id.clone()),
             MessageShape::Notification | MessageShape::Response { .. } => None,
         };
-        let (subject, era, revision) = (message.kept_subject(), message.era(), Some(message.revision()));
+        let (subject, era, revision) = (message.kept_subject(), message.era(), Some(spoken(message)));
         self.call = Some(Call { method, subject, id, era, revision, client: message.kept_client() });
     }
 

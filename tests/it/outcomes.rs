@@ -182,3 +182,20 @@ async fn a_token_that_fails_is_told_by_its_issuer_key_and_id() {
     assert!(claimed["jti"].as_str().unwrap().len() <= 200, "{claimed}");
     assert_eq!(lines[2]["unverified"], json!({ "token": digest("garbage") }));
 }
+
+/// Not that of the header, which such a request has none of.
+#[tokio::test]
+async fn an_initialize_is_recorded_with_the_version_it_asks_for() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let token = proxy.token("ana");
+    for (asked, told) in [("2025-11-25", "2025-11-25"), ("2024-11-05", "2024-11-05"), ("2099-01-01", "2025-11-25")] {
+        let params =
+            json!({ "protocolVersion": asked, "capabilities": {}, "clientInfo": { "name": "it", "version": "1" } });
+        let before = proxy.audit().len();
+        proxy.ask(&Ask::legacy("initialize", &params).without("MCP-Protocol-Version").token(&token)).await;
+        for line in &proxy.audit()[before..] {
+            assert_eq!(line["protocol"], told, "{asked}: {line}");
+        }
+    }
+}
