@@ -7,6 +7,7 @@
 mod chain;
 pub(crate) mod checkpoint;
 mod claimed;
+mod configured;
 mod escape;
 mod event;
 mod failures;
@@ -30,6 +31,7 @@ use thiserror::Error;
 use crate::clock::Timestamp;
 use crate::config::{self, OnAuditError};
 
+pub(crate) use configured::{By, Changes, Versions, configured};
 pub use event::Event;
 pub use lane::{Lane, Ticket};
 pub use record::{Client, Decision, ErrorCode, Fragment, Masked, Policy, Record, Session, Subject, Target};

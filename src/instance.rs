@@ -1,5 +1,7 @@
 //! One running proxy: listeners, worker threads, background tasks, and the reload that replaces its configuration.
 
+mod changes;
+mod files;
 mod gauges;
 mod reload;
 mod restart;
@@ -16,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::audit::{self, Audit, Event, Lane, Record};
+use crate::audit::{self, Audit, By, Event, Lane, Record};
 use crate::auth::{Issuers, Memo, Verifier};
 use crate::clock::Timestamp;
 use crate::config::{Config, Problems, Severity};
@@ -33,10 +35,14 @@ use crate::telemetry::metrics::Metrics;
 use crate::trail::Sinks;
 use crate::upstream::{Backends, Grants, Pool};
 
+use files::Contents;
 use reload::Reloader;
 
 /// How often a worker writes summaries of counted failures and frees unused connections.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often a process that is not ready yet looks whether it is.
+const READY: Duration = Duration::from_millis(100);
 
 /// A proxy that serves until its [`Drain`] is over.
 #[derive(Debug)]
@@ -102,10 +108,15 @@ impl Instance {
             limits: Arc::default(),
             bridges: Arc::default(),
         });
-        let (snapshot, warnings) = Snapshot::build(&config, &kept, 1).map_err(StartError::Config)?;
+        let built = files::steady(|seen| {
+            *seen = Contents::of(path.as_deref(), &config);
+            let (snapshot, warnings) = Snapshot::build(&config, &kept, 1)?;
+            Ok((snapshot, warnings, load_tls(&config)?.map(Arc::new)))
+        });
+        let (built, loaded) = built.map_err(|file| StartError::Config(files::unsteady(file)))?;
+        let (snapshot, warnings, tls) = built.map_err(StartError::Config)?;
         let counted = drain.clone();
         metrics.set_active_requests(move || counted.active());
-        let tls = load_tls(&config).map_err(StartError::Config)?.map(Arc::new);
         let waiting = issuers.clone();
         let readiness = Arc::new(Readiness::new(move || keys(&waiting)));
         let recording = audit.clone();
@@ -130,9 +141,18 @@ impl Instance {
         })?;
         readiness.set_listening(addresses.len());
         let times = Times { delay: config.server.drain_delay, timeout: config.server.drain_timeout };
-        let reloader =
-            Reloader::new(config, path, kept, live.clone(), verifier, tls, audit.clone(), metrics, readiness.clone());
-        record(&audit, Event::Start);
+        let reloader = Reloader::new(
+            config,
+            (path, loaded),
+            kept,
+            live.clone(),
+            verifier,
+            tls,
+            audit.clone(),
+            metrics,
+            readiness.clone(),
+        );
+        audit::configured(&audit, By::Start, &changes::first(&live.current()), None);
         Ok((Self { addresses, admin, audit, backends, drain, issuers, live, readiness, reloader, times }, warnings))
     }
 
@@ -153,14 +173,28 @@ impl Instance {
         }
     }
 
+    /// Logs that the process is ready, once it is; never returns.
+    async fn tell_ready(&self) {
+        self.settled().await;
+        while !self.readiness.is_ready() {
+            tokio::time::sleep(READY).await;
+        }
+        tracing::info!("ready");
+        std::future::pending::<()>().await;
+    }
+
     /// Serves until a signal ends it; SIGHUP and changed files cause a reload.
     pub async fn run(&self, signals: &mut mpsc::Receiver<Signal>) -> Summary {
         let reloader = self.reloader.clone();
-        let supervised = drain::supervise(signals, &self.drain, &self.readiness, self.times, || reloader.reload());
+        let current = self.live.current();
+        changes::tell(&changes::first(&current), &current);
+        let supervised =
+            drain::supervise(signals, &self.drain, &self.readiness, self.times, || reloader.reload(By::Signal));
         let summary = tokio::select! {
             summary = supervised => summary,
             () = watch::watch(&self.reloader) => unreachable_end(),
             () = self.reloader.forget_revoked() => unreachable_end(),
+            () = self.tell_ready() => unreachable_end(),
             () = gauges::keep(&self.reloader, &self.issuers, &self.audit) => unreachable_end(),
         };
         if !summary.forced {
@@ -168,7 +202,7 @@ impl Instance {
             let _ = timeout(GOODBYE, self.live.current().end_sessions(&Pool::new())).await;
         }
         self.backends.shut_down().await;
-        record(&self.audit, Event::Stop);
+        record_stop(&self.audit);
         self.audit.end(Timestamp::now());
         summary
     }
@@ -188,11 +222,10 @@ fn load_tls(config: &Config) -> Result<Option<Tls>, Problems> {
     Tls::load(files).map(Some).map_err(|error| [error.problem(config, files)].into_iter().collect())
 }
 
-/// Records an event of the process itself. A failure is only logged: calls are refused for the same reason.
-fn record(audit: &Arc<Audit>, event: Event) {
-    let now = Timestamp::now();
-    let id = uuid::Uuid::now_v7();
-    if Lane::new(audit.clone()).record_now(&Record::new(event, now, id)).is_err() {
+/// Records the end of the process. A failure is only logged: calls are refused for the same reason.
+fn record_stop(audit: &Arc<Audit>) {
+    let record = Record::new(Event::Stop, Timestamp::now(), uuid::Uuid::now_v7());
+    if Lane::new(audit.clone()).record_now(&record).is_err() {
         tracing::error!("audit log cannot be written");
     }
 }

@@ -109,6 +109,15 @@ impl Policy {
         self.has_shadow
     }
 
+    /// A word for how many of the rules have an effect: `enforce` if all do, `shadow` if none does, else `mixed`.
+    pub(crate) fn mode(&self) -> &'static str {
+        match self.rules.iter().filter(|rule| rule.shadow.is_some()).count() {
+            0 => "enforce",
+            shadowed if shadowed == self.rules.len() => "shadow",
+            _ => "mixed",
+        }
+    }
+
     /// Whether a rule reads what clients say of themselves, so that [`Untrusted`] must be collected.
     pub const fn asks_untrusted(&self) -> bool {
         self.asks_untrusted

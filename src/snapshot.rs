@@ -170,6 +170,11 @@ impl Snapshot {
         versions.join(" ").into()
     }
 
+    /// The route of each server.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.values()
+    }
+
     /// The route at a path.
     pub fn route(&self, path: &str) -> Option<Arc<Route>> {
         self.routes.get(path).cloned()

@@ -7,7 +7,7 @@ pub enum Event {
     Call,
     /// A signature of every line before it.
     Checkpoint,
-    /// A new configuration is in force.
+    /// A new configuration is in force, or was refused.
     ConfigReload,
     /// The end of an allowed call.
     End,

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::digest;
-
-use crate::audit::{Audit, Event};
+use super::changes;
+use super::files::{self, Contents};
+use crate::audit::{self, Audit, By, Changes};
 use crate::auth::Verifier;
 use crate::clock::Timestamp;
-use crate::config::{self, AuditSink, Config, Problems};
+use crate::config::{self, AuditSink, Config, Problems, Severity};
 use crate::server::admin::Readiness;
 use crate::server::tls::Tls;
 use crate::snapshot::{Kept, Live, Snapshot};
@@ -23,6 +23,7 @@ pub(super) struct Reloader {
     audit: Arc<Audit>,
     kept: Arc<Kept>,
     live: Arc<Live>,
+    loaded: Contents,
     metrics: Arc<Metrics>,
     path: Option<PathBuf>,
     readiness: Arc<Readiness>,
@@ -36,7 +37,7 @@ impl Reloader {
     #[expect(clippy::too_many_arguments, reason = "each outlives a reload and is used by it")]
     pub(super) fn new(
         config: Config,
-        path: Option<PathBuf>,
+        (path, loaded): (Option<PathBuf>, Contents),
         kept: Arc<Kept>,
         live: Arc<Live>,
         verifier: Arc<Verifier>,
@@ -47,56 +48,66 @@ impl Reloader {
     ) -> Arc<Self> {
         let started = config.clone();
         let running = Mutex::new(config);
-        let reloader = Self { audit, kept, live, metrics, path, readiness, running, started, tls, verifier };
+        let reloader = Self { audit, kept, live, loaded, metrics, path, readiness, running, started, tls, verifier };
         reloader.succeeded();
         Arc::new(reloader)
     }
 
     /// Loads the configuration again, and reopens the audit file, which a log rotation may have renamed.
-    pub(super) fn reload(&self) {
+    pub(super) fn reload(&self, by: By) {
         if let Err(error) = self.audit.reopen(Timestamp::now()) {
             tracing::error!(%error, "audit file cannot be reopened, the old one stays in use");
         }
         let Some(path) = &self.path else { return };
         match self.load(path) {
-            Ok(warnings) => {
+            Ok((warnings, changes)) => {
                 self.succeeded();
-                super::record(&self.audit, Event::ConfigReload);
+                audit::configured(&self.audit, by, &changes, None);
                 logs::problems(&warnings);
+                changes::tell(&changes, &self.live.current());
                 tracing::info!(
                     generation = self.live.generation(),
                     warnings = warnings.iter().count(),
+                    changes = changes.count(),
                     "configuration reloaded"
                 );
             }
             Err(problems) => {
                 self.metrics.set_reload(None);
                 self.readiness.set_reload(Some(Timestamp::now()));
+                audit::configured(&self.audit, by, &changes::none(&self.live.current()), Some(&reason(&problems)));
                 logs::problems(&problems);
                 tracing::error!("configuration not reloaded, the old one stays in force");
             }
         }
     }
 
-    fn load(&self, path: &Path) -> Result<Problems, Problems> {
-        let (mut config, mut warnings) = config::load(path)?;
+    fn load(&self, path: &Path) -> Result<(Problems, Changes), Problems> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = files::steady(|seen| {
+            seen.look([path.to_owned()]);
+            let (mut config, mut warnings) = config::load(path)?;
+            seen.look(files::beside(&config));
+            config.server.listen.clone_from(&running.server.listen);
+            let (snapshot, more) = Snapshot::build(&config, &self.kept, self.live.generation() + 1)?;
+            let tls = super::load_tls(&config)?;
+            warnings.append(more);
+            Ok((config, snapshot, tls, warnings))
+        });
+        let read = read.map_err(files::unsteady).and_then(|(read, _)| read);
+        // Issuers, brokers and backends that were started for what was read and not used are stopped.
+        let (config, snapshot, tls, warnings) = read.inspect_err(|_| self.keep(&self.live.current()))?;
         super::restart::warn(&self.started, &config);
-        config.server.listen.clone_from(&running.server.listen);
-        let built = Snapshot::build(&config, &self.kept, self.live.generation() + 1);
-        let built = built.and_then(|built| super::load_tls(&config).map(|newer| (built, newer)));
-        // Issuers, brokers and backends that were started for the rejected configuration are stopped.
-        let ((snapshot, more), newer) = built.inspect_err(|_| self.keep(&self.live.current()))?;
-        warnings.append(more);
-        if let (Some(tls), Some(newer)) = (&self.tls, &newer) {
+        if let (Some(tls), Some(newer)) = (&self.tls, &tls) {
             tls.replace(newer);
         }
+        let changes = changes::between((&running, &self.live.current()), (&config, &snapshot));
         self.keep(&snapshot);
         self.live.swap(snapshot);
         // INVARIANT: after the swap, so that no verdict of the old snapshot is found under the new epoch.
         self.verifier.advance();
         *running = config;
-        Ok(warnings)
+        Ok((warnings, changes))
     }
 
     /// Stops issuers, brokers and backends that `snapshot` does not use.
@@ -136,16 +147,15 @@ impl Reloader {
         self.tls.as_ref()
     }
 
-    /// The files whose change causes a reload.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
+    /// The files whose change causes a reload, as they were read at the start.
+    pub(super) fn loaded(&self) -> Contents {
+        self.loaded.clone()
+    }
+
+    /// The same files as they are now, and others that the current configuration names.
+    pub(super) fn contents(&self) -> Contents {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let policies = running.servers.values().flat_map(|server| running.policy_files(server));
-        let tls = running.server.tls.iter().flat_map(config::Tls::files);
-        let locks = running.servers.values().filter_map(|server| server.tools.lock.clone());
-        let revoked = running.issuers.values().filter_map(|issuer| issuer.revocation_file.clone());
-        let sealing = running.sealing.keys.iter().map(|key| key.file.clone());
-        let beside = policies.chain(locks).chain(tls).chain(revoked).chain(sealing).chain(running.credential_files());
-        self.path.iter().cloned().chain(beside).collect()
+        Contents::of(self.path.as_deref(), &running)
     }
 
     /// The file name of the audit log, if it is a file.
@@ -155,15 +165,13 @@ impl Reloader {
             AuditSink::Stdout => None,
         }
     }
+}
 
-    /// SHA-256 over the files' present contents; an unreadable file counts as empty.
-    pub(super) fn digest(&self) -> Vec<u8> {
-        let mut hash = digest::Context::new(&digest::SHA256);
-        for file in self.files() {
-            let bytes = std::fs::read(&file).unwrap_or_default();
-            hash.update(&bytes.len().to_le_bytes());
-            hash.update(&bytes);
-        }
-        hash.finish().as_ref().to_vec()
-    }
+/// The first error, for the audit; the log has all.
+fn reason(problems: &Problems) -> String {
+    let Some(problem) = problems.iter().find(|problem| problem.severity == Severity::Error) else {
+        return "unknown".to_owned();
+    };
+    let (line, _) = problem.file.position(problem.span.start);
+    format!("{}:{line}: {}", problem.file.path.display(), problem.message)
 }

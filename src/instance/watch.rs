@@ -9,6 +9,7 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::reload::Reloader;
+use crate::audit::By;
 
 /// How long to wait after the first notification, so that writers can finish.
 const QUIET: Duration = Duration::from_millis(200);
@@ -32,7 +33,7 @@ pub(super) async fn watch(reloader: &Reloader) {
         .inspect_err(|error| tracing::warn!(%error, "files are not watched, only compared every 30 s"))
         .ok();
     let mut folders_watched = BTreeSet::new();
-    let mut known = reloader.digest();
+    let mut known = reloader.loaded();
     loop {
         for folder in folders(reloader) {
             if let Some(watcher) = &mut watcher
@@ -45,18 +46,18 @@ pub(super) async fn watch(reloader: &Reloader) {
         if let Ok(Some(())) = tokio::time::timeout(POLL, changes.recv()).await {
             tokio::time::sleep(QUIET).await;
         }
-        let now = reloader.digest();
+        let now = reloader.contents();
         if now != known {
             known = now;
-            reloader.reload();
+            reloader.reload(By::Files);
         }
     }
 }
 
 fn folders(reloader: &Reloader) -> BTreeSet<PathBuf> {
-    let parent = |file: PathBuf| match file.parent() {
+    let parent = |file: &PathBuf| match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    reloader.files().into_iter().map(parent).collect()
+    reloader.contents().files().map(parent).collect()
 }

@@ -1,8 +1,9 @@
 //! Audit and metrics tell the same of a request, and all of it: who refused it, whose token failed, what was reloaded.
 
+use portcullis::server::drain::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Ask, Proxy, Setup, Upstream, events, json_answer, token_of};
+use crate::support::{Ask, CRM_POLICY, Proxy, Setup, Upstream, events, json_answer, token_of, until};
 
 const SECRET: &str = "AKIAIOSFODNN7EXAMPLF";
 const BLOCKING: &str = "[[rule]]\nid = \"use\"\ntools = [\"*\"]\n[[mask]]\nid = \"stop\"\non = [\"arguments\", \"result\"]\n\
@@ -181,6 +182,35 @@ async fn a_token_that_fails_is_told_by_its_issuer_key_and_id() {
     assert!(claimed.get("issuer").is_none() && !claimed.to_string().contains("ana@private.example"), "{claimed}");
     assert!(claimed["jti"].as_str().unwrap().len() <= 200, "{claimed}");
     assert_eq!(lines[2]["unverified"], json!({ "token": digest("garbage") }));
+}
+
+#[tokio::test]
+async fn a_start_and_each_reload_say_which_policies_came_and_went() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let start = events_of(&proxy, "start").pop().unwrap()["config"].clone();
+    let first = start["servers"][0]["new"].clone();
+    assert!(first.as_str().is_some_and(|version| version.starts_with("sha256:")), "{start}");
+    assert_eq!(start, json!({ "by": "start", "result": "loaded", "servers": [{ "server": "crm", "new": first }] }));
+    // The signal and the watch over the files may both cause one; the later finds nothing new.
+    let reloaded = async |wanted: &dyn Fn(&Value) -> bool| {
+        until("the line", async || {
+            let lines = events_of(&proxy, "config_reload");
+            lines.into_iter().map(|line| line["config"].clone()).find(|told| wanted(told))
+        })
+        .await
+    };
+    proxy.reload(("path = \"/crm/mcp\"", "path = \"/crm/mcp\"\nresource_name = \"CRM\"")).await;
+    let told = reloaded(&|told| told["servers"][0]["old"] != told["servers"][0]["new"]).await;
+    assert_eq!((&told["result"], &told["servers"][0]["old"]), (&json!("loaded"), &first));
+    assert_eq!(told["changed"], json!(["server crm"]));
+    let second = told["servers"][0]["new"].clone();
+    // Refused as a whole, which is recorded too.
+    proxy.folder.write("crm.toml", CRM_POLICY.replace("effect = \"deny\"", "effect = \"perhaps\""));
+    proxy.signal(Signal::Reload).await;
+    let told = reloaded(&|told| told["result"] == "refused").await;
+    assert!(told["reason"].as_str().unwrap().contains("perhaps"), "{told}");
+    assert_eq!(told["servers"], json!([{ "server": "crm", "old": second, "new": second }]));
 }
 
 /// Not that of the header, which such a request has none of.

@@ -319,3 +319,28 @@ async fn a_second_signal_ends_at_once() {
     let lines = folder.read("audit.jsonl");
     assert!(lines.contains("\"event\":\"end\""), "the call that was cut off has its end: {lines}");
 }
+
+/// Which policies are in force, from the start on, and what each reload changes.
+#[tokio::test]
+async fn the_log_says_what_is_loaded_and_what_a_reload_changes() {
+    let upstream = Upstream::plain().await;
+    let (folder, _issuer) = Setup::new(upstream.url()).write("127.0.0.1:0", "127.0.0.1:0").await;
+    let mut process = Process::serve(&folder).await;
+    let field = |line: &str, name: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()[name].clone();
+    let loaded = process.log_line("policy loaded").await;
+    let version = field(&loaded, "version");
+    assert!(version.as_str().unwrap().starts_with("sha256:"), "{loaded}");
+    let told = ["server", "rules", "masks", "mode"].map(|name| field(&loaded, name));
+    assert_eq!(told, [json!("crm"), json!(3), json!(5), json!("enforce")], "{loaded}");
+    process.log_line("ready").await;
+    let text = folder.read("proxy.toml");
+    folder.write("proxy.toml", text.replace("path = \"/crm/mcp\"", "path = \"/crm/mcp\"\nresource_name = \"CRM\""));
+    folder.write("crm.toml", narrower());
+    process.signal("HUP");
+    let changed = process.log_line("configuration changed").await;
+    assert_eq!((field(&changed, "table"), field(&changed, "change")), (json!("server crm"), json!("changed")));
+    let loaded = process.log_line("policy loaded").await;
+    assert_eq!(field(&loaded, "old"), version);
+    assert_ne!(field(&loaded, "version"), version);
+    process.log_line("configuration reloaded").await;
+}
