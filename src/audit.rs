@@ -23,7 +23,7 @@ mod writer;
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
@@ -59,6 +59,8 @@ pub struct Audit {
     sanitize: Sanitize,
     /// The Unix second from which a summary of counted failures is due; `i64::MAX` when there are none.
     summary_from: AtomicI64,
+    /// Lines that wait for the writer, or are being written.
+    waiting: AtomicUsize,
     writer: Mutex<Writer>,
 }
 
@@ -106,6 +108,7 @@ impl Audit {
             on_error,
             sanitize,
             summary_from: AtomicI64::new(i64::MAX),
+            waiting: AtomicUsize::new(0),
             writer: Mutex::new(writer),
         }
     }
@@ -185,6 +188,11 @@ impl Audit {
         lock(&self.writer).sequence()
     }
 
+    /// The number of lines that wait to be written, by all workers together; more than a few where the disk is slow.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Whether the last write failed.
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
@@ -199,7 +207,9 @@ impl Audit {
     /// Writes `lines`, which end at the offsets `ends`. Returns how many of them, counted from the front, are to be treated as
     /// written: with `on_error = "drop"` all are.
     fn write(&self, lines: &[u8], ends: &[usize]) -> usize {
+        self.waiting.fetch_add(ends.len(), Ordering::Relaxed);
         let result = lock(&self.writer).append(lines, ends, self.on_error);
+        self.waiting.fetch_sub(ends.len(), Ordering::Relaxed);
         let written = *result.as_ref().unwrap_or_else(|partial| &partial.lines);
         let missing = (ends.len() - written) as u64;
         self.counts.written.fetch_add(written as u64, Ordering::Relaxed);

@@ -402,6 +402,22 @@ fn threads_never_mix_their_lines() {
 }
 
 #[test]
+fn a_line_that_waits_for_a_slow_disk_is_counted() {
+    let fake = Fake::new();
+    let lane = faked(&fake, OnAuditError::Block);
+    std::thread::scope(|scope| {
+        let slow = fake.lock().unwrap();
+        scope.spawn(|| lane.record_now(&record()).unwrap());
+        while lane.audit().waiting() == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(lane.audit().waiting(), 1);
+        drop(slow);
+    });
+    assert_eq!(lane.audit().waiting(), 0);
+}
+
+#[test]
 fn a_file_that_is_removed_is_made_anew_and_nothing_is_done_without_one() {
     let folder = Folder::new();
     let audit = to_file(folder.file(), OnAuditError::Block, false);

@@ -21,6 +21,7 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
     let suppressed = metrics.audit_events(SINK, "summarised");
     let dropped = metrics.audit_dropped(SINK);
     let newest = metrics.audit_sequence(SINK);
+    let queue = metrics.audit_queue(SINK);
     let tls: Arc<str> = "server".into();
     let mut told = Counts::default();
     let mut before = Vec::new();
@@ -46,6 +47,7 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
                 metrics.count_dropped(&server, reason, count);
             }
         }
+        queue.set(i64::try_from(audit.waiting()).unwrap_or(i64::MAX));
         let counts = audit.counts();
         written.inc_by(counts.written - told.written);
         unwritten.inc_by(counts.unwritten - told.unwritten);
