@@ -7,17 +7,24 @@ use super::{Exit, Streams};
 use crate::mcp::Revision;
 
 /// What a script may ask for before it relies on it; a version that can do more names more.
-const FEATURES: [&str; 10] = [
+const FEATURES: [&str; 17] = [
     "audit-file",
+    "bridging",
+    "dpop",
     "healthcheck",
+    "http-sse",
     "http2",
+    "introspection",
     "masking",
     "metrics",
     "mutual-tls",
     "reload",
     "sealed-sessions",
+    "shared-signals",
+    "stdio",
     "step-up",
     "tls",
+    "token-exchange",
 ];
 
 /// Arguments of `version`.
