@@ -11,13 +11,16 @@ mod configured;
 mod escape;
 mod event;
 mod failures;
+pub(crate) mod follow;
 pub(crate) mod history;
 mod lane;
+pub(crate) mod lines;
 pub(crate) mod probe;
 mod record;
 mod recorded;
 mod refreshed;
 mod revoked;
+pub(crate) mod summary;
 pub(crate) mod verify;
 mod writer;
 

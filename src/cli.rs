@@ -92,7 +92,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Read audit files: show that they are as they were written.
+    /// Verify, show, export and report what the audit log says.
     Audit(audit::Audit),
     /// Check proxy.toml and the files it names, without starting anything.
     Check(check::Check),
@@ -346,7 +346,7 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// Runs one command.
 pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
     match &cli.command {
-        Command::Audit(audit) => audit.run(streams),
+        Command::Audit(audit) => audit.run(&cli.global, streams),
         Command::Check(check) => check.run(&cli.global, streams),
         Command::Child(child) => child.run(streams),
         Command::Demo(demo) => demo.run(&cli.global, streams),

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use super::Sanitize;
 
 /// Hexadecimal digits.
@@ -28,6 +30,18 @@ pub(super) fn foreign(out: &mut Vec<u8>, text: &str, sanitize: Sanitize) {
     } else {
         own(out, &sanitize(text));
     }
+}
+
+/// Text of a record as a terminal may show it: what could be taken for more than itself is escaped.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unseen) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_unseen(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
 }
 
 /// The beginning of `text` that fits, and [`MORE`] if something was cut off.

@@ -1,16 +1,15 @@
-//! Reads an audit file again, one line at a time whatever its size; lines that are not ours are counted and skipped.
+//! Reads the decisions of an audit file again; lines that are not ours are counted and skipped.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
 use serde::Deserialize;
 
+use super::lines::{Lines, TooLong};
 use crate::clock::Timestamp;
 use crate::mcp::SubjectKind;
 use crate::policy::cases::Verdict;
 
-/// The longest line that is read, in bytes. Lines written by the proxy are far shorter.
-const LINE: usize = 64 * 1024;
 /// The last character of a truncated text.
 const CUT: char = '…';
 
@@ -56,59 +55,23 @@ pub(crate) enum Entry {
 
 /// The lines of an audit file.
 #[derive(Debug)]
-pub(crate) struct History<R> {
-    input: R,
-    buffer: Vec<u8>,
-    number: u64,
-    bytes: u64,
-}
+pub(crate) struct History<R>(Lines<R>);
 
 impl<R: BufRead> History<R> {
     pub(crate) const fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), number: 0, bytes: 0 }
+        Self(Lines::new(input))
     }
 
     /// Bytes read so far.
     pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
+        self.0.bytes()
     }
 
     /// The next line that is not empty, with its number from 1; `None` at the end. Errs if the input cannot be read.
     pub(crate) fn next(&mut self) -> io::Result<Option<(u64, Entry)>> {
-        loop {
-            self.buffer.clear();
-            let limit = LINE as u64 + 1;
-            let read = self.input.by_ref().take(limit).read_until(b'\n', &mut self.buffer)?;
-            if read == 0 {
-                return Ok(None);
-            }
-            self.number += 1;
-            self.bytes += read as u64;
-            if self.buffer.last() != Some(&b'\n') && self.buffer.len() > LINE {
-                self.skip_line()?;
-                return Ok(Some((self.number, Entry::Bad("longer than 64 KiB".into()))));
-            }
-            let line = self.buffer.trim_ascii();
-            if !line.is_empty() {
-                return Ok(Some((self.number, entry(line))));
-            }
-        }
-    }
-
-    fn skip_line(&mut self) -> io::Result<()> {
-        loop {
-            let available = self.input.fill_buf()?;
-            if available.is_empty() {
-                return Ok(());
-            }
-            let end = available.iter().position(|byte| *byte == b'\n');
-            let used = end.map_or(available.len(), |at| at + 1);
-            self.input.consume(used);
-            self.bytes += used as u64;
-            if end.is_some() {
-                return Ok(());
-            }
-        }
+        let Some(line) = self.0.next()? else { return Ok(None) };
+        let entry = line.map_or_else(|TooLong| Entry::Bad("longer than 64 KiB".into()), entry);
+        Ok(Some((self.0.count(), entry)))
     }
 }
 

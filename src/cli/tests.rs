@@ -1,5 +1,6 @@
 //! Every command's output with its exit code, as one text.
 
+mod audit;
 mod check;
 mod doctor;
 mod explain;

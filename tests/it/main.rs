@@ -13,6 +13,7 @@ mod approved;
 mod asked;
 mod asks_back;
 mod audit;
+mod auditor;
 mod bad_input;
 mod bridge;
 mod browser;

@@ -1,0 +1,66 @@
+//! `portcullis audit`.
+
+use super::Folder;
+
+/// A file as a proxy writes it: a start, a call of Ana's with both lines, a step-up, a denial, a mask that blocked, and what
+/// is no record.
+const FILE: &str = r#"{"v":1,"time":"2026-11-22T12:00:00.000Z","event":"start","id":"a","request_id":"a","instance":"i","seq":1}
+{"v":1,"time":"2026-11-22T12:04:10.000Z","event":"call","id":"b","request_id":"b","decision":"allow","shadow":false,"server":"crm","method":"tools/call","tool":"get_contact","subject":{"iss":"https://i","sub":"ana","scopes":[]},"policy":{"version":"sha256:0","rule":"crm-read","reason":null,"missing_scopes":[]},"instance":"i","seq":2}
+{"v":1,"time":"2026-11-22T12:04:11.000Z","event":"end","id":"c","request_id":"b","decision":"allow","shadow":false,"server":"crm","method":"tools/call","tool":"get_contact","subject":{"iss":"https://i","sub":"ana","scopes":[]},"policy":{"version":"sha256:0","rule":"crm-read","reason":null,"missing_scopes":[]},"masked":[{"mask":"pii","entity":"EMAIL_ADDRESS","action":"redact","direction":"result","count":2}],"http":200,"duration_ms":2.400,"upstream_ms":1.600,"instance":"i","seq":3}
+{"v":1,"time":"2026-11-22T12:04:12.000Z","event":"call","id":"d","request_id":"d","decision":"step_up","shadow":false,"server":"crm","method":"tools/call","tool":"update_contact","subject":{"iss":"https://i","sub":"ana","scopes":[]},"policy":{"version":"sha256:0","rule":"crm-update","reason":null,"missing_scopes":["crm:write"]},"http":403,"error":"insufficient_scope","duration_ms":0.300,"instance":"i","seq":4}
+{"v":1,"time":"2026-11-22T12:04:13.000Z","event":"call","id":"e","request_id":"e","decision":"deny","shadow":false,"server":"wiki","method":"tools/call","tool":"delete_page\u001b[2J","subject":{"iss":"https://i","sub":"max","scopes":[]},"policy":{"version":"sha256:1","rule":"no-delete","reason":null,"missing_scopes":[]},"http":200,"error":"policy_denied","duration_ms":0.200,"instance":"i","seq":5}
+{"v":1,"time":"2026-11-22T12:04:14.000Z","event":"end","id":"f","request_id":"f","decision":"allow","shadow":false,"server":"crm","method":"tools/call","tool":"get_notes","subject":{"iss":"https://i","sub":"max","scopes":[]},"policy":{"version":"sha256:0","rule":"crm-read","reason":null,"missing_scopes":[]},"http":200,"error":"blocked","duration_ms":9.000,"instance":"i","seq":6}
+no record
+"#;
+
+#[test]
+fn tail_shows_the_last_decisions_and_what_happened_besides() {
+    let folder = Folder::new("tail");
+    folder.file("audit.jsonl", FILE);
+    let start = "2026-11-22 12:00:00 start    \n";
+    let allowed =
+        "2026-11-22 12:04:11 allow    ana  get_contact        masked EMAIL_ADDRESS×2   rule=crm-read  2.4ms\n";
+    let step_up = "2026-11-22 12:04:12 step_up  ana  update_contact     crm:write   insufficient_scope   rule=crm-update  0.3ms\n";
+    let denied = "2026-11-22 12:04:13 deny     max  delete_page\\u{1b}[2J policy_denied   rule=no-delete  0.2ms\n";
+    let blocked = "2026-11-22 12:04:14 allow    max  get_notes          blocked   rule=crm-read  9.0ms\n";
+    let foreign = "warning: 1 line is no record of Portcullis\n";
+    for (arguments, out) in [
+        ("", [start, allowed, step_up, denied, blocked].concat()),
+        (" -n 2", [denied, blocked].concat()),
+        (" --deny", [step_up, denied, blocked].concat()),
+        (" --deny --server crm", [step_up, blocked].concat()),
+        (" --server hr", String::new()),
+        (" -n 1 --deny --server crm --format json", format!("{}\n", FILE.lines().nth(5).unwrap())),
+    ] {
+        let expected = format!("exit 1\n--- out\n{out}--- err\n{foreign}");
+        assert_eq!(folder.run(&format!("audit tail @/audit.jsonl{arguments}")), expected, "{arguments}");
+        assert_eq!(folder.run_with(&format!("audit tail -{arguments}"), FILE), expected, "{arguments}");
+    }
+    let all = [start, allowed, step_up, denied, blocked].concat();
+    let followed = folder.run_with("audit tail -n 1 --follow -", FILE);
+    assert_eq!(followed, format!("exit 1\n--- out\n{all}--- err\n{foreign}"), "standard input is followed to its end");
+    let painted = folder.run("audit tail -n 1 --color always @/audit.jsonl");
+    assert!(painted.contains("12:04:14 \x1b[32mallow   \x1b[0m max"), "{painted}");
+}
+
+#[test]
+fn tail_reads_the_file_of_the_configuration() {
+    let folder = Folder::new("tail-config");
+    let sink = format!("{}[audit]\nsinks = [{{ type = \"file\", path = \"audit.jsonl\" }}]\n", super::GOOD);
+    let said = folder.run("audit tail --config @/proxy.toml");
+    assert!(
+        said.starts_with("exit 2\n--- out\n--- err\nerror: with @/proxy.toml the audit goes to standard output"),
+        "{said}"
+    );
+    folder.file("proxy.toml", &sink);
+    let said = folder.run("audit tail --config @/proxy.toml");
+    assert_eq!(
+        said,
+        "exit 2\n--- out\n--- err\nerror: cannot read @/audit.jsonl: No such file or directory (os error 2)\n"
+    );
+    folder.file("audit.jsonl", FILE.strip_suffix("no record\n").unwrap());
+    let said = folder.run("audit tail --config @/proxy.toml -n 1 --deny --server wiki");
+    assert!(said.starts_with("exit 0\n--- out\n2026-11-22 12:04:13 deny     max"), "{said}");
+    folder.file("proxy.toml", "");
+    assert!(folder.run("audit tail --config @/proxy.toml").starts_with("exit 78\n"));
+}
