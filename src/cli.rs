@@ -14,6 +14,7 @@ pub mod healthcheck;
 mod history;
 pub mod learn;
 pub mod mask;
+mod progress;
 pub mod replay;
 mod results;
 pub mod serve;

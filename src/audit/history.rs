@@ -6,6 +6,7 @@ use std::io::{self, BufRead};
 use serde::Deserialize;
 
 use super::lines::{Lines, TooLong};
+use super::reading;
 use crate::clock::Timestamp;
 use crate::mcp::SubjectKind;
 use crate::policy::cases::Verdict;
@@ -136,8 +137,7 @@ fn entry(line: &[u8]) -> Entry {
         return Entry::Other;
     }
     let blocked = matches!(error, "blocked" | "blocked_often");
-    let time = humantime::parse_rfc3339(&line.time).ok();
-    let time = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let time = reading::moment(&line.time);
     let (Some(time), Some(server), Some(method), Some(subject)) = (time, line.server, line.method, line.subject) else {
         return Entry::Bad("a decision without time, server, method or subject".into());
     };
@@ -152,7 +152,7 @@ fn entry(line: &[u8]) -> Entry {
         (SubjectKind::ResourceTemplate, line.resource_template),
     ];
     Entry::Decided(Box::new(Decided {
-        time: Timestamp::from_unix_seconds(0).plus(time),
+        time,
         server,
         verdict,
         rule: line.policy.and_then(|policy| policy.rule),

@@ -1,5 +1,7 @@
 //! `portcullis audit`: what the audit log says, for people, auditors and other programs.
 
+mod export;
+mod files;
 mod tail;
 mod verify;
 
@@ -14,6 +16,7 @@ use super::{Exit, Global, Streams};
     disable_help_subcommand = true,
     before_help = "Examples:
   portcullis audit tail --deny --follow                      who is refused, and why, as it happens
+  portcullis audit export audit.jsonl --format ocsf          events for a SIEM, one a line
   portcullis audit verify audit.jsonl --key audit.pub        is it as it was written?"
 )]
 pub struct Audit {
@@ -24,6 +27,8 @@ pub struct Audit {
 /// The commands below `audit`.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Print records as events of another format, one a line.
+    Export(export::Export),
     /// Show the last decisions, and new ones as they come.
     Tail(tail::Tail),
     /// Show whether audit files are as they were written.
@@ -34,6 +39,7 @@ impl Audit {
     /// Runs the command below.
     pub fn run(&self, global: &Global, streams: &mut Streams<'_>) -> Exit {
         match &self.command {
+            Command::Export(export) => export.run(streams),
             Command::Tail(tail) => tail.run(global, streams),
             Command::Verify(verify) => verify.run(streams),
         }

@@ -1,18 +1,15 @@
 //! What `replay` and `learn` have in common: reading an audit file, and reporting what was skipped.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal as _, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
+use super::progress::Progress;
 use super::{Exit, Streams};
 use crate::audit::history::{Decided, Entry, History};
-use crate::clock;
 
 /// How many bad lines are named one by one.
 const NAMED: usize = 5;
-/// How often the progress is written.
-const EVERY: Duration = Duration::from_millis(250);
 
 /// What was read and what was not.
 #[derive(Debug, Default)]
@@ -73,38 +70,5 @@ impl Skipped {
             streams.message(format_args!("warning: and {more} more {lines} that could not be read"));
         }
         streams.message("note: it was not verified that the audit file is unchanged");
-    }
-}
-
-/// A progress line, rewritten in place; only on a terminal.
-pub(super) struct Progress {
-    next: Option<Instant>,
-    shown: bool,
-}
-
-impl Progress {
-    pub(super) fn new() -> Self {
-        let next = std::io::stderr().is_terminal().then(|| clock::monotonic() + EVERY);
-        Self { next, shown: false }
-    }
-
-    pub(super) fn show(&mut self, lines: u64, bytes: u64, size: u64, err: &mut dyn Write) {
-        // Reading the clock for every line would cost more than the line.
-        let Some(next) = self.next.filter(|_| lines.is_multiple_of(1024)) else { return };
-        let now = clock::monotonic();
-        if now < next {
-            return;
-        }
-        self.next = Some(now + EVERY);
-        self.shown = true;
-        let part = (bytes * 100).checked_div(size).map_or_else(String::new, |percent| format!("{percent} %, "));
-        let _ = write!(err, "\r\x1b[K{part}{lines} lines");
-        let _ = err.flush();
-    }
-
-    pub(super) fn clear(&self, err: &mut dyn Write) {
-        if self.shown {
-            let _ = write!(err, "\r\x1b[K");
-        }
     }
 }

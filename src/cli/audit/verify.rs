@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::history::Progress;
+use super::super::progress::Progress;
 use super::super::{Exit, Format, Streams};
 use crate::audit::checkpoint::PublicKey;
 use crate::audit::verify::{Fault, Note, Place, Verification};

@@ -64,3 +64,27 @@ fn tail_reads_the_file_of_the_configuration() {
     folder.file("proxy.toml", "");
     assert!(folder.run("audit tail --config @/proxy.toml").starts_with("exit 78\n"));
 }
+
+#[test]
+fn export_names_what_it_cannot_export_and_goes_on() {
+    let folder = Folder::new("export");
+    let text = FILE.replacen("{\"v\":1", "{\"v\":2", 1) + &"x".repeat(70_000) + "\n\n";
+    folder.file("audit.jsonl", &text);
+    folder.file("more.jsonl", FILE.lines().next().unwrap());
+    let bad = "warning: @/audit.jsonl:1: not a record of version 1 of Portcullis\nwarning: @/audit.jsonl:7: not JSON\n\
+        warning: @/audit.jsonl:8: longer than 64 KiB\nerror: 3 lines are no records of Portcullis, 6 are\n";
+    for format in ["ocsf", "ecs", "cef"] {
+        let said = folder.run(&format!("audit export @/audit.jsonl @/more.jsonl --format {format}"));
+        let (head, err) = said.split_once("--- err\n").unwrap();
+        assert_eq!(err, bad);
+        let events: Vec<&str> = head.strip_prefix("exit 1\n--- out\n").unwrap().lines().collect();
+        assert_eq!(events.len(), 6, "{said}");
+        assert!(events[3].contains("delete_page"), "{said}");
+    }
+    let said = folder.run_with("audit export - --format cef --ocsf-version 1.8", FILE.lines().next().unwrap());
+    let event = "CEF:0|Portcullis|Portcullis|1|start|start|1|rt=1795348800000 cat=start outcome=success externalId=a \
+        deviceExternalId=i cs6Label=request id cs6=a portcullisSeq=1 portcullisTime=2026-11-22T12:00:00.000Z\n";
+    assert_eq!(said, format!("exit 0\n--- out\n{event}--- err\n"));
+    let missing = folder.run("audit export @/missing --format cef");
+    assert!(missing.starts_with("exit 2\n--- out\n--- err\nerror: cannot read @/missing: No such file"), "{missing}");
+}
