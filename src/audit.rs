@@ -21,6 +21,7 @@ pub(crate) mod reading;
 mod record;
 mod recorded;
 mod refreshed;
+pub(crate) mod report;
 mod revoked;
 pub(crate) mod summary;
 pub(crate) mod verify;

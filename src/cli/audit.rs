@@ -2,6 +2,7 @@
 
 mod export;
 mod files;
+mod report;
 mod tail;
 mod verify;
 
@@ -17,6 +18,7 @@ use super::{Exit, Global, Streams};
     before_help = "Examples:
   portcullis audit tail --deny --follow                      who is refused, and why, as it happens
   portcullis audit export audit.jsonl --format ocsf          events for a SIEM, one a line
+  portcullis audit report audit.jsonl --html report.html     a page for an auditor
   portcullis audit verify audit.jsonl --key audit.pub        is it as it was written?"
 )]
 pub struct Audit {
@@ -29,6 +31,8 @@ pub struct Audit {
 enum Command {
     /// Print records as events of another format, one a line.
     Export(export::Export),
+    /// Report a period: calls, denials, masked values, policies, keys and callers.
+    Report(report::Report),
     /// Show the last decisions, and new ones as they come.
     Tail(tail::Tail),
     /// Show whether audit files are as they were written.
@@ -40,6 +44,7 @@ impl Audit {
     pub fn run(&self, global: &Global, streams: &mut Streams<'_>) -> Exit {
         match &self.command {
             Command::Export(export) => export.run(streams),
+            Command::Report(report) => report.run(streams),
             Command::Tail(tail) => tail.run(global, streams),
             Command::Verify(verify) => verify.run(streams),
         }

@@ -58,3 +58,35 @@ async fn a_followed_log_is_followed_through_rotation() {
         until("the new file", async || file.exists().then_some(())).await;
     }
 }
+
+#[tokio::test]
+async fn what_a_proxy_records_is_exported_and_reported_in_full() {
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).start().await;
+    let token = proxy.token("ana");
+    let call = |tool: &str| Ask::call("2026-07-28", tool, &json!({ "query": "x" }));
+    for ask in [call("search_contacts").token(&token), call("delete_contact").token(&token), call("search_contacts")] {
+        proxy.ask(&ask).await;
+    }
+    let file = proxy.folder.path("audit.jsonl");
+    let records = fs::read_to_string(&file).unwrap().lines().count();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let said = command.arg("audit").args(arguments).arg(&file).stdin(Stdio::null()).output().unwrap();
+        assert_eq!((said.status.code(), &*said.stderr), (Some(0), &b""[..]), "{arguments:?}");
+        String::from_utf8(said.stdout).unwrap()
+    };
+    for format in ["ocsf", "ecs", "cef"] {
+        let events = run(&["export", "--format", format]);
+        assert_eq!(events.lines().count(), records, "{events}");
+        assert!(format == "cef" || events.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{events}");
+    }
+    let told: Value = serde_json::from_str(&run(&["report", "--format", "json"])).unwrap();
+    let expected = json!({ "all": 2, "allowed": 1, "denied": 1, "step_up": 0, "refused": 0, "ended": 1, "failed": 0,
+        "blocked": 0, "shadow": 0 });
+    assert_eq!(told["calls"], expected);
+    assert_eq!(told["failed_authentications"][0]["error"], "missing");
+    assert_eq!(told["files"][0]["records"], records);
+    let page = run(&["report", "--html", "-"]);
+    assert!(page.contains("<code>delete_contact</code>") && page.contains("Art. 26(6)"), "{page}");
+}

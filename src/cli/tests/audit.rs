@@ -88,3 +88,41 @@ fn export_names_what_it_cannot_export_and_goes_on() {
     let missing = folder.run("audit export @/missing --format cef");
     assert!(missing.starts_with("exit 2\n--- out\n--- err\nerror: cannot read @/missing: No such file"), "{missing}");
 }
+
+#[test]
+fn report_writes_a_page_and_figures_of_a_period() {
+    let folder = Folder::new("report");
+    folder.file("audit.jsonl", FILE);
+    let bad = "warning: @/audit.jsonl:7: not JSON\nerror: 1 line is no record of Portcullis, 6 are\n";
+    let said = folder.run("audit report @/audit.jsonl --html @/report.html");
+    assert_eq!(said, format!("exit 1\n--- out\n--- err\n{bad}"));
+    let page = std::fs::read_to_string(folder.0.join("report.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page}");
+    let mode = std::fs::metadata(folder.0.join("report.html")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    let printed = folder.run_with("audit report - --html -", FILE);
+    assert!(printed.starts_with("exit 1\n--- out\n<!doctype html>"), "{printed}");
+    let said = folder.run("audit report @/audit.jsonl --format json --from 2026-11-22T12:04:12Z --to 2026-11-23");
+    let (out, err) = said.strip_prefix("exit 1\n--- out\n").unwrap().split_once("--- err\n").unwrap();
+    assert_eq!(err, bad);
+    let told: serde_json::Value = serde_json::from_str(out).unwrap();
+    assert_eq!((&told["schema_version"], &told["verified"]), (&1.into(), &false.into()));
+    assert_eq!((&told["calls"]["all"], &told["period"]["records_outside"]), (&2.into(), &3.into()));
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, FILE.as_bytes());
+    assert_eq!(told["files"][0]["sha256"], data_encoding::HEXLOWER.encode(digest.as_ref()));
+    for (arguments, expected) in [
+        ("@/audit.jsonl --format json --from 2027-01-01", format!("{bad}error: there is no record of this period\n")),
+        (
+            "@/missing --format json",
+            "error: cannot read @/missing: No such file or directory (os error 2)\n".to_owned(),
+        ),
+    ] {
+        let said = folder.run(&format!("audit report {arguments}"));
+        assert_eq!(said, format!("exit 2\n--- out\n--- err\n{expected}"));
+    }
+    let said = folder.run("audit report @/audit.jsonl --html @/nowhere/report.html");
+    assert!(
+        said.starts_with("exit 69\n") && said.contains("error: cannot write @/nowhere/report.html: No such file"),
+        "{said}"
+    );
+}
