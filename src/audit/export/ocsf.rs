@@ -41,14 +41,12 @@ pub(super) fn event(mut parts: Parts) -> Value {
         "key_refresh" => keys(&mut event, &mut parts),
         "revoked" => revoked(&mut event, &mut parts),
         "tool_drift" => drift(&mut event, &mut parts),
-        "checkpoint" => {
-            classify(&mut event, &EVENT_LOG, OTHER, "Checkpoint");
-            set(&mut event, "log_name", Some("audit"));
-        }
+        "checkpoint" => log(&mut event, OTHER, "Checkpoint"),
+        "opened" => log(&mut event, 5, "Rotate"),
         other => classify(&mut event, &BASE, OTHER, other),
     }
     let mut chain = Map::new();
-    for name in ["prev", "hash", "key", "signature"] {
+    for name in ["prev", "hash", "kid", "signature"] {
         set(&mut chain, name, parts.text(name));
     }
     let mut left = parts.left();
@@ -212,6 +210,12 @@ fn application(event: &mut Map<String, Value>, parts: &Parts) {
     };
     classify(event, &APPLICATION, activity, name);
     set(event, "app", Some(json!({ "name": "Portcullis", "vendor_name": "Portcullis" })));
+}
+
+/// What is about the log itself.
+fn log(event: &mut Map<String, Value>, activity: i64, name: &str) {
+    classify(event, &EVENT_LOG, activity, name);
+    set(event, "log_name", Some("audit"));
 }
 
 fn keys(event: &mut Map<String, Value>, parts: &mut Parts) {

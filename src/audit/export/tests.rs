@@ -121,7 +121,8 @@ const KINDS: &[(&str, &str, [i64; 4], &str, &str)] = &[
         "intrusion_detection info failure",
         "tool_drift 9",
     ),
-    ("checkpoint", r#","key":"k","signature":"s""#, [100_899, 0, 1, 1], "configuration info success", "checkpoint 1"),
+    ("checkpoint", r#","kid":"k","signature":"s""#, [100_899, 0, 1, 1], "configuration info success", "checkpoint 1"),
+    ("opened", "", [100_805, 0, 1, 1], "configuration info success", "opened 1"),
     ("of_later", r#","what":{"is":[1]}"#, [99, 0, 1, 1], "configuration info success", "of_later 1"),
 ];
 
