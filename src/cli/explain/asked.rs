@@ -197,10 +197,11 @@ fn object(what: &str, text: &str) -> Result<Map<String, Value>, String> {
         None => text.to_owned(),
         Some(path) => text::read(Path::new(path)).map_err(|error| format!("--{what}: cannot read {path}: {error}"))?,
     };
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(members)) => Ok(members),
-        Ok(_) => Err(format!("--{what} is not a JSON object")),
-        Err(error) => Err(format!("--{what} is not JSON: {error}")),
+    let document = Document::parse(text.into(), &Limits::REQUEST)
+        .map_err(|error| format!("--{what} is not JSON as the proxy takes it: {error}"))?;
+    match document.root().to_value() {
+        Value::Object(members) => Ok(members),
+        _ => Err(format!("--{what} is not a JSON object")),
     }
 }
 

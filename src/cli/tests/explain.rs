@@ -232,6 +232,7 @@ fn what_is_asked_wrongly_is_said() {
     for (arguments, expected) in [
         ("--claims [] --tool x", "--claims is not a JSON object"),
         ("--claims { --tool x", "--claims is not JSON"),
+        (r#"--claims {"sub":"ana"} --tool x --args {"id":99,"id":3}"#, "--args is not JSON as the proxy takes it: "),
         ("--claims @@/none.json --tool x", "--claims: cannot read @/none.json"),
         ("--claims {\"scope\":7} --tool x", "`scope` must be a string of scopes or a list of strings"),
         ("--claims {\"iss\":\"https://evil.example\"} --tool x", "takes no callers of the issuer"),
