@@ -1,5 +1,7 @@
 //! Rewrites one message for the client: admits, filters and masks it, and seals its handles. Pure.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{InboundError, ReplyError, Way, handles, list, tidy};
@@ -16,6 +18,9 @@ use crate::policy::{Asker, Context, Policy};
 use crate::reject::Reject;
 use crate::seal::looks_sealed;
 use crate::trial::Rules;
+
+/// The longest time for which a client may cache a result.
+const FRESH: Duration = Duration::from_mins(1);
 
 /// A rewritten response.
 #[derive(Debug)]
@@ -138,7 +143,7 @@ pub(crate) fn rewrite_result(
     }
     asker.may_ask(result)?;
     drop_foreign_meta(result, rules.meta, splice);
-    keep_private(result, splice);
+    keep_private(result, asker.caller.expires, asker.context.now, splice);
     let places = method.map_or(&[][..], |method| method.opaque_result);
     let rest = |value: Value<'_>, splice: &mut Splice, findings: &mut Findings| {
         let blocked = |blocked| Reject::Blocked { blocked, direction: Direction::Result };
@@ -166,12 +171,18 @@ pub fn shown_list(
     Some(splice.apply(result.bytes()))
 }
 
-/// Sets `cacheScope` to private: a result is filtered and masked for one caller (2026-07-28, "Caching").
-fn keep_private(result: Value<'_>, splice: &mut Splice) {
-    if let Some(scope) = result.get("cacheScope")
-        && scope.raw() != b"\"private\""
-    {
+/// Has a result that may be cached be cached for its caller only, and not for long (2026-07-28, "Caching"): it is filtered and
+/// masked for one caller, ends with that caller's token, and changes with the policy, of which no client is told.
+fn keep_private(result: Value<'_>, expires: Timestamp, now: Timestamp, splice: &mut Splice) {
+    let Some(scope) = result.get("cacheScope") else { return };
+    if scope.raw() != b"\"private\"" {
         splice.replace(scope.span(), "\"private\"");
+    }
+    if let Some(ttl) = result.get("ttlMs") {
+        let longest = i64::try_from(FRESH.min(now.until(expires)).as_millis()).unwrap_or(0);
+        if ttl.as_i64().is_none_or(|ttl| ttl > longest) {
+            splice.replace(ttl.span(), longest.to_string());
+        }
     }
 }
 

@@ -92,7 +92,7 @@ async fn each_list_has_what_the_caller_may_have_and_keeps_its_order_and_cursor()
                         let mut result = answer.message()["result"].clone();
                         // The place of the next page is the upstream's behind a name of our own.
                         cursor = result["nextCursor"].take();
-                        let wanted = json!({ member: items(key, &shown), "nextCursor": null, "ttlMs": 300_000,
+                        let wanted = json!({ member: items(key, &shown), "nextCursor": null, "ttlMs": 60_000,
                             "cacheScope": "private" });
                         assert_eq!(result, wanted, "{mode} {method} {revision}");
                         assert!(cursor.is_string() && cursor != "page-2");
