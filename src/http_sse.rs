@@ -79,7 +79,7 @@ impl Desk {
             return trail.refuse(&reject).await;
         }
         let name = Uuid::new_v4();
-        let Some(first) = self.endpoint(&caller, name) else { return trail.refuse(&NoSession.into()).await };
+        let Some(first) = self.endpoint(&caller, name) else { return trail.refuse(&NoSession::Unknown.into()).await };
         let (out, events) = mpsc::channel(AHEAD);
         // The channel is new and has room.
         let _ = out.try_send(first);
@@ -122,10 +122,10 @@ impl Desk {
     fn station(&self, binding: &Binding<'_>, query: Option<&str>) -> Result<Arc<Station>, NoSession> {
         let mut named =
             url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(name, _)| name == STREAM);
-        let (Some((_, sealed)), None) = (named.next(), named.next()) else { return Err(NoSession) };
+        let (Some((_, sealed)), None) = (named.next(), named.next()) else { return Err(NoSession::Unknown) };
         let name = self.snapshot.seals.open(Purpose::Endpoint, binding, &sealed, Timestamp::now());
-        let name = Uuid::from_slice(&name.map_err(|_| NoSession)?).map_err(|_| NoSession)?;
-        self.worker.state.stations.get(name).ok_or(NoSession)
+        let name = Uuid::from_slice(&name?).map_err(|_| NoSession::Unknown)?;
+        self.worker.state.stations.get(name).ok_or(NoSession::Unknown)
     }
 
     /// Handles one posted message. The POST is answered as soon as the message is decided: 202 if it is sent on or its

@@ -134,7 +134,7 @@ pub fn open(
     let session = if legacy { session? } else { None };
     let (mut resumed, mut answers, mut splice) = (None, None, Splice::new());
     if matches!(ask, Ask::Close) && session.is_none() {
-        return Err(NoSession.into());
+        return Err(NoSession::Unknown.into());
     }
     if legacy && matches!(ask, Ask::Listen) {
         resumed = header(headers, &LAST_EVENT_ID)?
@@ -144,8 +144,8 @@ pub fn open(
     let mut handles = Handles::default();
     if let Ask::Message(message) = &ask {
         if let MessageShape::Response { .. } = message.shape() {
-            let id = message.document().pointer("/id").ok_or(NoSession)?;
-            let sealed = id.as_str().ok_or(NoSession)?;
+            let id = message.document().pointer("/id").ok_or(NoSession::Unknown)?;
+            let sealed = id.as_str().ok_or(NoSession::Unknown)?;
             let asked = ServerRequest::open(&sealed, session_key(session.as_ref()), seals, &sealing.binding, now)?;
             splice.replace(id.span(), asked.raw_id.clone().into_string());
             answers = Some(asked);
@@ -181,7 +181,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(NoSession);
+        return Err(NoSession::Unknown);
     }
-    value.to_str().map(Some).map_err(|_| NoSession)
+    value.to_str().map(Some).map_err(|_| NoSession::Unknown)
 }

@@ -199,7 +199,7 @@ impl Reject {
             Self::Origin => "origin_refused",
             Self::Pseudonym(_) => "pseudonym",
             Self::Reply(_) => "upstream_reply",
-            Self::Session(_) => "session",
+            Self::Session(cause) => cause.name(),
             Self::Token(error) => error.result(),
             Self::Tools(CatalogError::Upstream(error)) => error.kind(),
             Self::Tools(_) => "upstream_tools",

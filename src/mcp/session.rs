@@ -11,10 +11,45 @@ use crate::clock::Timestamp;
 use crate::json::{Kind, Value};
 use crate::seal::{Binding, Purpose, Reader, SealError, Seals, Writer};
 
-/// A session, event or request id that is unknown, foreign, changed or too old: to a client all the same.
+/// A session, event or request id that does not open. The client is told the same whatever the cause; the log is not.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("no such session")]
-pub struct NoSession;
+pub enum NoSession {
+    /// It was sealed with a key that is not configured: by another replica, or before the keys were replaced.
+    #[error("sealed with a key that is not configured here")]
+    Key,
+    /// Its time, or its key's, is over.
+    #[error("expired")]
+    Expired,
+    /// Unknown, changed, or another principal's or server's.
+    #[error("no such session")]
+    Unknown,
+}
+
+impl NoSession {
+    /// The word in audit and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "session_key",
+            Self::Expired => "session_expired",
+            Self::Unknown => "session",
+        }
+    }
+}
+
+impl From<SealError> for NoSession {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::UnknownKey => Self::Key,
+            SealError::Expired | SealError::Early => Self::Expired,
+            SealError::Forged
+            | SealError::Malformed
+            | SealError::Nobody
+            | SealError::NoKey
+            | SealError::TooLong
+            | SealError::WrongKind => Self::Unknown,
+        }
+    }
+}
 
 /// Something a client can do for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +131,8 @@ impl Session {
 
     /// The session of an id, if it is this principal's on this server.
     pub fn open(id: &str, seals: &Seals, binding: &Binding<'_>, now: Timestamp) -> Result<Self, NoSession> {
-        let payload = seals.open(Purpose::Session, binding, id, now).map_err(|_| NoSession)?;
-        Self::read(&mut Reader(&payload)).ok_or(NoSession)
+        let payload = seals.open(Purpose::Session, binding, id, now)?;
+        Self::read(&mut Reader(&payload)).ok_or(NoSession::Unknown)
     }
 
     fn read(payload: &mut Reader<'_>) -> Option<Self> {
@@ -154,8 +189,8 @@ impl EventId {
         binding: &Binding<'_>,
         now: Timestamp,
     ) -> Result<Self, NoSession> {
-        let payload = seals.open(Purpose::EventId, binding, id, now).map_err(|_| NoSession)?;
-        Self::read(payload.strip_prefix(&session.0).ok_or(NoSession)?).ok_or(NoSession)
+        let payload = seals.open(Purpose::EventId, binding, id, now)?;
+        Self::read(payload.strip_prefix(&session.0).ok_or(NoSession::Unknown)?).ok_or(NoSession::Unknown)
     }
 
     fn read(payload: &[u8]) -> Option<Self> {
@@ -204,8 +239,8 @@ impl ServerRequest {
         binding: &Binding<'_>,
         now: Timestamp,
     ) -> Result<Self, NoSession> {
-        let payload = seals.open(Purpose::RequestId, binding, id, now).map_err(|_| NoSession)?;
-        Self::read(payload.strip_prefix(&session.0).ok_or(NoSession)?).ok_or(NoSession)
+        let payload = seals.open(Purpose::RequestId, binding, id, now)?;
+        Self::read(payload.strip_prefix(&session.0).ok_or(NoSession::Unknown)?).ok_or(NoSession::Unknown)
     }
 
     fn read(payload: &[u8]) -> Option<Self> {

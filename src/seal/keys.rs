@@ -69,10 +69,14 @@ impl fmt::Debug for Master {
 }
 
 impl Master {
+    /// A key of this process alone. Its id is its own too, so that what another process sealed is told from a forgery; no
+    /// configured id has its first bit.
     pub(super) fn random() -> Result<Self, LoadError> {
-        let mut key = [0; KEY_LEN];
+        let (mut key, mut id) = ([0; KEY_LEN], [0; KEY_ID_LEN]);
         rand::fill(&mut key).map_err(|_| LoadError::Derivation)?;
-        Self::new(*b"rand", &Secret::new(key))
+        rand::fill(&mut id).map_err(|_| LoadError::Derivation)?;
+        id[0] |= 0x80;
+        Self::new(id, &Secret::new(key))
     }
 
     fn new(id: [u8; KEY_ID_LEN], key: &Secret<[u8; KEY_LEN]>) -> Result<Self, LoadError> {

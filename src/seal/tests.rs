@@ -170,7 +170,7 @@ fn holds_as_much_as_the_purpose_travels_in() {
 #[test]
 fn random_keys_open_in_their_own_process_only() {
     let sealed = seal(&Seals::random().unwrap(), Purpose::Session, &BINDING, b"x");
-    assert_eq!(Seals::random().unwrap().open(Purpose::Session, &BINDING, &sealed, NOW), Err(SealError::Forged));
+    assert_eq!(Seals::random().unwrap().open(Purpose::Session, &BINDING, &sealed, NOW), Err(SealError::UnknownKey));
 }
 
 struct Folder(std::path::PathBuf);
@@ -281,7 +281,9 @@ fn rotates_by_id_over_two_processes() {
 
 #[test]
 fn never_prints_a_key() {
-    assert_eq!(format!("{:?}", Seals::random().unwrap()), "Seals { masters: [Master(rand)] }");
+    let seals = Seals::random().unwrap();
+    let id = seals.masters[0].id().escape_ascii().to_string();
+    assert_eq!(format!("{seals:?}"), format!("Seals {{ masters: [Master({id})] }}"));
 }
 
 #[test]
@@ -307,7 +309,7 @@ proptest! {
     fn nothing_made_up_opens(text in "[A-Za-z0-9_-]{0,120}", bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         let seals = Seals::random().unwrap();
         prop_assert!(seals.open(Purpose::Session, &BINDING, &text, NOW).is_err());
-        let named = [&[1][..], b"rand", &bytes].concat();
+        let named = [&[1][..], seals.masters[0].id(), &bytes].concat();
         prop_assert!(seals.open(Purpose::Session, &BINDING, &BASE64URL_NOPAD.encode(&named), NOW).is_err());
     }
 }

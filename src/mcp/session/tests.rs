@@ -57,12 +57,14 @@ fn a_session_opens_for_its_owner_alone() {
             Binding { client: None, ..BOB },
         ];
         for binding in elsewhere {
-            assert_eq!(Session::open(&id, &seals, &binding, NOW), Err(NoSession));
+            assert_eq!(Session::open(&id, &seals, &binding, NOW), Err(NoSession::Unknown));
         }
-        assert_eq!(Session::open(&id, &seals, &BOB, NOW.plus(HOUR)), Err(NoSession));
+        assert_eq!(Session::open(&id, &seals, &BOB, NOW.plus(HOUR)), Err(NoSession::Expired));
+        let replica = Seals::random().unwrap();
+        assert_eq!(Session::open(&id, &replica, &BOB, NOW), Err(NoSession::Key));
     }
     for unknown in ["", "up-1", "AQ", "x y", "\u{e9}"] {
-        assert_eq!(Session::open(unknown, &seals, &BOB, NOW), Err(NoSession));
+        assert_eq!(Session::open(unknown, &seals, &BOB, NOW), Err(NoSession::Unknown));
     }
 }
 
@@ -84,9 +86,9 @@ fn an_event_resumes_in_its_session_under_its_call() {
     for event in calls {
         let id = event.seal(mine, &seals, &BOB, NOW, HOUR).unwrap();
         assert_eq!(EventId::open(&id, mine, &seals, &BOB, NOW), Ok(event));
-        assert_eq!(EventId::open(&id, other, &seals, &BOB, NOW), Err(NoSession));
-        assert_eq!(EventId::open(&id, mine, &seals, &ALICE, NOW), Err(NoSession));
-        assert_eq!(Session::open(&id, &seals, &BOB, NOW), Err(NoSession));
+        assert_eq!(EventId::open(&id, other, &seals, &BOB, NOW), Err(NoSession::Unknown));
+        assert_eq!(EventId::open(&id, mine, &seals, &ALICE, NOW), Err(NoSession::Unknown));
+        assert_eq!(Session::open(&id, &seals, &BOB, NOW), Err(NoSession::Unknown));
     }
     let long = EventId { upstream_id: "x".repeat(2000).into(), rpc_id: None, origin: None, task: None };
     assert!(long.seal(mine, &seals, &BOB, NOW, HOUR).is_err());
@@ -112,11 +114,15 @@ fn an_answer_says_what_it_answers() {
         assert_eq!(request.seal(key, &seals, &BOB, NOW.plus(HOUR)).unwrap(), id, "the same again when resumed");
         let days = |days: u64| NOW.plus(Duration::from_hours(24 * days));
         assert!(ServerRequest::open(&id, key, &seals, &BOB, days(1)).is_ok());
-        assert_eq!(ServerRequest::open(&id, key, &seals, &BOB, days(2)), Err(NoSession), "an answer nobody waits for");
+        assert_eq!(
+            ServerRequest::open(&id, key, &seals, &BOB, days(2)),
+            Err(NoSession::Expired),
+            "an answer nobody waits for"
+        );
         assert_eq!(ServerRequest::open(&id, key, &seals, &BOB, NOW), Ok(request));
-        assert_eq!(ServerRequest::open(&id, key, &seals, &ALICE, NOW), Err(NoSession));
-        assert_eq!(ServerRequest::open(raw_id, key, &seals, &BOB, NOW), Err(NoSession));
+        assert_eq!(ServerRequest::open(&id, key, &seals, &ALICE, NOW), Err(NoSession::Unknown));
+        assert_eq!(ServerRequest::open(raw_id, key, &seals, &BOB, NOW), Err(NoSession::Unknown));
         let other = Session { upstream_id: None, ..session() }.key();
-        assert_eq!(ServerRequest::open(&id, other, &seals, &BOB, NOW), Err(NoSession));
+        assert_eq!(ServerRequest::open(&id, other, &seals, &BOB, NOW), Err(NoSession::Unknown));
     }
 }
