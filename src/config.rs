@@ -17,6 +17,7 @@ mod raw;
 pub(crate) mod schema;
 pub mod secret_source;
 pub(crate) mod suggest;
+mod telemetry;
 pub(crate) mod text;
 pub(crate) mod units;
 mod walk;
@@ -40,6 +41,7 @@ pub(crate) use self::load::load_before_policies;
 pub use self::load::{load, parse};
 pub use self::metadata::{Localized, Metadata, SignedMetadata};
 pub use self::problem::{Problem, Problems, Severity, Source};
+pub use self::telemetry::{LogFormat, Sampling, Telemetry, Traces};
 use crate::secret::Secret;
 
 /// Everything one process runs from.
@@ -65,7 +67,7 @@ pub struct Config {
     pub audit: Audit,
     /// Keys for what travels sealed with the client.
     pub sealing: Sealing,
-    /// Logs.
+    /// Logs and traces.
     pub telemetry: Telemetry,
 }
 
@@ -450,24 +452,6 @@ pub struct SealingKey {
     pub seal_from: Option<crate::clock::Timestamp>,
     /// RFC 3339; nothing sealed with it opens after.
     pub open_until: Option<crate::clock::Timestamp>,
-}
-
-/// `[telemetry]`.
-#[derive(Clone, Debug)]
-pub struct Telemetry {
-    /// How log lines look.
-    pub log_format: LogFormat,
-}
-
-/// `telemetry.log_format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// Pretty on a terminal, JSON elsewhere.
-    Auto,
-    /// JSON lines.
-    Json,
-    /// For people.
-    Pretty,
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use crate::server::{self, Bound};
 use crate::snapshot::{Kept, Live, Snapshot};
 use crate::state::State;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Tracer;
 use crate::trail::Sinks;
 use crate::upstream::{Backends, Grants, Pool};
 
@@ -57,6 +58,7 @@ pub struct Instance {
     readiness: Arc<Readiness>,
     reloader: Arc<Reloader>,
     times: Times,
+    tracer: Option<Arc<Tracer>>,
 }
 
 /// Why a proxy did not start.
@@ -75,6 +77,8 @@ pub enum StartError {
     Server(#[from] server::ServerError),
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
+    #[error("cannot send traces")]
+    Traces(#[source] reqwest::Error),
 }
 
 impl Instance {
@@ -126,12 +130,16 @@ impl Instance {
             Some(admin) => Some(start_admin(admin.listen, &metrics, &readiness, &drain).await?),
             None => None,
         };
+        let wanted = config.telemetry.traces.as_ref();
+        let tracer = wanted.map(|wanted| Tracer::start(wanted, &instance_name(), &metrics, background));
+        let tracer = tracer.transpose().map_err(StartError::Traces)?;
         let workers = Workers {
             audit: audit.clone(),
             drain: drain.clone(),
             live: live.clone(),
             metrics: metrics.clone(),
             state: Arc::default(),
+            tracer: tracer.clone(),
             verifier: verifier.clone(),
         };
         let addresses = bound.addresses().to_vec();
@@ -153,7 +161,10 @@ impl Instance {
             readiness.clone(),
         );
         audit::configured(&audit, By::Start, &changes::first(&live.current()), None);
-        Ok((Self { addresses, admin, audit, backends, drain, issuers, live, readiness, reloader, times }, warnings))
+        Ok((
+            Self { addresses, admin, audit, backends, drain, issuers, live, readiness, reloader, times, tracer },
+            warnings,
+        ))
     }
 
     /// The addresses it listens on, with the chosen port in place of port 0.
@@ -202,6 +213,9 @@ impl Instance {
             let _ = timeout(GOODBYE, self.live.current().end_sessions(&Pool::new())).await;
         }
         self.backends.shut_down().await;
+        if let Some(tracer) = &self.tracer {
+            tracer.finish(GOODBYE).await;
+        }
         record_stop(&self.audit);
         self.audit.end(Timestamp::now());
         summary
@@ -243,6 +257,7 @@ struct Workers {
     live: Arc<Live>,
     metrics: Arc<Metrics>,
     state: Arc<State>,
+    tracer: Option<Arc<Tracer>>,
     verifier: Arc<Verifier>,
 }
 
@@ -255,7 +270,7 @@ impl Workers {
             verifier: self.verifier.clone(),
             memo: Memo::default(),
             pool: Pool::new(),
-            sinks: Sinks::new(lane, self.metrics.clone(), self.drain.clone()),
+            sinks: Sinks::traced(lane, self.metrics.clone(), self.drain.clone(), self.tracer.clone()),
             state: self.state.clone(),
         });
         tick(worker.clone(), self.drain.clone());

@@ -15,7 +15,7 @@
 //! 8. [`audit::decided`] records the decision before it takes effect: [`audit::Recorded`].
 //! 9. [`upstream::outbound()`] writes a new request, [`upstream::Pool`] sends it and returns the [`upstream::Answer`].
 //! 10. [`reply`] admits, filters and masks the answer, message by message, before a byte of it reaches the client.
-//! 11. [`trail`] ends the request: audit, metrics and log are drawn from one outcome, by [`telemetry`] and [`audit`].
+//! 11. [`trail`] ends the request: audit, metrics, spans and log are drawn from one outcome, by [`telemetry`] and [`audit`].
 //! 12. Every failure on the way is a [`reject::Reject`], the only place that knows statuses and challenges.
 //!
 //! [`bridge`] translates between steps 9 and 10 where client and upstream are of different eras; [`http_sse`] brings clients of
@@ -31,7 +31,7 @@
 //! - **I2** Nothing of the client's head is copied upstream. Headers are written from the route and the masked message.
 //! - **I3** What is decided on is what is sent: whatever two parsers could read differently is refused, in both directions.
 //! - **I4** One snapshot per request. A long stream is checked against the new policy after a reload, and ends with the token.
-//! - **I5** Every request ends in exactly one outcome, from which audit, metrics and log are drawn.
+//! - **I5** Every request ends in exactly one outcome, from which audit, metrics, spans and log are drawn.
 //! - **I6** State about a client travels with the client, sealed and bound to its identity. What memory holds of clients
 //!   ([`state`], [`bridge`], [`http_sse`], counts of limits) is bounded and of this process alone.
 //! - **I7** Bytes in, bytes out: a message is kept as bytes and spans, and unchanged parts keep their bytes.

@@ -300,7 +300,7 @@ async fn call(
     let shown = shown.inspect_err(|_| give_back(worker, spent.as_ref()))?;
     way.credential = shown.credential().clone();
     let outbound = upstream::outbound(shown.credential(), recorded).of_tool(reads, may_repeat);
-    let outbound = outbound.standing(standing);
+    let outbound = outbound.standing(standing).traced(trail.trace.as_deref_mut(), &route.backend);
     let sending = upstream::send(worker, route, &shown, (way.tool(), calling), outbound, limit);
     let answer = sending.await.inspect_err(|error| {
         if error.is_unreachable() {

@@ -1,5 +1,7 @@
 //! The trail of a request: the facts known so far. Stages write to it and never read it; it ends exactly once, and audit,
-//! metrics and log are drawn from that ending in one place.
+//! metrics, spans and log are drawn from that ending in one place.
+
+mod request_ids;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +27,8 @@ use crate::route::Route;
 use crate::server::Peer;
 use crate::server::drain::Drain;
 use crate::telemetry::metrics::{Metrics, Recorder};
+use crate::telemetry::traces::{Trace, Tracer};
+use request_ids::RequestIds;
 
 /// Where the outcome of a request goes (audit, metrics, log); one per worker thread.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub struct Sinks {
     pub lane: Arc<Lane>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
     /// Tells open streams when to end.
     pub drain: Drain,
     /// By server; so few that looking through them is quicker than hashing a name.
@@ -43,7 +48,17 @@ pub struct Sinks {
 impl Sinks {
     /// Sinks for one worker thread.
     pub fn new(lane: Arc<Lane>, metrics: Arc<Metrics>, drain: Drain) -> Arc<Self> {
-        Arc::new(Self { lane, metrics, drain, recorders: Mutex::default(), request_ids: Mutex::default() })
+        Self::traced(lane, metrics, drain, None)
+    }
+
+    /// Sinks for one worker thread, with spans if there is a tracer.
+    pub(crate) fn traced(
+        lane: Arc<Lane>,
+        metrics: Arc<Metrics>,
+        drain: Drain,
+        tracer: Option<Arc<Tracer>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { lane, metrics, drain, tracer, recorders: Mutex::default(), request_ids: Mutex::default() })
     }
 
     fn recorder(&self, route: &Route) -> Arc<Recorder> {
@@ -74,24 +89,6 @@ fn spoken(message: &Message) -> Revision {
     asked.filter(older).or_else(|| Revision::ALL.into_iter().rfind(older)).unwrap_or(revision)
 }
 
-/// Makes `UUIDv7` request ids; they name, they do not protect, so a counter hashed under a random key is random enough.
-#[derive(Debug, Default)]
-struct RequestIds {
-    key: foldhash::quality::RandomState,
-    made: u64,
-}
-
-impl RequestIds {
-    fn next(&mut self, now: Timestamp) -> Uuid {
-        use std::hash::BuildHasher as _;
-        self.made += 1;
-        let mut random = [0; 10];
-        random[..8].copy_from_slice(&self.key.hash_one(self.made).to_le_bytes());
-        random[8..].copy_from_slice(&self.made.to_le_bytes()[..2]);
-        uuid::Builder::from_unix_timestamp_millis(u64::try_from(now.unix_millis()).unwrap_or(0), &random).into_uuid()
-    }
-}
-
 /// The facts of one request; boxed, as it goes from stage to stage.
 #[derive(Debug)]
 pub struct Trail {
@@ -120,6 +117,8 @@ pub struct Trail {
     pub(crate) findings: Findings,
     /// What the lines of the call have in common, once its decision is written.
     pub(crate) about: Option<Fragment>,
+    /// Its trace context, if tracing is on.
+    pub(crate) trace: Option<Box<Trace>>,
     sent: Option<Instant>,
     upstream_took: Option<Duration>,
     /// Who waits for the decision.
@@ -222,6 +221,7 @@ impl Trail {
             session: None,
             findings: Findings::default(),
             about: None,
+            trace: sinks.tracer.as_ref().and_then(|tracer| tracer.begin(head)),
             sent: None,
             upstream_took: None,
             told: None,
@@ -296,6 +296,9 @@ impl Trail {
             MessageShape::Request { id } => Some(id.clone()),
             MessageShape::Notification | MessageShape::Response { .. } => None,
         };
+        if let (Some(trace), Some(tracer)) = (&mut self.trace, &self.sinks.tracer) {
+            tracer.read(trace, message.meta());
+        }
         let (subject, era, revision) = (message.kept_subject(), message.era(), Some(spoken(message)));
         self.call = Some(Call { method, subject, id, era, revision, client: message.kept_client() });
     }
@@ -379,6 +382,10 @@ impl Trail {
     /// How long it took until its end, or until now.
     pub(crate) fn took(&self) -> Duration {
         self.ended.unwrap_or_else(|| self.started.elapsed())
+    }
+
+    pub(crate) fn sent_after(&self) -> Option<Duration> {
+        self.sent.map(|sent| sent.saturating_duration_since(self.started))
     }
 
     pub(crate) const fn upstream_took(&self) -> Option<Duration> {

@@ -53,6 +53,8 @@ pub struct Record<'a> {
     pub credential: Option<&'a Fragment>,
     /// The part of `duration` spent waiting for the upstream.
     pub upstream: Option<Duration>,
+    /// The trace id of a sampled request.
+    pub trace: Option<[u8; 32]>,
 }
 
 impl Record<'_> {
@@ -82,6 +84,7 @@ impl Record<'_> {
             duration: None,
             credential: None,
             upstream: None,
+            trace: None,
         }
     }
 }
@@ -164,6 +167,11 @@ impl Session {
         }
         Self(text)
     }
+
+    /// The digits.
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// The authenticated caller.
@@ -238,6 +246,11 @@ pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize)
     line.error(record.error);
     line.millis(",\"duration_ms\":", record.duration);
     line.millis(",\"upstream_ms\":", record.upstream);
+    if let Some(trace) = &record.trace {
+        line.raw(",\"trace_id\":\"");
+        line.out.extend_from_slice(trace);
+        line.raw("\"");
+    }
 }
 
 /// Appends the summary of counted failures, unfinished in the same way.

@@ -55,6 +55,7 @@ pub(crate) async fn failed_login(trail: &Trail, ending: &Ending) {
     record.status = Some(ending.http);
     record.error = ending.error.map(ErrorCode::Name);
     record.duration = Some(trail.took());
+    record.trace = trace(trail);
     trail.sinks.lane.record_failure(&record).await;
 }
 
@@ -78,6 +79,7 @@ fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>
     record.shadow = trail.shadow.is_some();
     record.about = Some(&about);
     record.masked = &masked;
+    record.trace = trace(trail);
     if let Some(ending) = ending {
         record.time = trail.received.plus(trail.took());
         record.status = Some(ending.http);
@@ -92,6 +94,11 @@ fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>
         record.credential = record.upstream.and_then(|_| credential(trail));
     }
     trail.sinks.lane.record(&record)
+}
+
+/// The trace id of a sampled request.
+fn trace(trail: &Trail) -> Option<[u8; 32]> {
+    trail.trace.as_ref()?.sampled().map(|(trace, _)| trace.hex())
 }
 
 /// The credential sent upstream.

@@ -63,7 +63,7 @@ impl Serve {
                 streams.message(format_args!("error: {}", super::chain(&error)));
                 match error {
                     StartError::Config(_) => Exit::Config,
-                    StartError::Random | StartError::Signals(_) => Exit::Internal,
+                    StartError::Random | StartError::Signals(_) | StartError::Traces(_) => Exit::Internal,
                     StartError::Admin { .. } | StartError::Audit { .. } | StartError::Server(_) => Exit::Unavailable,
                 }
             }

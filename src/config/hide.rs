@@ -11,6 +11,9 @@ use toml::de::{DeTable, DeValue};
 const SECRET_KEYS: [&str; 9] =
     ["api_key", "client_secret", "key", "passphrase", "password", "private_key", "secret", "token", "value"];
 
+/// Tables whose strings are all secrets.
+const SECRET_TABLES: [&str; 1] = ["otlp_headers"];
+
 /// User and password of a URL. Without the pattern all of a text would be hidden.
 static USERINFO: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"://([^/\s"'?#]+)@"#).ok());
 
@@ -44,7 +47,12 @@ fn matches(pattern: Option<&Regex>, text: &str) -> Vec<Range<usize>> {
 
 fn strings_of(table: &DeTable<'_>, spans: &mut Vec<Range<usize>>) {
     for (key, value) in table {
-        below(value, SECRET_KEYS.contains(&key.get_ref().as_ref()), spans);
+        match value.get_ref() {
+            DeValue::Table(table) if SECRET_TABLES.contains(&key.get_ref().as_ref()) => {
+                table.values().for_each(|value| below(value, true, spans));
+            }
+            _ => below(value, SECRET_KEYS.contains(&key.get_ref().as_ref()), spans),
+        }
     }
 }
 

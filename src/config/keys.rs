@@ -306,20 +306,21 @@ static SEALING_KEY: Table = Table {
 };
 
 static TELEMETRY: Table = Table {
-    keys: &[key("log_format", Kind::Text, "\"json\"")],
-    later: &[
-        "access_log",
-        "headers",
-        "log_level",
-        "metrics",
-        "otlp_endpoint",
-        "otlp_headers",
-        "resource_attributes",
-        "sampling",
-        "service_name",
-        "traces",
+    keys: &[
+        key("log_format", Kind::Text, "\"json\""),
+        key("otlp_endpoint", Kind::Text, "\"http://127.0.0.1:4318\""),
+        key("sampling", Kind::Text, "\"10%\""),
+        key("follow_caller", Kind::Flag, "true"),
+        key("service_name", Kind::Text, "\"portcullis\""),
+        key("resource_attributes", Kind::Map, "{ \"deployment.environment.name\" = \"production\" }"),
     ],
-    synonyms: &[("format", "log_format")],
+    later: &["access_log", "headers", "log_level", "metrics", "otlp_headers", "otlp_protocol", "traces"],
+    synonyms: &[
+        ("attributes", "resource_attributes"),
+        ("endpoint", "otlp_endpoint"),
+        ("format", "log_format"),
+        ("sample_ratio", "sampling"),
+    ],
 };
 
 impl Table {

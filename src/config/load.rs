@@ -12,9 +12,11 @@ mod identity;
 mod issuer;
 mod listener;
 mod metadata;
+mod otel;
 mod sealing;
 mod secret;
 mod server;
+mod telemetry;
 mod tls;
 mod upstream_auth;
 
@@ -190,13 +192,6 @@ impl<'a> Loader<'a> {
             sealing,
             telemetry,
         })
-    }
-
-    fn telemetry(&mut self, raw: Option<&raw::Telemetry>) -> super::Telemetry {
-        let formats =
-            [("auto", super::LogFormat::Auto), ("json", super::LogFormat::Json), ("pretty", super::LogFormat::Pretty)];
-        let written = raw.and_then(|telemetry| telemetry.log_format.as_ref());
-        super::Telemetry { log_format: self.choice("log_format", written, &formats, &[]).unwrap_or(formats[0].1) }
     }
 
     /// An issuer nobody accepts is most likely a server's forgotten `issuers` entry.

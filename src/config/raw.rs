@@ -197,8 +197,13 @@ pub(super) struct SealingKey {
 }
 
 /// `[telemetry]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Telemetry {
     pub(super) log_format: Option<Spanned<String>>,
+    pub(super) otlp_endpoint: Option<Spanned<String>>,
+    pub(super) sampling: Option<Spanned<String>>,
+    pub(super) follow_caller: Option<Spanned<bool>>,
+    pub(super) service_name: Option<Spanned<String>>,
+    pub(super) resource_attributes: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
 }

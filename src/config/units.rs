@@ -11,6 +11,8 @@ pub(crate) enum UnitError {
     DurationWithoutUnit,
     #[error("this is not a rate")]
     Rate,
+    #[error("not a percentage")]
+    Share,
     #[error("not a size")]
     Size,
 }
@@ -23,6 +25,7 @@ impl UnitError {
                 "write a number and a unit, for example \"250ms\", \"30s\", \"5m\", \"1h 30m\" or \"7d\""
             }
             Self::Rate => "write calls and a unit, as in \"5/min\"; units are `s`, `min`, `h` and `day`",
+            Self::Share => "write a number from 0 to 100 and a percent sign, for example \"10%\" or \"0.5%\"",
             Self::Size => "write a whole number and a unit, for example \"512 B\", \"64 KiB\", \"1 MiB\" or \"1 GiB\"",
         }
     }
@@ -54,6 +57,15 @@ pub(crate) fn rate(text: &str) -> Result<(u32, Duration), UnitError> {
         Ok(calls) if (1..=MOST_CALLS).contains(&calls) => Ok((calls, time)),
         _ => Err(UnitError::Rate),
     }
+}
+
+/// Reads `"10%"` as `0.1`.
+pub(crate) fn share(text: &str) -> Result<f64, UnitError> {
+    let number = text.trim().strip_suffix('%').ok_or(UnitError::Share)?.trim_end();
+    // `f64` also reads words and exponents.
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let percent: f64 = number.parse().map_err(|_| UnitError::Share)?;
+    if plain && (0.0..=100.0).contains(&percent) { Ok(percent / 100.0) } else { Err(UnitError::Share) }
 }
 
 /// Reads `"1 MiB"` or `"1048576"` as bytes.
@@ -92,7 +104,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, UnitError, duration, rate, show_size, size};
+    use super::{Duration, UnitError, duration, rate, share, show_size, size};
 
     #[test]
     fn reads_durations() {
@@ -114,6 +126,16 @@ mod tests {
         }
         for text in ["", "5", "5/", "/min", "0/min", "-1/min", "1.5/min", "1000001/s", "5/week", "5/min/min"] {
             assert_eq!(rate(text), Err(UnitError::Rate), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_shares() {
+        for (text, read) in [("0%", 0.0), ("100%", 1.0), (" 50 % ", 0.5), ("0.5%", 0.005), ("012.50%", 0.125)] {
+            assert_eq!(share(text), Ok(read), "{text}");
+        }
+        for text in ["", "%", "10", "0.1", "100.1%", "-1%", "+1%", "1e1%", "inf%", "NaN%", "1%%", ".%"] {
+            assert_eq!(share(text), Err(UnitError::Share), "{text}");
         }
     }
 

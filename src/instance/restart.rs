@@ -1,6 +1,6 @@
 //! Settings that a reload cannot change, since sockets and threads outlive it.
 
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Traces};
 
 /// Warns of every key whose change takes effect only after a restart.
 pub(super) fn warn(started: &Config, wanted: &Config) {
@@ -26,8 +26,22 @@ fn changed(started: &Config, wanted: &Config) -> Vec<&'static str> {
         ("server.workers", old.workers != new.workers),
         ("telemetry.log_format", started.telemetry.log_format != wanted.telemetry.log_format),
     ];
-    let all = all.into_iter().chain(limits(&old.limits, &new.limits));
+    let all = all.into_iter().chain(traces(started, wanted)).chain(limits(&old.limits, &new.limits));
     all.filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+/// The keys of `[telemetry]` about traces. Their values may also come from OpenTelemetry's environment variables.
+fn traces(started: &Config, wanted: &Config) -> [(&'static str, bool); 5] {
+    let (old, new) = (started.telemetry.traces.as_ref(), wanted.telemetry.traces.as_ref());
+    let differ = |differ: fn(&Traces, &Traces) -> bool| old.zip(new).is_some_and(|(old, new)| differ(old, new));
+    let endpoint = |traces: Option<&Traces>| traces.map(|traces| traces.endpoint.clone());
+    [
+        ("telemetry.otlp_endpoint", endpoint(old) != endpoint(new)),
+        ("telemetry.sampling", differ(|old, new| old.sampling.share.to_bits() != new.sampling.share.to_bits())),
+        ("telemetry.follow_caller", differ(|old, new| old.sampling.follows_caller != new.sampling.follows_caller)),
+        ("telemetry.service_name", differ(|old, new| old.service_name != new.service_name)),
+        ("telemetry.resource_attributes", differ(|old, new| old.attributes != new.attributes)),
+    ]
 }
 
 /// Every field is named, so that a new one must either be listed here or be read from the snapshot.
@@ -89,6 +103,11 @@ mod tests {
                 &["audit.on_error", "audit.sinks", "audit.sync"],
             ),
             (plain.to_owned(), "[telemetry]\nlog_format = \"json\"\n", &["telemetry.log_format"]),
+            (
+                plain.to_owned(),
+                "[telemetry]\notlp_endpoint = \"http://127.0.0.1:4318\"\nsampling = \"1%\"\n",
+                &["telemetry.otlp_endpoint"],
+            ),
             (tls.to_owned(), "", &["server.tls"]),
             (plain.replace("8080", "8081"), "", &["server.listen"]),
             (plain.replace("\"]", "\", \"[::1]:8080\"]"), "", &["server.listen"]),

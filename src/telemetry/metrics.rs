@@ -21,8 +21,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use histogram::Histogram;
 pub use labels::MaskLabels;
-pub(crate) use recorder::http_version;
 pub use recorder::{Decided, ErrorType, Recorder, Series, Spoken, Target};
+pub(crate) use recorder::{http_version, method_name};
 
 use labels::{
     AuditLabels, AuthLabels, BuildLabels, ConfigLabels, DecisionLabels, EndpointLabels, ErrorLabels, GrantLabels,
@@ -90,6 +90,7 @@ pub struct Metrics {
     reload_success: Seconds,
     config_info: Family<ConfigLabels, Gauge>,
     certificate_expiry: Family<NameLabels, Seconds>,
+    spans: Family<ResultLabels, Counter>,
 }
 
 /// Registers metric families by name.
@@ -174,6 +175,7 @@ impl Metrics {
             config_info: families.add("portcullis_config_info", "The configuration in force, always 1"),
             certificate_expiry: families
                 .add("portcullis_tls_certificate_expiry_timestamp_seconds", "When a certificate stops being valid"),
+            spans: families.add("portcullis_trace_spans", "Spans of traces, by what became of them"),
             registry: families.0,
         }
     }
@@ -321,6 +323,11 @@ impl Metrics {
     /// The gauge of the newest audit line's number.
     pub fn audit_sequence(&self, sink: &'static str) -> Gauge {
         self.audit_sequence.get_or_create_owned(&SinkLabels { sink })
+    }
+
+    /// The counter of spans; `result` is `sent`, `dropped`, `failed` or `rejected`.
+    pub fn spans(&self, result: &'static str) -> Counter {
+        self.spans.get_or_create_owned(&ResultLabels { result })
     }
 
     /// Sets the state of the last reload: the version in force since then, or `None` if it failed.

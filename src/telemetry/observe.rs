@@ -1,4 +1,8 @@
-//! Turns the outcome of a request into metrics and a log line.
+//! Turns the outcome of a request into metrics, spans and a log line.
+
+use std::time::Duration;
+
+use tracing::field::display;
 
 use super::metrics::{Decided, ErrorType, MaskLabels, Recorder, Spoken, Target, http_version};
 use crate::audit::Decision;
@@ -12,21 +16,15 @@ use crate::reply::ReplyError;
 use crate::trail::{CalledMethod, Ending, Trail};
 use crate::upstream::{CatalogError, GrantError, UpstreamError};
 
-/// Counts one ended request and logs its access line.
+/// Records the metrics, the spans and the access line of an ended request.
 ///
 /// `went_up` is whether the audit has an allowed call, of which this is the end.
 pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>, went_up: bool) {
     let took = trail.took();
-    tracing::debug!(
-        request_id = %trail.request_id,
-        server = trail.route.as_deref().map(|route| &*route.name),
-        method = trail.call.as_ref().and_then(|call| call.method.name()),
-        status = ending.http,
-        duration_ms = took.as_secs_f64() * 1000.0,
-        error = ending.error,
-        "request"
-    );
-    log_failure(trail, reject);
+    log(trail, ending, reject, took);
+    if let (Some(tracer), Some(trace)) = (&trail.sinks.tracer, &trail.trace) {
+        tracer.end(trail, trace, ending, reject);
+    }
     let Some(recorder) = trail.recorder() else {
         // It was for no server, and is counted nowhere else.
         trail.sinks.metrics.count_request(&trail.http_method, &"".into(), ending.http, took);
@@ -76,8 +74,21 @@ pub(crate) fn observe(trail: &Trail, ending: &Ending, reject: Option<&Reject>, w
     }
 }
 
-/// Logs why a request failed.
-fn log_failure(trail: &Trail, reject: Option<&Reject>) {
+/// Logs the access line, and the error of a failed request.
+fn log(trail: &Trail, ending: &Ending, reject: Option<&Reject>, took: Duration) {
+    let (trace_id, span_id) = trail.trace.as_ref().and_then(|trace| trace.sampled()).unzip();
+    let (trace_id, span_id) = (trace_id.map(display), span_id.map(display));
+    tracing::debug!(
+        request_id = %trail.request_id,
+        trace_id,
+        span_id,
+        server = trail.route.as_deref().map(|route| &*route.name),
+        method = trail.call.as_ref().and_then(|call| call.method.name()),
+        status = ending.http,
+        duration_ms = took.as_secs_f64() * 1000.0,
+        error = ending.error,
+        "request"
+    );
     if let Some(Reject::Token(error)) = reject {
         tell_token(trail, error);
     } else if let Some(
@@ -88,9 +99,9 @@ fn log_failure(trail: &Trail, reject: Option<&Reject>) {
         let error = if reject.upstream().is_some() { crate::cli::chain(reject) } else { reject.to_string() };
         // How often callers are sent away is counted: one that calls without end would fill the log.
         if let Some(UpstreamError::Busy(_)) = reject.upstream() {
-            tracing::debug!(request_id = %trail.request_id, error, "request failed");
+            tracing::debug!(request_id = %trail.request_id, trace_id, span_id, error, "request failed");
         } else {
-            tracing::warn!(request_id = %trail.request_id, error, "request failed");
+            tracing::warn!(request_id = %trail.request_id, trace_id, span_id, error, "request failed");
         }
     }
 }
@@ -138,7 +149,7 @@ fn count_decisions(trail: &Trail, recorder: &Recorder, reject: Option<&Reject>, 
     }
 }
 
-fn error_type(ending: &Ending, reject: Option<&Reject>) -> Option<ErrorType> {
+pub(super) fn error_type(ending: &Ending, reject: Option<&Reject>) -> Option<ErrorType> {
     match reject {
         Some(reject) => Some(why(reject, ending)),
         None => match (ending.code, ending.tool_error) {

@@ -100,6 +100,11 @@ impl Backend {
         &self.timeouts
     }
 
+    /// Whether it is reached over HTTP.
+    pub(crate) const fn is_http(&self) -> bool {
+        matches!(self.reached, Reached::Http(_))
+    }
+
     /// The HTTP endpoints; none for a program.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         let replicas = match &self.reached {

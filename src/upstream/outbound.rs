@@ -1,5 +1,7 @@
 //! The request to the upstream: built from the route, the credential and the masked message, never copied from the client.
 
+mod traced;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -109,12 +111,15 @@ pub(crate) struct Passenger {
     standing: Option<Standing>,
     /// Whether the request is idempotent.
     pub(super) may_repeat: bool,
+    /// The `traceparent` header.
+    traceparent: Option<Box<HeaderValue>>,
 }
 
 impl Passenger {
     /// For a message of the proxy's own.
     const fn own(room: Room) -> Self {
-        Self { room, caller: None, standing: None, may_repeat: room as u8 == Room::Call as u8 }
+        let may_repeat = room as u8 == Room::Call as u8;
+        Self { room, caller: None, standing: None, may_repeat, traceparent: None }
     }
 
     /// This passenger, counted as a stream.
@@ -134,7 +139,7 @@ impl Passenger {
             },
         };
         let caller = Some(masked.caller().clone());
-        Self { room, caller, standing: None, may_repeat: is_repeatable(masked.ask()) }
+        Self { room, caller, standing: None, may_repeat: is_repeatable(masked.ask()), traceparent: None }
     }
 
     /// Errs if the caller would no longer be admitted.
@@ -247,7 +252,9 @@ impl Outbound {
         let mut said = self.said;
         let none = Passenger::own(Room::Aside);
         let passenger = std::mem::replace(&mut said.passenger, none);
-        (said.into_request(), passenger)
+        let mut request = said.into_request();
+        passenger.tell(&mut request);
+        (request, passenger)
     }
 
     /// The message and its passenger, for a server that is not reached over HTTP.

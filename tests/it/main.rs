@@ -60,6 +60,7 @@ mod streams;
 mod table;
 mod tasks;
 mod tokens;
+mod traces;
 mod upstream;
 mod verify;
 mod waited;

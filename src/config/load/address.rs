@@ -158,6 +158,7 @@ fn userinfo(text: &str) -> bool {
 fn keys_example(key: &str) -> Option<&'static str> {
     match key {
         "issuer" => Some("https://login.example.com/realms/acme"),
+        "otlp_endpoint" => Some("http://127.0.0.1:4318"),
         "public_url" => Some("https://mcp.example.com"),
         "upstream" => Some("http://127.0.0.1:3001/mcp"),
         _ => None,

@@ -28,6 +28,7 @@ const ONLY_THE_READER_SEES: &[&str] = &[
     "public-url-contradicts-tls",
     "public-url-path",
     "sealing",
+    "traces-values",
     "unset-variable",
     "upstream-urls",
     "version-2",

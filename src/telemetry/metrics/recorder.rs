@@ -80,6 +80,11 @@ const CODES: [(i64, &str); 16] = [
 const KINDS: usize = 8;
 
 impl ErrorType {
+    /// The value of `error.type`.
+    pub(crate) fn name(self) -> &'static str {
+        self.label().0
+    }
+
     /// The label value, the error code if it is one, and the index in [`Series`].
     fn label(self) -> (&'static str, Option<&'static str>, usize) {
         match self {
@@ -112,6 +117,11 @@ pub enum Decided {
 }
 
 impl Decided {
+    /// The value of the label `decision`.
+    pub(crate) const fn name(self) -> &'static str {
+        self.label().0
+    }
+
     const fn label(self) -> (&'static str, usize) {
         match self {
             Self::Allow => ("allow", 0),
@@ -320,7 +330,7 @@ pub(crate) const fn http_version(version: http::Version) -> &'static str {
 }
 
 /// The label value of an HTTP method; `_OTHER` for unusual ones, as in the OpenTelemetry conventions.
-pub(super) fn method_name(method: &Method) -> &'static str {
+pub(crate) fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::DELETE => "DELETE",
         Method::GET => "GET",
