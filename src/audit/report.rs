@@ -9,7 +9,7 @@ mod tally;
 mod timeline;
 
 pub(crate) use figures::{Figures, Period};
-pub(crate) use page::{Evidence, Source, page};
+pub(crate) use page::{Evidence, Integrity, Source, page};
 
 #[cfg(test)]
 mod tests;

@@ -85,8 +85,10 @@ async fn what_a_proxy_records_is_exported_and_reported_in_full() {
     let expected = json!({ "all": 2, "allowed": 1, "denied": 1, "step_up": 0, "refused": 0, "ended": 1, "failed": 0,
         "blocked": 0, "shadow": 0 });
     assert_eq!(told["calls"], expected);
+    assert_eq!(told["verified"], true);
     assert_eq!(told["failed_authentications"][0]["error"], "missing");
     assert_eq!(told["files"][0]["records"], records);
     let page = run(&["report", "--html", "-"]);
     assert!(page.contains("<code>delete_contact</code>") && page.contains("Art. 26(6)"), "{page}");
+    assert!(page.contains(&format!("{records} lines, seq 1 to {records}, ")), "{page}");
 }

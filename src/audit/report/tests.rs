@@ -2,8 +2,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::page::Integrity;
-use super::{Evidence, Figures, Period, Source, page};
+use super::{Evidence, Figures, Integrity, Period, Source, page};
 use crate::clock::Timestamp;
 
 /// One call of each outcome, with what else happens; times a minute apart from 12:00 on 2026-11-22, a Sunday.

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::super::{Exit, Streams};
 use super::files;
+use super::verify::{Verdict, read_keys};
 use crate::audit::reading;
-use crate::audit::report::{Evidence, Figures, Period, Source, page};
+use crate::audit::report::{Evidence, Figures, Integrity, Period, Source, page};
 use crate::clock::Timestamp;
 
 /// Arguments of `audit report`.
@@ -19,17 +20,21 @@ use crate::clock::Timestamp;
 #[command(
     group = ArgGroup::new("result").required(true).multiple(true),
     before_long_help = "Examples:
-  portcullis audit report audit.jsonl --html report.html
+  portcullis audit report audit.jsonl --html report.html --key audit.pub
   portcullis audit report audit.jsonl.* --html november.html --from 2026-11-01 --to 2026-12-01
   zcat audit.jsonl.*.gz | portcullis audit report - --format json",
     after_help = "The page needs nothing from elsewhere and prints well. It helps you show what the records say; it judges nothing.\n\
-                  Exit codes: 0 done, 1 some lines are no records, 2 wrong arguments, a file that cannot be read, or no record of the period,\n\
+                  Exit codes: 0 done, 1 some lines are no records, or the files do not verify with --key,\n\
+                  2 wrong arguments, a file that cannot be read, or no record of the period,\n\
                   69 the page cannot be written"
 )]
 pub(super) struct Report {
     /// Audit files in their order, or `-` for standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// A PEM file with the public key of the checkpoints, to verify them; can be repeated.
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
     /// Write a page to this file, or `-` for standard output.
     #[arg(long, value_name = "OUT", group = "result")]
     html: Option<PathBuf>,
@@ -71,9 +76,13 @@ impl Report {
             streams.message("error: there is no record of this period");
             return Exit::Usage;
         }
+        let integrity = match self.integrity(streams) {
+            Ok(integrity) => integrity,
+            Err(exit) => return exit,
+        };
         if let Some(path) = &self.html {
             let sources: Vec<Source> = files.iter().map(source).collect();
-            let evidence = Evidence { now: Timestamp::now(), sources: &sources, integrity: None };
+            let evidence = Evidence { now: Timestamp::now(), sources: &sources, integrity: integrity.as_ref() };
             let page = page(&figures, &evidence);
             if path.as_os_str() == "-" {
                 streams.write(page.as_bytes());
@@ -85,7 +94,7 @@ impl Report {
         if let Some(FigureFormat::Json) = self.format {
             let mut told = figures.json();
             told["schema_version"] = 1.into();
-            told["verified"] = false.into();
+            told["verified"] = integrity.as_ref().is_some_and(|integrity| integrity.holds).into();
             told["files"] = files
                 .iter()
                 .map(|file| {
@@ -95,7 +104,27 @@ impl Report {
                 .collect();
             streams.print(told);
         }
-        files::exit(&files, streams)
+        let exit = files::exit(&files, streams);
+        if !self.key.is_empty() && integrity.is_none_or(|integrity| !integrity.holds) {
+            streams.message(
+                "error: it is not shown that the files are as they were written: see `portcullis audit verify`",
+            );
+            return Exit::No;
+        }
+        exit
+    }
+}
+
+impl Report {
+    /// Verifies the files, as `verify` does; `None` for standard input, which can be read only once.
+    fn integrity(&self, streams: &mut Streams<'_>) -> Result<Option<Integrity>, Exit> {
+        let keys = read_keys(&self.key, streams)?;
+        if self.files.iter().any(|path| path.as_os_str() == "-") {
+            return Ok(None);
+        }
+        let verdict = Verdict::of(&self.files, keys, None, streams)?;
+        let lines = verdict.findings().iter().map(|finding| finding.text().to_owned()).collect();
+        Ok(Some(Integrity { holds: verdict.is_good(), lines }))
     }
 }
 

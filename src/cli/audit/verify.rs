@@ -42,8 +42,41 @@ pub(super) struct Verify {
     format: Format,
 }
 
+/// Reads the public keys; one that cannot be used is named.
+pub(super) fn read_keys(paths: &[PathBuf], streams: &mut Streams<'_>) -> Result<Vec<PublicKey>, Exit> {
+    let read = |path: &PathBuf| {
+        PublicKey::read(path).map_err(|error| {
+            streams.message(format_args!(
+                "error: `{}` cannot be used as a key: {error}\n  = help: `openssl pkey -in audit.pem -pubout` prints the \
+                 public key of a private one",
+                path.display()
+            ));
+            Exit::Usage
+        })
+    };
+    paths.iter().map(read).collect()
+}
+
+/// One thing that was found.
+pub(super) enum Finding {
+    /// Something is not as it should be.
+    Fault(String),
+    /// Something is.
+    Held(String),
+    /// Worth knowing.
+    Note(String),
+}
+
+impl Finding {
+    /// In words, without the hint after a fault.
+    pub(super) fn text(&self) -> &str {
+        let (Self::Fault(text) | Self::Held(text) | Self::Note(text)) = self;
+        text.split("\n  = ").next().unwrap_or_default()
+    }
+}
+
 /// What was found, and where it ended.
-pub(crate) struct Verdict {
+pub(super) struct Verdict {
     verification: Verification,
     /// The fault, with its file and line.
     fault: Option<(PathBuf, u64, Fault)>,
@@ -54,25 +87,13 @@ pub(crate) struct Verdict {
 impl Verify {
     /// Verifies and prints.
     pub(super) fn run(&self, streams: &mut Streams<'_>) -> Exit {
-        let mut keys = Vec::new();
-        for path in &self.key {
-            match PublicKey::read(path) {
-                Ok(key) => keys.push(key),
-                Err(error) => {
-                    streams.message(format_args!("error: `{}` cannot be used as a key: {error}", path.display()));
-                    streams.message(
-                        "  = help: `openssl pkey -in audit.pem -pubout` prints the public key of a private one",
-                    );
-                    return Exit::Usage;
-                }
-            }
-        }
+        let keys = match read_keys(&self.key, streams) {
+            Ok(keys) => keys,
+            Err(exit) => return exit,
+        };
         let verdict = match Verdict::of(&self.files, keys, self.at_least, streams) {
             Ok(verdict) => verdict,
-            Err((path, error)) => {
-                streams.message(format_args!("error: cannot read {}: {error}", path.display()));
-                return Exit::Usage;
-            }
+            Err(exit) => return exit,
         };
         match self.format {
             Format::Text => verdict.print(streams),
@@ -83,13 +104,13 @@ impl Verify {
 }
 
 impl Verdict {
-    /// Verifies files, the oldest first, up to the first fault. Errs if one cannot be read.
-    pub(crate) fn of(
+    /// Verifies files, the oldest first, up to the first fault. Errs if one cannot be read, which is said.
+    pub(super) fn of(
         files: &[PathBuf],
         keys: Vec<PublicKey>,
         at_least: Option<u64>,
         streams: &mut Streams<'_>,
-    ) -> Result<Self, (PathBuf, io::Error)> {
+    ) -> Result<Self, Exit> {
         let mut verification = Verification::new(keys);
         let mut fault = None;
         for path in files {
@@ -102,7 +123,10 @@ impl Verdict {
                     read(file, size, &mut verification, &mut *streams.err)
                 })
             };
-            fault = found.map_err(|error| (path.clone(), error))?;
+            fault = found.map_err(|error| {
+                streams.message(format_args!("error: cannot read {}: {error}", path.display()));
+                Exit::Usage
+            })?;
             if fault.is_some() {
                 break;
             }
@@ -125,43 +149,51 @@ impl Verdict {
     }
 
     /// Whether everything that was asked is shown.
-    pub(crate) fn is_good(&self) -> bool {
+    pub(super) fn is_good(&self) -> bool {
         self.fault.is_none() && !self.is_short() && !self.is_unproven() && self.verification.lines > 0
     }
 
     fn print(&self, streams: &mut Streams<'_>) {
-        let verification = &self.verification;
-        for (place, note) in &verification.notes {
-            streams.message(format_args!("note: {}: {}", self.at(place), told(note)));
+        for finding in self.findings() {
+            match finding {
+                Finding::Note(text) => streams.message(format_args!("note: {text}")),
+                Finding::Fault(text) => streams.message(format_args!("error: {text}")),
+                Finding::Held(text) => streams.print(text),
+            }
         }
+    }
+
+    /// What was found, in the order in which it is told.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let verification = &self.verification;
+        let notes = verification.notes.iter().map(|(place, note)| format!("{}: {}", self.at(place), told(note)));
+        let mut found: Vec<_> = notes.map(Finding::Note).collect();
         if let Some((path, line, fault)) = &self.fault {
-            streams.message(format_args!(
-                "error: {fault}\n --> {}:{line}\n  = help: {}",
-                path.display(),
-                fault.remedy()
-            ));
+            let remedy = fault.remedy();
+            found.push(Finding::Fault(format!("{fault}\n --> {}:{line}\n  = help: {remedy}", path.display())));
         }
         if let (Some(first), Some(last)) = (&verification.first, &verification.last) {
             let lines = count(verification.lines, "line");
             let until = if self.fault.is_some() { " before it" } else { "" };
-            streams.print(format_args!(
-                "chain   {lines}{until}, seq {} to {}, {} to {}",
-                first.sequence, last.sequence, first.time, last.time
-            ));
+            let (from, to) = (first.sequence, last.sequence);
+            found.push(Finding::Held(format!(
+                "chain   {lines}{until}, seq {from} to {to}, {} to {}",
+                first.time, last.time
+            )));
+            found.push(Finding::Held(format!("proven  {}", self.proven())));
         } else if self.fault.is_none() {
-            streams.message("error: there is no line to verify");
-        }
-        if verification.lines > 0 {
-            streams.print(format_args!("proven  {}", self.proven()));
+            found.push(Finding::Fault("there is no line to verify".to_owned()));
         }
         if self.is_unproven() {
-            streams.message("error: lines that should have been signed are not: the end was written by something else, or nothing signed it");
+            let text = "lines that should have been signed are not: the end was written by something else, or nothing signed it";
+            found.push(Finding::Fault(text.to_owned()));
         }
         if let Some(least) = self.at_least.filter(|_| self.fault.is_none() && self.is_short()) {
             let newest = verification.last.as_ref().map_or(0, |last| last.sequence);
-            streams
-                .message(format_args!("error: the newest line is {newest}, not {least} or more: the end is missing"));
+            let text = format!("the newest line is {newest}, not {least} or more: the end is missing");
+            found.push(Finding::Fault(text));
         }
+        found
     }
 
     /// Up to where signatures prove the lines, in words.
@@ -188,7 +220,7 @@ impl Verdict {
         format!("{}:{}", self.files[place.file].display(), place.line)
     }
 
-    pub(crate) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let verification = &self.verification;
         let place = |place: &Place| json!({"file": self.files[place.file].display().to_string(), "line": place.line, "seq": place.sequence, "time": place.time});
         let notes = verification.notes.iter().map(|(at, note)| json!({"at": place(at), "note": told(note)}));
