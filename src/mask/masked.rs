@@ -16,6 +16,7 @@ use crate::mcp::{Message, MessageShape};
 use crate::opened::{Ask, Handles, Opened};
 use crate::policy::Permit;
 use crate::policy::tools::Tool;
+use crate::telemetry::traces::Context;
 
 /// A permitted request after masking. Only [`mask`] makes one.
 ///
@@ -190,7 +191,8 @@ fn mask_headers(
     headers.collect()
 }
 
-/// Drops all members of `_meta` except keys reserved by the protocol, W3C trace keys, and those in the server's `meta`.
+/// Drops all members of `_meta` except keys reserved by the protocol, W3C trace keys, and those in the server's `meta`. A
+/// `traceparent` that is none is dropped too (W3C Trace Context): no mask looks at it.
 pub(crate) fn drop_foreign_meta(holder: Value<'_>, meta: &[Box<str>], splice: &mut Splice) {
     let Some(members) = holder.get("_meta") else { return };
     if members.kind() != Kind::Object {
@@ -201,7 +203,10 @@ pub(crate) fn drop_foreign_meta(holder: Value<'_>, meta: &[Box<str>], splice: &m
         .members()
         .map(|member| {
             let name = member.name();
-            let keep = is_reserved_meta(&name) || meta.iter().any(|allowed| **allowed == *name);
+            let keep = match &*name {
+                "traceparent" => member.value.as_str().is_some_and(|text| Context::is_current(&text)),
+                name => is_reserved_meta(name) || meta.iter().any(|allowed| **allowed == *name),
+            };
             (member, keep)
         })
         .collect();
@@ -217,6 +222,11 @@ mod tests {
     fn meta_is_an_object_of_known_keys() {
         let cases = [
             (r#"{"_meta":{"a/b":1,"progressToken":2,"c/d":3}}"#, r#"{"_meta":{"a/b":1,"progressToken":2}}"#),
+            (
+                r#"{"_meta":{"traceparent":"mail ana@example.com","tracestate":"a=b"}}"#,
+                r#"{"_meta":{"tracestate":"a=b"}}"#,
+            ),
+            (r#"{"_meta":{"traceparent":["00-1-1-01"]}}"#, r#"{"_meta":{}}"#),
             (r#"{"_meta":["c/d"],"x":1}"#, r#"{"_meta":{},"x":1}"#),
             (r#"{"_meta":"c/d"}"#, r#"{"_meta":{}}"#),
         ];

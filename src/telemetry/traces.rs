@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use context::TRACEPARENT;
+pub(crate) use context::{Context, TRACEPARENT};
 pub(crate) use trace::Trace;
 
 use super::metrics::Metrics;

@@ -7,6 +7,7 @@ use crate::support::{Ask, Proxy, Setup, Upstream, events, json_answer};
 /// Stands for what is to be hidden.
 const HIDDEN: &str = "ana@private.example";
 /// Looks the same and stands where names and handles are, which are never rewritten.
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const KEPT: &str = "op@que.example";
 const SHOWN: &str = "[EMAIL_ADDRESS]";
 
@@ -85,7 +86,7 @@ fn results() -> Vec<(&'static str, &'static [&'static str], Value)> {
             both,
             json!({ "content": [{ "type": "image", "mimeType": "image/png", "data": "iVBORw0KGgo=" }] }),
         ),
-        ("tools/call", both, json!({ "content": [], "_meta": { "traceparent": KEPT } })),
+        ("tools/call", both, json!({ "content": [], "_meta": { "traceparent": PARENT, "tracestate": h("a") } })),
         (
             "tools/call",
             new,
@@ -263,7 +264,7 @@ async fn every_place_of_every_argument_is_masked_on_its_way_up() {
         (
             "tools/call",
             &BOTH,
-            json!({ "name": "x", "arguments": {}, "_meta": { "progressToken": KEPT, "traceparent": KEPT } }),
+            json!({ "name": "x", "arguments": {}, "_meta": { "progressToken": KEPT, "traceparent": PARENT, "tracestate": HIDDEN } }),
         ),
         (
             "tools/call",
@@ -363,7 +364,7 @@ async fn a_blocked_result_is_not_shown_and_what_was_blocked_is_written_nowhere()
 #[tokio::test]
 async fn foreign_meta_is_dropped_both_ways() {
     let upstream = Upstream::answering(|heard| {
-        let result = json!({ "content": [], "_meta": { "com.acme/who": "x", "com.acme/ok": 1, "traceparent": "t" } });
+        let result = json!({ "content": [], "_meta": { "com.acme/who": "x", "com.acme/ok": 1, "traceparent": "ana@example.com" } });
         json_answer(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, heard.id()))
     })
     .await;
@@ -371,7 +372,7 @@ async fn foreign_meta_is_dropped_both_ways() {
     let params =
         json!({ "name": "x", "arguments": {}, "_meta": { "com.acme/evil": 1, "com.acme/ok": 2, "progressToken": 3 } });
     let answer = proxy.ask(&Ask::legacy("tools/call", &params).token(&proxy.token("ana"))).await;
-    assert_eq!(answer.message()["result"]["_meta"], json!({ "com.acme/ok": 1, "traceparent": "t" }));
+    assert_eq!(answer.message()["result"]["_meta"], json!({ "com.acme/ok": 1 }));
     let heard = upstream.take().pop().unwrap().json();
     assert_eq!(heard["params"]["_meta"], json!({ "com.acme/ok": 2, "progressToken": 3 }));
 }

@@ -92,13 +92,12 @@ macro_rules! places {
             "/_meta/io.modelcontextprotocol~1clientInfo/version", "/_meta/io.modelcontextprotocol~1logLevel",
             "/_meta/io.modelcontextprotocol~1protocolVersion", "/_meta/io.modelcontextprotocol~1related-task/taskId",
             "/_meta/io.modelcontextprotocol~1subscriptionId", "/_meta/progressToken", "/_meta/traceparent",
-            "/_meta/tracestate",
         ] $($rest)*)
     };
     (@ [$($done:expr,)*] result; $($rest:tt)*) => {
         places!(@ [$($done,)* "/resultType", "/cacheScope", "/ttlMs", "/nextCursor",
             "/_meta/io.modelcontextprotocol~1related-task/taskId", "/_meta/io.modelcontextprotocol~1serverInfo/version",
-            "/_meta/io.modelcontextprotocol~1subscriptionId", "/_meta/traceparent", "/_meta/tracestate",
+            "/_meta/io.modelcontextprotocol~1subscriptionId", "/_meta/traceparent",
         ] $($rest)*)
     };
     ($first:ident $($rest:tt)*) => { places!(@ [] $first $($rest)*) };

@@ -84,6 +84,11 @@ impl Context {
         fits.then_some(Self { trace, span, sampled: flags & SAMPLED != 0 })
     }
 
+    /// Whether it is a `traceparent` of version 00, which has room for nothing else.
+    pub(crate) fn is_current(text: &str) -> bool {
+        text.len() == LENGTH && Self::parse(text).is_some()
+    }
+
     /// The context in the header field; `None` if there are several.
     pub(super) fn of_headers(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).into_iter();
