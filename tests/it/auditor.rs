@@ -62,7 +62,8 @@ async fn a_followed_log_is_followed_through_rotation() {
 #[tokio::test]
 async fn what_a_proxy_records_is_exported_and_reported_in_full() {
     let upstream = Upstream::plain().await;
-    let proxy = Setup::new(upstream.url()).start().await;
+    let chained = "sinks = [{ type = \"file\", path = \"audit.jsonl\", chain = true }]\n";
+    let proxy = Setup::new(upstream.url()).audit(chained).start().await;
     let token = proxy.token("ana");
     let call = |tool: &str| Ask::call("2026-07-28", tool, &json!({ "query": "x" }));
     for ask in [call("search_contacts").token(&token), call("delete_contact").token(&token), call("search_contacts")] {

@@ -25,9 +25,9 @@ impl Loader<'_> {
         let sink = sinks.and_then(|sinks| self.sinks(sinks)).unwrap_or(AuditSink::Stdout);
         let sync = raw.and_then(|raw| raw.sync).unwrap_or(false);
         let chained = sinks.and_then(|sinks| sinks.get_ref().first()?.get_ref().chain.as_ref());
-        // What collects standard output may mix it with other text, so it is chained only if asked.
+        // A chain shows accidents, with signatures forgery too: who has a key for them wants it.
         let signs = raw.is_some_and(|raw| raw.signing_key_file.is_some());
-        let chain = chained.map_or(signs || matches!(sink, AuditSink::File(_)), |chain| *chain.get_ref());
+        let chain = chained.map_or(signs, |chain| *chain.get_ref());
         let signing = raw.and_then(|raw| self.signing(raw, chain));
         Audit { sink, on_error, sync, chain, signing }
     }
