@@ -1,6 +1,7 @@
 //! The trail of a request: the facts known so far. Stages write to it and never read it; it ends exactly once, and audit,
 //! metrics, spans and log are drawn from that ending in one place.
 
+mod call;
 mod request_ids;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ use crate::body::Body;
 use crate::clock::{Timestamp, monotonic};
 use crate::mask::{Findings, Masked};
 use crate::mcp::session::Session;
-use crate::mcp::{AdmitError, ClientSaid, Era, Message, MessageShape, Revision, RpcId, SubjectKind, methods};
+use crate::mcp::{AdmitError, ClientSaid, Era, Message, MessageShape, RpcId};
 use crate::opened::{Ask, Opened};
 use crate::policy;
 use crate::reject::{Asked, Reject, Status};
@@ -28,6 +29,7 @@ use crate::server::Peer;
 use crate::server::drain::Drain;
 use crate::telemetry::metrics::{Metrics, Recorder};
 use crate::telemetry::traces::{Trace, Tracer};
+pub(crate) use call::{Call, CalledMethod};
 use request_ids::RequestIds;
 
 /// Where the outcome of a request goes (audit, metrics, log); one per worker thread.
@@ -77,18 +79,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The revision of a message: for `initialize` the one it asks for, in place of an unknown one the newest of its era, which
-/// servers should answer it with (2025-11-25, "Version Negotiation").
-fn spoken(message: &Message) -> Revision {
-    let revision = message.revision();
-    if revision.era() == Era::Modern || !message.listed().is_some_and(methods::is_initialize) {
-        return revision;
-    }
-    let asked = message.requested_version().and_then(|version| Revision::parse(&version));
-    let older = |revision: &Revision| revision.era() == Era::Legacy;
-    asked.filter(older).or_else(|| Revision::ALL.into_iter().rfind(older)).unwrap_or(revision)
-}
-
 /// The facts of one request; boxed, as it goes from stage to stage.
 #[derive(Debug)]
 pub struct Trail {
@@ -134,46 +124,6 @@ enum Stage {
     Begun,
     Called,
     Ended,
-}
-
-/// What was asked for, kept after the message itself has gone on.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) method: CalledMethod,
-    pub(crate) subject: Option<(SubjectKind, Arc<str>)>,
-    pub(crate) id: Option<RpcId>,
-    pub(crate) era: Era,
-    pub(crate) revision: Option<Revision>,
-    /// What the client says it is, where it says so.
-    pub(crate) client: Option<ClientSaid>,
-}
-
-impl Call {
-    /// Whether the answer may be a tool result; that of a question about a tool's task may not.
-    fn is_of_a_tool(&self) -> bool {
-        matches!(self.method, CalledMethod::Listed(method) if method.name == methods::use_of(SubjectKind::Tool))
-            && self.subject.is_some()
-    }
-}
-
-/// A method, where it can be without memory of its own.
-#[derive(Clone, Debug)]
-pub(crate) enum CalledMethod {
-    Listed(&'static methods::Method),
-    Named(Box<str>),
-    Http(&'static str),
-    Unknown,
-}
-
-impl CalledMethod {
-    pub(crate) fn name(&self) -> Option<&str> {
-        match self {
-            Self::Listed(method) => Some(method.name),
-            Self::Named(name) => Some(name),
-            Self::Http(name) => Some(name),
-            Self::Unknown => None,
-        }
-    }
 }
 
 /// How a request ended that was not refused.
@@ -299,7 +249,7 @@ impl Trail {
         if let (Some(trace), Some(tracer)) = (&mut self.trace, &self.sinks.tracer) {
             tracer.read(trace, message.meta());
         }
-        let (subject, era, revision) = (message.kept_subject(), message.era(), Some(spoken(message)));
+        let (subject, era, revision) = (message.kept_subject(), message.era(), Some(call::spoken(message)));
         self.call = Some(Call { method, subject, id, era, revision, client: message.kept_client() });
     }
 
