@@ -33,13 +33,26 @@ fn sources() -> Vec<Source> {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.lines().take_while(|line| *line != "#[cfg(test)]").map(ToOwned::to_owned);
-            sources.push(Source { path: name, lines: code.collect() });
+            sources.push(Source { path: name, lines: without_tests(&text) });
         }
     }
     sources.sort_by(|one, other| one.path.cmp(&other.path));
     assert!(sources.len() > 100, "sources are not where they were");
     sources
+}
+
+/// The lines of a file without its items that are for tests; those of an item end with the first line that ends it.
+fn without_tests(text: &str) -> Vec<String> {
+    let mut lines = text.lines();
+    let mut kept = Vec::new();
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" {
+            lines.find(|line| *line == "}" || line.ends_with(';') && !line.starts_with(' '));
+        } else {
+            kept.push(line.to_owned());
+        }
+    }
+    kept
 }
 
 /// The lines that are code, not comment.
