@@ -6,10 +6,9 @@
 //! them, an Ed25519 signature of the line's exact bytes before `,"signature"`.
 
 use aws_lc_rs::digest;
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 
 use super::checkpoint::CheckpointKey;
-use super::escape::HEX;
 
 /// A SHA-256 hash.
 pub(super) type Hash = [u8; 32];
@@ -127,9 +126,7 @@ fn sha256(bytes: &[u8]) -> Hash {
 /// Appends a hash as a JSON string.
 fn write_hash(out: &mut Vec<u8>, hash: &Hash) {
     let mut digits = [0; 64];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(hash) {
-        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-    }
+    HEXLOWER.encode_mut(hash, &mut digits);
     out.extend_from_slice(SHA256);
     out.extend_from_slice(&digits);
     out.push(b'"');
@@ -137,20 +134,14 @@ fn write_hash(out: &mut Vec<u8>, hash: &Hash) {
 
 /// A hash as it is shown.
 pub(super) fn show(hash: &Hash) -> String {
-    let mut out = Vec::new();
-    write_hash(&mut out, hash);
-    String::from_utf8_lossy(&out).trim_matches('"').to_owned()
+    format!("sha256:{}", HEXLOWER.encode(hash))
 }
 
 /// The hash at the end of `text`, written by [`write_hash`], and what stands before it.
 fn split_hash(text: &[u8]) -> Option<(&[u8], Hash)> {
     let text = text.strip_suffix(b"\"")?;
     let (rest, digits) = text.split_at_checked(text.len().checked_sub(64)?)?;
-    let mut hash = [0; 32];
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |char: u8| HEX.iter().position(|&known| known == char).and_then(|at| u8::try_from(at).ok());
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
+    let hash = HEXLOWER.decode(digits).ok()?.try_into().ok()?;
     Some((rest.strip_suffix(SHA256)?, hash))
 }
 
@@ -164,7 +155,7 @@ fn split_signature(text: &[u8]) -> Option<(&[u8], [u8; 64])> {
 #[cfg(test)]
 mod tests {
     use super::{Chain, Link, show};
-    use crate::audit::checkpoint::tests::{key, public};
+    use crate::audit::tests::keys::{key, public};
 
     /// A chain of lines, each with everything before its `prev`.
     fn chained(lines: &[&str]) -> Vec<Vec<u8>> {

@@ -46,7 +46,7 @@ impl CheckpointKey {
         Self::from_pem(&Zeroizing::new(std::fs::read(file)?))
     }
 
-    fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+    pub(super) fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| KeyError::Private)?;
         let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).map_err(|_| KeyError::Private)?;
         let kid = thumbprint(key.public_key().as_ref());
@@ -78,7 +78,7 @@ impl PublicKey {
         Self::from_pem(&std::fs::read(file)?)
     }
 
-    fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+    pub(super) fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| KeyError::Public)?;
         let raw = der.strip_prefix(SPKI_PREFIX).and_then(|raw| raw.try_into().ok()).ok_or(KeyError::Public)?;
         Ok(Self { raw, kid: thumbprint(&raw) })
@@ -100,22 +100,9 @@ fn thumbprint(raw: &[u8]) -> String {
 }
 
 #[cfg(test)]
-pub(in crate::audit) mod tests {
+mod tests {
     use super::{CheckpointKey, KeyError, PublicKey, thumbprint};
-
-    /// The key of RFC 8032 section 7.1, test 1, which is that of RFC 8037 appendix A too.
-    pub(in crate::audit) const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\n\
-        MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n";
-    pub(in crate::audit) const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\n\
-        MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
-
-    pub(in crate::audit) fn key() -> CheckpointKey {
-        CheckpointKey::from_pem(PRIVATE.as_bytes()).unwrap()
-    }
-
-    pub(in crate::audit) fn public() -> PublicKey {
-        PublicKey::from_pem(PUBLIC.as_bytes()).unwrap()
-    }
+    use crate::audit::tests::keys::{PRIVATE, PUBLIC, key, public};
 
     #[test]
     fn the_key_id_is_that_of_rfc_8037() {

@@ -17,6 +17,7 @@ use crate::config::AuditSink;
 use crate::json;
 
 mod chained;
+pub(super) mod keys;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_614_400);
 

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::chain::{Hash, Link, is_torn, show};
 use super::checkpoint::PublicKey;
+use super::reading::moment;
 use crate::clock::Timestamp;
 
 /// The longest time from a line to the next checkpoint, in seconds: `audit.checkpoint` is a minute at most.
@@ -184,7 +185,7 @@ impl Verification {
             self.signed = Some(place.clone());
         } else {
             if self.unsigned == 0 {
-                self.unsigned_since = moment(time);
+                self.unsigned_since = seconds(time);
             }
             self.unsigned += 1;
         }
@@ -244,7 +245,7 @@ impl Verification {
 
     /// Whether lines went on for longer without a checkpoint than they do in a log that has checkpoints.
     pub(crate) fn is_overdue(&self) -> bool {
-        let newest = self.last.as_ref().map_or(0, |last| moment(&last.time));
+        let newest = self.last.as_ref().map_or(0, |last| seconds(&last.time));
         self.unsigned > 0 && newest > self.unsigned_since.saturating_add(UNSIGNED_SECONDS)
     }
 
@@ -278,9 +279,8 @@ fn kid_of(line: &[u8]) -> String {
 }
 
 /// Seconds since the epoch; 0 for what is not a time.
-fn moment(time: &str) -> i64 {
-    let time = humantime::parse_rfc3339(time).ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    time.and_then(|time| i64::try_from(time.as_secs()).ok()).unwrap_or(0)
+fn seconds(time: &str) -> i64 {
+    moment(time).map_or(0, Timestamp::unix_seconds)
 }
 
 #[cfg(test)]

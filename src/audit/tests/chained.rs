@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Fake, Folder, NOW, instance, record, sanitize};
-use crate::audit::checkpoint::tests::{PRIVATE, key, public};
+use crate::audit::tests::keys::{PRIVATE, key, public};
 use crate::audit::verify::{Note, Verification};
 use crate::audit::writer::Writer;
 use crate::audit::{Audit, Lane, Timestamp};

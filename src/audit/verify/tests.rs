@@ -3,7 +3,7 @@ use data_encoding::HEXLOWER;
 
 use super::{Fault, Note, Verification};
 use crate::audit::chain::Chain;
-use crate::audit::checkpoint::tests::{key, public};
+use crate::audit::tests::keys::{key, public};
 use crate::clock::Timestamp;
 
 /// Lines of a log, one for each event; `checkpoint` is signed.

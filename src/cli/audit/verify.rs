@@ -244,7 +244,7 @@ impl Verdict {
     }
 }
 
-/// Verifies the lines of one input, up to the first fault.
+/// Verifies the lines of one input, up to the first fault. Unlike elsewhere they are not trimmed: a space is a change.
 fn read(
     input: impl Read,
     size: u64,

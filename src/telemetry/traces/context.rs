@@ -84,7 +84,7 @@ impl Context {
         fits.then_some(Self { trace, span, sampled: flags & SAMPLED != 0 })
     }
 
-    /// Whether it is a `traceparent` of version 00, which has room for nothing else.
+    /// Whether it is a `traceparent` that has nothing behind the fields of version 00.
     pub(crate) fn is_current(text: &str) -> bool {
         text.len() == LENGTH && Self::parse(text).is_some()
     }
