@@ -44,6 +44,12 @@ fn verify(folder: &Folder, arguments: &str) -> Output {
     command.current_dir(folder.path(".")).args(["audit", "verify"]).args(arguments.split(' ')).output().unwrap()
 }
 
+fn report(folder: &Folder, arguments: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.current_dir(folder.path(".")).args(["audit", "report", "audit.jsonl.1", "audit.jsonl", "--html", "-"]);
+    command.args(arguments.split_whitespace()).output().unwrap()
+}
+
 fn said(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
@@ -111,6 +117,10 @@ async fn the_log_verifies_over_rotation_kills_and_starts_and_nothing_else_does()
     let (code, _, err) = said(&verify(&folder, both));
     assert_eq!(code, Some(1));
     assert!(err.contains("this line was changed") && err.contains(&format!(" --> audit.jsonl:{at}\n")), "{err}");
+
+    let (code, page, _) = said(&report(&folder, "--key audit.pub"));
+    assert_eq!(code, Some(1));
+    assert!(page.contains(&format!("<div class=\"broken\">\naudit.jsonl:{at}: this line was changed: ")), "{page}");
 
     let without: Vec<&str> =
         whole.lines().enumerate().filter(|(line, _)| line + 1 != at).map(|(_, line)| line).collect();

@@ -96,14 +96,10 @@ impl Page {
         };
         let (from, until) = (figures.period.from.unwrap_or(first), figures.period.until);
         let end = until.map_or_else(|| minute(last), |until| format!("before {}", minute(until)));
-        let servers = figures.servers();
-        let _ = writeln!(
-            self.0,
-            "<p class=\"lead\">{} to {end}, UTC · {} · made {}</p>",
-            minute(from),
-            servers.iter().map(|name| escaped(name)).collect::<Vec<_>>().join(", "),
-            minute(evidence.now)
-        );
+        let servers = figures.servers().iter().map(|name| escaped(name)).collect::<Vec<_>>().join(", ");
+        let servers = if servers.is_empty() { servers } else { format!("{servers} · ") };
+        let (from, made) = (minute(from), minute(evidence.now));
+        let _ = writeln!(self.0, "<p class=\"lead\">{from} to {end}, UTC · {servers}made {made}</p>");
         self.raw(
             "<p>What the proxy recorded of calls to MCP servers: who called what, what was decided by which rule of which \
              version of the policy, and what was hidden. This page helps you show what your records say. Whether a duty is \

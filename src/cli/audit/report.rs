@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::super::{Exit, Streams};
 use super::files;
-use super::verify::{Verdict, read_keys};
+use super::verify::{Finding, Verdict, read_keys};
 use crate::audit::reading;
 use crate::audit::report::{Evidence, Figures, Integrity, Period, Source, page};
 use crate::clock::Timestamp;
@@ -116,14 +116,18 @@ impl Report {
 }
 
 impl Report {
-    /// Verifies the files, as `verify` does; `None` for standard input, which can be read only once.
+    /// Verifies the files, as `verify` does; `None` for standard input, which can be read only once, and for
+    /// files that are not chained, unless a key says that they should be.
     fn integrity(&self, streams: &mut Streams<'_>) -> Result<Option<Integrity>, Exit> {
         let keys = read_keys(&self.key, streams)?;
         if self.files.iter().any(|path| path.as_os_str() == "-") {
             return Ok(None);
         }
         let verdict = Verdict::of(&self.files, keys, None, streams)?;
-        let lines = verdict.findings().iter().map(|finding| finding.text().to_owned()).collect();
+        if self.key.is_empty() && verdict.is_unchained() {
+            return Ok(None);
+        }
+        let lines = verdict.findings().iter().map(Finding::line).collect();
         Ok(Some(Integrity { holds: verdict.is_good(), lines }))
     }
 }

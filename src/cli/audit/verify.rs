@@ -59,6 +59,8 @@ pub(super) fn read_keys(paths: &[PathBuf], streams: &mut Streams<'_>) -> Result<
 
 /// One thing that was found.
 pub(super) enum Finding {
+    /// The line at which verifying ended, and what to do about it.
+    Broken { text: String, at: String, help: &'static str },
     /// Something is not as it should be.
     Fault(String),
     /// Something is.
@@ -68,10 +70,12 @@ pub(super) enum Finding {
 }
 
 impl Finding {
-    /// In words, without the hint after a fault.
-    pub(super) fn text(&self) -> &str {
-        let (Self::Fault(text) | Self::Held(text) | Self::Note(text)) = self;
-        text.split("\n  = ").next().unwrap_or_default()
+    /// In one line.
+    pub(super) fn line(&self) -> String {
+        match self {
+            Self::Broken { text, at, .. } => format!("{at}: {text}"),
+            Self::Fault(text) | Self::Held(text) | Self::Note(text) => text.clone(),
+        }
     }
 }
 
@@ -148,6 +152,11 @@ impl Verdict {
         verification.has_keys() && (verification.signed.is_none() || verification.is_overdue())
     }
 
+    /// Whether the files have no chain at all, as without a key or `chain = true`.
+    pub(super) fn is_unchained(&self) -> bool {
+        self.verification.lines == 0 && matches!(self.fault, Some((_, _, Fault::Unchained)))
+    }
+
     /// Whether everything that was asked is shown.
     pub(super) fn is_good(&self) -> bool {
         self.fault.is_none() && !self.is_short() && !self.is_unproven() && self.verification.lines > 0
@@ -156,6 +165,9 @@ impl Verdict {
     fn print(&self, streams: &mut Streams<'_>) {
         for finding in self.findings() {
             match finding {
+                Finding::Broken { text, at, help } => {
+                    streams.message(format_args!("error: {text}\n --> {at}\n  = help: {help}"));
+                }
                 Finding::Note(text) => streams.message(format_args!("note: {text}")),
                 Finding::Fault(text) => streams.message(format_args!("error: {text}")),
                 Finding::Held(text) => streams.print(text),
@@ -169,8 +181,8 @@ impl Verdict {
         let notes = verification.notes.iter().map(|(place, note)| format!("{}: {}", self.at(place), told(note)));
         let mut found: Vec<_> = notes.map(Finding::Note).collect();
         if let Some((path, line, fault)) = &self.fault {
-            let remedy = fault.remedy();
-            found.push(Finding::Fault(format!("{fault}\n --> {}:{line}\n  = help: {remedy}", path.display())));
+            let at = format!("{}:{line}", path.display());
+            found.push(Finding::Broken { text: fault.to_string(), at, help: fault.remedy() });
         }
         if let (Some(first), Some(last)) = (&verification.first, &verification.last) {
             let lines = count(verification.lines, "line");
@@ -184,7 +196,7 @@ impl Verdict {
         } else if self.fault.is_none() {
             found.push(Finding::Fault("there is no line to verify".to_owned()));
         }
-        if self.is_unproven() {
+        if self.fault.is_none() && self.is_unproven() {
             let text = "lines that should have been signed are not: the end was written by something else, or nothing signed it";
             found.push(Finding::Fault(text.to_owned()));
         }

@@ -100,6 +100,10 @@ fn report_writes_a_page_and_figures_of_a_period() {
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page}");
     let mode = std::fs::metadata(folder.0.join("report.html")).unwrap().permissions();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    assert!(
+        page.contains("It was not verified that the files are unchanged") && !page.contains("line of a chain"),
+        "{page}"
+    );
     let printed = folder.run_with("audit report - --html -", FILE);
     assert!(printed.starts_with("exit 1\n--- out\n<!doctype html>"), "{printed}");
     let said = folder.run("audit report @/audit.jsonl --format json --from 2026-11-22T12:04:12Z --to 2026-11-23");
