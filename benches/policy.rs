@@ -149,8 +149,14 @@ fn test_of_a_thousand_cases(bencher: Bencher<'_, '_>) {
     let cli = cli::Cli::parse_from(["portcullis".as_ref(), "test".as_ref(), path.as_os_str()]);
     bencher.bench_local(|| {
         let (mut input, mut out, mut err) = (&b""[..], Vec::new(), Vec::new());
-        let streams =
-            &mut cli::Streams { input: &mut input, out: &mut out, err: &mut err, out_color: false, err_color: false };
+        let streams = &mut cli::Streams {
+            input: &mut input,
+            out: &mut out,
+            err: &mut err,
+            out_color: false,
+            err_color: false,
+            can_ask: false,
+        };
         assert_eq!(cli::run(black_box(&cli), streams), cli::Exit::Done, "{}", String::from_utf8_lossy(&out));
     });
 }

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod generate;
 pub mod healthcheck;
 mod history;
+pub mod init;
 pub mod learn;
 pub mod mask;
 mod progress;
@@ -68,6 +69,7 @@ impl From<Exit> for ExitCode {
     disable_help_subcommand = true,
     before_help = "Examples:
   portcullis demo                         try everything on this machine, without any set-up
+  portcullis init --help                  put a server of your own behind it
   portcullis check                        is proxy.toml valid, are issuers and upstreams reachable?
   portcullis serve                        run the proxy
   portcullis test                         do the policies decide as their tests say?
@@ -110,6 +112,8 @@ pub enum Command {
     Generate(generate::Generate),
     /// Ask a running proxy whether it is alive, or ready for calls.
     Healthcheck(healthcheck::Healthcheck),
+    /// Write proxy.toml and a first policy for a server, from what it and its issuer say.
+    Init(init::Init),
     /// Write the least policy that allows the calls an audit file shows.
     Learn(learn::Learn),
     /// Show how a text, a message or a captured stream would be masked.
@@ -173,6 +177,14 @@ pub struct Global {
     /// Print errors only.
     #[arg(short, long, global = true, help_heading = "Options of every command", conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Ask nothing.
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        help = "Ask nothing; also when standard input or standard error is no terminal"
+    )]
+    pub no_input: bool,
     /// Log more: -v debug, -vv trace.
     #[arg(short, long, global = true, help_heading = "Options of every command", action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -261,6 +273,8 @@ pub struct Streams<'a> {
     pub out_color: bool,
     /// Whether messages may have colour.
     pub err_color: bool,
+    /// Whether somebody is there to answer a question.
+    pub can_ask: bool,
 }
 
 impl Streams<'_> {
@@ -301,9 +315,11 @@ pub fn main() -> Exit {
             cli.global.color.wanted(out.is_terminal(), &variable),
             cli.global.color.wanted(err.is_terminal(), &variable),
         );
+        let can_ask = !cli.global.no_input && input.is_terminal() && err.is_terminal();
         let mut results = Results::new(&mut out);
-        let exit =
-            run(&cli, &mut Streams { input: &mut input, out: &mut results, err: &mut err, out_color, err_color });
+        let streams =
+            &mut Streams { input: &mut input, out: &mut results, err: &mut err, out_color, err_color, can_ask };
+        let exit = run(&cli, streams);
         let Some(error) = results.lost() else { return exit };
         let _ = writeln!(err, "error: the results cannot be written: {error}");
         Exit::Unavailable
@@ -355,6 +371,7 @@ pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
         Command::Explain(explain) => explain.run(&cli.global, streams),
         Command::Generate(generate) => generate.run(streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(&cli.global, streams),
+        Command::Init(init) => init.run(&cli.global, streams),
         Command::Learn(learn) => learn.run(&cli.global, streams),
         Command::Mask(mask) => mask.run(&cli.global, streams),
         Command::Replay(replay) => replay.run(&cli.global, streams),

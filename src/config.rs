@@ -37,7 +37,7 @@ pub use self::grant::{AuthorizationServer, Grant, GrantKind, Identity, IdentityJ
 pub use self::issuer::{
     AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,
 };
-pub(crate) use self::load::load_before_policies;
+pub(crate) use self::load::{check_before_writing, load_before_policies};
 pub use self::load::{load, parse};
 pub use self::metadata::{Localized, Metadata, SignedMetadata};
 pub use self::problem::{Problem, Problems, Severity, Source};

@@ -73,22 +73,28 @@ struct Findings {
 }
 
 impl Check {
+    /// Checks one file without the network, and prints what is wrong only if something is.
+    pub(super) fn quietly(file: &Path, streams: &mut Streams<'_>) -> Exit {
+        let check = Self { offline: true, ..Self::default() };
+        let Some(findings) = check.findings(&[file]) else { return Exit::Internal };
+        let exit = check.exit(&findings);
+        if exit != Exit::Done {
+            streams.problems(&findings.problems);
+            streams.problems(&findings.failures);
+        }
+        exit
+    }
+
     /// Checks and prints.
     pub fn run(&self, global: &Global, streams: &mut Streams<'_>) -> Exit {
         let mut files: Vec<&Path> = self.files.iter().map(PathBuf::as_path).collect();
         if files.is_empty() {
             files.push(&global.config);
         }
-        tls::install_default();
-        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return Exit::Internal };
-        let mut findings = Findings::default();
-        for file in files {
-            self.file(file, &runtime, &mut findings);
-        }
-        let Findings { steps, problems: mut all, failures } = findings;
-        let (refused, failed) = (all.has_errors(), !failures.is_empty());
-        all.append(failures);
-        let problems = all;
+        let Some(findings) = self.findings(&files) else { return Exit::Internal };
+        let exit = self.exit(&findings);
+        let Findings { steps, mut problems, failures } = findings;
+        problems.append(failures);
         match self.format {
             Format::Text => report::text(global, &steps, &problems, streams),
             Format::Json => streams.print(report::json(&steps, &problems)),
@@ -96,9 +102,23 @@ impl Check {
             Format::Github => streams.print(problems.to_github()),
             Format::Sarif => streams.print(sarif::render(&problems)),
         }
-        if refused {
+        exit
+    }
+
+    fn findings(&self, files: &[&Path]) -> Option<Findings> {
+        tls::install_default();
+        let runtime = Builder::new_current_thread().enable_all().build().ok()?;
+        let mut findings = Findings::default();
+        for file in files {
+            self.file(file, &runtime, &mut findings);
+        }
+        Some(findings)
+    }
+
+    fn exit(&self, Findings { problems, failures, .. }: &Findings) -> Exit {
+        if problems.has_errors() {
             Exit::Config
-        } else if failed || self.deny_warnings && !problems.is_empty() {
+        } else if !failures.is_empty() || self.deny_warnings && !problems.is_empty() {
             Exit::No
         } else {
             Exit::Done

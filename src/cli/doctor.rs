@@ -3,12 +3,12 @@
 mod challenge;
 mod clients;
 mod clock;
-mod issuer;
+pub(super) mod issuer;
 mod metadata;
-mod report;
+pub(super) mod report;
 mod server;
 mod token;
-mod vendor;
+pub(super) mod vendor;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,7 +76,7 @@ fn endpoint(text: &str) -> Result<Url, String> {
 }
 
 /// An issuer is what its metadata calls it, to the byte: it is not normalised.
-fn identifier(text: &str) -> Result<String, String> {
+pub(super) fn identifier(text: &str) -> Result<String, String> {
     endpoint(text).map(|_| text.to_owned())
 }
 

@@ -61,8 +61,14 @@ impl Folder {
         let cli = Cli::parse_from(std::iter::once("portcullis".to_owned()).chain(arguments));
         let (mut input, mut out, mut err) = (input.as_bytes(), Vec::new(), Vec::new());
         let color = cli.global.color.wanted(false, &|_| None);
-        let streams =
-            &mut Streams { input: &mut input, out: &mut out, err: &mut err, out_color: color, err_color: color };
+        let streams = &mut Streams {
+            input: &mut input,
+            out: &mut out,
+            err: &mut err,
+            out_color: color,
+            err_color: color,
+            can_ask: false,
+        };
         let exit = run(&cli, streams) as u8;
         let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
         let digits = regex::Regex::new("[0-9]{5,} days").unwrap();

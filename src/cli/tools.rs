@@ -2,27 +2,21 @@
 
 mod cost;
 mod diff;
-mod scaffold;
+pub(super) mod listed;
+pub(super) mod scaffold;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use clap::Args;
 use serde_json::{Value, json};
-use tokio::runtime::Builder;
 
-use super::{Exit, Format, Global, Streams, chain};
-use crate::clock::Timestamp;
+use self::listed::Listed;
+use super::{Exit, Format, Global, Streams};
 use crate::config::{self, Config, SecretSource, Server, UpstreamAuth};
-use crate::json::{Document, Limits};
-use crate::policy::lint::Setting;
-use crate::policy::lint::definition::{Findings, look};
-use crate::policy::lock::{Lock, canonical, visible};
+use crate::policy::lint::definition::Findings;
+use crate::policy::lock::{Lock, visible};
 use crate::policy::schema::Schema;
-use crate::server::tls;
-use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Backend, CatalogError, Credentials, Grants, survey};
 
 /// Arguments of `tools`.
 #[derive(Args, Debug)]
@@ -73,18 +67,6 @@ struct Act {
     tokens: bool,
 }
 
-/// One definition as it was listed.
-struct Listed {
-    name: String,
-    document: Document,
-}
-
-impl Listed {
-    fn canonical(&self) -> String {
-        canonical(self.document.root())
-    }
-}
-
 /// Whose tools they are.
 struct Asked {
     config: Option<Config>,
@@ -106,7 +88,8 @@ impl Tools {
             return self.locked(&asked, &tools, streams);
         }
         if self.act.scaffold {
-            let (text, left_out) = scaffold::policy(&asked.server.name, tools.iter().map(|tool| tool.name.as_str()));
+            let (name, names) = (&asked.server.name, tools.iter().map(|tool| tool.name.as_str()));
+            let (text, left_out) = scaffold::policy(name, &scaffold::scope_of(name), names);
             streams.print(text.trim_end());
             for name in left_out {
                 streams.message(format_args!("left out, as its name could be misread: {}", visible(&name)));
@@ -201,12 +184,10 @@ impl Tools {
     }
 
     fn overview(&self, server: &Server, tools: &[Listed], streams: &mut Streams<'_>) {
-        let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
         let host = server.backend.host();
         let mut lines = Vec::new();
         for tool in tools {
-            let others: Vec<&str> = names.iter().copied().filter(|name| *name != tool.name).collect();
-            let findings = look(&tool.document, &Setting { host, others: &others });
+            let findings = tool.findings(tools, host);
             let schema = tool.document.root().get("inputSchema").map_or_else(Schema::any, Schema::compile);
             lines.push((tool, findings, schema.err().map(|error| error.to_string())));
         }
@@ -255,43 +236,13 @@ impl Asked {
 }
 
 fn ask(server: &Server, streams: &mut Streams<'_>) -> Result<Vec<Listed>, Exit> {
-    tls::install_default();
-    let said = |error: &(dyn std::error::Error + 'static), exit, streams: &mut Streams<'_>| {
-        streams.message(format_args!("error: {}", visible(&chain(error)).trim_matches('"')));
-        exit
-    };
-    let upstream = Backend::new(server).map_err(|error| said(&error, Exit::Config, streams))?;
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(|_| Exit::Internal)?;
-    let grants = Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", "")), crate::auth::Epoch::default());
-    let credentials = Credentials::new(server, &grants, "").map_err(|error| said(&error, Exit::Config, streams))?;
-    let Some(credential) = runtime.block_on(credentials.own(Timestamp::now())) else {
-        streams.message(format_args!(
-            "error: `type = \"{}\"` needs a caller's token; show the upstream one of its own with --token FILE",
-            server.upstream_auth.name()
-        ));
-        return Err(Exit::Usage);
-    };
-    let credential = credential.map_err(|error| said(&error, Exit::Unavailable, streams))?;
-    let items = runtime
-        .block_on(async {
-            let limit = upstream.timeouts().total;
-            let late = || Err(CatalogError::Slow(limit));
-            tokio::time::timeout(limit, survey(&upstream, &credential)).await.unwrap_or_else(|_| late())
-        })
-        .map_err(|error| {
-            let exit = said(&error, Exit::Unavailable, streams);
-            if matches!(error, CatalogError::Status { status: 401 | 403 }) {
-                streams.message("it wants a credential: see `upstream_auth`, or show it a token with --token FILE");
-            }
-            exit
-        })?;
-    Ok(items.into_iter().filter_map(listed).collect())
-}
-
-fn listed(item: Bytes) -> Option<Listed> {
-    let document = Document::parse(item, &Limits::ANSWER).ok()?;
-    let name = document.root().get("name")?.as_str()?.into_owned();
-    Some(Listed { name, document })
+    listed::ask(server).map(|offer| offer.tools).map_err(|unasked| {
+        streams.message(format_args!("error: {}", unasked.why));
+        if let Some(help) = unasked.help {
+            streams.message(help);
+        }
+        unasked.exit
+    })
 }
 
 /// Writes the whole file beside its place and moves it there, so that a reload never reads half of it.

@@ -51,6 +51,11 @@ pub(crate) fn load_before_policies(path: &Path) -> Result<(Config, Problems), Pr
     load_from(path, Disk { now: Timestamp::now(), policies_to_come: true }, &variable)
 }
 
+/// Checks `text` as [`load`] does, as if it stood at `path`, for who is about to write it and its policies.
+pub(crate) fn check_before_writing(text: &str, path: &Path) -> Result<(Config, Problems), Problems> {
+    Loader::run(text, path, &variable, Some(Disk { now: Timestamp::now(), policies_to_come: true }))
+}
+
 /// As [`load`], with the time and the environment as arguments.
 pub(crate) fn load_at(
     path: &Path,

@@ -105,6 +105,14 @@ impl Backend {
         matches!(self.reached, Reached::Http(_))
     }
 
+    /// The transport it was last spoken to by, for people.
+    pub(crate) fn transport(&self) -> &'static str {
+        match &self.reached {
+            Reached::Http(http) => http.transport(),
+            Reached::Stdio(_) => "a program",
+        }
+    }
+
     /// The HTTP endpoints; none for a program.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         let replicas = match &self.reached {

@@ -14,12 +14,22 @@ use crate::mcp::{Era, Revision};
 /// The most pages.
 const PAGES: usize = 200;
 
-/// The items of `tools/list` from all pages, byte for byte. Errs if the list cannot be fetched.
-pub(crate) async fn survey(backend: &Backend, credential: &Credential) -> Result<Vec<Bytes>, CatalogError> {
+/// What an upstream lists, and how it was asked.
+pub(crate) struct Survey {
+    /// The items of `tools/list` from all pages, byte for byte.
+    pub(crate) tools: Vec<Bytes>,
+    /// The revision it speaks.
+    pub(crate) revision: Revision,
+    /// Whether it opened a session for it.
+    pub(crate) in_session: bool,
+}
+
+/// Asks for all tools. Errs if the list cannot be fetched.
+pub(crate) async fn survey(backend: &Backend, credential: &Credential) -> Result<Survey, CatalogError> {
     let pool = Pool::new();
     let newer = Asking { era: Era::Modern, session: None, holder: None };
     let failed = match all(&pool, backend, credential, &newer, Revision::V2026_07_28).await {
-        Ok(items) => return Ok(items),
+        Ok(tools) => return Ok(Survey { tools, revision: Revision::V2026_07_28, in_session: false }),
         // An upstream that could not be reached is not tried again.
         Err(CatalogError::Upstream(error)) => return Err(CatalogError::Upstream(error)),
         Err(failed) => failed,
@@ -31,7 +41,7 @@ pub(crate) async fn survey(backend: &Backend, credential: &Credential) -> Result
         // Ends the proxy's own session; the upstream may refuse that.
         let _ = backend.send(&pool, ending(credential, session, revision)).await;
     }
-    items
+    Ok(Survey { tools: items?, revision, in_session: older.session.is_some() })
 }
 
 async fn all(

@@ -48,6 +48,14 @@ impl Http {
         }
     }
 
+    /// The name of the transport that is set or was detected last.
+    pub(super) fn transport(&self) -> &'static str {
+        match (self.transport, self.found.load(Ordering::Relaxed)) {
+            (Transport::Sse, _) | (Transport::Auto, SSE) => "HTTP+SSE",
+            _ => "Streamable HTTP",
+        }
+    }
+
     /// Ends sessions that have been idle too long.
     pub(super) fn tidy(&self) {
         self.sse.tidy();

@@ -425,7 +425,8 @@ fn run(words: &[String]) -> (u8, String, String) {
     use clap::Parser as _;
     let cli = Cli::parse_from(words);
     let (mut input, mut out, mut err) = (&b""[..], Vec::new(), Vec::new());
-    let mut streams = Streams { input: &mut input, out: &mut out, err: &mut err, out_color: false, err_color: false };
+    let mut streams =
+        Streams { input: &mut input, out: &mut out, err: &mut err, out_color: false, err_color: false, can_ask: false };
     let exit = tokio::task::block_in_place(|| portcullis::cli::run(&cli, &mut streams)) as u8;
     (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }

@@ -195,8 +195,12 @@ fn method_names_are_spelled_once() {
     let methods: Vec<String> =
         portcullis::mcp::methods::METHODS.iter().map(|method| format!("\"{}\"", method.name)).collect();
     let words: Vec<&str> = methods.iter().map(String::as_str).collect();
-    let may =
-        [("mcp/", "the table"), ("demo", "a server of its own"), ("config/", "an issuer has the name of a method")];
+    let may = [
+        ("mcp/", "the table"),
+        ("demo", "a server of its own"),
+        ("config/", "an issuer has the name of a method"),
+        ("cli/doctor/vendor.rs", "an issuer has the name of a method"),
+    ];
     let elsewhere = found(&words, &may);
     assert!(elsewhere.is_empty(), "{elsewhere:#?}");
 }

@@ -36,6 +36,7 @@ mod house;
 mod http2;
 mod identity;
 mod index;
+mod init;
 mod left_behind;
 mod lists;
 mod map;

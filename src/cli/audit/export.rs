@@ -54,6 +54,7 @@ impl Export {
                 err: &mut *streams.err,
                 out_color: streams.out_color,
                 err_color: streams.err_color,
+                can_ask: streams.can_ask,
             };
             let read = files::read(&self.files, within, &mut |line, out| {
                 let event = match event(line, self.format) {

@@ -171,9 +171,9 @@ async fn reach(route: &Route, started: Instant) -> Result<Reached, Missed> {
     let Some(credential) = route.credentials.own(Timestamp::now()).await else { return Ok(Reached::Silent) };
     let credential = credential.map_err(|error| missed(chain(&error)))?;
     let listed = tokio::time::timeout(PATIENCE, survey(upstream, &credential)).await;
-    let items = listed.map_err(|_| missed("no answer in time".into()))?.map_err(|error| missed(chain(&error)))?;
+    let survey = listed.map_err(|_| missed("no answer in time".into()))?.map_err(|error| missed(chain(&error)))?;
     let (mut tools, mut unlike) = (Vec::new(), Vec::new());
-    for document in items.into_iter().filter_map(|item| Document::parse(item, &Limits::ANSWER).ok()) {
+    for document in survey.tools.into_iter().filter_map(|item| Document::parse(item, &Limits::ANSWER).ok()) {
         let Some(tool) = offered(&document) else { continue };
         if route.tools.lock().is_some_and(|lock| lock.drift(&tool.name, &canonical(document.root())).is_some()) {
             unlike.push(tool.name.clone());

@@ -14,31 +14,36 @@ use crate::clock::Timestamp;
 
 /// What clients go by.
 #[derive(Debug)]
-pub(super) struct Issuer {
-    pub(super) name: String,
+pub(in crate::cli) struct Issuer {
+    pub(in crate::cli) name: String,
     /// Its metadata, if clients find any that they take.
-    pub(super) document: Option<Map<String, Value>>,
-    pub(super) vendor: Option<&'static Vendor>,
+    pub(in crate::cli) document: Option<Map<String, Value>>,
+    pub(in crate::cli) vendor: Option<&'static Vendor>,
 }
 
 impl Issuer {
     /// Whether a list in the metadata names `word`; `default` where there is no list.
-    pub(super) fn lists(&self, member: &str, word: &str, default: bool) -> bool {
+    pub(in crate::cli) fn lists(&self, member: &str, word: &str, default: bool) -> bool {
         let list = self.document.as_ref().and_then(|document| document.get(member)).and_then(Value::as_array);
         list.map_or(default, |list| list.iter().any(|item| item == word))
     }
 
-    pub(super) fn says(&self, member: &str) -> bool {
+    pub(in crate::cli) fn says(&self, member: &str) -> bool {
         self.document.as_ref().and_then(|document| document.get(member)) == Some(&Value::Bool(true))
     }
 
-    pub(super) fn has(&self, member: &str) -> bool {
+    pub(in crate::cli) fn has(&self, member: &str) -> bool {
         self.text(member).is_some()
     }
 
     fn text(&self, member: &str) -> Option<&str> {
         self.document.as_ref()?.get(member)?.as_str()
     }
+}
+
+/// Looks at the issuer of that name, before there is a server it issues tokens for.
+pub(in crate::cli) async fn alone(explorer: &Explorer, name: &str, report: &mut Report) -> Issuer {
+    look(explorer, name, None, report).await
 }
 
 /// Looks at the issuer of that name; `server` is what it issues tokens for, if that was looked at.

@@ -8,10 +8,12 @@ use crate::cli::Streams;
 
 /// Longest text of others that is shown.
 const LIMIT_CHARS: usize = 160;
+/// The room for a step's name.
+const WIDTH: usize = 18;
 
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Outcome {
+pub(in crate::cli) enum Outcome {
     /// As it should be.
     Good,
     /// Cannot be seen from here.
@@ -24,27 +26,27 @@ pub(super) enum Outcome {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
-    pub(super) name: &'static str,
-    pub(super) outcome: Outcome,
-    pub(super) text: String,
+pub(in crate::cli) struct Step {
+    pub(in crate::cli) name: &'static str,
+    pub(in crate::cli) outcome: Outcome,
+    pub(in crate::cli) text: String,
     /// What to do about it.
-    pub(super) fix: Option<String>,
+    pub(in crate::cli) fix: Option<String>,
 }
 
 /// Steps about one thing.
 #[derive(Debug, Default)]
-pub(super) struct Section {
-    pub(super) title: String,
-    pub(super) steps: Vec<Step>,
+pub(in crate::cli) struct Section {
+    pub(in crate::cli) title: String,
+    pub(in crate::cli) steps: Vec<Step>,
 }
 
 /// All of it, in the order it was looked at.
 #[derive(Debug, Default)]
-pub(super) struct Report {
-    pub(super) sections: Vec<Section>,
+pub(in crate::cli) struct Report {
+    pub(in crate::cli) sections: Vec<Section>,
     /// Whether something that was typed did not answer at all.
-    pub(super) is_away: bool,
+    pub(in crate::cli) is_away: bool,
 }
 
 impl Outcome {
@@ -59,30 +61,44 @@ impl Outcome {
 }
 
 impl Step {
-    pub(super) fn good(name: &'static str, text: impl Into<String>) -> Self {
+    pub(in crate::cli) fn good(name: &'static str, text: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Good, text: text.into(), fix: None }
     }
 
-    pub(super) fn unseen(name: &'static str, text: impl Into<String>) -> Self {
+    pub(in crate::cli) fn unseen(name: &'static str, text: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Unseen, text: text.into(), fix: None }
     }
 
-    pub(super) fn doubtful(name: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(in crate::cli) fn doubtful(name: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Doubtful, text: text.into(), fix: Some(fix.into()) }
     }
 
-    pub(super) fn failed(name: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+    /// Writes it as a line of its own, with what to do about it.
+    pub(in crate::cli) fn print(&self, streams: &mut Streams<'_>) {
+        self.print_in(WIDTH, streams);
+    }
+
+    fn print_in(&self, width: usize, streams: &mut Streams<'_>) {
+        let (mark, colour, _) = self.outcome.mark();
+        let (start, end) = if streams.out_color { (colour, "\x1b[0m") } else { ("", "") };
+        streams.print(format_args!("{start}{mark}{end} {:width$}  {}", self.name, self.text));
+        if let Some(fix) = &self.fix {
+            streams.print(format_args!("  {:width$}  fix: {fix}", ""));
+        }
+    }
+
+    pub(in crate::cli) fn failed(name: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Failed, text: text.into(), fix: Some(fix.into()) }
     }
 }
 
 impl Report {
     /// Begins a section; what is added next belongs to it.
-    pub(super) fn section(&mut self, title: impl Into<String>) {
+    pub(in crate::cli) fn section(&mut self, title: impl Into<String>) {
         self.sections.push(Section { title: title.into(), steps: Vec::new() });
     }
 
-    pub(super) fn add(&mut self, step: Step) {
+    pub(in crate::cli) fn add(&mut self, step: Step) {
         if self.sections.is_empty() {
             self.section("");
         }
@@ -92,24 +108,20 @@ impl Report {
     }
 
     /// How many steps failed.
-    pub(super) fn failures(&self) -> usize {
+    pub(in crate::cli) fn failures(&self) -> usize {
         self.sections.iter().flat_map(|section| &section.steps).filter(|step| step.outcome == Outcome::Failed).count()
     }
 
-    pub(super) fn text(&self, streams: &mut Streams<'_>) {
+    pub(in crate::cli) fn text(&self, streams: &mut Streams<'_>) {
         for (at, section) in self.sections.iter().enumerate() {
             if at > 0 {
                 streams.print("");
             }
             streams.print(&section.title);
-            let width = section.steps.iter().map(|step| step.name.chars().count()).max().unwrap_or_default().max(18);
+            let names = section.steps.iter().map(|step| step.name.chars().count());
+            let width = names.max().unwrap_or_default().max(WIDTH);
             for step in &section.steps {
-                let (mark, colour, _) = step.outcome.mark();
-                let (start, end) = if streams.out_color { (colour, "\x1b[0m") } else { ("", "") };
-                streams.print(format_args!("{start}{mark}{end} {:width$}  {}", step.name, step.text));
-                if let Some(fix) = &step.fix {
-                    streams.print(format_args!("  {:width$}  fix: {fix}", ""));
-                }
+                step.print_in(width, streams);
             }
         }
         streams.print("");
@@ -120,7 +132,7 @@ impl Report {
         }
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::cli) fn json(&self) -> Value {
         let step = |step: &Step| json!({ "name": step.name, "status": step.outcome.mark().2, "text": step.text, "fix": step.fix });
         let section = |section: &Section| json!({ "about": section.title, "steps": section.steps.iter().map(step).collect::<Vec<_>>() });
         json!({
@@ -133,7 +145,7 @@ impl Report {
 }
 
 /// Text somebody else wrote, as a terminal may show it: cut, and with everything escaped that is not plain ASCII.
-pub(super) fn foreign(text: &str) -> String {
+pub(in crate::cli) fn foreign(text: &str) -> String {
     let mut shown = String::new();
     for (at, char) in text.chars().enumerate() {
         if at == LIMIT_CHARS {

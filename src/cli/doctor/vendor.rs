@@ -4,16 +4,18 @@ use url::Url;
 
 /// An identity provider, known by its issuer's URL.
 #[derive(Debug)]
-pub(super) struct Vendor {
-    pub(super) title: &'static str,
+pub(in crate::cli) struct Vendor {
+    pub(in crate::cli) title: &'static str,
     is: fn(host: &str, path: &str) -> bool,
     /// What its tokens say they are for.
-    pub(super) audience: &'static str,
+    pub(in crate::cli) audience: &'static str,
     /// What to do about that.
-    pub(super) fix: &'static str,
-    pub(super) refuses_resource: bool,
+    pub(in crate::cli) fix: &'static str,
+    /// The value of `profile` for it; `None` if nothing can be verified about its access tokens.
+    pub(in crate::cli) profile: Option<&'static str>,
+    pub(in crate::cli) refuses_resource: bool,
     /// Whether its metadata leaves out that it does PKCE.
-    pub(super) is_silent_about_pkce: bool,
+    pub(in crate::cli) is_silent_about_pkce: bool,
 }
 
 const VENDORS: &[Vendor] = &[
@@ -22,6 +24,7 @@ const VENDORS: &[Vendor] = &[
         is: |host, _| host.ends_with(".auth0.com"),
         audience: "tokens are opaque unless the server is registered as an API",
         fix: "register the server's URL as an API identifier and make it the default audience; `profile = \"auth0\"`",
+        profile: Some("auth0"),
         refuses_resource: false,
         is_silent_about_pkce: false,
     },
@@ -30,6 +33,7 @@ const VENDORS: &[Vendor] = &[
         is: |_, path| path.starts_with("/application/o/"),
         audience: "`aud` is the client id",
         fix: "`profile = \"authentik\"`, and the client ids in `audiences`",
+        profile: Some("authentik"),
         refuses_resource: false,
         is_silent_about_pkce: false,
     },
@@ -38,6 +42,7 @@ const VENDORS: &[Vendor] = &[
         is: |host, _| host.starts_with("cognito-idp.") && host.ends_with(".amazonaws.com"),
         audience: "access tokens have no `aud`",
         fix: "`profile = \"cognito\"`, which takes `client_id` in its place, and the client ids in `audiences`",
+        profile: Some("cognito"),
         refuses_resource: false,
         is_silent_about_pkce: true,
     },
@@ -46,6 +51,7 @@ const VENDORS: &[Vendor] = &[
         is: |host, _| host == "accounts.google.com",
         audience: "access tokens are opaque",
         fix: "put a broker such as Keycloak between",
+        profile: None,
         refuses_resource: false,
         is_silent_about_pkce: false,
     },
@@ -54,6 +60,7 @@ const VENDORS: &[Vendor] = &[
         is: |_, path| path.contains("/realms/"),
         audience: "tokens name the server only with an Audience mapper",
         fix: "add an Audience mapper with the server's URL to a default client scope; `profile = \"keycloak\"`",
+        profile: Some("keycloak"),
         refuses_resource: false,
         is_silent_about_pkce: false,
     },
@@ -63,6 +70,7 @@ const VENDORS: &[Vendor] = &[
         audience: "`aud` is the API's client id",
         fix: "`profile = \"entra\"`, and clients that can leave `resource` out (mcp-remote --disable-resource-parameter), \
               or a broker between",
+        profile: Some("entra"),
         refuses_resource: true,
         is_silent_about_pkce: true,
     },
@@ -71,6 +79,7 @@ const VENDORS: &[Vendor] = &[
         is: |host, _| host.ends_with(".okta.com") || host.ends_with(".oktapreview.com"),
         audience: "each authorization server has one fixed audience; those of the org's own server are opaque",
         fix: "use a custom authorization server, and put its audience into `audiences`; `profile = \"okta\"`",
+        profile: Some("okta"),
         refuses_resource: false,
         is_silent_about_pkce: false,
     },
@@ -79,13 +88,14 @@ const VENDORS: &[Vendor] = &[
         is: |host, _| host.starts_with("auth.pingone."),
         audience: "`aud` is the audience of the resource that was set up",
         fix: "`profile = \"ping\"`, and that audience in `audiences`",
+        profile: Some("ping"),
         refuses_resource: false,
         is_silent_about_pkce: false,
     },
 ];
 
 /// Whose issuer it is, if that can be told from its URL.
-pub(super) fn of(issuer: &str) -> Option<&'static Vendor> {
+pub(in crate::cli) fn of(issuer: &str) -> Option<&'static Vendor> {
     let url = Url::parse(issuer).ok()?;
     VENDORS.iter().find(|vendor| (vendor.is)(url.host_str().unwrap_or_default(), url.path()))
 }

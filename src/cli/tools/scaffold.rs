@@ -26,10 +26,19 @@ struct Rule<'a> {
     scopes: Vec<String>,
 }
 
+/// The scope of a server, where nobody says another.
+pub(in crate::cli) fn scope_of(server: &str) -> String {
+    format!("{server}:use")
+}
+
 /// A policy that lets callers with one scope use every tool, for somebody to take apart; and the names that were left out.
 ///
 /// What a tool says of itself (`readOnlyHint`) chooses no scope: an upstream would write its own policy.
-pub(super) fn policy<'a>(server: &'a str, names: impl Iterator<Item = &'a str>) -> (String, Vec<String>) {
+pub(in crate::cli) fn policy<'a>(
+    server: &'a str,
+    scope: &str,
+    names: impl Iterator<Item = &'a str>,
+) -> (String, Vec<String>) {
     let (mut tools, mut left_out): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
     for name in names {
         // Names without odd characters have none that mean something in a pattern either.
@@ -39,7 +48,6 @@ pub(super) fn policy<'a>(server: &'a str, names: impl Iterator<Item = &'a str>) 
             tools.push(name);
         }
     }
-    let scope = format!("{server}:use");
     let case = |name: &str, scope: &str, tool: &str, decision: &str| {
         let claims = toml::Table::from_iter([("sub".to_owned(), "ana".into()), ("scope".to_owned(), scope.into())]);
         let call = toml::Table::from_iter([("tool".to_owned(), tool.into())]);
@@ -53,11 +61,11 @@ pub(super) fn policy<'a>(server: &'a str, names: impl Iterator<Item = &'a str>) 
     };
     let cases = tools.first().map_or_else(Vec::new, |tool| {
         vec![
-            case("who has the scope may call", &scope, tool, "allow"),
+            case("who has the scope may call", scope, tool, "allow"),
             case("who has none is asked for it", "", tool, "step_up"),
         ]
     });
-    let rule = Rule { id: format!("{server}-use"), tools, scopes: vec![scope] };
+    let rule = Rule { id: format!("{server}-use"), tools, scopes: vec![scope.to_owned()] };
     let rules = if rule.tools.is_empty() { Vec::new() } else { vec![rule] };
     let file = File { policy: Head { name: server, list: "acquirable" }, rule: rules, test: cases };
     let text = toml::to_string_pretty(&file).unwrap_or_default();
@@ -89,17 +97,17 @@ mod tests {
     #[test]
     fn holds_exactly_the_plain_names() {
         let names = ["get_a", "get_a", "put/b", "*", "a\"]\n[[rule]]\nid = \"x\"", "get_\u{200b}a", "{a,b}", ""];
-        let (text, left_out) = policy("crm", names.into_iter());
+        let (text, left_out) = policy("crm", "crm:use", names.into_iter());
         assert_eq!(tools(&text), ["get_a", "put/b"]);
         assert_eq!(left_out.len(), 5);
         assert!(crate::policy::tests::policy(&text).len() == 1);
-        assert_eq!(tools(&policy("crm", std::iter::empty()).0), [""; 0]);
+        assert_eq!(tools(&policy("crm", "crm:use", std::iter::empty()).0), [""; 0]);
     }
 
     proptest! {
         #[test]
         fn no_name_becomes_anything_else(names in prop::collection::vec("\\PC{0,12}|[a-z_*\"\\n\\]\\[]{1,12}", 0..6)) {
-            let (text, left_out) = policy("s", names.iter().map(String::as_str));
+            let (text, left_out) = policy("s", "s:use", names.iter().map(String::as_str));
             for tool in tools(&text) {
                 let odd = tool.contains(['*', '?', '{', '"', '\n']);
                 prop_assert!(names.contains(&tool) && !odd);
