@@ -13,6 +13,7 @@ mod metadata;
 mod place;
 pub mod problem;
 pub(crate) mod profiles;
+mod proxies;
 mod raw;
 pub(crate) mod schema;
 pub mod secret_source;
@@ -41,6 +42,7 @@ pub(crate) use self::load::{check_before_writing, load_before_policies};
 pub use self::load::{load, parse};
 pub use self::metadata::{Localized, Metadata, SignedMetadata};
 pub use self::problem::{Problem, Problems, Severity, Source};
+pub use self::proxies::{ForwardedHeader, Proxies};
 pub use self::telemetry::{LogFormat, Sampling, Telemetry, Traces};
 use crate::secret::Secret;
 
@@ -114,6 +116,8 @@ pub struct Listener {
     pub allowed_hosts: Vec<String>,
     /// Accepted `Origin`s besides `public_url` and `[cors]`.
     pub allowed_origins: Vec<String>,
+    /// The proxies in front of it.
+    pub proxies: Proxies,
     /// Worker threads; one per core by default.
     pub workers: usize,
     /// Bounds on what is read.

@@ -60,10 +60,16 @@ pub struct Worker {
 pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
     let snapshot = worker.live.current();
     let (head, incoming) = request.into_parts();
+    let forwarded = peer.forwarded(&snapshot.proxies, &head.headers);
+    let (peer, unclear) = match forwarded {
+        Ok(client) => (client.map_or(peer, Arc::new), None),
+        Err(error) => (peer, Some(error)),
+    };
     let mut trail = Trail::begin(&worker.sinks, peer, &head);
     let request_id = trail.request_id_header();
     let origin = snapshot.origins.check(&head.headers);
-    let mut response = match find(&snapshot, &head, origin, &mut trail) {
+    let found = unclear.map_or_else(|| find(&snapshot, &head, origin, &mut trail), |error| Err(error.into()));
+    let mut response = match found {
         Err(reject) => Box::pin(unread(&head, incoming, trail, &reject)).await,
         Ok(Front::Answer(response)) => {
             let response = trail.served(response, head.uri.path());

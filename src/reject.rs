@@ -22,7 +22,7 @@ use crate::opened::OpenError;
 use crate::policy::Denial;
 use crate::policy::tools::Refused;
 use crate::reply::ReplyError;
-use crate::server::AuthorityError;
+use crate::server::{AuthorityError, ForwardedError};
 use crate::upstream::{CatalogError, GrantError, UpstreamError};
 
 pub(crate) use answer::NO_SESSION;
@@ -47,6 +47,8 @@ pub enum Reject {
     Credential(#[from] CredentialError),
     #[error("{0}")]
     Denied(#[from] Denial),
+    #[error("{0}")]
+    Forwarded(#[from] ForwardedError),
     #[error("{0}")]
     Grant(#[from] GrantError),
     #[error("{0}")]
@@ -189,6 +191,7 @@ impl Reject {
             Self::Definition(Refused::Arguments(_)) => "arguments_refused",
             Self::Definition(Refused::Changed) => "definition_changed",
             Self::Definition(Refused::Definition) => "definition_refused",
+            Self::Forwarded(_) => "client_unknown",
             Self::Grant(error) => error.kind(),
             Self::Handle(NoHandle::Spent) => "used_before",
             Self::Handle(_) => "unknown_handle",

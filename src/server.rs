@@ -8,6 +8,7 @@ pub mod admin;
 mod connection;
 pub mod descriptors;
 pub mod drain;
+mod forwarded;
 pub mod guard;
 pub(crate) mod liveness;
 pub mod tls;
@@ -28,6 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
 pub use connection::Peer;
+pub use forwarded::ForwardedError;
 pub use guard::{AuthorityError, authority_of};
 
 use crate::{clock, config};

@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// Limits on what is read from clients and upstreams.
     pub limits: Limits,
+    /// The proxies that may forward requests.
+    pub proxies: config::Proxies,
     /// Origins of web pages that may call (CORS).
     pub origins: Origins,
     /// Keys for sealed state that clients carry.
@@ -86,6 +88,7 @@ impl Snapshot {
         let snapshot = Self {
             generation,
             limits: config.server.limits.clone(),
+            proxies: config.server.proxies.clone(),
             origins: origins(config),
             seals,
             hosts: Hosts::of(&config.server),

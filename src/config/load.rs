@@ -13,6 +13,7 @@ mod issuer;
 mod listener;
 mod metadata;
 mod otel;
+mod proxies;
 mod sealing;
 mod secret;
 mod server;

@@ -41,6 +41,8 @@ pub(super) struct Listener {
     pub(super) plain_http: Option<Spanned<bool>>,
     pub(super) allowed_hosts: Option<Vec<Spanned<String>>>,
     pub(super) allowed_origins: Option<Vec<Spanned<String>>>,
+    pub(super) trusted_proxies: Option<Vec<Spanned<String>>>,
+    pub(super) forwarded_header: Option<Spanned<String>>,
     pub(super) workers: Option<Spanned<i64>>,
     pub(super) drain: Option<Drain>,
     pub(super) limits: Option<Limits>,

@@ -44,6 +44,7 @@ impl Reject {
             Self::Authority(AuthorityError::Mismatch | AuthorityError::Missing | AuthorityError::Malformed) => {
                 empty(400)
             }
+            Self::Forwarded(_) => empty(400),
             Self::Grant(problem) => grant(problem, asked),
             Self::Handle(handle) => unknown_handle(*handle).unless_unanswerable(asked),
             Self::Host => empty(421),

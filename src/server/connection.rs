@@ -1,7 +1,7 @@
 //! Serves one accepted connection until it ends or is told to: TLS if configured, then HTTP/1 behind the guard, or HTTP/2.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -21,11 +21,12 @@ use tokio::net::TcpStream;
 
 use super::accept::Place;
 use super::drain::{Calls, RunningCall};
+use super::forwarded::{self, ForwardedError};
 use super::guard::{Guard, HeadLimits};
 use super::tls::Tls;
 use super::watch::{CallGuard, Meter, Patience, Signal, Watch};
 use crate::audit::Fragment;
-use crate::config;
+use crate::config::{self, Proxies};
 use crate::mcp::ClientSaid;
 
 /// The first bytes of an HTTP/2 connection with prior knowledge (RFC 9113 section 3.4).
@@ -42,8 +43,10 @@ const PROVOKED_RESETS: usize = 128;
 /// The other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The client's address.
+    /// The client's address: that of the connection, or the one a trusted proxy names. Port 0 is unknown.
     pub address: SocketAddr,
+    /// Who has opened the connection.
+    pub sender: IpAddr,
     /// The client's certificate, if it sent one; verified unless any certificate is accepted.
     pub certificate: Option<Arc<CertificateDer<'static>>>,
     /// The local address.
@@ -61,12 +64,23 @@ impl Peer {
     pub const fn new(address: SocketAddr, local: SocketAddr) -> Self {
         Self {
             address,
+            sender: address.ip(),
             certificate: None,
             local,
             secure: false,
             certificate_digest: OnceLock::new(),
             client: OnceLock::new(),
         }
+    }
+
+    /// The client of a request, if a trusted proxy has forwarded it; `None` if it is that of the connection. Errs if the proxy
+    /// does not say who it is.
+    pub(crate) fn forwarded(&self, proxies: &Proxies, headers: &HeaderMap) -> Result<Option<Self>, ForwardedError> {
+        if proxies.trusted.is_empty() {
+            return Ok(None);
+        }
+        let client = forwarded::client(proxies, self.sender, headers)?;
+        Ok(client.map(|address| Self { address, client: OnceLock::new(), ..self.clone() }))
     }
 
     /// SHA-256 of the client's certificate, to which tokens may be bound (RFC 8705 section 3.1); `None` without one.

@@ -95,6 +95,7 @@ fn listener(limits: config::Limits, workers: usize) -> config::Listener {
         plain_http: false,
         allowed_hosts: Vec::new(),
         allowed_origins: Vec::new(),
+        proxies: config::Proxies::default(),
         workers,
         limits,
         drain_delay: Duration::ZERO,

@@ -46,6 +46,7 @@ mod outcomes;
 mod possession;
 mod principals;
 mod promises;
+mod proxied;
 mod pseudonyms;
 mod reload;
 mod reported;

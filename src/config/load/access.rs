@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use toml::Spanned;
-
-use super::super::{Access, Anonymous, Authentication, Dpop, Mtls, Network, raw, units, walk};
+use super::super::{Access, Anonymous, Authentication, Dpop, Mtls, raw, units, walk};
 use super::Loader;
 
 /// Signature algorithms a proof can be made with.
@@ -58,18 +56,8 @@ impl Loader<'_> {
     }
 
     fn mtls(&mut self, raw: &raw::Mtls) -> Mtls {
-        let entries = raw.terminators.as_ref().map(Spanned::get_ref).into_iter().flatten();
-        let mut terminators = Vec::new();
-        for entry in entries {
-            if let Some(network) = Network::parse(entry.get_ref()) {
-                terminators.push(network);
-            } else {
-                let problem =
-                    self.error(entry.span(), "not an address or a network", "whose header would be believed?");
-                self.report(problem.help("for example `10.0.0.5` or `10.0.0.0/8`"));
-            }
-        }
-        Mtls { required: raw.required.unwrap_or(false), terminators }
+        let terminators = raw.terminators.as_ref().map(|written| self.networks(written.get_ref()));
+        Mtls { required: raw.required.unwrap_or(false), terminators: terminators.unwrap_or_default() }
     }
 
     fn authentication(&mut self, raw: &raw::Authentication) -> Authentication {

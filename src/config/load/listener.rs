@@ -34,6 +34,7 @@ impl Loader<'_> {
             allowed_origins: self.origins(raw.allowed_origins.clone()),
             tls: tls.flatten(),
             plain_http: raw.plain_http.as_ref().is_some_and(|flag| *flag.get_ref()),
+            proxies: self.proxies(raw),
             workers: self.whole("workers", raw.workers.as_ref(), cores, &(1..=1024)),
             limits: self.limits(raw.limits.as_ref()),
             drain_delay: self.duration("delay", delay, 5 * SECOND, &(Duration::ZERO..=HOUR)),

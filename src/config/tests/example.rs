@@ -43,7 +43,7 @@ fn shows_the_defaults() {
         let server = (&server.timeouts, &server.audiences, &server.issuers, server.upstream_http2, &server.meta);
         let listener = &config.server;
         let times = (listener.drain_delay, listener.drain_timeout, listener.plain_http);
-        let lists = (&listener.allowed_hosts, &listener.allowed_origins, &config.cors);
+        let lists = (&listener.allowed_hosts, &listener.allowed_origins, &config.cors, &listener.proxies);
         format!(
             "{:?} {:?} {times:?} {lists:?} {issuer:?} {server:?} {load:?} {:?} {:?}",
             listener.limits, listener.listen, config.audit, config.telemetry

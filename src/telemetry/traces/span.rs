@@ -148,8 +148,10 @@ fn request(trail: &Trail, trace: &Trace, ending: &Ending) -> Vec<Attribute> {
         Attribute::new(names::NETWORK_PROTOCOL_VERSION, http_version(trace.version)),
         Attribute::new(names::NETWORK_TRANSPORT, "tcp"),
         Attribute::new(names::CLIENT_ADDRESS, client.ip().to_string()),
-        Attribute::new(names::CLIENT_PORT, i64::from(client.port())),
     ];
+    if client.port() != 0 {
+        all.push(Attribute::new(names::CLIENT_PORT, i64::from(client.port())));
+    }
     if let Some(route) = &trail.route {
         all.push(Attribute::new(names::HTTP_ROUTE, &*route.path));
     }

@@ -1,0 +1,40 @@
+//! `server.trusted_proxies` and what is believed of them.
+
+use toml::Spanned;
+
+use super::super::{ForwardedHeader, Network, Proxies, raw};
+use super::Loader;
+
+impl Loader<'_> {
+    pub(super) fn proxies(&mut self, raw: &raw::Listener) -> Proxies {
+        let written = raw.trusted_proxies.as_deref().unwrap_or_default();
+        for entry in written.iter().filter(|entry| entry.get_ref().ends_with("/0")) {
+            let problem = self.warning(entry.span(), "everybody is a trusted proxy", "every address there is");
+            self.report(problem.help("name the proxies, or only they must be able to connect"));
+        }
+        let headers = [
+            ("x-forwarded-for", ForwardedHeader::XForwardedFor),
+            ("forwarded", ForwardedHeader::Forwarded),
+            ("off", ForwardedHeader::Off),
+        ];
+        Proxies {
+            trusted: self.networks(written),
+            header: self.choice("forwarded_header", raw.forwarded_header.as_ref(), &headers, &[]).unwrap_or_default(),
+        }
+    }
+
+    /// Addresses and networks whose word is taken.
+    pub(super) fn networks(&mut self, written: &[Spanned<String>]) -> Vec<Network> {
+        let mut networks = Vec::new();
+        for entry in written {
+            if let Some(network) = Network::parse(entry.get_ref()) {
+                networks.push(network);
+            } else {
+                let problem =
+                    self.error(entry.span(), "not an address or a network", "whose header would be believed?");
+                self.report(problem.help("for example `10.0.0.5` or `10.0.0.0/8`"));
+            }
+        }
+        networks
+    }
+}

@@ -1,0 +1,33 @@
+//! The proxies between clients and this one.
+
+use std::net::IpAddr;
+
+use super::Network;
+
+/// `server.trusted_proxies` and what is believed of them.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    /// `trusted_proxies`: who may say for whom it speaks. Of anybody else it is ignored.
+    pub trusted: Vec<Network>,
+    /// `forwarded_header`: where a request names its client.
+    pub header: ForwardedHeader,
+}
+
+/// `server.forwarded_header`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// None.
+    Off,
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+}
+
+impl Proxies {
+    /// Whether the address is a trusted proxy's.
+    pub fn trust(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+}

@@ -1,0 +1,163 @@
+//! Behind other proxies: whose address counts, and whose word for it.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Ask, Proxy, Setup, Upstream, json_answer, raw_answer, until};
+
+const NEW: &str = "2026-07-28";
+/// Open to one network, without a token.
+const POLICY: &str = r#"
+[[rule]]
+id = "public"
+tools = ["look"]
+anonymous = true
+when = "client.ip.startsWith('203.0.113.')"
+[[rule]]
+id = "write"
+tools = ["put"]
+scopes = ["crm:write"]
+"#;
+
+async fn answering() -> Upstream {
+    let upstream = Upstream::answering(|heard| {
+        let result = json!({ "resultType": "complete", "content": [{ "type": "text", "text": "seen" }] });
+        json_answer(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, heard.id()))
+    });
+    upstream.await
+}
+
+async fn start(upstream: &Upstream, keys: &str) -> Proxy {
+    Setup::new(upstream.url()).policy(POLICY).server("schema = \"off\"").listener(keys).start().await
+}
+
+fn look() -> Ask {
+    Ask::call(NEW, "look", &json!({}))
+}
+
+fn is_served(answer: &Answer, upstream: &Upstream) -> bool {
+    let heard = upstream.take();
+    for heard in &heard {
+        for name in ["forwarded", "x-forwarded-for", "x-real-ip"] {
+            assert_eq!(heard.header(name), None, "{name} went upstream");
+        }
+    }
+    assert_eq!(answer.status == 200, heard.len() == 1, "{answer:?}");
+    answer.status == 200
+}
+
+fn last_address(proxy: &Proxy) -> Value {
+    proxy.audit().last().unwrap()["client"]["ip"].clone()
+}
+
+#[tokio::test]
+async fn the_client_a_trusted_proxy_names_is_the_client() {
+    let upstream = answering().await;
+    let proxy = start(&upstream, "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]").await;
+    for (forwarded, address, served) in [
+        (&["203.0.113.7"][..], "203.0.113.7", true),
+        (&["203.0.113.7, 198.51.100.1"], "198.51.100.1", false),
+        (&["198.51.100.1, 203.0.113.7, 10.0.0.2"], "203.0.113.7", true),
+        (&["203.0.113.7", "198.51.100.1"], "198.51.100.1", false),
+        (&["not.an.address, 203.0.113.7:99"], "203.0.113.7", true),
+        (&["2001:db8::1"], "2001:db8::1", false),
+        (&[], "127.0.0.1", false),
+    ] {
+        let mut ask = look().header("X-Real-IP", "203.0.113.9").header("Forwarded", "for=203.0.113.9");
+        for field in forwarded {
+            ask = ask.header("X-Forwarded-For", field);
+        }
+        let answer = proxy.ask(&ask).await;
+        assert_eq!(is_served(&answer, &upstream), served, "{forwarded:?} {answer:?}");
+        assert_eq!(last_address(&proxy), address, "{forwarded:?}");
+    }
+    for forwarded in ["unknown", "203.0.113.7, _hidden", "203.0.113.7, 10.0.0.2, x"] {
+        let answer = proxy.ask(&look().header("X-Forwarded-For", forwarded)).await;
+        assert_eq!((answer.status, answer.body.len()), (400, 0), "{forwarded}");
+        assert_eq!(upstream.take().len(), 0);
+    }
+    let metrics = proxy.admin("/metrics").await.text().to_owned();
+    assert!(metrics.contains("portcullis_errors_total{server=\"\",reason=\"client_unknown\"} 3"), "{metrics}");
+}
+
+/// One connection of a proxy carries the requests of many clients.
+#[tokio::test]
+async fn each_request_of_a_connection_has_its_own_client() {
+    let upstream = answering().await;
+    let proxy = start(&upstream, "trusted_proxies = [\"127.0.0.1\"]\nforwarded_header = \"forwarded\"").await;
+    let mut client = proxy.client().await;
+    for (forwarded, address) in [
+        (Some("for=203.0.113.7;proto=https"), "203.0.113.7"),
+        (Some("for=203.0.113.8"), "203.0.113.8"),
+        (None, "127.0.0.1"),
+        (Some("for=\"[2001:db8::1]:4711\""), "2001:db8::1"),
+        (Some("for=203.0.113.7"), "203.0.113.7"),
+    ] {
+        let mut ask = look().header("X-Forwarded-For", "203.0.113.99");
+        if let Some(forwarded) = forwarded {
+            ask = ask.header("Forwarded", forwarded);
+        }
+        client.send(&ask.bytes()).await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!(is_served(&answer, &upstream), address.starts_with("203.0.113."), "{answer:?}");
+        assert_eq!(last_address(&proxy), address);
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_is_believed() {
+    let upstream = answering().await;
+    for keys in
+        ["", "trusted_proxies = [\"10.0.0.0/8\"]", "trusted_proxies = [\"127.0.0.1\"]\nforwarded_header = \"off\""]
+    {
+        let proxy = start(&upstream, keys).await;
+        for forwarded in ["203.0.113.7", "unknown"] {
+            let ask = look().header("X-Forwarded-For", forwarded).header("Forwarded", &format!("for={forwarded}"));
+            let answer = proxy.ask(&ask).await;
+            assert!(!is_served(&answer, &upstream), "{keys}");
+            assert_eq!((answer.status, last_address(&proxy)), (401, json!("127.0.0.1")), "{keys}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reload_says_anew_whom_to_believe() {
+    let upstream = answering().await;
+    let proxy = start(&upstream, "trusted_proxies = [\"10.0.0.1\"]").await;
+    let mut kept = proxy.client().await;
+    let ask = look().header("X-Forwarded-For", "203.0.113.7");
+    for served in [false, true, false] {
+        kept.send(&ask.bytes()).await;
+        assert_eq!(is_served(&kept.answer().await.unwrap(), &upstream), served);
+        let (from, to) = if served { ("127.0.0.1\"]", "10.0.0.9\"]") } else { ("10.0.0.1\"]", "127.0.0.1\"]") };
+        if proxy.folder.read("proxy.toml").contains(from) {
+            proxy.reload((&format!("[\"{from}"), &format!("[\"{to}"))).await;
+        }
+    }
+}
+
+/// Callers without a token are counted by the client's address, not the proxy's.
+#[tokio::test]
+async fn clients_behind_a_proxy_are_counted_each() {
+    let upstream = answering().await;
+    let setup = Setup::new(upstream.url()).policy(POLICY).listener("trusted_proxies = [\"127.0.0.1\"]");
+    let proxy = setup.server("schema = \"off\"\nanonymous = { rate = \"2/h\" }").start().await;
+    let from = |address: &str| look().header("X-Forwarded-For", address);
+    for _ in 0..2 {
+        assert_eq!(proxy.ask(&from("203.0.113.7")).await.status, 200);
+    }
+    let refused = proxy.ask(&from("203.0.113.7")).await;
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert_eq!(proxy.ask(&from("203.0.113.8")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_trace_has_the_client_that_is_named() {
+    let (upstream, collector) = (answering().await, Upstream::answering(|_| raw_answer(200, "", b"")).await);
+    let telemetry = format!("[telemetry]\notlp_endpoint = \"http://{}\"", collector.address);
+    let setup = Setup::new(upstream.url()).policy(POLICY).listener("trusted_proxies = [\"127.0.0.1\"]");
+    let proxy = setup.server("schema = \"off\"").tables(&telemetry).start().await;
+    proxy.ask(&look().header("X-Forwarded-For", "203.0.113.7")).await;
+    let sent = until("spans", async || collector.take().pop()).await;
+    let has = |text: &str| memchr::memmem::find(&sent.body, text.as_bytes()).is_some();
+    assert!(has("client.address") && has("203.0.113.7") && !has("client.port"));
+}
