@@ -8,7 +8,7 @@ use portcullis::server::drain::Signal;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 
-use crate::support::{Answer, Ask, Client, Heard, Proxy, Setup, Upstream, raw_answer, token_of, until, within};
+use crate::support::{Answer, Ask, Client, Heard, LASTS, Proxy, Setup, Upstream, raw_answer, token_of, until, within};
 
 const SSE: &str = "/crm/mcp/sse";
 const HIDDEN: &str = "ana@private.example";
@@ -399,8 +399,8 @@ async fn a_stream_ends_with_the_token_it_was_opened_with() {
     let (upstream, _news) = server().await;
     let proxy = start(&upstream).await;
     let mut claims = token_of(&proxy.issuer, "ana");
-    // Three seconds of the leeway of a minute are left.
-    let end = Timestamp::now().unix_seconds() + 3;
+    // Of the leeway of a minute a little is left.
+    let end = Timestamp::now().unix_seconds() + LASTS;
     claims.insert("exp".to_owned(), json!(end - 60));
     let mut stream = open(&proxy, &proxy.mint(&claims)).await;
     // Well before it is next looked after to be kept alive.

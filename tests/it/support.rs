@@ -23,6 +23,10 @@ pub(crate) const CRM_POLICY: &str = include_str!("../../policies/crm.toml");
 /// Longest wait for anything. Nothing asserts that it takes less; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Seconds that are left of a token which is to expire within a test: enough to begin with, on a machine that is busy
+/// with something else.
+pub(crate) const LASTS: i64 = 8;
+
 /// What `future` gives; a test whose event never comes fails here and not by hanging.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::exchange::ACCESS_TOKEN;
 use crate::revoked::{push, push_setup, set};
-use crate::support::{Answer, Ask, Proxy, Setup, Upstream, json_answer, token_of, until, within};
+use crate::support::{Answer, Ask, LASTS, Proxy, Setup, Upstream, json_answer, token_of, until, within};
 
 const OPEN: &str = "[[rule]]
 id = \"any\"
@@ -88,12 +88,12 @@ fn setup(upstream: &Upstream) -> Setup {
     push_setup(upstream).policy(OPEN).server(ONE).file("revoked.jsonl", "").issuer_keys(keys)
 }
 
-/// A token that is let in now, and for three seconds at least.
-fn token_for(proxy: &Proxy, way: &str) -> String {
+/// A token that is let in now, and for `seconds` where time is to end it.
+fn token_for(proxy: &Proxy, way: &str, seconds: i64) -> String {
     let mut claims = token_of(&proxy.issuer, "ana");
     if way == "time" {
         // With the leeway of a minute.
-        claims.insert("exp".into(), json!(Timestamp::now().unix_seconds() - 56));
+        claims.insert("exp".into(), json!(Timestamp::now().unix_seconds() - 60 + seconds));
     }
     proxy.mint(&claims)
 }
@@ -149,7 +149,7 @@ async fn who_is_let_in_no_more_does_not_come_out_of_the_queue() {
         let proxy = setup(&upstream).start().await;
         let first = begin(&proxy, call(&proxy.token("max"))).await;
         upstream.wait_for(1).await;
-        let token = token_for(&proxy, way);
+        let token = token_for(&proxy, way, LASTS);
         let second = begin(&proxy, call(&token)).await;
         waits(&proxy).await;
         end(&proxy, way, &token).await;
@@ -164,21 +164,39 @@ async fn who_is_let_in_no_more_does_not_come_out_of_the_queue() {
 #[tokio::test]
 async fn who_is_let_in_no_more_is_not_called_for_with_a_token_that_comes_late() {
     for way in WAYS {
-        let (server, permits) = holding(token).await;
-        let upstream = Upstream::plain().await;
-        let auth = format!(
-            "upstream_auth = {{ type = \"token_exchange\", token_endpoint = \"http://{}/token\", client_id = \"gate\", client_secret = {{ file = \"client-secret\" }}, audience = \"crm-api\" }}",
-            server.address
-        );
-        let proxy = setup(&upstream).file("client-secret", "s").server(&auth).start().await;
-        let token = token_for(&proxy, way);
-        let waiting = begin(&proxy, call(&token)).await;
-        server.wait_for(1).await;
-        end(&proxy, way, &token).await;
-        permits.add_permits(8);
-        is_refused(&proxy, &within("the answer", waiting).await.unwrap(), way).await;
-        assert_eq!(upstream.take().len(), 0, "{way}");
+        let mut tries = 0;
+        while !is_refused_with_a_late_token(way).await {
+            tries += 1;
+            assert!(way == "time" && tries < 5, "{way}: {tries} tries");
+        }
     }
+}
+
+/// Whether the answer of the authorization server came in time: the proxy waits five seconds for it, of which the token has
+/// to be over for some, which a machine that is busy with something else may not see.
+async fn is_refused_with_a_late_token(way: &str) -> bool {
+    let (server, permits) = holding(token).await;
+    let upstream = Upstream::plain().await;
+    let auth = format!(
+        "upstream_auth = {{ type = \"token_exchange\", token_endpoint = \"http://{}/token\", client_id = \"gate\", client_secret = {{ file = \"client-secret\" }}, audience = \"crm-api\" }}",
+        server.address
+    );
+    let proxy = setup(&upstream).file("client-secret", "s").server(&auth).start().await;
+    let token = token_for(&proxy, way, 3);
+    let mut waiting = begin(&proxy, call(&token)).await;
+    tokio::select! {
+        () = server.wait_for(1) => {}
+        _ = &mut waiting => return false,
+    }
+    end(&proxy, way, &token).await;
+    permits.add_permits(8);
+    let answer = within("the answer", waiting).await.unwrap();
+    assert_eq!(upstream.take().len(), 0, "{way}");
+    if answer.status == 503 {
+        return false;
+    }
+    is_refused(&proxy, &answer, way).await;
+    true
 }
 
 #[tokio::test]
