@@ -24,6 +24,7 @@ mod keys;
 mod lexicon;
 pub mod metadata;
 mod nonce;
+mod over;
 mod public_key;
 mod readmit;
 mod revocation;
@@ -57,6 +58,7 @@ pub(crate) use issuer::{
 };
 pub use issuer::{Issuer, Issuers, StartError, Status};
 pub use keys::Algorithm;
+pub(crate) use over::Over;
 pub use revocation::{ListError, Listed, Revocations, Revoked};
 pub(crate) use signing_key::SigningKey;
 pub(crate) use who::Who;
@@ -82,6 +84,8 @@ pub struct Caller {
     pub expires: Timestamp,
     /// When the token stops being accepted: `exp` plus the issuer's clock skew, or when the user's authentication is too old.
     pub until: Timestamp,
+    /// Which of the two it is.
+    pub(crate) over: Over,
     /// `jti`, else `uti`.
     pub token_id: Option<Box<str>>,
     /// `iat`.

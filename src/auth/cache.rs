@@ -22,7 +22,7 @@ use store::Store;
 use verdict::{Key, Place, Verdict};
 
 pub use memo::{Counts, Memo};
-pub(super) use verdict::Over;
+pub(super) use verdict::After;
 
 /// The most verdicts of the process, counting one for each started KiB of token.
 const LIMIT_SHARED: usize = 200_000;

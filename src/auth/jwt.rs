@@ -1,12 +1,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cache::Over;
+use super::cache::After;
 use super::claims::{self, Facts, RULES};
 use super::introspection::{self, Provenance};
 use super::issuer::Issuer;
 use super::jws::{Compact, Header};
 use super::keys::{Algorithm, Key};
+use super::over::Over;
 use super::{Acceptance, Bearer, Caller, ClaimsSet, Particulars, VerifyError};
 use crate::clock::Timestamp;
 use crate::config::When;
@@ -17,14 +18,13 @@ pub(super) struct Verified {
     pub(super) caller: Arc<Caller>,
     /// The first of: `exp` plus leeway, the end of a recent enough authentication, the end of an introspection answer.
     pub(super) until: Timestamp,
-    /// Why the token is refused from then on; `None` if it must be verified again.
-    pub(super) after: Option<Over>,
+    pub(super) after: After,
 }
 
 impl Verified {
     /// The same, to be verified again after `moment`.
     pub(super) fn again_after(self, moment: Timestamp) -> Self {
-        if moment < self.until { Self { until: moment, after: None, ..self } } else { self }
+        if moment < self.until { Self { until: moment, after: After::VerifiedAgain, ..self } } else { self }
     }
 }
 
@@ -69,7 +69,8 @@ pub(super) fn again(
         Some(token) => read_again(acceptance, known, token, (now, monotonic))?,
         None => told_again(acceptance, known, now)?,
     };
-    Ok(Caller { until: again.until.min(known.until), ..again })
+    let (until, over) = if known.until < again.until { (known.until, known.over) } else { (again.until, again.over) };
+    Ok(Caller { until, over, ..again })
 }
 
 fn read_again(
@@ -132,9 +133,7 @@ pub(super) fn verified(
     if acceptance.revokes(&caller) {
         return Err(VerifyError::Revoked);
     }
-    let expires = caller.expires.plus(facts.profile.leeway);
-    let after = if caller.until < expires { Over::TooWeak } else { Over::Expired };
-    Ok(Verified { until: caller.until, after: Some(after), caller: Arc::new(caller) })
+    Ok(Verified { until: caller.until, after: After::Refused, caller: Arc::new(caller) })
 }
 
 /// The accepted issuer with exactly the token's `iss`, determined before any key is selected (CVE-2024-53861).
@@ -155,7 +154,11 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>, (claims, edition): (ClaimsSet, u32
     let text = |names: &[&str]| claims::first_text(facts, names).map(|text| text.map(Box::from));
     let tenant = claims::first_text(facts, &facts.profile.tokens.tenant_claims)?;
     let expires = claims::expires(facts)?;
-    let until = expires.plus(facts.profile.leeway);
+    let end = expires.plus(facts.profile.leeway);
+    let (until, over) = match claims::recent_until(facts)? {
+        Some(recent) if recent < end => (recent, Over::TooWeak),
+        _ => (end, Over::Expired),
+    };
     let lexicon = issuer.lexicon();
     let particulars = Particulars {
         actors: claims::actors(facts)?.into_iter().map(Box::from).collect(),
@@ -171,7 +174,8 @@ fn caller(issuer: &Issuer, facts: &Facts<'_>, (claims, edition): (ClaimsSet, u32
         scopes: lexicon.scopes(claims::scopes(facts)?.into_iter().collect()),
         claims,
         expires,
-        until: claims::recent_until(facts)?.map_or(until, |recent| recent.min(until)),
+        until,
+        over,
         token_id: text(claims::TOKEN_ID)?,
         issued: claims::moment(facts, "iat")?,
         particulars: particulars.any(),

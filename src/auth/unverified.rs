@@ -27,6 +27,7 @@ impl Caller {
             scopes: plain_scopes(&claims),
             expires,
             until: expires,
+            over: super::Over::Expired,
             token_id: text(TOKEN_ID),
             issued: time("iat"),
             particulars: Particulars {

@@ -181,8 +181,8 @@ impl Attendance {
     /// Why the caller may no longer have the stream; `None` if it may. Updates the caller and route it was last admitted by.
     fn refused(&self, (caller, before): &mut (Arc<Caller>, Arc<Route>)) -> Option<&'static str> {
         let now = Timestamp::now();
-        if caller.until <= now {
-            return Some("expired");
+        if let Err(error) = caller.accepted_at(now) {
+            return Some(error.result());
         }
         let route = self.desk.worker.live.current().route(&self.desk.route.path);
         let Some(route) = route.filter(|route| route.sse_path == self.desk.route.sse_path) else {

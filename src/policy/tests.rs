@@ -38,6 +38,7 @@ fn caller_of(issuer: &str, scopes: &str) -> Caller {
         claims: crate::auth::ClaimsSet::default(),
         expires: Timestamp::from_unix_seconds(0),
         until: Timestamp::from_unix_seconds(0),
+        over: crate::auth::Over::Expired,
         token_id: None,
         issued: None,
         particulars: None,

@@ -14,7 +14,6 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::message::{self, Passed};
 use super::refusal::Refusals;
 use super::{ReplyError, Way};
-use crate::auth::VerifyError;
 use crate::clock::Timestamp;
 use crate::json::Document;
 use crate::mcp::session::EventId;
@@ -271,8 +270,8 @@ impl Stream {
     /// Whether the caller's token and the current policy still allow the stream; ends it if not.
     fn still_allowed(&mut self) -> bool {
         let now = Timestamp::now();
-        if self.way.caller.until <= now {
-            self.fail(&Reject::Token(VerifyError::Expired));
+        if let Err(error) = self.way.caller.accepted_at(now) {
+            self.fail(&Reject::Token(error));
             return false;
         }
         // Read before the check, so that no change is missed.

@@ -32,8 +32,8 @@ impl Standing {
     /// Errs if the caller's token has expired since, or would no longer be accepted. Costs one atomic load if nothing has
     /// changed and the call has not waited in a queue.
     pub(crate) fn check(&self, caller: &Arc<Caller>, has_waited: bool) -> Result<(), VerifyError> {
-        if (has_waited || self.ends_soon) && caller.until <= Timestamp::now() {
-            return Err(VerifyError::Expired);
+        if has_waited || self.ends_soon {
+            caller.accepted_at(Timestamp::now())?;
         }
         if self.worker.verifier.epoch() == self.epoch {
             return Ok(());

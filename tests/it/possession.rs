@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{Answer, Ask, Proxy, Setup, Upstream, token_of};
+use crate::support::{Answer, Ask, LASTS, Proxy, Setup, Upstream, token_of};
 
 const METADATA: &str = "https://gw.test/.well-known/oauth-protected-resource/crm/mcp";
 
@@ -300,8 +300,8 @@ async fn rfc_9470_a_weak_or_old_login_is_asked_for_a_better_one() {
     }
     assert_eq!(upstream.take().len(), 0);
     assert_eq!(proxy.ask(&ask().token(&with(Some("mfa"), Some(now - 200)))).await.status, 200);
-    // Known a moment ago, and too old now: a leeway of a minute, and two seconds of it are left.
-    let aging = with(Some("phr"), Some(Timestamp::now().unix_seconds() - 358));
+    // Known a moment ago, and too old now, with the leeway of a minute.
+    let aging = with(Some("phr"), Some(Timestamp::now().unix_seconds() - 360 + LASTS));
     assert_eq!(proxy.ask(&ask().token(&aging)).await.status, 200);
     let answer = crate::support::until("old age", async || {
         let answer = proxy.ask(&ask().token(&aging)).await;

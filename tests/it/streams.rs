@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::support::{
-    Answer, Ask, CRM_POLICY, Client, Connection, Driver, Proxy, Setup, Upstream, events, json_answer, raw_answer,
-    token_of, until, within,
+    Answer, Ask, CRM_POLICY, Client, Connection, Driver, LASTS, Proxy, Setup, Upstream, events, json_answer,
+    raw_answer, token_of, until, within,
 };
 
 const SECRET: &str = "ana@private.example";
@@ -416,22 +416,33 @@ async fn a_stream_ends_when_a_newer_policy_denies_it() {
 
 #[tokio::test]
 async fn a_stream_ends_with_the_token_it_was_opened_with() {
-    let (proxy, _, mut driver) = started().await;
-    let mut claims = token_of(&proxy.issuer, "ana");
-    // Four seconds of the leeway of a minute are left.
-    let end = Timestamp::now().unix_seconds() + 4;
-    let exp = end - 60;
-    claims.insert("exp".to_owned(), json!(exp));
-    let (mut client, _) = open(&proxy, &export("2026-07-28").token(&proxy.mint(&claims))).await;
+    // Of the leeway of a minute a little is left.
+    let aged = |end: i64| [("exp", end - 60), ("auth_time", end - 60)];
+    let old = |end: i64| [("exp", end + 600), ("auth_time", end - 360)];
+    tokio::join!(
+        ends_with(aged, "The access token expired", "expired"),
+        ends_with(old, "A stronger or more recent authentication is needed", "too_weak"),
+    );
+}
+
+/// A stream whose caller is let in for a little while yet, with `claims` at its end, is ended with that `message`.
+async fn ends_with(claims: fn(i64) -> [(&'static str, i64); 2], message: &str, error: &str) {
+    let (upstream, mut driver) = Upstream::driven().await;
+    let proxy = Setup::new(upstream.url()).server("authentication = { max_age = \"5m\" }").start().await;
+    proxy.keep_secret(SECRET.to_owned());
+    let end = Timestamp::now().unix_seconds() + LASTS;
+    let mut all = token_of(&proxy.issuer, "ana");
+    all.extend(claims(end).map(|(name, time)| (name.to_owned(), json!(time))));
+    let (mut client, _) = open(&proxy, &export("2026-07-28").token(&proxy.mint(&all))).await;
     driver.event(&progress(1, "x"));
     client.message().await.unwrap();
-    until("the expiry", async || (Timestamp::now().unix_seconds() >= end).then_some(())).await;
+    until("the end", async || (Timestamp::now().unix_seconds() >= end).then_some(())).await;
     driver.event(&progress(2, SECRET));
     let last = client.message().await.unwrap();
-    assert_eq!(last["error"], json!({ "code": -31401, "message": "The access token expired" }));
+    assert_eq!(last["error"], json!({ "code": -31401, "message": message }));
     assert_eq!(client.event().await, None);
     driver.hung_up().await;
-    assert!(proxy.audit().iter().any(|line| line["event"] == "end" && line["error"] == "expired"));
+    assert!(proxy.audit().iter().any(|line| line["event"] == "end" && line["error"] == error));
 }
 
 #[tokio::test]

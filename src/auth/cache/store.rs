@@ -160,7 +160,7 @@ mod tests {
 
     use super::{SHARDS, Store};
     use crate::auth::RouteKey;
-    use crate::auth::cache::verdict::{Key, Over, Place, Verdict};
+    use crate::auth::cache::verdict::{After, Key, Place, Verdict};
     use crate::clock::Timestamp;
     use crate::policy::tests::caller;
 
@@ -191,7 +191,7 @@ mod tests {
         let print = number.wrapping_mul(0x9E37_79B9) & 0xFFFF_FFFF;
         let key = Key { print, epoch, realm: RouteKey::default(), token };
         let caller = Arc::new(caller(""));
-        Arc::new(Verdict { key, caller, reached: at(0), until: at(100), after: Some(Over::Expired) })
+        Arc::new(Verdict { key, caller, reached: at(0), until: at(100), after: After::Refused })
     }
 
     fn has(store: &Store, verdict: &Verdict) -> bool {

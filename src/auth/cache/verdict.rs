@@ -62,17 +62,14 @@ pub(super) struct Verdict {
     /// When it was reached. If the clock shows an earlier time, it was set back since, and the verdict is void.
     pub(super) reached: Timestamp,
     pub(super) until: Timestamp,
-    /// Why the token is refused from then on; `None` if it must be verified again.
-    pub(super) after: Option<Over>,
+    pub(super) after: After,
 }
 
-/// Why a token is no longer accepted.
+/// What becomes of a token when its verdict is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::auth) enum Over {
-    /// It expired.
-    Expired,
-    /// Its user signed in too long ago.
-    TooWeak,
+pub(in crate::auth) enum After {
+    Refused,
+    VerifiedAgain,
 }
 
 impl Verdict {
@@ -84,12 +81,10 @@ impl Verdict {
         if now < self.until {
             return Some(Ok(Arc::clone(&self.caller)));
         }
-        self.after.map(|over| {
-            Err(match over {
-                Over::Expired => VerifyError::Expired,
-                Over::TooWeak => VerifyError::TooWeak { scopes: self.caller.scopes.clone() },
-            })
-        })
+        match self.after {
+            After::Refused => Some(Err(self.caller.over_error())),
+            After::VerifiedAgain => None,
+        }
     }
 
     /// Whether it is outdated or past its time.
