@@ -17,6 +17,7 @@ mod proxies;
 mod raw;
 pub(crate) mod schema;
 pub mod secret_source;
+mod state;
 pub(crate) mod suggest;
 mod telemetry;
 pub(crate) mod text;
@@ -43,6 +44,7 @@ pub use self::load::{load, parse};
 pub use self::metadata::{Localized, Metadata, SignedMetadata};
 pub use self::problem::{Problem, Problems, Severity, Source};
 pub use self::proxies::{ForwardedHeader, Proxies};
+pub use self::state::{OnStoreError, Redis};
 pub use self::telemetry::{LogFormat, Sampling, Telemetry, Traces};
 use crate::secret::Secret;
 
@@ -69,6 +71,8 @@ pub struct Config {
     pub audit: Audit,
     /// Keys for what travels sealed with the client.
     pub sealing: Sealing,
+    /// The store that is shared with other processes; without one all state is this process's own.
+    pub state: Option<Redis>,
     /// Logs and traces.
     pub telemetry: Telemetry,
 }
@@ -92,7 +96,7 @@ impl Config {
                 .chain(server.access.metadata.signed.iter().map(|signed| signed.file().to_owned()))
         });
         let issuers = self.issuers.values().flat_map(Issuer::credential_files);
-        servers.chain(issuers).collect()
+        servers.chain(issuers).chain(self.state.iter().flat_map(Redis::files)).collect()
     }
 
     /// The policy files of a server, to be opened.

@@ -5,6 +5,7 @@ mod files;
 mod gauges;
 mod reload;
 mod restart;
+mod state;
 mod watch;
 
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ use crate::server::drain::{self, Drain, GOODBYE, Signal, Summary, Times};
 use crate::server::tls::Tls;
 use crate::server::{self, Bound};
 use crate::snapshot::{Kept, Live, Snapshot};
-use crate::state::State;
+use crate::state::{State, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Tracer;
 use crate::trail::Sinks;
@@ -110,6 +111,7 @@ impl Instance {
             random_seals,
             pace: Arc::default(),
             limits: Arc::default(),
+            stores: Arc::new(Stores::new(background.clone(), metrics.clone())),
             bridges: Arc::default(),
         });
         let built = files::steady(|seen| {
@@ -121,11 +123,8 @@ impl Instance {
         let (snapshot, warnings, tls) = built.map_err(StartError::Config)?;
         let counted = drain.clone();
         metrics.set_active_requests(move || counted.active());
-        let waiting = issuers.clone();
-        let readiness = Arc::new(Readiness::new(move || keys(&waiting)));
-        let recording = audit.clone();
-        readiness.set_audit(move || recording.trouble());
         let live = Arc::new(Live::new(snapshot));
+        let readiness = readiness(&issuers, &audit, &live);
         let admin = match &config.admin {
             Some(admin) => Some(start_admin(admin.listen, &metrics, &readiness, &drain).await?),
             None => None,
@@ -282,6 +281,15 @@ impl Workers {
 fn keys(issuers: &Issuers) -> Vec<(Arc<str>, bool)> {
     let all = issuers.all().into_iter();
     all.map(|issuer| (issuer.name().clone(), issuer.is_ready())).collect()
+}
+
+/// What says whether the process is ready, and what else there is to know.
+fn readiness(issuers: &Arc<Issuers>, audit: &Arc<Audit>, live: &Arc<Live>) -> Arc<Readiness> {
+    let (issuers, audit, live) = (issuers.clone(), audit.clone(), live.clone());
+    let readiness = Readiness::new(move || keys(&issuers));
+    readiness.set_audit(move || audit.trouble());
+    readiness.set_state(move || state::describe(live.current().shared.as_deref()));
+    Arc::new(readiness)
 }
 
 /// Starts the periodic housekeeping of one worker, which lasts until the process ends.

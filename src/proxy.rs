@@ -220,7 +220,10 @@ pub(crate) async fn identify<'h>(
         trail.claimed(Claimed::of(&route.acceptance, token));
     }
     let caller = caller?;
-    let caller = caller.map_or_else(|| anonymous(route, head, &peer, now), Ok)?;
+    let caller = match caller {
+        Some(caller) => caller,
+        None => Box::pin(anonymous(route, head, &peer, now)).await?,
+    };
     trail.identified(&caller);
     Ok((caller, presented))
 }
@@ -294,7 +297,7 @@ async fn call(
     trail.permitted(permit.rule());
     let (reads, may_repeat) = repeats(route, tool);
     let permit = permit.defined_by(&route.tools, tool)?;
-    trail.slot = route.policy.enter(&permit)?;
+    trail.slot = route.policy.enter(&permit).await?;
     let masked = mask::mask(&route.masks, &route.meta, permit, tool, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
     policy::still_fits(&route.policy, &route.tools, tool, &masked, &context)?;
@@ -324,13 +327,13 @@ fn repeats(route: &Route, tool: Option<&Tool>) -> (bool, bool) {
 }
 
 /// The caller without a token, where a rule allows such callers something: single messages only, rate limited per address.
-fn anonymous(route: &Route, head: &Parts, peer: &Peer, now: Timestamp) -> Result<Arc<Caller>, Reject> {
+async fn anonymous(route: &Route, head: &Parts, peer: &Peer, now: Timestamp) -> Result<Arc<Caller>, Reject> {
     // A malformed credential must not pass as no credential.
     if !route.policy.serves_anonymous(now) || head.headers.contains_key(AUTHORIZATION) {
         return Err(Reject::NoCredentials);
     }
     let caller = Caller::anonymous(peer.address.ip());
-    route.policy.enter_anonymous(&caller)?;
+    route.policy.enter_anonymous(&caller).await?;
     match head.method {
         Method::POST => Ok(Arc::new(caller)),
         // Clients ask for a stream once a server is initialized, and go on without where there is none (2025-11-25,

@@ -23,6 +23,7 @@ use crate::policy::Denial;
 use crate::policy::tools::Refused;
 use crate::reply::ReplyError;
 use crate::server::{AuthorityError, ForwardedError};
+use crate::state::StoreError;
 use crate::upstream::{CatalogError, GrantError, UpstreamError};
 
 pub(crate) use answer::NO_SESSION;
@@ -73,6 +74,8 @@ pub enum Reject {
     Reply(#[from] ReplyError),
     #[error("unknown or foreign session")]
     Session(#[from] NoSession),
+    #[error("{0}")]
+    Store(#[from] StoreError),
     #[error("token: {0}")]
     Token(#[from] VerifyError),
     #[error("audit: {0}, after the call was made")]
@@ -203,6 +206,7 @@ impl Reject {
             Self::Pseudonym(_) => "pseudonym",
             Self::Reply(_) => "upstream_reply",
             Self::Session(cause) => cause.name(),
+            Self::Store(_) => "state_unavailable",
             Self::Token(error) => error.result(),
             Self::Tools(CatalogError::Upstream(error)) => error.kind(),
             Self::Tools(_) => "upstream_tools",

@@ -22,6 +22,7 @@ use crate::policy::lock::Lock;
 use crate::policy::tools::Tools;
 use crate::route::{Found, Route};
 use crate::seal::Seals;
+use crate::state::{Shared, Stores};
 use crate::upstream::{Backend, Backends, Broker, Catalog, Credentials, Grants, Pool, Upstream};
 use hosts::Hosts;
 
@@ -44,6 +45,8 @@ pub struct Snapshot {
     /// With the path that event tokens are pushed to (RFC 8935); `None` for receivers that only poll (RFC 8936).
     receivers: Vec<(Option<Box<str>>, Arc<Receiver>)>,
     routes: HashMap<Box<str>, Arc<Route>>,
+    /// The store that is shared with other processes, if there is one.
+    pub shared: Option<Arc<Shared>>,
     /// The routes with an `sse_path`.
     sse: Vec<Arc<Route>>,
 }
@@ -63,6 +66,8 @@ pub struct Kept {
     pub pace: Arc<Pace>,
     /// Counts of rules with a `limit`.
     pub limits: Arc<policy::Limits>,
+    /// The store that is shared with other processes.
+    pub stores: Arc<Stores>,
     /// State of the bridges between clients and upstreams of different eras.
     pub bridges: Arc<Bridges>,
 }
@@ -74,10 +79,12 @@ impl Snapshot {
         let mut problems = Problems::default();
         let seals = seals(config, kept, &mut problems);
         let listed = listed(config, &mut problems);
+        let shared = shared(config, kept, &mut problems);
+        let common = Common { kept, seals: &seals, shared: shared.as_ref(), listed: &listed };
         let routes: HashMap<_, _> = config
             .servers
             .values()
-            .filter_map(|server| route(config, kept, &seals, server, &listed, &mut problems))
+            .filter_map(|server| route(config, &common, server, &mut problems))
             .map(|route| (route.path.clone(), Arc::new(route)))
             .collect();
         let receivers = receivers(config, kept, &routes, &mut problems);
@@ -96,6 +103,7 @@ impl Snapshot {
             receivers,
             sse: routes.values().filter(|route| route.sse_path.is_some()).cloned().collect(),
             routes,
+            shared,
         };
         Ok((snapshot, problems))
     }
@@ -282,19 +290,34 @@ fn receivers(
     all
 }
 
-fn route(
-    config: &Config,
-    kept: &Kept,
-    seals: &Arc<Seals>,
-    server: &Server,
-    listed: &[(Arc<str>, Arc<Listed>)],
-    problems: &mut Problems,
-) -> Option<Route> {
+/// The shared store, if one is configured.
+fn shared(config: &Config, kept: &Kept, problems: &mut Problems) -> Option<Arc<Shared>> {
+    let started = kept.stores.get_or_start(config.state.as_ref()?);
+    started
+        .map_err(|error| {
+            problems.push(at(config, error.key(), format!("{}: {}", error.key(), crate::cli::chain(&error))));
+        })
+        .ok()
+}
+
+/// What all routes are made with.
+struct Common<'a> {
+    kept: &'a Kept,
+    seals: &'a Arc<Seals>,
+    shared: Option<&'a Arc<Shared>>,
+    listed: &'a [(Arc<str>, Arc<Listed>)],
+}
+
+fn route(config: &Config, common: &Common<'_>, server: &Server, problems: &mut Problems) -> Option<Route> {
+    let Common { kept, seals, shared, listed } = *common;
     let files = config.policy_files(server);
     let mut loaded = policy::load(&files, problems);
     loaded.check_issuers(&server.issuers, problems);
     loaded.policy.keep_counts(&kept.limits, &server.name);
     loaded.policy.limit_anonymous(server.access.anonymous.rate, &kept.limits, &server.name);
+    if let Some(store) = shared {
+        loaded.policy.count_in(store, &server.name);
+    }
     let masks = loaded.compile_masks(problems);
     let key = if matches!(server.backend, config::Backend::Command(_)) { "command" } else { "upstream" };
     let backend =

@@ -1,13 +1,19 @@
 //! State that no sealed value can hold, because it spans several requests: used one-time values, the tasks of each caller,
 //! and open HTTP+SSE streams.
 //!
-//! In memory of this process, bounded. When full it refuses or forgets in the safe direction; one caller alone fills a
+//! In memory of this process, bounded; [`Shared`] holds what several processes share. When full it refuses or forgets in the safe direction; one caller alone fills a
 //! sixteenth of what is used once, and a part of the tasks.
 
+mod address;
+mod link;
 mod once;
+mod shared;
 mod tasks;
 
+pub use address::{Address, AddressError};
+pub use link::{Standing, StoreError};
 pub use once::{Once, SpendError};
+pub use shared::{Op, OpenError, Quota, Shared, Stores};
 pub use tasks::Tasks;
 
 use crate::http_sse::Stations;

@@ -308,6 +308,17 @@ fn tls_connector(
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
+/// A TLS client that presents no certificate, trusting the authorities of the PEM file `ca_file` besides the system's.
+pub(crate) fn tls_client(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, BuildError> {
+    let authorities = ca_file.map(read_authorities).transpose()?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(authorities.as_deref(), provider)?);
+    Ok(config.with_no_client_auth())
+}
+
 fn verifier(
     authorities: Option<&[u8]>,
     provider: Arc<CryptoProvider>,

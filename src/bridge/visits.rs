@@ -167,7 +167,7 @@ mod tests {
         assert!(names().is_empty());
         visits.set_idle(Duration::ZERO);
         let used = visits.enter("b", &Credential::NONE, Revision::UNSTATED).unwrap();
-        assert_eq!(names(), ["a".into()]);
+        assert_eq!(names(), [Box::from("a")]);
         drop(used);
         // Once use is not noticed, a session in use would look idle.
         visits.leave();

@@ -21,6 +21,7 @@ use crate::config::{self, AuditSink, Config, Problem, Problems, Severity};
 use crate::seal::Seals;
 use crate::server::tls::{self, Tls};
 use crate::snapshot::{Kept, Snapshot};
+use crate::state::Stores;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Grants;
 
@@ -153,6 +154,7 @@ impl Check {
             Arc::new(Metrics::new("", "")),
             crate::auth::Epoch::default(),
         ));
+        let stores = Arc::new(Stores::new(runtime.handle().clone(), Arc::new(Metrics::new("", ""))));
         let kept = Kept {
             issuers: Arc::clone(&issuers),
             backends: Arc::default(),
@@ -161,6 +163,7 @@ impl Check {
             bridges: Arc::default(),
             pace: Arc::default(),
             limits: Arc::default(),
+            stores,
         };
         let built = Snapshot::build(config, &kept, 1);
         let snapshot = match built {
@@ -175,6 +178,7 @@ impl Check {
         };
         certificate(config, findings);
         log(config, findings);
+        findings.steps.extend(state(config, self.offline));
         if let (Some(snapshot), false) = (snapshot, self.offline) {
             runtime.block_on(remote::ask(config, &issuers, &snapshot, findings));
         }
@@ -198,6 +202,15 @@ fn certificate(config: &Config, findings: &mut Findings) {
     };
     let worst = (days < Certificate::SOON_DAYS).then_some(Severity::Warning);
     findings.steps.push(Step { worst, ..Step::new("tls", text) });
+}
+
+/// What other processes share; where the store is asked, that is said later.
+fn state(config: &Config, offline: bool) -> Option<Step> {
+    match &config.state {
+        None => Some(Step::new("state", "in memory: rate limits are not shared with other processes")),
+        Some(_) if offline => Some(Step::new("state", "redis: rate limits are shared; it was not asked")),
+        Some(_) => None,
+    }
 }
 
 /// Whether the audit log could be written by who runs this.

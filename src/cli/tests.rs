@@ -136,6 +136,7 @@ exit 0
 ✓ @/proxy.toml  1 server, 1 issuer
 ✓ policies/crm.toml  1 rule, 1 mask
 ✓ tls  CN=mcp.example.com, N days left
+✓ state  in memory: rate limits are not shared with other processes
 --- err
 ";
     for arguments in

@@ -5,11 +5,13 @@ mod access;
 mod backend;
 mod grant;
 mod issuer;
+mod state;
 
 use access::{ANONYMOUS, AUTHENTICATION, DPOP, METADATA, MTLS};
 use backend::{BREAKER, CONCURRENCY, RETRIES, STDIO};
 use grant::{IDENTITY, KEY_PAIR};
 use issuer::ISSUER;
+use state::STATE;
 
 pub(crate) use grant::UPSTREAM_AUTH;
 
@@ -81,9 +83,10 @@ pub(crate) static PROXY: Table = Table {
         key("cors", Kind::Table(&CORS), "[cors]"),
         key("audit", Kind::Table(&AUDIT), "[audit]"),
         key("sealing", Kind::Table(&SEALING), "[sealing]"),
+        key("state", Kind::Table(&STATE), "[state]"),
         key("telemetry", Kind::Table(&TELEMETRY), "[telemetry]"),
     ],
-    later: &["acme", "demo", "limits", "policy", "register", "registration", "state", "tenants"],
+    later: &["acme", "demo", "limits", "policy", "register", "registration", "tenants"],
     synonyms: &[("issuer", "issuers"), ("upstreams", "servers"), ("listener", "server"), ("log", "telemetry")],
 };
 

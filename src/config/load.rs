@@ -17,6 +17,7 @@ mod proxies;
 mod sealing;
 mod secret;
 mod server;
+mod state;
 mod telemetry;
 mod tls;
 mod upstream_auth;
@@ -183,6 +184,7 @@ impl<'a> Loader<'a> {
         let cors = super::Cors { allow_origins: self.origins(raw.cors.and_then(|cors| cors.allow_origins)) };
         let audit = self.audit(raw.audit.as_ref());
         let sealing = self.sealing(raw.sealing.as_ref());
+        let state = self.state(raw.state.as_ref(), &sealing);
         let telemetry = self.telemetry(raw.telemetry.as_ref());
         let (directory, path, file) = (self.directory.clone(), self.file.path.clone(), Arc::clone(&self.file));
         Some(Config {
@@ -196,6 +198,7 @@ impl<'a> Loader<'a> {
             cors,
             audit,
             sealing,
+            state,
             telemetry,
         })
     }

@@ -28,6 +28,7 @@ pub(super) struct Proxy {
     pub(super) cors: Option<Cors>,
     pub(super) audit: Option<Audit>,
     pub(super) sealing: Option<Sealing>,
+    pub(super) state: Option<Spanned<State>>,
     pub(super) telemetry: Option<Telemetry>,
 }
 
@@ -196,6 +197,24 @@ pub(super) struct SealingKey {
     pub(super) file: Option<Spanned<String>>,
     pub(super) seal_from: Option<Spanned<String>>,
     pub(super) open_until: Option<Spanned<String>>,
+}
+
+/// `[state]`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct State {
+    pub(super) redis: Option<Spanned<Redis>>,
+}
+
+/// `state.redis`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Redis {
+    pub(super) url: Option<Spanned<Secret>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) prefix: Option<Spanned<String>>,
+    pub(super) timeout: Option<Spanned<String>>,
+    pub(super) on_error: Option<Spanned<String>>,
 }
 
 /// `[telemetry]`.

@@ -81,7 +81,7 @@ fn the_smallest_file_means_the_defaults() {
     let server = &config.servers["crm"];
     assert_eq!(server.resource, "https://mcp.example.com/crm/mcp");
     assert_eq!(server.audiences, ["https://mcp.example.com/crm/mcp"]);
-    assert_eq!(server.issuers, ["corp".into()]);
+    assert_eq!(server.issuers, [Arc::from("corp")]);
     assert!(matches!(server.upstream_auth, UpstreamAuth::None));
     assert!(matches!(config.audit.sink, AuditSink::Stdout));
     assert_eq!(config.audit.on_error, OnAuditError::Block);

@@ -20,6 +20,7 @@ pub(super) fn between(old: (&Config, &Snapshot), new: (&Config, &Snapshot)) -> C
             ("[audit]", format!("{:?}", config.audit)),
             ("[cors]", format!("{:?}", config.cors)),
             ("[sealing]", format!("{:?}", config.sealing)),
+            ("[state]", format!("{:?}", config.state)),
             ("[telemetry]", format!("{:?}", config.telemetry)),
         ]
     };

@@ -35,6 +35,7 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
         if let Some(certificate) = reloader.tls() {
             metrics.set_certificate_expiry(&tls, certificate.expires());
         }
+        metrics.set_state_up(reloader.store_is_up());
         let now = endpoints(reloader);
         metrics.set_endpoints(&now, &before);
         before = now;

@@ -13,6 +13,7 @@ use crate::config::{self, AuditSink, Config, Problems, Severity};
 use crate::server::admin::Readiness;
 use crate::server::tls::Tls;
 use crate::snapshot::{Kept, Live, Snapshot};
+use crate::state::Standing;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Backend;
@@ -137,6 +138,11 @@ impl Reloader {
     /// The backend of each server, in the current configuration.
     pub(super) fn backends(&self) -> Vec<(Arc<str>, Arc<Backend>)> {
         self.live.current().backends()
+    }
+
+    /// Whether the shared store is connected, if there is one.
+    pub(super) fn store_is_up(&self) -> Option<bool> {
+        Some(self.live.current().shared.as_ref()?.standing() == Standing::Up)
     }
 
     pub(super) const fn metrics(&self) -> &Arc<Metrics> {

@@ -1,12 +1,13 @@
 //! `limit`: how often, and how many at once, a rule lets calls pass; and how often a caller is asked for the same scopes.
 //!
-//! In memory of this process, bounded. Counts outlive a reload.
+//! In memory of this process, bounded, or where several processes share a store, rates there. Counts outlive a reload.
 
 mod anonymous;
 mod challenge;
 mod rate;
 mod read;
 mod share;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +18,13 @@ use governor::clock::DefaultClock;
 use self::challenge::Challenges;
 use self::rate::Rate;
 pub(super) use self::read::{LIMIT, read, timeout};
+use self::shared::{Everywhere, Pauses};
 use super::permit::{Denial, Permit};
 use super::{OnDeny, Policy};
 use crate::auth::Caller;
 use crate::clock;
+use crate::reject::Reject;
+use crate::state::StoreError;
 
 /// The `Retry-After` for the limit on concurrent calls, as it is unknown when one ends.
 const BUSY: Duration = Duration::from_secs(1);
@@ -66,12 +70,13 @@ impl Limits {
 struct Count {
     rate: Option<Rate<DefaultClock>>,
     busy: Mutex<HashMap<Key, u32>>,
+    pauses: Pauses,
 }
 
 impl Count {
     fn new(spec: &Spec) -> Self {
         let rate = spec.rate.and_then(|(calls, time, burst)| Rate::new(calls, time, burst, DefaultClock::default()));
-        Self { rate, busy: Mutex::default() }
+        Self { rate, busy: Mutex::default(), pauses: Pauses::default() }
     }
 
     /// Takes one of at most `most` concurrent calls; `None` if all are taken.
@@ -110,33 +115,65 @@ impl Drop for Slot {
 pub(super) struct Limit {
     pub(super) spec: Spec,
     count: Arc<Count>,
+    /// Where the rate is counted with other processes, if it is.
+    everywhere: Option<Everywhere>,
 }
 
 impl Limit {
     /// With new counters, until [`Policy::keep_counts`] replaces them by existing ones.
     pub(super) fn new(spec: Spec) -> Self {
         let count = Arc::new(Count::new(&spec));
-        Self { spec, count }
+        Self { spec, count, everywhere: None }
     }
 
-    /// Counts one call. Errs with the time to wait if it exceeds the limit.
-    fn enter(&self, caller: &Caller, tool: &str) -> Result<Option<Slot>, Duration> {
+    /// Counts one call. Errs if it exceeds the limit, or where the rate is counted that does not do it.
+    async fn enter(&self, caller: &Caller, tool: &str) -> Result<Option<Slot>, Refusal> {
         let key = key(caller, tool, self.spec.per);
         // Before the rate, so that a call refused here does not count there.
         let slot = match self.spec.concurrency {
-            Some(most) => Some(self.count.occupy(key.clone(), most).ok_or(BUSY)?),
+            Some(most) => Some(self.count.occupy(key.clone(), most).ok_or(Refusal::Wait(BUSY))?),
             None => None,
         };
-        match &self.count.rate {
-            Some(rate) if self.spec.per.tool => {
-                let person = self::key(caller, "", Per { subject: true, ..Per::default() });
-                rate.check_chosen(&person, &key, clock::monotonic())?;
+        match &self.everywhere {
+            Some(everywhere) if self.spec.rate.is_some() => {
+                Box::pin(self.enter_everywhere(everywhere, caller, &key)).await?;
             }
-            Some(rate) => rate.check(&key)?,
-            None => {}
+            _ => self.enter_here(caller, &key).map_err(Refusal::Wait)?,
         }
         Ok(slot)
     }
+
+    /// Counts one call in this process alone. Errs with the time to wait if it exceeds the limit.
+    fn enter_here(&self, caller: &Caller, key: &Key) -> Result<(), Duration> {
+        match &self.count.rate {
+            Some(rate) if self.spec.per.tool => rate.check_chosen(&person(caller), key, clock::monotonic()),
+            Some(rate) => rate.check(key),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a call does not pass a limit.
+#[derive(Debug)]
+enum Refusal {
+    /// The store that counts does not.
+    Uncounted(StoreError),
+    /// It exceeds the limit, for so long.
+    Wait(Duration),
+}
+
+impl Refusal {
+    fn into_reject(self, rule: Arc<str>) -> Reject {
+        match self {
+            Self::Uncounted(error) => Reject::Store(error),
+            Self::Wait(retry_after) => Reject::Denied(Denial::Limited { rule, retry_after }),
+        }
+    }
+}
+
+/// The counter of who calls, whatever is called.
+fn person(caller: &Caller) -> Key {
+    key(caller, "", Per { subject: true, ..Per::default() })
 }
 
 fn key(caller: &Caller, tool: &str, per: Per) -> Key {
@@ -170,13 +207,12 @@ impl Policy {
     }
 
     /// Counts a permitted call if its rule has a limit. The slot is to be held while the call runs. Errs if the limit is
-    /// exceeded.
-    pub(crate) fn enter(&self, permit: &Permit) -> Result<Option<Slot>, Denial> {
+    /// exceeded, or calls cannot be counted.
+    pub(crate) async fn enter(&self, permit: &Permit) -> Result<Option<Slot>, Reject> {
         let limited = permit.rule().and_then(|rule| Some((rule, self.limits.get(rule)?)));
         let Some((rule, limit)) = limited else { return Ok(None) };
-        limit
-            .enter(permit.caller(), permit.subject())
-            .map_err(|retry_after| Denial::Limited { rule: Arc::clone(rule), retry_after })
+        let entered = limit.enter(permit.caller(), permit.subject()).await;
+        entered.map_err(|refusal| refusal.into_reject(Arc::clone(rule)))
     }
 
     /// The rule's `timeout`, if it has one.
@@ -213,9 +249,20 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Limit, Limits, Per, Spec};
+    use futures_util::FutureExt as _;
+
+    use super::{Limit, Limits, Per, Refusal, Slot, Spec};
+    use crate::auth::Caller;
     use crate::policy::Policy;
     use crate::policy::tests::{caller, policy};
+
+    /// Without a store there is nothing to wait for.
+    fn enter(limit: &Limit, caller: &Caller, tool: &str) -> Result<Option<Slot>, Duration> {
+        limit.enter(caller, tool).now_or_never().unwrap().map_err(|refusal| match refusal {
+            Refusal::Wait(wait) => wait,
+            Refusal::Uncounted(error) => panic!("{error}"),
+        })
+    }
 
     #[test]
     fn calls_at_once_are_counted_until_they_end() {
@@ -223,12 +270,12 @@ mod tests {
         let limit = Limit::new(Spec { rate: None, concurrency: Some(2), per });
         let (ana, mut kim) = (caller(""), caller(""));
         kim.subject = "kim".into();
-        let first = limit.enter(&ana, "x").unwrap();
-        let second = limit.enter(&ana, "y").unwrap();
-        assert!(limit.enter(&ana, "x").is_err());
-        assert!(limit.enter(&kim, "x").is_ok());
+        let first = enter(&limit, &ana, "x").unwrap();
+        let second = enter(&limit, &ana, "y").unwrap();
+        assert!(enter(&limit, &ana, "x").is_err());
+        assert!(enter(&limit, &kim, "x").is_ok());
         drop(second);
-        assert!(limit.enter(&ana, "x").is_ok(), "and given back at once");
+        assert!(enter(&limit, &ana, "x").is_ok(), "and given back at once");
         drop(first);
         assert!(super::lock(&limit.count.busy).is_empty());
     }
@@ -241,19 +288,19 @@ mod tests {
         let (all, subject) = (limit(Per::default()), limit(Per { subject: true, ..Per::default() }));
         let tool = limit(Per { tool: true, subject: true, ..Per::default() });
         for limit in [&all, &subject, &tool] {
-            assert!(limit.enter(&ana, "x").is_ok());
-            let wait = limit.enter(&ana, "x").unwrap_err();
+            assert!(enter(limit, &ana, "x").is_ok());
+            let wait = enter(limit, &ana, "x").unwrap_err();
             assert!(wait > Duration::from_mins(59) && wait <= Duration::from_hours(1), "{wait:?}");
         }
-        assert!(all.enter(&kim, "x").is_err());
-        assert!(subject.enter(&kim, "x").is_ok());
-        assert!(subject.enter(&ana, "y").is_err());
-        assert!(tool.enter(&ana, "y").is_ok());
+        assert!(enter(&all, &kim, "x").is_err());
+        assert!(enter(&subject, &kim, "x").is_ok());
+        assert!(enter(&subject, &ana, "y").is_err());
+        assert!(enter(&tool, &ana, "y").is_ok());
         // A client of that name at another issuer is another client.
         let (client, mut elsewhere) = (limit(Per { client: true, ..Per::default() }), caller(""));
         elsewhere.issuer = "https://other.example.com".into();
-        assert!(client.enter(&ana, "x").is_ok() && client.enter(&kim, "x").is_err());
-        assert!(client.enter(&elsewhere, "x").is_ok());
+        assert!(enter(&client, &ana, "x").is_ok() && enter(&client, &kim, "x").is_err());
+        assert!(enter(&client, &elsewhere, "x").is_ok());
     }
 
     #[test]
@@ -262,10 +309,10 @@ mod tests {
         let limit = Limit::new(Spec { rate: Some((1, Duration::from_hours(1), 1)), concurrency: None, per });
         let (ana, mut kim) = (caller(""), caller(""));
         kim.subject = "kim".into();
-        let let_in = (0..110_000).filter(|number| limit.enter(&ana, &format!("doc:{number}")).is_ok()).count();
+        let let_in = (0..110_000).filter(|number| enter(&limit, &ana, &format!("doc:{number}")).is_ok()).count();
         assert_eq!(let_in, 1_000);
-        assert!(limit.enter(&kim, "doc:kim").is_ok());
-        assert!(limit.enter(&kim, "doc:7").is_err(), "counted for all alike");
+        assert!(enter(&limit, &kim, "doc:kim").is_ok());
+        assert!(enter(&limit, &kim, "doc:7").is_err(), "counted for all alike");
     }
 
     #[test]
@@ -277,7 +324,7 @@ mod tests {
             policy.keep_counts(&counts, server);
             policy
         };
-        let enter = |policy: &Policy| policy.limits.values().next().unwrap().enter(&caller(""), "x").is_ok();
+        let enter = |policy: &Policy| enter(policy.limits.values().next().unwrap(), &caller(""), "x").is_ok();
         assert!(enter(&loaded("crm", "1/h")));
         assert!(!enter(&loaded("crm", "1/h")));
         assert!(enter(&loaded("other", "1/h")), "of another server");

@@ -16,6 +16,7 @@ use crate::policy::tools::Refused;
 use crate::policy::{Denial, OnDeny};
 use crate::reply::ReplyError;
 use crate::server::AuthorityError;
+use crate::state::StoreError;
 use crate::upstream::{Busy, CatalogError, GrantError, UpstreamError};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -69,6 +70,8 @@ impl Reject {
             }
             Self::Reply(problem) => reply(problem),
             Self::Session(_) => error(404, INVALID_REQUEST, "Session not found"),
+            Self::Store(_) => error(503, UNAVAILABLE, "The call cannot be checked at the moment, and was not made")
+                .after(StoreError::RETRY_AFTER),
             Self::Token(problem) => token(problem, asked),
             Self::Unrecorded(_) => error(503, UNAVAILABLE, "The call was made, but how it ended could not be recorded"),
             Self::Definition(refused) => definition(refused, asked),

@@ -34,6 +34,7 @@ pub struct Readiness {
     issuers: Box<dyn Fn() -> Vec<(Arc<str>, bool)> + Send + Sync>,
     reload_failed: Mutex<Option<Timestamp>>,
     audit: OnceLock<Told>,
+    state: OnceLock<Box<dyn Fn() -> String + Send + Sync>>,
 }
 
 /// Returns what is wrong with something, if anything is.
@@ -49,6 +50,7 @@ impl Readiness {
             issuers: Box::new(issuers),
             reload_failed: Mutex::new(None),
             audit: OnceLock::new(),
+            state: OnceLock::new(),
         }
     }
 
@@ -60,6 +62,11 @@ impl Readiness {
     /// Sets the source of problems with the audit log. They do not affect readiness, since each call tries to write again.
     pub fn set_audit(&self, trouble: impl Fn() -> Option<&'static str> + Send + Sync + 'static) {
         let _ = self.audit.set(Box::new(trouble));
+    }
+
+    /// Sets the source of what is said of shared state.
+    pub fn set_state(&self, state: impl Fn() -> String + Send + Sync + 'static) {
+        let _ = self.state.set(Box::new(state));
     }
 
     /// Notes that all listeners are bound, `count` of them.
@@ -106,6 +113,9 @@ impl Readiness {
         }
         for (issuer, _) in issuers.iter().filter(|(_, had_keys)| !*had_keys) {
             let _ = writeln!(text, "issuer `{issuer}` has no keys yet");
+        }
+        if let Some(state) = self.state.get() {
+            text.push_str(&state());
         }
         if let Some(trouble) = self.audit.get().and_then(|trouble| trouble()) {
             let _ = writeln!(text, "{trouble}");

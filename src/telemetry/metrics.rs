@@ -8,6 +8,7 @@ mod histogram;
 mod labels;
 mod process;
 mod recorder;
+mod store;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -91,6 +92,7 @@ pub struct Metrics {
     config_info: Family<ConfigLabels, Gauge>,
     certificate_expiry: Family<NameLabels, Seconds>,
     spans: Family<ResultLabels, Counter>,
+    store: store::Store,
 }
 
 /// Registers metric families by name.
@@ -176,6 +178,7 @@ impl Metrics {
             certificate_expiry: families
                 .add("portcullis_tls_certificate_expiry_timestamp_seconds", "When a certificate stops being valid"),
             spans: families.add("portcullis_trace_spans", "Spans of traces, by what became of them"),
+            store: store::Store::register(&mut families),
             registry: families.0,
         }
     }

@@ -177,7 +177,7 @@ fn why(reject: &Reject, ending: &Ending) -> ErrorType {
         Reject::Tools(_) | Reject::Upstream(_) => ErrorType::ConnectionFailed,
         Reject::Reply(ReplyError::RateLimited { .. }) => ErrorType::RateLimited,
         // Nothing the client could have done better.
-        Reject::Audit(_) | Reject::Grant(_) | Reject::Reply(_) | Reject::Unrecorded(_) => {
+        Reject::Audit(_) | Reject::Grant(_) | Reject::Reply(_) | Reject::Store(_) | Reject::Unrecorded(_) => {
             ending.code.map_or(ErrorType::InvalidRequest, |code| ErrorType::Rpc(code.into()))
         }
         _ => ErrorType::InvalidRequest,

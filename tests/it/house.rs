@@ -158,6 +158,9 @@ fn secrets_are_exposed_in_known_places() {
         ("config/secret_source.rs", 7),
         ("seal/keys.rs", 2),
         ("mask/pseudonym.rs", 3),
+        // The URL of the shared store, and whether it is another one.
+        ("state/address.rs", 1),
+        ("state/shared.rs", 1),
         // The credential header.
         ("upstream/credential.rs", 8),
         // What programs are started with, and which of them are the same.

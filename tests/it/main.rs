@@ -54,6 +54,7 @@ mod revoked;
 mod rules;
 mod sessionless;
 mod sessions;
+mod shared;
 mod specifications;
 mod sse_client;
 mod sse_upstream;

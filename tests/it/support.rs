@@ -5,6 +5,7 @@ mod check;
 mod folder;
 mod process;
 mod proxy;
+mod store;
 mod upstream;
 mod wire;
 
@@ -14,6 +15,7 @@ pub(crate) use ask::Ask;
 pub(crate) use folder::Folder;
 pub(crate) use process::Process;
 pub(crate) use proxy::{Proxy, Setup, decisions, token_of};
+pub(crate) use store::{Mood, Store};
 pub(crate) use upstream::{Connection, Driver, Heard, Upstream, events, json_answer, raw_answer};
 pub(crate) use wire::{Answer, Client};
 

@@ -16,6 +16,7 @@ use crate::json::{Document, Limits};
 use crate::policy::Offered;
 use crate::policy::lock::{canonical, visible};
 use crate::route::Route;
+use crate::state::Standing;
 use crate::tls_fault::TlsFault;
 use crate::upstream::survey;
 
@@ -27,6 +28,7 @@ const TOLD: usize = 4;
 /// Asks all at once. Who does not answer is a warning: `serve` would start, and go on asking.
 pub(super) async fn ask(config: &Config, issuers: &Issuers, snapshot: &Snapshot, findings: &mut Findings) {
     let started = clock::monotonic();
+    store(config, snapshot, findings).await;
     let issuers = issuers.all();
     let keys = join_all(issuers.iter().map(|issuer| keys(issuer, started)));
     let routes: Vec<_> =
@@ -62,6 +64,28 @@ pub(super) async fn ask(config: &Config, issuers: &Issuers, snapshot: &Snapshot,
         let key = format!("servers.{}.{key}", server.name);
         tell(config, (format!("upstream {}", server.name), &key), compared, findings);
     }
+}
+
+/// Whether the shared store can be used.
+async fn store(config: &Config, snapshot: &Snapshot, findings: &mut Findings) {
+    let Some(store) = &snapshot.shared else { return };
+    store.settled().await;
+    let place = store.place();
+    let outcome = match store.standing() {
+        Standing::Up => Ok((format!("redis at {place}, connected: rate limits are shared"), None)),
+        Standing::New | Standing::Down(..) => {
+            let why = match store.standing() {
+                Standing::Down(_, why) => why,
+                _ => "no answer".into(),
+            };
+            Err(Missed {
+                text: "not connected",
+                message: format!("the shared store at {place} cannot be used: {why}"),
+                help: "until it can, rate limits are counted as `on_error` says".into(),
+            })
+        }
+    };
+    tell(config, ("state".to_owned(), "state.redis.url"), outcome, findings);
 }
 
 /// One line, and a warning where something is missed, at the key that names it.

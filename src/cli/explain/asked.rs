@@ -24,6 +24,7 @@ use crate::route::Route;
 use crate::seal::Seals;
 use crate::server::tls;
 use crate::snapshot::{Kept, Snapshot};
+use crate::state::Stores;
 use crate::telemetry::metrics::Metrics;
 use crate::trial::{Call, IssuedBy, caller};
 use crate::upstream::Grants;
@@ -99,6 +100,7 @@ fn route(config: &Config, server: &Server, streams: &mut Streams<'_>) -> Result<
     let random_seals = Arc::new(Seals::random().map_err(|_| Exit::Internal)?);
     let grants =
         Arc::new(Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", "")), crate::auth::Epoch::default()));
+    let stores = Arc::new(Stores::new(runtime.handle().clone(), Arc::new(Metrics::new("", ""))));
     let kept = Kept {
         issuers,
         backends: Arc::default(),
@@ -106,6 +108,7 @@ fn route(config: &Config, server: &Server, streams: &mut Streams<'_>) -> Result<
         random_seals,
         pace: Arc::default(),
         limits: Arc::default(),
+        stores,
         bridges: Arc::default(),
     };
     let (snapshot, _) = Snapshot::build(config, &kept, 1).map_err(|problems| refused(&problems, streams))?;

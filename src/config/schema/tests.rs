@@ -28,6 +28,8 @@ const ONLY_THE_READER_SEES: &[&str] = &[
     "public-url-contradicts-tls",
     "public-url-path",
     "sealing",
+    "state-empty",
+    "state-exposed",
     "traces-values",
     "unset-variable",
     "upstream-urls",

@@ -4,10 +4,11 @@ use std::time::Duration;
 use super::{Limit, Limits, Per, Spec};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
-use crate::policy::{Denial, Policy};
+use crate::policy::Policy;
+use crate::reject::Reject;
 
 /// The rule id in denials of callers without a token that exceed their limit.
-const ANONYMOUS: &str = "anonymous";
+pub(super) const ANONYMOUS: &str = "anonymous";
 
 impl Policy {
     /// Sets the rate limit of callers without a token, for each address: the number of requests per time.
@@ -18,7 +19,7 @@ impl Policy {
             per: Per { subject: true, ..Per::default() },
         };
         let count = limits.count(server, "", &spec);
-        self.anonymous_limit = Some(Limit { spec, count });
+        self.anonymous_limit = Some(Limit { spec, count, everywhere: None });
     }
 
     /// Whether a caller without a token may do anything at all.
@@ -26,9 +27,10 @@ impl Policy {
         self.anonymous.is_some_and(|from| from <= now)
     }
 
-    /// Counts one request of a caller without a token. Errs if the limit is exceeded.
-    pub(crate) fn enter_anonymous(&self, caller: &Caller) -> Result<(), Denial> {
-        let entered = self.anonymous_limit.as_ref().map_or(Ok(None), |limit| limit.enter(caller, ""));
-        entered.map(drop).map_err(|retry_after| Denial::Limited { rule: ANONYMOUS.into(), retry_after })
+    /// Counts one request of a caller without a token. Errs if the limit is exceeded, or requests cannot be counted.
+    pub(crate) async fn enter_anonymous(&self, caller: &Caller) -> Result<(), Reject> {
+        let Some(limit) = &self.anonymous_limit else { return Ok(()) };
+        let entered = limit.enter(caller, "").await;
+        entered.map(drop).map_err(|refusal| refusal.into_reject(ANONYMOUS.into()))
     }
 }

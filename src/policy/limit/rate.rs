@@ -54,6 +54,16 @@ impl<C: Clock + Clone> Rate<C> {
         Ok(())
     }
 
+    /// Whether `caller` may choose `key`. Errs if it has chosen too many lately.
+    pub(super) fn may_choose(&self, caller: &Key, key: &Key, now: Instant) -> Result<(), Duration> {
+        if lock(&self.shares).has_room(caller, key, now) { Ok(()) } else { Err(super::BUSY) }
+    }
+
+    /// Notes that `caller` chose `key`, which is counted elsewhere for `time`.
+    pub(super) fn chose(&self, caller: &Key, key: &Key, now: Instant, time: Duration) {
+        lock(&self.shares).note(caller, key, now, time);
+    }
+
     fn count(&self, key: &Key) -> Result<StateSnapshot, Duration> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % LOOK == LOOK - 1 {
             self.limiter.retain_recent();
