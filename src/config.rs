@@ -3,6 +3,7 @@
 mod access;
 mod backend;
 pub mod certificate;
+mod elicitation;
 mod expand;
 mod grant;
 mod hide;
@@ -35,6 +36,7 @@ use url::Url;
 
 pub use self::access::{Access, Anonymous, Authentication, Dpop, Mtls, Network};
 pub use self::backend::{Backend, Breaker, ChildLimits, Command, Concurrency, Retries, SessionIdle, Sharing, User};
+pub use self::elicitation::{Elicitation, HostPattern, SecretFields};
 pub use self::grant::{AuthorizationServer, Grant, GrantKind, Identity, IdentityJwt, KeyPair, UpstreamAuth};
 pub use self::issuer::{
     AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,
@@ -257,6 +259,8 @@ pub struct Server {
     pub scopes_advertised: Option<Vec<String>>,
     /// `_meta` keys let through besides the reserved ones.
     pub meta: Vec<String>,
+    /// What it may have users asked.
+    pub elicitation: Elicitation,
     /// Whether what client and upstream speak is brought together.
     pub era: EraMode,
     /// How the upstream is spoken to, where that is over HTTP.

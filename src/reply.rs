@@ -3,6 +3,7 @@
 //! A JSON body is read whole, up to a limit; an event stream is rewritten event by event. Any other body, and one that does
 //! not parse, is too large or is compressed, is refused. No header of the upstream's is copied.
 
+mod elicited;
 mod handles;
 mod list;
 mod message;

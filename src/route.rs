@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::auth::signals::Receiver;
 use crate::auth::{Acceptance, Challenges};
 use crate::bridge::Bridge;
-use crate::config::{EraMode, SessionIdle};
+use crate::config::{Elicitation, EraMode, SessionIdle};
 use crate::mask::Masks;
 use crate::policy::tools::Tools;
 use crate::policy::{self, Policy};
@@ -44,6 +44,8 @@ pub struct Route {
     pub masks: Masks,
     /// `_meta` keys let through besides the reserved ones.
     pub meta: Box<[Box<str>]>,
+    /// What it may have users asked.
+    pub elicitation: Elicitation,
     /// Which eras are bridged.
     pub bridging: EraMode,
     /// How long sessions there may be unused (`session_idle`).
@@ -61,8 +63,8 @@ pub struct Route {
 impl Route {
     /// What decides about its calls.
     pub(crate) fn rules(&self) -> Rules<'_> {
-        let Self { policy, tools, masks, meta, backend, .. } = self;
-        Rules { policy, tools, masks, meta, origin: backend.origin(), offered: None }
+        let Self { policy, tools, masks, meta, elicitation, backend, .. } = self;
+        Rules { policy, tools, masks, meta, elicitation, origin: backend.origin(), offered: None }
     }
 }
 

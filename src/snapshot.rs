@@ -355,6 +355,7 @@ fn route(config: &Config, common: &Common<'_>, server: &Server, problems: &mut P
         catalog: Catalog::default(),
         masks: masks?.keyed(keys),
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
+        elicitation: server.elicitation.clone(),
         bridging: server.era,
         idle: server.session_idle,
         bridge: kept.bridges.get_or_make(&server.name, backend.place()),

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::auth::{Caller, Challenges, Scheme};
 use crate::body::Body;
+use crate::config::Elicitation;
 use crate::json::{self, Document, Splice};
 use crate::mask::{self, Direction, Findings, Masks, View};
 use crate::mcp::{self, Access, Head, Known, Method, Revision, RpcId, SubjectKind, compose, methods};
@@ -38,6 +39,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) masks: &'a Masks,
     /// `_meta` keys let through besides the reserved ones.
     pub(crate) meta: &'a [Box<str>],
+    /// What servers may have users asked.
+    pub(crate) elicitation: &'a Elicitation,
     /// The upstream's own origin; empty where there is none.
     pub(crate) origin: &'a str,
     /// The definition of the tool that is called, if it is not the approved one that is asked about.

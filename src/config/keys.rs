@@ -7,7 +7,7 @@ mod grant;
 mod issuer;
 mod state;
 
-use access::{ANONYMOUS, AUTHENTICATION, DPOP, METADATA, MTLS};
+use access::{ANONYMOUS, AUTHENTICATION, DPOP, ELICITATION, METADATA, MTLS};
 use backend::{BREAKER, CONCURRENCY, RETRIES, STDIO};
 use grant::{IDENTITY, KEY_PAIR};
 use issuer::ISSUER;
@@ -183,6 +183,7 @@ static PROTECTED: Table = Table {
         key("resource_name", Kind::Text, "\"Customer records\""),
         key("scopes_advertised", Kind::Texts, "[\"crm:read\"]"),
         key("meta", Kind::Texts, "[\"com.example/trace\"]"),
+        key("elicitation", Kind::Table(&ELICITATION), "{ url_hosts = [\"*.example.com\"] }"),
         key("upstream_ca_file", Kind::Text, "\"upstream-ca.pem\""),
         key("upstream_http2", Kind::Flag, "true"),
         key("timeouts", Kind::Table(&TIMEOUTS), "{ first_byte = \"30s\" }"),
@@ -212,7 +213,6 @@ static PROTECTED: Table = Table {
     ],
     later: &[
         "baseline",
-        "elicitation",
         "headers",
         "limits",
         "mode",

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub(super) use access::{Anonymous, Authentication, Dpop, Localized, Metadata, Mtls};
+pub(super) use access::{Anonymous, Authentication, Dpop, Elicitation, Localized, Metadata, Mtls};
 pub(super) use backend::{Breaker, Concurrency, Retries, Stdio};
 pub(super) use grant::{ClientKeys, Identity, KeyPair, ServerKeys, UpstreamAuth};
 pub(super) use issuer::{Introspection, Issuer, Jwks, Signals};
@@ -114,6 +114,7 @@ pub(super) struct Server {
     pub(super) resource_name: Option<Spanned<String>>,
     pub(super) scopes_advertised: Option<Vec<Spanned<String>>>,
     pub(super) meta: Option<Vec<Spanned<String>>>,
+    pub(super) elicitation: Option<Elicitation>,
     pub(super) upstream_ca_file: Option<Spanned<String>>,
     pub(super) upstream_http2: Option<bool>,
     pub(super) timeouts: Option<Timeouts>,

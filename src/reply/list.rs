@@ -202,6 +202,7 @@ fn masked(
 mod tests {
     use super::{Rules, filter};
     use crate::clock::Timestamp;
+    use crate::config::Elicitation;
     use crate::json::{Document, Limits, Splice};
     use crate::mask::{Findings, Masks, View};
     use crate::mcp::find;
@@ -214,7 +215,9 @@ mod tests {
         let policy = policy("[[rule]]\nid = \"read\"\ntools = [\"get_*\"]");
         let method = find("tools/list").unwrap();
         let (tools, masks) = (Tools::default(), Masks::compile(Vec::new()).unwrap());
-        let rules = Rules { policy: &policy, tools: &tools, masks: &masks, meta: &[], origin: "", offered: None };
+        let elicitation = &Elicitation::default();
+        let rules =
+            Rules { policy: &policy, tools: &tools, masks: &masks, meta: &[], elicitation, origin: "", offered: None };
         let cases = [
             (r#"{"tools":[{"name":"get_a"},{"name":"put_a"},{},7,"get_a"]}"#, r#"{"tools":[{"name":"get_a"}]}"#),
             (r#"{"tools":{"0":{"name":"put_a"},"length":1}}"#, r#"{"tools":[]}"#),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{InboundError, ReplyError, Way, handles, list, tidy};
+use super::{InboundError, ReplyError, Way, elicited, handles, list, tidy};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
+use crate::config::Elicitation;
 use crate::json::{Document, Splice, Value, quoted};
 use crate::mask::{Direction, Findings, Masks, View, drop_foreign_meta};
 use crate::mcp::methods::{self, ERROR_PLACES, Method};
@@ -102,6 +103,7 @@ fn response(way: &Way, document: &Document, mut splice: Splice, findings: &mut F
     let root = document.root();
     if let Some(error) = root.get("error") {
         way.asker(&way.context(Timestamp::now())).may_ask_by_error(error)?;
+        elicited::in_error(&way.route.elicitation, error)?;
         masked(way, error, ERROR_PLACES, &mut splice, findings)?;
         let code = error.get("code").and_then(|code| code.as_i64()).and_then(|code| i32::try_from(code).ok());
         return Ok(Response { bytes: splice.apply(document.bytes()), code, negotiated: None, tool_error: false });
@@ -142,6 +144,7 @@ pub(crate) fn rewrite_result(
         masked = list::filter(asker, &rules, view, method, result, splice, findings)?;
     }
     asker.may_ask(result)?;
+    elicited::in_requests(rules.elicitation, result)?;
     drop_foreign_meta(result, rules.meta, splice);
     keep_private(result, asker.caller.expires, asker.context.now, splice);
     let places = method.map_or(&[][..], |method| method.opaque_result);
@@ -165,7 +168,8 @@ pub fn shown_list(
 ) -> Option<Bytes> {
     let asker = Asker { policy, caller, context, enforced: false };
     let view = View { caller: Some(caller), now: context.now, ..View::default() };
-    let rules = Rules { policy, tools, masks, meta: &[], origin: "", offered: None };
+    let elicitation = &Elicitation::default();
+    let rules = Rules { policy, tools, masks, meta: &[], elicitation, origin: "", offered: None };
     let (mut splice, mut findings) = (Splice::new(), Findings::default());
     rewrite_result(&asker, rules, &view, Some(method), result.root(), &mut splice, &mut findings).ok()?;
     Some(splice.apply(result.bytes()))
@@ -202,7 +206,10 @@ fn notification(
     let context = way.context(Timestamp::now());
     let (asker, params) = (way.asker(&context), document.root().get("params"));
     let mut splice = Splice::new();
-    let asks = params.map_or(Ok(()), |params| asker.may_ask(params));
+    let asks = params.map_or(Ok(()), |params| {
+        asker.may_ask(params)?;
+        elicited::in_requests(&way.route.elicitation, params)
+    });
     let task = params.map_or(Ok(None), |params| handles::in_news(way, method, params, &mut splice));
     let (Ok(()), Ok(task)) = (asks, task) else { return Ok(Passed::Dropped) };
     if !asker.hears(method, params, task.as_ref()) {
@@ -220,7 +227,9 @@ fn notification(
 fn request(way: &Way, document: &Document, method: &'static Method, findings: &mut Findings) -> Result<Passed, Reject> {
     let root = document.root();
     let Some(id) = root.get("id") else { return Ok(Passed::Dropped) };
-    let Some(sealed) = seal_request(way, method, id).filter(|_| allowed(way, method)) else {
+    let may_ask =
+        allowed(way, method) && elicited::in_request(&way.route.elicitation, method.name, root.get("params")).is_ok();
+    let Some(sealed) = seal_request(way, method, id).filter(|_| may_ask) else {
         return Ok(Passed::Refused(refusal(id)));
     };
     let mut splice = Splice::new();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{IssuedBy, Rules};
-use crate::config::{Config, Issuer, Problem, Problems, Server, Source};
+use crate::config::{Config, Elicitation, Issuer, Problem, Problems, Server, Source};
 use crate::mask::Masks;
 use crate::policy::cases::Case;
 use crate::policy::lock::Lock;
@@ -21,6 +21,7 @@ pub(crate) struct Suite {
     pub(crate) tools: Tools,
     pub(crate) masks: Masks,
     pub(crate) meta: Box<[Box<str>]>,
+    elicitation: Elicitation,
     /// The upstream's; empty for files tested by themselves.
     pub(crate) origin: Box<str>,
     pub(crate) files: Vec<Summary>,
@@ -70,6 +71,7 @@ impl Suite {
                 .describing(descriptions),
             origin: server.backend.origin().into(),
             meta: server.meta.iter().map(|key| key.as_str().into()).collect(),
+            elicitation: server.elicitation.clone(),
             issuers: issuers.cloned().collect(),
             ..suite
         })
@@ -106,6 +108,7 @@ impl Suite {
             tools: Tools::default().describing(std::mem::take(&mut loaded.descriptions)),
             masks: masks?,
             meta: Box::default(),
+            elicitation: Elicitation::default(),
             origin: Box::default(),
             rules,
             mask_places,
@@ -123,6 +126,7 @@ impl Suite {
             tools: &self.tools,
             masks: &self.masks,
             meta: &self.meta,
+            elicitation: &self.elicitation,
             origin: &self.origin,
             offered: None,
         }

@@ -43,6 +43,7 @@ pub(in crate::upstream) fn server(url: &str) -> config::Server {
         resource_name: None,
         scopes_advertised: None,
         meta: Vec::new(),
+        elicitation: config::Elicitation::default(),
         era: config::EraMode::default(),
         transport: config::Transport::default(),
         sessions: config::Sharing::default(),

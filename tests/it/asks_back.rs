@@ -160,6 +160,58 @@ async fn a_question_in_an_error_is_decided_like_a_request() {
     }
 }
 
+/// What a rule lets a server ask is still no form for a secret, and no page on just any host.
+#[tokio::test]
+async fn secrets_in_forms_and_pages_elsewhere_are_not_asked_for() {
+    let page = |url: &str| json!({ "mode": "url", "elicitationId": "e-1", "url": url, "message": SECRET });
+    let field = json!({ "type": "object", "properties": { "apiKey": { "type": "string" } } });
+    let form = json!({ "mode": "form", "message": SECRET, "requestedSchema": field });
+    let hosts = "elicitation = { url_hosts = [\"*.example.com\"] }";
+    for (params, keys, why) in [
+        (page("javascript:alert(1)"), "", Some("the server sends to a page that is not allowed")),
+        (page("https://login.example.com/x"), "", None),
+        (page("https://login.example.com/x"), hosts, None),
+        (page("https://evil.test/x"), hosts, Some("the server sends to a page that is not allowed")),
+        (form.clone(), "", Some("the server asks for a secret in a form")),
+        (form, "elicitation = { secrets = \"pass\" }", None),
+    ] {
+        let setup = |upstream: &Upstream| {
+            let server = format!("schema = \"off\"\n{keys}");
+            Setup::new(upstream.url()).policy(policy(&["elicitation/create"])).server(&server)
+        };
+        // On the stream of a call.
+        let upstream = asking("elicitation/create", params.clone()).await;
+        let proxy = setup(&upstream).start().await;
+        proxy.keep_secret("up-1".to_owned());
+        let answer = proxy.ask(&call("2025-11-25", &proxy.token("ana"))).await;
+        assert_eq!(answer.messages().len(), if why.is_some() { 1 } else { 2 }, "{params}: {answer:?}");
+        if why.is_some() {
+            upstream.wait_for(2).await;
+            assert_eq!(upstream.take().pop().unwrap().json()["error"]["code"], -31403, "{params}");
+        }
+        // In an answer, and in an error.
+        let request = json!({ "k": { "method": "elicitation/create", "params": params } });
+        let upstream = inside(request, false).await;
+        let proxy = setup(&upstream).start().await;
+        let answer = proxy.ask(&Ask::modern("tools/call", &json!({ "name": "work" })).token(&proxy.token("ana"))).await;
+        match why {
+            None => assert_eq!(answer.message()["result"]["resultType"], "input_required", "{params}: {answer:?}"),
+            Some(why) => assert!(refused(&answer) && answer.text().contains(why), "{params}: {answer:?}"),
+        }
+        if params["mode"] == "url" {
+            let error = json!({ "code": -32042, "message": "first", "data": { "elicitations": [params] } });
+            let upstream = Upstream::answering(move |heard: &Heard| {
+                let body = json!({ "jsonrpc": "2.0", "id": heard.json()["id"], "error": error });
+                json_answer(200, &body.to_string())
+            })
+            .await;
+            let proxy = setup(&upstream).start().await;
+            let answer = proxy.ask(&call("2025-11-25", &proxy.token("ana"))).await;
+            assert_eq!(answer.message()["error"]["code"] == -32042, why.is_none(), "{params}: {answer:?}");
+        }
+    }
+}
+
 /// In 2026-07-28 the requests travel inside an answer: one that no rule names stops the whole answer, and with it the round.
 #[tokio::test]
 async fn requests_inside_an_answer_are_each_decided() {

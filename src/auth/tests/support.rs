@@ -198,6 +198,7 @@ pub(in crate::auth) fn server_config(name: &str, resource: &str) -> config::Serv
         resource_name: None,
         scopes_advertised: None,
         meta: Vec::new(),
+        elicitation: config::Elicitation::default(),
         era: config::EraMode::default(),
         transport: config::Transport::default(),
         sessions: config::Sharing::default(),

@@ -28,6 +28,12 @@ pub(super) static AUTHENTICATION: Table = Table {
 pub(super) static ANONYMOUS: Table =
     Table { keys: &[key("rate", Kind::Text, "\"120/min\"")], later: &["bytes"], synonyms: &[("limit", "rate")] };
 
+pub(super) static ELICITATION: Table = Table {
+    keys: &[key("url_hosts", Kind::Texts, "[\"*.example.com\"]"), key("secrets", Kind::Text, "\"refuse\"")],
+    later: &[],
+    synonyms: &[("hosts", "url_hosts"), ("url_host", "url_hosts")],
+};
+
 pub(super) static METADATA: Table = Table {
     keys: &[
         key("documentation", Kind::Text, "\"https://docs.example.com/crm\""),

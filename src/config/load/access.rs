@@ -1,8 +1,12 @@
-//! `servers.NAME.dpop`, `mtls`, `authentication` and `anonymous`.
+//! `servers.NAME.dpop`, `mtls`, `authentication`, `anonymous` and `elicitation`.
 
 use std::time::Duration;
 
-use super::super::{Access, Anonymous, Authentication, Dpop, Mtls, raw, units, walk};
+use toml::Spanned;
+
+use super::super::{
+    Access, Anonymous, Authentication, Dpop, Elicitation, HostPattern, Mtls, SecretFields, raw, units, walk,
+};
 use super::Loader;
 
 /// Signature algorithms a proof can be made with.
@@ -17,6 +21,26 @@ impl Loader<'_> {
             anonymous: raw.anonymous.as_ref().map(|written| self.anonymous(written)).unwrap_or_default(),
             metadata: raw.metadata.as_ref().map(|written| self.metadata(written)).unwrap_or_default(),
         }
+    }
+
+    pub(super) fn elicitation(&mut self, raw: &raw::Elicitation) -> Elicitation {
+        let secrets = [("refuse", SecretFields::Refuse), ("pass", SecretFields::Pass)];
+        let mut url_hosts = Vec::new();
+        for entry in raw.url_hosts.iter().flat_map(Spanned::get_ref) {
+            if let Some(pattern) = HostPattern::parse(entry.get_ref()) {
+                url_hosts.push(pattern);
+            } else {
+                let label = "a name or an address, without scheme, port and path";
+                let problem = self.error(entry.span(), "not a host", label);
+                self.report(problem.help("for example `login.example.com`, or `*.example.com` for all hosts below it"));
+            }
+        }
+        if let Some(written) = raw.url_hosts.as_ref().filter(|written| written.get_ref().is_empty()) {
+            let problem = self.error(written.span(), "`url_hosts` is empty", "names no host");
+            self.report(problem.help("leave it out to allow every public host"));
+        }
+        let secrets = self.choice("secrets", raw.secrets.as_ref(), &secrets, &[]).unwrap_or_default();
+        Elicitation { url_hosts, secrets }
     }
 
     fn anonymous(&mut self, raw: &raw::Anonymous) -> Anonymous {

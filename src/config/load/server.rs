@@ -85,6 +85,7 @@ impl Loader<'_> {
         let session_idle = self.session_idle(raw, backend.as_ref());
         let sse_path = self.sse_path(raw);
         let access = self.access(raw);
+        let elicitation = raw.elicitation.as_ref().map(|written| self.elicitation(written)).unwrap_or_default();
         let audiences = raw.audiences.as_ref().map(|written| self.texts("audiences", written));
         let path = path?;
         let origin = listener.map(|listener| listener.public_url.origin().ascii_serialization()).unwrap_or_default();
@@ -109,6 +110,7 @@ impl Loader<'_> {
             resource_name,
             scopes_advertised,
             meta,
+            elicitation,
             era,
             transport,
             sessions,

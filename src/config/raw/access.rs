@@ -1,4 +1,4 @@
-//! `servers.NAME.dpop`, `mtls`, `authentication`, `anonymous` and `metadata`, as written.
+//! `servers.NAME.dpop`, `mtls`, `authentication`, `anonymous`, `elicitation` and `metadata`, as written.
 
 use std::collections::BTreeMap;
 
@@ -38,6 +38,14 @@ pub(in crate::config) struct Authentication {
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Anonymous {
     pub(in crate::config) rate: Option<Spanned<String>>,
+}
+
+/// `servers.NAME.elicitation`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Elicitation {
+    pub(in crate::config) url_hosts: Texts,
+    pub(in crate::config) secrets: Option<Spanned<String>>,
 }
 
 /// `servers.NAME.metadata`.
