@@ -45,7 +45,7 @@ pub(crate) use self::load::{check_before_writing, load_before_policies};
 pub use self::load::{load, parse};
 pub use self::metadata::{Localized, Metadata, SignedMetadata};
 pub use self::problem::{Problem, Problems, Severity, Source};
-pub use self::proxies::{ForwardedHeader, Proxies};
+pub use self::proxies::{ForwardedHeader, Proxies, ProxyProtocol};
 pub use self::state::{OnStoreError, Redis};
 pub use self::telemetry::{LogFormat, Sampling, Telemetry, Traces};
 use crate::secret::Secret;
@@ -186,6 +186,7 @@ pub struct Limits {
     pub header_count: usize,
     pub header_bytes: usize,
     pub connections: usize,
+    pub connections_per_address: usize,
     pub http2_streams: u32,
     pub header_timeout: Duration,
     pub tls_timeout: Duration,
@@ -202,6 +203,7 @@ impl Default for Limits {
             header_count: 100,
             header_bytes: 32 << 10,
             connections: 10_000,
+            connections_per_address: 1000,
             http2_streams: 100,
             header_timeout: Duration::from_secs(10),
             tls_timeout: Duration::from_secs(10),

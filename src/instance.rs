@@ -141,7 +141,7 @@ impl Instance {
             tracer: tracer.clone(),
             verifier: verifier.clone(),
         };
-        let addresses = bound.addresses().to_vec();
+        let (addresses, gate) = (bound.addresses().to_vec(), bound.gate());
         bound.serve(tls.as_ref(), &drain, move |_| {
             let worker = workers.worker();
             move |peer, request| proxy::handle(worker.clone(), peer, request)
@@ -154,7 +154,7 @@ impl Instance {
             kept,
             live.clone(),
             verifier,
-            tls,
+            (tls, gate),
             audit.clone(),
             metrics,
             readiness.clone(),

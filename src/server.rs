@@ -9,8 +9,11 @@ mod connection;
 pub mod descriptors;
 pub mod drain;
 mod forwarded;
+mod gate;
 pub mod guard;
 pub(crate) mod liveness;
+mod proxy_header;
+pub(crate) mod site;
 pub mod tls;
 mod watch;
 
@@ -30,10 +33,10 @@ use tokio_util::task::TaskTracker;
 
 pub use connection::Peer;
 pub use forwarded::ForwardedError;
+pub use gate::Gate;
 pub use guard::{AuthorityError, authority_of};
 
-use crate::{clock, config};
-use accept::Places;
+use crate::config;
 use connection::{Desk, Settings};
 use drain::Drain;
 use tls::Tls;
@@ -60,7 +63,7 @@ pub enum ServerError {
 pub struct Bound {
     addresses: Vec<SocketAddr>,
     settings: Settings,
-    places: Places,
+    gate: Gate,
     /// One row per worker, one socket per address.
     workers: Vec<Vec<std::net::TcpListener>>,
 }
@@ -81,14 +84,19 @@ pub fn bind(listener: &config::Listener) -> Result<Bound, ServerError> {
             workers[at].push(socket);
         }
     }
-    let limits = &listener.limits;
-    Ok(Bound { addresses, settings: Settings::new(limits), places: Places::new(limits.connections), workers })
+    let (settings, gate) = (Settings::new(&listener.limits), Gate::new(&listener.limits, &listener.proxies));
+    Ok(Bound { addresses, settings, gate, workers })
 }
 
 impl Bound {
     /// The addresses it listens on, with the chosen port in place of port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Who may connect, also later.
+    pub fn gate(&self) -> Gate {
+        self.gate.clone()
     }
 
     /// Starts the workers and returns. `make_handler` is called once on each worker's thread, within its runtime, with the
@@ -107,7 +115,7 @@ impl Bound {
             let runtime = runtime.map_err(ServerError::Worker)?;
             let worker = Worker {
                 settings: self.settings,
-                places: self.places.clone(),
+                gate: self.gate.clone(),
                 tls: tls.cloned(),
                 drain: drain.clone(),
                 roster: Arc::default(),
@@ -128,7 +136,7 @@ impl Bound {
 /// One worker thread of the server.
 struct Worker {
     settings: Settings,
-    places: Places,
+    gate: Gate,
     tls: Option<Arc<Tls>>,
     drain: Drain,
     roster: Arc<Roster>,
@@ -173,7 +181,7 @@ impl Worker {
         .await;
     }
 
-    /// Starts serving a connection, or closes it when there are too many.
+    /// Starts serving a connection, or closes it at once.
     fn admit<H, F, B>(&self, stream: TcpStream, address: SocketAddr, desk: Desk<H>)
     where
         H: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + 'static,
@@ -181,12 +189,7 @@ impl Worker {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Some(place) = self.places.take() else {
-            if let Some(count) = self.places.refuse(clock::monotonic()) {
-                tracing::warn!(count, "connections closed: `server.limits.connections` is reached");
-            }
-            return;
-        };
+        let Some(place) = self.gate.admit(address.ip().to_canonical()) else { return };
         let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return };
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         let peer = Arc::new(Peer::new(canonical(address), canonical(local)));

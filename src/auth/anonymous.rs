@@ -1,13 +1,11 @@
 //! The caller without a token, where a rule lets such callers do something: it has no identity.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use serde_json::Map;
 
 use super::Caller;
-
-/// The prefix length of the IPv6 network of one site, which can use any address in it (RFC 6177).
-const SITE_BITS: u32 = 64;
+use crate::server::site::site;
 
 impl Caller {
     /// A caller without a token, from that address. It is no principal, as several may share one address: nothing is sealed to
@@ -19,14 +17,6 @@ impl Caller {
     /// The caller, if it has an identity; `None` if it is anonymous.
     pub fn principal(&self) -> Option<&Self> {
         (!self.anonymous).then_some(self)
-    }
-}
-
-/// The address that represents all addresses of one site.
-fn site(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (u128::BITS - SITE_BITS))).into(),
-        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -168,7 +168,9 @@ fn spend(
 /// The SHA-256 of the client's certificate: that of this connection or, if the peer is a trusted TLS terminator, the one in its
 /// header field (RFC 9440 section 2.2). Other peers' fields are ignored.
 fn certificate(acceptance: &Acceptance, shown: &Shown<'_>) -> Option<[u8; 32]> {
-    let is_terminator = acceptance.binding.terminators.iter().any(|network| network.contains(shown.peer.sender));
+    let terminators = &acceptance.binding.terminators;
+    let is_terminator =
+        shown.peer.sender.is_some_and(|sender| terminators.iter().any(|network| network.contains(sender)));
     if !is_terminator {
         return shown.peer.certificate_digest();
     }

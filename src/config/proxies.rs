@@ -9,8 +9,22 @@ use super::Network;
 pub struct Proxies {
     /// `trusted_proxies`: who may say for whom it speaks. Of anybody else it is ignored.
     pub trusted: Vec<Network>,
+    /// `proxy_protocol`: whether they say so before anything else on a connection.
+    pub protocol: ProxyProtocol,
     /// `forwarded_header`: where a request names its client.
     pub header: ForwardedHeader,
+}
+
+/// `server.proxy_protocol`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// No PROXY header is read.
+    #[default]
+    Off,
+    /// A trusted proxy may send one.
+    Optional,
+    /// Only trusted proxies may connect, and must send one.
+    Required,
 }
 
 /// `server.forwarded_header`.

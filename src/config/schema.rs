@@ -56,6 +56,7 @@ const NOT_EMPTY: &[&str] = &[
 
 /// Keys that are one of a few words in every version.
 const WORDS: &[(&str, &[&str])] = &[
+    ("server.proxy_protocol", &["off", "optional", "required"]),
     ("server.forwarded_header", &["forwarded", "off", "x-forwarded-for"]),
     ("server.tls.client_certificates", &["any", "off", "optional", "required"]),
     ("issuers.*.profile", &["auth0", "authentik", "cognito", "entra", "google", "keycloak", "okta", "ping", "rfc9068"]),

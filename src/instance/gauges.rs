@@ -36,6 +36,7 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
             metrics.set_certificate_expiry(&tls, certificate.expires());
         }
         metrics.set_state_up(reloader.store_is_up());
+        metrics.set_connections(reloader.gate().open(), &reloader.gate().refused());
         let now = endpoints(reloader);
         metrics.set_endpoints(&now, &before);
         before = now;

@@ -10,6 +10,7 @@ use crate::audit::{self, Audit, By, Changes};
 use crate::auth::Verifier;
 use crate::clock::Timestamp;
 use crate::config::{self, AuditSink, Config, Problems, Severity};
+use crate::server::Gate;
 use crate::server::admin::Readiness;
 use crate::server::tls::Tls;
 use crate::snapshot::{Kept, Live, Snapshot};
@@ -31,6 +32,7 @@ pub(super) struct Reloader {
     running: Mutex<Config>,
     started: Config,
     tls: Option<Arc<Tls>>,
+    gate: Gate,
     verifier: Arc<Verifier>,
 }
 
@@ -42,14 +44,15 @@ impl Reloader {
         kept: Arc<Kept>,
         live: Arc<Live>,
         verifier: Arc<Verifier>,
-        tls: Option<Arc<Tls>>,
+        (tls, gate): (Option<Arc<Tls>>, Gate),
         audit: Arc<Audit>,
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
     ) -> Arc<Self> {
         let started = config.clone();
         let running = Mutex::new(config);
-        let reloader = Self { audit, kept, live, loaded, metrics, path, readiness, running, started, tls, verifier };
+        let reloader =
+            Self { audit, kept, live, loaded, metrics, path, readiness, running, started, tls, gate, verifier };
         reloader.succeeded();
         Arc::new(reloader)
     }
@@ -102,6 +105,7 @@ impl Reloader {
         if let (Some(tls), Some(newer)) = (&self.tls, &tls) {
             tls.replace(newer);
         }
+        self.gate.trust(&config.server.proxies);
         let changes = changes::between((&running, &self.live.current()), (&config, &snapshot));
         self.keep(&snapshot);
         self.live.swap(snapshot);
@@ -151,6 +155,10 @@ impl Reloader {
 
     pub(super) const fn tls(&self) -> Option<&Arc<Tls>> {
         self.tls.as_ref()
+    }
+
+    pub(super) const fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// The files whose change causes a reload, as they were read at the start.

@@ -45,7 +45,7 @@ fn traces(started: &Config, wanted: &Config) -> [(&'static str, bool); 5] {
 }
 
 /// Every field is named, so that a new one must either be listed here or be read from the snapshot.
-fn limits(started: &Limits, wanted: &Limits) -> [(&'static str, bool); 7] {
+fn limits(started: &Limits, wanted: &Limits) -> [(&'static str, bool); 8] {
     let Limits {
         request_bytes: _,
         answer_bytes: _,
@@ -53,6 +53,7 @@ fn limits(started: &Limits, wanted: &Limits) -> [(&'static str, bool); 7] {
         header_count,
         header_bytes,
         connections,
+        connections_per_address,
         http2_streams,
         header_timeout,
         tls_timeout,
@@ -61,6 +62,7 @@ fn limits(started: &Limits, wanted: &Limits) -> [(&'static str, bool); 7] {
     } = wanted;
     [
         ("server.limits.connections", started.connections != *connections),
+        ("server.limits.connections_per_address", started.connections_per_address != *connections_per_address),
         ("server.limits.header_bytes", started.header_bytes != *header_bytes),
         ("server.limits.header_count", started.header_count != *header_count),
         ("server.limits.header_timeout", started.header_timeout != *header_timeout),
@@ -91,7 +93,7 @@ mod tests {
         let plain = "listen = [\"127.0.0.1:8080\"]\nplain_http = true";
         let started = config(plain, "");
         let tls = "listen = [\"127.0.0.1:8080\"]\ntls = { cert_file = \"a\", key_file = \"b\" }";
-        let limits = "limits = { connections = 7, header_bytes = \"16 KiB\", header_count = 50, header_timeout = \"5s\", \
+        let limits = "limits = { connections = 7, connections_per_address = 7, header_bytes = \"16 KiB\", header_count = 50, header_timeout = \"5s\", \
                       http2_streams = 50, keep_alive = \"30s\", tls_timeout = \"5s\", body_timeout = \"5s\", \
                       request_bytes = \"2 MiB\" }";
         for (server, more, keys) in [
@@ -122,6 +124,7 @@ mod tests {
                 "",
                 &[
                     "server.limits.connections",
+                    "server.limits.connections_per_address",
                     "server.limits.header_bytes",
                     "server.limits.header_count",
                     "server.limits.header_timeout",

@@ -170,9 +170,9 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, drain: &Drain) {
     let handler =
         move |_: Arc<Peer>, request: Request<hyper::body::Incoming>| std::future::ready(admin.answer(&request));
     let desk = Desk { settings, handler, calls: Arc::default() };
-    let places = super::accept::Places::new(100);
+    let places = Arc::new(tokio::sync::Semaphore::new(100));
     let accepting = super::accept::accept(&listener, drain.aborting().cancelled(), |stream, address| {
-        let (Some(place), Ok(local)) = (places.take(), stream.local_addr()) else { return };
+        let (Ok(place), Ok(local)) = (places.clone().try_acquire_owned(), stream.local_addr()) else { return };
         let peer = Arc::new(Peer::new(address, local));
         let (desk, watch) = (desk.clone(), roster.enrol());
         connections.spawn(async move {

@@ -19,14 +19,15 @@ use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::accept::Place;
 use super::drain::{Calls, RunningCall};
 use super::forwarded::{self, ForwardedError};
+use super::gate::{Place, Refusal};
 use super::guard::{Guard, HeadLimits};
+use super::proxy_header::{self, Origin};
 use super::tls::Tls;
 use super::watch::{CallGuard, Meter, Patience, Signal, Watch};
 use crate::audit::Fragment;
-use crate::config::{self, Proxies};
+use crate::config::{self, Proxies, ProxyProtocol};
 use crate::mcp::ClientSaid;
 
 /// The first bytes of an HTTP/2 connection with prior knowledge (RFC 9113 section 3.4).
@@ -45,8 +46,8 @@ const PROVOKED_RESETS: usize = 128;
 pub struct Peer {
     /// The client's address: that of the connection, or the one a trusted proxy names. Port 0 is unknown.
     pub address: SocketAddr,
-    /// Who has opened the connection.
-    pub sender: IpAddr,
+    /// Who has opened the connection, as far as is known: `None` if a proxy has passed it on and does not say for whom.
+    pub sender: Option<IpAddr>,
     /// The client's certificate, if it sent one; verified unless any certificate is accepted.
     pub certificate: Option<Arc<CertificateDer<'static>>>,
     /// The local address.
@@ -64,7 +65,7 @@ impl Peer {
     pub const fn new(address: SocketAddr, local: SocketAddr) -> Self {
         Self {
             address,
-            sender: address.ip(),
+            sender: Some(address.ip()),
             certificate: None,
             local,
             secure: false,
@@ -76,10 +77,8 @@ impl Peer {
     /// The client of a request, if a trusted proxy has forwarded it; `None` if it is that of the connection. Errs if the proxy
     /// does not say who it is.
     pub(crate) fn forwarded(&self, proxies: &Proxies, headers: &HeaderMap) -> Result<Option<Self>, ForwardedError> {
-        if proxies.trusted.is_empty() {
-            return Ok(None);
-        }
-        let client = forwarded::client(proxies, self.sender, headers)?;
+        let Some(sender) = self.sender.filter(|_| !proxies.trusted.is_empty()) else { return Ok(None) };
+        let client = forwarded::client(proxies, sender, headers)?;
         Ok(client.map(|address| Self { address, client: OnceLock::new(), ..self.clone() }))
     }
 
@@ -124,17 +123,22 @@ pub(super) struct Desk<H> {
 ///
 /// Futures that a plain HTTP/1 connection does not need are boxed: there are thousands of connections, many idle for hours.
 pub(super) async fn serve<H, F, B>(
-    stream: TcpStream,
-    peer: Arc<Peer>,
+    mut stream: TcpStream,
+    mut peer: Arc<Peer>,
     tls: Option<Arc<Tls>>,
     desk: Desk<H>,
-    (watch, _place): (Arc<Watch>, Place),
+    (watch, mut place): (Arc<Watch>, Place),
 ) where
     H: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    if place.header != ProxyProtocol::Off {
+        let introduced = Box::pin(introduced(&mut stream, &peer, &mut place, desk.settings.tls_timeout));
+        let Some(Some(client)) = watch.unless_ended(introduced).await else { return };
+        peer = client;
+    }
     if let Some(tls) = tls {
         return Box::pin(secured(stream, peer, tls, desk, watch)).await;
     }
@@ -144,6 +148,23 @@ pub(super) async fn serve<H, F, B>(
         Box::pin(http2(stream, peer, desk, watch)).await;
     } else if count > 0 {
         http1(stream, peer, desk, watch).await;
+    }
+}
+
+/// The peer of a connection of a trusted proxy, once its PROXY header is read; `None` if the connection is refused.
+async fn introduced(stream: &mut TcpStream, peer: &Arc<Peer>, place: &mut Place, limit: Duration) -> Option<Arc<Peer>> {
+    let is_optional = place.header == ProxyProtocol::Optional;
+    match tokio::time::timeout(limit, proxy_header::read(stream, is_optional)).await {
+        Ok(Ok(None)) => Some(Arc::clone(peer)),
+        Ok(Ok(Some(Origin::Unnamed))) => Some(Arc::new(Peer { sender: None, ..(**peer).clone() })),
+        Ok(Ok(Some(Origin::Client(address)))) => {
+            let client = Peer { address, sender: Some(address.ip()), ..(**peer).clone() };
+            place.count(address.ip()).then(|| Arc::new(client))
+        }
+        Ok(Err(_)) | Err(_) => {
+            place.refuse(Refusal::Header, peer.address.ip());
+            None
+        }
     }
 }
 

@@ -102,7 +102,7 @@ mod tests {
 
     fn proxies(header: ForwardedHeader) -> Proxies {
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| Network::parse(network).unwrap()).to_vec();
-        Proxies { trusted, header }
+        Proxies { trusted, header, ..Proxies::default() }
     }
 
     fn named(header: ForwardedHeader, fields: &[&str]) -> Result<Option<String>, ForwardedError> {

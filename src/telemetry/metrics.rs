@@ -27,8 +27,8 @@ pub(crate) use recorder::{http_version, method_name};
 
 use labels::{
     AuditLabels, AuthLabels, BuildLabels, ConfigLabels, DecisionLabels, EndpointLabels, ErrorLabels, GrantLabels,
-    IssuerLabels, NameLabels, OperationLabels, RefreshLabels, RequestLabels, ResultLabels, RuleLabels, ServerLabels,
-    SinkLabels, StreamLabels, UpstreamErrorLabels,
+    IssuerLabels, NameLabels, OperationLabels, ReasonLabels, RefreshLabels, RequestLabels, ResultLabels, RuleLabels,
+    ServerLabels, SinkLabels, StreamLabels, UpstreamErrorLabels,
 };
 
 use crate::clock::Timestamp;
@@ -62,6 +62,8 @@ pub struct Metrics {
     operations: Family<OperationLabels, Histogram>,
     requests: Family<RequestLabels, Histogram>,
     active: Arc<OnceLock<Box<dyn Fn() -> usize + Send + Sync>>>,
+    connections: Gauge,
+    connections_refused: Family<ReasonLabels, Counter>,
     auth: Family<AuthLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
     masks: Family<MaskLabels, Counter>,
@@ -131,6 +133,9 @@ impl Metrics {
                 .add("mcp_server_operation_duration_seconds", "Duration of MCP requests and notifications"),
             requests: families.add("http_server_request_duration_seconds", "Duration of HTTP requests"),
             active,
+            connections: families.add("portcullis_connections", "Open connections of clients"),
+            connections_refused: families
+                .add("portcullis_connections_refused", "Connections closed before their first request"),
             auth: families.add("portcullis_auth", "Requests by what became of their credential"),
             decisions: families.add("portcullis_policy_decisions", "Decisions by rule"),
             masks: families.add("portcullis_mask_matches", "Values a mask matched"),
@@ -195,6 +200,15 @@ impl Metrics {
     pub fn set_active_requests(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
         // A second source is ignored: there is one server in a process.
         let _ = self.active.set(Box::new(count));
+    }
+
+    /// Sets the number of open connections, and of those refused since the start by reason.
+    pub fn set_connections(&self, open: usize, refused: &[(&'static str, u64)]) {
+        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+        for (reason, total) in refused {
+            let counter = self.connections_refused.get_or_create(&ReasonLabels { reason });
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
     }
 
     /// Counts a presented credential; `issuer` is the configured name, `None` if the token is of no configured issuer.

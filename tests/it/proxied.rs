@@ -161,3 +161,137 @@ async fn a_trace_has_the_client_that_is_named() {
     let has = |text: &str| memchr::memmem::find(&sent.body, text.as_bytes()).is_some();
     assert!(has("client.address") && has("203.0.113.7") && !has("client.port"));
 }
+
+/// A header of version 2 that names that client.
+fn binary(client: [u8; 4]) -> Vec<u8> {
+    let addresses = [&client[..], &[10, 0, 0, 1], &4711_u16.to_be_bytes(), &443_u16.to_be_bytes()].concat();
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", &addresses[..]].concat()
+}
+
+/// The answer to `ask` on a connection that begins with `header`; `None` if it is closed.
+async fn after(proxy: &Proxy, header: &[u8], ask: &Ask) -> Option<Answer> {
+    let mut client = proxy.client().await;
+    client.send(&[header, &ask.bytes()].concat()).await;
+    client.answer().await
+}
+
+const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]";
+
+#[tokio::test]
+async fn the_client_a_proxy_header_names_is_the_client() {
+    let upstream = answering().await;
+    for protocol in ["optional", "required"] {
+        let proxy = start(&upstream, &format!("{TRUSTED}\nproxy_protocol = \"{protocol}\"")).await;
+        // Whoever the proxy speaks for is not believed of others, and neither is nobody.
+        let ask = look().header("X-Forwarded-For", "203.0.113.9");
+        for (header, address) in [
+            (&b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n"[..], "203.0.113.7"),
+            (b"PROXY TCP4 198.51.100.1 10.0.0.1 4711 443\r\n", "198.51.100.1"),
+            (b"PROXY TCP6 2001:db8::7 ::1 4711 443\r\n", "2001:db8::7"),
+            (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
+            (&binary([203, 0, 113, 8]), "203.0.113.8"),
+            (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", "127.0.0.1"),
+        ] {
+            let answer = after(&proxy, header, &ask).await.unwrap();
+            assert_eq!(is_served(&answer, &upstream), address.starts_with("203.0.113."), "{address} {answer:?}");
+            assert_eq!(last_address(&proxy), address);
+        }
+        // A trusted proxy behind another one is.
+        let answer = after(&proxy, b"PROXY TCP4 127.0.0.1 127.0.0.1 4711 443\r\n", &ask).await.unwrap();
+        assert!(is_served(&answer, &upstream) && last_address(&proxy) == "203.0.113.9");
+        let plain = after(&proxy, b"", &ask).await;
+        assert_eq!(plain.is_some(), protocol == "optional");
+        assert!(plain.is_none_or(|answer| is_served(&answer, &upstream) && last_address(&proxy) == "203.0.113.9"));
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_header_that_is_wrong_ends_the_connection() {
+    let upstream = answering().await;
+    let proxy = start(&upstream, &format!("{TRUSTED}\nproxy_protocol = \"required\"")).await;
+    let dgram = [&binary([203, 0, 113, 7])[..13], b"\x12\0\x0c", &[0; 12]].concat();
+    let long = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".as_slice(), &[0; 4096]].concat();
+    let headers: [&[u8]; 9] = [
+        b"",
+        b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 99999\r\n",
+        b"PROXY TCP4 203.0.113.7\n",
+        b"PROXY tcp4 203.0.113.7 10.0.0.1 4711 443\r\n",
+        b"proxy TCP4 203.0.113.7 10.0.0.1 4711 443\r\n",
+        b"\r\nPROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c",
+        &dgram,
+        &long,
+    ];
+    for header in headers {
+        assert!(after(&proxy, header, &look()).await.is_none(), "{:?}", String::from_utf8_lossy(header));
+    }
+    // A second header is no request.
+    let twice = [binary([203, 0, 113, 7]), binary([203, 0, 113, 8])].concat();
+    assert_eq!(after(&proxy, &twice, &look()).await.map(|answer| answer.status), Some(400));
+    assert_eq!(upstream.take().len(), 0);
+    let counted = format!("portcullis_connections_refused_total{{reason=\"proxy_header\"}} {}", headers.len());
+    let told = async || proxy.admin("/metrics").await.text().contains(&counted).then_some(());
+    until("the metric", told).await;
+}
+
+/// Who sends nothing is not waited for.
+#[tokio::test]
+async fn a_proxy_header_that_does_not_come_is_not_waited_for() {
+    let upstream = answering().await;
+    let limits = "limits = { header_timeout = \"200ms\", tls_timeout = \"200ms\" }";
+    let proxy = start(&upstream, &format!("{TRUSTED}\nproxy_protocol = \"required\"\n{limits}")).await;
+    for start in [&b""[..], b"P", b"PROXY TCP4 203.0.113.7 ", &binary([203, 0, 113, 7])[..20]] {
+        let mut client = proxy.client().await;
+        client.send(start).await;
+        assert!(client.answer().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_may_send_a_proxy_header() {
+    let upstream = answering().await;
+    let header = b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n";
+    for (keys, answered) in [
+        ("", true),
+        (TRUSTED, true),
+        ("trusted_proxies = [\"10.0.0.0/8\"]\nproxy_protocol = \"optional\"", true),
+        ("trusted_proxies = [\"10.0.0.0/8\"]\nproxy_protocol = \"required\"", false),
+    ] {
+        let proxy = start(&upstream, keys).await;
+        let answer = after(&proxy, header, &look()).await;
+        // It is a malformed request, or that of nobody who may connect.
+        assert_eq!(answer.map(|answer| answer.status), answered.then_some(400), "{keys}");
+        assert_eq!(after(&proxy, b"", &look()).await.is_some(), answered, "{keys}");
+        assert_eq!(upstream.take().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_client_has_only_so_many_connections() {
+    let upstream = answering().await;
+    let keys = format!("{TRUSTED}\nproxy_protocol = \"optional\"\nlimits = {{ connections_per_address = 2 }}");
+    let proxy = start(&upstream, &keys).await;
+    let open = async |host: u8| {
+        let mut client = proxy.client().await;
+        client.send(&[&binary([203, 0, 113, host])[..], &look().bytes()].concat()).await;
+        client.answer().await.map(|_| client)
+    };
+    let held = [open(7).await, open(7).await];
+    assert!(held.iter().all(Option::is_some));
+    assert!(open(7).await.is_none(), "one more than it may have");
+    assert!(open(8).await.is_some(), "nobody else's");
+    for _ in 0..4 {
+        assert!(after(&proxy, b"", &look()).await.is_some(), "nor the proxy's");
+    }
+    drop(held);
+    until("a free place", async || open(7).await).await;
+    let told = async || {
+        let metrics = proxy.admin("/metrics").await.text().to_owned();
+        let refused = metrics
+            .lines()
+            .find(|line| line.starts_with("portcullis_connections_refused_total{reason=\"connections_per_address\"}"));
+        let open = metrics.lines().any(|line| line.starts_with("portcullis_connections "));
+        (open && refused.is_some_and(|line| !line.ends_with(" 0"))).then_some(())
+    };
+    until("the metric", told).await;
+}

@@ -116,6 +116,12 @@ impl Loader<'_> {
             header_count: self.whole("header_count", raw.header_count.as_ref(), default.header_count, &(16..=1000)),
             header_bytes: self.size("header_bytes", raw.header_bytes.as_ref(), default.header_bytes, &(8192..=1 << 20)),
             connections: self.whole("connections", raw.connections.as_ref(), default.connections, &(1..=1_000_000)),
+            connections_per_address: self.whole(
+                "connections_per_address",
+                raw.connections_per_address.as_ref(),
+                default.connections_per_address,
+                &(1..=1_000_000),
+            ),
             http2_streams: self.whole(
                 "http2_streams",
                 raw.http2_streams.as_ref(),

@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use super::super::{ForwardedHeader, Network, Proxies, raw};
+use super::super::{ForwardedHeader, Network, Proxies, ProxyProtocol, raw};
 use super::Loader;
 
 impl Loader<'_> {
@@ -12,6 +12,15 @@ impl Loader<'_> {
             let problem = self.warning(entry.span(), "everybody is a trusted proxy", "every address there is");
             self.report(problem.help("name the proxies, or only they must be able to connect"));
         }
+        let protocols =
+            [("off", ProxyProtocol::Off), ("optional", ProxyProtocol::Optional), ("required", ProxyProtocol::Required)];
+        let protocol = self.choice("proxy_protocol", raw.proxy_protocol.as_ref(), &protocols, &[]).unwrap_or_default();
+        if let Some(key) = raw.proxy_protocol.as_ref().filter(|_| protocol != ProxyProtocol::Off && written.is_empty())
+        {
+            let message = "`proxy_protocol` needs `trusted_proxies`";
+            let problem = self.error(key.span(), message, "from whom?");
+            self.report(problem.help("name the proxies in front, for example `trusted_proxies = [\"10.0.0.0/8\"]`"));
+        }
         let headers = [
             ("x-forwarded-for", ForwardedHeader::XForwardedFor),
             ("forwarded", ForwardedHeader::Forwarded),
@@ -19,6 +28,7 @@ impl Loader<'_> {
         ];
         Proxies {
             trusted: self.networks(written),
+            protocol,
             header: self.choice("forwarded_header", raw.forwarded_header.as_ref(), &headers, &[]).unwrap_or_default(),
         }
     }

@@ -22,6 +22,7 @@ const ONLY_THE_READER_SEES: &[&str] = &[
     "issuer-twice",
     "listen-addresses",
     "origins",
+    "proxy-protocol",
     "paths",
     "plain-http-beyond-loopback",
     "plain-public-url",

@@ -46,6 +46,10 @@ struct Site {
 }
 
 fn site(client_auth: impl FnOnce(&Folder) -> ClientAuth) -> Site {
+    site_behind(config::Proxies::default(), client_auth)
+}
+
+fn site_behind(proxies: config::Proxies, client_auth: impl FnOnce(&Folder) -> ClientAuth) -> Site {
     let (authority, folder) = (Authority::new(), Folder::new());
     let (certificate, key) = authority.leaf("localhost", 2040);
     let files = config::Tls {
@@ -54,9 +58,11 @@ fn site(client_auth: impl FnOnce(&Folder) -> ClientAuth) -> Site {
         client_auth: client_auth(&folder),
     };
     let tls = Arc::new(Tls::load(&files).unwrap());
-    let server = start(&listener(limits(), 1), Some(&tls), |peer: Arc<crate::server::Peer>, request| {
+    let listener = config::Listener { proxies, ..listener(limits(), 1) };
+    let server = start(&listener, Some(&tls), |peer: Arc<crate::server::Peer>, request| {
         let certified = peer.certificate.is_some();
-        let text = format!("secure={} certified={certified} {:?}", peer.secure, request.version());
+        let ip = peer.address.ip();
+        let text = format!("{ip} secure={} certified={certified} {:?}", peer.secure, request.version());
         std::future::ready(answer(StatusCode::OK, text))
     });
     Site { authority, files, folder, tls, server }
@@ -64,6 +70,15 @@ fn site(client_auth: impl FnOnce(&Folder) -> ClientAuth) -> Site {
 
 async fn connect(
     address: SocketAddr,
+    authority: &Authority,
+    alpn: &[&str],
+    identity: Option<&(String, String)>,
+) -> io::Result<TlsStream<TcpStream>> {
+    secure(TcpStream::connect(address).await?, authority, alpn, identity).await
+}
+
+async fn secure(
+    stream: TcpStream,
     authority: &Authority,
     alpn: &[&str],
     identity: Option<&(String, String)>,
@@ -86,7 +101,6 @@ async fn connect(
     };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let stream = TcpStream::connect(address).await?;
     connector.connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
@@ -203,4 +217,21 @@ async fn plain_http_on_the_tls_port_gets_nothing() {
     let mut stream = connect(site.server.address, &site.authority, &[], None).await.unwrap();
     stream.write_all(GET).await.unwrap();
     read_until(&mut stream, "secure=true").await;
+}
+
+#[tokio::test]
+async fn a_proxy_header_comes_before_the_handshake() {
+    let trusted = vec![config::Network::parse("127.0.0.1").unwrap()];
+    let protocol = config::ProxyProtocol::Required;
+    let site = site_behind(config::Proxies { trusted, protocol, ..Default::default() }, |_| ClientAuth::Off);
+    for (header, ip) in [
+        (&b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n"[..], "203.0.113.7"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x08\x0a\0\0\x01\0\x50\x01\xbb", "203.0.113.8"),
+    ] {
+        let mut stream = TcpStream::connect(site.server.address).await.unwrap();
+        stream.write_all(header).await.unwrap();
+        let mut stream = secure(stream, &site.authority, &[], None).await.unwrap();
+        assert!(get(&mut stream).await.unwrap().contains(&format!("{ip} secure=true")));
+    }
+    assert!(connect(site.server.address, &site.authority, &[], None).await.is_err(), "without one");
 }

@@ -42,6 +42,12 @@ pub(super) struct DecisionLabels {
     pub(super) decision: &'static str,
 }
 
+/// Labels of `portcullis_connections_refused_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReasonLabels {
+    pub(super) reason: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct RuleLabels {
     pub(super) server: Arc<str>,
