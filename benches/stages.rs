@@ -99,13 +99,7 @@ fn verify_known_token(bencher: Bencher<'_, '_>) {
 /// Two lines of a call, each written to the null device.
 #[divan::bench]
 fn audit_lines(bencher: Bencher<'_, '_>) {
-    let config = config::Audit {
-        sink: config::AuditSink::File(PathBuf::from("/dev/null")),
-        chain: false,
-        signing: None,
-        on_error: config::OnAuditError::Block,
-        sync: false,
-    };
+    let config = config::Audit::to(config::AuditSink::File(PathBuf::from("/dev/null")));
     let audit = Audit::open(&config, "bench/1", |text| mask::sanitize(text).into()).unwrap();
     let lane = Lane::new(audit.clone());
     let subject = Subject {

@@ -22,7 +22,12 @@ mod record;
 mod recorded;
 mod refreshed;
 pub(crate) mod report;
+mod retention;
 mod revoked;
+pub(crate) mod rotated;
+mod rotation;
+pub(crate) mod set;
+mod sink;
 pub(crate) mod summary;
 pub(crate) mod verify;
 mod writer;
@@ -48,6 +53,7 @@ pub(crate) use refreshed::{Refresh, refreshed};
 pub(crate) use revoked::revoked;
 
 use failures::Failures;
+use retention::Retention;
 use writer::Writer;
 
 /// Redacts personal data and secrets in text written by a caller or upstream, with every recogniser, for use in a record.
@@ -57,6 +63,8 @@ pub type Sanitize = fn(&str) -> Cow<'_, str>;
 #[derive(Debug)]
 pub struct Audit {
     counts: Counters,
+    /// How long rotated files are kept; `None` for ever.
+    retention: Option<Mutex<Retention>>,
     failing: AtomicBool,
     failures: Mutex<Failures>,
     /// `,"instance":"…"`, at the end of every record.
@@ -72,15 +80,20 @@ pub struct Audit {
 
 #[derive(Debug, Default)]
 struct Counters {
+    deleted: AtomicU64,
     dropped: AtomicU64,
     suppressed: AtomicU64,
     unwritten: AtomicU64,
     written: AtomicU64,
 }
 
-/// Numbers of lines since the start of the process, by what became of them.
+/// Numbers of lines and files since the start of the process, by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Rotated files that were deleted.
+    pub deleted: u64,
+    /// How often the file was rotated.
+    pub rotated: u64,
     /// Not written, and the call continued (`on_error = "drop"`).
     pub dropped: u64,
     /// Failures before authentication that were counted instead of written one by one.
@@ -102,12 +115,14 @@ impl Audit {
         let mut rendered = b",\"instance\":".to_vec();
         escape::own(&mut rendered, instance);
         let writer = Writer::open(config, &rendered)?;
-        Ok(Arc::new(Self::with(writer, config.on_error, rendered, sanitize)))
+        let retention = retention::of(config).map(Mutex::new);
+        Ok(Arc::new(Self { retention, ..Self::with(writer, config.on_error, rendered, sanitize) }))
     }
 
     fn with(writer: Writer, on_error: OnAuditError, instance: Vec<u8>, sanitize: Sanitize) -> Self {
         Self {
             counts: Counters::default(),
+            retention: None,
             failing: AtomicBool::new(false),
             failures: Mutex::new(Failures::default()),
             instance,
@@ -133,6 +148,31 @@ impl Audit {
         if writer.is_checkpoint_due() {
             self.sign(&mut writer, now);
         }
+    }
+
+    /// Deletes rotated files whose time is over, each after a line that says so; to be called periodically, and not by who
+    /// answers calls: it reads and deletes files. Returns whether there was anything to do.
+    pub(crate) fn sweep(&self, now: Timestamp) -> io::Result<u64> {
+        let Some(retention) = &self.retention else { return Ok(0) };
+        let deleted = lock(retention).sweep(self, now)?;
+        self.counts.deleted.fetch_add(deleted, Ordering::Relaxed);
+        Ok(deleted)
+    }
+
+    /// Whether [`Self::sweep`] can ever have anything to do.
+    pub(crate) const fn sweeps(&self) -> bool {
+        self.retention.is_some()
+    }
+
+    /// Writes a line on which something depends that cannot be undone: whatever `on_error` says, the disk has it or this errs.
+    fn record_for_sure(&self, record: &Record<'_>) -> io::Result<()> {
+        let mut line = Vec::new();
+        self.render(&mut line, record);
+        let mut writer = lock(&self.writer);
+        let written = writer.append(&line, &[line.len()], OnAuditError::Block).map_err(|partial| partial.error);
+        self.counts.written.fetch_add(u64::from(written.is_ok()), Ordering::Relaxed);
+        self.note(written.as_ref().err());
+        written.and_then(|_| writer.sync())
     }
 
     /// Writes a last checkpoint, if checkpoints are configured.
@@ -183,10 +223,10 @@ impl Audit {
 
     /// The numbers of lines written and not written.
     pub fn counts(&self) -> Counts {
-        let Counters { dropped, suppressed, unwritten, written } = &self.counts;
-        let [dropped, suppressed, unwritten, written] =
-            [dropped, suppressed, unwritten, written].map(|count| count.load(Ordering::Relaxed));
-        Counts { dropped, suppressed, unwritten, written }
+        let Counters { deleted, dropped, suppressed, unwritten, written } = &self.counts;
+        let [deleted, dropped, suppressed, unwritten, written] =
+            [deleted, dropped, suppressed, unwritten, written].map(|count| count.load(Ordering::Relaxed));
+        Counts { deleted, rotated: lock(&self.writer).rotations(), dropped, suppressed, unwritten, written }
     }
 
     /// The `seq` of the newest line.

@@ -410,6 +410,27 @@ pub struct Audit {
     pub chain: bool,
     /// What signs checkpoints; `None` if nothing does.
     pub signing: Option<Signing>,
+    /// When a file is full; `None` if the proxy does not rotate it.
+    pub rotate: Option<Rotate>,
+    /// How long rotated files are kept; `None` for ever.
+    pub retention: Option<Duration>,
+}
+
+impl Audit {
+    /// Records there, and everything else as if nothing was written.
+    pub const fn to(sink: AuditSink) -> Self {
+        let (chain, sync) = (false, false);
+        Self { sink, on_error: OnAuditError::Block, sync, chain, signing: None, rotate: None, retention: None }
+    }
+}
+
+/// `audit.rotate`; one of the two at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotate {
+    /// The most bytes of a file.
+    pub size: Option<usize>,
+    /// The longest period in a file, counted from 1970 in UTC.
+    pub every: Option<Duration>,
 }
 
 /// `audit.signing_key_file` and `audit.checkpoint`.

@@ -5,6 +5,7 @@ mod files;
 mod gauges;
 mod reload;
 mod restart;
+mod retention;
 mod state;
 mod watch;
 
@@ -206,6 +207,7 @@ impl Instance {
             () = self.reloader.forget_revoked() => unreachable_end(),
             () = self.tell_ready() => unreachable_end(),
             () = gauges::keep(&self.reloader, &self.issuers, &self.audit) => unreachable_end(),
+            () = retention::keep(&self.audit) => unreachable_end(),
         };
         if !summary.forced {
             // No call runs any more: sessions kept for later calls are ended, as far as upstreams answer in time.

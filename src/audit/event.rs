@@ -11,6 +11,8 @@ pub enum Event {
     ConfigReload,
     /// The end of an allowed call.
     End,
+    /// A rotated file is about to be deleted, since its time is over.
+    FileDeleted,
     /// The keys of an issuer changed, could not be fetched, or could be fetched again.
     KeyRefresh,
     /// A new file goes on with the chain of the one before it.
@@ -33,6 +35,7 @@ impl Event {
             Self::Checkpoint => "checkpoint",
             Self::ConfigReload => "config_reload",
             Self::End => "end",
+            Self::FileDeleted => "file_deleted",
             Self::KeyRefresh => "key_refresh",
             Self::Opened => "opened",
             Self::Revoked => "revoked",
@@ -50,6 +53,7 @@ impl Event {
             | Self::Call
             | Self::Checkpoint
             | Self::ConfigReload
+            | Self::FileDeleted
             | Self::KeyRefresh
             | Self::Opened
             | Self::Revoked

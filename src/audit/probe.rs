@@ -45,11 +45,19 @@ fn obstacle(path: &Path) -> Option<Obstacle> {
 
 /// The same as a problem of `proxy.toml`, at the log's path: an error, or a warning if the log can be opened.
 pub(crate) fn problem(config: &Config) -> Option<Problem> {
-    let AuditSink::File(path) = &config.audit.sink else { return None };
+    let AuditSink::File(path) = &config.audit.sink else { return unused(config) };
     let Obstacle { full, label, help } = obstacle(path)?;
     let make = if full { Problem::warning } else { Problem::error };
     let message = format!("cannot write the audit log `{}`", path.display());
     Some(make(&config.source(), config.place("audit.sinks.0.path"), message, label).help(help))
+}
+
+/// What of the configuration needs a file, where there is none.
+fn unused(config: &Config) -> Option<Problem> {
+    config.audit.rotate?;
+    let message = "`audit.rotate` has no effect without a sink of `type = \"file\"`";
+    let problem = Problem::warning(&config.source(), config.place("audit.rotate"), message, "there is no file");
+    Some(problem.help("write `sinks = [{ type = \"file\", path = \"audit.jsonl\" }]`"))
 }
 
 /// The folder a missing file would be created in: for a symbolic link, the folder of its target.

@@ -58,7 +58,7 @@ impl Summary {
         let event = text("/event").filter(|event| record.get("decision").is_none() && event != "checkpoint")?;
         let told =
             ["/key_refresh/issuer", "/key_refresh/result", "/key_refresh/reason", "/revoked/iss", "/revoked/event"];
-        let named = ["/server", "/tool", "/drift"];
+        let named = ["/server", "/tool", "/drift", "/deleted/file"];
         let about: Vec<_> = named.into_iter().chain(told).filter_map(text).collect();
         Self::new(record, &event, about.join("  "))
     }

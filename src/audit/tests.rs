@@ -18,6 +18,7 @@ use crate::json;
 
 mod chained;
 pub(super) mod keys;
+mod rotating;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_614_400);
 
@@ -113,7 +114,7 @@ impl Drop for Folder {
 }
 
 fn to_file(path: PathBuf, on_error: OnAuditError, sync: bool) -> Arc<Audit> {
-    let config = config::Audit { sink: AuditSink::File(path), on_error, sync, chain: false, signing: None };
+    let config = config::Audit { on_error, sync, ..config::Audit::to(AuditSink::File(path)) };
     Audit::open(&config, "test/0", sanitize).unwrap()
 }
 

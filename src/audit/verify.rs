@@ -10,6 +10,9 @@ use crate::clock::Timestamp;
 /// The longest time from a line to the next checkpoint, in seconds: `audit.checkpoint` is a minute at most.
 const UNSIGNED_SECONDS: i64 = 120;
 
+/// The most deletions that are kept in mind.
+const DELETIONS: usize = 10_000;
+
 /// Why a line does not verify. Everything before it does.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -102,6 +105,29 @@ pub(crate) struct Place {
     pub(crate) time: String,
 }
 
+/// A file whose deletion the log records: its time was over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Deletion {
+    /// The line that says so.
+    pub(crate) place: Place,
+    /// The name of the file.
+    pub(crate) file: String,
+    /// The number of its last line, and the hash.
+    pub(crate) last: u64,
+    pub(crate) hash: String,
+    /// When it was rotated.
+    pub(crate) until: String,
+}
+
+impl Deletion {
+    fn read(line: &[u8], place: Place) -> Option<Self> {
+        let line: serde_json::Value = serde_json::from_slice(line).ok()?;
+        let text = |name: &str| line["deleted"][name].as_str().map(ToOwned::to_owned);
+        let last = line["deleted"]["last_seq"].as_u64()?;
+        Some(Self { place, file: text("file")?, last, hash: text("last_hash")?, until: text("until")? })
+    }
+}
+
 /// What was verified so far.
 #[derive(Debug, Default)]
 pub(crate) struct Verification {
@@ -127,6 +153,10 @@ pub(crate) struct Verification {
     pub(crate) unsigned: u64,
     unsigned_since: i64,
     pub(crate) notes: Vec<(Place, Note)>,
+    /// The files whose deletion is recorded, as far as they are needed.
+    pub(crate) deletions: Vec<Deletion>,
+    /// The hash of the line before the first, if there was one.
+    before: Option<String>,
 }
 
 impl Verification {
@@ -189,6 +219,9 @@ impl Verification {
             }
             self.unsigned += 1;
         }
+        if event == "file_deleted" && self.deletions.len() < DELETIONS {
+            self.deletions.extend(Deletion::read(text, place.clone()));
+        }
         self.first.get_or_insert_with(|| place.clone());
         self.last = Some(place);
         Ok(())
@@ -200,6 +233,7 @@ impl Verification {
             return match link.prev {
                 None => Ok(()),
                 Some(prev) if event == "opened" => {
+                    self.before = Some(show(&prev));
                     self.note(link.sequence, time, Note::Continues(show(&prev)));
                     Ok(())
                 }
@@ -241,6 +275,17 @@ impl Verification {
             }
         }
         Ok(true)
+    }
+
+    /// What is recorded of the file whose last line the first one follows: everything before was deleted.
+    pub(crate) fn deleted_before(&self) -> Option<&Deletion> {
+        let before = self.before.as_ref()?;
+        self.deletions.iter().find(|deletion| deletion.hash == *before)
+    }
+
+    /// Whether a checkpoint proves the line at `place`.
+    pub(crate) fn proves(&self, place: &Place) -> bool {
+        self.has_keys() && self.signed.as_ref().is_some_and(|signed| signed.sequence >= place.sequence)
     }
 
     /// Whether lines went on for longer without a checkpoint than they do in a log that has checkpoints.

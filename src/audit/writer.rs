@@ -1,23 +1,22 @@
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::chain::{Chain, Hash, Link, is_torn};
+use super::chain::Chain;
 use super::checkpoint::CheckpointKey;
 use super::record::{self, Record};
-use super::{Event, escape};
+use super::rotation::Rotation;
+use super::sink::{self, Sink, Tail};
+use super::{Event, escape, rotated};
 use crate::clock::{self, Timestamp};
 use crate::config::{self, AuditSink, OnAuditError};
 
 /// The most capacity kept between batches.
 const KEPT_BYTES: usize = 256 * 1024;
-/// How much of a file is read from its end for its last line.
-const TAIL_BYTES: u64 = 128 * 1024;
 
 /// Appends to the sink. Lines get their `seq` and their link in the chain here, so that both follow the order in the file.
 #[derive(Debug)]
@@ -41,17 +40,8 @@ pub(super) struct Writer {
     torn: bool,
     /// Whether the file was removed and could not be created again yet.
     gone: bool,
-}
-
-#[derive(Debug)]
-enum Sink {
-    #[cfg(test)]
-    Fake(std::sync::Arc<std::sync::Mutex<super::tests::Fake>>),
-    File {
-        file: File,
-        path: PathBuf,
-    },
-    Stdout(File),
+    /// When the file is full; `None` if it never is.
+    rotation: Option<Rotation>,
 }
 
 /// What signs checkpoints.
@@ -90,14 +80,14 @@ impl Writer {
         let sink = match &config.sink {
             AuditSink::File(path) => {
                 let file;
-                (file, torn, tail) = open_file(path)?;
-                claim(&file, path);
+                (file, torn, tail) = sink::open_file(path)?;
+                sink::claim(&file, path);
                 Sink::File { file, path: path.clone() }
             }
             // A separate handle, since the one of the standard library is buffered.
             AuditSink::Stdout => {
                 let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-                if is_null(&file) {
+                if sink::is_null(&file) {
                     tracing::warn!("decisions are recorded nowhere: standard output is closed, or `/dev/null`");
                 }
                 Sink::Stdout(file)
@@ -105,7 +95,24 @@ impl Writer {
         };
         let mut writer = Self::new(sink, config.chain.then(Chain::default), signer, instance);
         (writer.sync, writer.torn) = (config.sync, torn);
-        writer.go_on_after(tail, None);
+        let AuditSink::File(path) = &config.sink else {
+            if config.rotate.is_some() {
+                tracing::warn!("`audit.rotate` has no effect: the audit goes to no file");
+            }
+            return Ok(writer);
+        };
+        let now = Timestamp::now();
+        let before = if matches!(tail, Tail::Empty) { rotated::last_line(path)? } else { None };
+        // The process ended after it had rotated the file, and before it wrote a line to the next.
+        if let Some(before) = before.filter(|_| writer.chain.is_some()) {
+            writer.go_on_after(before, None);
+            writer.go_on_after(Tail::Empty, Some(now));
+        } else {
+            writer.go_on_after(tail, None);
+        }
+        if let (Some(rotate), Sink::File { file, .. }) = (config.rotate, &writer.sink) {
+            writer.rotation = Rotation::of(rotate, file, now)?;
+        }
         Ok(writer)
     }
 
@@ -122,6 +129,7 @@ impl Writer {
             sync: false,
             torn: false,
             gone: false,
+            rotation: None,
         }
     }
 
@@ -154,16 +162,67 @@ impl Writer {
         if !self.gone {
             let _ = self.checkpoint(now);
         }
-        let (newer, torn, tail) = open_file(&path)?;
+        self.take_up(&path, now)
+    }
+
+    /// Goes on in the file that has the name now, which may be a new one.
+    fn take_up(&mut self, path: &Path, now: Timestamp) -> io::Result<()> {
+        let (newer, torn, tail) = sink::open_file(path)?;
+        if let Some(rotation) = &mut self.rotation {
+            rotation.begin(&newer, now)?;
+        }
         if let Sink::File { file, .. } = &mut self.sink {
             // It may be the same file, which cannot be locked twice.
             let _ = file.unlock();
-            claim(&newer, &path);
+            sink::claim(&newer, path);
             *file = newer;
         }
         (self.torn, self.gone) = (torn, false);
         self.go_on_after(tail, Some(now));
         Ok(())
+    }
+
+    /// Gives the file a name of its own, and goes on in a new one. If that fails the file stays in use, and is tried again after
+    /// the next [`Self::tend`].
+    fn rotate(&mut self, now: Timestamp) {
+        let rotated = self.try_rotate(now);
+        if let (Some(rotation), Sink::File { path, .. }) = (&mut self.rotation, &self.sink) {
+            rotation.tried(path, &rotated);
+        }
+    }
+
+    /// A crash leaves either the old name or, after the rename, no file or an empty one: then the next start goes on after
+    /// the last line of the newest rotated file.
+    fn try_rotate(&mut self, now: Timestamp) -> io::Result<()> {
+        let Sink::File { file, path } = &self.sink else { return Ok(()) };
+        let path = path.clone();
+        if !sink::is_named(file, &path) {
+            // Somebody else has rotated or removed it.
+            return self.reopen(now);
+        }
+        let named = fs::canonicalize(&path)?;
+        let full = rotated::next(&named, now)?;
+        let _ = self.checkpoint(now);
+        fs::rename(&named, &full)?;
+        if let Err(error) = self.take_up(&path, now) {
+            // Lines still go to the old file: under its old name they are found.
+            fs::rename(&full, &named)?;
+            return Err(error);
+        }
+        if self.sync {
+            sink::sync_folder(&named)?;
+        }
+        Ok(())
+    }
+
+    /// How often a file was rotated since the start.
+    pub(super) fn rotations(&self) -> u64 {
+        self.rotation.as_ref().map_or(0, Rotation::count)
+    }
+
+    /// Has the disk have what was written.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.sink.sync()
     }
 
     /// Has the chain go on after the last line of the file. An empty file begins with a line that continues the chain, `now`;
@@ -187,8 +246,11 @@ impl Writer {
     /// Creates the file again if somebody removed it: nobody would ever read what is written to an unlinked file. As long as
     /// that fails, writes fail too. `None` if there was nothing to do.
     pub(super) fn tend(&mut self, now: Timestamp) -> Option<io::Result<()>> {
+        if self.rotation.as_mut().is_some_and(|rotation| rotation.is_over(now)) && !self.gone {
+            self.rotate(now);
+        }
         let Sink::File { file, path } = &self.sink else { return None };
-        if !self.gone && !is_removed(file, path) {
+        if !self.gone && !sink::is_removed(file, path) {
             return None;
         }
         let path = path.clone();
@@ -208,6 +270,9 @@ impl Writer {
     ///
     /// A dropped line uses up a number, so that the gap shows; a line whose call is refused does not.
     pub(super) fn append(&mut self, lines: &[u8], ends: &[usize], on_error: OnAuditError) -> Result<usize, Partial> {
+        if self.rotation.as_ref().is_some_and(|rotation| rotation.is_full(lines.len(), ends.len())) && !self.gone {
+            self.rotate(Timestamp::now());
+        }
         let result = self.put(lines, ends, on_error, false);
         if let (Some(signer), Ok(1..) | Err(Partial { left: 1.., .. })) = (&mut self.signer, &result) {
             signer.pending = true;
@@ -261,6 +326,9 @@ impl Writer {
             (Err(_), OnAuditError::Block) | (Ok(_), _) => written,
         };
         self.sequence += numbers as u64;
+        if let (Some(rotation), Sink::File { file, .. }) = (&mut self.rotation, &self.sink) {
+            rotation.wrote(result.is_ok().then_some(self.batch.len()), file);
+        }
         self.batch.clear();
         self.batch.shrink_to(KEPT_BYTES);
         result.map(|lines| lines - opened).map_err(|partial| {
@@ -321,109 +389,9 @@ impl Writer {
     }
 }
 
-impl Sink {
-    /// Writes until everything is written or an error occurs; returns how many bytes were written.
-    fn write_whole(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
-        let mut written = 0;
-        while written < bytes.len() {
-            match self.write(&bytes[written..]) {
-                Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (written, Err(error)),
-            }
-        }
-        (written, Ok(()))
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            #[cfg(test)]
-            Self::Fake(fake) => super::lock(fake).write(bytes),
-            Self::File { file, .. } | Self::Stdout(file) => file.write(bytes),
-        }
-    }
-
-    /// Cuts off the last `count` bytes. Errs for standard output, which cannot be truncated.
-    fn cut(&mut self, count: u64) -> io::Result<()> {
-        match self {
-            #[cfg(test)]
-            Self::Fake(fake) => super::lock(fake).cut(count),
-            Self::File { file, .. } => file.set_len(file.metadata()?.len().saturating_sub(count)),
-            Self::Stdout(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        match self {
-            #[cfg(test)]
-            Self::Fake(fake) => super::lock(fake).sync(),
-            Self::File { file, .. } => file.sync_data(),
-            // A pipe or terminal has nothing to sync.
-            Self::Stdout(_) => Ok(()),
-        }
-    }
-}
-
-/// Locks the file for this process, with a warning if another has it: what that one appends could be cut off together with a
-/// line that did not fit.
-fn claim(file: &File, path: &Path) {
-    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-        tracing::warn!(path = %path.display(), "another process records into this file too: give each one of its own");
-    }
-}
-
-/// Whether the file was unlinked. Some file systems report no links for any file, so the path is looked up as well.
-fn is_removed(file: &File, path: &Path) -> bool {
-    let is_named = |about: &Metadata| {
-        std::fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (about.dev(), about.ino()))
-    };
-    file.metadata().is_ok_and(|about| about.nlink() == 0 && !is_named(&about))
-}
-
-/// Whether the file is `/dev/null`.
-fn is_null(file: &File) -> bool {
-    let device = |about: io::Result<Metadata>| about.ok().filter(|about| about.file_type().is_char_device());
-    let null = device(std::fs::metadata("/dev/null"));
-    device(file.metadata()).is_some_and(|about| null.is_some_and(|null| about.rdev() == null.rdev()))
-}
-
 impl Signer {
     fn read(signing: &config::Signing) -> io::Result<Self> {
         let key = CheckpointKey::read(&signing.key_file).map_err(io::Error::other)?;
         Ok(Self { key, every: signing.every, pending: false, last: clock::monotonic() })
     }
-}
-
-/// How a file ends.
-#[derive(Clone, Copy, Debug)]
-enum Tail {
-    /// With a chained line: its `seq` and its hash.
-    Chained(u64, Hash),
-    /// It has no line.
-    Empty,
-    /// With a line that is not chained.
-    Unchained,
-}
-
-/// Opens the file, or creates it accessible to its owner only; tells whether it ends inside a line, and its last whole line.
-fn open_file(path: &Path) -> io::Result<(File, bool, Tail)> {
-    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-    let (torn, tail) = read_tail(&file)?;
-    Ok((file, torn, tail))
-}
-
-fn read_tail(file: &File) -> io::Result<(bool, Tail)> {
-    let about = file.metadata()?;
-    if !about.is_file() || about.len() == 0 {
-        return Ok((false, Tail::Empty));
-    }
-    let count = about.len().min(TAIL_BYTES);
-    let mut bytes = vec![0; usize::try_from(count).unwrap_or(0)];
-    file.read_exact_at(&mut bytes, about.len() - count)?;
-    let torn = bytes.last() != Some(&b'\n');
-    // What a write that failed has left is no line.
-    let mut lines = bytes.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !is_torn(line));
-    let link = lines.next().and_then(Link::read);
-    Ok((torn, link.map_or(Tail::Unchained, |link| Tail::Chained(link.sequence, link.hash))))
 }

@@ -1,7 +1,7 @@
 //! `portcullis audit`: what the audit log says, for people, auditors and other programs.
 
 mod export;
-mod files;
+pub(super) mod files;
 mod report;
 mod tail;
 mod verify;

@@ -216,7 +216,8 @@ fn state(config: &Config, offline: bool) -> Option<Step> {
 /// Whether the audit log could be written by who runs this.
 fn log(config: &Config, findings: &mut Findings) {
     if let Some(problem) = probe::problem(config) {
-        findings.steps.push(Step { worst: Some(problem.severity), ..Step::new("audit", "cannot be written") });
+        let text = if let AuditSink::File(_) = &config.audit.sink { "cannot be written" } else { "goes to no file" };
+        findings.steps.push(Step { worst: Some(problem.severity), ..Step::new("audit", text) });
         findings.problems.push(problem);
     } else if let AuditSink::File(_) = &config.audit.sink {
         findings.steps.push(Step::new("audit", "can be written"));

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::audit::files;
 use super::progress::Progress;
 use super::{Exit, Streams};
 use crate::audit::history::{Decided, Entry, History};
@@ -17,51 +18,61 @@ pub(super) struct Skipped {
     /// Lines that could not be read.
     pub(super) bad: u64,
     /// The first of them, with the reason.
-    pub(super) first: Vec<(u64, String)>,
+    pub(super) first: Vec<(PathBuf, u64, String)>,
 }
 
-/// Hands every decision of the file at `path`, or of standard input for `-`, to `take`.
+/// Hands every decision of the file at `path`, of all files in a folder or of a pattern, or of standard input for `-`, to `take`.
 pub(super) fn read(path: &Path, streams: &mut Streams<'_>, take: &mut dyn FnMut(Decided)) -> Result<Skipped, Exit> {
-    let (input, err) = (&mut *streams.input, &mut *streams.err);
-    let read = if path.as_os_str() == "-" {
-        through(input, 0, err, take)
-    } else {
-        File::open(path).and_then(|file| {
-            let size = file.metadata().map_or(0, |meta| meta.len());
-            through(file, size, err, take)
-        })
-    };
-    read.map_err(|error| {
-        streams.message(format_args!("error: cannot read {}: {error}", path.display()));
-        Exit::Usage
-    })
-}
-
-fn through(input: impl Read, size: u64, err: &mut dyn Write, take: &mut dyn FnMut(Decided)) -> io::Result<Skipped> {
-    let mut history = History::new(BufReader::with_capacity(1 << 18, input));
     let mut skipped = Skipped::default();
-    let mut progress = Progress::new();
-    while let Some((number, entry)) = history.next()? {
-        match entry {
-            Entry::Decided(decided) => take(*decided),
-            Entry::Other => {}
-            Entry::Bad(reason) => {
-                skipped.bad += 1;
-                if skipped.first.len() < NAMED {
-                    skipped.first.push((number, reason.into_owned()));
-                }
-            }
+    for path in &files::named(&[path.to_owned()], streams)? {
+        let (input, err) = (&mut *streams.input, &mut *streams.err);
+        let read = if path.as_os_str() == "-" {
+            skipped.through(path, input, 0, err, take)
+        } else {
+            File::open(path).and_then(|file| {
+                let size = file.metadata().map_or(0, |meta| meta.len());
+                skipped.through(path, file, size, err, take)
+            })
+        };
+        if let Err(error) = read {
+            streams.message(format_args!("error: cannot read {}: {error}", path.display()));
+            return Err(Exit::Usage);
         }
-        progress.show(number, history.bytes(), size, err);
     }
-    progress.clear(err);
     Ok(skipped)
 }
 
 impl Skipped {
+    fn through(
+        &mut self,
+        path: &Path,
+        input: impl Read,
+        size: u64,
+        err: &mut dyn Write,
+        take: &mut dyn FnMut(Decided),
+    ) -> io::Result<()> {
+        let mut history = History::new(BufReader::with_capacity(1 << 18, input));
+        let mut progress = Progress::new();
+        while let Some((number, entry)) = history.next()? {
+            match entry {
+                Entry::Decided(decided) => take(*decided),
+                Entry::Other => {}
+                Entry::Bad(reason) => {
+                    self.bad += 1;
+                    if self.first.len() < NAMED {
+                        self.first.push((path.to_owned(), number, reason.into_owned()));
+                    }
+                }
+            }
+            progress.show(number, history.bytes(), size, err);
+        }
+        progress.clear(err);
+        Ok(())
+    }
+
     /// Says so on standard error.
-    pub(super) fn tell(&self, path: &Path, streams: &mut Streams<'_>) {
-        for (number, reason) in &self.first {
+    pub(super) fn tell(&self, streams: &mut Streams<'_>) {
+        for (path, number, reason) in &self.first {
             streams.message(format_args!("warning: {}:{number}: {reason}", path.display()));
         }
         let more = self.bad - self.first.len() as u64;

@@ -22,7 +22,7 @@ use crate::config;
                   Exit codes: 0 a policy was written, 1 there is nothing to learn from, 2 wrong arguments"
 )]
 pub struct Learn {
-    /// The audit file, or `-` for standard input.
+    /// The audit file, a folder or a quoted pattern for all of its files, or `-` for standard input.
     #[arg(value_name = "AUDIT")]
     audit: PathBuf,
     /// The server to learn for; needed if the file has several.
@@ -45,7 +45,7 @@ impl Learn {
             streams.message(format_args!("error: which server is it for? choose one with --server: {servers}"));
             return Exit::Usage;
         }
-        skipped.tell(&self.audit, streams);
+        skipped.tell(streams);
         used.tell(streams);
         let Some(text) = draft::write(&used) else {
             streams.message("error: no call was allowed, so there is nothing to learn a policy from");

@@ -29,7 +29,7 @@ use crate::trial::{self, Told};
                   Exit codes: 0 nothing would change, 1 something would, 2 wrong arguments, 78 a policy is refused"
 )]
 pub struct Replay {
-    /// The audit file, or `-` for standard input.
+    /// The audit file, a folder or a quoted pattern for all of its files, or `-` for standard input.
     #[arg(value_name = "AUDIT")]
     audit: PathBuf,
     /// A folder with the other policy files, or the files themselves.
@@ -87,7 +87,7 @@ impl Replay {
             Format::Text => {
                 replayed.changes.print(replayed.decisions, streams);
                 replayed.tell(streams);
-                skipped.tell(&self.audit, streams);
+                skipped.tell(streams);
             }
             Format::Json => streams.print(replayed.json(&skipped)),
         }
@@ -175,7 +175,7 @@ impl Replayed {
             },
             "bad_lines": {
                 "count": skipped.bad,
-                "first": skipped.first.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect::<Vec<_>>(),
+                "first": skipped.first.iter().map(|(file, line, reason)| json!({ "file": file.display().to_string(), "line": line, "reason": reason })).collect::<Vec<_>>(),
             },
             "verified": false,
         })

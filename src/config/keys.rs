@@ -275,14 +275,22 @@ static AUDIT: Table = Table {
         key("sync", Kind::Flag, "true"),
         key("signing_key_file", Kind::Text, "\"/run/secrets/audit.pem\""),
         key("checkpoint", Kind::Duration, "\"10s\""),
+        key("rotate", Kind::Table(&ROTATE), "{ size = \"100 MiB\", every = \"1d\" }"),
+        key("retention", Kind::Duration, "\"190d\""),
     ],
-    later: &["arguments", "format", "retention", "rotate", "subjects"],
+    later: &["arguments", "format", "subjects"],
     synonyms: &[
         ("fsync", "sync"),
         ("key_file", "signing_key_file"),
         ("signing_key", "signing_key_file"),
         ("sink", "sinks"),
     ],
+};
+
+static ROTATE: Table = Table {
+    keys: &[key("size", Kind::Size, "\"100 MiB\""), key("every", Kind::Duration, "\"1d\"")],
+    later: &["compress", "keep"],
+    synonyms: &[("age", "every"), ("bytes", "size"), ("interval", "every"), ("max_size", "size")],
 };
 
 static SINK: Table = Table {

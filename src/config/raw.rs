@@ -174,6 +174,16 @@ pub(super) struct Audit {
     pub(super) sync: Option<bool>,
     pub(super) signing_key_file: Option<Spanned<String>>,
     pub(super) checkpoint: Option<Spanned<String>>,
+    pub(super) rotate: Option<Spanned<Rotate>>,
+    pub(super) retention: Option<Spanned<String>>,
+}
+
+/// `audit.rotate`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rotate {
+    pub(super) size: Option<Spanned<String>>,
+    pub(super) every: Option<Spanned<String>>,
 }
 
 /// An entry of `audit.sinks`.

@@ -20,6 +20,8 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
     let unwritten = metrics.audit_events(SINK, "failed");
     let suppressed = metrics.audit_events(SINK, "summarised");
     let dropped = metrics.audit_dropped(SINK);
+    let rotated = metrics.audit_files(SINK, "rotated");
+    let deleted = metrics.audit_files(SINK, "deleted");
     let newest = metrics.audit_sequence(SINK);
     let queue = metrics.audit_queue(SINK);
     let tls: Arc<str> = "server".into();
@@ -55,6 +57,8 @@ pub(super) async fn keep(reloader: &Reloader, issuers: &Issuers, audit: &Audit) 
         unwritten.inc_by(counts.unwritten - told.unwritten);
         suppressed.inc_by(counts.suppressed - told.suppressed);
         dropped.inc_by(counts.dropped - told.dropped);
+        rotated.inc_by(counts.rotated - told.rotated);
+        deleted.inc_by(counts.deleted - told.deleted);
         told = counts;
         newest.set(i64::try_from(audit.sequence()).unwrap_or(i64::MAX));
         tokio::time::sleep(PAUSE).await;

@@ -17,6 +17,8 @@ fn changed(started: &Config, wanted: &Config) -> Vec<&'static str> {
         ("admin.listen", admin(started) != admin(wanted)),
         ("audit.on_error", started.audit.on_error != wanted.audit.on_error),
         ("audit.sinks", (&started.audit.sink, started.audit.chain) != (&wanted.audit.sink, wanted.audit.chain)),
+        ("audit.retention", started.audit.retention != wanted.audit.retention),
+        ("audit.rotate", started.audit.rotate != wanted.audit.rotate),
         ("audit.signing_key_file, audit.checkpoint", started.audit.signing != wanted.audit.signing),
         ("audit.sync", started.audit.sync != wanted.audit.sync),
         ("server.drain.delay", old.drain_delay != new.drain_delay),

@@ -9,7 +9,7 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::reload::Reloader;
-use crate::audit::By;
+use crate::audit::{By, rotated};
 
 /// How long to wait after the first notification, so that writers can finish.
 const QUIET: Duration = Duration::from_millis(200);
@@ -21,8 +21,12 @@ pub(super) async fn watch(reloader: &Reloader) {
     let (sender, mut changes) = mpsc::channel(1);
     let log = reloader.audit_file();
     // The audit log may be in a watched directory, and changes with every call.
-    let of_log =
-        move |event: &notify::Event| log.is_some() && event.paths.iter().all(|path| path.file_name() == log.as_deref());
+    let is_log = move |path: &PathBuf| {
+        let name = path.file_name();
+        let rotated = name.and_then(rotated::read).map(|(written, _)| written);
+        log.is_some() && (name == log.as_deref() || rotated == log)
+    };
+    let of_log = move |event: &notify::Event| event.paths.iter().all(&is_log);
     let notify = move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access() && !of_log(&event)) {
             // A full channel already has a notification.

@@ -87,6 +87,7 @@ pub struct Metrics {
     rate_limited: Family<RuleLabels, Counter>,
     audit_events: Family<AuditLabels, Counter>,
     audit_dropped: Family<SinkLabels, Counter>,
+    audit_files: Family<AuditLabels, Counter>,
     audit_queue: Family<SinkLabels, Gauge>,
     audit_sequence: Family<SinkLabels, Gauge>,
     reload_successful: Gauge,
@@ -171,6 +172,7 @@ impl Metrics {
             ),
             audit_events: families.add("portcullis_audit_events", "Audit lines"),
             audit_dropped: families.add("portcullis_audit_dropped", "Audit lines that were not written"),
+            audit_files: families.add("portcullis_audit_files", "Audit files that were rotated or deleted"),
             audit_queue: families.add("portcullis_audit_queue", "Audit lines waiting to be written"),
             audit_sequence: families.add("portcullis_audit_sequence", "Number of the newest audit line, its `seq`"),
             reload_successful: families
@@ -330,6 +332,11 @@ impl Metrics {
     /// The counter of audit lines that were dropped.
     pub fn audit_dropped(&self, sink: &'static str) -> Counter {
         self.audit_dropped.get_or_create_owned(&SinkLabels { sink })
+    }
+
+    /// The counter of audit files; `result` is `rotated` or `deleted`.
+    pub fn audit_files(&self, sink: &'static str, result: &'static str) -> Counter {
+        self.audit_files.get_or_create_owned(&AuditLabels { sink, result })
     }
 
     /// The gauge of audit lines waiting to be written.

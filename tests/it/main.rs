@@ -50,6 +50,7 @@ mod proxied;
 mod pseudonyms;
 mod reload;
 mod reported;
+mod retention;
 mod revoked;
 mod rules;
 mod sessionless;

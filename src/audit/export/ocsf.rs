@@ -43,6 +43,7 @@ pub(super) fn event(mut parts: Parts) -> Value {
         "tool_drift" => drift(&mut event, &mut parts),
         "checkpoint" => log(&mut event, OTHER, "Checkpoint"),
         "opened" => log(&mut event, 5, "Rotate"),
+        "file_deleted" => log(&mut event, 2, "Delete"),
         other => classify(&mut event, &BASE, OTHER, other),
     }
     let mut chain = Map::new();

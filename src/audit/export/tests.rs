@@ -123,6 +123,13 @@ const KINDS: &[(&str, &str, [i64; 4], &str, &str)] = &[
     ),
     ("checkpoint", r#","kid":"k","signature":"s""#, [100_899, 0, 1, 1], "configuration info success", "checkpoint 1"),
     ("opened", "", [100_805, 0, 1, 1], "configuration info success", "opened 1"),
+    (
+        "file_deleted",
+        r#","deleted":{"file":"audit-20260501T000000000Z.jsonl","bytes":1000,"until":"2026-05-01T00:00:00.000Z","last_seq":9,"last_hash":"sha256:00","kept_days":190}"#,
+        [100_802, 0, 1, 1],
+        "configuration info success",
+        "file_deleted 1",
+    ),
     ("of_later", r#","what":{"is":[1]}"#, [99, 0, 1, 1], "configuration info success", "of_later 1"),
 ];
 

@@ -15,13 +15,8 @@ use crate::config::{self, AuditSink, OnAuditError, Signing};
 fn open(folder: &Folder) -> Arc<Lane> {
     let key_file = folder.0.join("audit.pem");
     std::fs::write(&key_file, PRIVATE).unwrap();
-    let config = config::Audit {
-        sink: AuditSink::File(folder.file()),
-        on_error: OnAuditError::Block,
-        sync: false,
-        chain: true,
-        signing: Some(Signing { key_file, every: Duration::ZERO }),
-    };
+    let signing = Some(Signing { key_file, every: Duration::ZERO });
+    let config = config::Audit { chain: true, signing, ..config::Audit::to(AuditSink::File(folder.file())) };
     Lane::new(Audit::open(&config, "test/0", sanitize).unwrap())
 }
 
@@ -101,11 +96,9 @@ fn lines_that_were_not_chained_are_not_passed_off_as_such() {
 fn a_key_that_cannot_be_used_stops_the_start() {
     let folder = Folder::new();
     let config = |key_file: PathBuf| config::Audit {
-        sink: AuditSink::File(folder.file()),
-        on_error: OnAuditError::Block,
-        sync: false,
         chain: true,
         signing: Some(Signing { key_file, every: Duration::ZERO }),
+        ..config::Audit::to(AuditSink::File(folder.file()))
     };
     assert!(Audit::open(&config(folder.0.join("missing.pem")), "test/0", sanitize).is_err());
     std::fs::write(folder.0.join("other.pem"), "no key").unwrap();

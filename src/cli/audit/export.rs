@@ -21,7 +21,7 @@ use crate::audit::export::{Format, event};
                   Exit codes: 0 every line was exported, 1 some lines are no records, 2 a file cannot be read"
 )]
 pub(super) struct Export {
-    /// Audit files in their order, or `-` for standard input.
+    /// Audit files in their order, a folder or a quoted pattern for all of them, or `-` for standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The format of events.
@@ -44,8 +44,12 @@ impl Export {
     /// Exports every line.
     pub(super) fn run(&self, streams: &mut Streams<'_>) -> Exit {
         let OcsfVersion::V1_8 = self.ocsf_version;
+        let files = match files::named(&self.files, streams) {
+            Ok(files) => files,
+            Err(exit) => return exit,
+        };
         // What comes from a running proxy is passed on as it comes.
-        let live = self.files.iter().any(|file| file.as_os_str() == "-");
+        let live = files.iter().any(|file| file.as_os_str() == "-");
         let read = {
             let mut out = BufWriter::with_capacity(1 << 16, &mut *streams.out);
             let within = &mut Streams {
@@ -56,7 +60,7 @@ impl Export {
                 err_color: streams.err_color,
                 can_ask: streams.can_ask,
             };
-            let read = files::read(&self.files, within, &mut |line, out| {
+            let read = files::read(&files, within, &mut |line, out| {
                 let event = match event(line, self.format) {
                     Ok(event) => event,
                     Err(reason) => return Ok(Err(reason)),

@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use super::super::progress::Progress;
 use super::super::{Exit, Streams};
 use crate::audit::lines::Lines;
+use crate::audit::set;
 
 /// How many bad lines are named one by one.
 const NAMED: u64 = 20;
@@ -25,6 +26,21 @@ pub(super) struct AuditFile {
     pub(super) records: u64,
     /// Lines that are none.
     pub(super) bad: u64,
+}
+
+/// The files that the arguments stand for: a folder or a pattern is all of its files, the oldest first. Says what is wrong.
+pub(in crate::cli) fn named(arguments: &[PathBuf], streams: &mut Streams<'_>) -> Result<Vec<PathBuf>, Exit> {
+    let mut all = Vec::new();
+    for argument in arguments {
+        match set::files(argument) {
+            Ok(files) => all.extend(files),
+            Err(error) => {
+                streams.message(format_args!("error: cannot read {}: {error}", argument.display()));
+                return Err(Exit::Usage);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// What becomes of a line: the outer error ends everything, the inner one says why the line is no record.

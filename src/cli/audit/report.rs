@@ -29,7 +29,7 @@ use crate::clock::Timestamp;
                   69 the page cannot be written"
 )]
 pub(super) struct Report {
-    /// Audit files in their order, or `-` for standard input.
+    /// Audit files in their order, a folder or a quoted pattern for all of them, or `-` for standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// A PEM file with the public key of the checkpoints, to verify them; can be repeated.
@@ -66,8 +66,12 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 impl Report {
     /// Reads the files, and writes what was asked for.
     pub(super) fn run(&self, streams: &mut Streams<'_>) -> Exit {
+        let named = match files::named(&self.files, streams) {
+            Ok(named) => named,
+            Err(exit) => return exit,
+        };
         let mut figures = Figures::new(Period { from: self.from, until: self.to });
-        let files = match files::read(&self.files, streams, &mut |line, _| Ok(figures.add(line))) {
+        let files = match files::read(&named, streams, &mut |line, _| Ok(figures.add(line))) {
             Ok(files) => files,
             Err(exit) => return exit,
         };
@@ -76,7 +80,7 @@ impl Report {
             streams.message("error: there is no record of this period");
             return Exit::Usage;
         }
-        let integrity = match self.integrity(streams) {
+        let integrity = match self.integrity(&named, streams) {
             Ok(integrity) => integrity,
             Err(exit) => return exit,
         };
@@ -118,12 +122,12 @@ impl Report {
 impl Report {
     /// Verifies the files, as `verify` does; `None` for standard input, which can be read only once, and for
     /// files that are not chained, unless a key says that they should be.
-    fn integrity(&self, streams: &mut Streams<'_>) -> Result<Option<Integrity>, Exit> {
+    fn integrity(&self, files: &[PathBuf], streams: &mut Streams<'_>) -> Result<Option<Integrity>, Exit> {
         let keys = read_keys(&self.key, streams)?;
-        if self.files.iter().any(|path| path.as_os_str() == "-") {
+        if files.iter().any(|path| path.as_os_str() == "-") {
             return Ok(None);
         }
-        let verdict = Verdict::of(&self.files, keys, None, streams)?;
+        let verdict = Verdict::of(files, keys, None, streams)?;
         if self.key.is_empty() && verdict.is_unchained() {
             return Ok(None);
         }

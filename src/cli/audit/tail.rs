@@ -4,13 +4,16 @@ use std::collections::VecDeque;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{mem, slice};
 
 use clap::Args;
 use serde_json::Value;
 
 use super::super::{Exit, Format, Global, Streams};
+use super::files;
 use crate::audit::follow::{Follow, Last};
 use crate::audit::lines::Lines;
+use crate::audit::set;
 use crate::audit::summary::Summary;
 use crate::config::{self, AuditSink};
 
@@ -30,7 +33,8 @@ const PAUSE: Duration = Duration::from_millis(100);
                   Exit codes: 0 done, 1 some lines are no records, 2 there is no such file, 78 the configuration is refused"
 )]
 pub(super) struct Tail {
-    /// The audit file, or `-` for standard input [default: the file in proxy.toml].
+    /// The audit file, a folder or a quoted pattern for all files of a log, or `-` for standard input [default: the file in
+    /// proxy.toml, and what was rotated of it].
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// How many lines of those already there.
@@ -53,12 +57,13 @@ pub(super) struct Tail {
 impl Tail {
     /// Prints, and goes on if asked to.
     pub(super) fn run(&self, global: &Global, streams: &mut Streams<'_>) -> Exit {
-        let path = match self.path(global, streams) {
-            Ok(path) => path,
+        let paths = match self.paths(global, streams) {
+            Ok(paths) => paths,
             Err(exit) => return exit,
         };
         let mut shown = Shown { tail: self, color: streams.out_color, kept: VecDeque::new(), foreign: 0 };
-        let read = if path.as_os_str() == "-" { shown.through(streams) } else { shown.file(&path, streams) };
+        let [older @ .., path] = &paths[..] else { return Exit::Usage };
+        let read = if path.as_os_str() == "-" { shown.through(streams) } else { shown.files(older, path, streams) };
         match read {
             Ok(()) if shown.foreign == 0 => Exit::Done,
             Ok(()) => {
@@ -75,17 +80,17 @@ impl Tail {
         }
     }
 
-    /// The file that was named, or the one the proxy writes.
-    fn path(&self, global: &Global, streams: &mut Streams<'_>) -> Result<PathBuf, Exit> {
+    /// The files that were named, or those the proxy writes, the newest last.
+    fn paths(&self, global: &Global, streams: &mut Streams<'_>) -> Result<Vec<PathBuf>, Exit> {
         if let Some(path) = &self.file {
-            return Ok(path.clone());
+            return files::named(slice::from_ref(path), streams);
         }
         let (config, _) = config::load(&global.config).map_err(|problems| {
             streams.problems(&problems);
             Exit::Config
         })?;
         match config.audit.sink {
-            AuditSink::File(path) => Ok(path),
+            AuditSink::File(path) => Ok(set::with_rotated(&path)),
             AuditSink::Stdout => {
                 streams.message(format_args!(
                     "error: with {} the audit goes to standard output: name a file, or `-` for standard input",
@@ -108,13 +113,24 @@ struct Shown<'t> {
 }
 
 impl Shown<'_> {
-    /// Shows the end of a file, and what it gains.
-    fn file(&mut self, path: &Path, streams: &mut Streams<'_>) -> io::Result<()> {
+    /// Shows the end of a log whose newest file is at `path`, and what that one gains.
+    fn files(&mut self, older: &[PathBuf], path: &Path, streams: &mut Streams<'_>) -> io::Result<()> {
         let mut follow = Follow::from_start(path);
         if !follow.is_there() && !self.tail.follow {
             std::fs::File::open(path)?;
         }
         follow.last(self)?;
+        let mut older = older.iter().rev();
+        while self.kept.len() < self.tail.lines
+            && let Some(path) = older.next()
+        {
+            let (newer, foreign) = (mem::take(&mut self.kept), self.foreign);
+            Follow::from_start(path).last(self)?;
+            self.kept.extend(newer);
+            self.foreign += foreign;
+        }
+        let more = self.kept.len().saturating_sub(self.tail.lines);
+        self.kept.drain(..more);
         self.print(streams)?;
         while self.tail.follow {
             std::thread::sleep(PAUSE);

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::super::progress::Progress;
 use super::super::{Exit, Format, Streams};
+use super::files;
 use crate::audit::checkpoint::PublicKey;
-use crate::audit::verify::{Fault, Note, Place, Verification};
+use crate::audit::verify::{Deletion, Fault, Note, Place, Verification};
 
 /// The longest line that is read, in bytes. Lines written by the proxy are far shorter.
 const LINE: usize = 1024 * 1024;
@@ -20,6 +21,7 @@ const LINE: usize = 1024 * 1024;
 #[command(
     before_long_help = "Examples:
   portcullis audit verify /var/log/portcullis/audit.jsonl --key audit.pub
+  portcullis audit verify /var/log/portcullis --key audit.pub        with all that was rotated
   portcullis audit verify audit.jsonl.2 audit.jsonl.1 audit.jsonl --key audit.pub
   openssl pkey -in audit.pem -pubout > audit.pub             the public key of `audit.signing_key_file`",
     after_help = "The chain of hashes shows accidents. Who can write the file can write another chain, but no signature: only \
@@ -28,7 +30,7 @@ const LINE: usize = 1024 * 1024;
                   Exit codes: 0 the files are as they were written, 1 they are not or that is not proven, 2 wrong arguments"
 )]
 pub(super) struct Verify {
-    /// The audit files, the oldest first; `-` for standard input.
+    /// The audit files, the oldest first, or a folder or a quoted pattern for all of them; `-` for standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// A PEM file with the public key of the checkpoints; can be repeated.
@@ -95,7 +97,11 @@ impl Verify {
             Ok(keys) => keys,
             Err(exit) => return exit,
         };
-        let verdict = match Verdict::of(&self.files, keys, self.at_least, streams) {
+        let files = match files::named(&self.files, streams) {
+            Ok(files) => files,
+            Err(exit) => return exit,
+        };
+        let verdict = match Verdict::of(&files, keys, self.at_least, streams) {
             Ok(verdict) => verdict,
             Err(exit) => return exit,
         };
@@ -178,7 +184,7 @@ impl Verdict {
     /// What was found, in the order in which it is told.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let verification = &self.verification;
-        let notes = verification.notes.iter().map(|(place, note)| format!("{}: {}", self.at(place), told(note)));
+        let notes = verification.notes.iter().map(|(place, note)| format!("{}: {}", self.at(place), self.told(note)));
         let mut found: Vec<_> = notes.map(Finding::Note).collect();
         if let Some((path, line, fault)) = &self.fault {
             let at = format!("{}:{line}", path.display());
@@ -228,6 +234,43 @@ impl Verdict {
         }
     }
 
+    fn told(&self, note: &Note) -> String {
+        match note {
+            Note::Continues(prev) => match self.verification.deleted_before() {
+                Some(deletion) => self.deleted(deletion),
+                None => format!(
+                    "this file continues one that was not given, after the line with hash {prev}, and no line given says that it was deleted"
+                ),
+            },
+            Note::Dropped(lines) => {
+                format!(
+                    "{} before this one could not be written, and calls went on (`on_error = \"drop\"`)",
+                    count(*lines, "line")
+                )
+            }
+            Note::NewChain => {
+                "a new chain begins with this file: nothing shows whether lines between the two are missing".to_owned()
+            }
+            Note::Torn => "what a failed write has left, which was never part of the log".to_owned(),
+        }
+    }
+
+    /// What the record of a deletion says of the lines that are gone.
+    fn deleted(&self, deletion: &Deletion) -> String {
+        let signed = match (self.verification.has_keys(), self.verification.proves(&deletion.place)) {
+            (true, true) => ", and a checkpoint signs that line",
+            (true, false) => ", and no checkpoint signs that line yet",
+            (false, _) => "",
+        };
+        let Deletion { place, file, last, until, .. } = deletion;
+        format!(
+            "the lines before this one, up to seq {last} in {file} until {until}, were deleted by the proxy when their time was over \
+             (`audit.retention`): {}, seq {} says so{signed}; of what they said only the hash of the last is shown",
+            self.at(place),
+            place.sequence
+        )
+    }
+
     fn at(&self, place: &Place) -> String {
         format!("{}:{}", self.files[place.file].display(), place.line)
     }
@@ -235,7 +278,7 @@ impl Verdict {
     fn json(&self) -> Value {
         let verification = &self.verification;
         let place = |place: &Place| json!({"file": self.files[place.file].display().to_string(), "line": place.line, "seq": place.sequence, "time": place.time});
-        let notes = verification.notes.iter().map(|(at, note)| json!({"at": place(at), "note": told(note)}));
+        let notes = verification.notes.iter().map(|(at, note)| json!({"at": place(at), "note": self.told(note)}));
         let fault = self.fault.as_ref().map(|(path, line, fault)| {
             json!({"file": path.display().to_string(), "line": line, "fault": fault.to_string(), "help": fault.remedy()})
         });
@@ -251,6 +294,8 @@ impl Verdict {
             "signatures_verified": verification.has_keys(),
             "proven": verification.signed.as_ref().filter(|_| verification.has_keys()).map(place),
             "unsigned": verification.unsigned,
+            "deleted": verification.deleted_before().map(|deletion| json!({"last_seq": deletion.last, "file": deletion.file,
+                "until": deletion.until, "recorded": place(&deletion.place), "signed": verification.proves(&deletion.place)})),
             "notes": notes.collect::<Vec<_>>(),
         })
     }
@@ -281,22 +326,6 @@ fn read(
     };
     progress.clear(err);
     Ok(fault)
-}
-
-fn told(note: &Note) -> String {
-    match note {
-        Note::Continues(prev) => format!("this file continues one that was not given, after the line with hash {prev}"),
-        Note::Dropped(lines) => {
-            format!(
-                "{} before this one could not be written, and calls went on (`on_error = \"drop\"`)",
-                count(*lines, "line")
-            )
-        }
-        Note::NewChain => {
-            "a new chain begins with this file: nothing shows whether lines between the two are missing".to_owned()
-        }
-        Note::Torn => "what a failed write has left, which was never part of the log".to_owned(),
-    }
 }
 
 fn count(number: u64, of: &str) -> String {

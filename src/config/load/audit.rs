@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::super::{Audit, AuditSink, OnAuditError, Signing, raw};
+use super::super::{Audit, AuditSink, OnAuditError, Rotate, Signing, raw};
 use super::Loader;
 use crate::audit::checkpoint::CheckpointKey;
+
+const DAY: Duration = Duration::from_hours(24);
+/// Six months, in days.
+const SIX_MONTHS: u32 = 183;
 
 /// `audit.sinks[].type`.
 #[derive(Clone, Copy)]
@@ -29,7 +33,45 @@ impl Loader<'_> {
         let signs = raw.is_some_and(|raw| raw.signing_key_file.is_some());
         let chain = chained.map_or(signs, |chain| *chain.get_ref());
         let signing = raw.and_then(|raw| self.signing(raw, chain));
-        Audit { sink, on_error, sync, chain, signing }
+        let rotate = raw.and_then(|raw| self.rotate(raw.rotate.as_ref()?));
+        let retention = raw.and_then(|raw| self.retention(raw));
+        Audit { sink, on_error, sync, chain, signing, rotate, retention }
+    }
+
+    fn rotate(&mut self, written: &Spanned<raw::Rotate>) -> Option<Rotate> {
+        let raw = written.get_ref();
+        let (size, every) = (raw.size.as_ref(), raw.every.as_ref());
+        if size.is_none() && every.is_none() {
+            let problem =
+                self.error(written.span(), "`rotate` says neither `size` nor `every`", "no file is ever full");
+            self.report(problem.help("for example `rotate = { size = \"100 MiB\", every = \"1d\" }`"));
+            return None;
+        }
+        let (sizes, periods) = (16 << 10..=1 << 40, Duration::from_mins(1)..=DAY * 30);
+        let size = size.and_then(|size| self.size_without_default("size", size, &sizes, "for example \"100 MiB\""));
+        let every =
+            every.and_then(|every| self.duration_without_default("every", every, &periods, "for example \"1d\""));
+        Some(Rotate { size, every })
+    }
+
+    fn retention(&mut self, raw: &raw::Audit) -> Option<Duration> {
+        let written = raw.retention.as_ref()?;
+        let retention =
+            self.duration_without_default("retention", written, &(DAY..=DAY * 36_525), "for example \"190d\"");
+        if raw.rotate.is_none() {
+            let message = "`retention` has no effect without `rotate`";
+            let problem = self.error(written.span(), message, "only files the proxy has rotated are deleted");
+            self.report(problem.help("for example `rotate = { size = \"100 MiB\", every = \"1d\" }`"));
+        }
+        // EU AI Act, Art. 19(1) and 26(6): six months at least.
+        if retention.is_some_and(|retention| retention < DAY * SIX_MONTHS) {
+            let message = format!("`retention` is shorter than six months ({SIX_MONTHS} days)");
+            let problem = self.warning(written.span(), message, "records are deleted early");
+            self.report(problem.help(
+                "the EU AI Act (Art. 19 and 26(6)) has logs of high-risk systems kept for six months at least: write \"190d\"",
+            ));
+        }
+        retention
     }
 
     fn signing(&mut self, raw: &raw::Audit, chain: bool) -> Option<Signing> {

@@ -51,20 +51,31 @@ impl Loader<'_> {
         default: Duration,
         range: &RangeInclusive<Duration>,
     ) -> Duration {
-        let Some(written) = written else { return default };
+        let read = written
+            .map(|written| self.duration_without_default(key, written, range, &is_default(show_duration(default))));
+        read.flatten().unwrap_or(default)
+    }
+
+    /// The same for a key that has no default; `help` is for one out of range.
+    pub(super) fn duration_without_default(
+        &mut self,
+        key: &str,
+        written: &Spanned<String>,
+        range: &RangeInclusive<Duration>,
+        help: &str,
+    ) -> Option<Duration> {
         match units::duration(written.get_ref()) {
-            Ok(duration) if range.contains(&duration) => duration,
+            Ok(duration) if range.contains(&duration) => return Some(duration),
             Ok(_) => {
                 let bounds = format!("{} to {}", show_duration(*range.start()), show_duration(*range.end()));
-                self.out_of_range(key, written.span(), &bounds, &show_duration(default));
-                default
+                self.out_of_range(key, written.span(), &bounds, help);
             }
             Err(error) => {
                 let problem = self.error(written.span(), format!("`{key}` is not a duration"), error.to_string());
                 self.report(problem.help(error.help()));
-                default
             }
         }
+        None
     }
 
     /// A number of bytes inside `range`.
@@ -75,20 +86,31 @@ impl Loader<'_> {
         default: usize,
         range: &RangeInclusive<usize>,
     ) -> usize {
-        let Some(written) = written else { return default };
+        let read =
+            written.map(|written| self.size_without_default(key, written, range, &is_default(show_size(default))));
+        read.flatten().unwrap_or(default)
+    }
+
+    /// The same for a key that has no default; `help` is for one out of range.
+    pub(super) fn size_without_default(
+        &mut self,
+        key: &str,
+        written: &Spanned<String>,
+        range: &RangeInclusive<usize>,
+        help: &str,
+    ) -> Option<usize> {
         match units::size(written.get_ref()) {
-            Ok(size) if range.contains(&size) => size,
+            Ok(size) if range.contains(&size) => return Some(size),
             Ok(_) => {
                 let bounds = format!("{} to {}", show_size(*range.start()), show_size(*range.end()));
-                self.out_of_range(key, written.span(), &bounds, &show_size(default));
-                default
+                self.out_of_range(key, written.span(), &bounds, help);
             }
             Err(error) => {
                 let problem = self.error(written.span(), format!("`{key}` is not a size"), error.to_string());
                 self.report(problem.help(error.help()));
-                default
             }
         }
+        None
     }
 
     /// A whole number inside `range`.
@@ -107,15 +129,15 @@ impl Loader<'_> {
             Ok(number) if range.contains(&number) => number,
             _ => {
                 let bounds = format!("{} to {}", range.start(), range.end());
-                self.out_of_range(key, written.span(), &bounds, &default.to_string());
+                self.out_of_range(key, written.span(), &bounds, &is_default(default));
                 default
             }
         }
     }
 
-    fn out_of_range(&mut self, key: &str, span: Range<usize>, bounds: &str, default: &str) {
+    fn out_of_range(&mut self, key: &str, span: Range<usize>, bounds: &str, help: &str) {
         let problem = self.error(span, format!("`{key}` is out of range"), format!("allowed is {bounds}"));
-        self.report(problem.help(format!("the default is {default}")));
+        self.report(problem.help(help));
     }
 
     /// One of a few words; `later` are those of other versions.
@@ -241,6 +263,10 @@ impl Loader<'_> {
         }
         all
     }
+}
+
+fn is_default(value: impl std::fmt::Display) -> String {
+    format!("the default is {value}")
 }
 
 /// The table's example for the key of a table written `[a.b]`, names of the user's choosing included.

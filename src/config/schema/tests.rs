@@ -14,6 +14,7 @@ const ONLY_THE_READER_SEES: &[&str] = &[
     "admin-beyond-loopback",
     "algorithms",
     "audit-chain",
+    "audit-retention",
     "client-certificates-off",
     "client-certificates-without-authority",
     "issuer-choice",
