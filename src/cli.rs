@@ -108,8 +108,8 @@ pub enum Command {
     Doctor(doctor::Doctor),
     /// Explain why one call is decided as it is, and show the answer its client gets.
     Explain(Box<explain::Explain>),
-    /// Print files for this version: JSON Schemas for editors, shell completions, manual pages.
-    Generate(generate::Generate),
+    /// Print files for this version: manifests, units, dashboards, first policies, schemas, completions, manual pages.
+    Generate(Box<generate::Generate>),
     /// Ask a running proxy whether it is alive, or ready for calls.
     Healthcheck(healthcheck::Healthcheck),
     /// Write proxy.toml and a first policy for a server, from what it and its issuer say.
@@ -369,7 +369,7 @@ pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
         Command::Demo(demo) => demo.run(&cli.global, streams),
         Command::Doctor(doctor) => doctor.run(streams),
         Command::Explain(explain) => explain.run(&cli.global, streams),
-        Command::Generate(generate) => generate.run(streams),
+        Command::Generate(generate) => generate.run(&cli.global, streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(&cli.global, streams),
         Command::Init(init) => init.run(&cli.global, streams),
         Command::Learn(learn) => learn.run(&cli.global, streams),

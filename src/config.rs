@@ -3,6 +3,7 @@
 mod access;
 mod backend;
 pub mod certificate;
+mod credentials;
 mod elicitation;
 mod expand;
 mod grant;
@@ -36,12 +37,13 @@ use url::Url;
 
 pub use self::access::{Access, Anonymous, Authentication, Dpop, Mtls, Network};
 pub use self::backend::{Backend, Breaker, ChildLimits, Command, Concurrency, Retries, SessionIdle, Sharing, User};
+pub use self::credentials::Credential;
 pub use self::elicitation::{Elicitation, HostPattern, SecretFields};
 pub use self::grant::{AuthorizationServer, Grant, GrantKind, Identity, IdentityJwt, KeyPair, UpstreamAuth};
 pub use self::issuer::{
     AnswerFormat, ClientAuthMethod, Discovery, Introspection, Issuer, OAuthClient, OnStart, Signals, Tokens, When,
 };
-pub(crate) use self::load::{check_before_writing, load_before_policies};
+pub(crate) use self::load::{Elsewhere, check_before_writing, load_before_policies};
 pub use self::load::{load, parse};
 pub use self::metadata::{Localized, Metadata, SignedMetadata};
 pub use self::problem::{Problem, Problems, Severity, Source};
@@ -83,22 +85,6 @@ impl Config {
     /// The file, for a problem in it.
     pub fn source(&self) -> Arc<Source> {
         Arc::clone(&self.file)
-    }
-
-    /// The files that what the proxy shows itself with is read from.
-    pub fn credential_files(&self) -> Vec<PathBuf> {
-        let servers = self.servers.values().flat_map(|server| {
-            let auth = std::iter::once(&server.upstream_auth).chain(server.tool_auth.values());
-            let pair = server.upstream_client_certificate.iter();
-            let own = pair.flat_map(|pair| [pair.cert_file.clone(), pair.key_file.clone()]);
-            auth.flat_map(UpstreamAuth::files)
-                .chain(own)
-                .chain(server.upstream_ca_file.clone())
-                .chain(server.identity.jwt.iter().map(|jwt| jwt.key_file.clone()))
-                .chain(server.access.metadata.signed.iter().map(|signed| signed.file().to_owned()))
-        });
-        let issuers = self.issuers.values().flat_map(Issuer::credential_files);
-        servers.chain(issuers).chain(self.state.iter().flat_map(Redis::files)).collect()
     }
 
     /// The policy files of a server, to be opened.

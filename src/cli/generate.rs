@@ -1,4 +1,13 @@
-//! `portcullis generate`: files for this version, such as schemas, completions and manual pages.
+//! `portcullis generate`: files for this version: what it is deployed and watched with, first files to start from, schemas,
+//! completions and manual pages.
+
+mod alerts;
+mod deployed;
+mod docker;
+mod grafana;
+mod kubernetes;
+mod systemd;
+mod yaml;
 
 use clap::{Args, CommandFactory as _, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -13,6 +22,13 @@ use crate::{config, policy};
     arg_required_else_help = true,
     disable_help_subcommand = true,
     before_help = "Examples:
+  portcullis generate config > proxy.toml                   every key with its default, to take apart
+  portcullis generate policy github > policies/github.toml  a policy for a server that is widely used
+  portcullis generate k8s | kubectl apply -f -              as proxy.toml says
+  portcullis generate systemd > /etc/systemd/system/portcullis.service
+  portcullis generate docker > Dockerfile
+  portcullis generate grafana > dashboard.json
+  portcullis generate alerts > rules.yml
   portcullis generate schema proxy > proxy.schema.json      then `#:schema ./proxy.schema.json` above proxy.toml
   portcullis generate schema policy > policy.schema.json    editors complete and check from it
   portcullis generate completions fish > ~/.config/fish/completions/portcullis.fish
@@ -27,12 +43,26 @@ pub struct Generate {
 /// The commands below `generate`.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Print alert rules for Prometheus.
+    Alerts(alerts::Alerts),
     /// Print a script that completes commands and options in a shell.
     Completions(Completions),
+    /// Print a proxy.toml with every key, its default and what it means.
+    Config(Config),
+    /// Print a Dockerfile that builds a small image without a shell and without root.
+    Docker(docker::Docker),
+    /// Print a dashboard for Grafana.
+    Grafana(grafana::Grafana),
+    /// Print manifests that run the proxy in Kubernetes as proxy.toml says.
+    K8s(kubernetes::Kubernetes),
     /// Print a manual page in roff.
     Man(Page),
+    /// Print a policy file to start from.
+    Policy(Policy),
     /// Print the JSON Schema of a kind of file, for editors.
     Schema(Schema),
+    /// Print a unit that runs the proxy under systemd as proxy.toml says.
+    Systemd(systemd::Systemd),
 }
 
 /// Arguments of `generate completions`.
@@ -58,6 +88,42 @@ struct Page {
     command: Vec<String>,
 }
 
+/// Arguments of `generate config`.
+#[derive(Args, Debug)]
+#[command(before_help = "Examples:
+  portcullis generate config > proxy.toml")]
+struct Config {}
+
+/// Arguments of `generate policy`.
+#[derive(Args, Debug)]
+#[command(before_help = "Examples:
+  portcullis generate policy > policies/crm.toml
+  portcullis generate policy filesystem > policies/filesystem.toml")]
+struct Policy {
+    /// The server it is for.
+    #[arg(value_name = "SERVER", default_value = "crm")]
+    of: Known,
+}
+
+/// A server that a policy comes with the program for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Known {
+    /// The demo's sample CRM, with a comment on each key.
+    Crm,
+    /// `@modelcontextprotocol/server-everything`.
+    Everything,
+    /// `@modelcontextprotocol/server-filesystem`.
+    Filesystem,
+    /// GitHub's server.
+    Github,
+    /// `HubSpot`'s server.
+    Hubspot,
+    /// A server for `PostgreSQL`.
+    Postgres,
+    /// A server for Slack.
+    Slack,
+}
+
 /// Arguments of `generate schema`.
 #[derive(Args, Debug)]
 #[command(before_help = "Examples:
@@ -80,12 +146,37 @@ enum File {
 
 impl Generate {
     /// Prints.
-    pub fn run(&self, streams: &mut Streams<'_>) -> Exit {
+    pub fn run(&self, global: &Global, streams: &mut Streams<'_>) -> Exit {
         match &self.command {
+            Command::Alerts(alerts::Alerts {}) => alerts::run(streams),
             Command::Completions(completions) => completions.run(streams),
+            Command::Config(Config {}) => {
+                streams.write(include_bytes!("../../proxy.toml.example"));
+                Exit::Done
+            }
+            Command::Docker(docker::Docker {}) => docker::run(streams),
+            Command::Grafana(grafana::Grafana {}) => grafana::run(streams),
+            Command::K8s(kubernetes) => kubernetes.run(global, streams),
             Command::Man(page) => page.run(streams),
+            Command::Policy(policy) => policy.run(streams),
             Command::Schema(schema) => schema.run(streams),
+            Command::Systemd(systemd) => systemd.run(global, streams),
         }
+    }
+}
+
+impl Policy {
+    fn run(&self, streams: &mut Streams<'_>) -> Exit {
+        streams.write(match self.of {
+            Known::Crm => include_bytes!("../../policies/crm.toml"),
+            Known::Everything => include_bytes!("../../policies/everything.toml"),
+            Known::Filesystem => include_bytes!("../../policies/filesystem.toml"),
+            Known::Github => include_bytes!("../../policies/github.toml"),
+            Known::Hubspot => include_bytes!("../../policies/hubspot.toml"),
+            Known::Postgres => include_bytes!("../../policies/postgres.toml"),
+            Known::Slack => include_bytes!("../../policies/slack.toml"),
+        });
+        Exit::Done
     }
 }
 
@@ -146,3 +237,6 @@ impl Schema {
         Exit::Done
     }
 }
+
+#[cfg(test)]
+mod tests;

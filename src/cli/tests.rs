@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod deploy;
 mod doctor;
 mod explain;
 mod generate;

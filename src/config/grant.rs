@@ -61,24 +61,6 @@ impl UpstreamAuth {
             Self::Basic { .. } | Self::Bearer(_) | Self::Header { .. } => Some((self.name(), None)),
         }
     }
-
-    /// The files its secrets and keys are read from.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
-        let sources: Vec<&SecretSource> = match self {
-            Self::Basic { password, .. } => vec![password],
-            Self::Bearer(token) => vec![token],
-            Self::Header { value, .. } => vec![value],
-            Self::None => Vec::new(),
-            Self::Granted(grant) => {
-                let mut files = grant.server.files();
-                if let GrantKind::IdJag { server, .. } = &grant.kind {
-                    files.extend(server.files());
-                }
-                return files;
-            }
-        };
-        sources.into_iter().filter_map(SecretSource::file).collect()
-    }
 }
 
 /// What is asked for at an authorization server.
@@ -148,12 +130,6 @@ pub struct AuthorizationServer {
     pub assertion_audience: Option<String>,
     /// PEM authorities to trust for it besides the system's.
     pub ca_file: Option<PathBuf>,
-}
-
-impl AuthorizationServer {
-    fn files(&self) -> Vec<PathBuf> {
-        self.ca_file.iter().cloned().chain(self.client.auth.files()).collect()
-    }
 }
 
 /// A certificate and its key.

@@ -43,19 +43,6 @@ pub struct Issuer {
     pub insecure_loopback: bool,
 }
 
-impl Issuer {
-    /// The files that what it is asked and told with is read from.
-    pub(super) fn credential_files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = self.ca_file.iter().cloned().collect();
-        files.extend(self.introspection.iter().flat_map(|asked| asked.client.auth.files()));
-        if let Some(signals) = &self.signals {
-            files.extend(signals.push.iter().filter_map(|(_, token)| token.file()));
-            files.extend(signals.poll.iter().filter_map(|(_, token)| token.as_ref()?.file()));
-        }
-        files
-    }
-}
-
 /// What an issuer's access tokens look like: the knobs a profile sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
@@ -131,17 +118,6 @@ pub enum ClientAuthMethod {
     },
     /// `tls_client_auth` and `self_signed_tls_client_auth` (RFC 8705 section 2).
     Tls(KeyPair),
-}
-
-impl ClientAuthMethod {
-    /// The files its secret or key is read from.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
-        match self {
-            Self::Basic(secret) | Self::Post(secret) => secret.file().into_iter().collect(),
-            Self::PrivateKeyJwt { file, .. } => vec![file.clone()],
-            Self::Tls(pair) => vec![pair.cert_file.clone(), pair.key_file.clone()],
-        }
-    }
 }
 
 /// `introspection.when`.

@@ -6,6 +6,7 @@ mod ask;
 mod audit;
 mod backend;
 mod command;
+mod elsewhere;
 mod field;
 mod grant;
 mod identity;
@@ -33,6 +34,7 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
+pub(crate) use self::elsewhere::Elsewhere;
 use super::keys::PROXY;
 use super::problem::{Problem, Problems, Source};
 use super::walk::Walk;

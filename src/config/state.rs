@@ -20,13 +20,6 @@ pub struct Redis {
     pub on_error: OnStoreError,
 }
 
-impl Redis {
-    /// The files it is read from besides `proxy.toml`.
-    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        self.url.file().into_iter().chain(self.ca_file.clone())
-    }
-}
-
 /// `state.redis.on_error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnStoreError {

@@ -414,4 +414,4 @@ impl Drop for Held {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

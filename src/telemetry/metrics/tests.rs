@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Decided, ErrorType, Held, Histogram, MaskLabels, Metrics, Recorder, Spoken, Target};
+use super::{Decided, Endpoint, ErrorType, Held, Histogram, MaskLabels, Metrics, Recorder, Spoken, Target};
 use crate::clock::Timestamp;
 
 fn recorder() -> Recorder {
@@ -152,6 +152,64 @@ fn shows_every_family_under_its_name() {
     assert_eq!(value(&text, "portcullis_jwks_refresh_total", &["error"]).as_deref(), Some("1"));
     drop(held);
     assert_eq!(value(&metrics.encode(), "portcullis_streams{", &[]).as_deref(), Some("0"));
+}
+
+/// What is exported once each family has been used with every result of a fixed set.
+pub(crate) fn every_family() -> String {
+    let recorder = recorder();
+    let metrics = recorder.metrics().clone();
+    let (name, rule): (Arc<str>, Arc<str>) = ("crm".into(), "crm-read".into());
+    let now = Timestamp::from_unix_seconds(1_767_614_400);
+    let series = recorder.series("tools/call", spoken("2026-07-28"), Target::Tool("get_contact"));
+    series.record(Some(ErrorType::PolicyDenied), Duration::from_millis(1));
+    recorder.request(&http::Method::POST, 200, Duration::from_millis(3));
+    recorder.auth(Some(&name), "ok");
+    recorder.decision(Some(&rule), Decided::Allow);
+    recorder.upstream(true);
+    metrics.set_active_requests(|| 3);
+    metrics.set_jwks(&name, 2, Some(now), [1, 1]);
+    metrics.set_revocations(&name, 1, &[("ok", 1)]);
+    metrics.tool_drift(&name).set(0);
+    metrics.streams(&name, "call").set(1);
+    metrics.count_rate_limited(&name, &rule);
+    metrics.count_error(Some(&name), "rate_limited");
+    metrics.count_upstream_error(&name, "refused");
+    metrics.count_dropped(&name, "invalid", 1);
+    metrics.set_processes(&name, 1);
+    let endpoint =
+        Endpoint { server: name.clone(), origin: "http://127.0.0.1:3001".into(), in_flight: 1, waiting: 1, breaker: 0 };
+    metrics.set_endpoints(&[endpoint], &[]);
+    for result in ["ok", "refused"] {
+        metrics.count_token_request(&name, "client_credentials", result);
+    }
+    for result in ["written", "failed", "summarised"] {
+        metrics.audit_events("main", result).inc();
+    }
+    metrics.audit_dropped("main").inc();
+    metrics.audit_queue("main").set(1);
+    metrics.audit_sequence("main").set(1);
+    for result in ["sent", "failed", "rejected", "dropped"] {
+        metrics.spans(result).inc();
+    }
+    metrics.set_reload(Some((&"v1".into(), now)));
+    metrics.set_certificate_expiry(&"server".into(), now);
+    metrics.set_state_up(Some(true));
+    metrics.count_state_error("rate");
+    let (mask, entity) = ("pii".into(), "EMAIL_ADDRESS".into());
+    metrics.count_masked(&MaskLabels { server: name, mask, entity, action: "redact", direction: "result" }, 1);
+    metrics.encode()
+}
+
+#[test]
+fn every_family_is_used() {
+    let (source, text) = ([include_str!("../metrics.rs"), include_str!("store.rs")].concat(), every_family());
+    let names = regex::Regex::new("\"((?:mcp|http|portcullis)_[a-z_]+)\"").unwrap();
+    let names: Vec<&str> = names.captures_iter(&source).map(|found| found.get(1).unwrap().as_str()).collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        assert!(text.lines().any(|line| line.starts_with(&format!("# TYPE {name} "))), "{name}");
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name}");
+    }
 }
 
 #[test]
