@@ -41,6 +41,7 @@ use aws_lc_rs::digest;
 
 use crate::clock::Timestamp;
 use crate::config;
+use crate::state::Shared;
 
 pub use audience::Audiences;
 pub use bearer::{Bearer, Presented, Proof, Scheme, credential};
@@ -184,6 +185,8 @@ pub struct Acceptance {
     pub authentication: config::Authentication,
     /// What bound tokens require: `DPoP` proofs, client certificates.
     pub(crate) binding: BindingRules,
+    /// The store that is shared with other processes, if there is one.
+    shared: Option<Arc<Shared>>,
 }
 
 /// A server's requirements on bound tokens.
@@ -226,13 +229,27 @@ impl Acceptance {
         };
         let authentication = server.access.authentication.clone();
         let realm = RouteKey::new(&server.name, &audiences, &issuers, &authentication);
-        Self { issuers, listed: Vec::new(), audiences, realm, authentication, binding: BindingRules::new(server) }
+        Self {
+            issuers,
+            listed: Vec::new(),
+            audiences,
+            realm,
+            authentication,
+            binding: BindingRules::new(server),
+            shared: None,
+        }
     }
 
     /// The same with revocation lists, each with the name of its issuer.
     pub fn denying(mut self, listed: Vec<(Arc<str>, Arc<Listed>)>) -> Self {
         self.realm = self.realm.denying(&listed);
         self.listed = listed;
+        self
+    }
+
+    /// The same with what processes share.
+    pub fn sharing(mut self, shared: Option<&Arc<Shared>>) -> Self {
+        self.shared = shared.cloned();
         self
     }
 

@@ -301,7 +301,8 @@ async fn call(
     let masked = mask::mask(&route.masks, &route.meta, permit, tool, now)
         .map_err(|blocked| Reject::Blocked { blocked, direction: Direction::Arguments })?;
     policy::still_fits(&route.policy, &route.tools, tool, &masked, &context)?;
-    let spent = Spent::of(&masked, route, context.definition.annotations, &worker.state.spent, now)?;
+    let states = (&worker.state.spent, snapshot.shared.as_ref());
+    let spent = Spent::of(&masked, route, context.definition.annotations, states, now).await?;
     let mut way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)).about(defined.shared()));
     let limit = route.policy.timeout(masked.rule());
     let recorded = audit::decided(trail, masked).await.inspect_err(|_| give_back(worker, spent.as_ref()))?;

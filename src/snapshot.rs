@@ -343,7 +343,7 @@ fn route(config: &Config, common: &Common<'_>, server: &Server, problems: &mut P
         name: server.name.clone(),
         path: server.path.as_str().into(),
         sse_path: server.sse_path.as_deref().map(Into::into),
-        acceptance: Acceptance::new(server, issuers.ok()?).denying(listed.to_vec()),
+        acceptance: Acceptance::new(server, issuers.ok()?).denying(listed.to_vec()).sharing(shared),
         challenges: Challenges::new(&metadata::location(&server.resource), scopes.iter().map(|scope| &**scope))
             .asking(&server.access)
             .held_by(|scope| loaded.policy.holders(scope)),

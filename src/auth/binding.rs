@@ -1,6 +1,8 @@
 //! Tokens bound to a key (RFC 9449, RFC 8705): whoever presents one must prove possession of the key with every request.
 //! Nothing here is cached.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -13,7 +15,7 @@ use crate::clock::{self, Timestamp};
 use crate::json::{Kind, Value};
 use crate::seal::Seals;
 use crate::server::Peer;
-use crate::state::{Once, SpendError};
+use crate::state::{Once, Op, SpendError};
 
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 /// The longest certificate in a header field, in bytes.
@@ -66,22 +68,41 @@ pub struct Shown<'a> {
     pub proofs: &'a Once,
 }
 
+/// A proof that no other process may have seen either.
+pub(super) struct Used {
+    owner: String,
+    value: Vec<u8>,
+    lasts: Duration,
+}
+
+impl Used {
+    /// Uses it up for every process. Errs if one has seen it, or that cannot be known.
+    pub(super) async fn everywhere(&self, acceptance: &Acceptance) -> Result<(), VerifyError> {
+        let Some(shared) = &acceptance.shared else { return Ok(()) };
+        match shared.spend(Op::Proof, self.owner.as_bytes(), &self.value, self.lasts).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ProofError::Replayed.into()),
+            Err(_) => Err(VerifyError::StoreUnavailable),
+        }
+    }
+}
+
 /// Checks that the sender of a bound token possesses the key or certificate, and that a token that is not bound was sent as a
-/// bearer token. Errs if not.
+/// bearer token. Returns the proof that was used, where other processes are to know. Errs if not.
 pub(super) fn check(
     acceptance: &Acceptance,
     caller: &Caller,
     presented: &Presented<'_>,
     shown: &Shown<'_>,
     now: Timestamp,
-) -> Result<(), VerifyError> {
+) -> Result<Option<Box<Used>>, VerifyError> {
     let bound = caller.confirmation();
     if let (None, Presented::Bearer(_)) = (bound, presented) {
         // The common case: an unbound bearer token.
         return if acceptance.binding.proof_required || acceptance.binding.certificate_required {
             Err(VerifyError::NotBound)
         } else {
-            Ok(())
+            Ok(None)
         };
     }
     let Some(bound) = bound else { return Err(VerifyError::NotBound) };
@@ -102,7 +123,7 @@ pub(super) fn check(
         (Some(_), _) => Err(VerifyError::Bound),
         (None, Presented::Proved { .. }) => Err(VerifyError::NotBound),
         (None, _) if acceptance.binding.proof_required => Err(VerifyError::NotBound),
-        (None, _) => Ok(()),
+        (None, _) => Ok(None),
     }
 }
 
@@ -125,7 +146,7 @@ fn proved(
     proof: Proof<'_>,
     shown: &Shown<'_>,
     now: Timestamp,
-) -> Result<(), VerifyError> {
+) -> Result<Option<Box<Used>>, VerifyError> {
     let binding = &acceptance.binding;
     let proof = match proof {
         Proof::One(proof) => proof,
@@ -146,23 +167,25 @@ fn proved(
         return Err(VerifyError::NonceWanted { nonce: nonce::fresh(shown.seals, acceptance, now).map(Into::into) });
     }
     // The last check, so that a proof that fails another one does not count as used.
-    spend(shown.proofs, (caller, key), &binding.target, &jti, (until, now))
+    let (owner, value) = spend(shown.proofs, (caller, key), &binding.target, &jti, (until, now))?;
+    Ok(acceptance.shared.is_some().then(|| Box::new(Used { owner, value, lasts: now.until(until) })))
 }
 
-/// Uses a proof. It belongs to the caller, so that one with many keys has no more room than one with one.
+/// Uses a proof in this process; returns its owner and what is unique to it. It belongs to the caller, so that one with many keys has no more room than one with one.
 fn spend(
     proofs: &Once,
     (caller, key): (&Caller, &[u8; 32]),
     target: &str,
     jti: &str,
     (until, now): (Timestamp, Timestamp),
-) -> Result<(), VerifyError> {
+) -> Result<(String, Vec<u8>), VerifyError> {
     let owner = [&*caller.issuer, caller.tenant.as_deref().unwrap_or_default(), &caller.subject].join("\0");
     let value = [&key[..], target.as_bytes(), b"\0", jti.as_bytes()].concat();
-    proofs.spend(owner.as_bytes(), &value, until, (now, clock::monotonic())).map_err(|error| match error {
-        SpendError::Spent => ProofError::Replayed.into(),
-        SpendError::Full => VerifyError::NoRoom,
-    })
+    match proofs.spend(owner.as_bytes(), &value, until, (now, clock::monotonic())) {
+        Ok(()) => Ok((owner, value)),
+        Err(SpendError::Spent) => Err(ProofError::Replayed.into()),
+        Err(SpendError::Full) => Err(VerifyError::NoRoom),
+    }
 }
 
 /// The SHA-256 of the client's certificate: that of this connection or, if the peer is a trusted TLS terminator, the one in its
@@ -213,7 +236,7 @@ mod tests {
         let proofs = Once::with_room(32);
         let now = Timestamp::from_unix_seconds(1_000);
         let spend = |who, key: u8, target, jti| {
-            spend(&proofs, (who, &[key; 32]), target, jti, (now.plus(Duration::from_mins(1)), now))
+            spend(&proofs, (who, &[key; 32]), target, jti, (now.plus(Duration::from_mins(1)), now)).map(drop)
         };
         assert_eq!(spend(&ana, 1, "a", "1"), Ok(()));
         assert_eq!(spend(&ana, 1, "a", "1"), Err(ProofError::Replayed.into()));

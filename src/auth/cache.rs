@@ -122,7 +122,9 @@ impl Verifier {
     ) -> Result<Option<Arc<Caller>>, VerifyError> {
         let Some(token) = presented.token() else { return Ok(None) };
         let caller = self.verify(memo, acceptance, token, now).await?;
-        binding::check(acceptance, &caller, presented, shown, now)?;
+        if let Some(used) = binding::check(acceptance, &caller, presented, shown, now)? {
+            Box::pin(used.everywhere(acceptance)).await?;
+        }
         Ok(Some(caller))
     }
 

@@ -93,6 +93,9 @@ pub enum VerifyError {
     /// Revoked by its issuer or by the operator.
     #[error("token is revoked")]
     Revoked,
+    /// The store that is shared with other processes cannot say whether a proof was used.
+    #[error("the shared store cannot be asked about the proof")]
+    StoreUnavailable,
     /// The lifetime from `iat` to `exp` is longer than accepted.
     #[error("token is valid for longer than is accepted")]
     TooLong,
@@ -135,7 +138,7 @@ impl VerifyError {
             Self::IntrospectionUnavailable { .. } | Self::KeysUnavailable { .. } => {
                 "The access token cannot be checked at the moment"
             }
-            Self::NoRoom => "The proof cannot be checked at the moment",
+            Self::NoRoom | Self::StoreUnavailable => "The proof cannot be checked at the moment",
             Self::NonceWanted { .. } => "The proof must name the nonce of this answer",
             Self::Proof(_) => "The proof of possession is not valid",
             Self::TooWeak { .. } => TOO_WEAK,
@@ -162,6 +165,7 @@ impl VerifyError {
             Self::BadSignature | Self::WrongAlgorithm => "bad_signature",
             Self::Bound | Self::NotBound | Self::WrongCertificate => "wrong_binding",
             Self::NoRoom => "proofs_full",
+            Self::StoreUnavailable => "state_unavailable",
             Self::NonceWanted { .. } => "nonce_wanted",
             Self::Proof(_) => "bad_proof",
             Self::Revoked => "revoked",
@@ -181,7 +185,13 @@ impl VerifyError {
 
     /// Whether the token could not be checked, which is answered with 503, never 401.
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::IntrospectionUnavailable { .. } | Self::KeysUnavailable { .. } | Self::NoRoom)
+        matches!(
+            self,
+            Self::IntrospectionUnavailable { .. }
+                | Self::KeysUnavailable { .. }
+                | Self::NoRoom
+                | Self::StoreUnavailable
+        )
     }
 
     /// The value of `Retry-After`, if there is one.
@@ -190,7 +200,7 @@ impl VerifyError {
             Self::IntrospectionUnavailable { retry_after } | Self::KeysUnavailable { retry_after } => {
                 Some(*retry_after)
             }
-            Self::NoRoom => Some(Duration::from_secs(1)),
+            Self::NoRoom | Self::StoreUnavailable => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

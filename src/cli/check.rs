@@ -207,8 +207,10 @@ fn certificate(config: &Config, findings: &mut Findings) {
 /// What other processes share; where the store is asked, that is said later.
 fn state(config: &Config, offline: bool) -> Option<Step> {
     match &config.state {
-        None => Some(Step::new("state", "in memory: rate limits are not shared with other processes")),
-        Some(_) if offline => Some(Step::new("state", "redis: rate limits are shared; it was not asked")),
+        None => Some(Step::new("state", "in memory: rate limits, used proofs and states are not shared")),
+        Some(_) if offline => {
+            Some(Step::new("state", "redis: rate limits, used proofs and states are shared; it was not asked"))
+        }
         Some(_) => None,
     }
 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::binding;
 use crate::clock::{self, Timestamp};
 use crate::mask::Masked;
@@ -5,14 +7,16 @@ use crate::mcp::handle::{NoHandle, RequestState, StateNonce};
 use crate::mcp::{SubjectKind, methods};
 use crate::opened::Ask;
 use crate::policy::Annotations;
+use crate::reject::Reject;
 use crate::route::Route;
-use crate::state::{Once, SpendError};
+use crate::state::{Once, Op, Shared, SpendError};
 
 /// A `requestState` that a call has used up.
 #[derive(Debug)]
 pub struct Spent {
     owner: Vec<u8>,
     nonce: StateNonce,
+    shared: Option<Arc<Shared>>,
 }
 
 impl Spent {
@@ -20,13 +24,13 @@ impl Spent {
     /// be remembered.
     ///
     /// Prompts and resources are only read. A tool counts as only reading if its approved definition says so.
-    pub fn of(
+    pub async fn of(
         masked: &Masked,
         route: &Route,
         annotations: Option<Annotations>,
-        spent: &Once,
+        (spent, shared): (&Once, Option<&Arc<Shared>>),
         now: Timestamp,
-    ) -> Result<Option<Self>, NoHandle> {
+    ) -> Result<Option<Self>, Reject> {
         let (Some(nonce), Ask::Message(message)) = (masked.handles().state, masked.ask()) else { return Ok(None) };
         if annotations.is_some_and(|annotations| annotations.read_only) {
             return Ok(None);
@@ -36,14 +40,30 @@ impl Spent {
         }
         let owner = binding(route, masked.caller()).owner();
         match spent.spend(&owner, &nonce, now.plus(RequestState::LIFETIME), (now, clock::monotonic())) {
-            Ok(()) => Ok(Some(Self { owner, nonce })),
+            Ok(()) => {}
             // If the use cannot be remembered, the state must not be used.
-            Err(SpendError::Full | SpendError::Spent) => Err(NoHandle::Spent),
+            Err(SpendError::Full | SpendError::Spent) => return Err(NoHandle::Spent.into()),
         }
+        if let Some(shared) = shared {
+            let everywhere = shared.spend(Op::RequestState, &owner, &nonce, RequestState::LIFETIME);
+            match Box::pin(everywhere).await {
+                Ok(true) => {}
+                Ok(false) => return Err(NoHandle::Spent.into()),
+                Err(error) => {
+                    // Whether it counts as used elsewhere is not known; here it does not.
+                    spent.give_back(&owner, &nonce);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(Some(Self { owner, nonce, shared: shared.cloned() }))
     }
 
     /// Makes the state usable again, after a call that was certainly not made.
     pub fn give_back(&self, spent: &Once) {
         spent.give_back(&self.owner, &self.nonce);
+        if let Some(shared) = &self.shared {
+            shared.give_back(Op::RequestState, &self.owner, &self.nonce);
+        }
     }
 }

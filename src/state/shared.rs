@@ -1,9 +1,10 @@
 //! State that several processes share in a Redis or Valkey.
 //!
 //! What is asked of it during a request has a short timeout, and none at all while it cannot be reached. Names of keys are
-//! `PREFIX:rl:…` for rate limits.
+//! `PREFIX:rl:…` for rate limits, `PREFIX:jti:…` for proofs and `PREFIX:spent:…` for states that were used.
 
 mod gcra;
+mod single;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -33,6 +34,7 @@ pub struct Shared {
     timeout: Duration,
     on_error: OnStoreError,
     metrics: Arc<Metrics>,
+    runtime: Handle,
     task: tokio::task::AbortHandle,
 }
 
@@ -48,15 +50,24 @@ impl fmt::Debug for Shared {
 /// What the store is asked for: the `op` of `portcullis_state_errors_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
+    /// To forget a use that had no effect.
+    GiveBack,
     /// To count a call.
     Limit,
+    /// To remember that a `DPoP` proof was used.
+    Proof,
+    /// To remember that a `requestState` was used.
+    RequestState,
 }
 
 impl Op {
     /// The label.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::GiveBack => "give_back",
             Self::Limit => "limit",
+            Self::Proof => "proof",
+            Self::RequestState => "request_state",
         }
     }
 }
@@ -73,6 +84,7 @@ impl Shared {
             timeout: config.timeout,
             on_error: config.on_error,
             metrics: Arc::clone(metrics),
+            runtime: runtime.clone(),
             task,
         })
     }

@@ -18,10 +18,10 @@ use crate::support::{Answer, Ask, LASTS, Proxy, Setup, Upstream, token_of};
 const METADATA: &str = "https://gw.test/.well-known/oauth-protected-resource/crm/mcp";
 
 /// A key a client holds.
-struct Key(EcdsaKeyPair);
+pub(crate) struct Key(EcdsaKeyPair);
 
 impl Key {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
@@ -32,7 +32,7 @@ impl Key {
     }
 
     /// Its members are in the order RFC 7638 wants.
-    fn thumbprint(&self) -> String {
+    pub(crate) fn thumbprint(&self) -> String {
         BASE64URL_NOPAD.encode(digest(&SHA256, self.jwk().to_string().as_bytes()).as_ref())
     }
 
@@ -44,7 +44,7 @@ impl Key {
     }
 
     /// A proof for a POST of `token`, with changes.
-    fn proof(&self, token: &str, changes: &Value) -> String {
+    pub(crate) fn proof(&self, token: &str, changes: &Value) -> String {
         let ath = BASE64URL_NOPAD.encode(digest(&SHA256, token.as_bytes()).as_ref());
         let mut claims = json!({"jti": uuid::Uuid::now_v7().to_string(), "htm": "POST", "htu": "https://gw.test/crm/mcp",
             "iat": Timestamp::now().unix_seconds(), "ath": ath});
@@ -57,11 +57,11 @@ fn ask() -> Ask {
     Ask::call("2026-07-28", "search_contacts", &json!({}))
 }
 
-fn with_proof(token: &str, proof: &str) -> Ask {
+pub(crate) fn with_proof(token: &str, proof: &str) -> Ask {
     ask().header("Authorization", &format!("DPoP {token}")).header("DPoP", proof)
 }
 
-fn bound(proxy: &Proxy, confirmation: &Value) -> String {
+pub(crate) fn bound(proxy: &Proxy, confirmation: &Value) -> String {
     let mut claims = token_of(&proxy.issuer, "ana");
     claims.insert("cnf".into(), confirmation.clone());
     proxy.mint(&claims)

@@ -1,6 +1,7 @@
 //! State that several processes share, and what is left of it where the store is slow, wrong, or not there.
 
 mod limits;
+mod once;
 
 use crate::support::{Ask, Setup, Store, Upstream};
 
