@@ -20,12 +20,12 @@ use aws_lc_rs::signature::{
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, header};
-use portcullis::auth::{Acceptance, Bearer, Issuers, Memo, Shown, Verifier, credential};
+use portcullis::auth::{Acceptance, Bearer, Issuers, Memo, Shown, Strangers, Verifier, credential};
 use portcullis::clock::{Timestamp, monotonic};
 use portcullis::config;
 use portcullis::seal::Seals;
 use portcullis::server::Peer;
-use portcullis::state::Once;
+use portcullis::state::{Failures, Once};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -218,8 +218,10 @@ fn proofs(rig: &Rig) -> Duration {
     let requests: Vec<HeaderMap> = (0..SAMPLES).map(fields).collect();
     let (seals, proofs) = (Seals::random().unwrap(), Once::with_room(1_000_000));
     let peer = Peer::new(([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
+    let (failures, proxies) = (Failures::default(), config::Proxies::default());
     median(requests.iter().map(|headers| {
-        let shown = Shown { peer: &peer, method: &Method::POST, headers, seals: &seals, proofs: &proofs };
+        let strangers = Strangers { failures: &failures, limit: None, proxies: &proxies };
+        let shown = Shown { peer: &peer, method: &Method::POST, headers, seals: &seals, proofs: &proofs, strangers };
         let began = monotonic();
         let presented = credential(headers, None).unwrap();
         let checked = rig.verifier.authenticate(&rig.memo, &rig.acceptance, &presented, &shown, Timestamp::now());

@@ -30,6 +30,7 @@ mod readmit;
 mod revocation;
 pub mod signals;
 mod signing_key;
+mod strangers;
 mod strength;
 mod unverified;
 mod who;
@@ -62,6 +63,7 @@ pub use keys::Algorithm;
 pub(crate) use over::Over;
 pub use revocation::{ListError, Listed, Revocations, Revoked};
 pub(crate) use signing_key::SigningKey;
+pub use strangers::Strangers;
 pub(crate) use who::Who;
 
 /// A caller: the identity and rights a verified access token establishes. Immutable, shared, cached.

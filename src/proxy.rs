@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::auth::signals::{self, Receiver, SetError};
-use crate::auth::{self, Caller, Claimed, Memo, Presented, Shown, Verifier};
+use crate::auth::{self, Caller, Claimed, Memo, Presented, Shown, Strangers, Verifier, VerifyError};
 use crate::body::{self, Body};
 use crate::clock::Timestamp;
 use crate::cors::{self, Origin};
@@ -214,9 +214,16 @@ pub(crate) async fn identify<'h>(
     trail.presented(presented.scheme(), worker.verifier.epoch());
     let peer = trail.peer.clone();
     let (seals, proofs) = (&*snapshot.seals, &worker.state.proofs);
-    let shown = Shown { peer: &peer, method: &head.method, headers: &head.headers, seals, proofs };
+    let strangers = Strangers {
+        failures: &worker.state.failures,
+        limit: snapshot.limits.refused_tokens,
+        proxies: &snapshot.proxies,
+    };
+    let shown = Shown { peer: &peer, method: &head.method, headers: &head.headers, seals, proofs, strangers };
     let caller = worker.verifier.authenticate(&worker.memo, &route.acceptance, &presented, &shown, now).await;
-    if let (Err(_), Some(token)) = (&caller, presented.token()) {
+    if let (Err(error), Some(token)) = (&caller, presented.token())
+        && !matches!(error, VerifyError::TooMany { .. })
+    {
         trail.claimed(Claimed::of(&route.acceptance, token));
     }
     let caller = caller?;

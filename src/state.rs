@@ -5,12 +5,14 @@
 //! sixteenth of what is used once, and a part of the tasks.
 
 mod address;
+mod failures;
 mod link;
 mod once;
 mod shared;
 mod tasks;
 
 pub use address::{Address, AddressError};
+pub use failures::Failures;
 pub use link::{Standing, StoreError};
 pub use once::{Once, SpendError};
 pub use shared::{Op, OpenError, Quota, Shared, Stores};
@@ -31,6 +33,8 @@ pub struct State {
     pub spent: Once,
     /// Used `DPoP` proofs, by caller (RFC 9449 section 11.1).
     pub proofs: Once,
+    /// How many tokens of an address were refused.
+    pub failures: Failures,
     /// Open streams of HTTP+SSE clients.
     pub stations: Stations,
     /// The tasks of each caller.
@@ -42,6 +46,7 @@ impl Default for State {
         Self {
             spent: Once::with_room(MOST_SPENT),
             proofs: Once::with_room(MOST_PROOFS),
+            failures: Failures::default(),
             stations: Stations::default(),
             tasks: Tasks::default(),
         }

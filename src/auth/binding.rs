@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::dpop::{self, Expected, ProofError, Proved};
 use super::nonce;
-use super::{Acceptance, Caller, Presented, Proof, VerifyError};
+use super::{Acceptance, Caller, Presented, Proof, Strangers, VerifyError};
 use crate::clock::{self, Timestamp};
 use crate::json::{Kind, Value};
 use crate::seal::Seals;
@@ -53,7 +53,7 @@ impl Confirmation {
     }
 }
 
-/// What a request has for proofs of possession besides its token.
+/// What a request shows besides its token, and what it is held against.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
     /// The peer of its connection.
@@ -66,6 +66,8 @@ pub struct Shown<'a> {
     pub seals: &'a Seals,
     /// The proofs already used.
     pub proofs: &'a Once,
+    /// How many of its address's tokens may be refused.
+    pub strangers: Strangers<'a>,
 }
 
 /// A proof that no other process may have seen either.

@@ -5,6 +5,7 @@ mod verdict;
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::binding::{self, Shown};
 use super::introspection::Provenance;
-use super::{Acceptance, Bearer, Caller, Presented, VerifyError, jwt};
+use super::{Acceptance, Bearer, Caller, Presented, Strangers, VerifyError, jwt};
 use crate::clock::{self, Timestamp};
 use flights::Flights;
 use store::Store;
@@ -121,7 +122,8 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Option<Arc<Caller>>, VerifyError> {
         let Some(token) = presented.token() else { return Ok(None) };
-        let caller = self.verify(memo, acceptance, token, now).await?;
+        let stranger = Some((&shown.strangers, shown.peer.address.ip()));
+        let caller = self.look(memo, acceptance, token, stranger, now).await?;
         if let Some(used) = binding::check(acceptance, &caller, presented, shown, now)? {
             Box::pin(used.everywhere(acceptance)).await?;
         }
@@ -139,6 +141,17 @@ impl Verifier {
         bearer: Bearer<'_>,
         now: Timestamp,
     ) -> Result<Arc<Caller>, VerifyError> {
+        self.look(memo, acceptance, bearer, None, now).await
+    }
+
+    async fn look(
+        &self,
+        memo: &Memo,
+        acceptance: &Acceptance,
+        bearer: Bearer<'_>,
+        stranger: Option<(&Strangers<'_>, IpAddr)>,
+        now: Timestamp,
+    ) -> Result<Arc<Caller>, VerifyError> {
         // INVARIANT: read before anything a verdict depends on, so that a change during verification invalidates it.
         let epoch = self.epoch.now();
         let print = self.print(acceptance, bearer);
@@ -149,7 +162,7 @@ impl Verifier {
         let verdict = match self.known(&place, now) {
             Some(known) => known,
             // Boxed, to keep the future small for known tokens.
-            None => Box::pin(self.reached(&place, acceptance, now)).await?,
+            None => Box::pin(self.unknown(&place, acceptance, stranger, now)).await?,
         };
         memo.remember(Arc::clone(&verdict));
         verdict.at(now).unwrap_or(Err(VerifyError::Expired))
@@ -158,6 +171,24 @@ impl Verifier {
     /// A verdict in the shared cache that still holds, looked up without copying the token.
     fn known(&self, place: &Place<'_>, now: Timestamp) -> Option<Arc<Verdict>> {
         self.store.get(place).filter(|known| known.at(now).is_some())
+    }
+
+    /// Verifies a token without a verdict that holds, unless too many of its sender's were refused. One that was accepted lately
+    /// is looked at in any case: its caller is not refused for others at its address.
+    async fn unknown(
+        &self,
+        place: &Place<'_>,
+        acceptance: &Acceptance,
+        stranger: Option<(&Strangers<'_>, IpAddr)>,
+        now: Timestamp,
+    ) -> Result<Arc<Verdict>, VerifyError> {
+        let Some((strangers, address)) = stranger else { return self.reached(place, acceptance, now).await };
+        let before = Place { epoch: place.epoch.wrapping_sub(1), ..*place };
+        if self.store.get(place).is_none() && self.store.get(&before).is_none() {
+            strangers.admit(address, clock::monotonic())?;
+        }
+        let verdict = self.reached(place, acceptance, now).await;
+        verdict.inspect_err(|error| strangers.note(address, error, clock::monotonic()))
     }
 
     /// Verifies the token, once for all concurrent requests.

@@ -99,6 +99,12 @@ pub enum VerifyError {
     /// The lifetime from `iat` to `exp` is longer than accepted.
     #[error("token is valid for longer than is accepted")]
     TooLong,
+    /// Too many tokens of its sender's address were refused, so that this one was not looked at.
+    #[error("too many tokens of this address were refused")]
+    TooMany {
+        /// How long to wait before trying again.
+        retry_after: Duration,
+    },
     /// The user's authentication is too weak or too long ago (RFC 9470).
     #[error("authentication behind the token is too weak or too old")]
     TooWeak {
@@ -141,6 +147,7 @@ impl VerifyError {
             Self::NoRoom | Self::StoreUnavailable => "The proof cannot be checked at the moment",
             Self::NonceWanted { .. } => "The proof must name the nonce of this answer",
             Self::Proof(_) => "The proof of possession is not valid",
+            Self::TooMany { .. } => "Too many access tokens of this address were refused",
             Self::TooWeak { .. } => TOO_WEAK,
             Self::BadSignature
             | Self::Bound
@@ -169,6 +176,7 @@ impl VerifyError {
             Self::NonceWanted { .. } => "nonce_wanted",
             Self::Proof(_) => "bad_proof",
             Self::Revoked => "revoked",
+            Self::TooMany { .. } => "too_many_refused",
             Self::TooWeak { .. } => "too_weak",
             Self::TooLong | Self::WrongType(_) => "wrong_type",
             Self::Expired => "expired",
@@ -197,9 +205,9 @@ impl VerifyError {
     /// The value of `Retry-After`, if there is one.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::IntrospectionUnavailable { retry_after } | Self::KeysUnavailable { retry_after } => {
-                Some(*retry_after)
-            }
+            Self::IntrospectionUnavailable { retry_after }
+            | Self::KeysUnavailable { retry_after }
+            | Self::TooMany { retry_after } => Some(*retry_after),
             Self::NoRoom | Self::StoreUnavailable => Some(Duration::from_secs(1)),
             _ => None,
         }

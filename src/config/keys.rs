@@ -147,6 +147,7 @@ static LIMITS: Table = Table {
         key("header_bytes", Kind::Size, "\"32 KiB\""),
         key("connections", Kind::Whole, "10000"),
         key("connections_per_address", Kind::Whole, "1000"),
+        key("refused_tokens", Kind::Text, "\"300/min\""),
         key("http2_streams", Kind::Whole, "100"),
         key("header_timeout", Kind::Duration, "\"10s\""),
         key("tls_timeout", Kind::Duration, "\"10s\""),

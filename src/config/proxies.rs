@@ -40,6 +40,11 @@ pub enum ForwardedHeader {
 }
 
 impl Proxies {
+    /// Whether many may share the address: it is this machine's, or that of a trusted proxy.
+    pub fn speak_for_many(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.trust(address)
+    }
+
     /// Whether the address is a trusted proxy's.
     pub fn trust(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(address))

@@ -79,6 +79,7 @@ pub(super) struct Limits {
     pub(super) header_bytes: Option<Spanned<String>>,
     pub(super) connections: Option<Spanned<i64>>,
     pub(super) connections_per_address: Option<Spanned<i64>>,
+    pub(super) refused_tokens: Option<Spanned<String>>,
     pub(super) http2_streams: Option<Spanned<i64>>,
     pub(super) header_timeout: Option<Spanned<String>>,
     pub(super) tls_timeout: Option<Spanned<String>>,

@@ -56,6 +56,7 @@ fn limits(started: &Limits, wanted: &Limits) -> [(&'static str, bool); 8] {
         header_bytes,
         connections,
         connections_per_address,
+        refused_tokens: _,
         http2_streams,
         header_timeout,
         tls_timeout,

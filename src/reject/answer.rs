@@ -155,6 +155,9 @@ fn grant(problem: &GrantError, asked: &Asked<'_>) -> Answer {
 }
 
 fn token(problem: &VerifyError, asked: &Asked<'_>) -> Answer {
+    if let VerifyError::TooMany { retry_after } = problem {
+        return error(429, LIMITED, problem.description()).after(*retry_after);
+    }
     if let Some(pause) = problem.retry_after() {
         return error(503, UNAVAILABLE, "Access tokens cannot be checked at the moment").after(pause);
     }

@@ -80,6 +80,7 @@ fn limits() -> config::Limits {
         header_bytes: 32 * 1024,
         connections: 10_000,
         connections_per_address: 10_000,
+        refused_tokens: None,
         http2_streams: 100,
         header_timeout: Duration::from_secs(10),
         tls_timeout: Duration::from_secs(10),

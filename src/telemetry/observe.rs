@@ -163,6 +163,7 @@ pub(super) fn error_type(ending: &Ending, reject: Option<&Reject>) -> Option<Err
 fn why(reject: &Reject, ending: &Ending) -> ErrorType {
     match reject {
         Reject::Denied(Denial::Limited { .. })
+        | Reject::Token(VerifyError::TooMany { .. })
         | Reject::Blocked { blocked: Blocked { cause: Cause::Often(_), .. }, .. } => ErrorType::RateLimited,
         Reject::Denied(Denial::StepUp { .. }) => ErrorType::InsufficientScope,
         Reject::Grant(GrantError::Forbidden { .. }) => ErrorType::PolicyDenied,

@@ -295,3 +295,57 @@ async fn a_client_has_only_so_many_connections() {
     };
     until("the metric", told).await;
 }
+
+/// Who tries out tokens is refused before they are looked at, and nobody else for it.
+#[tokio::test]
+async fn an_address_may_have_only_so_many_tokens_refused() {
+    let upstream = answering().await;
+    let proxy = start(&upstream, &format!("{TRUSTED}\nlimits = {{ refused_tokens = \"3/h\" }}")).await;
+    let put =
+        |address: &str, token: &str| Ask::call(NEW, "put", &json!({})).header("X-Forwarded-For", address).token(token);
+    let [known, fresh, weak] = ["max", "ana", "kim"].map(|user| proxy.token(user));
+    assert_eq!(proxy.ask(&put("203.0.113.7", &known)).await.status, 200);
+    // What is no token at all, one without a signature, and one of another audience.
+    let mut other = crate::support::token_of(&proxy.issuer, "max");
+    other.insert("aud".to_owned(), json!("https://gw.test/other"));
+    for token in ["x.y.z", "eyJhbGciOiJub25lIn0.e30.", &proxy.mint(&other)] {
+        assert_eq!(proxy.ask(&put("203.0.113.7", token)).await.status, 401);
+    }
+    // A good one too, as nobody knows that before it is looked at.
+    for token in ["x.y.z", &fresh] {
+        let refused = proxy.ask(&put("203.0.113.7", token)).await;
+        assert_eq!((refused.status, refused.json()["error"]["code"].clone()), (429, json!(-31429)), "{refused:?}");
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=1200).contains(&wait), "{wait}");
+        assert_eq!(refused.header("www-authenticate"), None);
+    }
+    upstream.take();
+    // Who is known there goes on, who has no token learns where to get one, and others are others.
+    assert_eq!(proxy.ask(&put("203.0.113.7", &known)).await.status, 200);
+    assert_eq!(proxy.ask(&look().header("X-Forwarded-For", "203.0.113.7")).await.status, 200);
+    assert_eq!(proxy.ask(&put("203.0.113.8", &fresh)).await.status, 403);
+    assert_eq!(upstream.take().len(), 2);
+    // A reload makes nobody a stranger.
+    proxy.reload(("workers = 1", "workers = 1\nallowed_hosts = [\"x.test\"]")).await;
+    assert_eq!(proxy.ask(&put("203.0.113.7", &known)).await.status, 200);
+    assert_eq!(proxy.ask(&put("203.0.113.7", &weak)).await.status, 429);
+    // The proxy itself speaks for many.
+    let own = |token: &str| Ask::call(NEW, "put", &json!({})).token(token);
+    for _ in 0..5 {
+        assert_eq!(proxy.ask(&own("x.y.z")).await.status, 401);
+    }
+    let lines = proxy.audit();
+    assert!(lines.iter().any(|line| line["error"] == "too_many_refused" && line["client"]["ip"] == "203.0.113.7"));
+    let metrics = proxy.admin("/metrics").await.text().to_owned();
+    assert!(metrics.contains("portcullis_auth_total{issuer=\"_OTHER\",result=\"too_many_refused\"} 3"), "{metrics}");
+}
+
+#[tokio::test]
+async fn without_a_limit_tokens_are_refused_one_by_one() {
+    let upstream = answering().await;
+    let proxy = start(&upstream, &format!("{TRUSTED}\nlimits = {{ refused_tokens = \"off\" }}")).await;
+    for _ in 0..400 {
+        let ask = Ask::call(NEW, "put", &json!({})).header("X-Forwarded-For", "203.0.113.7").token("x.y.z");
+        assert_eq!(proxy.ask(&ask).await.status, 401);
+    }
+}

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::super::{
-    Access, Anonymous, Authentication, Dpop, Elicitation, HostPattern, Mtls, SecretFields, raw, units, walk,
-};
+use super::super::{Access, Anonymous, Authentication, Dpop, Elicitation, HostPattern, Mtls, SecretFields, raw, walk};
 use super::Loader;
 
 /// Signature algorithms a proof can be made with.
@@ -45,15 +43,7 @@ impl Loader<'_> {
 
     fn anonymous(&mut self, raw: &raw::Anonymous) -> Anonymous {
         let default = Anonymous::default();
-        let Some(written) = &raw.rate else { return default };
-        match units::rate(written.get_ref()) {
-            Ok(rate) => Anonymous { rate },
-            Err(error) => {
-                let problem = self.error(written.span(), error.to_string(), "");
-                self.report(problem.help(error.help()));
-                default
-            }
-        }
+        Anonymous { rate: self.rate(raw.rate.as_ref()).unwrap_or(default.rate) }
     }
 
     fn dpop(&mut self, raw: &raw::Dpop) -> Dpop {

@@ -78,6 +78,18 @@ impl Loader<'_> {
         None
     }
 
+    /// A number per time, as in `"5/min"`.
+    pub(super) fn rate(&mut self, written: Option<&Spanned<String>>) -> Option<(u32, Duration)> {
+        let written = written?;
+        let error = match units::rate(written.get_ref()) {
+            Ok(rate) => return Some(rate),
+            Err(error) => error,
+        };
+        let problem = self.error(written.span(), error.to_string(), "");
+        self.report(problem.help(error.help()));
+        None
+    }
+
     /// A number of bytes inside `range`.
     pub(super) fn size(
         &mut self,

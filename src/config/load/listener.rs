@@ -122,6 +122,10 @@ impl Loader<'_> {
                 default.connections_per_address,
                 &(1..=1_000_000),
             ),
+            refused_tokens: match &raw.refused_tokens {
+                Some(written) if written.get_ref() == "off" => None,
+                written => self.rate(written.as_ref()).or(default.refused_tokens),
+            },
             http2_streams: self.whole(
                 "http2_streams",
                 raw.http2_streams.as_ref(),

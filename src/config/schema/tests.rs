@@ -29,6 +29,7 @@ const ONLY_THE_READER_SEES: &[&str] = &[
     "plain-public-url",
     "public-url-contradicts-tls",
     "public-url-path",
+    "refused-tokens",
     "sealing",
     "state-empty",
     "state-exposed",
