@@ -102,6 +102,8 @@ pub struct Listener {
     pub public_url: Url,
     /// Certificate and key; none means plain HTTP.
     pub tls: Option<Tls>,
+    /// `tls.hsts`: how long browsers shall use nothing but TLS.
+    pub hsts: Option<Duration>,
     /// Whether plain HTTP beyond loopback was asked for by name.
     pub plain_http: bool,
     /// Accepted `Host` authorities besides those of `public_url` and, on loopback listeners, the loopback names.

@@ -64,6 +64,7 @@ pub mod clock;
 pub mod config;
 pub mod cors;
 pub mod demo;
+mod document;
 pub mod http_sse;
 pub mod instance;
 pub mod json;

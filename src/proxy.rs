@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPECT,
-};
+use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, EXPECT, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
@@ -29,7 +27,7 @@ use crate::snapshot::{Live, Snapshot};
 use crate::state::State;
 use crate::trail::{Sinks, Trail};
 use crate::upstream::{self, Answer, Asking, Calling, CatalogError, Offer, Pool, Standing};
-use crate::{audit, bridge, http_sse, json, mask, policy};
+use crate::{audit, bridge, document, http_sse, json, mask, policy};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// The largest body read from a caller without a token.
@@ -58,7 +56,7 @@ pub struct Worker {
 
 /// Answers one request. Whatever happens, the answer carries the request id that audit and log know it by.
 pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
-    let snapshot = worker.live.current();
+    let (snapshot, secure) = (worker.live.current(), peer.secure);
     let (head, incoming) = request.into_parts();
     let forwarded = peer.forwarded(&snapshot.proxies, &head.headers);
     let (peer, unclear) = match forwarded {
@@ -71,8 +69,8 @@ pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incom
     let found = unclear.map_or_else(|| find(&snapshot, &head, origin, &mut trail), |error| Err(error.into()));
     let mut response = match found {
         Err(reject) => Box::pin(unread(&head, incoming, trail, &reject)).await,
-        Ok(Front::Answer(response)) => {
-            let response = trail.served(response, head.uri.path());
+        Ok(Front::Answer(response, path)) => {
+            let response = trail.served(response, path);
             Box::pin(leave(&head, incoming, response)).await
         }
         Ok(Front::Sse(route)) => {
@@ -91,6 +89,9 @@ pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incom
     };
     cors::expose(origin, response.headers_mut());
     response.headers_mut().insert(X_REQUEST_ID, request_id);
+    if let (true, Some(hsts)) = (secure, &snapshot.hsts) {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
     response
 }
 
@@ -107,30 +108,45 @@ fn renew_nonce(route: &Route, snapshot: &Snapshot, head: &Parts, response: &mut 
 
 /// What a request is for, as far as that is known before authentication.
 enum Front<'s> {
-    Answer(Response<Body>),
+    /// With the path to count it under.
+    Answer(Response<Body>, &'s str),
     Signals(&'s Arc<Receiver>),
     Sse(&'s Arc<Route>),
     Route(&'s Arc<Route>),
 }
 
 /// Routes a request by host, path and origin, in this order: nothing else is read before they match.
-fn find<'s>(snapshot: &'s Snapshot, head: &Parts, origin: Origin<'_>, trail: &mut Trail) -> Result<Front<'s>, Reject> {
+fn find<'s>(
+    snapshot: &'s Snapshot,
+    head: &'s Parts,
+    origin: Origin<'_>,
+    trail: &mut Trail,
+) -> Result<Front<'s>, Reject> {
     if !snapshot.serves_host(authority_of(head)?) {
         return Err(Reject::Host);
     }
-    let found = snapshot.find(head.uri.path()).ok_or(Reject::NotFound)?;
+    let path = head.uri.path();
+    let found = match snapshot.find(path) {
+        Some(found) => found,
+        None if path.starts_with(document::PLACE) => {
+            return document::serve(head, None).map(|response| Front::Answer(response, document::PLACE));
+        }
+        None => return Err(Reject::NotFound),
+    };
     if let Found::Route(route) | Found::Sse(route) = &found {
         trail.found(route);
     }
     match found {
-        Found::Metadata(document) => metadata(head, document).map(Front::Answer),
+        Found::Metadata(document) => {
+            document::serve(head, Some(document)).map(|response| Front::Answer(response, path))
+        }
         Found::Signals(_) if head.method != Method::POST => Err(Reject::Method { allow: "POST" }),
         // A transmitter of events is no web page.
         Found::Signals(_) if !matches!(origin, Origin::Absent) => Err(Reject::Origin),
         Found::Signals(receiver) => Ok(Front::Signals(receiver)),
         Found::Route(_) | Found::Sse(_) if matches!(origin, Origin::Refused) => Err(Reject::Origin),
         Found::Route(_) | Found::Sse(_) if head.method == Method::OPTIONS => {
-            Ok(Front::Answer(cors::preflight(&head.headers)))
+            Ok(Front::Answer(cors::preflight(&head.headers), path))
         }
         Found::Route(route) => Ok(Front::Route(route)),
         Found::Sse(route) => Ok(Front::Sse(route)),
@@ -147,22 +163,6 @@ async fn signals(receiver: &Receiver, head: &Parts, incoming: Incoming, timeout:
         receiver.take(&body.map_err(|_| SetError::Request("the body cannot be read"))?, Timestamp::now()).await
     };
     reject::signal(&receiver.name, taken.await)
-}
-
-/// Serves a metadata document (RFC 9728 section 3): public, for any origin, no credentials.
-fn metadata(head: &Parts, document: &Bytes) -> Result<Response<Body>, Reject> {
-    let mut response = match head.method {
-        Method::OPTIONS => cors::preflight(&head.headers),
-        Method::GET | Method::HEAD => {
-            let mut response = Response::new(Body::full(document.clone()));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
-            response
-        }
-        _ => return Err(Reject::Method { allow: "GET, HEAD, OPTIONS" }),
-    };
-    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    Ok(response)
 }
 
 /// The caller, and the credential it presented.

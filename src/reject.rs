@@ -62,6 +62,8 @@ pub enum Reject {
     Definition(#[from] Refused),
     #[error("no credentials")]
     NoCredentials,
+    #[error("no such document")]
+    NoDocument,
     #[error("client does not accept an event stream")]
     NotAcceptable,
     #[error("no such path")]
@@ -201,7 +203,7 @@ impl Reject {
             Self::Method { .. } => "method_not_allowed",
             Self::NoCredentials => "missing",
             Self::NotAcceptable => "not_acceptable",
-            Self::NotFound => "not_found",
+            Self::NoDocument | Self::NotFound => "not_found",
             Self::Origin => "origin_refused",
             Self::Pseudonym(_) => "pseudonym",
             Self::Reply(_) => "upstream_reply",
@@ -264,6 +266,8 @@ struct Answer {
 enum Shape {
     /// No body at all.
     Empty,
+    /// A JSON object for any page, as clients that look for documents parse whatever they get.
+    Document,
     /// A JSON-RPC error object.
     Error,
     /// A `tools/call` result with `isError`.

@@ -10,6 +10,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use foldhash::HashMap;
 use futures_util::future::join_all;
+use http::HeaderValue;
+use url::Host;
 
 use crate::auth::signals::Receiver;
 use crate::auth::{Acceptance, Challenges, Issuer, Issuers, Listed, metadata};
@@ -36,6 +38,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// The proxies that may forward requests.
     pub proxies: config::Proxies,
+    /// `Strict-Transport-Security` of answers over TLS (RFC 6797).
+    pub hsts: Option<HeaderValue>,
     /// Origins of web pages that may call (CORS).
     pub origins: Origins,
     /// Keys for sealed state that clients carry.
@@ -96,6 +100,7 @@ impl Snapshot {
             generation,
             limits: config.server.limits.clone(),
             proxies: config.server.proxies.clone(),
+            hsts: hsts(&config.server),
             origins: origins(config),
             seals,
             hosts: Hosts::of(&config.server),
@@ -409,6 +414,17 @@ fn push(
 /// A problem with what a key of `proxy.toml` names.
 fn at(config: &Config, key: &str, message: String) -> Problem {
     Problem::error(&config.source(), config.place(key), message, "")
+}
+
+/// For a name of the listener's own: not for an address, which browsers ignore, nor for this machine, all of whose ports they
+/// would then ask by TLS.
+fn hsts(listener: &Listener) -> Option<HeaderValue> {
+    listener.tls.as_ref()?;
+    let Some(Host::Domain(name)) = listener.public_url.host() else { return None };
+    if name == "localhost" || name.ends_with(".localhost") {
+        return None;
+    }
+    HeaderValue::try_from(format!("max-age={}", listener.hsts?.as_secs())).ok()
 }
 
 fn origins(config: &Config) -> Origins {

@@ -124,6 +124,7 @@ static TLS: Table = Table {
         key("key_file", Kind::Text, "\"/etc/portcullis/tls/tls.key\""),
         key("client_ca_file", Kind::Text, "\"/etc/portcullis/tls/clients.pem\""),
         key("client_certificates", Kind::Text, "\"required\""),
+        key("hsts", Kind::Text, "\"365d\""),
     ],
     later: &["acme", "certificates", "ciphers", "crl_file", "max_version", "min_version", "sni"],
     synonyms: &[
@@ -131,6 +132,7 @@ static TLS: Table = Table {
         ("cert", "cert_file"),
         ("certificate", "cert_file"),
         ("client_auth", "client_certificates"),
+        ("strict_transport_security", "hsts"),
         ("key", "key_file"),
         ("private_key", "key_file"),
     ],

@@ -58,6 +58,7 @@ pub(super) struct Tls {
     pub(super) key_file: Option<Spanned<String>>,
     pub(super) client_ca_file: Option<Spanned<String>>,
     pub(super) client_certificates: Option<Spanned<String>>,
+    pub(super) hsts: Option<Spanned<String>>,
 }
 
 /// `server.drain`.

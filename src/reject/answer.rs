@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use uuid::Uuid;
 
@@ -21,6 +21,8 @@ use crate::upstream::{Busy, CatalogError, GrantError, UpstreamError};
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
+/// Where there is no document.
+const NO_DOCUMENT: &[u8] = br#"{"error":"not_found"}"#;
 /// Codes of our own lie outside the reserved −32768…−32000 (JSON-RPC 2.0, section 5.1).
 const UNAUTHENTICATED: i32 = -31401;
 const DENIED: i32 = -31403;
@@ -61,6 +63,7 @@ impl Reject {
             Self::Method { allow } => Answer { allow: Some(allow), ..empty(405) },
             Self::NoCredentials => error(401, UNAUTHENTICATED, "Authentication required")
                 .challenge(asked.challenges.map(Challenges::missing)),
+            Self::NoDocument => Answer { shape: Shape::Document, ..empty(404) },
             Self::NotAcceptable => empty(406),
             Self::NotFound => empty(404),
             Self::Origin => empty(403),
@@ -350,12 +353,16 @@ impl Answer {
         let status = Status { http: self.http, code: self.code };
         let body = match self.shape {
             Shape::Empty => Body::Empty,
+            Shape::Document => Body::full(NO_DOCUMENT),
             Shape::Error => Body::full(self.error_object(asked)),
             Shape::ToolError => Body::full(tool_error(asked, &self.text)),
         };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
+        if self.shape == Shape::Document {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
         if self.shape != Shape::Empty {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }

@@ -94,6 +94,7 @@ fn listener(limits: config::Limits, workers: usize) -> config::Listener {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         public_url: "http://localhost/".parse().unwrap(),
         tls: None,
+        hsts: None,
         plain_http: false,
         allowed_hosts: Vec::new(),
         allowed_origins: Vec::new(),

@@ -88,6 +88,42 @@ async fn one_server_is_described_at_its_path_and_at_the_root() {
     assert_eq!(upstream.take().len(), 0);
 }
 
+/// Clients look for other documents first, pages among them: they learn that there are none, and nothing else.
+#[tokio::test]
+async fn a_page_can_read_that_there_is_no_document() {
+    let upstream = Upstream::plain().await;
+    let proxy = proxy(&upstream, "").await;
+    for path in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration/crm/mcp",
+        "/.well-known/oauth-protected-resource/other",
+        "/.well-known/",
+    ] {
+        for origin in [None, Some("https://evil.test"), Some(PAGE)] {
+            let from = |method| {
+                let ask = Ask::new(method).target(path).header("MCP-Protocol-Version", "2025-11-25");
+                origin.map_or(ask.clone(), |origin| ask.header("Origin", origin))
+            };
+            let (open, answer) = (if origin == Some(PAGE) { PAGE } else { "*" }, proxy.ask(&from("GET")).await);
+            assert_eq!((answer.status, answer.text()), (404, r#"{"error":"not_found"}"#), "{path}");
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+            assert_eq!(answer.header("access-control-allow-origin"), Some(open));
+            let asked = from("OPTIONS").header("Access-Control-Request-Headers", "mcp-protocol-version");
+            let preflight = proxy.ask(&asked).await;
+            assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, Some(open)));
+        }
+    }
+    for path in ["/.well-known", "/.well-knownx/a", "/crm/mcp/.well-known/a", "/other"] {
+        let answer = proxy.ask(&Ask::new("GET").target(path)).await;
+        assert_eq!((answer.status, answer.text(), answer.header("access-control-allow-origin")), (404, "", None));
+    }
+    let other = proxy.ask(&Ask::new("GET").target("/.well-known/a").without("Host").header("Host", "evil.test")).await;
+    assert_eq!(other.status, 421);
+    // Whoever makes up paths makes no labels.
+    let metrics = proxy.admin("/metrics").await.text().to_owned();
+    assert!(!metrics.contains("openid-configuration"), "{metrics}");
+}
+
 #[tokio::test]
 async fn two_servers_are_described_at_their_paths_only() {
     let upstream = Upstream::plain().await;

@@ -5,6 +5,7 @@ use portcullis::demo::certificate;
 use portcullis::server::drain::Signal;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -157,8 +158,8 @@ async fn each_request_is_decided_by_one_generation() {
     .await;
 }
 
-/// The serial number of the certificate a listener shows.
-async fn shown_certificate(address: std::net::SocketAddr, ca: &str) -> Option<Vec<u8>> {
+/// A handshake with a listener; `None` if it fails.
+async fn handshake(address: std::net::SocketAddr, ca: &str) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     for authority in rustls_pki_types::CertificateDer::pem_slice_iter(ca.as_bytes()) {
         roots.add(authority.unwrap()).unwrap();
@@ -166,7 +167,12 @@ async fn shown_certificate(address: std::net::SocketAddr, ca: &str) -> Option<Ve
     let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let stream = TcpStream::connect(address).await.unwrap();
-    let stream = connector.connect("localhost".try_into().unwrap(), stream).await.ok()?;
+    connector.connect("localhost".try_into().unwrap(), stream).await.ok()
+}
+
+/// The certificate a listener shows.
+async fn shown_certificate(address: std::net::SocketAddr, ca: &str) -> Option<Vec<u8>> {
+    let stream = handshake(address, ca).await?;
     Some(stream.get_ref().1.peer_certificates().unwrap()[0].to_vec())
 }
 
@@ -194,6 +200,35 @@ async fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_is_not() {
     proxy.signal(Signal::Reload).await;
     let after = until("the new certificate", async || shown_certificate(proxy.address, &second.ca_pem).await).await;
     assert_ne!(before, after);
+}
+
+/// Every answer over TLS tells browsers to stay with it, for as long as the file says now.
+#[tokio::test]
+async fn browsers_are_told_to_use_tls() {
+    let upstream = Upstream::plain().await;
+    let shown = certificate::generate(Timestamp::now()).unwrap();
+    let proxy = secured(&upstream, &shown).start().await;
+    let hsts = async |target: &str| {
+        let mut stream = handshake(proxy.address, &shown.ca_pem).await.unwrap();
+        let ask = format!("GET {target} HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+        answer.lines().find_map(|line| line.strip_prefix("strict-transport-security: ")).map(ToOwned::to_owned)
+    };
+    for target in ["/crm/mcp", "/.well-known/oauth-protected-resource/crm/mcp", "/nothing"] {
+        assert_eq!(hsts(target).await.as_deref(), Some("max-age=31536000"), "{target}");
+    }
+    for (from, to, told) in [
+        ("\"key.pem\" }", "\"key.pem\", hsts = \"0s\" }", Some("max-age=0")),
+        ("\"0s\" }", "\"off\" }", None),
+        ("hsts = \"off\" }", "hsts = \"1d\" }", Some("max-age=86400")),
+        ("https://gw.test", "https://localhost", None),
+    ] {
+        proxy.reload((from, to)).await;
+        assert_eq!(hsts("/nothing").await.as_deref(), told, "{to}");
+    }
 }
 
 /// What was started for it would be waited for: a process that served would be taken out of service.

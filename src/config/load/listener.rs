@@ -33,6 +33,7 @@ impl Loader<'_> {
             allowed_hosts: hosts.map(|host| self.authority(host)).collect(),
             allowed_origins: self.origins(raw.allowed_origins.clone()),
             tls: tls.flatten(),
+            hsts: self.hsts(raw.tls.as_ref().and_then(|tls| tls.get_ref().hsts.as_ref())),
             plain_http: raw.plain_http.as_ref().is_some_and(|flag| *flag.get_ref()),
             proxies: self.proxies(raw),
             workers: self.whole("workers", raw.workers.as_ref(), cores, &(1..=1024)),

@@ -1,6 +1,7 @@
 //! `server.tls`: the certificate chain, its key and client certificates.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustls::InconsistentKeys;
 use rustls::sign::CertifiedKey;
@@ -11,6 +12,9 @@ use toml::Spanned;
 use super::super::certificate::Certificate;
 use super::super::{ClientAuth, Tls, raw};
 use super::{Disk, Loader};
+
+/// The default of `hsts`, as is common.
+const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// `client_certificates`.
 #[derive(Clone, Copy)]
@@ -36,6 +40,14 @@ impl Loader<'_> {
             self.pair(written, chain, key);
         }
         Some(Tls { cert_file: cert_file?, key_file: key_file?, client_auth })
+    }
+
+    /// A duration, or `off`.
+    pub(super) fn hsts(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
+        match written {
+            Some(written) if written.get_ref() == "off" => None,
+            written => Some(self.duration("hsts", written, YEAR, &(Duration::ZERO..=2 * YEAR))),
+        }
     }
 
     pub(super) fn chain(&mut self, written: &Spanned<String>) -> std::path::PathBuf {

@@ -18,6 +18,7 @@ const ONLY_THE_READER_SEES: &[&str] = &[
     "client-certificates-off",
     "client-certificates-without-authority",
     "issuer-choice",
+    "hsts",
     "issuer-loopback",
     "issuer-plain",
     "issuer-twice",

@@ -42,7 +42,7 @@ fn shows_the_defaults() {
         let load = (&server.concurrency, &server.breaker, &server.retries);
         let server = (&server.timeouts, &server.audiences, &server.issuers, server.upstream_http2, &server.meta);
         let listener = &config.server;
-        let times = (listener.drain_delay, listener.drain_timeout, listener.plain_http);
+        let times = (listener.drain_delay, listener.drain_timeout, listener.plain_http, listener.hsts);
         let lists = (&listener.allowed_hosts, &listener.allowed_origins, &config.cors, &listener.proxies);
         format!(
             "{:?} {:?} {times:?} {lists:?} {issuer:?} {server:?} {load:?} {:?} {:?}",

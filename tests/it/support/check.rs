@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Answer;
 
 /// Every header an answer may have.
-const HEADERS: [&str; 20] = [
+const HEADERS: [&str; 21] = [
     "access-control-allow-headers",
     "access-control-allow-methods",
     "access-control-allow-origin",
@@ -20,6 +20,7 @@ const HEADERS: [&str; 20] = [
     "dpop-nonce",
     "mcp-session-id",
     "retry-after",
+    "strict-transport-security",
     "transfer-encoding",
     "vary",
     "www-authenticate",
@@ -43,6 +44,7 @@ pub(crate) fn check(answer: &Answer, secrets: &[String]) {
     assert_clean(&body, secrets, &INSIDE[..5]);
     match answer.header("content-type") {
         Some("application/json") if body.contains("bearer_methods_supported") => {}
+        Some("application/json") if body == r#"{"error":"not_found"}"# => assert_eq!(answer.status, 404),
         Some("application/json") => message(&answer.json()),
         Some("text/event-stream") => answer.messages().iter().for_each(message),
         Some(other) => panic!("content type {other}"),
