@@ -29,6 +29,7 @@ use crate::proxy::{self, Worker};
 use crate::seal::Seals;
 use crate::server::admin::{self, Admin, Readiness};
 use crate::server::drain::{self, Drain, GOODBYE, Signal, Summary, Times};
+use crate::server::supervisor::{self, Pulse, Pulses};
 use crate::server::tls::Tls;
 use crate::server::{self, Bound};
 use crate::snapshot::{Kept, Live, Snapshot};
@@ -138,6 +139,7 @@ impl Instance {
             drain: drain.clone(),
             live: live.clone(),
             metrics: metrics.clone(),
+            pulses: readiness.pulses().clone(),
             state: Arc::default(),
             tracer: tracer.clone(),
             verifier: verifier.clone(),
@@ -199,6 +201,7 @@ impl Instance {
         let reloader = self.reloader.clone();
         let current = self.live.current();
         changes::tell(&changes::first(&current), &current);
+        supervisor::ready(&self.readiness);
         let supervised =
             drain::supervise(signals, &self.drain, &self.readiness, self.times, || reloader.reload(By::Signal));
         let summary = tokio::select! {
@@ -206,6 +209,7 @@ impl Instance {
             () = watch::watch(&self.reloader) => unreachable_end(),
             () = self.reloader.forget_revoked() => unreachable_end(),
             () = self.tell_ready() => unreachable_end(),
+            () = supervisor::keep(&self.readiness) => unreachable_end(),
             () = gauges::keep(&self.reloader, &self.issuers, &self.audit) => unreachable_end(),
             () = retention::keep(&self.audit) => unreachable_end(),
         };
@@ -257,6 +261,7 @@ struct Workers {
     drain: Drain,
     live: Arc<Live>,
     metrics: Arc<Metrics>,
+    pulses: Arc<Pulses>,
     state: Arc<State>,
     tracer: Option<Arc<Tracer>>,
     verifier: Arc<Verifier>,
@@ -274,7 +279,7 @@ impl Workers {
             sinks: Sinks::traced(lane, self.metrics.clone(), self.drain.clone(), self.tracer.clone()),
             state: self.state.clone(),
         });
-        tick(worker.clone(), self.drain.clone());
+        tick(worker.clone(), self.drain.clone(), self.pulses.enrol());
         worker
     }
 }
@@ -296,12 +301,13 @@ fn readiness(issuers: &Arc<Issuers>, audit: &Arc<Audit>, live: &Arc<Live>) -> Ar
 
 /// Starts the periodic housekeeping of one worker, which lasts until the process ends.
 #[expect(clippy::disallowed_methods, reason = "ends with the worker's runtime")]
-fn tick(worker: Arc<Worker>, drain: Drain) {
+fn tick(worker: Arc<Worker>, drain: Drain, pulse: Arc<Pulse>) {
     tokio::spawn(async move {
         let mut generation = worker.live.generation();
         let (mut hits, mut misses) = (0, 0);
         loop {
             let ended = tokio::time::timeout(TICK, drain.ending().cancelled()).await.is_ok();
+            pulse.beat();
             let now = Timestamp::now();
             worker.sinks.lane.flush(now);
             worker.sinks.lane.audit().tend(now);

@@ -14,6 +14,7 @@ pub mod guard;
 pub(crate) mod liveness;
 mod proxy_header;
 pub(crate) mod site;
+pub(crate) mod supervisor;
 pub mod tls;
 mod watch;
 

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::{self, AuditSink, Config, Problems, Severity};
 use crate::server::Gate;
 use crate::server::admin::Readiness;
+use crate::server::supervisor;
 use crate::server::tls::Tls;
 use crate::snapshot::{Kept, Live, Snapshot};
 use crate::state::Standing;
@@ -59,6 +60,12 @@ impl Reloader {
 
     /// Loads the configuration again, and reopens the audit file, which a log rotation may have renamed.
     pub(super) fn reload(&self, by: By) {
+        supervisor::reloading();
+        self.read_again(by);
+        supervisor::ready(&self.readiness);
+    }
+
+    fn read_again(&self, by: By) {
         if let Err(error) = self.audit.reopen(Timestamp::now()) {
             tracing::error!(%error, "audit file cannot be reopened, the old one stays in use");
         }

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::connection::{self, Desk, Peer, Settings};
 use super::drain::Drain;
 use super::guard::{HeadLimits, authority};
+use super::supervisor::Pulses;
 use super::watch::{Patience, Roster};
 use crate::clock::Timestamp;
 use crate::telemetry::metrics::Metrics;
@@ -31,6 +32,7 @@ pub struct Readiness {
     configuration: Mutex<Option<Box<str>>>,
     listeners: AtomicUsize,
     draining: AtomicBool,
+    pulses: Arc<Pulses>,
     issuers: Box<dyn Fn() -> Vec<(Arc<str>, bool)> + Send + Sync>,
     reload_failed: Mutex<Option<Timestamp>>,
     audit: OnceLock<Told>,
@@ -47,6 +49,7 @@ impl Readiness {
             configuration: Mutex::default(),
             listeners: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            pulses: Arc::default(),
             issuers: Box::new(issuers),
             reload_failed: Mutex::new(None),
             audit: OnceLock::new(),
@@ -86,12 +89,23 @@ impl Readiness {
         *since = failed.map(|now| since.unwrap_or(now));
     }
 
+    /// Signs of life of the workers.
+    pub(crate) const fn pulses(&self) -> &Arc<Pulses> {
+        &self.pulses
+    }
+
     /// Whether all conditions of readiness hold.
     pub fn is_ready(&self) -> bool {
         lock(&self.configuration).is_some()
             && self.listeners.load(Relaxed) > 0
             && !self.draining.load(Relaxed)
             && (self.issuers)().iter().all(|(_, had_keys)| *had_keys)
+    }
+
+    /// The same on one line, the verdict first.
+    pub(crate) fn line(&self) -> String {
+        let verdict = if self.is_ready() { "ready" } else { "not ready" };
+        format!("{verdict}: {}", self.describe().trim_end().replace('\n', ", "))
     }
 
     /// One line for each condition, and what else an operator should know.

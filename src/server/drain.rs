@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
 use super::admin::Readiness;
+use super::supervisor;
 use crate::clock;
 
 /// How long connections may take to close after their streams were told to end.
@@ -216,6 +217,7 @@ pub async fn supervise(
         reload();
     }
     readiness.set_draining();
+    supervisor::stopping();
     let started = clock::monotonic();
     let before = drain.totals().1;
     let mut streams = 0;

@@ -61,6 +61,7 @@ mod sse_client;
 mod sse_upstream;
 mod stdio;
 mod streams;
+mod supervised;
 mod table;
 mod tasks;
 mod tokens;

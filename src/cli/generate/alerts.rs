@@ -43,7 +43,7 @@ impl Severity {
 
 use Severity::{Critical, Warning};
 
-pub(super) const ALERTS: [Alert; 20] = [
+pub(super) const ALERTS: [Alert; 21] = [
     Alert {
         name: "PortcullisAbsent",
         expr: "absent(portcullis_build_info)",
@@ -177,6 +177,14 @@ pub(super) const ALERTS: [Alert; 20] = [
         severity: Warning,
         summary: "{{ $value }} tools of {{ $labels.server }} are not as they were approved",
         description: "`portcullis tools {{ $labels.server }} --verify` shows what changed, `--approve TOOL` approves it.",
+    },
+    Alert {
+        name: "PortcullisConnectionsRefused",
+        expr: "sum by (job, instance, reason) (increase(portcullis_connections_refused_total[5m])) > 0",
+        hold: "5m",
+        severity: Warning,
+        summary: "Connections are closed before their first request: {{ $labels.reason }}",
+        description: "More than `server.limits` allows. One client that opens too many, or a limit that is too low?",
     },
     Alert {
         name: "PortcullisFilesRunOut",

@@ -79,11 +79,11 @@ impl Systemd {
             "# Made by portcullis {}. Credentials are read when the service starts: a new one needs a restart.\n\
              [Unit]\nDescription=Portcullis, an authenticating reverse proxy for MCP servers\n\
              Wants=network-online.target\nAfter=network-online.target\n\n\
-             [Service]\nType=exec\nExecStart={binary} serve -c {config}\n\
+             [Service]\nType=notify\nExecStart={binary} serve -c {config}\n\
              # The first one that fails ends the reload, and what runs goes on.\n\
              ExecReload={binary} check --offline -c {config}\nExecReload=/bin/kill -HUP $MAINPID\n\
              Restart=on-failure\nRestartSec=2\n# What is refused now is refused again.\nRestartPreventExitStatus=2 78\n\
-             TimeoutStopSec={stop}\n",
+             TimeoutStopSec={stop}\nWatchdogSec=30\n",
             env!("CARGO_PKG_VERSION"),
         );
         let folder = there.parent().unwrap_or(Path::new("/etc"));

@@ -186,6 +186,10 @@ pub(crate) fn every_family() -> String {
         metrics.audit_events("main", result).inc();
     }
     metrics.audit_dropped("main").inc();
+    for result in ["rotated", "deleted"] {
+        metrics.audit_files("main", result).inc();
+    }
+    metrics.set_connections(1, &[("limit", 1)]);
     metrics.audit_queue("main").set(1);
     metrics.audit_sequence("main").set(1);
     for result in ["sent", "failed", "rejected", "dropped"] {

@@ -178,7 +178,7 @@ await suite('deploy', async (check) => {
   const token = await shown.mint('ana');
   await check('Prometheus reads the metrics of a running proxy, and the dashboard has what it shows', async () => {
     // What does not happen in the demo: a limit that refuses, programs, tokens for upstreams, signals, traces and so on.
-    const silent = /rate_limited|processes|token_requests|dropped|signals|spans|upstream_errors|streams|certificate|mask|state_/;
+    const silent = /rate_limited|processes|token_requests|dropped|signals|spans|upstream_errors|streams|certificate|mask|state_|refused|audit_files/;
     const missing = new Set(asked.map(({ expr }) => expr).filter((expr) => !silent.test(expr)));
     await until('every panel has lines', async () => {
       await call(shown.mcp_url, token);

@@ -32,6 +32,11 @@ impl Process {
 
     /// As [`Self::serve`], with that much in the log.
     pub(crate) async fn serve_at(folder: &Folder, level: &str) -> Self {
+        Self::serve_with(folder, level, |_| ()).await
+    }
+
+    /// As [`Self::serve_at`], with what else the process is started with.
+    pub(crate) async fn serve_with(folder: &Folder, level: &str, with: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command.arg("--config").arg(folder.path("proxy.toml")).args([
             "--log-format",
@@ -41,6 +46,7 @@ impl Process {
             "serve",
         ]);
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        with(&mut command);
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines, log) = mpsc::unbounded_channel();

@@ -91,6 +91,17 @@ const CALLS: &[Panel] = &[
         ],
     ),
     panel(
+        "Connections",
+        "short",
+        &[
+            ("sum by (instance) (portcullis_connections)", "{{instance}} open"),
+            (
+                "sum by (reason) (increase(portcullis_connections_refused_total[$__rate_interval]))",
+                "refused: {{reason}}",
+            ),
+        ],
+    ),
+    panel(
         "Protocol versions",
         "reqps",
         &[(
@@ -239,6 +250,11 @@ const PROCESS: &[Panel] = &[
             ("sum by (result) (rate(portcullis_audit_events_total[$__rate_interval]))", "{{result}}"),
             ("sum(rate(portcullis_audit_dropped_total[$__rate_interval]))", "dropped"),
         ],
+    ),
+    panel(
+        "Audit files rotated and deleted",
+        "short",
+        &[("sum by (result) (increase(portcullis_audit_files_total[$__rate_interval]))", "{{result}}")],
     ),
     panel("Audit lines waiting", "short", &[("sum by (instance) (portcullis_audit_queue)", "{{instance}}")]),
     panel("Configuration in force", "short", &[("count by (version) (portcullis_config_info)", "{{version}}")]),
