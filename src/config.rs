@@ -208,6 +208,12 @@ impl Default for Limits {
 pub struct Admin {
     /// Where `/livez`, `/readyz` and `/metrics` answer.
     pub listen: SocketAddr,
+    /// The Unix socket where everything else answers too.
+    pub socket: Option<PathBuf>,
+    /// What opens everything else over TCP.
+    pub token: Option<SecretSource>,
+    /// Whether to be ready an upstream must be reached.
+    pub ready_upstreams: bool,
 }
 
 /// `[servers.NAME]`: one protected MCP server, an OAuth resource of its own.

@@ -1,5 +1,6 @@
 //! One running proxy: listeners, worker threads, background tasks, and the reload that replaces its configuration.
 
+mod admin;
 mod changes;
 mod files;
 mod gauges;
@@ -10,12 +11,11 @@ mod state;
 mod watch;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -27,7 +27,7 @@ use crate::config::{Config, Problems, Severity};
 use crate::mask;
 use crate::proxy::{self, Worker};
 use crate::seal::Seals;
-use crate::server::admin::{self, Admin, Readiness};
+use crate::server::admin::{Readiness, Socket};
 use crate::server::drain::{self, Drain, GOODBYE, Signal, Summary, Times};
 use crate::server::supervisor::{self, Pulse, Pulses};
 use crate::server::tls::Tls;
@@ -39,6 +39,7 @@ use crate::telemetry::traces::Tracer;
 use crate::trail::Sinks;
 use crate::upstream::{Backends, Grants, Pool};
 
+use admin::{Doors, Served};
 use files::Contents;
 use reload::Reloader;
 
@@ -52,7 +53,7 @@ const READY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Instance {
     addresses: Vec<SocketAddr>,
-    admin: Option<SocketAddr>,
+    admin: Option<Served>,
     audit: Arc<Audit>,
     backends: Arc<Backends>,
     drain: Drain,
@@ -70,6 +71,8 @@ pub struct Instance {
 pub enum StartError {
     #[error("cannot listen on admin address {address}")]
     Admin { address: SocketAddr, source: std::io::Error },
+    #[error("cannot listen on admin socket `{}`", path.display())]
+    AdminSocket { path: PathBuf, source: std::io::Error },
     #[error("cannot open the audit log {sink}")]
     Audit { sink: String, source: std::io::Error },
     #[error("the configuration cannot be used")]
@@ -127,10 +130,7 @@ impl Instance {
         metrics.set_active_requests(move || counted.active());
         let live = Arc::new(Live::new(snapshot));
         let readiness = readiness(&issuers, &audit, &live);
-        let admin = match &config.admin {
-            Some(admin) => Some(start_admin(admin.listen, &metrics, &readiness, &drain).await?),
-            None => None,
-        };
+        let doors = Doors::open(config.admin.as_ref()).await?;
         let wanted = config.telemetry.traces.as_ref();
         let tracer = wanted.map(|wanted| Tracer::start(wanted, &instance_name(), &metrics, background));
         let tracer = tracer.transpose().map_err(StartError::Traces)?;
@@ -159,9 +159,10 @@ impl Instance {
             verifier,
             (tls, gate),
             audit.clone(),
-            metrics,
+            metrics.clone(),
             readiness.clone(),
         );
+        let admin = doors.map(|doors| doors.serve((metrics, readiness.clone()), &reloader, &drain));
         audit::configured(&audit, By::Start, &changes::first(&live.current()), None);
         Ok((
             Self { addresses, admin, audit, backends, drain, issuers, live, readiness, reloader, times, tracer },
@@ -175,8 +176,13 @@ impl Instance {
     }
 
     /// The address of the admin listener, if there is one.
-    pub const fn admin(&self) -> Option<SocketAddr> {
-        self.admin
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|served| served.address)
+    }
+
+    /// The path of the admin socket, if there is one.
+    pub fn admin_socket(&self) -> Option<&Path> {
+        self.admin.as_ref()?.socket.as_ref().map(Socket::path)
     }
 
     /// Waits until the keys of every issuer have been fetched once, or could not be.
@@ -203,13 +209,14 @@ impl Instance {
         changes::tell(&changes::first(&current), &current);
         supervisor::ready(&self.readiness);
         let supervised =
-            drain::supervise(signals, &self.drain, &self.readiness, self.times, || reloader.reload(By::Signal));
+            drain::supervise(signals, &self.drain, &self.readiness, self.times, || drop(reloader.reload(By::Signal)));
         let summary = tokio::select! {
             summary = supervised => summary,
             () = watch::watch(&self.reloader) => unreachable_end(),
             () = self.reloader.forget_revoked() => unreachable_end(),
             () = self.tell_ready() => unreachable_end(),
             () = supervisor::keep(&self.readiness) => unreachable_end(),
+            () = admin::try_upstreams(&self.reloader, &self.readiness) => unreachable_end(),
             () = gauges::keep(&self.reloader, &self.issuers, &self.audit) => unreachable_end(),
             () = retention::keep(&self.audit) => unreachable_end(),
         };
@@ -220,6 +227,9 @@ impl Instance {
         self.backends.shut_down().await;
         if let Some(tracer) = &self.tracer {
             tracer.finish(GOODBYE).await;
+        }
+        if let Some(Served { socket: Some(socket), .. }) = &self.admin {
+            socket.remove();
         }
         record_stop(&self.audit);
         self.audit.end(Timestamp::now());
@@ -326,22 +336,6 @@ fn tick(worker: Arc<Worker>, drain: Drain, pulse: Arc<Pulse>) {
             }
         }
     });
-}
-
-#[expect(clippy::disallowed_methods, reason = "ends with the drain it is given")]
-async fn start_admin(
-    address: SocketAddr,
-    metrics: &Arc<Metrics>,
-    readiness: &Arc<Readiness>,
-    drain: &Drain,
-) -> Result<SocketAddr, StartError> {
-    let failed = |source| StartError::Admin { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
-    let admin = Arc::new(Admin { hosts: Vec::new(), metrics: metrics.clone(), readiness: readiness.clone() });
-    let drain = drain.clone();
-    tokio::spawn(async move { admin::serve(listener, admin, &drain).await });
-    Ok(local)
 }
 
 /// `host/pid`: how records name the process that wrote them.

@@ -36,6 +36,8 @@ pub(crate) struct Versions {
 /// What caused a configuration to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
+    /// Somebody at the admin endpoints.
+    Admin,
     /// A file changed.
     Files,
     /// SIGHUP.
@@ -47,6 +49,7 @@ pub(crate) enum By {
 impl By {
     const fn name(self) -> &'static str {
         match self {
+            Self::Admin => "admin",
             Self::Files => "files",
             Self::Signal => "signal",
             Self::Start => "start",

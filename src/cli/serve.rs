@@ -64,7 +64,10 @@ impl Serve {
                 match error {
                     StartError::Config(_) => Exit::Config,
                     StartError::Random | StartError::Signals(_) | StartError::Traces(_) => Exit::Internal,
-                    StartError::Admin { .. } | StartError::Audit { .. } | StartError::Server(_) => Exit::Unavailable,
+                    StartError::Admin { .. }
+                    | StartError::AdminSocket { .. }
+                    | StartError::Audit { .. }
+                    | StartError::Server(_) => Exit::Unavailable,
                 }
             }
         }
@@ -89,6 +92,9 @@ async fn serve(config: config::Config, global: &Global) -> Result<(), StartError
     }
     if let Some(address) = instance.admin() {
         tracing::info!(%address, "admin listening");
+    }
+    if let Some(path) = instance.admin_socket() {
+        tracing::info!(path = %path.display(), "admin socket listening");
     }
     let summary = instance.run(&mut signals).await;
     tracing::info!("{summary}");

@@ -304,7 +304,7 @@ fn healthcheck_of_nobody_is_unavailable() {
         assert_eq!(folder.run(&arguments), expected, "{arguments}");
     }
     let expected = "exit 69\n--- out\n--- err\n\
-                    error: @/proxy.toml has no [admin] table, so nothing listens for health checks\n";
+                    error: @/proxy.toml has no [admin] table, so there is nobody to ask\n";
     assert_eq!(folder.run("healthcheck -c @/proxy.toml"), expected);
 }
 

@@ -166,10 +166,18 @@ static LIMITS: Table = Table {
 };
 
 static ADMIN: Table = Table {
-    keys: &[key("listen", Kind::Text, "\"127.0.0.1:9901\""), key("beyond_loopback", Kind::Flag, "true")],
-    later: &["readyz", "socket", "token"],
-    synonyms: &[("address", "listen"), ("bind", "listen")],
+    keys: &[
+        key("listen", Kind::Text, "\"127.0.0.1:9901\""),
+        key("beyond_loopback", Kind::Flag, "true"),
+        key("socket", Kind::Text, "\"/run/portcullis/admin.sock\""),
+        key("token", Kind::Secret, "{ file = \"/run/secrets/admin-token\" }"),
+        key("readyz", Kind::Table(&READYZ), "{ upstreams = true }"),
+    ],
+    later: &["tls"],
+    synonyms: &[("address", "listen"), ("bind", "listen"), ("path", "socket")],
 };
+
+static READYZ: Table = table(&[key("upstreams", Kind::Flag, "true")]);
 
 static PROTECTED: Table = Table {
     keys: &[

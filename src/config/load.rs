@@ -2,6 +2,7 @@
 
 mod access;
 mod address;
+mod admin;
 mod ask;
 mod audit;
 mod backend;

@@ -94,6 +94,16 @@ pub(super) struct Limits {
 pub(super) struct Admin {
     pub(super) listen: Option<Spanned<String>>,
     pub(super) beyond_loopback: Option<bool>,
+    pub(super) socket: Option<Spanned<String>>,
+    pub(super) token: Option<Spanned<Secret>>,
+    pub(super) readyz: Option<Readyz>,
+}
+
+/// `admin.readyz`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Readyz {
+    pub(super) upstreams: Option<bool>,
 }
 
 /// `[servers.NAME]`.

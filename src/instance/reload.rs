@@ -20,6 +20,16 @@ use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Backend;
 
+/// What a reload did.
+#[derive(Debug)]
+pub(super) struct Reloaded {
+    pub(super) changes: Changes,
+    pub(super) generation: u64,
+    /// Keys whose change needs a restart.
+    pub(super) restarts: Vec<&'static str>,
+    pub(super) warnings: Problems,
+}
+
 /// What a reload needs, and the configuration in force.
 #[derive(Debug)]
 pub(super) struct Reloader {
@@ -58,26 +68,31 @@ impl Reloader {
         Arc::new(reloader)
     }
 
-    /// Loads the configuration again, and reopens the audit file, which a log rotation may have renamed.
-    pub(super) fn reload(&self, by: By) {
+    /// Loads the configuration again, and reopens the audit file, which a log rotation may have renamed. Errs with what is wrong
+    /// if the configuration before stays in force.
+    pub(super) fn reload(&self, by: By) -> Result<Reloaded, Problems> {
         supervisor::reloading();
-        self.read_again(by);
+        let reloaded = self.read_again(by);
         supervisor::ready(&self.readiness);
+        reloaded
     }
 
-    fn read_again(&self, by: By) {
+    fn read_again(&self, by: By) -> Result<Reloaded, Problems> {
         if let Err(error) = self.audit.reopen(Timestamp::now()) {
             tracing::error!(%error, "audit file cannot be reopened, the old one stays in use");
         }
-        let Some(path) = &self.path else { return };
-        match self.load(path) {
-            Ok((warnings, changes)) => {
+        let loaded = match &self.path {
+            Some(path) => self.load(path),
+            None => Ok(self.unchanged()),
+        };
+        match &loaded {
+            Ok(Reloaded { changes, generation, warnings, .. }) => {
                 self.succeeded();
-                audit::configured(&self.audit, by, &changes, None);
-                logs::problems(&warnings);
-                changes::tell(&changes, &self.live.current());
+                audit::configured(&self.audit, by, changes, None);
+                logs::problems(warnings);
+                changes::tell(changes, &self.live.current());
                 tracing::info!(
-                    generation = self.live.generation(),
+                    generation,
                     warnings = warnings.iter().count(),
                     changes = changes.count(),
                     "configuration reloaded"
@@ -86,14 +101,21 @@ impl Reloader {
             Err(problems) => {
                 self.metrics.set_reload(None);
                 self.readiness.set_reload(Some(Timestamp::now()));
-                audit::configured(&self.audit, by, &changes::none(&self.live.current()), Some(&reason(&problems)));
-                logs::problems(&problems);
+                audit::configured(&self.audit, by, &changes::none(&self.live.current()), Some(&reason(problems)));
+                logs::problems(problems);
                 tracing::error!("configuration not reloaded, the old one stays in force");
             }
         }
+        loaded
     }
 
-    fn load(&self, path: &Path) -> Result<(Problems, Changes), Problems> {
+    /// What is reloaded where there is no file.
+    fn unchanged(&self) -> Reloaded {
+        let changes = changes::none(&self.live.current());
+        Reloaded { changes, generation: self.live.generation(), restarts: Vec::new(), warnings: Problems::new() }
+    }
+
+    fn load(&self, path: &Path) -> Result<Reloaded, Problems> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let read = files::steady(|seen| {
             seen.look([path.to_owned()]);
@@ -108,7 +130,7 @@ impl Reloader {
         let read = read.map_err(files::unsteady).and_then(|(read, _)| read);
         // Issuers, brokers and backends that were started for what was read and not used are stopped.
         let (config, snapshot, tls, warnings) = read.inspect_err(|_| self.keep(&self.live.current()))?;
-        super::restart::warn(&self.started, &config);
+        let restarts = super::restart::warn(&self.started, &config);
         if let (Some(tls), Some(newer)) = (&self.tls, &tls) {
             tls.replace(newer);
         }
@@ -119,7 +141,7 @@ impl Reloader {
         // INVARIANT: after the swap, so that no verdict of the old snapshot is found under the new epoch.
         self.verifier.advance();
         *running = config;
-        Ok((warnings, changes))
+        Ok(Reloaded { changes, generation: self.live.generation(), restarts, warnings })
     }
 
     /// Stops issuers, brokers and backends that `snapshot` does not use.

@@ -2,19 +2,21 @@
 
 use crate::config::{Config, Limits, Traces};
 
-/// Warns of every key whose change takes effect only after a restart.
-pub(super) fn warn(started: &Config, wanted: &Config) {
-    for key in changed(started, wanted) {
+/// Warns of every key whose change takes effect only after a restart, and returns them.
+pub(super) fn warn(started: &Config, wanted: &Config) -> Vec<&'static str> {
+    let keys = changed(started, wanted);
+    for key in &keys {
         tracing::warn!(key, "a change of this key needs a restart");
     }
+    keys
 }
 
 fn changed(started: &Config, wanted: &Config) -> Vec<&'static str> {
     let (old, new) = (&started.server, &wanted.server);
     let listens = |address: &std::net::SocketAddr| address.port() == 0 || old.listen.contains(address);
-    let admin = |config: &Config| config.admin.as_ref().map(|admin| admin.listen);
+    let admin = |config: &Config| config.admin.as_ref().map(|admin| format!("{admin:?}"));
     let all = [
-        ("admin.listen", admin(started) != admin(wanted)),
+        ("admin", admin(started) != admin(wanted)),
         ("audit.on_error", started.audit.on_error != wanted.audit.on_error),
         ("audit.sinks", (&started.audit.sink, started.audit.chain) != (&wanted.audit.sink, wanted.audit.chain)),
         ("audit.retention", started.audit.retention != wanted.audit.retention),
@@ -101,7 +103,7 @@ mod tests {
                       request_bytes = \"2 MiB\" }";
         for (server, more, keys) in [
             (plain.to_owned(), "[cors]\nallow_origins = [\"https://a.example\"]\n", &[][..]),
-            (plain.to_owned(), "[admin]\nlisten = \"127.0.0.1:9901\"\n", &["admin.listen"]),
+            (plain.to_owned(), "[admin]\nlisten = \"127.0.0.1:9901\"\n", &["admin"]),
             (
                 plain.to_owned(),
                 "[audit]\nsinks = [{ type = \"file\", path = \"a.jsonl\" }]\non_error = \"drop\"\nsync = true\n",

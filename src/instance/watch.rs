@@ -53,7 +53,8 @@ pub(super) async fn watch(reloader: &Reloader) {
         let now = reloader.contents();
         if now != known {
             known = now;
-            reloader.reload(By::Files);
+            // What came of it is in the log.
+            let _ = reloader.reload(By::Files);
         }
     }
 }

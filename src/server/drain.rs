@@ -64,6 +64,7 @@ pub struct Drain(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    beginning: CancellationToken,
     closing: CancellationToken,
     ending: CancellationToken,
     aborting: CancellationToken,
@@ -100,6 +101,11 @@ impl Drain {
     /// The state of a process that is not shutting down.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Begins the shutdown, as a signal does; a second time changes nothing.
+    pub fn begin(&self) {
+        self.0.beginning.cancel();
     }
 
     /// Cancelled once no new connection is accepted.
@@ -213,8 +219,15 @@ pub async fn supervise(
     times: Times,
     mut reload: impl FnMut(),
 ) -> Summary {
-    while let Some(Signal::Reload) = signals.recv().await {
-        reload();
+    loop {
+        let signal = tokio::select! {
+            signal = signals.recv() => signal,
+            () = drain.0.beginning.cancelled() => None,
+        };
+        match signal {
+            Some(Signal::Reload) => reload(),
+            Some(Signal::Terminate) | None => break,
+        }
     }
     readiness.set_draining();
     supervisor::stopping();

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -24,25 +25,47 @@ pub enum LogError {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// Logging is not set up, or no longer.
+    #[error("logging is not set up")]
+    None,
     /// Logging is already set up.
     #[error("logging is set up already")]
     Twice,
 }
 
+type Refilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+/// Replaces the filter of the process's log, which is as global as that is.
+static REFILTER: OnceLock<Refilter> = OnceLock::new();
+
 /// Logs to stderr from now on. `filter` is the value of `--log-level` or `RUST_LOG`; `info` without either. Errs if the
 /// filter is invalid, or logging is already set up.
 pub fn init(format: LogFormat, filter: Option<&str>, color: bool) -> Result<(), LogError> {
     let filter = filter.unwrap_or("info");
-    let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
+    let filter = parsed(filter)?;
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Json => true,
         LogFormat::Pretty => false,
     };
     let lines = Lines { json, color };
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).event_format(lines).finish();
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).event_format(lines);
+    let subscriber = subscriber.with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    tracing::subscriber::set_global_default(subscriber.finish()).map_err(|_| LogError::Twice)?;
+    let _ = REFILTER.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+    Ok(())
+}
+
+/// Logs by another filter from now on. Errs if it is invalid, or logging is not set up.
+pub fn set_filter(filter: &str) -> Result<(), LogError> {
+    let filter = parsed(filter)?;
+    let refilter = REFILTER.get().ok_or(LogError::None)?;
+    if refilter(filter) { Ok(()) } else { Err(LogError::None) }
+}
+
+fn parsed(filter: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
 }
 
 /// Logs problems with files, one line for each; `check` shows the same with an excerpt.

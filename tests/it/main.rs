@@ -42,6 +42,7 @@ mod lists;
 mod map;
 mod masking;
 mod metadata;
+mod operate;
 mod outcomes;
 mod possession;
 mod principals;

@@ -1,4 +1,4 @@
-//! `[server]` and `[admin]`.
+//! `[server]`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 use url::Url;
 
-use super::super::{Admin, Limits, Listener, raw};
+use super::super::{Limits, Listener, raw};
 use super::Loader;
 use super::address::{is_loopback, quoted};
 
@@ -138,25 +138,5 @@ impl Loader<'_> {
             body_timeout: self.duration("body_timeout", raw.body_timeout.as_ref(), default.body_timeout, &wait),
             keep_alive: self.duration("keep_alive", raw.keep_alive.as_ref(), default.keep_alive, &wait),
         }
-    }
-
-    pub(super) fn admin(&mut self, raw: &Spanned<raw::Admin>, server: Option<&Listener>) -> Option<Admin> {
-        let raw = raw.get_ref();
-        let Some(written) = &raw.listen else {
-            return Some(Admin { listen: SocketAddr::from(([127, 0, 0, 1], 9901)) });
-        };
-        let listen = self.socket(written)?;
-        if !listen.ip().is_loopback() && raw.beyond_loopback != Some(true) {
-            let message = "the admin listener would answer other machines, without asking who they are";
-            let problem = self.error(written.span(), message, "not a loopback address");
-            let help = "write `127.0.0.1:9901`, or `beyond_loopback = true` beside it if only probes can reach it";
-            self.report(problem.help(help));
-        }
-        let taken = server.is_some_and(|server| server.listen.contains(&listen)) && listen.port() != 0;
-        if taken {
-            let problem = self.error(written.span(), "the public listener has this address", "already taken");
-            self.report(problem.help("admin endpoints are never on the public port"));
-        }
-        Some(Admin { listen })
     }
 }

@@ -179,6 +179,7 @@ fn any_line_may_be_missing() {
         "[server.drain]",
         "[server.limits]",
         "[admin]",
+        "[admin.readyz]",
         "[issuers.corp]",
         "issuer",
         "[issuers.corp.jwks]",

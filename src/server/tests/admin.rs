@@ -7,16 +7,24 @@ use tokio::net::TcpListener;
 
 use super::exchange;
 use crate::clock::Timestamp;
-use crate::server::admin::{Admin, HealthcheckError, Readiness, healthcheck, serve};
+use crate::config::SecretSource;
+use crate::secret::Secret;
+use crate::server::admin::{Admin, Control, HealthcheckError, Place, Readiness, healthcheck, serve};
 use crate::server::drain::Drain;
 use crate::telemetry::metrics::Metrics;
 
 async fn admin(readiness: &Arc<Readiness>) -> (SocketAddr, Drain) {
+    admin_with(readiness, None).await
+}
+
+async fn admin_with(readiness: &Arc<Readiness>, token: Option<SecretSource>) -> (SocketAddr, Drain) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let metrics = Arc::new(Metrics::new("0.1.0", "abc"));
-    let admin = Arc::new(Admin { hosts: vec!["gw.internal".to_owned()], metrics, readiness: Arc::clone(readiness) });
     let drain = Drain::new();
+    let control = Control { drain: drain.clone(), reload: Box::new(|| Ok("reloaded\n".to_owned())), token };
+    let (hosts, readiness) = (vec!["gw.internal".to_owned()], Arc::clone(readiness));
+    let admin = Arc::new(Admin { hosts, metrics, readiness, control });
     let until = drain.clone();
     tokio::task::spawn(async move { serve(listener, admin, &until).await });
     (address, drain)
@@ -75,13 +83,13 @@ async fn readiness_says_what_is_missing() {
                     not ready\n";
     assert_eq!(text, expected);
     assert!(
-        matches!(healthcheck(address, true).await, Err(HealthcheckError::Unhealthy(text)) if text.contains("corp"))
+        matches!(healthcheck(&Place::Address(address), true).await, Err(HealthcheckError::Unhealthy(text)) if text.contains("corp"))
     );
     readiness.set_listening(2);
     waiting.lock().unwrap().truncate(0);
     assert_eq!(ask(address, "GET", "/readyz", host).await, (200, "ready\n".to_owned()));
     assert_eq!(
-        healthcheck(address, true).await.unwrap(),
+        healthcheck(&Place::Address(address), true).await.unwrap(),
         "config 0123456789ab+fedcba987654\nissuers 0/0\nlisteners 2/2\nready"
     );
     readiness.set_reload(Some(Timestamp::from_unix_seconds(1_767_614_400)));
@@ -94,7 +102,7 @@ async fn readiness_says_what_is_missing() {
     readiness.set_reload(None);
     readiness.set_draining();
     assert_eq!(ask(address, "GET", "/readyz", host).await, (503, "not ready\n".to_owned()));
-    assert_eq!(healthcheck(address, false).await.unwrap(), "ok");
+    assert_eq!(healthcheck(&Place::Address(address), false).await.unwrap(), "ok");
     drain.aborting().cancel();
 }
 
@@ -103,5 +111,49 @@ async fn a_health_check_of_nobody_fails() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    assert!(matches!(healthcheck(address, false).await, Err(HealthcheckError::Connect { .. })));
+    assert!(matches!(healthcheck(&Place::Address(address), false).await, Err(HealthcheckError::Connect { .. })));
+}
+
+#[tokio::test]
+async fn over_tcp_nothing_changes_the_process_without_the_token() {
+    let token = SecretSource::Value(Secret::new("s3cret".to_owned()));
+    let (address, drain) = admin_with(&Arc::new(Readiness::new(Vec::new)), Some(token)).await;
+    let closing = || drain.closing().is_cancelled();
+    for (method, path, headers, expected) in [
+        ("POST", "/-/reload", "", 401),
+        ("POST", "/-/drain", "Authorization: Bearer s3cre\r\n", 401),
+        ("POST", "/-/drain", "Authorization: Bearer \r\n", 401),
+        ("POST", "/-/drain", "Authorization: Basic s3cret\r\n", 401),
+        ("POST", "/-/drain", "Authorization: Bearer s3cret\r\nAuthorization: Bearer s3cret\r\n", 401),
+        ("POST", "/-/drain", "Authorization: Bearer s3cret\r\nOrigin: http://localhost\r\n", 403),
+        ("GET", "/-/drain", "", 401),
+        ("GET", "/-/drain", "Authorization: Bearer s3cret\r\n", 405),
+        ("POST", "/-/log?level=debug", "", 401),
+        ("POST", "/-/log?level=a=b=c", "Authorization: Bearer s3cret\r\n", 400),
+        ("POST", "/-/log", "Authorization: Bearer s3cret\r\n", 400),
+        ("POST", "/-/reload", "Authorization: Bearer s3cret\r\n", 200),
+        ("GET", "/livez", "", 200),
+    ] {
+        let headers = format!("Host: localhost\r\n{headers}");
+        assert_eq!(ask(address, method, path, &headers).await.0, expected, "{method} {path} {headers:?}");
+        assert!(!closing());
+    }
+}
+
+#[tokio::test]
+async fn readiness_asks_for_upstreams_only_where_that_is_wanted() {
+    let readiness = Arc::new(Readiness::new(Vec::new));
+    readiness.set_configured("sha256:ab");
+    readiness.set_listening(1);
+    let (address, _drain) = admin(&readiness).await;
+    let verbose = async || ask(address, "GET", "/readyz?verbose", "Host: localhost\r\n").await;
+    assert_eq!(verbose().await.0, 200);
+    readiness.require_upstreams();
+    let (status, text) = verbose().await;
+    assert!(status == 503 && text.contains("\nupstreams not tried yet\n"), "{text}");
+    readiness.set_upstreams(vec![("crm".into(), true), ("wiki".into(), false)]);
+    let (status, text) = verbose().await;
+    assert!(status == 503 && text.contains("\nupstream of `wiki` is not reached\n") && !text.contains("crm"), "{text}");
+    readiness.set_upstreams(vec![("crm".into(), true), ("wiki".into(), true)]);
+    assert_eq!(verbose().await.0, 200);
 }
