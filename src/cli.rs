@@ -22,6 +22,7 @@ pub mod serve;
 pub mod test;
 pub mod token;
 pub mod tools;
+pub mod top;
 pub mod version;
 
 use std::ffi::OsString;
@@ -128,6 +129,8 @@ pub enum Command {
     Token(token::Token),
     /// List a server's tools; lock, verify and approve their definitions; write a first policy.
     Tools(tools::Tools),
+    /// Show what a running proxy does: calls, denials, masked values, keys and certificates.
+    Top(top::Top),
     /// Show the version and what it was built with.
     Version(version::Version),
 }
@@ -379,6 +382,7 @@ pub fn run(cli: &Cli, streams: &mut Streams<'_>) -> Exit {
         Command::Test(test) => test.run(&cli.global, streams),
         Command::Token(token) => token.run(&cli.global, streams),
         Command::Tools(tools) => tools.run(&cli.global, streams),
+        Command::Top(top) => top.run(&cli.global, streams),
         Command::Version(version) => version.run(streams),
     }
 }
