@@ -40,7 +40,7 @@ pub(super) struct Kubernetes {
     /// The namespace.
     #[arg(long, value_name = "NAME", value_parser = name)]
     namespace: Option<String>,
-    /// How many pods; more than one need [[sealing.keys]].
+    /// How many pods; more than one need [[sealing.keys]] and [state.redis].
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     replicas: u16,
     /// Let nobody but the proxy reach pods with these labels, which are the upstream's.
@@ -129,6 +129,10 @@ impl Kubernetes {
             let why = "several replicas without `[[sealing.keys]]` would not know each other's sessions";
             return Err(Refusal::new(why, "give all of them the same keys, or leave `--replicas` out"));
         }
+        if self.replicas > 1 && config.state.is_none() {
+            let why = "several replicas without `[state.redis]` would each take what may be used once, and each allow the whole rate";
+            return Err(Refusal::new(why, "let them share a Redis or Valkey, or leave `--replicas` out"));
+        }
         if self.replicas > 1 && deployed.audit_file().is_some() {
             let why = "several replicas would write the same audit file";
             return Err(Refusal::new(why, "record to standard output: `sinks = [{ type = \"stdout\" }]`"));
@@ -148,9 +152,6 @@ impl Kubernetes {
         }
         if deployed.config.admin.as_ref().is_some_and(|admin| admin.listen.ip().is_loopback()) {
             streams.message("note: /metrics answers on loopback only: for Prometheus, `admin.listen = \"0.0.0.0:9901\"` and `beyond_loopback = true`");
-        }
-        if self.replicas > 1 && deployed.config.state.is_none() {
-            streams.message("note: without `[state.redis]` each replica counts rate limits by itself");
         }
         let others = self.server_image.is_none() && self.upstream_labels.is_empty();
         if others && deployed.config.servers.values().any(|server| matches!(server.backend, Backend::Http(_))) {

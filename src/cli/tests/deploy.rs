@@ -28,6 +28,8 @@ policies = ["policies/crm.toml"]
 type = "basic"
 username = "portcullis"
 password = { env = "WIKI_PASSWORD" }
+[state.redis]
+url = { env = "REDIS_URL" }
 [[sealing.keys]]
 id = "k1"
 file = "keys/k1"
@@ -96,7 +98,12 @@ fn what_would_not_run_in_a_pod_is_refused_with_the_remedy() {
         (CONFIG.replace("[admin]\nlisten = \"127.0.0.1:9901\"\n", ""), "", "without `[admin]` a pod cannot be asked"),
         (beside, "", "the upstream of `crm` is on loopback"),
         (CONFIG.to_owned(), "--server-image crm:7", "no `upstream` is on 127.0.0.1"),
-        (CONFIG.split("[[sealing").next().unwrap().to_owned(), "--replicas 2", "without `[[sealing.keys]]`"),
+        (CONFIG.split("[state.redis]").next().unwrap().to_owned(), "--replicas 2", "without `[[sealing.keys]]`"),
+        (
+            CONFIG.replace("[state.redis]\nurl = { env = \"REDIS_URL\" }\n", ""),
+            "--replicas 2",
+            "without `[state.redis]`",
+        ),
         (audit("/var/log/portcullis/audit.jsonl"), "--replicas 2", "would write the same audit file"),
         (audit("audit.jsonl"), "", "is in a folder that a pod mounts read-only"),
         (audit("/var/lib/audit.jsonl"), "", "is in a folder that a pod mounts read-only"),
@@ -136,7 +143,7 @@ fn a_unit_loads_credentials_and_has_no_right_it_does_not_use() {
         "\nTimeoutStopSec=23\nWatchdogSec=30\n",
         "\nLoadCredential=crm-token:/etc/portcullis/credentials/crm-token\n",
         "\nLoadCredential=tls.key:/etc/portcullis/credentials/tls.key\n",
-        "\n# With WIKI_PASSWORD.\nEnvironmentFile=/etc/portcullis/environment\n",
+        "\n# With REDIS_URL, WIKI_PASSWORD.\nEnvironmentFile=/etc/portcullis/environment\n",
         "\nLogsDirectory=portcullis\nLogsDirectoryMode=0700\n",
         "\nAmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n",
         "\nMemoryDenyWriteExecute=yes\n",

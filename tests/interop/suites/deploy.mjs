@@ -48,6 +48,8 @@ policies = ["policies/filesystem.toml"]
 type = "basic"
 username = "p"
 password = { env = "FILES_PASSWORD" }
+[state.redis]
+url = { credential = "redis-url" }
 [[sealing.keys]]
 id = "k1"
 file = "/run/secrets/portcullis/k1"
@@ -59,7 +61,8 @@ sinks = [{ ${audit} }]
 
 const READ = [
   '/etc/portcullis/policies/crm.toml', '/etc/portcullis/policies/filesystem.toml', '/etc/portcullis/proxy.toml',
-  '/etc/portcullis/tls/tls.crt', '/run/credentials/portcullis/crm-token', '/run/credentials/portcullis/tls.key',
+  '/etc/portcullis/tls/tls.crt', '/run/credentials/portcullis/crm-token', '/run/credentials/portcullis/redis-url',
+  '/run/credentials/portcullis/tls.key',
   '/run/secrets/portcullis/k1',
 ];
 
