@@ -123,7 +123,7 @@ fn variables_cannot_add_keys() {
 fn a_plain_proxy_behind_something_that_speaks_tls() {
     let text = SMALLEST.replace(
         "tls = { cert_file = \"tls.crt\", key_file = \"tls.key\" }",
-        "listen = \"0.0.0.0:8080\"\nplain_http = true",
+        "listen = \"0.0.0.0:8080\"\nplain_http = true\ntrusted_proxies = [\"10.0.0.0/8\"]",
     );
     let config = loads(&text);
     assert_eq!(config.server.listen, ["0.0.0.0:8080".parse().unwrap()]);

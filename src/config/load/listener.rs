@@ -19,6 +19,7 @@ impl Loader<'_> {
         let tls = raw.tls.as_ref().map(|tls| self.tls(tls));
         let encrypted = raw.tls.is_some() || self.excused.contains(&(span.clone(), "tls"));
         let listen = self.addresses(raw, encrypted);
+        self.unnamed_proxy(raw, &listen);
         if raw.public_url.is_none() {
             self.missing(&span, "public_url", "server");
         }

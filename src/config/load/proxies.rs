@@ -1,5 +1,7 @@
 //! `server.trusted_proxies` and what is believed of them.
 
+use std::net::SocketAddr;
+
 use toml::Spanned;
 
 use super::super::{ForwardedHeader, Network, Proxies, ProxyProtocol, raw};
@@ -30,6 +32,19 @@ impl Loader<'_> {
             trusted: self.networks(written),
             protocol,
             header: self.choice("forwarded_header", raw.forwarded_header.as_ref(), &headers, &[]).unwrap_or_default(),
+        }
+    }
+
+    /// A listener without TLS on `listen` for others than this machine has something in front, which would be one client.
+    pub(super) fn unnamed_proxy(&mut self, raw: &raw::Listener, listen: &[SocketAddr]) {
+        let plain = raw.plain_http.as_ref().filter(|flag| *flag.get_ref());
+        let is_open = raw.tls.is_none() && listen.iter().any(|address| !address.ip().is_loopback());
+        if let (Some(plain), true, None) = (plain, is_open, &raw.trusted_proxies) {
+            let message = "`plain_http` without `trusted_proxies`";
+            let label = "what is in front would be one client, with the connections of one";
+            let problem = self.warning(plain.span(), message, label);
+            let help = "name it, for example `trusted_proxies = [\"10.0.0.0/8\"]`, or write `[]` if nothing is";
+            self.report(problem.help(help));
         }
     }
 
