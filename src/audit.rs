@@ -37,15 +37,17 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aws_lc_rs::hmac;
 use thiserror::Error;
 
 use crate::clock::Timestamp;
 use crate::config::{self, OnAuditError};
+use crate::seal;
 
 pub(crate) use configured::{By, Changes, Versions, configured};
 pub use event::Event;
 pub use lane::{Lane, Ticket};
-pub use record::{Client, Decision, ErrorCode, Fragment, Masked, Policy, Record, Session, Subject, Target};
+pub use record::{Arguments, Client, Decision, ErrorCode, Fragment, Masked, Policy, Record, Session, Subject, Target};
 pub(crate) use record::{render_anonymous, render_credential, render_subject};
 pub use recorded::{Recorded, decided};
 pub(crate) use recorded::{drifted, ended, failed_login};
@@ -62,6 +64,8 @@ pub type Sanitize = fn(&str) -> Cow<'_, str>;
 /// The audit log of the process, shared by all workers.
 #[derive(Debug)]
 pub struct Audit {
+    /// The key that arguments are hashed with; `None` if nothing of them is recorded.
+    arguments_key: Option<hmac::Key>,
     counts: Counters,
     /// How long rotated files are kept; `None` for ever.
     retention: Option<Mutex<Retention>>,
@@ -116,11 +120,14 @@ impl Audit {
         escape::own(&mut rendered, instance);
         let writer = Writer::open(config, &rendered)?;
         let retention = retention::of(config).map(Mutex::new);
-        Ok(Arc::new(Self { retention, ..Self::with(writer, config.on_error, rendered, sanitize) }))
+        let arguments_key =
+            config.arguments_key.as_deref().map(seal::hash_key).transpose().map_err(io::Error::other)?;
+        Ok(Arc::new(Self { arguments_key, retention, ..Self::with(writer, config.on_error, rendered, sanitize) }))
     }
 
     fn with(writer: Writer, on_error: OnAuditError, instance: Vec<u8>, sanitize: Sanitize) -> Self {
         Self {
+            arguments_key: None,
             counts: Counters::default(),
             retention: None,
             failing: AtomicBool::new(false),
@@ -204,6 +211,17 @@ impl Audit {
             OnAuditError::Drop => "audit cannot be written: calls go on unrecorded",
         };
         self.is_failing().then_some(told)
+    }
+
+    /// What is recorded of arguments, which are `text` as the client wrote them.
+    pub(crate) fn arguments(&self, text: &[u8]) -> Option<Arguments> {
+        let tag = hmac::sign(self.arguments_key.as_ref()?, text);
+        tag.as_ref().first_chunk().copied().map(Arguments)
+    }
+
+    /// Whether anything is.
+    pub(crate) const fn records_arguments(&self) -> bool {
+        self.arguments_key.is_some()
     }
 
     /// Renders the `subject` member of a record, once per caller.

@@ -410,13 +410,16 @@ pub struct Audit {
     pub rotate: Option<Rotate>,
     /// How long rotated files are kept; `None` for ever.
     pub retention: Option<Duration>,
+    /// The file of the key that arguments are hashed with; `None` if nothing of them is recorded.
+    pub arguments_key: Option<PathBuf>,
 }
 
 impl Audit {
     /// Records there, and everything else as if nothing was written.
     pub const fn to(sink: AuditSink) -> Self {
         let (chain, sync) = (false, false);
-        Self { sink, on_error: OnAuditError::Block, sync, chain, signing: None, rotate: None, retention: None }
+        let (signing, rotate, retention, arguments_key) = (None, None, None, None);
+        Self { sink, on_error: OnAuditError::Block, sync, chain, signing, rotate, retention, arguments_key }
     }
 }
 

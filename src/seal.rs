@@ -16,6 +16,7 @@ use data_encoding::BASE64URL_NOPAD;
 use thiserror::Error;
 
 pub use keys::LoadError;
+pub(crate) use keys::hash_key;
 pub(crate) use payload::{Reader, Writer};
 
 use crate::clock::Timestamp;

@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, Response, Version};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::audit::{AuditError, Fragment, Lane, Ticket};
+use crate::audit::{Arguments, AuditError, Fragment, Lane, Ticket};
 use crate::auth::{Caller, Claimed, Scheme};
 use crate::body::Body;
 use crate::clock::{Timestamp, monotonic};
@@ -104,6 +104,8 @@ pub struct Trail {
     /// Its place among the calls that may run at once.
     pub(crate) slot: Option<policy::Slot>,
     pub(crate) session: Option<Session>,
+    /// What is recorded of the call's arguments.
+    pub(crate) arguments: Option<Arguments>,
     pub(crate) findings: Findings,
     /// What the lines of the call have in common, once its decision is written.
     pub(crate) about: Option<Fragment>,
@@ -169,6 +171,7 @@ impl Trail {
             shadow: None,
             slot: None,
             session: None,
+            arguments: None,
             findings: Findings::default(),
             about: None,
             trace: sinks.tracer.as_ref().and_then(|tracer| tracer.begin(head)),
@@ -248,6 +251,10 @@ impl Trail {
         };
         if let (Some(trace), Some(tracer)) = (&mut self.trace, &self.sinks.tracer) {
             tracer.read(trace, message.meta());
+        }
+        let audit = self.sinks.lane.audit();
+        if audit.records_arguments() {
+            self.arguments = message.arguments().and_then(|arguments| audit.arguments(arguments.raw()));
         }
         let (subject, era, revision) = (message.kept_subject(), message.era(), Some(call::spoken(message)));
         self.call = Some(Call { method, subject, id, era, revision, client: message.kept_client() });

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use uuid::Uuid;
 
 use super::{Event, Sanitize, escape};
@@ -22,7 +23,7 @@ pub struct Record<'a> {
     pub decision: Option<Decision>,
     /// Whether rules in shadow would have decided something else.
     pub shadow: bool,
-    /// From [`Audit::about`](super::Audit::about); the fields `server` to `policy` are then ignored.
+    /// From [`Audit::about`](super::Audit::about); the fields `server` to `arguments` are then ignored.
     pub about: Option<&'a Fragment>,
     /// Name in the configuration.
     pub server: Option<&'a str>,
@@ -39,6 +40,7 @@ pub struct Record<'a> {
     /// From [`Audit::client`](super::Audit::client).
     pub client: Option<&'a Fragment>,
     pub policy: Option<Policy<'a>>,
+    pub arguments: Option<Arguments>,
     /// What a token that was refused says of itself.
     pub unverified: Option<&'a Fragment>,
     /// How a tool's definition differs from the approved one.
@@ -76,6 +78,7 @@ impl Record<'_> {
             subject: None,
             client: None,
             policy: None,
+            arguments: None,
             unverified: None,
             drift: None,
             masked: &[],
@@ -173,6 +176,11 @@ impl Session {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
+
+/// The HMAC-SHA-256 of a call's arguments, byte by byte as the client wrote them: before what it got sealed or as a pseudonym
+/// was put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arguments(pub(super) [u8; 32]);
 
 /// The authenticated caller.
 #[derive(Clone, Copy, Debug)]
@@ -329,7 +337,7 @@ struct Line<'o> {
 }
 
 impl Line<'_> {
-    /// The members of the fields `server` to `policy`.
+    /// The members of the fields `server` to `arguments`.
     fn about(&mut self, record: &Record<'_>) {
         self.own(",\"server\":", record.server);
         self.foreign(",\"method\":", record.method);
@@ -356,6 +364,9 @@ impl Line<'_> {
         }
         if let Some(policy) = &record.policy {
             self.policy(policy);
+        }
+        if let Some(Arguments(tag)) = record.arguments {
+            self.word(",\"args_hash\":\"hmac-sha256:", &HEXLOWER.encode(&tag));
         }
     }
 

@@ -122,6 +122,7 @@ fn about(trail: &Trail, reject: Option<&Reject>) -> Fragment {
     record.subject = trail.caller.as_deref().map(|caller| caller.fragment.get_or_init(|| subject(caller)));
     record.client = Some(&client);
     record.policy = policy(trail, reject);
+    record.arguments = trail.arguments;
     trail.sinks.lane.audit().about(&record)
 }
 

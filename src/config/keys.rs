@@ -286,10 +286,12 @@ static AUDIT: Table = Table {
         key("sync", Kind::Flag, "true"),
         key("signing_key_file", Kind::Text, "\"/run/secrets/audit.pem\""),
         key("checkpoint", Kind::Duration, "\"10s\""),
+        key("arguments", Kind::Text, "\"hash\""),
+        key("arguments_key_file", Kind::Text, "\"/run/secrets/audit-arguments\""),
         key("rotate", Kind::Table(&ROTATE), "{ size = \"100 MiB\", every = \"1d\" }"),
         key("retention", Kind::Duration, "\"190d\""),
     ],
-    later: &["arguments", "format", "subjects"],
+    later: &["format", "subjects"],
     synonyms: &[
         ("fsync", "sync"),
         ("key_file", "signing_key_file"),

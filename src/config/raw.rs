@@ -186,6 +186,8 @@ pub(super) struct Audit {
     pub(super) sync: Option<bool>,
     pub(super) signing_key_file: Option<Spanned<String>>,
     pub(super) checkpoint: Option<Spanned<String>>,
+    pub(super) arguments: Option<Spanned<String>>,
+    pub(super) arguments_key_file: Option<Spanned<String>>,
     pub(super) rotate: Option<Spanned<Rotate>>,
     pub(super) retention: Option<Spanned<String>>,
 }

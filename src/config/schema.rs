@@ -68,6 +68,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("UPSTREAM_AUTH.authorization_server.auth_method", &AUTH_METHODS),
     ("issuers.*.introspection.when", &["always", "opaque"]),
     ("issuers.*.introspection.response", &["json", "jwt"]),
+    ("audit.arguments", &["hash", "none"]),
     ("audit.on_error", &["block", "drop"]),
     ("servers.*.era", &["auto", "legacy", "modern", "pass"]),
     ("servers.*.transport", &["auto", "sse", "streamable_http"]),

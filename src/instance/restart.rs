@@ -17,6 +17,7 @@ fn changed(started: &Config, wanted: &Config) -> Vec<&'static str> {
     let admin = |config: &Config| config.admin.as_ref().map(|admin| format!("{admin:?}"));
     let all = [
         ("admin", admin(started) != admin(wanted)),
+        ("audit.arguments", started.audit.arguments_key != wanted.audit.arguments_key),
         ("audit.on_error", started.audit.on_error != wanted.audit.on_error),
         ("audit.sinks", (&started.audit.sink, started.audit.chain) != (&wanted.audit.sink, wanted.audit.chain)),
         ("audit.retention", started.audit.retention != wanted.audit.retention),

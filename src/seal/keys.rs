@@ -146,6 +146,11 @@ fn read(key: &SealingKey) -> Result<Master, LoadError> {
     Ok(Master { seal_from: key.seal_from, open_until: key.open_until, ..master })
 }
 
+/// Reads a file with 32 random bytes as the key of an HMAC-SHA-256 over something else than sealed state.
+pub(crate) fn hash_key(path: &Path) -> Result<hmac::Key, LoadError> {
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, read_key(path)?.expose()))
+}
+
 fn read_key(path: &Path) -> Result<Secret<[u8; KEY_LEN]>, LoadError> {
     let content = std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     let content = Zeroizing::new(content);

@@ -10,6 +10,7 @@ mod support;
 mod agree;
 mod anonymous;
 mod approved;
+mod argued;
 mod asked;
 mod asks_back;
 mod audit;

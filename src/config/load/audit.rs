@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::super::{Audit, AuditSink, OnAuditError, Rotate, Signing, raw};
 use super::Loader;
 use crate::audit::checkpoint::CheckpointKey;
+use crate::seal;
 
 const DAY: Duration = Duration::from_hours(24);
 /// Six months, in days.
@@ -35,7 +36,43 @@ impl Loader<'_> {
         let signing = raw.and_then(|raw| self.signing(raw, chain));
         let rotate = raw.and_then(|raw| self.rotate(raw.rotate.as_ref()?));
         let retention = raw.and_then(|raw| self.retention(raw));
-        Audit { sink, on_error, sync, chain, signing, rotate, retention }
+        let arguments_key = raw.and_then(|raw| self.arguments_key(raw));
+        Audit { sink, on_error, sync, chain, signing, rotate, retention, arguments_key }
+    }
+
+    /// The file of the key that arguments are hashed with, if they are.
+    fn arguments_key(&mut self, raw: &raw::Audit) -> Option<PathBuf> {
+        let (written, key) = (raw.arguments.as_ref(), raw.arguments_key_file.as_ref());
+        let hashed = self.choice("arguments", written, &[("hash", true), ("none", false)], &["masked"]);
+        match (hashed, key) {
+            (Some(true), Some(key)) => {
+                let file = self.existing("arguments_key_file", key);
+                if self.disk.is_some() && file.is_file() {
+                    if let Err(error) = seal::hash_key(&file) {
+                        let problem = self.error(key.span(), "`arguments_key_file` cannot be used", error.to_string());
+                        self.report(problem.help(format!("make one with `openssl rand -hex 32 > {}`", file.display())));
+                    }
+                    self.exposed("arguments_key_file", key.span(), &file);
+                }
+                Some(file)
+            }
+            (Some(true), None) => {
+                let span = written.map(Spanned::span).unwrap_or_default();
+                let problem =
+                    self.error(span, "`arguments = \"hash\"` needs a key", "short arguments could be guessed");
+                self.report(problem.help(
+                    "make one with `openssl rand -hex 32 > audit-arguments.key`, and write `arguments_key_file = \"audit-arguments.key\"`",
+                ));
+                None
+            }
+            (_, Some(key)) if hashed.is_some() || written.is_none() => {
+                let message = "`arguments_key_file` has no effect without `arguments = \"hash\"`";
+                let problem = self.error(key.span(), message, "not used");
+                self.report(problem);
+                None
+            }
+            _ => None,
+        }
     }
 
     fn rotate(&mut self, written: &Spanned<raw::Rotate>) -> Option<Rotate> {

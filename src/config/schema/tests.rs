@@ -13,6 +13,7 @@ use super::{notes::Notes, schema};
 const ONLY_THE_READER_SEES: &[&str] = &[
     "admin-beyond-loopback",
     "algorithms",
+    "audit-arguments",
     "audit-chain",
     "audit-retention",
     "client-certificates-off",
