@@ -259,6 +259,15 @@ impl Acceptance {
     pub fn revokes(&self, caller: &Caller) -> bool {
         self.listed.iter().any(|(name, listed)| *name == caller.issuer_name && listed.names(caller))
             || self.issuer(&caller.issuer).is_some_and(|issuer| issuer.revocations().names(caller))
+            || self.shared.as_ref().is_some_and(|shared| revocation::is_shared(shared, caller))
+    }
+
+    /// Errs if what processes share is not known, so that a token may have been revoked.
+    fn knows_revocations(&self) -> Result<(), VerifyError> {
+        match &self.shared {
+            Some(shared) if !shared.is_current() => Err(VerifyError::StoreUnavailable),
+            _ => Ok(()),
+        }
     }
 
     /// The issuer to introspect opaque tokens at.

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::audit::{self, Audit, By, Event, Lane, Record};
-use crate::auth::{Issuers, Memo, Verifier};
+use crate::auth::{Epoch, Issuers, Memo, Verifier};
 use crate::clock::Timestamp;
 use crate::config::{Config, Problems, Severity};
 use crate::mask;
@@ -103,11 +103,12 @@ impl Instance {
         let verifier = Arc::new(Verifier::new());
         let audit = Audit::open(&config.audit, &instance_name(), |text| mask::sanitize(text).into())
             .map_err(|source| unrecorded(&config, source))?;
-        let issuers = Issuers::new(background.clone(), verifier.shared_epoch().clone()).recorded(audit.clone());
-        let issuers = Arc::new(issuers);
         let random_seals = Arc::new(Seals::random().map_err(|_| StartError::Random)?);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("PORTCULLIS_COMMIT").unwrap_or("")));
-        let grants = Arc::new(Grants::new(background.clone(), metrics.clone(), verifier.shared_epoch().clone()));
+        let epoch = verifier.shared_epoch();
+        let stores = Arc::new(Stores::new(background.clone(), metrics.clone(), epoch.clone()));
+        let issuers = issuers(background, (epoch, &audit, &stores));
+        let grants = Arc::new(Grants::new(background.clone(), metrics.clone(), epoch.clone()));
         let backends: Arc<Backends> = Arc::default();
         let kept = Arc::new(Kept {
             issuers: issuers.clone(),
@@ -116,7 +117,7 @@ impl Instance {
             random_seals,
             pace: Arc::default(),
             limits: Arc::default(),
-            stores: Arc::new(Stores::new(background.clone(), metrics.clone())),
+            stores,
             bridges: Arc::default(),
         });
         let built = files::steady(|seen| {
@@ -298,6 +299,12 @@ impl Workers {
 fn keys(issuers: &Issuers) -> Vec<(Arc<str>, bool)> {
     let all = issuers.all().into_iter();
     all.map(|issuer| (issuer.name().clone(), issuer.is_ready())).collect()
+}
+
+/// No issuers yet.
+fn issuers(background: &Handle, (epoch, audit, stores): (&Epoch, &Arc<Audit>, &Arc<Stores>)) -> Arc<Issuers> {
+    let issuers = Issuers::new(background.clone(), epoch.clone()).recorded(audit.clone());
+    Arc::new(issuers.sharing(stores.clone()))
 }
 
 /// What says whether the process is ready, and what else there is to know.

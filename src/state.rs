@@ -7,6 +7,7 @@
 mod address;
 mod failures;
 mod link;
+mod mirror;
 mod once;
 mod shared;
 mod tasks;

@@ -122,6 +122,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Option<Arc<Caller>>, VerifyError> {
         let Some(token) = presented.token() else { return Ok(None) };
+        acceptance.knows_revocations()?;
         let stranger = Some((&shown.strangers, shown.peer.address.ip()));
         let caller = self.look(memo, acceptance, token, stranger, now).await?;
         if let Some(used) = binding::check(acceptance, &caller, presented, shown, now)? {

@@ -93,8 +93,8 @@ pub enum VerifyError {
     /// Revoked by its issuer or by the operator.
     #[error("token is revoked")]
     Revoked,
-    /// The store that is shared with other processes cannot say whether a proof was used.
-    #[error("the shared store cannot be asked about the proof")]
+    /// The store that is shared with other processes cannot say whether a proof was used, or the token is revoked.
+    #[error("the shared store does not say whether the token is revoked, or its proof was used")]
     StoreUnavailable,
     /// The lifetime from `iat` to `exp` is longer than accepted.
     #[error("token is valid for longer than is accepted")]
@@ -141,10 +141,10 @@ impl VerifyError {
         match self {
             Self::Expired => "The access token expired",
             Self::NotYetValid => "The access token is not valid yet",
-            Self::IntrospectionUnavailable { .. } | Self::KeysUnavailable { .. } => {
+            Self::IntrospectionUnavailable { .. } | Self::KeysUnavailable { .. } | Self::StoreUnavailable => {
                 "The access token cannot be checked at the moment"
             }
-            Self::NoRoom | Self::StoreUnavailable => "The proof cannot be checked at the moment",
+            Self::NoRoom => "The proof cannot be checked at the moment",
             Self::NonceWanted { .. } => "The proof must name the nonce of this answer",
             Self::Proof(_) => "The proof of possession is not valid",
             Self::TooMany { .. } => "Too many access tokens of this address were refused",

@@ -20,6 +20,7 @@ impl Acceptance {
         if caller.anonymous {
             return Ok(Arc::clone(caller));
         }
+        self.knows_revocations()?;
         binding::suffices(self, caller)?;
         // Most reloads change something else, and thousands of streams may check.
         if self.issuer(&caller.issuer).is_some_and(|issuer| {

@@ -14,13 +14,13 @@ use thiserror::Error;
 
 use super::issuer::Issuer;
 use super::jws::Compact;
-use super::revocation::Revocations;
+use super::revocation::{Revocations, Revoked};
 use super::{VerifyError, jwt};
 use crate::audit::{self, Audit};
 use crate::clock::{self, Timestamp};
 use crate::json::{Document, Kind, Value};
 use crate::secret::Secret;
-use crate::state::Once;
+use crate::state::{Once, StoreError, Stores};
 
 pub(super) use poll::Poller;
 
@@ -104,6 +104,8 @@ pub struct Receiver {
     revocations: Arc<Revocations>,
     /// The audit log; `None` outside the running proxy.
     audit: Option<Arc<Audit>>,
+    /// The store that revocations are shared in.
+    stores: Option<Arc<Stores>>,
     seen: Once,
 }
 
@@ -115,7 +117,7 @@ impl Receiver {
         audience: &str,
         token: Option<Secret<String>>,
         keep: Duration,
-        audit: Option<Arc<Audit>>,
+        (audit, stores): (Option<Arc<Audit>>, Option<Arc<Stores>>),
     ) -> Self {
         Self {
             name: Arc::clone(issuer.name()),
@@ -126,6 +128,7 @@ impl Receiver {
             keep,
             revocations: Arc::clone(issuer.revocations()),
             audit,
+            stores,
             seen: Once::with_room(LIMIT_SEEN),
         }
     }
@@ -183,7 +186,9 @@ impl Receiver {
         {
             return Ok(Taken::Again);
         }
-        Ok(self.act(&claims, now))
+        let acted = self.act(&claims, now);
+        // In force here. Where others are not told, the transmitter is to send it again.
+        self.share(acted, now).await.inspect_err(|_| self.seen.give_back(self.iss.as_bytes(), jti.as_bytes()))
     }
 
     /// Checks the claims every security event token has (RFC 8417 section 2.2); returns its `jti`.
@@ -214,16 +219,31 @@ impl Receiver {
         jti.map(Into::into).ok_or(SetError::Request("no usable `jti`"))
     }
 
-    fn act(&self, claims: &Document, now: Timestamp) -> Taken {
-        let mut taken = Taken::Ignored;
+    /// Revokes what the events say, in this process. Returns what that is, with the last time of issue.
+    fn act(&self, claims: &Document, now: Timestamp) -> Vec<(Vec<Revoked>, Timestamp)> {
+        let mut all = Vec::new();
         for (kind, revoked, last) in event::revoked(claims.root(), &self.iss, now) {
             tracing::info!(issuer = %self.name, event = kind, "issuer revokes");
             self.revocations.revoke(revoked.iter().cloned(), last, now, self.keep);
             if let Some(audit) = &self.audit {
                 audit::revoked(audit, &self.iss, kind, &revoked, last, now);
             }
-            taken = Taken::Acted;
+            all.push((revoked, last));
         }
-        taken
+        all
+    }
+
+    /// Revokes it in all processes. Errs if the store that they share did not take it.
+    async fn share(&self, acted: Vec<(Vec<Revoked>, Timestamp)>, now: Timestamp) -> Result<Taken, SetError> {
+        let taken = if acted.is_empty() { Taken::Ignored } else { Taken::Acted };
+        let Some(shared) = self.stores.as_ref().and_then(|stores| stores.current()) else { return Ok(taken) };
+        for (revoked, last) in acted {
+            let keep = now.until(last.plus(self.keep));
+            for name in revoked.iter().map(|one| one.name(&self.iss)) {
+                let written = shared.revoke(&name, last, keep).await;
+                written.map_err(|_| SetError::Unavailable(StoreError::RETRY_AFTER))?;
+            }
+        }
+        Ok(taken)
     }
 }

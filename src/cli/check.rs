@@ -154,7 +154,11 @@ impl Check {
             Arc::new(Metrics::new("", "")),
             crate::auth::Epoch::default(),
         ));
-        let stores = Arc::new(Stores::new(runtime.handle().clone(), Arc::new(Metrics::new("", ""))));
+        let stores = Arc::new(Stores::new(
+            runtime.handle().clone(),
+            Arc::new(Metrics::new("", "")),
+            crate::auth::Epoch::default(),
+        ));
         let kept = Kept {
             issuers: Arc::clone(&issuers),
             backends: Arc::default(),
@@ -207,10 +211,11 @@ fn certificate(config: &Config, findings: &mut Findings) {
 /// What other processes share; where the store is asked, that is said later.
 fn state(config: &Config, offline: bool) -> Option<Step> {
     match &config.state {
-        None => Some(Step::new("state", "in memory: rate limits, used proofs and states are not shared")),
-        Some(_) if offline => {
-            Some(Step::new("state", "redis: rate limits, used proofs and states are shared; it was not asked"))
-        }
+        None => Some(Step::new("state", "in memory: rate limits, used proofs and states, revocations are not shared")),
+        Some(_) if offline => Some(Step::new(
+            "state",
+            "redis: rate limits, used proofs and states, revocations are shared; it was not asked",
+        )),
         Some(_) => None,
     }
 }

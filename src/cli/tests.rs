@@ -137,7 +137,7 @@ exit 0
 ✓ @/proxy.toml  1 server, 1 issuer
 ✓ policies/crm.toml  1 rule, 1 mask
 ✓ tls  CN=mcp.example.com, N days left
-✓ state  in memory: rate limits, used proofs and states are not shared
+✓ state  in memory: rate limits, used proofs and states, revocations are not shared
 --- err
 ";
     for arguments in

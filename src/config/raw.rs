@@ -241,6 +241,7 @@ pub(super) struct Redis {
     pub(super) ca_file: Option<Spanned<String>>,
     pub(super) prefix: Option<Spanned<String>>,
     pub(super) timeout: Option<Spanned<String>>,
+    pub(super) max_stale: Option<Spanned<String>>,
     pub(super) on_error: Option<Spanned<String>>,
 }
 

@@ -16,6 +16,8 @@ pub struct Redis {
     pub prefix: String,
     /// How long a request waits for it at most.
     pub timeout: Duration,
+    /// How long what it says of revocations is relied on without word from it.
+    pub max_stale: Duration,
     /// What happens to rate limits when it cannot be asked.
     pub on_error: OnStoreError,
 }

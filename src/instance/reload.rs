@@ -148,6 +148,7 @@ impl Reloader {
     fn keep(&self, snapshot: &Snapshot) {
         self.kept.issuers.retain(&snapshot.issuers(), &snapshot.receivers());
         self.kept.grants.retain(&snapshot.brokers());
+        self.kept.stores.retain(snapshot.shared.as_ref());
         let backends: Vec<_> = snapshot.backends().into_iter().map(|(_, backend)| backend).collect();
         self.kept.backends.retain(&backends);
     }

@@ -19,10 +19,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::address::Address;
+use super::mirror::{Mirror, MirrorError};
 use crate::clock::{self, Timestamp};
 
 /// How long connecting may take, TLS and login included.
 const CONNECT: Duration = Duration::from_secs(2);
+/// How long reading all revocations may take.
+const LOAD: Duration = Duration::from_mins(1);
 /// How often the store is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(1);
 /// The pause before connecting again, at first and at most; a connection that lasts longer than the latter was a good one.
@@ -88,12 +91,14 @@ pub(super) struct Link {
     /// Told when a request finds the connection unusable.
     lost: Notify,
     standing: Mutex<Standing>,
+    /// What the store says is revoked.
+    mirror: Arc<Mirror>,
     /// How many attempts to connect are over.
     attempts: watch::Sender<u64>,
 }
 
 impl Link {
-    pub(super) fn new(address: Address, tls: Option<TlsConnector>, probe: String) -> Self {
+    pub(super) fn new(address: Address, tls: Option<TlsConnector>, probe: String, mirror: Arc<Mirror>) -> Self {
         Self {
             address,
             tls,
@@ -101,6 +106,7 @@ impl Link {
             live: ArcSwapOption::empty(),
             lost: Notify::new(),
             standing: Mutex::default(),
+            mirror,
             attempts: watch::Sender::new(0),
         }
     }
@@ -191,23 +197,61 @@ impl Link {
         Ok((connection, driver.boxed(), pushed))
     }
 
-    async fn use_it(&self, mut connection: MultiplexedConnection, _pushed: &mut Pushed) -> String {
+    async fn use_it(&self, mut connection: MultiplexedConnection, pushed: &mut Pushed) -> String {
         let mut write = redis::cmd("SET");
         write.arg(&self.probe).arg(1).arg("PX").arg(1000);
         if let Err(why) = in_time(CONNECT, write.query_async::<()>(&mut connection)).await {
             return why;
         }
+        match timeout(LOAD, self.mirror.load(&mut connection)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return told(&error),
+            Err(_) => return "its revocations are not read in time".to_owned(),
+        }
         self.live.store(Some(Arc::new(Live { connection: connection.clone(), strikes: AtomicU32::new(0) })));
         self.set(Standing::Up);
         self.attempts.send_modify(|attempts| *attempts += 1);
+        let mut ping = tokio::time::interval(PING);
         loop {
             tokio::select! {
                 () = self.lost.notified() => return "its answers are late, or errors".to_owned(),
-                () = tokio::time::sleep(PING) => {}
+                _ = ping.tick() => {
+                    let asked = clock::monotonic();
+                    if let Err(why) = in_time(PING, redis::cmd("PING").query_async::<()>(&mut connection)).await {
+                        return why;
+                    }
+                    // What was announced before the answer is here by now.
+                    if let Err(why) = self.follow(&mut connection, pushed, None).await {
+                        return why;
+                    }
+                    self.mirror.heard_at(asked);
+                }
+                Some(push) = pushed.recv() => {
+                    if let Err(why) = self.follow(&mut connection, pushed, Some(push)).await {
+                        return why;
+                    }
+                }
             }
-            if let Err(why) = in_time(PING, redis::cmd("PING").query_async::<()>(&mut connection)).await {
-                return why;
-            }
+        }
+    }
+
+    /// Reads again what was announced up to now.
+    async fn follow(
+        &self,
+        connection: &mut MultiplexedConnection,
+        pushed: &mut Pushed,
+        first: Option<redis::PushInfo>,
+    ) -> Result<(), String> {
+        let mut announced = Vec::from_iter(first);
+        while let Ok(push) = pushed.try_recv() {
+            announced.push(push);
+        }
+        if announced.is_empty() {
+            return Ok(());
+        }
+        match timeout(CONNECT, self.mirror.follow(connection, announced)).await {
+            Ok(followed) => followed.map_err(|error| told(&error)),
+            Err(_) => Err("no answer in time".to_owned()),
         }
     }
 
@@ -230,6 +274,14 @@ impl Link {
 
     fn lock(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why revocations cannot be followed.
+fn told(error: &MirrorError) -> String {
+    match error {
+        MirrorError::Store(error) => format!("its revocations cannot be read: {}", words(error)),
+        MirrorError::TooMany => "it holds more than 200,000 revocations".to_owned(),
     }
 }
 

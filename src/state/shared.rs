@@ -4,10 +4,11 @@
 //! `PREFIX:rl:…` for rate limits, `PREFIX:jti:…` for proofs and `PREFIX:spent:…` for states that were used.
 
 mod gcra;
+mod revoked;
 mod single;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{self, SHA256, digest};
@@ -17,8 +18,12 @@ use tokio::runtime::Handle;
 
 use super::address::{Address, AddressError};
 use super::link::{Link, Standing, StoreError};
+use super::mirror::Mirror;
+use crate::auth::Epoch;
+use crate::clock;
 use crate::config::secret_source::SecretError;
 use crate::config::{OnStoreError, Redis};
+use crate::secret::Secret;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::BuildError;
 
@@ -29,13 +34,15 @@ const DIGEST_BYTES: usize = 18;
 
 /// A store that is shared with other processes. It is connected until dropped.
 pub struct Shared {
+    identity: [u8; 32],
     link: Arc<Link>,
+    mirror: Arc<Mirror>,
     prefix: Box<str>,
     timeout: Duration,
     on_error: OnStoreError,
     metrics: Arc<Metrics>,
     runtime: Handle,
-    task: tokio::task::AbortHandle,
+    tasks: [tokio::task::AbortHandle; 2],
 }
 
 impl fmt::Debug for Shared {
@@ -58,6 +65,8 @@ pub enum Op {
     Proof,
     /// To remember that a `requestState` was used.
     RequestState,
+    /// To remember that something is revoked.
+    Revoke,
 }
 
 impl Op {
@@ -68,24 +77,36 @@ impl Op {
             Self::Limit => "limit",
             Self::Proof => "proof",
             Self::RequestState => "request_state",
+            Self::Revoke => "revoke",
         }
     }
 }
 
 impl Shared {
-    fn start(config: &Redis, address: Address, runtime: &Handle, metrics: &Arc<Metrics>) -> Result<Self, BuildError> {
+    fn start(config: &Redis, url: &Secret<String>, stores: &Stores, identity: [u8; 32]) -> Result<Self, OpenError> {
+        let Stores { runtime, metrics, epoch, .. } = stores;
+        let (address, epoch) = (Address::read(url)?, epoch.clone());
         let tls = address.tls(config.ca_file.as_deref())?;
-        let link = Arc::new(Link::new(address, tls, format!("{}:probe", config.prefix)));
-        let kept = Arc::clone(&link);
-        let task = runtime.spawn(async move { kept.keep().await }).abort_handle();
+        let mirror = Arc::new(Mirror::new(&config.prefix, config.max_stale, epoch));
+        let link = Arc::new(Link::new(address, tls, format!("{}:probe", config.prefix), Arc::clone(&mirror)));
+        let (kept, aging) = (Arc::clone(&link), Arc::clone(&mirror));
+        let keeping = runtime.spawn(async move { kept.keep().await });
+        let watching = runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(aging.interval()).await;
+                aging.grow_old(clock::monotonic());
+            }
+        });
         Ok(Self {
+            identity,
             link,
+            mirror,
             prefix: config.prefix.as_str().into(),
             timeout: config.timeout,
             on_error: config.on_error,
             metrics: Arc::clone(metrics),
             runtime: runtime.clone(),
-            task,
+            tasks: [keeping.abort_handle(), watching.abort_handle()],
         })
     }
 
@@ -120,7 +141,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(tokio::task::AbortHandle::abort);
     }
 }
 
@@ -161,13 +182,28 @@ impl OpenError {
 pub struct Stores {
     runtime: Handle,
     metrics: Arc<Metrics>,
-    current: Mutex<Option<([u8; 32], Weak<Shared>)>>,
+    epoch: Epoch,
+    current: Mutex<Option<Arc<Shared>>>,
 }
 
 impl Stores {
-    /// None yet; connections are made on `runtime`.
-    pub fn new(runtime: Handle, metrics: Arc<Metrics>) -> Self {
-        Self { runtime, metrics, current: Mutex::default() }
+    /// None yet; connections are made on `runtime`, and `epoch` moves when something is revoked.
+    pub fn new(runtime: Handle, metrics: Arc<Metrics>, epoch: Epoch) -> Self {
+        Self { runtime, metrics, epoch, current: Mutex::default() }
+    }
+
+    /// The store in use.
+    pub fn current(&self) -> Option<Arc<Shared>> {
+        self.lock().clone()
+    }
+
+    /// Uses exactly this store from now on, if any.
+    pub fn retain(&self, shared: Option<&Arc<Shared>>) {
+        *self.lock() = shared.cloned();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Shared>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The store of exactly this configuration, connected in the background. Errs if the configuration cannot be used.
@@ -177,15 +213,15 @@ impl Stores {
         let text = format!("{config:?}\0{}\0", url.expose()).into_bytes();
         let identity =
             digest(&SHA256, &[text, authorities].concat()).as_ref().first_chunk().copied().unwrap_or_default();
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((held, shared)) = &*current
-            && *held == identity
-            && let Some(shared) = shared.upgrade()
-        {
-            return Ok(shared);
+        if let Some(held) = self.current().filter(|held| held.identity == identity) {
+            return Ok(held);
         }
-        let shared = Arc::new(Shared::start(config, Address::read(&url)?, &self.runtime, &self.metrics)?);
-        *current = Some((identity, Arc::downgrade(&shared)));
+        let shared = Arc::new(Shared::start(config, &url, self, identity)?);
+        let mut current = self.lock();
+        // The first is in use as soon as it is there, one of a reload only after that.
+        if current.is_none() {
+            *current = Some(Arc::clone(&shared));
+        }
         Ok(shared)
     }
 }

@@ -15,7 +15,7 @@ fn ask(token: &str) -> Ask {
     Ask::call("2026-07-28", "search_contacts", &json!({})).token(token)
 }
 
-fn token_with(proxy: &Proxy, user: &str, more: &Value) -> String {
+pub(crate) fn token_with(proxy: &Proxy, user: &str, more: &Value) -> String {
     let mut claims = token_of(&proxy.issuer, user);
     claims.extend(more.as_object().unwrap().clone());
     proxy.mint(&claims)

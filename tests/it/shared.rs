@@ -2,6 +2,7 @@
 
 mod limits;
 mod once;
+mod revoked;
 
 use crate::support::{Ask, Setup, Store, Upstream};
 

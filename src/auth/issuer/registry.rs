@@ -11,6 +11,7 @@ use crate::auth::Epoch;
 use crate::auth::revocation::Revocations;
 use crate::auth::signals::{Poller, Receiver};
 use crate::config;
+use crate::state::Stores;
 
 /// All issuers of the process, by a digest of their configuration: a reload that does not change an issuer keeps its keys.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Issuers {
     receivers: Mutex<HashMap<[u8; 32], Receiving>>,
     /// The audit log for changes of keys and revocations.
     audit: Option<Arc<Audit>>,
+    /// The store that revocations are shared in.
+    stores: Option<Arc<Stores>>,
 }
 
 /// A receiver of signals, and its poller, if it polls.
@@ -36,12 +39,18 @@ impl Issuers {
     /// An empty registry; issuers fetch on `runtime` and advance `epoch`.
     pub fn new(runtime: Handle, epoch: Epoch) -> Self {
         let (started, revocations, receivers) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { runtime, epoch, started, revocations, receivers, audit: None }
+        Self { runtime, epoch, started, revocations, receivers, audit: None, stores: None }
     }
 
     /// The same, recording changes of keys and revocations in `audit`.
     pub fn recorded(mut self, audit: Arc<Audit>) -> Self {
         self.audit = Some(audit);
+        self
+    }
+
+    /// The same, sharing revocations in the store that is in use.
+    pub fn sharing(mut self, stores: Arc<Stores>) -> Self {
+        self.stores = Some(stores);
         self
     }
 
@@ -76,8 +85,8 @@ impl Issuers {
             return Ok(Some(Arc::clone(&held.receiver)));
         }
         let transmitter = self.transmitter(config, issuer, signals)?;
-        let (audience, audit) = (&signals.audience, self.audit.clone());
-        let receiver = Arc::new(Receiver::new(issuer, transmitter, audience, push, signals.keep, audit));
+        let (audience, told) = (&signals.audience, (self.audit.clone(), self.stores.clone()));
+        let receiver = Arc::new(Receiver::new(issuer, transmitter, audience, push, signals.keep, told));
         let poller = match &signals.poll {
             None => None,
             Some((endpoint, _)) => {

@@ -72,9 +72,10 @@ async fn store(config: &Config, snapshot: &Snapshot, findings: &mut Findings) {
     store.settled().await;
     let place = store.place();
     let outcome = match store.standing() {
-        Standing::Up => {
-            Ok((format!("redis at {place}, connected: rate limits, used proofs and states are shared"), None))
-        }
+        Standing::Up => Ok((
+            format!("redis at {place}, connected: rate limits, used proofs and states, revocations are shared"),
+            None,
+        )),
         Standing::New | Standing::Down(..) => {
             let why = match store.standing() {
                 Standing::Down(_, why) => why,
@@ -83,7 +84,7 @@ async fn store(config: &Config, snapshot: &Snapshot, findings: &mut Findings) {
             Err(Missed {
                 text: "not connected",
                 message: format!("the shared store at {place} cannot be used: {why}"),
-                help: "until it can, rate limits are counted as `on_error` says, and DPoP proofs and states that count once are refused".into(),
+                help: "until it can, rate limits are counted as `on_error` says, and tokens are refused".into(),
             })
         }
     };

@@ -100,7 +100,8 @@ fn route(config: &Config, server: &Server, streams: &mut Streams<'_>) -> Result<
     let random_seals = Arc::new(Seals::random().map_err(|_| Exit::Internal)?);
     let grants =
         Arc::new(Grants::new(runtime.handle().clone(), Arc::new(Metrics::new("", "")), crate::auth::Epoch::default()));
-    let stores = Arc::new(Stores::new(runtime.handle().clone(), Arc::new(Metrics::new("", ""))));
+    let stores =
+        Arc::new(Stores::new(runtime.handle().clone(), Arc::new(Metrics::new("", "")), crate::auth::Epoch::default()));
     let kept = Kept {
         issuers,
         backends: Arc::default(),

@@ -205,10 +205,10 @@ pub(super) const ALERTS: [Alert; 21] = [
     Alert {
         name: "PortcullisStoreDown",
         expr: "portcullis_state_up == 0",
-        hold: "5m",
+        hold: "1m",
         severity: Warning,
         summary: "The shared store cannot be reached",
-        description: "Each process counts rate limits by itself, or refuses calls that have one (`state.redis.on_error`).",
+        description: "DPoP proofs are refused now, all tokens after `state.redis.max_stale`. Rate limits are as `on_error` says.",
     },
     Alert {
         name: "PortcullisSpansLost",

@@ -18,7 +18,7 @@ fn a_broken_policy_is_shown_where_it_is_broken() {
     folder.file("proxy.toml", &two.replace("[issuers", "listen = [\"127.0.0.1:0\"]\n[issuers"));
     let said = squeezed(&folder.run("check --offline @/proxy.toml"));
     let steps = "exit 78\n--- out\n✓ @/proxy.toml  2 servers, 1 issuer\n✗ policies/crm.toml  1 error\n\
-                 ✓ policies/wiki.toml  nothing wrong in it\n✓ tls  CN=mcp.example.com, N days left\n✓ state  in memory: rate limits, used proofs and states are not shared\n--- err\n";
+                 ✓ policies/wiki.toml  nothing wrong in it\n✓ tls  CN=mcp.example.com, N days left\n✓ state  in memory: rate limits, used proofs and states, revocations are not shared\n--- err\n";
     assert!(said.starts_with(steps), "{said}");
     for part in ["error: unknown key `scope`", " --> @/policies/crm.toml:4:1\n", "4 | scope = [\"crm\"]\n", "^^^^^"] {
         assert!(said.contains(part), "{part}: {said}");
@@ -99,7 +99,7 @@ exit 0
 --- out
 ✓ @/proxy.toml  1 server, 1 issuer
 ✓ policies/crm.toml  1 rule, 1 mask
-✓ state  in memory: rate limits, used proofs and states are not shared
+✓ state  in memory: rate limits, used proofs and states, revocations are not shared
 ✓ issuer corp  1 key fetched in N ms
 ✓ upstream crm  8 tools, 7 of them listed by no allow rule
 --- err

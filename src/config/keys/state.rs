@@ -14,6 +14,7 @@ static REDIS: Table = Table {
         key("ca_file", Kind::Text, "\"redis-ca.pem\""),
         key("prefix", Kind::Text, "\"portcullis\""),
         key("timeout", Kind::Duration, "\"100ms\""),
+        key("max_stale", Kind::Duration, "\"30s\""),
         key("on_error", Kind::Text, "\"local\""),
     ],
     later: &["cluster", "sentinel"],

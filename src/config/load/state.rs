@@ -14,6 +14,7 @@ use crate::state::Address;
 const PREFIX: &str = "portcullis";
 const PREFIX_BYTES: usize = 64;
 const TIMEOUT: Duration = Duration::from_millis(100);
+const MAX_STALE: Duration = Duration::from_secs(30);
 
 impl Loader<'_> {
     pub(super) fn state(&mut self, raw: Option<&Spanned<raw::State>>, sealing: &Sealing) -> Option<Redis> {
@@ -41,7 +42,9 @@ impl Loader<'_> {
         let timeout = self.duration("timeout", raw.timeout.as_ref(), TIMEOUT, &bounds);
         let words = [("local", OnStoreError::Local), ("deny", OnStoreError::Deny)];
         let on_error = self.choice("on_error", raw.on_error.as_ref(), &words, &[]).unwrap_or(OnStoreError::Local);
-        Some(Redis { url: url?.0, ca_file, prefix, timeout, on_error })
+        let bounds = Duration::from_secs(1)..=Duration::from_hours(24);
+        let max_stale = self.duration("max_stale", raw.max_stale.as_ref(), MAX_STALE, &bounds);
+        Some(Redis { url: url?.0, ca_file, prefix, timeout, max_stale, on_error })
     }
 
     /// Looks at the URL, where there is one to look at.

@@ -16,7 +16,7 @@ pub struct Readiness {
     issuers: Box<dyn Fn() -> Vec<(Arc<str>, bool)> + Send + Sync>,
     reload_failed: Mutex<Option<Timestamp>>,
     audit: OnceLock<Told>,
-    state: OnceLock<Box<dyn Fn() -> String + Send + Sync>>,
+    state: OnceLock<Box<dyn Fn() -> (bool, String) + Send + Sync>>,
     upstreams: Mutex<Upstreams>,
 }
 
@@ -60,8 +60,8 @@ impl Readiness {
         let _ = self.audit.set(Box::new(trouble));
     }
 
-    /// Sets the source of what is said of shared state.
-    pub fn set_state(&self, state: impl Fn() -> String + Send + Sync + 'static) {
+    /// Sets the source of whether shared state has been known once, and of what is said of it.
+    pub fn set_state(&self, state: impl Fn() -> (bool, String) + Send + Sync + 'static) {
         let _ = self.state.set(Box::new(state));
     }
 
@@ -108,6 +108,7 @@ impl Readiness {
             && self.listeners.load(Relaxed) > 0
             && !self.draining.load(Relaxed)
             && (self.issuers)().iter().all(|(_, had_keys)| *had_keys)
+            && self.state.get().is_none_or(|state| state().0)
             && match &*lock(&self.upstreams) {
                 Upstreams::Ignored => true,
                 Upstreams::Untried => false,
@@ -142,7 +143,7 @@ impl Readiness {
             let _ = writeln!(text, "issuer `{issuer}` has no keys yet");
         }
         if let Some(state) = self.state.get() {
-            text.push_str(&state());
+            text.push_str(&state().1);
         }
         match &*lock(&self.upstreams) {
             Upstreams::Ignored => {}

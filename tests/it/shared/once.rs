@@ -16,7 +16,7 @@ async fn two(upstream: &Upstream, store: &Store) -> (Proxy, Proxy) {
     (first, second)
 }
 
-async fn is_up(proxy: &Proxy) {
+pub(super) async fn is_up(proxy: &Proxy) {
     until("the store", async || {
         let metrics = proxy.admin("/metrics").await;
         metrics.text().contains("portcullis_state_up{store=\"redis\"} 1").then_some(())

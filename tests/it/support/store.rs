@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 /// How the store behaves.
@@ -38,6 +38,8 @@ struct Inner {
     /// What scripts answer.
     script: Mutex<u64>,
     heard: Mutex<Vec<Said>>,
+    /// Keys that were changed.
+    announced: broadcast::Sender<String>,
 }
 
 impl Drop for Store {
@@ -57,7 +59,8 @@ impl Store {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (keys, script, heard) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let inner = Arc::new(Inner { mood: watch::Sender::new(Mood::Well), keys, script, heard });
+        let (mood, announced) = (watch::Sender::new(Mood::Well), broadcast::Sender::new(64));
+        let inner = Arc::new(Inner { mood, keys, script, heard, announced });
         let serving = inner.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -75,8 +78,9 @@ impl Store {
     /// `[state.redis]` with this store, and the sealing keys it needs.
     pub(crate) fn tables(&self, more: &str) -> String {
         let url = self.url();
+        let stale = if more.contains("max_stale") { "" } else { "max_stale = \"1h\"\n" };
         format!(
-            "[[sealing.keys]]\nid = \"k1\"\nfile = \"k1\"\n[state.redis]\nurl = {{ value = \"{url}\" }}\ntimeout = \"2s\"\n{more}\n"
+            "[[sealing.keys]]\nid = \"k1\"\nfile = \"k1\"\n[state.redis]\nurl = {{ value = \"{url}\" }}\ntimeout = \"2s\"\n{stale}{more}\n"
         )
     }
 
@@ -89,9 +93,23 @@ impl Store {
         *self.inner.script.lock().unwrap() = number;
     }
 
+    /// Somebody else sets a key, or removes it; who follows it is told.
+    pub(crate) fn put(&self, key: &str, value: Option<&str>) {
+        let mut keys = self.inner.keys.lock().unwrap();
+        match value {
+            Some(value) => _ = keys.insert(key.to_owned(), value.to_owned()),
+            None => _ = keys.remove(key),
+        }
+        let _ = self.inner.announced.send(key.to_owned());
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<String> {
+        self.inner.keys.lock().unwrap().get(key).cloned()
+    }
+
     /// What was heard since the last time, but for what keeps a connection.
     pub(crate) fn take(&self) -> Vec<Said> {
-        let quiet = ["HELLO", "PING", "CLIENT", "SCRIPT", "SCAN", "INFO"];
+        let quiet = ["HELLO", "PING", "CLIENT", "SCRIPT", "SCAN", "MGET", "EXISTS"];
         let mut heard = std::mem::take(&mut *self.inner.heard.lock().unwrap());
         heard.retain(|said| !quiet.contains(&said[0].as_str()) && !said[1].ends_with(":probe"));
         heard
@@ -102,13 +120,25 @@ impl Inner {
     async fn serve(&self, stream: TcpStream) {
         let (reader, mut writer) = stream.into_split();
         let (mut reader, mut mood) = (BufReader::new(reader), self.mood.subscribe());
+        let (commands, mut received) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(said) = command(&mut reader).await {
+                let _ = commands.send(said);
+            }
+        });
+        let mut announced = self.announced.subscribe();
         loop {
             if *mood.borrow_and_update() == Mood::Closed {
                 return;
             }
             let said = tokio::select! {
-                said = command(&mut reader) => said,
+                said = received.recv() => said,
                 _ = mood.changed() => continue,
+                Ok(key) = announced.recv() => {
+                    let push = format!(">2\r\n{}*1\r\n{}", bulk("invalidate"), bulk(&key));
+                    let _ = writer.write_all(push.as_bytes()).await;
+                    continue;
+                }
             };
             let Some(said) = said else { return };
             let now = *self.mood.borrow();
@@ -136,6 +166,24 @@ impl Inner {
             ["HELLO", ..] => "%1\r\n+proto\r\n:3\r\n".to_owned(),
             ["PING"] => "+PONG\r\n".to_owned(),
             ["SCRIPT", "LOAD", script] => bulk(&script.len().to_string()),
+            ["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", _] => "+OK\r\n".to_owned(),
+            ["SCAN", "0", "MATCH", pattern, ..] => {
+                let prefix = pattern.trim_end_matches('*');
+                let found: Vec<String> =
+                    keys.keys().filter(|key| key.starts_with(prefix)).map(|key| bulk(key)).collect();
+                format!("*2\r\n{}*{}\r\n{}", bulk("0"), found.len(), found.concat())
+            }
+            ["MGET", wanted @ ..] => {
+                let values =
+                    wanted.iter().map(|key| keys.get(*key).map_or_else(|| "_\r\n".to_owned(), |value| bulk(value)));
+                format!("*{}\r\n{}", wanted.len(), values.collect::<String>())
+            }
+            ["EXISTS", key] => format!(":{}\r\n", u8::from(keys.contains_key(*key))),
+            ["EVALSHA", _, "1", key, value, _] if key.contains(":rev:") => {
+                keys.insert((*key).to_owned(), (*value).to_owned());
+                let _ = self.announced.send((*key).to_owned());
+                ":1\r\n".to_owned()
+            }
             ["EVALSHA", ..] => format!(":{}\r\n", *self.script.lock().unwrap()),
             ["SET", key, value, rest @ ..] => {
                 if rest.contains(&"NX") && keys.contains_key(*key) {
