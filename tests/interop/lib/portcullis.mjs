@@ -33,9 +33,9 @@ export async function demo(...flags) {
 /**
  * Starts the proxy in front of `servers` ({ name: { upstream, policy, extra } }) with tokens of `issuer`. With `tls`
  * ({ cert, key, ca }) it listens on TLS; `issuerKeys` are more lines of `[issuers.interop]`, `env` more variables of its
- * environment. Gives the URL of each server and the audit file.
+ * environment, `publicUrl` the address of several that look like one, and `tables` more lines at the end. Gives the URL of each server and the audit file.
  */
-export async function serve({ issuer, servers, tls, port, env, issuerKeys = [] }) {
+export async function serve({ issuer, servers, tls, port, env, issuerKeys = [], publicUrl, tables = [] }) {
   const cwd = folder();
   port ??= await freePort();
   const admin = await freePort();
@@ -44,7 +44,7 @@ export async function serve({ issuer, servers, tls, port, env, issuerKeys = [] }
   const text = (value) => JSON.stringify(value);
   const lines = [
     '[server]',
-    `public_url = ${text(origin)}`,
+    `public_url = ${text(publicUrl ?? origin)}`,
     `listen = [${text(`127.0.0.1:${port}`)}]`,
     ...(tls ? ['[server.tls]', `cert_file = ${text(tls.cert)}`, `key_file = ${text(tls.key)}`] : []),
     '[server.drain]',
@@ -72,6 +72,7 @@ export async function serve({ issuer, servers, tls, port, env, issuerKeys = [] }
       ...(server.extra ?? []),
     );
   }
+  lines.push(...tables);
   const config = path.join(cwd, 'proxy.toml');
   fs.writeFileSync(config, `${lines.join('\n')}\n`);
   const program = await start('serve', binary, ['serve', '-c', config], { cwd, env });
