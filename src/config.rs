@@ -19,6 +19,7 @@ mod proxies;
 mod raw;
 pub(crate) mod schema;
 pub mod secret_source;
+mod shown;
 mod state;
 pub(crate) mod suggest;
 mod telemetry;

@@ -32,6 +32,7 @@ const POLICY: &str = include_str!("../../policies/crm.toml");
   portcullis demo --print-config > proxy.toml   the configuration it runs, for `serve`",
     after_help = "Everything is made up, keys live in memory, and nothing listens beyond loopback."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Demo {
     /// Where the proxy listens; with port 0, free ports are chosen for everything.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
@@ -42,6 +43,9 @@ pub struct Demo {
     /// Accept client ID metadata documents (CIMD).
     #[arg(long)]
     cimd: bool,
+    /// Open the issuer's page in a browser, once all runs.
+    #[arg(long)]
+    open: bool,
     /// Print the demo's proxy.toml and exit.
     #[arg(long)]
     print_config: bool,
@@ -158,6 +162,9 @@ impl Demo {
             instance.settled().await;
         }
         self.announce(&addresses, &issuer, streams)?;
+        if self.open && !browse(&addresses.issuer_url()) {
+            streams.message("no browser can be opened from here; the addresses are above");
+        }
         let watching = watch::decisions(&addresses, std::io::stderr());
         tokio::select! {
             () = run(&instances, &mut signals) => {}
@@ -184,6 +191,18 @@ impl Demo {
         let _ = streams.out.flush();
         Ok(())
     }
+}
+
+/// Opens an address with the system's own opener; whether there is one.
+fn browse(url: &str) -> bool {
+    let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let mut command = std::process::Command::new(opener);
+    let quiet = std::process::Stdio::null;
+    let opening = command.arg(url).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn();
+    let Ok(mut opening) = opening else { return false };
+    // It is waited for, so that nothing of it is left while the demo runs.
+    std::thread::spawn(move || opening.wait());
+    true
 }
 
 /// This program as it can be typed again: `cargo run` and a path do not make it a command of the shell.

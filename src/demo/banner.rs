@@ -119,9 +119,11 @@ pub fn text(addresses: &Addresses, program: &str) -> String {
          curl     curl -i {mcp}\n  \
          inspect  npx @modelcontextprotocol/inspector@latest --cli {mcp} \\\n             \
          --transport http --method tools/list --header \"Authorization: Bearer $({mint})\"\n  \
-         claude   claude mcp add --transport http crm {mcp}   then /mcp\n\nEvery decision appears below; Ctrl-C ends it\n",
+         claude   claude mcp add --transport http crm {mcp}   then /mcp\n  \
+         watch    {program} top --admin {}\n\nEvery decision appears below; Ctrl-C ends it\n",
         env!("CARGO_PKG_VERSION"),
         rows.concat(),
+        addresses.admin,
     )
 }
 
@@ -248,6 +250,7 @@ Try it
   inspect  npx @modelcontextprotocol/inspector@latest --cli http://127.0.0.1:8080/crm/mcp \
              --transport http --method tools/list --header "Authorization: Bearer $(portcullis token mint --user ana)"
   claude   claude mcp add --transport http crm http://127.0.0.1:8080/crm/mcp   then /mcp
+  watch    portcullis top --admin 127.0.0.1:9901
 
 Every decision appears below; Ctrl-C ends it
 "#

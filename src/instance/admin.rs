@@ -59,7 +59,8 @@ impl Doors {
         if self.wanted.ready_upstreams {
             readiness.require_upstreams();
         }
-        let reloader = Arc::clone(reloader);
+        let (reloader, shown) = (Arc::clone(reloader), Arc::clone(reloader));
+        let config = move || shown.shown();
         let reload = move || match reloader.reload(By::Admin) {
             Ok(done) => Ok(told(&done)),
             Err(problems) => Err(format!(
@@ -67,7 +68,12 @@ impl Doors {
                 problems.render(false).trim_end()
             )),
         };
-        let control = Control { drain: drain.clone(), reload: Box::new(reload), token: self.wanted.token };
+        let control = Control {
+            config: Box::new(config),
+            drain: drain.clone(),
+            reload: Box::new(reload),
+            token: self.wanted.token,
+        };
         let admin = Arc::new(Admin { hosts: Vec::new(), metrics, readiness, control });
         let (shared, until) = (Arc::clone(&admin), drain.clone());
         let listener = self.listener;

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::json;
+
 use super::changes;
 use super::files::{self, Contents};
 use crate::audit::{self, Audit, By, Changes};
@@ -160,6 +162,23 @@ impl Reloader {
             self.live.current().forget_revoked().await;
             moved.await;
         }
+    }
+
+    /// What is in force, as JSON: the configuration without secrets, and the versions of its policies.
+    pub(super) fn shown(&self) -> String {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.live.current();
+        let policies = current.servers().map(|route| (route.name.to_string(), json!(route.policy_version)));
+        let shown = json!({
+            "schema_version": 1,
+            "generation": self.live.generation(),
+            "file": self.path,
+            "version": current.version(),
+            "policies": policies.collect::<serde_json::Map<_, _>>(),
+            "listen": running.server.listen,
+            "config": running.shown(),
+        });
+        format!("{shown:#}\n")
     }
 
     fn succeeded(&self) {

@@ -1,5 +1,5 @@
-//! The admin endpoints: liveness, readiness and metrics for everybody who can connect; what changes the process
-//! only on the Unix socket, or for who has the token.
+//! The admin endpoints: liveness, readiness and metrics for everybody who can connect; what shows the configuration or changes
+//! the process only on the Unix socket, or for who has the token.
 
 mod client;
 mod readiness;
@@ -29,6 +29,7 @@ use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 /// The most connections of each kind.
 const CONNECTIONS: usize = 100;
 
@@ -46,6 +47,8 @@ pub struct Admin {
 
 /// What an operator can see of the process and do to it.
 pub struct Control {
+    /// The configuration in force, as JSON without secrets.
+    pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// What `/-/drain` begins.
     pub drain: Drain,
     /// Loads the configuration again, and returns what has changed, or errs with what is wrong.
@@ -162,6 +165,7 @@ impl Admin {
         let path = request.uri().path();
         let (is_guarded, method) = match path {
             "/livez" | "/readyz" | "/metrics" => (false, Method::GET),
+            "/config" => (true, Method::GET),
             "/-/drain" | "/-/log" | "/-/reload" => (true, Method::POST),
             _ => return text(StatusCode::NOT_FOUND, "not found\n"),
         };
@@ -175,6 +179,7 @@ impl Admin {
             return response;
         }
         match path {
+            "/config" => reply(StatusCode::OK, JSON, (self.control.config)()),
             "/metrics" => reply(StatusCode::OK, Metrics::CONTENT_TYPE, self.metrics.encode()),
             "/readyz" => self.ready(request.uri().query()),
             "/-/drain" => self.drain(),

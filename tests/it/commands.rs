@@ -1,10 +1,11 @@
 //! Commands as a shell starts them: what becomes of their results, and of files that are none.
 
-use std::fs::OpenOptions;
-use std::io::Read as _;
+use std::fs::{OpenOptions, Permissions};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use crate::support::Folder;
+use crate::support::{Folder, until};
 
 fn portcullis(folder: &Folder, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
@@ -43,4 +44,21 @@ fn a_reader_that_wants_no_more_is_no_failure() {
     let mut message = String::new();
     child.stderr.take().unwrap().read_to_string(&mut message).unwrap();
     assert_eq!((child.wait().unwrap().code(), &*message), (Some(0), ""));
+}
+
+/// With an opener that only writes down what it is given.
+#[tokio::test]
+async fn the_demo_opens_its_page_where_it_is_asked_to() {
+    let folder = Folder::new();
+    let opener = folder.write("xdg-open", "#!/bin/sh\nprintf %s \"$1\" >opened.new && /bin/mv opened.new opened\n");
+    std::fs::set_permissions(opener, Permissions::from_mode(0o700)).unwrap();
+    let mut demo = portcullis(&folder, "demo --open --no-tls --format json --listen 127.0.0.1:0");
+    let mut demo = demo.env("PATH", folder.path(".")).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(demo.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let opened = until("the page to open", async || Some(folder.read("opened")).filter(|url| !url.is_empty())).await;
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    assert_eq!(told["issuer"], opened);
 }

@@ -12,7 +12,11 @@ use crate::support::{Ask, CRM_POLICY, Client, Folder, Process, Setup, Upstream, 
 
 /// A process of its own with a socket, and more keys of `[admin]`.
 async fn serve(upstream: &str, keys: &str) -> (Process, Folder, Issuer) {
-    let (folder, issuer) = Setup::new(upstream).write("127.0.0.1:0", "127.0.0.1:0").await;
+    serve_with(Setup::new(upstream), keys).await
+}
+
+async fn serve_with(setup: Setup, keys: &str) -> (Process, Folder, Issuer) {
+    let (folder, issuer) = setup.write("127.0.0.1:0", "127.0.0.1:0").await;
     let text = folder.read("proxy.toml");
     folder.write("proxy.toml", text.replace("[admin]\n", &format!("[admin]\nsocket = \"admin.sock\"\n{keys}")));
     let mut process = Process::serve(&folder).await;
@@ -33,11 +37,19 @@ async fn ask(folder: &Folder, method: &str, target: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn a_reload_says_what_has_changed_or_all_that_is_wrong() {
-    let (_process, folder, _issuer) = serve(&Upstream::plain().await.url(), "").await;
+    let secret = "upstream_auth = { type = \"bearer\", token = { value = \"t0ps3cret\" } }";
+    let (process, folder, _issuer) = serve_with(Setup::new(Upstream::plain().await.url()).server(secret), "").await;
     let mode = std::fs::metadata(folder.path("admin.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let (status, text) = ask(&folder, "POST", "/-/reload").await;
     assert!(status == 200 && text.starts_with("nothing has changed\n"), "{text}");
+    let (status, text) = ask(&folder, "GET", "/config").await;
+    let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &shown["generation"], &shown["schema_version"]), (200, &json!(2), &json!(1)));
+    assert_eq!(shown["listen"][0], process.address.to_string(), "the port that was chosen");
+    assert_eq!(shown["config"]["servers"]["crm"]["path"], "/crm/mcp");
+    assert_eq!(shown["config"]["servers"]["crm"]["upstream_auth"]["token"]["value"], "***", "{text}");
+    assert!(shown["policies"]["crm"].as_str().unwrap().starts_with("sha256:") && !text.contains("t0ps3cret"), "{text}");
     let good = folder.read("proxy.toml");
     folder.write("crm.toml", CRM_POLICY.replace("\"search_*\"", "\"find_*\""));
     folder.write(
@@ -90,7 +102,7 @@ async fn the_level_of_the_log_changes_while_it_runs_and_a_drain_ends_it() {
     let (code, said) = health(&[socket.to_str().unwrap()]);
     assert!(code == Some(0) && said.starts_with("ready: config "), "{said}");
     // None of this is on the listener that everybody can reach.
-    for target in ["/-/drain", "/-/reload", "/-/log?level=trace"] {
+    for target in ["/-/drain", "/-/reload", "/-/log?level=trace", "/config"] {
         let mut client = Client::connect(process.admin).await;
         client.send(format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await;
         assert_eq!(client.answer().await.unwrap().status, 404, "{target}");

@@ -22,7 +22,12 @@ async fn admin_with(readiness: &Arc<Readiness>, token: Option<SecretSource>) -> 
     let address = listener.local_addr().unwrap();
     let metrics = Arc::new(Metrics::new("0.1.0", "abc"));
     let drain = Drain::new();
-    let control = Control { drain: drain.clone(), reload: Box::new(|| Ok("reloaded\n".to_owned())), token };
+    let control = Control {
+        config: Box::new(|| "{}\n".to_owned()),
+        drain: drain.clone(),
+        reload: Box::new(|| Ok("reloaded\n".to_owned())),
+        token,
+    };
     let (hosts, readiness) = (vec!["gw.internal".to_owned()], Arc::clone(readiness));
     let admin = Arc::new(Admin { hosts, metrics, readiness, control });
     let until = drain.clone();
@@ -121,6 +126,8 @@ async fn over_tcp_nothing_changes_the_process_without_the_token() {
     let closing = || drain.closing().is_cancelled();
     for (method, path, headers, expected) in [
         ("POST", "/-/reload", "", 401),
+        ("GET", "/config", "", 401),
+        ("GET", "/config", "Authorization: Bearer s3cret\r\n", 200),
         ("POST", "/-/drain", "Authorization: Bearer s3cre\r\n", 401),
         ("POST", "/-/drain", "Authorization: Bearer \r\n", 401),
         ("POST", "/-/drain", "Authorization: Basic s3cret\r\n", 401),
