@@ -126,6 +126,11 @@ impl Deployed {
         }
     }
 
+    /// The folder the admin socket is made in, if there is one.
+    pub(super) fn socket_folder(&self) -> Option<&Path> {
+        self.config.admin.as_ref()?.socket.as_deref()?.parent()
+    }
+
     /// Servers that are programs, by name.
     pub(super) fn programs(&self) -> impl Iterator<Item = (&str, &Command)> {
         self.config.servers.values().filter_map(|server| match &server.backend {

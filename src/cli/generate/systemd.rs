@@ -109,6 +109,9 @@ fn rights(deployed: &Deployed) -> Result<String, Refusal> {
     if let Some(audit) = deployed.audit_file() {
         text.push_str(&audit_folder(audit)?);
     }
+    if let Some(folder) = deployed.socket_folder() {
+        text.push_str(&runtime_folder(folder)?);
+    }
     let mut capabilities = Vec::new();
     if deployed.ports().iter().any(|port| (1..1024).contains(port)) {
         capabilities.push("CAP_NET_BIND_SERVICE");
@@ -143,6 +146,15 @@ fn audit_folder(audit: &Path) -> Result<String, Refusal> {
     }
     let why = format_args!("the audit file `{}` is in a folder that the service cannot write", audit.display());
     Err(Refusal::new(why, "for example `path = \"/var/log/portcullis/audit.jsonl\"`"))
+}
+
+/// The folder of the admin socket, likewise.
+fn runtime_folder(folder: &Path) -> Result<String, Refusal> {
+    if let Some(below) = folder.strip_prefix("/run").ok().filter(|below| below.components().count() > 0) {
+        return Ok(format!("RuntimeDirectory={}\nRuntimeDirectoryMode=0700\n", specifiers(below)?));
+    }
+    let why = format_args!("the admin socket is in `{}`, which the service cannot write", folder.display());
+    Err(Refusal::new(why, "for example `socket = \"/run/portcullis/admin.sock\"`"))
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {

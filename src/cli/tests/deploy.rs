@@ -75,12 +75,15 @@ fn manifests_have_files_and_name_secrets() {
 #[test]
 fn a_server_in_the_same_pod_outlives_the_sidecar() {
     let folder = folder("sidecar");
-    folder.file("proxy.toml", &CONFIG.replace("crm.internal", "127.0.0.1"));
+    let config = CONFIG.replace("[admin]\n", "[admin]\nsocket = \"/run/portcullis/admin.sock\"\n");
+    folder.file("proxy.toml", &config.replace("crm.internal", "127.0.0.1"));
     let said = folder.run("generate k8s -c @/proxy.toml --name crm --server-image crm:7");
     for expected in [
         "\n      containers:\n      - image: \"crm:7\"\n        lifecycle:\n          preStop:\n            sleep:\n              seconds: 3\n",
         "\n      initContainers:\n      - args:\n        - serve\n",
         "\n        restartPolicy: Always\n",
+        "\n        - mountPath: \"/run/portcullis\"\n          name: run\n",
+        "\n      - emptyDir:\n          medium: Memory\n          sizeLimit: \"1Mi\"\n        name: run\n",
         "\n      terminationGracePeriodSeconds: 26\n",
     ] {
         assert!(said.contains(expected), "{expected}\n{said}");
@@ -91,6 +94,7 @@ fn a_server_in_the_same_pod_outlives_the_sidecar() {
 fn what_would_not_run_in_a_pod_is_refused_with_the_remedy() {
     let file = |path: &str| CONFIG.replace("keys/k1", path);
     let audit = |path: &str| format!("{CONFIG}[audit]\nsinks = [{{ type = \"file\", path = \"{path}\" }}]\n");
+    let socket = |path: &str| CONFIG.replace("[admin]\n", &format!("[admin]\nsocket = \"{path}\"\n"));
     let beside = CONFIG.replace("crm.internal", "localhost");
     let open = CONFIG.replace("{ env = \"WIKI_PASSWORD\" }", "{ value = \"hunter2\" }");
     for (config, more, why) in [
@@ -107,6 +111,7 @@ fn what_would_not_run_in_a_pod_is_refused_with_the_remedy() {
         (audit("/var/log/portcullis/audit.jsonl"), "--replicas 2", "would write the same audit file"),
         (audit("audit.jsonl"), "", "is in a folder that a pod mounts read-only"),
         (audit("/var/lib/audit.jsonl"), "", "is in a folder that a pod mounts read-only"),
+        (socket("admin.sock"), "", "the admin socket is in `/etc/portcullis`"),
         (open, "", "has secrets written into it"),
         (file("../k1"), "", "leaves the folder of proxy.toml"),
         (file("/etc/k1"), "", "is in a folder of the system"),
@@ -128,6 +133,7 @@ fn a_unit_loads_credentials_and_has_no_right_it_does_not_use() {
     let folder = folder("unit");
     let tls = "${CREDENTIALS_DIRECTORY}/tls.key";
     let config = CONFIG.replace("/etc/portcullis/tls/tls.key", tls).replace("8443", "443");
+    let config = config.replace("[admin]\n", "[admin]\nsocket = \"/run/portcullis/admin.sock\"\n");
     folder.file(
         "proxy.toml",
         &format!("{config}[audit]\nsinks = [{{ type = \"file\", path = \"/var/log/portcullis/audit.jsonl\" }}]\n"),
@@ -145,6 +151,7 @@ fn a_unit_loads_credentials_and_has_no_right_it_does_not_use() {
         "\nLoadCredential=tls.key:/etc/portcullis/credentials/tls.key\n",
         "\n# With REDIS_URL, WIKI_PASSWORD.\nEnvironmentFile=/etc/portcullis/environment\n",
         "\nLogsDirectory=portcullis\nLogsDirectoryMode=0700\n",
+        "\nRuntimeDirectory=portcullis\nRuntimeDirectoryMode=0700\n",
         "\nAmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n",
         "\nMemoryDenyWriteExecute=yes\n",
         "note: `/etc/portcullis/keys/k1` must be readable",

@@ -86,6 +86,13 @@ impl Mounts {
         Some(key)
     }
 
+    /// Whether nothing can be made in the folder, as it is mounted from elsewhere or of the image.
+    fn is_read_only(&self, folder: Option<&Path>) -> bool {
+        let folder = folder.unwrap_or(Path::new("/"));
+        let is_mounted = |mount: &PathBuf| folder.starts_with(mount) || mount.starts_with(folder);
+        is_of_system(Some(folder)) || self.folders().iter().any(is_mounted)
+    }
+
     fn check(&self, deployed: &Deployed) -> Result<(), Refusal> {
         for path in self.files.keys() {
             let shown = path.display();
@@ -98,18 +105,13 @@ impl Mounts {
                 return Err(Refusal::new(why, "give it a folder of its own, such as /run/secrets/portcullis"));
             }
         }
-        if let Some(audit) = deployed.audit_file() {
-            let parent = audit.parent().unwrap_or(Path::new("/"));
-            let read_only =
-                self.folders().iter().any(|folder| parent.starts_with(folder) || folder.starts_with(parent));
-            if read_only || is_of_system(Some(parent)) {
-                let why =
-                    format_args!("the audit file `{}` is in a folder that a pod mounts read-only", audit.display());
-                return Err(Refusal::new(
-                    why,
-                    "give it a folder of its own: `path = \"/var/lib/portcullis/audit.jsonl\"`",
-                ));
-            }
+        if let Some(audit) = deployed.audit_file().filter(|audit| self.is_read_only(audit.parent())) {
+            let why = format_args!("the audit file `{}` is in a folder that a pod mounts read-only", audit.display());
+            return Err(Refusal::new(why, "give it a folder of its own: `path = \"/var/lib/portcullis/audit.jsonl\"`"));
+        }
+        if let Some(folder) = deployed.socket_folder().filter(|folder| self.is_read_only(Some(folder))) {
+            let why = format_args!("the admin socket is in `{}`, which a pod mounts read-only", folder.display());
+            return Err(Refusal::new(why, "give it a folder of its own: `socket = \"/run/portcullis/admin.sock\"`"));
         }
         let size: usize = self.data.values().map(String::len).sum();
         if size > MOST_BYTES {

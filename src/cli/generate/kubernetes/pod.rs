@@ -47,6 +47,9 @@ impl Pod<'_> {
             let claim = format!("{}-audit", self.name);
             volumes.push(json!({ "name": "audit", "persistentVolumeClaim": { "claimName": claim } }));
         }
+        if self.socket_folder().is_some() {
+            volumes.push(json!({ "name": "run", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }));
+        }
         if self.deployed.programs().next().is_some() {
             volumes.push(json!({ "name": "tmp", "emptyDir": { "sizeLimit": "256Mi" } }));
         }
@@ -127,10 +130,19 @@ impl Pod<'_> {
         if let Some(folder) = self.deployed.audit_file().and_then(Path::parent) {
             mounts.push(json!({ "mountPath": folder.to_string_lossy(), "name": "audit" }));
         }
+        if let Some(folder) = self.socket_folder() {
+            mounts.push(json!({ "mountPath": folder.to_string_lossy(), "name": "run" }));
+        }
         if self.deployed.programs().next().is_some() {
             mounts.push(json!({ "mountPath": "/tmp", "name": "tmp" }));
         }
         mounts
+    }
+
+    /// The folder of the admin socket, unless it is one that is mounted anyway.
+    fn socket_folder(&self) -> Option<&Path> {
+        let audit = self.deployed.audit_file().and_then(Path::parent);
+        self.deployed.socket_folder().filter(|folder| Some(*folder) != audit && *folder != Path::new("/tmp"))
     }
 
     fn environment(&self) -> Vec<Value> {
