@@ -410,9 +410,9 @@ impl Asker<'_> {
     }
 
     /// Decides on the server's requests inside an answer (2026-07-28, "Multi Round-Trip Requests") like on the requests of
-    /// older servers: each needs a rule that names its method. Errs if one is not allowed.
-    pub(crate) fn may_ask(&self, holder: Value<'_>) -> Result<(), Denial> {
-        let Some(requests) = holder.get("inputRequests") else { return Ok(()) };
+    /// older servers: each needs a rule that names its method. Returns them, if there are any; errs if one is not allowed.
+    pub(crate) fn may_ask<'v>(&self, holder: Value<'v>) -> Result<Option<Value<'v>>, Denial> {
+        let Some(requests) = holder.get("inputRequests") else { return Ok(None) };
         if self.caller.anonymous {
             return Err(nothing_kept());
         }
@@ -421,7 +421,7 @@ impl Asker<'_> {
             Some(method.sender == Sender::Server && self.allows(method.name))
         };
         if requests.kind() == Kind::Object && requests.members().all(|member| asks(member.value) == Some(true)) {
-            Ok(())
+            Ok(Some(requests))
         } else {
             Err(unasked())
         }

@@ -63,9 +63,9 @@ impl From<Unfit> for Denial {
     }
 }
 
-/// Checks the server requests inside a result, a notification or an answer. Errs with the first that is unfit.
-pub(super) fn in_requests(rules: &Elicitation, holder: Value<'_>) -> Result<(), Denial> {
-    for member in holder.get("inputRequests").iter().flat_map(Value::members) {
+/// Checks the server requests inside a result or a notification (`inputRequests`). Errs with the first that is unfit.
+pub(super) fn in_requests(rules: &Elicitation, requests: Value<'_>) -> Result<(), Denial> {
+    for member in requests.members() {
         let method = member.value.get("method").and_then(|method| method.as_str());
         in_request(rules, &method.unwrap_or_default(), member.value.get("params"))?;
     }

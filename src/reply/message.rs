@@ -143,8 +143,9 @@ pub(crate) fn rewrite_result(
         list::instructions(&rules, view, method, result, splice)?;
         masked = list::filter(asker, &rules, view, method, result, splice, findings)?;
     }
-    asker.may_ask(result)?;
-    elicited::in_requests(rules.elicitation, result)?;
+    if let Some(requests) = asker.may_ask(result)? {
+        elicited::in_requests(rules.elicitation, requests)?;
+    }
     drop_foreign_meta(result, rules.meta, splice);
     keep_private(result, asker.caller.expires, asker.context.now, splice);
     let places = method.map_or(&[][..], |method| method.opaque_result);
@@ -207,8 +208,8 @@ fn notification(
     let (asker, params) = (way.asker(&context), document.root().get("params"));
     let mut splice = Splice::new();
     let asks = params.map_or(Ok(()), |params| {
-        asker.may_ask(params)?;
-        elicited::in_requests(&way.route.elicitation, params)
+        let requests = asker.may_ask(params)?;
+        requests.map_or(Ok(()), |requests| elicited::in_requests(&way.route.elicitation, requests))
     });
     let task = params.map_or(Ok(None), |params| handles::in_news(way, method, params, &mut splice));
     let (Ok(()), Ok(task)) = (asks, task) else { return Ok(Passed::Dropped) };
