@@ -173,7 +173,8 @@ fn proved(
     Ok(acceptance.shared.is_some().then(|| Box::new(Used { owner, value, lasts: now.until(until) })))
 }
 
-/// Uses a proof in this process; returns its owner and what is unique to it. It belongs to the caller, so that one with many keys has no more room than one with one.
+/// Uses a proof in this process; returns its owner and what is unique to it. It belongs to the caller, so that one with many
+/// keys has no more room than one with one.
 fn spend(
     proofs: &Once,
     (caller, key): (&Caller, &[u8; 32]),

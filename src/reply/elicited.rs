@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use url::{Host, Url};
 
 use crate::config::{Elicitation, SecretFields};
-use crate::json::{Kind, Value, fold};
+use crate::json::{Value, fold};
 use crate::mcp::asked::{ELICITATION, asked_by_error};
 use crate::policy::{Denial, OnDeny};
 
@@ -154,10 +154,23 @@ fn form(rules: &Elicitation, params: Value<'_>) -> Result<(), Unfit> {
 
 /// Whether a user could write anything into the field; a choice or a yes or no has no room for a secret.
 fn takes_text(field: Value<'_>) -> bool {
-    if field.kind() != Kind::Object || field.get("enum").is_some() || field.get("oneOf").is_some() {
-        return false;
+    let kind = field.get("type").and_then(|kind| kind.as_str());
+    match kind.as_deref() {
+        Some("array") => field.get("items").is_none_or(|items| !is_choice(items)),
+        Some("boolean") => false,
+        _ => !is_choice(field),
     }
-    field.get("type").and_then(|kind| kind.as_str()).is_none_or(|kind| kind != "boolean" && kind != "array")
+}
+
+/// Whether each value the field may have is written in it. A client that finds none may let its user write one.
+fn is_choice(field: Value<'_>) -> bool {
+    let lists = |name: &str| field.get(name).is_some_and(|values| values.items().next().is_some());
+    let names_each = |name: &str| lists(name) && field.get(name).iter().flat_map(Value::items).all(is_constant);
+    lists("enum") || names_each("oneOf") || names_each("anyOf")
+}
+
+fn is_constant(option: Value<'_>) -> bool {
+    option.get("const").is_some()
 }
 
 fn is_secret(name: &str) -> bool {
@@ -268,6 +281,15 @@ mod tests {
             ("label", &json!({ "type": "string", "title": "Your password" }), true),
             ("resetPassword", &flag, false),
             ("token", &choice, false),
+            ("token", &json!({ "type": "string", "oneOf": [{ "const": "a", "title": "A" }] }), false),
+            ("tokens and secrets", &json!({ "type": "array", "items": { "type": "string", "enum": ["a"] } }), false),
+            ("secrets", &json!({ "type": "array", "items": { "anyOf": [{ "const": "a", "title": "A" }] } }), false),
+            ("token", &json!({ "type": "string", "enum": [] }), true),
+            ("token", &json!({ "type": "string", "enum": "a" }), true),
+            ("token", &json!({ "type": "string", "oneOf": [{ "const": "a" }, { "type": "string" }] }), true),
+            ("passwords", &json!({ "type": "array", "items": { "type": "string" } }), true),
+            ("passwords", &json!({ "type": "array" }), true),
+            ("password", &json!(true), true),
             ("email", &text, false),
             ("max_tokens", &json!({ "type": "integer" }), false),
             ("shipping", &text, false),
