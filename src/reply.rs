@@ -25,6 +25,7 @@ use crate::clock::Timestamp;
 use crate::json::{Document, Limits};
 use crate::mask::{Direction, Masked, Said, View};
 use crate::mcp::handle::{Origin, is_plain_id};
+use crate::mcp::headers::SESSION_ID;
 use crate::mcp::inbound::InboundError;
 use crate::mcp::methods;
 use crate::mcp::session::{Capabilities, Session};
@@ -37,14 +38,13 @@ use crate::reject::Reject;
 use crate::route::Route;
 use crate::snapshot::Snapshot;
 use crate::trail::{Ending, Trail};
-use crate::upstream::{Answer, Credential};
+use crate::upstream::{Answer, Credential, Fields};
 
 use message::Whole;
 pub(crate) use message::rewrite_result;
 pub use message::shown_list;
 pub use stream::Stream;
 
-const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The lifetime of a sealed session id; the upstream may end the session earlier.
 pub(crate) const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -265,7 +265,7 @@ pub async fn rewrite(
         return Err(Box::new((error.into(), trail)));
     }
     if way.opens_session() {
-        way.session = match provisional_session(&way, &answer.headers) {
+        way.session = match provisional_session(&way, &answer.fields) {
             Ok(session) => session,
             Err(error) => return Err(Box::new((error.into(), trail))),
         };
@@ -274,7 +274,7 @@ pub async fn rewrite(
             return Err(Box::new((Reject::NoCredentials, trail)));
         }
     }
-    let media = if answer.body.is_read() { Media::Json } else { media_type(&answer.headers) };
+    let media = if answer.body.is_read() { Media::Json } else { media_type(&answer.fields) };
     let listens = trail.http_method == Method::GET;
     let response = match media {
         // A GET is answered with a stream only (2025-11-25, "Listening for Messages from the Server").
@@ -306,14 +306,14 @@ fn usable_status(way: &Way, answer: &Answer) -> Result<(), ReplyError> {
     match status {
         401 | 403 => Err(ReplyError::Credential { status }),
         404 if way.session.is_some() && !way.opens_session() => Err(ReplyError::Session),
-        429 => Err(ReplyError::RateLimited { retry_after: retry_after(&answer.headers) }),
+        429 => Err(ReplyError::RateLimited { retry_after: retry_after(&answer.fields) }),
         200..=299 | 400..=499 => Ok(()),
         _ => Err(ReplyError::Status { status }),
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+fn retry_after(fields: &Fields) -> Option<Duration> {
+    fields.get(&RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// The kind of body that an answer has.
@@ -327,11 +327,11 @@ pub(crate) enum Media {
 
 /// The kind of body by `Content-Type`. A body with a content coding is never decoded and counts as [`Media::Other`], and so
 /// does one whose charset is not UTF-8.
-pub(crate) fn media_type(headers: &HeaderMap) -> Media {
-    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+pub(crate) fn media_type(fields: &Fields) -> Media {
+    if fields.all(&CONTENT_ENCODING).any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Media::Other;
     }
-    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let mut values = fields.all(&CONTENT_TYPE);
     let Some(value) = values.next() else { return Media::None };
     if values.next().is_some() {
         return Media::Other;
@@ -356,8 +356,8 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Media {
 
 /// The session that `initialize` opens, if any (2025-11-25, "Session Management"); its revision is set once the body is
 /// read. Errs if the id is invalid.
-fn provisional_session(way: &Way, headers: &HeaderMap) -> Result<Option<Session>, ReplyError> {
-    let mut values = headers.get_all(MCP_SESSION_ID).iter();
+fn provisional_session(way: &Way, fields: &Fields) -> Result<Option<Session>, ReplyError> {
+    let mut values = fields.all(&SESSION_ID);
     let Some(id) = values.next() else { return Ok(None) };
     let id = id.to_str().ok().filter(|id| is_plain_id(id) && values.next().is_none()).ok_or(ReplyError::Handle)?;
     let (upstream_id, revision) = (Some(id.into()), Revision::UNSTATED);
@@ -371,7 +371,7 @@ fn name_session(way: &Way, negotiated: Option<Revision>, headers: &mut HeaderMap
     let seals = &way.snapshot.seals;
     let sealed = session.seal(seals, &binding(&way.route, &way.caller), Timestamp::now(), SESSION_LIFETIME);
     if let Some(id) = sealed.ok().and_then(|sealed| HeaderValue::try_from(sealed).ok()) {
-        headers.insert(MCP_SESSION_ID, id);
+        headers.insert(SESSION_ID.clone(), id);
     }
 }
 
@@ -380,7 +380,7 @@ async fn json(
     answer: Box<Answer>,
     mut trail: Box<Trail>,
 ) -> Result<Response<Body>, Box<(Reject, Box<Trail>)>> {
-    let Answer { status, headers, mut body } = *answer;
+    let Answer { status, mut body, .. } = *answer;
     let whole = match body.take_read() {
         Some((document, edits)) => Whole::Parsed(document, edits),
         None => match body.collect_limited(way.snapshot.limits.answer_bytes).await {
@@ -408,20 +408,12 @@ async fn json(
     }
     let mut response = Response::new(Body::full(answer.bytes));
     *response.status_mut() = status;
-    let mut headers = emptied(headers);
+    let mut headers = HeaderMap::with_capacity(6);
     name_session(&way, answer.negotiated, &mut headers);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     *response.headers_mut() = headers;
     Ok(response)
-}
-
-/// An empty header map, in the memory of the upstream's if that is not too large.
-fn emptied(mut headers: HeaderMap) -> HeaderMap {
-    /// The largest capacity that is reused: a connection keeps the map for its next request.
-    const ROOM: usize = 12;
-    headers.clear();
-    if headers.capacity() <= ROOM { headers } else { HeaderMap::with_capacity(6) }
 }
 
 /// 202: a message was accepted.

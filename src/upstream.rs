@@ -2,9 +2,11 @@
 //!
 //! A [`Backend`] is what is behind one protected server; it chooses an endpoint, and lets no more calls through than that can
 //! take. An [`Upstream`] is one such endpoint, parsed once. A [`Pool`] belongs to one worker thread and keeps its idle
-//! connections; [`Pool::send`] makes an [`Answer`] whose body holds the connection until it has ended. Addresses come
-//! only from the configuration, redirects are never followed, and nothing that may have been sent is sent twice.
+//! connections; a request sent on one, in `http1` or `http2`, becomes an [`Answer`] whose body holds the connection until it
+//! has ended. Addresses come only from the configuration, redirects are never followed, and nothing that may have been sent
+//! is sent twice.
 
+mod answer;
 mod backend;
 mod breaker;
 mod catalog;
@@ -13,9 +15,11 @@ pub mod credential;
 mod credentials;
 mod deadline;
 mod error;
+mod fields;
 mod gate;
 mod grant;
-mod http;
+mod http1;
+mod http2;
 mod identity;
 mod lines;
 mod listing;
@@ -24,6 +28,7 @@ mod outbound;
 mod paced;
 mod pool;
 mod replica;
+mod request;
 mod send;
 mod source;
 mod sse;
@@ -38,8 +43,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use ::http::{HeaderValue, Request, Uri, header};
 use aws_lc_rs::digest;
+use http::{HeaderValue, Uri};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject as _;
@@ -49,6 +54,7 @@ use url::{Host, Url};
 
 use crate::config;
 
+pub use answer::{Answer, AnswerBody};
 pub use backend::{Backend, Backends};
 pub(crate) use breaker::Phase;
 pub(crate) use catalog::Asking;
@@ -57,9 +63,11 @@ pub use credential::Credential;
 pub(crate) use credentials::Calling;
 pub use credentials::{Credentials, CredentialsError};
 pub use error::{BuildError, UpstreamError};
+pub use fields::Fields;
 pub use gate::Busy;
 pub use grant::{Broker, GrantError, Grants};
-pub use http::{Answer, AnswerBody};
+
+pub use http1::Broken;
 pub use identity::Identity;
 pub(crate) use listing::whole_or_streamed;
 pub use outbound::{Outbound, outbound};
@@ -191,21 +199,6 @@ impl Upstream {
     fn at(&self, url: &Url) -> Option<Arc<Self>> {
         let uri = target(url, self.protocol, &self.authority)?;
         Some(Arc::new(Self { uri, url: url.clone(), ..self.clone() }))
-    }
-
-    /// Sets the target, the HTTP version and `Host` of `request`, whatever they were before.
-    fn address<B>(&self, request: &mut Request<B>) {
-        *request.uri_mut() = self.uri.clone();
-        match self.protocol {
-            Protocol::Http1 => {
-                *request.version_mut() = ::http::Version::HTTP_11;
-                request.headers_mut().insert(header::HOST, self.authority.clone());
-            }
-            Protocol::Http2 => {
-                *request.version_mut() = ::http::Version::HTTP_2;
-                request.headers_mut().remove(header::HOST);
-            }
-        }
     }
 }
 

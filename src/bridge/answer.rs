@@ -1,12 +1,12 @@
 //! Answers that a bridge makes in the upstream's place. They take the same path to the client as an upstream's own.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use crate::json::{Document, Splice};
 use crate::mcp::Era;
 use crate::mcp::handle::TASKS_EXTENSION;
-use crate::upstream::{Answer, AnswerBody};
+use crate::upstream::{Answer, AnswerBody, Fields};
 
 /// JSON-RPC 2.0, section 5.1.
 pub(super) const METHOD_NOT_FOUND: i64 = -32_601;
@@ -73,9 +73,9 @@ pub(super) fn message(message: Bytes) -> Box<Answer> {
     Answer::json(StatusCode::OK, message)
 }
 
-/// A body with status 200 and the upstream's headers, of which only the media type is forwarded.
-pub(super) fn older(headers: HeaderMap, body: AnswerBody) -> Box<Answer> {
-    Answer::new(StatusCode::OK, headers, body)
+/// A body with status 200 and the upstream's header fields, of which only the media type is forwarded.
+pub(super) fn older(fields: Fields, body: AnswerBody) -> Box<Answer> {
+    Answer::new(StatusCode::OK, fields, body)
 }
 
 /// A response to the request `id`; `what` is its `result` or `error` member.

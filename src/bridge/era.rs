@@ -89,15 +89,15 @@ impl Known {
 
     /// Detects the era from the answer to an older client's `initialize`.
     pub(super) async fn heard(&self, link: &Link, answer: Box<Answer>) -> Hello {
-        if answer.status.is_success() && !matches!(media_type(&answer.headers), Media::Json) {
+        if answer.status.is_success() && !matches!(media_type(&answer.fields), Media::Json) {
             note(&self.older, true);
             return Hello::Taken(answer);
         }
-        let readable = matches!(media_type(&answer.headers), Media::Json | Media::None);
+        let readable = matches!(media_type(&answer.fields), Media::Json | Media::None);
         if !readable || !answer::may_be_about_eras(&answer) {
             return Hello::Taken(answer);
         }
-        let (status, headers) = (answer.status, answer.headers);
+        let (status, fields) = (answer.status, answer.fields);
         let Ok(bytes) = answer.body.collect_limited(link.most_bytes()).await else {
             return Hello::Taken(answer::unusable());
         };
@@ -113,7 +113,7 @@ impl Known {
         if result {
             note(&self.older, true);
         }
-        Hello::Taken(Answer::new(status, headers, AnswerBody::whole(bytes)))
+        Hello::Taken(Answer::new(status, fields, AnswerBody::whole(bytes)))
     }
 }
 
@@ -131,7 +131,7 @@ async fn speaks_newer(answer: Box<Answer>, id: &RpcId) -> Option<bool> {
     if !answer::may_be_about_eras(&answer) {
         return None;
     }
-    let media = answer.headers.get(CONTENT_TYPE).cloned();
+    let media = answer.fields.get(&CONTENT_TYPE).cloned();
     let said = match whole_or_streamed(media.as_ref(), answer.body, id, Revision::V2026_07_28).await {
         Ok(said) => said,
         Err(CatalogError::Upstream(_)) => return None,

@@ -178,7 +178,7 @@ async fn hello(
     if !answer.status.is_success() {
         return Ok(answer);
     }
-    let media = answer.headers.get(CONTENT_TYPE).cloned();
+    let media = answer.fields.get(&CONTENT_TYPE).cloned();
     let discovered = whole_or_streamed(media.as_ref(), answer.body, &own, Revision::V2026_07_28).await;
     let Ok(discovered) = discovered.map(Inbound::into_document) else { return Ok(answer::unusable()) };
     if discovered.root().get("result").is_none() {
@@ -188,7 +188,7 @@ async fn hello(
     let mut answer = answer::message(newer::initialized(&discovered, id, revision));
     let name = link.route.bridge.clients.open(caller.map(|caller| Who::of(caller)), declared);
     if let Ok(name) = http::HeaderValue::from_str(&name) {
-        answer.headers.insert(SESSION_ID.clone(), name);
+        answer.fields.set(SESSION_ID.clone(), name);
     }
     Ok(answer)
 }
@@ -209,13 +209,13 @@ async fn call(link: Link, asked: Box<Asked>, mut cancellation: Cancellation) -> 
         () = cancellation.requested() => return Ok(answer::unusable()),
         round = round(&link, &asked, &nothing) => round?,
     };
-    match media_type(&answer.headers) {
+    match media_type(&answer.fields) {
         Media::Json => {
-            let (status, headers) = (answer.status, answer.headers);
+            let (status, fields) = (answer.status, answer.fields);
             let bytes = answer.body.collect_limited(link.most_bytes()).await?;
             let document = match Document::parse_or_return(bytes) {
                 Ok(document) => document,
-                Err(bytes) => return Ok(Answer::new(status, headers, AnswerBody::whole(bytes))),
+                Err(bytes) => return Ok(Answer::new(status, fields, AnswerBody::whole(bytes))),
             };
             // A response to another request would be taken for the answer once it has the client's id.
             if !newer::is_answer(&document, &own) {
@@ -223,7 +223,7 @@ async fn call(link: Link, asked: Box<Asked>, mut cancellation: Cancellation) -> 
             }
             if newer::questions(&document).is_none() {
                 let body = newer::response(&document, &asked.id, asked.method).body(document);
-                return Ok(answer::older(headers, body));
+                return Ok(answer::older(fields, body));
             }
             Ok(Running::begin(link, (asked, cancellation), own, (AnswerBody::whole(Bytes::new()), Some(document))))
         }
@@ -292,7 +292,7 @@ impl Running {
             };
             let Ok((answer, own)) = next else { return };
             self.own = own;
-            match media_type(&answer.headers) {
+            match media_type(&answer.fields) {
                 Media::Json => {
                     let bytes = answer.body.collect_limited(self.link.most_bytes()).await;
                     let said = bytes.ok().and_then(|bytes| Document::parse(bytes, &Limits::ANSWER).ok());

@@ -202,15 +202,15 @@ async fn heard(
     inbox: Option<CallInbox>,
     answer: Box<Answer>,
 ) -> Result<Box<Answer>, UpstreamError> {
-    match media_type(&answer.headers) {
+    match media_type(&answer.fields) {
         Media::Json => {
-            let (status, headers) = (answer.status, answer.headers);
+            let (status, fields) = (answer.status, answer.fields);
             let bytes = answer.body.collect_limited(unanswered.link.most_bytes()).await?;
             let document = match Document::parse_or_return(bytes) {
                 Ok(document) => document,
                 Err(bytes) => {
                     unanswered.over();
-                    return Ok(Answer::new(status, headers, AnswerBody::whole(bytes)));
+                    return Ok(Answer::new(status, fields, AnswerBody::whole(bytes)));
                 }
             };
             if let Some(goes) = unanswered.goes_on(&asked, &document) {
@@ -230,7 +230,7 @@ async fn heard(
             }
             let status = if asked.is_older { status } else { answer::newer(status, &document) };
             let body = answered(&document, &asked).body(document);
-            Ok(Answer::new(status, headers, body))
+            Ok(Answer::new(status, fields, body))
         }
         Media::EventStream if answer.status.is_success() => {
             Ok(Answer::events(Running::new(unanswered, asked, inbox).stream(answer.body)))

@@ -256,7 +256,7 @@ impl Session {
             return Err(if not_older { Unopened::NotOlder } else { Unopened::Answer(sent) });
         }
         let unusable = || Unopened::NotOlder;
-        let named = sent.headers.get(&SESSION_ID).map(|id| id.to_str().ok().filter(|id| is_plain_id(id)).ok_or(()));
+        let named = sent.fields.get(&SESSION_ID).map(|id| id.to_str().ok().filter(|id| is_plain_id(id)).ok_or(()));
         let session_id: Option<Box<str>> = match named {
             None => None,
             Some(Ok(id)) => Some(id.into()),
@@ -282,7 +282,7 @@ impl Session {
         session_id: Option<Box<str>>,
     ) -> Result<Self, Unopened> {
         let unusable = || Unopened::NotOlder;
-        let media = sent.headers.get(CONTENT_TYPE).cloned();
+        let media = sent.fields.get(&CONTENT_TYPE).cloned();
         let hello = whole_or_streamed(media.as_ref(), sent.body, id, Revision::V2025_11_25).await;
         let hello: Inbound = hello.map_err(|_| unusable())?;
         let version = hello.result().and_then(|result| Revision::parse(&result.get("protocolVersion")?.as_str()?));

@@ -95,13 +95,13 @@ async fn look(link: &Link, answer: Box<Answer>) -> Result<(Box<Answer>, bool), U
     if !is_refusal(answer.status.as_u16()) {
         return Ok((answer, false));
     }
-    if media_type(&answer.headers) != Media::Json {
+    if media_type(&answer.fields) != Media::Json {
         return Ok((answer, true));
     }
-    let (status, headers) = (answer.status, answer.headers);
+    let (status, fields) = (answer.status, answer.fields);
     let bytes = answer.body.collect_limited(link.most_bytes()).await?;
     let may_want = Document::parse(bytes.clone(), &Limits::ANSWER).is_ok_and(|said| !is_about_the_call(said.root()));
-    Ok((Answer::new(status, headers, AnswerBody::whole(bytes)), may_want))
+    Ok((Answer::new(status, fields, AnswerBody::whole(bytes)), may_want))
 }
 
 const fn is_refusal(status: u16) -> bool {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foldhash::HashMap;
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::answer;
 use super::clients::is_own_session;
@@ -16,7 +16,7 @@ use super::link::{Ends, Link};
 use crate::mcp::Revision;
 use crate::mcp::handle::is_plain_id;
 use crate::mcp::headers::SESSION_ID;
-use crate::upstream::{Answer, Credential, Outbound, Stay, UpstreamError, Visit, ending};
+use crate::upstream::{Answer, Credential, Fields, Outbound, Stay, UpstreamError, Visit, ending};
 
 /// The most sessions tracked at one upstream; further ones are never ended by the proxy.
 const MOST: usize = 65_536;
@@ -46,7 +46,7 @@ pub(super) async fn deliver(link: Link, outbound: Outbound, idle: Duration) -> R
         visits.forget(&name);
         return Ok(answer);
     }
-    let opened = || named(&answer.headers).filter(|_| opens && answer.status.is_success());
+    let opened = || named(&answer.fields).filter(|_| opens && answer.status.is_success());
     if let Some(stay) = stay.or_else(|| visits.enter(opened()?, &link.credential, Revision::UNSTATED)) {
         answer.body.keep(stay);
     }
@@ -56,8 +56,8 @@ pub(super) async fn deliver(link: Link, outbound: Outbound, idle: Duration) -> R
     Ok(answer)
 }
 
-fn named(headers: &HeaderMap) -> Option<&str> {
-    headers.get(&SESSION_ID)?.to_str().ok().filter(|id| is_plain_id(id))
+fn named(fields: &Fields) -> Option<&str> {
+    fields.get(&SESSION_ID)?.to_str().ok().filter(|id| is_plain_id(id))
 }
 
 impl Visits {

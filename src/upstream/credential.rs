@@ -1,7 +1,7 @@
 //! How the proxy authenticates to an upstream. The caller's own token never gets this far.
 
 use data_encoding::BASE64;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use thiserror::Error;
 
 use super::identity::Told;
@@ -68,13 +68,16 @@ impl Credential {
         self.field.is_none()
     }
 
-    /// Inserts the fields into `headers`, replacing fields of the same names.
-    pub fn apply(&self, headers: &mut HeaderMap) {
-        if let Some((name, value)) = &self.field {
-            headers.insert(name.clone(), value.clone());
+    /// Each header field; what is told of the caller takes the place of a credential of the same name.
+    pub(super) fn each_field(&self, write: &mut impl FnMut(&HeaderName, &HeaderValue)) {
+        let told = self.told.as_deref().unwrap_or_default();
+        if let Some((name, value)) = &self.field
+            && told.iter().all(|(other, _)| other != name)
+        {
+            write(name, value);
         }
-        for (name, value) in self.told.iter().flat_map(|told| told.iter()) {
-            headers.insert(name.clone(), value.clone());
+        for (name, value) in told {
+            write(name, value);
         }
     }
 
@@ -138,7 +141,7 @@ pub enum CredentialError<E> {
 mod tests {
     use std::convert::Infallible;
 
-    use http::{HeaderMap, HeaderName, header};
+    use http::{HeaderName, HeaderValue};
 
     use super::{Credential, CredentialError};
     use crate::config::{SecretSource, UpstreamAuth};
@@ -152,6 +155,12 @@ mod tests {
         Credential::new(auth, |_| Ok(Secret::new(secret.to_owned())))
     }
 
+    fn written(credential: &Credential) -> Vec<(HeaderName, HeaderValue)> {
+        let mut fields = Vec::new();
+        credential.each_field(&mut |name, value| fields.push((name.clone(), value.clone())));
+        fields
+    }
+
     #[test]
     fn writes_the_field_each_kind_asks_for() {
         let basic = UpstreamAuth::Basic { username: "Aladdin".to_owned(), password: source() };
@@ -162,19 +171,24 @@ mod tests {
             (&basic, "open sesame", "authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
             (&header, "a b", "x-api-key", "a b"),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::AUTHORIZATION, "Bearer of-the-caller".parse().unwrap());
-            headers.remove(header::AUTHORIZATION);
             let credential = build(auth, secret).unwrap();
-            credential.apply(&mut headers);
-            assert_eq!(headers.len(), 1);
-            assert_eq!(headers[name], expected);
-            assert!(headers[name].is_sensitive());
-            assert!(!format!("{credential:?}{headers:?}").contains(secret), "printed");
+            let fields = written(&credential);
+            let [(written, value)] = &*fields else { panic!("{fields:?}") };
+            assert_eq!((written.as_str(), value.as_bytes()), (name, expected.as_bytes()));
+            assert!(value.is_sensitive());
+            assert!(!format!("{credential:?}{fields:?}").contains(secret), "printed");
         }
-        let mut headers = HeaderMap::new();
-        build(&UpstreamAuth::None, "").unwrap().apply(&mut headers);
-        assert!(headers.is_empty());
+        assert!(written(&build(&UpstreamAuth::None, "").unwrap()).is_empty());
+    }
+
+    #[test]
+    fn what_is_told_of_the_caller_comes_with_it() {
+        let told = [("x-user", "ana"), ("authorization", "other")];
+        let told = told.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let credential = build(&UpstreamAuth::Bearer(source()), "t0ken").unwrap();
+        assert_eq!(written(&credential.telling(told.clone().into())), told);
+        let credential = Credential::NONE.telling(told.clone().into());
+        assert_eq!(written(&credential), told);
     }
 
     #[test]

@@ -1,140 +1,107 @@
-use std::future::poll_fn;
+//! The deadline of the next event on a connection.
+
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::task::unconstrained;
+use tokio::time::Sleep;
 
 use crate::clock;
 
-/// The deadline of the next event on a connection: the head of an answer, more of its body, or the next request.
+/// The deadline of the next event on a connection: the head of an answer, or more of its content.
 ///
-/// Setting it is one atomic store. The connection's driver polls it periodically, so that no timer is created, reset and
-/// removed for every request.
+/// Setting it is one store: the timer below it runs on, and is set anew only when it fires before the deadline, or would
+/// fire after it. So no timer is created, reset and removed for every request.
 #[derive(Debug)]
 pub(super) struct Deadline {
-    /// Nanoseconds after `start`; [`Self::NONE`] if there is no deadline.
-    due: AtomicU64,
-    expired: AtomicBool,
-    start: Instant,
+    /// `None` without a deadline.
+    due: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Deadline {
-    const NONE: u64 = u64::MAX;
-
-    pub(super) fn new(start: Instant) -> Self {
-        Self { due: AtomicU64::new(Self::NONE), expired: AtomicBool::new(false), start }
+    /// A deadline that is not set; to be made in a runtime.
+    pub(super) fn new() -> Self {
+        Self { due: None, timer: Box::pin(tokio::time::sleep(Duration::MAX)) }
     }
 
-    /// Sets the deadline: the connection ends unless this or [`Self::disarm`] is called within `wait` of `now`.
-    pub(super) fn arm(&self, now: Instant, wait: Duration) {
-        let due = now.saturating_duration_since(self.start).saturating_add(wait);
-        self.due.store(u64::try_from(due.as_nanos()).unwrap_or(Self::NONE), Ordering::Relaxed);
+    /// Sets the deadline to `wait` after `now`; none if that is beyond the clock.
+    pub(super) fn arm(&mut self, now: Instant, wait: Duration) {
+        self.due = now.checked_add(wait);
+    }
+
+    /// Sets the deadline unless there is one.
+    pub(super) fn arm_once(&mut self, wait: Duration) {
+        if self.due.is_none() {
+            self.arm(clock::monotonic(), wait);
+        }
     }
 
     /// Removes the deadline: the next step is the proxy's.
-    pub(super) fn disarm(&self) {
-        self.due.store(Self::NONE, Ordering::Relaxed);
+    pub(super) fn disarm(&mut self) {
+        self.due = None;
     }
 
-    /// Whether the connection was ended because the deadline passed.
-    pub(super) fn is_expired(&self) -> bool {
-        self.expired.load(Ordering::Relaxed)
-    }
-
-    /// The time left until the deadline; `None` without one.
-    fn left(&self, now: Instant) -> Option<Duration> {
-        let due = self.due.load(Ordering::Relaxed);
-        (due != Self::NONE).then(|| Duration::from_nanos(due).saturating_sub(now.saturating_duration_since(self.start)))
-    }
-}
-
-/// Runs `connection` until it ends or `deadline` passes; then it is dropped, which closes its socket.
-///
-/// `shortest` is the shortest time that the deadline is ever armed with. The deadline is checked at least that often, so
-/// none is missed: one set after a check is not due before the next.
-///
-/// The connection is polled in place: moved, it would be in this future twice for as long as it is open.
-pub(super) async fn drive(mut connection: impl Future + Unpin, deadline: Arc<Deadline>, shortest: Duration) {
-    let mut look = pin!(tokio::time::sleep(shortest));
-    let mut registered = false;
-    poll_fn(|cx| {
-        if Pin::new(&mut connection).poll(cx).is_ready() {
-            return Poll::Ready(());
+    /// Ready when the deadline has passed.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = self.due else { return Poll::Pending };
+        if self.timer.deadline().into_std() > due {
+            self.timer.as_mut().reset(due.into());
         }
-        // A task's waker stays the same, so a timer that was polled once need not be polled again until it fires.
-        while !registered || look.is_elapsed() {
-            registered = true;
-            // A peer that never pauses uses up this task's cooperative budget, without which a timer is always pending.
-            if pin!(unconstrained(look.as_mut())).poll(cx).is_pending() {
-                break;
+        // A peer that never pauses uses up this task's cooperative budget, without which a timer is always pending.
+        while pin!(unconstrained(self.timer.as_mut())).poll(cx).is_ready() {
+            if clock::monotonic() >= due {
+                return Poll::Ready(());
             }
-            let now = clock::monotonic();
-            let wait = match deadline.left(now) {
-                Some(Duration::ZERO) => {
-                    deadline.expired.store(true, Ordering::Relaxed);
-                    return Poll::Ready(());
-                }
-                Some(left) => left.min(shortest),
-                None => shortest,
-            };
-            look.as_mut().reset((now + wait).into());
-            registered = false;
+            self.timer.as_mut().reset(due.into());
         }
         Poll::Pending
-    })
-    .await;
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::future::poll_fn;
     use std::time::Duration;
 
-    use super::{Deadline, drive};
+    use super::Deadline;
     use crate::clock;
 
     #[tokio::test]
-    async fn ends_a_late_connection_only() {
-        let now = clock::monotonic();
-        let (wait, shortest) = (Duration::from_millis(20), Duration::from_millis(5));
-
-        let late = Arc::new(Deadline::new(now));
-        late.arm(now, wait);
-        drive(std::future::pending::<()>(), late.clone(), shortest).await;
-        assert!(late.is_expired());
-        assert!(clock::monotonic() >= now + wait);
-
-        let disarmed = Arc::new(Deadline::new(now));
-        disarmed.arm(now, Duration::ZERO);
-        disarmed.disarm();
-        drive(Box::pin(tokio::time::sleep(wait)), disarmed.clone(), shortest).await;
-        assert!(!disarmed.is_expired());
+    async fn passes_when_it_is_due() {
+        let (now, wait) = (clock::monotonic(), Duration::from_millis(20));
+        let mut deadline = Deadline::new();
+        deadline.arm(now, 1000 * wait);
+        assert!(poll_fn(|cx| std::task::Poll::Ready(deadline.poll(cx))).await.is_pending());
+        // An earlier one than the timer was set for, and a later one.
+        for wait in [wait, wait / 2, 2 * wait] {
+            let now = clock::monotonic();
+            deadline.arm(now, wait);
+            poll_fn(|cx| deadline.poll(cx)).await;
+            assert!(clock::monotonic() >= now + wait);
+        }
+        deadline.arm(now, Duration::ZERO);
+        deadline.disarm();
+        assert!(poll_fn(|cx| std::task::Poll::Ready(deadline.poll(cx))).await.is_pending());
     }
 
     /// tokio lets no timer fire in a task that has used up its turn, and a peer that never pauses uses up every one.
     #[tokio::test]
-    async fn ends_a_connection_that_is_never_idle() {
-        let (wait, shortest) = (Duration::from_millis(20), Duration::from_millis(5));
-        let late = Arc::new(Deadline::new(clock::monotonic()));
-        late.arm(clock::monotonic(), wait);
-        let busy = async {
-            loop {
-                tokio::task::coop::consume_budget().await;
-            }
-        };
-        let ended = drive(Box::pin(busy), late.clone(), shortest);
+    async fn passes_on_a_connection_that_is_never_idle() {
+        let mut deadline = Deadline::new();
+        deadline.arm(clock::monotonic(), Duration::from_millis(20));
+        let ended = poll_fn(|cx| {
+            while std::pin::pin!(tokio::task::coop::consume_budget()).poll(cx).is_ready() {}
+            deadline.poll(cx)
+        });
         tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
-        assert!(late.is_expired());
     }
 
-    #[test]
-    fn a_deadline_beyond_the_clock_is_none() {
-        let now = clock::monotonic();
-        let deadline = Deadline::new(now);
-        deadline.arm(now, Duration::MAX);
-        assert_eq!(deadline.left(now), None);
+    #[tokio::test]
+    async fn one_beyond_the_clock_is_none() {
+        let mut deadline = Deadline::new();
+        deadline.arm(clock::monotonic(), Duration::MAX);
+        assert_eq!(deadline.due, None);
     }
 }

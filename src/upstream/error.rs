@@ -4,6 +4,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::gate::Busy;
+use super::http1::Broken;
 use super::sse::EndpointError;
 use crate::auth::VerifyError;
 
@@ -49,7 +50,7 @@ impl BuildError {
 pub enum UpstreamError {
     /// The connection ended or carried something other than HTTP, after the request may have been sent.
     #[error("the connection to the upstream broke")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Broken),
     /// A limit is reached or the circuit breaker is open; nothing was sent.
     #[error("the upstream is not asked: {0}")]
     Busy(#[from] Busy),
@@ -112,6 +113,12 @@ pub enum UpstreamError {
 impl From<VerifyError> for UpstreamError {
     fn from(error: VerifyError) -> Self {
         Self::Caller(Box::new(error))
+    }
+}
+
+impl From<Broken> for UpstreamError {
+    fn from(error: Broken) -> Self {
+        Self::Broken(error)
     }
 }
 

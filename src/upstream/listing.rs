@@ -39,7 +39,7 @@ pub(super) async fn page(
     if !answer.status.is_success() {
         return Err(CatalogError::Status { status: answer.status.as_u16() });
     }
-    let media = answer.headers.get(http::header::CONTENT_TYPE).cloned();
+    let media = answer.fields.get(&http::header::CONTENT_TYPE).cloned();
     let message = whole_or_streamed(media.as_ref(), answer.body, &id, revision).await?;
     match message.error() {
         None => Ok(Page::Result(message)),

@@ -6,11 +6,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
-use http_body_util::Full;
+use http::{HeaderName, HeaderValue, Method};
 
 use super::gate::Room;
+use super::request::{Head, Request};
 use super::{Credential, Standing};
 use crate::audit::Recorded;
 use crate::auth::{Caller, VerifyError};
@@ -24,15 +23,9 @@ use crate::mcp::session::Session;
 use crate::mcp::{Access, Era, Message, MessageShape, Revision, RpcId, SubjectKind};
 use crate::opened::Ask;
 
-const BOTH_TYPES: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
-const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// A request to an upstream. For a client's request only [`outbound`] makes one, and only from a decision that the audit log
 /// has recorded.
@@ -48,19 +41,11 @@ pub struct Outbound {
     said: Box<Said>,
 }
 
-/// The parts of a request before it is an HTTP request, so that one to be translated to another revision is not written twice.
+/// A request, and what is known of it: one to be translated to another revision is not parsed again.
 #[derive(Clone, Debug)]
 struct Said {
-    verb: Method,
-    credential: Credential,
-    /// The session id at the upstream.
-    session: Option<HeaderValue>,
-    /// The revision, if a header states it.
-    revision: Option<Revision>,
-    /// Further header fields: those that mirror the message, or `Last-Event-ID`.
-    fields: Vec<(HeaderName, HeaderValue)>,
-    message: Bytes,
-    /// The parsed message, if it is the same as `message`.
+    request: Request,
+    /// The parsed message, if it is the same as the request's content.
     document: Option<Document>,
     /// The client's era; `None` for the proxy's own messages.
     era: Option<Era>,
@@ -69,36 +54,6 @@ struct Said {
     /// Whether it changes nothing upstream, so that it may be sent again if its credential is refused.
     repeatable: bool,
     passenger: Passenger,
-}
-
-impl Said {
-    /// The HTTP request; its target is set later.
-    fn into_request(self) -> Box<Request<Full<Bytes>>> {
-        // The next larger size is outside the allocator's small size classes.
-        let few = self.session.is_none() && self.fields.is_empty() && self.credential.is_none();
-        let mut headers = HeaderMap::with_capacity(if few { 6 } else { 12 });
-        headers.insert(ACCEPT_ENCODING, IDENTITY);
-        self.credential.apply(&mut headers);
-        if let Some(session) = self.session {
-            headers.insert(MCP_SESSION_ID, session);
-        }
-        if self.verb == Method::POST {
-            headers.insert(ACCEPT, BOTH_TYPES);
-            headers.insert(CONTENT_TYPE, JSON);
-        } else if self.verb == Method::GET {
-            headers.insert(ACCEPT, EVENT_STREAM);
-        }
-        if let Some(revision) = self.revision {
-            headers.insert(MCP_PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
-        }
-        for (name, value) in self.fields {
-            headers.append(name, value);
-        }
-        let mut request = Box::new(Request::new(Full::new(self.message)));
-        *request.method_mut() = self.verb;
-        *request.headers_mut() = headers;
-        request
-    }
 }
 
 /// What belongs to a request but is not sent: its caller, and the limit it counts against.
@@ -169,19 +124,19 @@ impl Outbound {
 
     /// The revision that its header states.
     pub(crate) fn revision(&self) -> Revision {
-        self.said.revision.unwrap_or(Revision::UNSTATED)
+        self.said.request.head.revision.unwrap_or(Revision::UNSTATED)
     }
 
     /// Whether it is a request that the upstream processes, not a stream or a message without an answer.
     pub(crate) fn is_call(&self) -> bool {
-        self.said.passenger.room == Room::Call && self.said.verb == Method::POST
+        self.said.passenger.room == Room::Call && self.said.request.head.method == Method::POST
     }
 
     /// The parsed message as it is sent; `None` if there is none or it cannot be parsed.
     pub(crate) fn document(&self) -> Option<Cow<'_, Document>> {
         match &self.said.document {
             Some(document) => Some(Cow::Borrowed(document)),
-            None => Document::parse(self.said.message.clone(), &Limits::ANSWER).ok().map(Cow::Owned),
+            None => Document::parse(self.said.request.content.clone(), &Limits::ANSWER).ok().map(Cow::Owned),
         }
     }
 
@@ -197,17 +152,17 @@ impl Outbound {
 
     /// POST, GET or DELETE.
     pub(crate) fn verb(&self) -> &Method {
-        &self.said.verb
+        &self.said.request.head.method
     }
 
     /// The session id at the upstream.
     pub(crate) fn session(&self) -> Option<&str> {
-        self.said.session.as_ref()?.to_str().ok()
+        self.said.request.head.session.as_ref()?.to_str().ok()
     }
 
     /// Whether it has an `Mcp-Method` header, as messages of 2026-07-28 do.
     pub(super) fn names_method(&self) -> bool {
-        self.said.fields.iter().any(|(name, _)| name == MCP_METHOD)
+        self.said.request.head.further.iter().any(|(name, _)| name == MCP_METHOD)
     }
 
     /// Whether it is `initialize`, a client's or the proxy's own.
@@ -243,24 +198,21 @@ impl Outbound {
 
     /// This request, a message of the proxy's own, with these header fields.
     pub(crate) fn with_headers(mut self, fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
-        self.said.fields = fields.into_iter().collect();
+        self.said.request.head.further = fields.into_iter().collect();
         self
     }
 
     /// The HTTP request and its passenger.
-    pub(super) fn into_parts(self) -> (Box<Request<Full<Bytes>>>, Passenger) {
-        let mut said = self.said;
-        let none = Passenger::own(Room::Aside);
-        let passenger = std::mem::replace(&mut said.passenger, none);
-        let mut request = said.into_request();
-        passenger.tell(&mut request);
+    pub(super) fn into_parts(self) -> (Request, Passenger) {
+        let Said { mut request, mut passenger, .. } = *self.said;
+        request.head.traceparent = passenger.traceparent.take();
         (request, passenger)
     }
 
     /// The message and its passenger, for a server that is not reached over HTTP.
     pub(crate) fn into_message(self) -> (Option<Document>, Passenger) {
-        let Said { message, document, passenger, .. } = *self.said;
-        (document.or_else(|| Document::parse(message, &Limits::ANSWER).ok()), passenger)
+        let Said { request, document, passenger, .. } = *self.said;
+        (document.or_else(|| Document::parse(request.content, &Limits::ANSWER).ok()), passenger)
     }
 
     /// A copy to send again, if the request changes nothing upstream.
@@ -270,7 +222,7 @@ impl Outbound {
 
     /// This request with another credential.
     pub(super) fn shown(mut self, credential: &Credential) -> Self {
-        self.said.credential = credential.clone();
+        self.said.request.head.credential = credential.clone();
         self
     }
 
@@ -312,12 +264,17 @@ pub fn outbound(credential: &Credential, recorded: Recorded) -> Outbound {
     let passenger = Passenger::of(&masked);
     Outbound {
         said: Box::new(Said {
-            verb,
-            credential: credential.clone(),
-            session: session.and_then(upstream_id),
-            revision,
-            fields,
-            message: masked.bytes().clone(),
+            request: Request {
+                head: Head {
+                    method: verb,
+                    credential: credential.clone(),
+                    session: session.and_then(upstream_id),
+                    revision,
+                    further: fields,
+                    traceparent: None,
+                },
+                content: masked.bytes().clone(),
+            },
             era: Some(message.map_or(Era::Legacy, Message::era)),
             listed: message.and_then(Message::listed),
             repeatable: passenger.may_repeat,
@@ -379,27 +336,32 @@ impl Within {
 pub(crate) fn in_era(credential: &Credential, within: &Within, message: Bytes) -> Outbound {
     let Within { session, revision } = within;
     let mut outbound = own_message(credential, None, *revision, message);
-    outbound.said.session.clone_from(session);
-    outbound.said.revision = Some(*revision).filter(|revision| *revision != Revision::UNSTATED);
+    outbound.said.request.head.session.clone_from(session);
+    outbound.said.request.head.revision = Some(*revision).filter(|revision| *revision != Revision::UNSTATED);
     outbound
 }
 
 /// The GET request for a session's event stream.
 pub(crate) fn listening(credential: &Credential, within: &Within) -> Outbound {
     let mut outbound = in_era(credential, within, Bytes::new());
-    outbound.said.verb = Method::GET;
+    outbound.said.request.head.method = Method::GET;
     outbound.into_stream()
 }
 
 fn own_message(credential: &Credential, session: Option<&Session>, revision: Revision, message: Bytes) -> Outbound {
     Outbound {
         said: Box::new(Said {
-            verb: Method::POST,
-            credential: credential.clone(),
-            session: session.and_then(upstream_id),
-            revision: Some(revision),
-            fields: Vec::new(),
-            message,
+            request: Request {
+                head: Head {
+                    method: Method::POST,
+                    credential: credential.clone(),
+                    session: session.and_then(upstream_id),
+                    revision: Some(revision),
+                    further: Vec::new(),
+                    traceparent: None,
+                },
+                content: message,
+            },
             document: None,
             era: None,
             listed: None,
@@ -431,7 +393,7 @@ pub(super) fn listing(
     let within = Within::session(session, revision);
     let mut outbound = in_era(credential, &within, message.into()).for_passenger(Passenger::own(Room::Call));
     if modern {
-        outbound.said.fields.push((MCP_METHOD, HeaderValue::from_static(TOOLS_LIST)));
+        outbound.said.request.head.further.push((MCP_METHOD, HeaderValue::from_static(TOOLS_LIST)));
     }
     (outbound, id)
 }
@@ -453,7 +415,7 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
     let opened = move |session: Option<&str>, revision| {
         let message = format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#);
         let mut outbound = own_message(&credential, None, revision, message.into());
-        outbound.said.session = Within::session(session, revision).session;
+        outbound.said.request.head.session = Within::session(session, revision).session;
         outbound
     };
     ((first, id), opened)
@@ -462,7 +424,7 @@ pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Op
 /// The DELETE request that ends a session of the proxy's own.
 pub(crate) fn ending(credential: &Credential, session: &str, revision: Revision) -> Outbound {
     let mut outbound = in_era(credential, &Within::session(Some(session), revision), Bytes::new());
-    outbound.said.verb = Method::DELETE;
+    outbound.said.request.head.method = Method::DELETE;
     outbound
 }
 

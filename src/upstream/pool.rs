@@ -1,14 +1,15 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::Request;
 use http_body_util::Full;
-use hyper::client::conn::http2;
-use tokio::time::timeout;
+use hyper::client::conn::http2::SendRequest;
+use tokio::time::{sleep_until, timeout};
 
-use super::connect::{self, Connection, KEEP};
-use super::http::{self as exchange, Failed};
-use super::{Answer, Protocol, Upstream, UpstreamError, UpstreamId};
+use super::connect::{self, KEEP, spawn};
+use super::http1::{self, Connection};
+use super::request::Request;
+use super::{Answer, Protocol, Upstream, UpstreamError, UpstreamId, http2};
 use crate::clock;
 
 /// The most idle connections that one worker keeps for one upstream.
@@ -30,29 +31,15 @@ impl Pool {
         Self::default()
     }
 
-    /// Sends `request` to `upstream` and waits for the head of the answer.
+    /// Sends `request` to `upstream`, and waits for the head of the answer.
     ///
-    /// The request's target and `Host` are replaced by the upstream's. It is sent at most once, except that a request of which
-    /// certainly nothing was sent on an idle connection is sent on a new one. Errs if there is no answer.
-    pub async fn send(
-        &self,
-        upstream: &Arc<Upstream>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Box<Answer>, UpstreamError> {
-        self.try_send(upstream, Box::new(request)).await.map_err(|failed| failed.error)
-    }
-
-    /// Like [`Self::send`]; the error has the request, if no part of it was sent.
-    pub(super) async fn try_send(
-        &self,
-        upstream: &Arc<Upstream>,
-        mut request: Box<Request<Full<Bytes>>>,
-    ) -> Result<Box<Answer>, Failed> {
-        upstream.address(&mut request);
+    /// It is sent at most once, except that a request of which certainly nothing was sent on an idle connection is sent on
+    /// a new one. Errs if there is no answer.
+    pub(super) async fn send(&self, upstream: &Arc<Upstream>, request: &Request) -> Result<Box<Answer>, Failed> {
         let connections = self.shelf(upstream.id);
         match upstream.protocol {
-            Protocol::Http1 => exchange::http1(upstream, &connections, request).await,
-            Protocol::Http2 => Box::pin(exchange::http2(upstream, &connections, request)).await,
+            Protocol::Http1 => http1::send(upstream, &connections, request).await,
+            Protocol::Http2 => Box::pin(http2::send(upstream, &connections, request)).await,
         }
     }
 
@@ -72,49 +59,91 @@ impl Pool {
     }
 }
 
+/// A request without an answer.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: UpstreamError,
+    pub(super) sent: Sent,
+}
+
+/// How much of a request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Nothing, and sending was not attempted.
+    Untried,
+    /// Certainly nothing.
+    Nothing,
+    /// Perhaps all of it.
+    Perhaps,
+}
+
+impl Failed {
+    /// Sending was not attempted.
+    pub(super) fn untried(error: UpstreamError) -> Self {
+        Self { error, sent: Sent::Untried }
+    }
+
+    /// Sending was attempted, and no part of the request was sent.
+    pub(super) fn unsent(error: UpstreamError) -> Self {
+        Self { error, sent: Sent::Nothing }
+    }
+}
+
+impl From<UpstreamError> for Failed {
+    fn from(error: UpstreamError) -> Self {
+        Self { error, sent: Sent::Perhaps }
+    }
+}
+
 /// The connections to one upstream: for HTTP/1.1 the idle ones, last in first out; for HTTP/2 the one that all requests share.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     connecting: tokio::sync::Mutex<()>,
-    idle: Mutex<Vec<Connection>>,
-    shared: Mutex<Option<http2::SendRequest<Full<Bytes>>>>,
+    idle: Mutex<Idle>,
+    shared: Mutex<Option<SendRequest<Full<Bytes>>>>,
+}
+
+/// Idle connections, and since when; the first has been idle the longest.
+#[derive(Debug, Default)]
+struct Idle {
+    connections: Vec<(Instant, Box<Connection>)>,
+    /// Whether a task closes them in time.
+    is_watched: bool,
 }
 
 impl Shelf {
-    /// Takes an idle connection that is not known to be closed.
-    pub(super) fn take(&self) -> Option<Connection> {
+    /// Takes the connection that has been idle for the shortest time.
+    pub(super) fn take(&self) -> Option<Box<Connection>> {
+        lock(&self.idle).connections.pop().map(|(_, connection)| connection)
+    }
+
+    /// Returns a connection whose answer has ended. It is closed unless it can take another request, and after [`KEEP`].
+    pub(super) fn put(self: &Arc<Self>, mut connection: Box<Connection>) {
+        if !connection.renew() {
+            return;
+        }
         let mut idle = lock(&self.idle);
-        loop {
-            let connection = idle.pop()?;
-            if !connection.sender.is_closed() {
-                return Some(connection);
+        if idle.connections.len() < IDLE {
+            idle.connections.push((clock::monotonic(), connection));
+            if !std::mem::replace(&mut idle.is_watched, true) {
+                drop(spawn(close_in_time(Arc::downgrade(self))));
             }
         }
     }
 
-    /// Returns a connection whose answer has ended. It is closed unless hyper is ready for another request on it, which it is
-    /// not after an incompletely sent request, extra bytes after the answer, or `Connection: close`.
-    pub(super) fn put(&self, connection: Connection) {
-        if !connection.sender.is_ready() {
-            return;
-        }
-        connection.deadline.arm(clock::monotonic(), KEEP);
-        let mut idle = lock(&self.idle);
-        // The connections at the front have been idle the longest.
-        if idle.len() >= IDLE || idle.first().is_some_and(|oldest| oldest.sender.is_closed()) {
-            idle.retain(|connection| !connection.sender.is_closed());
-        }
-        if idle.len() < IDLE {
-            idle.push(connection);
-        }
+    /// Closes what has been idle for [`KEEP`]; returns when the next one has, `None` if there is none.
+    fn close_idle(&self) -> Option<Instant> {
+        let (now, mut idle) = (clock::monotonic(), lock(&self.idle));
+        let late = idle.connections.partition_point(|(since, _)| *since + KEEP <= now);
+        idle.connections.drain(..late);
+        let next = idle.connections.first().map(|(since, _)| *since + KEEP);
+        idle.is_watched = next.is_some();
+        next
     }
 
     /// The shared HTTP/2 connection, and whether it existed before; a new one if it is closed or closing. Errs if that cannot
     /// be opened within the connect timeout.
-    pub(super) async fn shared(
-        &self,
-        upstream: &Upstream,
-    ) -> Result<(http2::SendRequest<Full<Bytes>>, bool), UpstreamError> {
+    pub(super) async fn shared(&self, upstream: &Upstream) -> Result<(SendRequest<Full<Bytes>>, bool), UpstreamError> {
         if let Some(sender) = self.open_shared() {
             return Ok((sender, true));
         }
@@ -131,14 +160,14 @@ impl Shelf {
         Ok((sender, false))
     }
 
-    fn open_shared(&self) -> Option<http2::SendRequest<Full<Bytes>>> {
+    fn open_shared(&self) -> Option<SendRequest<Full<Bytes>>> {
         lock(&self.shared).as_ref().filter(|sender| !sender.is_closed()).cloned()
     }
 
     /// Drops the shared connection if it is closed.
     pub(super) fn forget_closed(&self) {
         let mut shared = lock(&self.shared);
-        if shared.as_ref().is_some_and(http2::SendRequest::is_closed) {
+        if shared.as_ref().is_some_and(SendRequest::is_closed) {
             *shared = None;
         }
     }
@@ -147,12 +176,23 @@ impl Shelf {
 #[cfg(test)]
 impl Pool {
     pub(super) fn idle(&self, upstream: &Upstream) -> usize {
-        lock(&self.shelf(upstream.id).idle).len()
+        lock(&self.shelf(upstream.id).idle).connections.len()
     }
 
-    /// Aborts idle connections; that takes effect at the runtime's next turn, so one may be taken before it is seen as closed.
-    pub(super) fn end_idle(&self, upstream: &Upstream) {
-        lock(&self.shelf(upstream.id).idle).iter().for_each(Connection::end);
+    /// Replaces the streams of idle connections by `stream`.
+    pub(super) fn replace_idle(&self, upstream: &Upstream, stream: fn() -> Box<dyn connect::Stream>) {
+        for (_, connection) in &mut lock(&self.shelf(upstream.id).idle).connections {
+            **connection = *Connection::new(stream());
+        }
+    }
+}
+
+/// Closes the idle connections of a shelf in time, as long as there are any.
+async fn close_in_time(shelf: Weak<Shelf>) {
+    let mut next = Some(clock::monotonic() + KEEP);
+    while let Some(due) = next {
+        sleep_until(due.into()).await;
+        next = shelf.upgrade().and_then(|shelf| shelf.close_idle());
     }
 }
 

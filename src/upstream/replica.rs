@@ -7,14 +7,14 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use http::{HeaderName, HeaderValue, Request, StatusCode};
-use http_body_util::Full;
+use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::time::sleep;
 
 use super::breaker::{Breaker, Phase};
 use super::gate::{Gate, Place};
-use super::http::Failed;
 use super::outbound::Passenger;
+use super::pool::{Failed, Sent};
+use super::request::Request;
 use super::{Answer, BuildError, Outbound, Pool, Upstream, UpstreamError};
 use crate::clock;
 use crate::config;
@@ -88,8 +88,8 @@ impl Replicas {
     /// A request of which nothing was sent is tried on another endpoint: always if sending was not attempted, and otherwise
     /// if the request is idempotent. Errs if no attempt gets an answer, or the session's endpoint is not configured.
     pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Box<Answer>, UpstreamError> {
-        let (request, passenger) = outbound.into_parts();
-        let (at, answer) = self.ask(pool, request, &passenger).await?;
+        let (mut request, passenger) = outbound.into_parts();
+        let (at, answer) = self.ask(pool, &mut request, &passenger).await?;
         Ok(match self.all.get(at) {
             Some(replica) => self.marked(replica, answer),
             None => answer,
@@ -100,10 +100,10 @@ impl Replicas {
     pub(super) async fn ask(
         &self,
         pool: &Pool,
-        mut request: Box<Request<Full<Bytes>>>,
+        request: &mut Request,
         passenger: &Passenger,
     ) -> Result<(usize, Box<Answer>), UpstreamError> {
-        let bound = self.unmark(&mut request)?;
+        let bound = self.unmark(request)?;
         let (mut tried, mut attempts) = (0_u64, self.attempts);
         loop {
             let (at, replica) = self.choose(bound, tried).ok_or(UpstreamError::NoSuchSession)?;
@@ -113,21 +113,21 @@ impl Replicas {
             };
             tried |= 1 << at;
             let has_other = bound.is_none() && self.all.len() > tried.count_ones() as usize;
-            let Failed { error, unsent, was_tried } = failed;
-            let Some(unsent) = unsent else { return Err(error) };
-            if was_tried {
-                if attempts == 0 || !passenger.may_repeat || !error.is_unreachable() {
-                    return Err(error);
+            let Failed { error, sent } = failed;
+            match sent {
+                Sent::Untried if has_other => {}
+                Sent::Perhaps | Sent::Untried => return Err(error),
+                Sent::Nothing => {
+                    if attempts == 0 || !passenger.may_repeat || !error.is_unreachable() {
+                        return Err(error);
+                    }
+                    attempts -= 1;
+                    if !has_other {
+                        Box::pin(sleep(BACK_OFF)).await;
+                        tried = 0;
+                    }
                 }
-                attempts -= 1;
-                if !has_other {
-                    Box::pin(sleep(BACK_OFF)).await;
-                    tried = 0;
-                }
-            } else if !has_other {
-                return Err(error);
             }
-            request = unsent;
         }
     }
 
@@ -148,7 +148,7 @@ impl Replicas {
         at: usize,
         address: &Arc<Upstream>,
         pool: &Pool,
-        request: Box<Request<Full<Bytes>>>,
+        request: &Request,
     ) -> Result<Box<Answer>, UpstreamError> {
         let replica = self.all.get(at).ok_or(UpstreamError::NoSuchSession)?;
         replica.pass_on(pool, address, request).await.map_err(|failed| failed.error)
@@ -175,23 +175,22 @@ impl Replicas {
     }
 
     /// The endpoint of the request's session; strips its mark from the session id. Errs if no endpoint has that mark.
-    fn unmark(&self, request: &mut Box<Request<Full<Bytes>>>) -> Result<Option<usize>, UpstreamError> {
+    fn unmark(&self, request: &mut Request) -> Result<Option<usize>, UpstreamError> {
         if self.all.len() == 1 {
             return Ok(None);
         }
-        let Some(id) = request.headers().get(&MCP_SESSION_ID) else { return Ok(None) };
+        let Some(id) = &mut request.head.session else { return Ok(None) };
         let (mark, own) =
             id.to_str().ok().and_then(|id| id.split_once(SEPARATOR)).ok_or(UpstreamError::NoSuchSession)?;
         let at = self.all.iter().position(|replica| *replica.mark == *mark).ok_or(UpstreamError::NoSuchSession)?;
-        let own = HeaderValue::from_str(own).map_err(|_| UpstreamError::NoSuchSession)?;
-        request.headers_mut().insert(MCP_SESSION_ID, own);
+        *id = HeaderValue::from_str(own).map_err(|_| UpstreamError::NoSuchSession)?;
         Ok(Some(at))
     }
 
     /// Adds the endpoint's mark to the session id of an answer that opens a session.
     fn marked(&self, replica: &Replica, mut answer: Box<Answer>) -> Box<Answer> {
         if self.all.len() > 1
-            && let Some(id) = answer.headers.get_mut(&MCP_SESSION_ID)
+            && let Some(id) = answer.fields.get_mut(&MCP_SESSION_ID)
         {
             let marked = [replica.mark.as_bytes(), &[SEPARATOR as u8], id.as_bytes()].concat();
             if let Ok(marked) = HeaderValue::from_maybe_shared(Bytes::from(marked)) {
@@ -203,17 +202,12 @@ impl Replicas {
 }
 
 impl Replica {
-    async fn send(
-        &self,
-        pool: &Pool,
-        request: Box<Request<Full<Bytes>>>,
-        passenger: &Passenger,
-    ) -> Result<Box<Answer>, Failed> {
+    async fn send(&self, pool: &Pool, request: &Request, passenger: &Passenger) -> Result<Box<Answer>, Failed> {
         let place = match self.enter(passenger).await {
             Ok(place) => place,
             // The caller would be refused at any other endpoint too.
             Err(error @ UpstreamError::Caller(_)) => return Err(error.into()),
-            Err(refused) => return Err(Failed::untried(refused, request)),
+            Err(refused) => return Err(Failed::untried(refused)),
         };
         let mut answer = self.pass_on(pool, &self.upstream, request).await?;
         answer.body.hold(place);
@@ -232,23 +226,18 @@ impl Replica {
         Ok(place)
     }
 
-    async fn pass_on(
-        &self,
-        pool: &Pool,
-        upstream: &Arc<Upstream>,
-        request: Box<Request<Full<Bytes>>>,
-    ) -> Result<Box<Answer>, Failed> {
+    async fn pass_on(&self, pool: &Pool, upstream: &Arc<Upstream>, request: &Request) -> Result<Box<Answer>, Failed> {
         let pass = match self.breaker.pass(clock::monotonic) {
             Ok(pass) => pass,
-            Err(refused) => return Err(Failed::untried(refused.into(), request)),
+            Err(refused) => return Err(Failed::untried(refused.into())),
         };
         if pass.is_trial()
             && let Err(error) = Box::pin(self.upstream.reach()).await
         {
             pass.failed(clock::monotonic());
-            return Err(Failed::untried(error, request));
+            return Err(Failed::untried(error));
         }
-        match pool.try_send(upstream, request).await {
+        match pool.send(upstream, request).await {
             Ok(answer) => {
                 match answer.status {
                     // A gateway in front of an unavailable server answers with one of these.

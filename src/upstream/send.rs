@@ -4,11 +4,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::StatusCode;
+use http::StatusCode;
 
+use super::answer::within;
 use super::credentials::{Calling, Shown};
 use super::grant::Granted;
-use super::http::within;
 use super::{Answer, Outbound, UpstreamError};
 use crate::bridge;
 use crate::proxy::Worker;

@@ -14,9 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use http_body_util::BodyExt as _;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -31,8 +29,9 @@ use super::lines::{Asked, Lines, Peer};
 use super::losses::Losses;
 use super::outbound::Passenger;
 use super::replica::Replicas;
+use super::request::{Head, Request};
 use super::switchboard::{AHEAD, Heard, OWN, Session};
-use super::{Answer, AnswerBody, Outbound, Pool, UpstreamError};
+use super::{Answer, Outbound, Pool, UpstreamError};
 use crate::auth::Who;
 use crate::config::{self, Sharing};
 use crate::json::{Document, Limits, Splice};
@@ -40,8 +39,6 @@ use crate::mcp::methods::{INITIALIZE, INITIALIZED};
 use crate::mcp::sse::Line;
 use crate::mcp::{MessageShape, Revision, RpcId, inbound};
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The most sessions.
 const SESSIONS: usize = 20_000;
@@ -74,7 +71,7 @@ pub(super) struct Shared {
 
 /// A client's parsed request.
 struct Sent {
-    fields: HeaderMap,
+    posting: Head,
     message: Document,
     shape: MessageShape,
     passenger: Passenger,
@@ -145,22 +142,20 @@ impl Sse {
     /// Sends `outbound` and waits for the beginning of the answer; `None` if the server does not offer a stream of 2024-11-05.
     /// Errs if there is no answer.
     pub(super) async fn send(&self, pool: &Pool, outbound: Outbound) -> Result<Option<Box<Answer>>, UpstreamError> {
-        let (request, passenger) = outbound.into_parts();
-        let (mut parts, body) = request.into_parts();
-        let session = parts.headers.remove(&MCP_SESSION_ID);
+        let (Request { head: mut posting, content }, passenger) = outbound.into_parts();
+        let session = posting.session.take();
         let session = session.as_ref().map(|id| id.to_str().unwrap_or_default());
-        match (parts.method, session) {
-            (Method::GET, Some(id)) => self.listen(pool, id, &parts.headers, &passenger).await.map(Some),
-            (Method::DELETE, Some(id)) => {
+        match (&posting.method, session) {
+            (&Method::GET, Some(id)) => self.listen(pool, id, &posting, &passenger).await.map(Some),
+            (&Method::DELETE, Some(id)) => {
                 let closed = self.sessions().remove(id);
                 let Some(closed) = closed else { return Ok(Some(Answer::bare(StatusCode::NOT_FOUND))) };
                 closed.close().await;
                 Ok(Some(Answer::bare(StatusCode::OK)))
             }
-            (Method::POST, session) => {
-                let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes);
-                let (message, shape) = inbound::read(body).map_err(|_| UpstreamError::Greeting)?;
-                self.message(pool, session, Sent { fields: parts.headers, message, shape, passenger }).await
+            (&Method::POST, session) => {
+                let (message, shape) = inbound::read(content).map_err(|_| UpstreamError::Greeting)?;
+                self.message(pool, session, Sent { posting, message, shape, passenger }).await
             }
             _ => Ok(Some(Answer::bare(StatusCode::METHOD_NOT_ALLOWED))),
         }
@@ -184,14 +179,14 @@ impl Sse {
         let answer = match &sent.shape {
             MessageShape::Request { id } => self.ask(pool, &conversation, &sent, id).await?,
             MessageShape::Notification => {
-                let channel = self.channel(pool, &conversation, &sent.fields, &sent.passenger).await?;
+                let channel = self.channel(pool, &conversation, &sent.posting, &sent.passenger).await?;
                 let line = channel.board().tell(conversation.number, &sent.message);
-                self.aside(pool, &channel, sent.fields, line).await?
+                self.aside(pool, &channel, sent.posting, line).await?
             }
             MessageShape::Response { .. } => {
-                let channel = self.channel(pool, &conversation, &sent.fields, &sent.passenger).await?;
+                let channel = self.channel(pool, &conversation, &sent.posting, &sent.passenger).await?;
                 let line = channel.board().reply(conversation.number, &sent.message);
-                self.aside(pool, &channel, sent.fields, line).await?
+                self.aside(pool, &channel, sent.posting, line).await?
             }
         };
         Ok(Some(answer))
@@ -203,7 +198,7 @@ impl Sse {
             return Ok(Some(too_long(&id)));
         }
         let trunk = self.trunk(&sent.message, id.clone())?;
-        let greeted = match self.opened(pool, &trunk, &sent.fields, &sent.passenger).await {
+        let greeted = match self.opened(pool, &trunk, &sent.posting, &sent.passenger).await {
             Ok(greeted) => greeted,
             Err(Closed::Answer(answer)) => return Ok(Some(answer)),
             Err(Closed::Error(error)) => return Err(error),
@@ -219,7 +214,7 @@ impl Sse {
         }
         let mut answer = Answer::json(StatusCode::OK, splice.apply(greeted.answer.bytes()));
         if let Ok(name) = HeaderValue::from_str(&name) {
-            answer.headers.insert(MCP_SESSION_ID, name);
+            answer.fields.set(MCP_SESSION_ID, name);
         }
         Ok(Some(answer))
     }
@@ -272,10 +267,10 @@ impl Sse {
         &self,
         pool: &Pool,
         channel: &Arc<Channel>,
-        fields: &HeaderMap,
+        posting: &Head,
         trunk: &Trunk,
     ) -> Result<Document, Closed> {
-        let (first, asked) = self.first(pool, channel, OWN, fields.clone(), (&trunk.hello, &trunk.id)).await?;
+        let (first, asked) = self.first(pool, channel, OWN, posting.clone(), (&trunk.hello, &trunk.id)).await?;
         let answer = match first {
             First::Refused(answer) => {
                 asked.done();
@@ -302,7 +297,7 @@ impl Sse {
             return Err(refused());
         }
         let ready = Line::of_json(format!(r#"{{"jsonrpc":"2.0","method":"{INITIALIZED}"}}"#).into());
-        let taken = channel.post(pool, fields.clone(), ready).await?;
+        let taken = channel.post(pool, posting.clone(), ready).await?;
         if taken.status.is_success() { Ok(document) } else { Err(Closed::Answer(taken)) }
     }
 
@@ -317,7 +312,7 @@ impl Sse {
         &self,
         pool: &Pool,
         trunk: &Trunk,
-        fields: &HeaderMap,
+        posting: &Head,
         passenger: &Passenger,
     ) -> Result<Greeted, Closed> {
         let patience = channel::patience(&self.shared);
@@ -328,13 +323,13 @@ impl Sse {
         if let Some(greeted) = open.as_ref().filter(|greeted| greeted.channel.is_open()) {
             return Ok(greeted.clone());
         }
-        let channel = match Channel::open(&self.shared, pool, fields, passenger).await {
+        let channel = match Channel::open(&self.shared, pool, posting, passenger).await {
             Ok(channel) => channel,
             Err(Unopened::Error(error)) => return Err(error.into()),
             Err(Unopened::Answer(answer)) if is_no_stream(&answer) => return Err(Closed::NoStream),
             Err(Unopened::Answer(answer)) => return Err(Closed::Answer(answer)),
         };
-        let answer = self.greet(pool, &channel, fields, trunk).await?;
+        let answer = self.greet(pool, &channel, posting, trunk).await?;
         Ok(open.insert(Greeted { channel, answer }).clone())
     }
 
@@ -343,10 +338,10 @@ impl Sse {
         &self,
         pool: &Pool,
         conversation: &Conversation,
-        fields: &HeaderMap,
+        posting: &Head,
         passenger: &Passenger,
     ) -> Result<Arc<Channel>, UpstreamError> {
-        match self.opened(pool, &conversation.trunk, fields, passenger).await {
+        match self.opened(pool, &conversation.trunk, posting, passenger).await {
             Ok(greeted) => Ok(greeted.channel),
             Err(Closed::Error(error)) => Err(error),
             Err(Closed::Answer(_) | Closed::NoStream) => Err(UpstreamError::NoSuchSession),
@@ -365,10 +360,10 @@ impl Sse {
         let idle = (sent.passenger.room != Room::Stream).then_some(self.shared.server.timeouts.idle);
         let mut is_again = false;
         loop {
-            let channel = self.channel(pool, conversation, &sent.fields, &sent.passenger).await?;
+            let channel = self.channel(pool, conversation, &sent.posting, &sent.passenger).await?;
             let place = self.shared.replicas.enter(channel.replica(), &sent.passenger).await?;
             let (first, asked) =
-                self.first(pool, &channel, conversation.number, sent.fields.clone(), (&sent.message, id)).await?;
+                self.first(pool, &channel, conversation.number, sent.posting.clone(), (&sent.message, id)).await?;
             match first {
                 First::Refused(answer) => {
                     asked.done();
@@ -386,7 +381,7 @@ impl Sse {
                     return Ok(Answer::json(StatusCode::OK, text));
                 }
                 First::Heard(Heard::Aside(text), heard) => {
-                    let mut answer = streamed(Lines::new(Some(text), heard, asked, idle));
+                    let mut answer = Answer::lines(Lines::new(Some(text), heard, asked, idle));
                     answer.body.hold(place);
                     return Ok(answer);
                 }
@@ -400,7 +395,7 @@ impl Sse {
         pool: &Pool,
         channel: &Arc<Channel>,
         session: Session,
-        fields: HeaderMap,
+        posting: Head,
         (message, id): (&Document, &RpcId),
     ) -> Result<(First, Asked), UpstreamError> {
         let (to, mut heard) = mpsc::channel(AHEAD);
@@ -410,9 +405,9 @@ impl Sse {
             return Err(UpstreamError::StreamEnded);
         }
         let patience = channel::patience(&self.shared);
-        let (posting, pool) = (Arc::clone(channel), pool.clone());
+        let (whom, pool) = (Arc::clone(channel), pool.clone());
         // Spawned, so that an answer on the stream that arrives first does not cancel the POST.
-        let mut posted = spawn(async move { posting.post(&pool, fields, line).await });
+        let mut posted = spawn(async move { whom.post(&pool, posting, line).await });
         let first = async {
             tokio::select! {
                 biased;
@@ -442,11 +437,11 @@ impl Sse {
         &self,
         pool: &Pool,
         channel: &Channel,
-        fields: HeaderMap,
+        posting: Head,
         line: Option<Line>,
     ) -> Result<Box<Answer>, UpstreamError> {
         let Some(line) = line else { return Ok(Answer::bare(StatusCode::ACCEPTED)) };
-        let answer = channel.post(pool, fields, line).await?;
+        let answer = channel.post(pool, posting, line).await?;
         Ok(if answer.status.is_success() { Answer::bare(StatusCode::ACCEPTED) } else { answer })
     }
 
@@ -454,17 +449,15 @@ impl Sse {
         &self,
         pool: &Pool,
         id: &str,
-        fields: &HeaderMap,
+        posting: &Head,
         passenger: &Passenger,
     ) -> Result<Box<Answer>, UpstreamError> {
         let conversation = self.find(id)?;
-        let mut posting = fields.clone();
-        posting.insert(CONTENT_TYPE, JSON);
-        let channel = self.channel(pool, &conversation, &posting, passenger).await?;
+        let channel = self.channel(pool, &conversation, posting, passenger).await?;
         let place = self.shared.replicas.enter(channel.replica(), passenger).await?;
         let (to, heard) = mpsc::channel(AHEAD);
         channel.board().listen(conversation.number, to);
-        let mut answer = streamed(Lines::new(None, heard, Asked::new(Peer::Channel(channel), None), None));
+        let mut answer = Answer::lines(Lines::new(None, heard, Asked::new(Peer::Channel(channel), None), None));
         answer.body.hold(place);
         Ok(answer)
     }
@@ -477,12 +470,6 @@ impl Sse {
 /// Whether the answer means that the server offers no stream, as opposed to an error of the request or the server.
 fn is_no_stream(answer: &Answer) -> bool {
     answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 405 | 406)
-}
-
-fn streamed(lines: Lines) -> Box<Answer> {
-    let mut headers = HeaderMap::with_capacity(1);
-    headers.insert(CONTENT_TYPE, EVENT_STREAM);
-    Answer::new(StatusCode::OK, headers, AnswerBody::lines(lines))
 }
 
 #[expect(clippy::disallowed_methods, reason = "ends with the upstream's timeouts")]

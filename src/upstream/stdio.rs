@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -28,7 +27,7 @@ use super::lines::{Asked, Lines, Peer};
 use super::losses::Losses;
 use super::outbound::Passenger;
 use super::switchboard::{AHEAD, Heard, OWN, Session};
-use super::{Answer, AnswerBody, Outbound, UpstreamError};
+use super::{Answer, Outbound, UpstreamError};
 use crate::auth::{Caller, Who};
 use crate::clock;
 use crate::config::{self, Sharing};
@@ -36,7 +35,6 @@ use crate::json::Document;
 use crate::mcp::methods::INITIALIZE;
 use crate::mcp::{MessageShape, Revision, RpcId, inbound};
 
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// The processes of one server.
@@ -169,7 +167,7 @@ impl Stdio {
         let name = self.name(Opened { number, who, slot, used: clock::monotonic() })?;
         let text = [br#"{"jsonrpc":"2.0","id":"#.as_slice(), id.raw(), br#","result":"#, &greeted, b"}"].concat();
         let mut answer = Answer::json(StatusCode::OK, text.into());
-        answer.headers.insert(MCP_SESSION_ID, name);
+        answer.fields.set(MCP_SESSION_ID, name);
         Ok(answer)
     }
 
@@ -324,9 +322,7 @@ fn whole(text: Bytes, is_modern: bool) -> Box<Answer> {
 }
 
 fn streamed(lines: Lines, place: Place) -> Box<Answer> {
-    let mut headers = HeaderMap::with_capacity(1);
-    headers.insert(CONTENT_TYPE, EVENT_STREAM);
-    let mut body = AnswerBody::lines(lines);
-    body.hold(place);
-    Answer::new(StatusCode::OK, headers, body)
+    let mut answer = Answer::lines(lines);
+    answer.body.hold(place);
+    answer
 }

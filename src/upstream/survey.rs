@@ -9,6 +9,7 @@ use super::catalog::{Asking, CatalogError};
 use super::listing::{Page, page, whole_or_streamed};
 use super::outbound::{ending, opening};
 use super::{Backend, Credential, Pool};
+use crate::mcp::headers::SESSION_ID;
 use crate::mcp::{Era, Revision};
 
 /// The most pages.
@@ -81,8 +82,8 @@ async fn open(
     if !answer.status.is_success() {
         return Err(CatalogError::Status { status: answer.status.as_u16() });
     }
-    let session = answer.headers.get("mcp-session-id").and_then(|id| id.to_str().ok()).map(Box::from);
-    let media = answer.headers.get(CONTENT_TYPE).cloned();
+    let session = answer.fields.get(&SESSION_ID).and_then(|id| id.to_str().ok()).map(Box::from);
+    let media = answer.fields.get(&CONTENT_TYPE).cloned();
     let message = whole_or_streamed(media.as_ref(), answer.body, &id, Revision::V2025_11_25).await?;
     let version = message.result().and_then(|result| Revision::parse(&result.get("protocolVersion")?.as_str()?));
     let revision = version.filter(|revision| revision.era() == Era::Legacy);

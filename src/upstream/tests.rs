@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::StatusCode;
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls_pki_types::pem::PemObject as _;
@@ -17,7 +17,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::{AnswerBody, BuildError, Pool, Upstream, UpstreamError};
+use super::request::Request;
+use super::{Answer, AnswerBody, BuildError, Pool, Upstream, UpstreamError};
 use crate::config;
 
 const SHORT: Duration = Duration::from_millis(30);
@@ -81,13 +82,12 @@ fn hasty(address: SocketAddr, change: impl FnOnce(&mut config::Timeouts)) -> Arc
     made(&server).unwrap()
 }
 
-fn request() -> Request<Full<Bytes>> {
-    Request::builder()
-        .method(Method::POST)
-        .uri("http://elsewhere.example/")
-        .header("host", "elsewhere.example")
-        .body(Full::new(Bytes::from_static(b"{\"id\":1}")))
-        .unwrap()
+fn request() -> Request {
+    Request::post(b"{\"id\":1}")
+}
+
+async fn send(pool: &Pool, upstream: &Arc<Upstream>) -> Result<Box<Answer>, UpstreamError> {
+    pool.send(upstream, &request()).await.map_err(|failed| failed.error)
 }
 
 /// Reads one request with a body of eight bytes.
@@ -132,7 +132,7 @@ fn start(task: impl Future<Output = ()> + Send + 'static) {
 }
 
 async fn whole(pool: &Pool, upstream: &Arc<Upstream>) -> Result<Bytes, UpstreamError> {
-    pool.send(upstream, request()).await?.body.collect_limited(1 << 20).await
+    send(pool, upstream).await?.body.collect_limited(1 << 20).await
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -145,12 +145,12 @@ async fn sends_to_the_configured_place_and_keeps_the_connection() {
     let (pool, upstream) = (Pool::new(), upstream(address));
     assert_eq!(whole(&pool, &upstream).await.unwrap(), "ok");
     for status in [202, 204] {
-        let answer = pool.send(&upstream, request()).await.unwrap();
+        let answer = send(&pool, &upstream).await.unwrap();
         assert_eq!(answer.status, status);
         assert!(answer.body.is_end_stream());
         assert_eq!(pool.idle(&upstream), 1, "an empty body gives the connection back at once");
     }
-    let mut answer = pool.send(&upstream, request()).await.unwrap();
+    let mut answer = send(&pool, &upstream).await.unwrap();
     assert_eq!(pool.idle(&upstream), 0);
     assert_eq!(answer.body.frame().await.unwrap().unwrap().into_data().unwrap(), "ok");
     assert_eq!(pool.idle(&upstream), 1, "the last piece gives it back without another poll");
@@ -162,7 +162,6 @@ async fn sends_to_the_configured_place_and_keeps_the_connection() {
     for text in seen.await.unwrap() {
         assert!(text.starts_with("POST /mcp?v=1 HTTP/1.1\r\n"), "{text}");
         assert!(text.contains(&format!("\r\nhost: {address}\r\n")), "{text}");
-        assert!(!text.contains("elsewhere"), "{text}");
     }
 }
 
@@ -170,16 +169,15 @@ async fn sends_to_the_configured_place_and_keeps_the_connection() {
 async fn uses_the_newest_idle_connection_first() {
     let (listener, address) = listener().await;
     let (pool, upstream) = (Pool::new(), upstream(address));
-    let (first, second, (mut one, mut two)) =
-        tokio::join!(pool.send(&upstream, request()), pool.send(&upstream, request()), async {
-            let (mut one, _) = listener.accept().await.unwrap();
-            let (mut two, _) = listener.accept().await.unwrap();
-            for stream in [&mut one, &mut two] {
-                read_request(stream).await;
-                stream.write_all(OK.as_bytes()).await.unwrap();
-            }
-            (one, two)
-        });
+    let (first, second, (mut one, mut two)) = tokio::join!(send(&pool, &upstream), send(&pool, &upstream), async {
+        let (mut one, _) = listener.accept().await.unwrap();
+        let (mut two, _) = listener.accept().await.unwrap();
+        for stream in [&mut one, &mut two] {
+            read_request(stream).await;
+            stream.write_all(OK.as_bytes()).await.unwrap();
+        }
+        (one, two)
+    });
     let (one_port, two_port) = (one.peer_addr().unwrap().port(), two.peer_addr().unwrap().port());
     assert_ne!(one_port, two_port);
     first.unwrap().body.collect_limited(9).await.unwrap();
@@ -204,9 +202,11 @@ async fn refuses_ambiguous_framing_and_closes() {
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "framing"),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, identity\r\n\r\nok", "framing"),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: xchunked\r\n\r\nok", "framing"),
-        ("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "broken"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", "broken"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nok", "broken"),
+        ("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "framing"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", "framing"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nok", "framing"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nok", "framing"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\nok", "framing"),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: b\r\n folded: yes\r\n\r\nok", "broken"),
         ("HTTP/1.1 200 OK\r\ncontent-length : 2\r\n\r\nok", "broken"),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: b\0\r\n\r\nok", "broken"),
@@ -294,7 +294,7 @@ async fn does_not_follow_redirects() {
     ]])
     .await;
     let pool = Pool::new();
-    let answer = pool.send(&upstream(address), request()).await.unwrap();
+    let answer = send(&pool, &upstream(address)).await.unwrap();
     assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
     drop((answer, pool));
     assert_eq!(seen.await.unwrap().len(), 1);
@@ -332,7 +332,7 @@ async fn a_hang_up_reaches_the_upstream_at_once() {
     let (pool, upstream) = (Pool::new(), upstream(address));
     // While it sends, and while it has nothing to send.
     for sends in [true, false] {
-        let (answer, mut stream) = tokio::join!(pool.send(&upstream, request()), async {
+        let (answer, mut stream) = tokio::join!(send(&pool, &upstream), async {
             let (mut stream, _) = listener.accept().await.unwrap();
             read_request(&mut stream).await;
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -359,7 +359,7 @@ async fn a_request_given_up_closes_its_connection() {
     tokio::join!(
         async {
             tokio::select! {
-                _ = pool.send(&upstream, request()) => panic!("nobody answered"),
+                _ = send(&pool, &upstream) => panic!("nobody answered"),
                 _ = is_asked => {}
             }
         },
@@ -378,14 +378,14 @@ async fn a_request_given_up_is_not_written_to_its_end() {
     const LENGTH: usize = 32 << 20;
     let (listener, address) = listener().await;
     let (pool, upstream) = (Pool::new(), upstream(address));
-    let long = request().map(|_| Full::new(Bytes::from(vec![b' '; LENGTH])));
+    let long = Request { content: Bytes::from(vec![b' '; LENGTH]), ..request() };
     let begun = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         assert!(stream.read(&mut [0; 64]).await.unwrap() > 0);
         stream
     };
     let mut stream = tokio::select! {
-        _ = pool.send(&upstream, long) => panic!("nobody answered"),
+        _ = pool.send(&upstream, &long) => panic!("nobody answered"),
         stream = begun => stream,
     };
     let mut rest = Vec::new();
@@ -405,7 +405,7 @@ async fn sends_again_only_what_was_not_sent() {
         stream
     });
     first.unwrap();
-    pool.end_idle(&upstream);
+    pool.replace_idle(&upstream, || Box::new(tokio::io::duplex(1).0));
     assert_eq!(pool.idle(&upstream), 1);
     let (second, mut stream) = tokio::join!(whole(&pool, &upstream), async {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -515,7 +515,7 @@ async fn a_slow_reader_is_not_a_slow_upstream() {
     let (listener, address) = listener().await;
     let upstream = hasty(address, |timeouts| (timeouts.first_byte, timeouts.idle) = (SHORT, SHORT));
     let pool = Pool::new();
-    let (answer, mut stream) = tokio::join!(pool.send(&upstream, request()), async {
+    let (answer, mut stream) = tokio::join!(send(&pool, &upstream), async {
         let (mut stream, _) = listener.accept().await.unwrap();
         read_request(&mut stream).await;
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok").await.unwrap();
@@ -551,7 +551,7 @@ async fn collects_up_to_the_limit() {
     ] {
         let (listener, address) = listener().await;
         let (pool, upstream) = (Pool::new(), upstream(address));
-        let (answer, mut stream) = tokio::join!(pool.send(&upstream, request()), async {
+        let (answer, mut stream) = tokio::join!(send(&pool, &upstream), async {
             let (mut stream, _) = listener.accept().await.unwrap();
             read_request(&mut stream).await;
             stream.write_all(text.as_bytes()).await.unwrap();
@@ -576,10 +576,10 @@ async fn collects_up_to_the_limit() {
 
 #[test]
 fn the_request_path_is_send() {
-    fn send<T: Send>(_: &T) {}
+    fn is_send<T: Send>(_: &T) {}
     fn body<T: http_body::Body<Data = Bytes, Error = UpstreamError> + Send + Unpin>() {}
     let (pool, upstream) = (Pool::new(), made(&server("http://127.0.0.1:1/")).unwrap());
-    send(&pool.send(&upstream, request()));
+    is_send(&send(&pool, &upstream));
     body::<AnswerBody>();
 }
 
@@ -765,7 +765,7 @@ where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     served.connections.fetch_add(1, Ordering::Relaxed);
-    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let text = format!("{} {:?}", request.uri().authority().unwrap(), request.headers().get("host"));
         let served = served.clone();
         async move { Ok::<_, Infallible>(http::Response::new(Told(Some(text.into()), served))) }
@@ -818,7 +818,7 @@ async fn an_http2_hang_up_resets_the_stream_and_keeps_the_connection() {
         }
     });
     let (pool, upstream) = (Pool::new(), http2_upstream(address, |server| server.timeouts.idle = SHORT));
-    let mut body = pool.send(&upstream, request()).await.unwrap().body;
+    let mut body = send(&pool, &upstream).await.unwrap().body;
     body.frame().await.unwrap().unwrap();
     drop(body);
     is_reset.recv().await.unwrap();

@@ -109,7 +109,7 @@ impl Http {
 fn is_elsewhere(answer: &Answer) -> bool {
     match answer.status {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => true,
-        StatusCode::BAD_REQUEST => media_type(&answer.headers) != Media::Json,
+        StatusCode::BAD_REQUEST => media_type(&answer.fields) != Media::Json,
         _ => false,
     }
 }

@@ -135,7 +135,7 @@ async fn older() -> (Upstream, Arc<Older>, mpsc::UnboundedSender<String>) {
                     connection.piece(format!("data: {body}\n\n")).await;
                     connection.end_stream().await;
                 }
-                // It takes its question back, and does without.
+                // It takes its question back, and does without; if it takes back another one, it waits for the answer.
                 ("tools/call", Some("changes_its_mind")) => {
                     connection.begin_stream().await;
                     let asked = json!({ "jsonrpc": "2.0", "id": 5, "method": "elicitation/create",
@@ -143,6 +143,10 @@ async fn older() -> (Upstream, Arc<Older>, mpsc::UnboundedSender<String>) {
                     let back = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
                         "params": { "requestId": message["params"]["arguments"]["which"] } });
                     connection.piece(format!("data: {asked}\n\ndata: {back}\n\n")).await;
+                    if message["params"]["arguments"]["which"] != asked["id"] {
+                        connection.hung_up().await;
+                        return None;
+                    }
                     let body = json!({ "jsonrpc": "2.0", "id": message["id"], "result": { "content": [] } });
                     connection.piece(format!("data: {body}\n\n")).await;
                     connection.end_stream().await;

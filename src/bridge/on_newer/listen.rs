@@ -51,8 +51,8 @@ async fn read(link: &Link, client: &Client, out: &mpsc::Sender<Bytes>) {
     let request = newer::listen(own.raw(), &client.declared, &client.uris());
     let sent = link.post_newer(request, [newer::method_header(LISTEN)]).await;
     let Ok(answer) = sent else { return };
-    let Answer { status, headers, mut body } = *answer;
-    if !status.is_success() || !matches!(media_type(&headers), Media::EventStream) {
+    let Answer { status, fields, mut body } = *answer;
+    if !status.is_success() || !matches!(media_type(&fields), Media::EventStream) {
         return;
     }
     let mut splitter = Splitter::new(link.worker.live.current().limits.event_bytes);

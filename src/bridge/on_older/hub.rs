@@ -247,8 +247,8 @@ async fn listen(link: Link, session: Arc<Session>) {
 
 async fn read(link: &Link, session: &Session) {
     let Ok(answer) = link.listen(&session.within).await else { return };
-    let Answer { status, headers, mut body } = *answer;
-    if !status.is_success() || !matches!(media_type(&headers), Media::EventStream) {
+    let Answer { status, fields, mut body } = *answer;
+    if !status.is_success() || !matches!(media_type(&fields), Media::EventStream) {
         // A server without such a stream answers 405 (2025-11-25, "Listening for Messages from the Server").
         session.hub.has_none.store(status.is_client_error(), Ordering::Relaxed);
         return;

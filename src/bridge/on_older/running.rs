@@ -56,7 +56,7 @@ impl PendingAnswer {
                 Self::Nothing => return Ok(None),
                 Self::Head(sending) => {
                     let answer = sending.as_mut().await?;
-                    *self = match media_type(&answer.headers) {
+                    *self = match media_type(&answer.fields) {
                         Media::Json => Self::Collecting(Box::pin(answer.body.collect_limited(most))),
                         Media::EventStream if answer.status.is_success() => Self::Body(answer.body),
                         Media::EventStream | Media::None | Media::Other => return Ok(None),

@@ -75,7 +75,7 @@ pub(super) async fn ask(link: &Link, session: &Session, method: &str, id: &str) 
     if !answer.status.is_success() {
         return Ok(Said::Other(answer));
     }
-    let media = answer.headers.get(CONTENT_TYPE).cloned();
+    let media = answer.fields.get(&CONTENT_TYPE).cloned();
     Ok(match whole_or_streamed(media.as_ref(), answer.body, &own, session.within.revision).await {
         Ok(said) => Said::Message(said.into_document()),
         Err(_) => Said::Other(answer::unusable()),

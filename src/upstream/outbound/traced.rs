@@ -1,9 +1,7 @@
 //! The trace context that an upstream is given.
 
-use http::Request;
-
-use super::{Outbound, Passenger};
-use crate::telemetry::traces::{TRACEPARENT, Trace};
+use super::Outbound;
+use crate::telemetry::traces::Trace;
 use crate::upstream::Backend;
 
 impl Outbound {
@@ -14,20 +12,11 @@ impl Outbound {
         if trace.is_in_message() || !backend.is_http() {
             let written = self.document().and_then(|message| Some(trace.rewrites(&message)?.apply(message.bytes())));
             if let Some(message) = written {
-                (self.said.message, self.said.document) = (message, None);
+                (self.said.request.content, self.said.document) = (message, None);
             }
         }
         self.said.passenger.traceparent = trace.header().map(Box::new);
         trace.told();
         self
-    }
-}
-
-impl Passenger {
-    /// Adds the `traceparent` header, if tracing is on.
-    pub(super) fn tell<B>(&self, request: &mut Request<B>) {
-        if let Some(traceparent) = &self.traceparent {
-            request.headers_mut().insert(TRACEPARENT, (**traceparent).clone());
-        }
     }
 }

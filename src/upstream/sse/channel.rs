@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request};
-use http_body_util::{BodyExt as _, Full};
+use http::Method;
+use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,10 +18,10 @@ use crate::mcp::sse::{Event, EventName, Line, Splitter};
 use crate::reply::{Media, media_type};
 use crate::upstream::losses::Loss;
 use crate::upstream::outbound::Passenger;
+use crate::upstream::request::{Head, Request};
 use crate::upstream::switchboard::{Outcome, Switchboard};
 use crate::upstream::{Answer, AnswerBody, Pool, Upstream, UpstreamError};
 
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// The most bytes of one event.
 const EVENT_BYTES: usize = 16 * 1024 * 1024;
 /// The most bytes before the `endpoint` event.
@@ -43,7 +42,7 @@ pub(in crate::upstream) struct Channel {
     endpoint: Arc<Upstream>,
     replica: usize,
     /// The headers for messages of the proxy's own: those of the client's latest message.
-    head: Mutex<HeaderMap>,
+    head: Mutex<Head>,
     own: mpsc::Sender<Line>,
     closed: CancellationToken,
     silent: AtomicU32,
@@ -69,7 +68,7 @@ impl Channel {
     pub(super) async fn open(
         shared: &Arc<Shared>,
         pool: &Pool,
-        head: &HeaderMap,
+        head: &Head,
         passenger: &Passenger,
     ) -> Result<Arc<Self>, Unopened> {
         let patience = shared.server.timeouts.first_byte;
@@ -80,17 +79,12 @@ impl Channel {
     async fn begin(
         shared: &Arc<Shared>,
         pool: &Pool,
-        head: &HeaderMap,
+        head: &Head,
         passenger: &Passenger,
     ) -> Result<Arc<Self>, Unopened> {
-        let mut request = Request::new(Full::new(Bytes::new()));
-        *request.method_mut() = Method::GET;
-        let mut fields = head.clone();
-        fields.remove(CONTENT_TYPE);
-        fields.insert(ACCEPT, EVENT_STREAM);
-        *request.headers_mut() = fields;
-        let (replica, answer) = shared.replicas.ask(pool, Box::new(request), &passenger.streaming()).await?;
-        if !answer.status.is_success() || media_type(&answer.headers) != Media::EventStream {
+        let mut request = Request { head: head.clone().with(Method::GET), content: Bytes::new() };
+        let (replica, answer) = shared.replicas.ask(pool, &mut request, &passenger.streaming()).await?;
+        if !answer.status.is_success() || media_type(&answer.fields) != Media::EventStream {
             return Err(Unopened::Answer(answer));
         }
         let upstream = shared.replicas.upstream(replica).ok_or(UpstreamError::NoSuchSession)?;
@@ -138,16 +132,14 @@ impl Channel {
     }
 
     /// Posts a client's message with the headers `head`, and returns the answer to the POST. Errs if there is none.
-    pub(super) async fn post(&self, pool: &Pool, head: HeaderMap, line: Line) -> Result<Box<Answer>, UpstreamError> {
+    pub(super) async fn post(&self, pool: &Pool, head: Head, line: Line) -> Result<Box<Answer>, UpstreamError> {
         self.head().clone_from(&head);
-        let mut request = Request::new(Full::new(line.into_bytes()));
-        *request.method_mut() = Method::POST;
-        *request.headers_mut() = head;
-        let answer = self.shared.replicas.send_to(self.replica, &self.endpoint, pool, Box::new(request)).await?;
-        let Answer { status, headers, body } = *answer;
+        let request = Request { head: head.with(Method::POST), content: line.into_bytes() };
+        let answer = self.shared.replicas.send_to(self.replica, &self.endpoint, pool, &request).await?;
+        let Answer { status, fields, body } = *answer;
         // Read to the end, so that the connection can be reused.
         let said = body.collect_limited(TAKEN_BYTES).await?;
-        Ok(Answer::new(status, headers, AnswerBody::whole(said)))
+        Ok(Answer::new(status, fields, AnswerBody::whole(said)))
     }
 
     /// Queues a message of the proxy's own for posting; drops it if the queue is full.
@@ -163,7 +155,7 @@ impl Channel {
         }
     }
 
-    fn head(&self) -> MutexGuard<'_, HeaderMap> {
+    fn head(&self) -> MutexGuard<'_, Head> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
