@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, EXPECT, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::auth::signals::{self, Receiver, SetError};
@@ -88,11 +88,24 @@ pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incom
         }
     };
     cors::expose(origin, response.headers_mut());
+    reuse(head.headers, &mut response);
     response.headers_mut().insert(X_REQUEST_ID, request_id);
     if let (true, Some(hsts)) = (secure, &snapshot.hsts) {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     response
+}
+
+/// Moves the response's header fields into the memory of the request's, unless that is large: hyper keeps it for the next
+/// request of the connection, which is much like this one. That of a stream would be kept while it is open.
+fn reuse(mut memory: HeaderMap, response: &mut Response<Body>) {
+    /// The largest capacity that is reused.
+    const ROOM: usize = 24;
+    if memory.capacity() <= ROOM && matches!(response.body(), Body::Full(_)) {
+        memory.clear();
+        memory.extend(std::mem::take(response.headers_mut()));
+        *response.headers_mut() = memory;
+    }
 }
 
 /// RFC 9449 section 8.2: a client that must use nonces gets the next one with any answer.
