@@ -28,8 +28,10 @@ pub(crate) mod rotated;
 mod rotation;
 pub(crate) mod set;
 mod sink;
+pub(crate) mod subjects;
 pub(crate) mod summary;
 pub(crate) mod verify;
+pub(crate) mod whose;
 mod writer;
 
 use std::borrow::Cow;
@@ -48,7 +50,7 @@ pub(crate) use configured::{By, Changes, Versions, configured};
 pub use event::Event;
 pub use lane::{Lane, Ticket};
 pub use record::{Arguments, Client, Decision, ErrorCode, Fragment, Masked, Policy, Record, Session, Subject, Target};
-pub(crate) use record::{render_anonymous, render_credential, render_subject};
+pub(crate) use record::{render_anonymous, render_credential};
 pub use recorded::{Recorded, decided};
 pub(crate) use recorded::{drifted, ended, failed_login};
 pub(crate) use refreshed::{Refresh, refreshed};
@@ -56,6 +58,7 @@ pub(crate) use revoked::revoked;
 
 use failures::Failures;
 use retention::Retention;
+use subjects::Subjects;
 use writer::Writer;
 
 /// Redacts personal data and secrets in text written by a caller or upstream, with every recogniser, for use in a record.
@@ -75,6 +78,8 @@ pub struct Audit {
     instance: Vec<u8>,
     on_error: OnAuditError,
     sanitize: Sanitize,
+    /// What names of callers are told by; `None` if they are told as they are.
+    subjects: Option<Box<Subjects>>,
     /// The Unix second from which a summary of counted failures is due; `i64::MAX` when there are none.
     summary_from: AtomicI64,
     /// Lines that wait for the writer, or are being written.
@@ -122,7 +127,14 @@ impl Audit {
         let retention = retention::of(config).map(Mutex::new);
         let arguments_key =
             config.arguments_key.as_deref().map(seal::hash_key).transpose().map_err(io::Error::other)?;
-        Ok(Arc::new(Self { arguments_key, retention, ..Self::with(writer, config.on_error, rendered, sanitize) }))
+        let subjects = config.subjects_key.as_deref().map(Subjects::open).transpose().map_err(io::Error::other)?;
+        let subjects = subjects.map(Box::new);
+        Ok(Arc::new(Self {
+            arguments_key,
+            retention,
+            subjects,
+            ..Self::with(writer, config.on_error, rendered, sanitize)
+        }))
     }
 
     fn with(writer: Writer, on_error: OnAuditError, instance: Vec<u8>, sanitize: Sanitize) -> Self {
@@ -135,6 +147,7 @@ impl Audit {
             instance,
             on_error,
             sanitize,
+            subjects: None,
             summary_from: AtomicI64::new(i64::MAX),
             waiting: AtomicUsize::new(0),
             writer: Mutex::new(writer),
@@ -226,12 +239,17 @@ impl Audit {
 
     /// Renders the `subject` member of a record, once per caller.
     pub fn subject(&self, subject: &Subject<'_>) -> Fragment {
-        record::render_subject(subject)
+        match &self.subjects {
+            Some(subjects) => subjects.render(subject),
+            None => record::render_subject(subject),
+        }
     }
 
     /// Renders the `client` member of a record, once per connection.
     pub fn client(&self, client: &Client<'_>) -> Fragment {
-        record::render_client(client, self.sanitize)
+        let address = client.address;
+        let address = if self.subjects.is_some() { subjects::network(address) } else { address.to_string() };
+        record::render_client(client, &address, self.sanitize)
     }
 
     /// Renders the members that all lines of one call share, once per call: those of the fields `server` to `policy`.

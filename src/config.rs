@@ -413,14 +413,17 @@ pub struct Audit {
     pub retention: Option<Duration>,
     /// The file of the key that arguments are hashed with; `None` if nothing of them is recorded.
     pub arguments_key: Option<PathBuf>,
+    /// The file of the keys that subjects are told by digests with; `None` if they are told by name.
+    pub subjects_key: Option<PathBuf>,
 }
 
 impl Audit {
     /// Records there, and everything else as if nothing was written.
     pub const fn to(sink: AuditSink) -> Self {
         let (chain, sync) = (false, false);
-        let (signing, rotate, retention, arguments_key) = (None, None, None, None);
-        Self { sink, on_error: OnAuditError::Block, sync, chain, signing, rotate, retention, arguments_key }
+        let (signing, rotate, retention, arguments_key, subjects_key) = (None, None, None, None, None);
+        let on_error = OnAuditError::Block;
+        Self { sink, on_error, sync, chain, signing, rotate, retention, arguments_key, subjects_key }
     }
 }
 

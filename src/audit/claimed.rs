@@ -20,7 +20,9 @@ pub(super) fn render(claimed: &Claimed, audit: &Audit) -> Fragment {
         iss => foreign(&mut out, b"\"iss\":", iss.as_deref(), audit),
     }
     foreign(&mut out, b"\"kid\":", kid.as_deref(), audit);
-    foreign(&mut out, b"\"jti\":", token_id.as_deref(), audit);
+    // Whose token it is nobody knows yet but its issuer, which knows it by this.
+    let token_id = token_id.as_deref().filter(|_| audit.subjects.is_none());
+    foreign(&mut out, b"\"jti\":", token_id, audit);
     out.extend_from_slice(format!("\"token\":\"sha256:{digest}\"}}").as_bytes());
     Fragment::kept(out)
 }

@@ -23,6 +23,8 @@ pub enum Event {
     Start,
     /// The process stops.
     Stop,
+    /// Keys of subjects were erased, so that their lines can no longer be told from those of others.
+    SubjectsErased,
     /// A tool's definition is not the approved one.
     ToolDrift,
 }
@@ -41,6 +43,7 @@ impl Event {
             Self::Revoked => "revoked",
             Self::Start => "start",
             Self::Stop => "stop",
+            Self::SubjectsErased => "subjects_erased",
             Self::ToolDrift => "tool_drift",
         }
     }
@@ -59,6 +62,7 @@ impl Event {
             | Self::Revoked
             | Self::Start
             | Self::Stop
+            | Self::SubjectsErased
             | Self::ToolDrift => 0,
         }
     }

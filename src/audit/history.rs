@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::lines::{Lines, TooLong};
 use super::reading;
+use super::subjects::PREFIX;
 use crate::clock::Timestamp;
 use crate::mcp::SubjectKind;
 use crate::policy::cases::Verdict;
@@ -168,6 +169,13 @@ fn entry(line: &[u8]) -> Entry {
 fn why(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or_default().chars().filter(|char| !char.is_control()).take(120).collect()
+}
+
+impl Who {
+    /// Whether subject and client are told by digests, so that nothing is known of either.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.sub.starts_with(PREFIX)
+    }
 }
 
 impl Decided {

@@ -294,7 +294,7 @@ pub(crate) fn render_credential(kind: &'static str, issuer: Option<&str>) -> Fra
 
 /// The `subject` member. Claims are signed by the issuer, not chosen by the caller: they are escaped and truncated but not
 /// masked, or the audit could not tell who called.
-pub(crate) fn render_subject(subject: &Subject<'_>) -> Fragment {
+pub(super) fn render_subject(subject: &Subject<'_>) -> Fragment {
     let mut out = Vec::with_capacity(256);
     // Nothing here is foreign.
     let mut line = Line { out: &mut out, sanitize: |text| text.into() };
@@ -318,10 +318,10 @@ pub(crate) fn render_anonymous() -> Fragment {
     Fragment(Bytes::from_static(b",\"subject\":{\"anonymous\":true}"))
 }
 
-pub(super) fn render_client(client: &Client<'_>, sanitize: Sanitize) -> Fragment {
+pub(super) fn render_client(client: &Client<'_>, address: &str, sanitize: Sanitize) -> Fragment {
     let mut out = Vec::with_capacity(128);
     let mut line = Line { out: &mut out, sanitize };
-    line.own(",\"client\":{\"ip\":", Some(&client.address.to_string()));
+    line.own(",\"client\":{\"ip\":", Some(address));
     line.foreign(",\"user_agent\":", client.user_agent.map(String::from_utf8_lossy).as_deref());
     line.foreign(",\"name\":", client.name);
     line.foreign(",\"version\":", client.version);

@@ -1,6 +1,6 @@
 //! Proof that the audit log has a request: a [`Recorded`] exists only where the line was written.
 
-use super::{AuditError, Client, Decision, ErrorCode, Event, Fragment, Policy, Record, Subject, Target, Ticket};
+use super::{Audit, AuditError, Client, Decision, ErrorCode, Event, Fragment, Policy, Record, Subject, Target, Ticket};
 use crate::auth::Caller;
 use crate::mask::{Findings, Masked};
 use crate::mcp::{ClientSaid, Era, Revision, RpcId, SubjectKind};
@@ -119,7 +119,8 @@ fn about(trail: &Trail, reject: Option<&Reject>) -> Fragment {
     record.protocol = call.and_then(|call| call.revision).map(Revision::as_str);
     record.rpc_id = call.and_then(|call| call.id.as_ref()).map(|id| RpcId::raw(id).as_ref());
     record.session = trail.session.as_ref().and_then(|session| session.upstream_id.as_deref()).map(super::Session::of);
-    record.subject = trail.caller.as_deref().map(|caller| caller.fragment.get_or_init(|| subject(caller)));
+    record.subject =
+        trail.caller.as_deref().map(|caller| caller.fragment.get_or_init(|| subject(caller, trail.sinks.lane.audit())));
     record.client = Some(&client);
     record.policy = policy(trail, reject);
     record.arguments = trail.arguments;
@@ -164,13 +165,13 @@ fn findings(findings: &Findings) -> Vec<super::Masked<'_>> {
         .collect()
 }
 
-fn subject(caller: &Caller) -> Fragment {
+fn subject(caller: &Caller, audit: &Audit) -> Fragment {
     if caller.anonymous {
         return super::render_anonymous();
     }
     let scopes: Vec<&str> = caller.scopes.iter().collect();
     let actors: Vec<&str> = caller.actors().iter().map(AsRef::as_ref).collect();
-    super::render_subject(&Subject {
+    audit.subject(&Subject {
         issuer: &caller.issuer,
         subject: &caller.subject,
         client_id: caller.client_id.as_deref(),

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::subjects::{Subjects, WITHHELD};
 use super::{Audit, Event, Fragment, Lane, Record, Sanitize, escape};
 use crate::auth::Revoked;
 use crate::clock::Timestamp;
@@ -15,7 +16,7 @@ pub(crate) fn revoked(
     last: Timestamp,
     now: Timestamp,
 ) {
-    let about = render(issuer, event, revoked, last, audit.sanitize);
+    let about = render(issuer, event, revoked, last, audit.subjects.as_deref(), audit.sanitize);
     let mut record = Record::new(Event::Revoked, now, uuid::Uuid::now_v7());
     record.about = Some(&about);
     if Lane::new(Arc::clone(audit)).record_now(&record).is_err() {
@@ -23,7 +24,14 @@ pub(crate) fn revoked(
     }
 }
 
-fn render(issuer: &str, event: &str, revoked: &[Revoked], last: Timestamp, sanitize: Sanitize) -> Fragment {
+fn render(
+    issuer: &str,
+    event: &str,
+    revoked: &[Revoked],
+    last: Timestamp,
+    keyed: Option<&Subjects>,
+    sanitize: Sanitize,
+) -> Fragment {
     let mut out = b",\"revoked\":{\"iss\":".to_vec();
     escape::own(&mut out, issuer);
     out.extend_from_slice(b",\"event\":");
@@ -37,13 +45,17 @@ fn render(issuer: &str, event: &str, revoked: &[Revoked], last: Timestamp, sanit
             Revoked::Email(mail) => {
                 // The only identifier that is always personal data.
                 out.extend_from_slice(b"\"email\":");
-                escape::foreign(&mut out, mail, sanitize);
+                escape::foreign(&mut out, if keyed.is_some() { WITHHELD } else { mail }, sanitize);
             }
             Revoked::Everyone => out.extend_from_slice(b"\"everyone\":true"),
-            Revoked::Session(sid) => named(&mut out, b"\"sid\":", sid),
-            Revoked::Subject(sub) => named(&mut out, b"\"sub\":", sub),
+            // Whose session or token it was only the issuer knows, by this.
+            Revoked::Session(sid) => named(&mut out, b"\"sid\":", if keyed.is_some() { WITHHELD } else { sid }),
+            Revoked::Subject(sub) => match keyed {
+                Some(keyed) => named(&mut out, b"\"sub\":", &keyed.digest(issuer, sub)),
+                None => named(&mut out, b"\"sub\":", sub),
+            },
             Revoked::Tenant(tenant) => named(&mut out, b"\"tenant\":", tenant),
-            Revoked::Token(jti) => named(&mut out, b"\"jti\":", jti),
+            Revoked::Token(jti) => named(&mut out, b"\"jti\":", if keyed.is_some() { WITHHELD } else { jti }),
         }
         out.push(b'}');
     }
@@ -77,7 +89,7 @@ mod tests {
             Revoked::Token("t".into()),
         ];
         let last = Timestamp::from_unix_seconds(1_767_614_400);
-        let Fragment(bytes) = render("https://login.example.com", "session-revoked", &names, last, |text| {
+        let Fragment(bytes) = render("https://login.example.com", "session-revoked", &names, last, None, |text| {
             text.replace("ana@", "***@").into()
         });
         let line: Value = serde_json::from_slice(&[b"{\"v\":1", &*bytes, b"}"].concat()).unwrap();

@@ -288,10 +288,12 @@ static AUDIT: Table = Table {
         key("checkpoint", Kind::Duration, "\"10s\""),
         key("arguments", Kind::Text, "\"hash\""),
         key("arguments_key_file", Kind::Text, "\"/run/secrets/audit-arguments\""),
+        key("subjects", Kind::Text, "\"keyed\""),
+        key("subjects_key_file", Kind::Text, "\"/run/secrets/audit-subjects\""),
         key("rotate", Kind::Table(&ROTATE), "{ size = \"100 MiB\", every = \"1d\" }"),
         key("retention", Kind::Duration, "\"190d\""),
     ],
-    later: &["format", "subjects"],
+    later: &["format"],
     synonyms: &[
         ("fsync", "sync"),
         ("key_file", "signing_key_file"),

@@ -188,6 +188,8 @@ pub(super) struct Audit {
     pub(super) checkpoint: Option<Spanned<String>>,
     pub(super) arguments: Option<Spanned<String>>,
     pub(super) arguments_key_file: Option<Spanned<String>>,
+    pub(super) subjects: Option<Spanned<String>>,
+    pub(super) subjects_key_file: Option<Spanned<String>>,
     pub(super) rotate: Option<Spanned<Rotate>>,
     pub(super) retention: Option<Spanned<String>>,
 }

@@ -55,7 +55,9 @@ pub(super) fn beside(config: &Config) -> Vec<PathBuf> {
     let locks = config.servers.values().filter_map(|server| server.tools.lock.clone());
     let revoked = config.issuers.values().filter_map(|issuer| issuer.revocation_file.clone());
     let sealing = config.sealing.keys.iter().map(|key| key.file.clone());
-    policies.chain(locks).chain(tls).chain(revoked).chain(sealing).chain(config.credential_files()).collect()
+    let subjects = config.audit.subjects_key.clone();
+    let others = locks.chain(tls).chain(revoked).chain(sealing).chain(subjects);
+    policies.chain(others).chain(config.credential_files()).collect()
 }
 
 /// Reads files until none of them has changed meanwhile, so that what was read is of one moment: `read` looks at each file

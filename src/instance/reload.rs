@@ -83,6 +83,7 @@ impl Reloader {
         if let Err(error) = self.audit.reopen(Timestamp::now()) {
             tracing::error!(%error, "audit file cannot be reopened, the old one stays in use");
         }
+        audit::subjects::read_again(&self.audit);
         let loaded = match &self.path {
             Some(path) => self.load(path),
             None => Ok(self.unchanged()),

@@ -23,6 +23,7 @@ fn changed(started: &Config, wanted: &Config) -> Vec<&'static str> {
         ("audit.retention", started.audit.retention != wanted.audit.retention),
         ("audit.rotate", started.audit.rotate != wanted.audit.rotate),
         ("audit.signing_key_file, audit.checkpoint", started.audit.signing != wanted.audit.signing),
+        ("audit.subjects", started.audit.subjects_key != wanted.audit.subjects_key),
         ("audit.sync", started.audit.sync != wanted.audit.sync),
         ("server.drain.delay", old.drain_delay != new.drain_delay),
         ("server.drain.timeout", old.drain_timeout != new.drain_timeout),

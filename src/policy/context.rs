@@ -93,6 +93,8 @@ pub enum Arguments<'a> {
 pub enum Claims {
     /// All: a missing claim is not in the token.
     All,
+    /// The recorded ones but those that name the caller and its client, whose id is not known either.
+    Nameless,
     /// The recorded ones: the token may have had others.
     Recorded,
 }

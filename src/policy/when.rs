@@ -120,7 +120,7 @@ impl When {
 
     fn evaluate(&self, caller: &Caller, operation: &Operation<'_>, context: &Context<'_>) -> Result<bool, Error> {
         // `has` is unknown for a claim that was not recorded.
-        let unwritten = |name: &str| context.claims == Claims::Recorded && !caller.claims.contains_key(name);
+        let unwritten = |name: &str| context.claims != Claims::All && !caller.claims.contains_key(name);
         if let Some(name) = self.needs.probed.iter().find(|name| unwritten(name)) {
             return Err(Error::Execution(Box::new(ExecutionError::UndeclaredReference(name.to_string().into()))));
         }

@@ -52,7 +52,7 @@ pub(crate) fn again(suite: &Suite, decided: &Decided, issuer_name: &str, enforce
     }
     let subject = decided.subject.as_ref().map(|(kind, name)| (*kind, &**name));
     let server = suite.server.as_deref().unwrap_or(&decided.server);
-    let claims = Claims::Recorded;
+    let claims = if decided.caller.is_keyed() { Claims::Nameless } else { Claims::Recorded };
     let strict = Context { claims, server, approved: suite.tools.lock(), ..Context::at(decided.time) };
     let lenient = Context { phase: Phase::Past, ..strict };
     let [strict, lenient] = [strict, lenient].map(|context| {
@@ -76,17 +76,20 @@ fn recorded(who: &Who, issuer_name: &str, suite: &Suite) -> Caller {
     let scopes: Vec<&str> = who.scopes.iter().map(|scope| &**scope).collect();
     let mut claims = Map::new();
     claims.insert("iss".to_owned(), who.issuer.as_ref().into());
-    claims.insert(first(|tokens| &tokens.subject_claims, "sub"), who.sub.as_ref().into());
+    let client_id = who.client_id.as_deref().filter(|_| !who.is_keyed());
+    if !who.is_keyed() {
+        claims.insert(first(|tokens| &tokens.subject_claims, "sub"), who.sub.as_ref().into());
+    }
     // Whether another one holds text or a list nobody wrote down.
     if first(|tokens| &tokens.scope_claims, "scope") == "scope" {
         claims.insert("scope".to_owned(), scopes.join(" ").into());
     }
-    if let Some(client_id) = &who.client_id {
-        claims.insert(first(|tokens| &tokens.client_claims, "client_id"), client_id.as_ref().into());
+    if let Some(client_id) = client_id {
+        claims.insert(first(|tokens| &tokens.client_claims, "client_id"), client_id.into());
     }
     Caller {
         subject: who.sub.clone(),
-        client_id: who.client_id.as_deref().map(Into::into),
+        client_id: client_id.map(Into::into),
         scopes: scopes.into_iter().collect(),
         ..Caller::unverified(issuer_name, claims)
     }

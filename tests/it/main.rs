@@ -27,6 +27,7 @@ mod crm;
 mod crowded;
 mod definitions;
 mod doctor;
+mod erased;
 mod exchange;
 mod faults;
 mod fitting;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::parts::Parts;
 use crate::audit::escape::shown;
+use crate::audit::subjects::PREFIX;
 
 /// The event of a record.
 pub(super) fn event(mut parts: Parts) -> String {
@@ -43,7 +44,7 @@ pub(super) fn event(mut parts: Parts) -> String {
 fn who(out: &mut Line, parts: &mut Parts) {
     let sub = parts.text("subject/sub");
     out.put("suid", sub.clone());
-    out.put("suser", sub);
+    out.put("suser", sub.filter(|sub| !sub.starts_with(PREFIX)));
     out.labelled("cs4", "issuer", parts.text("subject/iss"));
     out.labelled("cs5", "client id", parts.text("subject/client_id"));
     match parts.address("client/ip") {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::parts::{Fate, Parts, set};
+use crate::audit::subjects::PREFIX;
 
 /// The version of the schema the fields are from.
 const VERSION: &str = "9.4.0";
@@ -78,7 +79,11 @@ fn what(event: &mut Map<String, Value>, parts: &mut Parts) {
 }
 
 fn who(event: &mut Map<String, Value>, parts: &mut Parts) {
-    if let Some(sub) = parts.text("subject/sub") {
+    let sub = parts.text("subject/sub");
+    if let Some(digest) = sub.as_ref().filter(|sub| sub.starts_with(PREFIX)) {
+        set(event, "related.hash", Some(json!([digest])));
+        set(event, "user.hash", Some(digest.clone()));
+    } else if let Some(sub) = sub {
         set(event, "related.user", Some(json!([sub])));
         set(event, "user.id", Some(sub.clone()));
         set(event, "user.name", Some(sub));
@@ -90,6 +95,8 @@ fn who(event: &mut Map<String, Value>, parts: &mut Parts) {
         set(event, "source.address", Some(address.clone()));
         set(event, "source.ip", Some(address));
     }
+    // A network, where subjects are keyed.
+    set(event, "source.address", parts.text("client/ip"));
     set(event, "user_agent.original", parts.text("client/user_agent"));
     set(event, "gen_ai.agent.name", parts.text("client/name"));
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::parts::{Fate, Parts, set};
+use crate::audit::subjects::PREFIX;
 use crate::clock::Timestamp;
 
 /// The version of the schema.
@@ -118,8 +119,9 @@ fn caller(event: &mut Map<String, Value>, parts: &mut Parts) {
     let issuer = parts.text("subject/iss");
     match parts.text("subject/sub") {
         Some(sub) => {
-            set(event, "actor.user.uid", Some(sub.clone()));
-            set(event, "actor.user.name", Some(sub));
+            let is_name = !sub.starts_with(PREFIX);
+            set(event, "actor.user.name", is_name.then(|| sub.clone()));
+            set(event, "actor.user.uid", Some(sub));
         }
         None if parts.peek("subject/anonymous").is_some() => {
             set(event, "actor.user", Some(json!({ "name": "anonymous", "type_id": OTHER, "type": "anonymous" })));
@@ -140,7 +142,8 @@ fn caller(event: &mut Map<String, Value>, parts: &mut Parts) {
 fn client(event: &mut Map<String, Value>, parts: &mut Parts) {
     match parts.address("client/ip") {
         Some(address) => set(event, "src_endpoint.ip", Some(address.to_string())),
-        None => set(event, "src_endpoint.name", Some("unknown")),
+        // A network, where subjects are keyed.
+        None => set(event, "src_endpoint.name", parts.text("client/ip").or_else(|| Some("unknown".to_owned()))),
     }
     set(event, "http_request.user_agent", parts.text("client/user_agent"));
 }

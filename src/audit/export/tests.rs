@@ -276,6 +276,7 @@ fn rendered(
     });
     let client = record::render_client(
         &Client { address, user_agent: Some(texts[5].as_bytes()), name: flag.then_some(&*texts[6]), version: None },
+        &address.to_string(),
         sanitize,
     );
     let masked = [Masked { mask: &texts[7], entity: "IBAN", action: "redact", direction: "result", count: number }];

@@ -6,6 +6,7 @@ use super::chart::{self, SERIES, grouped};
 use super::duties::DUTIES;
 use super::figures::{Denial, Figures, Hidden, Often, Outcomes};
 use crate::audit::escape::shown;
+use crate::audit::subjects::PREFIX;
 use crate::clock::Timestamp;
 
 const STYLE: &str = include_str!("page.css");
@@ -281,6 +282,12 @@ impl Page {
         self.table(&["subject", "issuer", "#calls", "#allowed", "#denied", "#step-up", "#refused", ""], rows);
         if all.len() > 20 {
             let _ = writeln!(self.0, "<p class=\"note\">20 of {} callers.</p>", grouped(all.len() as u64));
+        }
+        if all.iter().any(|((_, sub), _)| sub.starts_with(PREFIX)) {
+            self.raw(
+                "<p class=\"note\">Subjects that begin with <code>keyed:</code> are digests: who has the key finds a person's with \
+                 <code>portcullis audit find</code>. One whose key was erased and who called again is counted twice.</p>\n",
+            );
         }
         self.rest(0, figures.callers.others().map(Outcomes::calls), "calls");
     }

@@ -103,6 +103,7 @@ impl Deployed {
         config.actor_tokens().for_each(|source| secret(source, &mut files));
         files.extend(config.sealing.keys.iter().map(|key| key.file.clone()));
         files.extend(config.audit.signing.iter().map(|signing| signing.key_file.clone()));
+        files.extend([&config.audit.arguments_key, &config.audit.subjects_key].into_iter().flatten().cloned());
         files.extend(config.issuers.values().filter_map(|issuer| issuer.revocation_file.clone()));
         for file in files {
             // What is written as `${CREDENTIALS_DIRECTORY}/name` is a credential too.

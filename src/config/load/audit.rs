@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::super::{Audit, AuditSink, OnAuditError, Rotate, Signing, raw};
 use super::Loader;
 use crate::audit::checkpoint::CheckpointKey;
+use crate::audit::subjects::Keys;
 use crate::seal;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -37,7 +38,8 @@ impl Loader<'_> {
         let rotate = raw.and_then(|raw| self.rotate(raw.rotate.as_ref()?));
         let retention = raw.and_then(|raw| self.retention(raw));
         let arguments_key = raw.and_then(|raw| self.arguments_key(raw));
-        Audit { sink, on_error, sync, chain, signing, rotate, retention, arguments_key }
+        let subjects_key = raw.and_then(|raw| self.subjects_key(raw));
+        Audit { sink, on_error, sync, chain, signing, rotate, retention, arguments_key, subjects_key }
     }
 
     /// The file of the key that arguments are hashed with, if they are.
@@ -67,6 +69,40 @@ impl Loader<'_> {
             }
             (_, Some(key)) if hashed.is_some() || written.is_none() => {
                 let message = "`arguments_key_file` has no effect without `arguments = \"hash\"`";
+                let problem = self.error(key.span(), message, "not used");
+                self.report(problem);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// The file of the keys subjects are told by digests with, if they are.
+    fn subjects_key(&mut self, raw: &raw::Audit) -> Option<PathBuf> {
+        let (written, key) = (raw.subjects.as_ref(), raw.subjects_key_file.as_ref());
+        let keyed = self.choice("subjects", written, &[("keyed", true), ("plain", false)], &[]);
+        match (keyed, key) {
+            (Some(true), Some(key)) => {
+                let file = self.existing("subjects_key_file", key);
+                if self.disk.is_some() && file.is_file() {
+                    if let Err(error) = Keys::read(&file) {
+                        let problem = self.error(key.span(), "`subjects_key_file` cannot be used", error.to_string());
+                        self.report(problem.help(format!("make one with `openssl rand -hex 32 > {}`", file.display())));
+                    }
+                    self.exposed("subjects_key_file", key.span(), &file);
+                }
+                Some(file)
+            }
+            (Some(true), None) => {
+                let span = written.map(Spanned::span).unwrap_or_default();
+                let problem = self.error(span, "`subjects = \"keyed\"` needs a key", "names could be guessed");
+                self.report(problem.help(
+                    "make one with `openssl rand -hex 32 > audit-subjects.key`, and write `subjects_key_file = \"audit-subjects.key\"`",
+                ));
+                None
+            }
+            (_, Some(key)) if keyed.is_some() || written.is_none() => {
+                let message = "`subjects_key_file` has no effect without `subjects = \"keyed\"`";
                 let problem = self.error(key.span(), message, "not used");
                 self.report(problem);
                 None

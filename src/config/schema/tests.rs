@@ -16,6 +16,8 @@ const ONLY_THE_READER_SEES: &[&str] = &[
     "audit-arguments",
     "audit-chain",
     "audit-retention",
+    "audit-subjects",
+    "audit-subjects-plain",
     "client-certificates-off",
     "client-certificates-without-authority",
     "issuer-choice",

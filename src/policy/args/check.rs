@@ -92,7 +92,9 @@ impl Argument {
                 filled = match (template.fill(claims), context.claims) {
                     (Some(filled), _) => filled,
                     (None, Claims::All) => return (Holds::No, "the claim is missing or has no such value"),
-                    (None, Claims::Recorded) => return (Holds::Unknown, "the claim was not written down"),
+                    (None, Claims::Nameless | Claims::Recorded) => {
+                        return (Holds::Unknown, "the claim was not written down");
+                    }
                 };
                 Some(&filled)
             }

@@ -15,7 +15,7 @@ use crate::auth::Caller;
 use crate::json::{Kind, is_folded_spelling};
 use crate::mcp::SubjectKind;
 use crate::policy::Operation;
-use crate::policy::context::{Arguments, Context, Phase};
+use crate::policy::context::{Arguments, Claims, Context, Phase};
 
 /// The variables of one evaluation, each computed when it is read.
 pub(super) struct Inputs<'a> {
@@ -115,6 +115,7 @@ impl VariableResolver for Inputs<'_> {
         match variable {
             "args" => self.affordable(self.args.get_or_init(|| self.args()).as_ref()),
             "claims" => self.affordable(self.caller.expressed.claims(&self.caller.claims)),
+            "client" if self.context.claims == Claims::Nameless => None,
             "client" => Some(CowVal::Owned(self.client())),
             "now" => self.now().map(CowVal::Owned),
             "request" => Some(CowVal::Owned(map([("method", text(self.operation.method))]))),
