@@ -137,6 +137,11 @@ impl AnswerBody {
         std::mem::take(&mut self.source).end();
     }
 
+    #[cfg(test)]
+    pub(super) fn source_mut(&mut self) -> &mut Source {
+        &mut self.source
+    }
+
     /// Holds `place` until the answer has ended.
     pub(super) fn hold(&mut self, place: Place) {
         self.place = Some(place).filter(|_| !self.is_ended);
@@ -198,7 +203,13 @@ impl AnswerBody {
         if self.source.size_hint().lower() > limit as u64 {
             return Err(UpstreamError::TooLarge);
         }
-        let first = self.piece(limit).await?.unwrap_or_default();
+        self.source.gather(TRUSTED_BYTES);
+        let first = loop {
+            match self.piece(limit).await? {
+                Some(piece) if piece.is_empty() && !self.is_end_stream() => {}
+                first => break first.unwrap_or_default(),
+            }
+        };
         if self.is_end_stream() {
             return Ok(first);
         }

@@ -102,6 +102,8 @@ pub(super) struct Connection {
     room: usize,
     /// What of the answer is still to come.
     rest: Content,
+    /// Whether content of a known length is to be one piece.
+    is_gathered: bool,
     /// Whether another request may follow this answer.
     persists: bool,
     deadline: Deadline,
@@ -116,6 +118,7 @@ impl Connection {
             received: BytesMut::new(),
             room: FEWEST_BYTES,
             rest: Content::NONE,
+            is_gathered: false,
             persists: true,
             deadline: Deadline::new(),
         })
@@ -125,6 +128,7 @@ impl Connection {
     /// end, something followed the answer, or the upstream closes it.
     pub(super) fn renew(&mut self) -> bool {
         self.deadline.disarm();
+        self.is_gathered = false;
         if self.received.capacity() > KEPT_BYTES {
             (self.received, self.room) = (BytesMut::new(), FEWEST_BYTES);
         }
@@ -181,14 +185,15 @@ impl Connection {
         }
     }
 
-    /// The next piece of the content; `None` at its end. Errs if it breaks off, or pauses for `idle`.
+    /// The next piece of the content, empty if more of what is gathered has come; `None` at its end. Errs if it breaks off,
+    /// or pauses for `idle`.
     pub(super) fn poll_content(
         &mut self,
         cx: &mut Context<'_>,
         idle: Duration,
     ) -> Poll<Option<Result<Bytes, UpstreamError>>> {
         loop {
-            if !self.received.is_empty() && !self.rest.is_complete() {
+            if self.received.len() as u64 >= self.wanted() && !self.rest.is_complete() {
                 let piece = self.rest.take(&mut self.received)?;
                 if !piece.is_empty() {
                     return Poll::Ready(Some(Ok(piece)));
@@ -199,7 +204,12 @@ impl Connection {
             }
             match self.poll_read(cx) {
                 Poll::Ready(Ok(0)) => self.rest.close()?,
-                Poll::Ready(Ok(_)) => self.deadline.disarm(),
+                Poll::Ready(Ok(_)) => {
+                    self.deadline.disarm();
+                    if (self.received.len() as u64) < self.wanted() {
+                        return Poll::Ready(Some(Ok(Bytes::new())));
+                    }
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 Poll::Pending => {
                     // An answer may begin before the request was sent to its end.
@@ -211,6 +221,16 @@ impl Connection {
         }
     }
 
+    /// Has content of a known length come as one piece, read into one buffer, unless it is longer than `most` bytes.
+    pub(super) fn gather(&mut self, most: u64) {
+        self.is_gathered = self.rest.is_exact() && self.rest.at_least() <= most;
+    }
+
+    /// How many bytes make the next piece.
+    fn wanted(&self) -> u64 {
+        if self.is_gathered { self.rest.at_least() } else { 1 }
+    }
+
     /// What of the answer is still to come.
     pub(super) const fn rest(&self) -> Content {
         self.rest
@@ -218,7 +238,8 @@ impl Connection {
 
     /// Reads what has arrived; 0 if the upstream has closed the connection.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
-        let due = usize::try_from(self.rest.at_least()).unwrap_or(MOST_BYTES).min(MOST_BYTES);
+        let due = usize::try_from(self.rest.at_least()).unwrap_or(MOST_BYTES);
+        let due = if self.is_gathered { due.saturating_sub(self.received.len()) } else { due.min(MOST_BYTES) };
         self.received.reserve(self.room.max(due));
         let read = ready!(pin!(self.stream.read_buf(&mut self.received)).poll(cx)).map_err(Broken::Io)?;
         if self.received.len() == self.received.capacity() {

@@ -49,6 +49,15 @@ impl Source {
         }
     }
 
+    /// Has the rest come as one piece if it is no longer than `most` bytes, where that is known.
+    pub(super) fn gather(&mut self, most: u64) {
+        match self {
+            Self::Http1(exchange) => exchange.connection.gather(most),
+            Self::OfSession(inner) => inner.0.gather(most),
+            Self::Http2(_) | Self::Lines(_) | Self::Made(_) | Self::Read(_) | Self::Whole(_) => {}
+        }
+    }
+
     /// Whether it is read from a connection.
     pub(super) fn holds_connection(&self) -> bool {
         match self {

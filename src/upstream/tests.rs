@@ -494,6 +494,17 @@ async fn every_wait_has_an_end() {
     });
     assert!(matches!(answer.unwrap_err().kind(), "timeout_total" | "too_large"));
 
+    // The same with a length.
+    let (answer, ()) = tokio::join!(whole(&pool, &upstream), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").await.unwrap();
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(answer.unwrap_err().kind(), "timeout_total");
+
     // A TLS handshake nobody answers.
     let mut silent = server(&format!("https://{address}/mcp"));
     silent.timeouts.connect = SHORT;

@@ -54,6 +54,11 @@ impl Content {
         }
     }
 
+    /// Whether it is known how many bytes are to come.
+    pub(super) const fn is_exact(self) -> bool {
+        matches!(self, Self::Length(_))
+    }
+
     /// How many bytes are to come, as far as that is known.
     pub(in crate::upstream) fn size_hint(self) -> SizeHint {
         match self {

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use super::{Connection, ask};
 use crate::upstream::pool::{Sent, Shelf};
 use crate::upstream::request::Request;
+use crate::upstream::source::Source;
 use crate::upstream::tests::server;
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -181,4 +182,33 @@ async fn says_whether_anything_was_sent() {
     let (failed, ()) = tokio::join!(asking, answer(far, b""));
     let failed = failed.unwrap_err();
     assert_eq!((failed.sent, failed.error.kind()), (Sent::Perhaps, "broken"));
+}
+
+#[tokio::test]
+async fn content_of_a_known_length_is_gathered_where_all_of_it_is_wanted() {
+    for (length, pieces) in [(100_000_usize, 1..=1), (5 << 20, 2..=9999)] {
+        let (near, mut far) = duplex(1 << 16);
+        let (upstream, shelf, request) = (upstream(), Arc::<Shelf>::default(), request(Bytes::new()));
+        let asking = ask(Connection::new(Box::new(near)), &upstream, &shelf, &request);
+        let text =
+            [format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").as_bytes(), &vec![b'x'; length]].concat();
+        let writing = async {
+            take_head(&mut far).await;
+            far.write_all(&text).await.unwrap();
+        };
+        let reading = async {
+            let mut answer = asking.await.unwrap();
+            let Source::Http1(exchange) = answer.body.source_mut() else { panic!("not of a connection") };
+            exchange.connection.gather(1 << 20);
+            let (mut count, mut read) = (0, 0);
+            while let Some(frame) = answer.body.frame().await {
+                let piece = frame.unwrap().into_data().unwrap();
+                count += usize::from(!piece.is_empty());
+                read += piece.len();
+            }
+            (count, read)
+        };
+        let ((count, read), ()) = tokio::join!(reading, writing);
+        assert!(read == length && pieces.contains(&count), "{length}: {count}");
+    }
 }
