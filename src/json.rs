@@ -55,7 +55,7 @@ pub enum Kind {
 pub(crate) struct Node {
     pub(crate) start: u32,
     pub(crate) end: u32,
-    /// Index of the first node after this one's subtree.
+    /// Index of the first node after this one's subtree; a key's has its value in it.
     pub(crate) next: u32,
     pub(crate) kind: Kind,
     /// Whether a string or key contains a backslash.
@@ -254,7 +254,7 @@ impl<'a> Value<'a> {
             {
                 return Some(Value { document, index: at + 1 });
             }
-            at = document.nodes[at + 1].next as usize;
+            at = key.next as usize;
         }
         None
     }
@@ -265,17 +265,11 @@ impl<'a> Value<'a> {
             return Some(*self);
         }
         let mut at = *self;
-        for token in pointer.strip_prefix('/')?.as_bytes().split(|byte| *byte == b'/') {
+        for token in pointer.strip_prefix('/')?.split('/') {
             at = match at.kind() {
-                Kind::Array => at.items().nth(std::str::from_utf8(token).ok()?.parse().ok()?)?,
-                Kind::Object => {
-                    let token = std::str::from_utf8(token).ok()?;
-                    if token.contains('~') {
-                        at.get(&token.replace("~1", "/").replace("~0", "~"))?
-                    } else {
-                        at.get(token)?
-                    }
-                }
+                Kind::Array => at.items().nth(token.parse().ok()?)?,
+                Kind::Object if token.contains('~') => at.get(&token.replace("~1", "/").replace("~0", "~"))?,
+                Kind::Object => at.get(token)?,
                 _ => return None,
             };
         }
@@ -383,9 +377,8 @@ impl<'a> Iterator for Members<'a> {
             return None;
         }
         let key = self.at;
-        let value = Value { document: self.document, index: key + 1 };
-        self.at = value.node().next as usize;
-        Some(Member { key, value })
+        self.at = self.document.nodes[key].next as usize;
+        Some(Member { key, value: Value { document: self.document, index: key + 1 } })
     }
 }
 

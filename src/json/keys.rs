@@ -70,7 +70,7 @@ impl Keys {
                 return fail(ErrorKind::DuplicateKey, last.start as usize);
             }
             count += 1;
-            at = before[at + 1].next as usize;
+            at = before[at].next as usize;
         }
         if count > FEW {
             self.seen = UNTOLD;
@@ -100,7 +100,7 @@ fn all_differ(bytes: &[u8], nodes: &[Node], object: usize) -> Result<(), Error> 
         if !seen.insert(if key.escaped { unescape(raw).into_bytes().into() } else { raw.into() }) {
             return fail(ErrorKind::DuplicateKey, key.start as usize);
         }
-        at = nodes[at + 1].next as usize;
+        at = key.next as usize;
     }
     Ok(())
 }

@@ -139,7 +139,8 @@ impl Scan<'_> {
 
     #[inline(always)]
     fn push(&mut self, start: usize, end: usize, kind: Kind, escaped: bool) {
-        let next = offset(self.nodes.len() + 1);
+        // That of a key is put right when its value turns out to be a container.
+        let next = offset(self.nodes.len() + if kind == Kind::Key { 2 } else { 1 });
         self.nodes.push(Node { start: offset(start), end: offset(end), next, kind, escaped });
     }
 
@@ -166,6 +167,9 @@ impl Scan<'_> {
         node.end = end;
         self.innermost = std::mem::replace(&mut node.next, next);
         self.inside = self.nodes[self.innermost as usize].kind;
+        if self.inside == Kind::Object && index > 0 {
+            self.nodes[index - 1].next = next;
+        }
         self.depth -= 1;
         self.keys.leave(self.depth, self.bytes, &self.nodes, index)
     }
