@@ -12,7 +12,6 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Version};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use crate::audit::{Arguments, AuditError, Fragment, Lane, Ticket};
 use crate::auth::{Caller, Claimed, Scheme};
@@ -30,6 +29,7 @@ use crate::server::drain::Drain;
 use crate::telemetry::metrics::{Metrics, Recorder};
 use crate::telemetry::traces::{Trace, Tracer};
 pub(crate) use call::{Call, CalledMethod};
+pub use request_ids::RequestId;
 use request_ids::RequestIds;
 
 /// Where the outcome of a request goes (audit, metrics, log); one per worker thread.
@@ -83,7 +83,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub struct Trail {
     pub(crate) sinks: Arc<Sinks>,
-    pub(crate) request_id: Uuid,
+    pub(crate) request_id: RequestId,
     pub(crate) received: Timestamp,
     started: Instant,
     pub(crate) peer: Arc<Peer>,
@@ -200,9 +200,7 @@ impl Trail {
 
     /// The request id as a header value.
     pub fn request_id_header(&self) -> HeaderValue {
-        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        let text = self.request_id.hyphenated().encode_lower(&mut text);
-        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+        HeaderValue::from_bytes(self.request_id.text()).unwrap_or(HeaderValue::from_static(""))
     }
 
     /// The server asked for is known.
@@ -357,7 +355,7 @@ impl Trail {
             scheme: self.scheme,
             era: call.map(|call| call.era),
             id: call.and_then(|call| call.id.as_ref()).map(RpcId::raw),
-            request_id: self.request_id,
+            request_id: self.request_id.uuid,
             subject: subject.map(|(kind, name)| (*kind, &**name)),
             tool_call: call.is_some_and(Call::is_of_a_tool),
         }

@@ -64,16 +64,16 @@ pub(super) fn is_name(text: &[u8]) -> bool {
     if text.is_empty() || text.len() > 64 {
         return false;
     }
-    let (mut counts, mut word, mut longest) = (0_u64, 0_u8, 0_u8);
-    for &byte in text {
-        let class = CLASSES[usize::from(byte)];
-        counts += class;
-        word = if class & SEPARATORS == 0 { word + 1 } else { 0 };
-        longest = longest.max(word);
-    }
+    let class = |byte: &u8| CLASSES[usize::from(*byte)];
     // INVARIANT: at most 64 bytes are counted, so that no count overflows its byte.
-    let [digits, capitals, dots, colons, _, others, ..] = counts.to_le_bytes();
-    let is_wordy = longest <= 15 || (longest <= 32 && digits == 0 && capitals <= 6);
+    let [digits, capitals, dots, colons, _, others, ..] = text.iter().map(class).sum::<u64>().to_le_bytes();
+    let longest = || text.split(|byte| class(byte) & SEPARATORS != 0).map(<[u8]>::len).max().unwrap_or(0);
+    let is_wordy = text.len() <= 15
+        || match longest() {
+            0..=15 => true,
+            16..=32 => digits == 0 && capitals <= 6,
+            _ => false,
+        };
     others == 0 && digits <= 5 && colons <= 1 && (dots <= 2 || digits == 0) && is_wordy
 }
 

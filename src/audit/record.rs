@@ -1,13 +1,13 @@
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use uuid::Uuid;
 
 use super::{Event, Sanitize, escape};
 use crate::clock::Timestamp;
+use crate::trail::RequestId;
 
 /// The most items of a list in a record: scopes, missing scopes, actors.
 const SCOPES: usize = 64;
@@ -19,7 +19,7 @@ pub struct Record<'a> {
     pub event: Event,
     pub time: Timestamp,
     /// The same for all lines of one request.
-    pub request_id: Uuid,
+    pub request_id: RequestId,
     pub decision: Option<Decision>,
     /// Whether rules in shadow would have decided something else.
     pub shadow: bool,
@@ -61,11 +61,11 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// A record with nothing but an event, its time and its request.
-    pub const fn new(event: Event, time: Timestamp, request_id: Uuid) -> Self {
+    pub fn new(event: Event, time: Timestamp, request_id: impl Into<RequestId>) -> Self {
         Self {
             event,
             time,
-            request_id,
+            request_id: request_id.into(),
             decision: None,
             shadow: false,
             about: None,
@@ -209,12 +209,13 @@ pub struct Client<'a> {
 
 /// A rendered part of a record, for use in many lines: JSON members, each with a leading comma.
 #[derive(Clone, Debug)]
-pub struct Fragment(pub(super) Bytes);
+pub struct Fragment(pub(super) Cow<'static, [u8]>);
 
 impl Fragment {
     /// One that lives long: in no more memory than it needs.
-    pub(super) fn kept(rendered: Vec<u8>) -> Self {
-        Self(rendered.into_boxed_slice().into())
+    pub(super) fn kept(mut rendered: Vec<u8>) -> Self {
+        rendered.shrink_to_fit();
+        Self(rendered.into())
     }
 }
 
@@ -231,7 +232,7 @@ pub(super) struct Summary {
 pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize) {
     let mut line = Line { out, sanitize };
     line.head(record.event, record.time);
-    line.ids(record.request_id, record.event);
+    line.ids(&record.request_id, record.event);
     if let Some(decision) = record.decision {
         line.word(",\"decision\":\"", decision.name());
         line.raw(if record.shadow { ",\"shadow\":true" } else { ",\"shadow\":false" });
@@ -315,7 +316,7 @@ pub(super) fn render_subject(subject: &Subject<'_>) -> Fragment {
 
 /// The `subject` member of a caller without a token, whose address is in `client`.
 pub(crate) fn render_anonymous() -> Fragment {
-    Fragment(Bytes::from_static(b",\"subject\":{\"anonymous\":true}"))
+    Fragment(Cow::Borrowed(b",\"subject\":{\"anonymous\":true}"))
 }
 
 pub(super) fn render_client(client: &Client<'_>, address: &str, sanitize: Sanitize) -> Fragment {
@@ -381,15 +382,14 @@ impl Line<'_> {
     }
 
     /// The record's id differs from the request id in its last bit at most, so one rendering serves for both.
-    fn ids(&mut self, request: Uuid, event: Event) {
-        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        request.hyphenated().encode_lower(&mut text);
-        let last = usize::from((request.as_bytes()[15] ^ event.id_bit()) & 15);
+    fn ids(&mut self, request: &RequestId, event: Event) {
+        let text = request.text();
+        let last = usize::from((request.uuid.as_bytes()[15] ^ event.id_bit()) & 15);
         self.raw(",\"id\":\"");
         self.out.extend_from_slice(&text[..text.len() - 1]);
         self.out.push(escape::HEX[last]);
         self.raw("\",\"request_id\":\"");
-        self.out.extend_from_slice(&text);
+        self.out.extend_from_slice(text);
         self.raw("\"");
     }
 

@@ -1,5 +1,7 @@
 //! Proof that the audit log has a request: a [`Recorded`] exists only where the line was written.
 
+use std::borrow::Cow;
+
 use super::{Audit, AuditError, Client, Decision, ErrorCode, Event, Fragment, Policy, Record, Subject, Target, Ticket};
 use crate::auth::Caller;
 use crate::mask::{Findings, Masked};
@@ -72,7 +74,7 @@ pub(crate) fn drifted(trail: &Trail, tool: &str, drift: Drift) {
 fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>, reject: Option<&Reject>) -> Ticket {
     // What was decided of the answer has another rule than the call.
     let told = trail.about.as_ref().filter(|_| reject.is_none_or(|reject| !reject.is_decided()));
-    let about = told.cloned().unwrap_or_else(|| about(trail, reject));
+    let about = told.map_or_else(|| Cow::Owned(about(trail, reject)), Cow::Borrowed);
     let masked = findings(&trail.findings);
     let mut record = Record::new(event, trail.received, trail.request_id);
     record.decision = Some(decision);
@@ -183,7 +185,7 @@ fn subject(caller: &Caller, audit: &Audit) -> Fragment {
 }
 
 /// Rendered once per connection, as long as its calls say the same of the client.
-fn client(trail: &Trail) -> Fragment {
+fn client(trail: &Trail) -> Cow<'_, Fragment> {
     let said = trail.call.as_ref().and_then(|call| call.client.as_ref());
     let text = |bytes| Some(String::from_utf8_lossy(bytes));
     let render = || {
@@ -198,9 +200,9 @@ fn client(trail: &Trail) -> Fragment {
     // What the first of these says is not what the connection's calls say.
     let is_first = trail.call.as_ref().is_none_or(|call| call.era == Era::Legacy && said.is_some());
     if is_first {
-        return render();
+        return Cow::Owned(render());
     }
     let made = || (trail.own_user_agent(), said.map(ClientSaid::detached), render());
     let (agent, known, fragment) = trail.peer.client.get_or_init(made);
-    if *agent == trail.user_agent && known.as_ref() == said { fragment.clone() } else { render() }
+    if *agent == trail.user_agent && known.as_ref() == said { Cow::Borrowed(fragment) } else { Cow::Owned(render()) }
 }
