@@ -1,6 +1,5 @@
 //! Which credential a call uses: the server's, or that of its tool; fixed, or requested from an authorization server.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -60,15 +59,18 @@ pub(crate) struct Calling<'a> {
 /// The credential of one call.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown<'a> {
-    credential: Cow<'a, Credential>,
+    fixed: &'a Credential,
     /// The token, if it was issued by an authorization server.
     pub(crate) granted: Option<Granted>,
+    /// Either of them with headers about the caller, if there are any.
+    telling: Option<Box<Credential>>,
     holder: Option<Holder>,
 }
 
 impl Shown<'_> {
     pub(crate) fn credential(&self) -> &Credential {
-        &self.credential
+        let granted = || self.granted.as_ref().map_or(self.fixed, Granted::credential);
+        self.telling.as_deref().unwrap_or_else(granted)
     }
 
     /// For whom the credential is; `None` if it is the same for every caller.
@@ -100,12 +102,12 @@ impl Credentials {
     /// The credential for a call, of `tool` if it has one of its own. Errs if the authorization server issues no token.
     pub(crate) async fn shown(&self, tool: Option<&str>, calling: Calling<'_>) -> Result<Shown<'_>, GrantError> {
         let shown = match &self.held(tool).source {
-            Source::Fixed(credential) => Shown { credential: Cow::Borrowed(credential), granted: None, holder: None },
+            Source::Fixed(fixed) => Shown { fixed, granted: None, telling: None, holder: None },
             // Boxed to keep the future small, since most servers have a fixed credential.
             Source::Granted(broker) => {
                 let granted = Box::pin(broker.credential(calling.caller, calling.token, calling.now)).await?;
-                let (credential, holder) = (Cow::Owned(granted.credential.clone()), Some(granted.holder()));
-                Shown { credential, granted: Some(granted), holder }
+                let holder = Some(granted.holder());
+                Shown { fixed: &Credential::NONE, granted: Some(granted), telling: None, holder }
             }
         };
         match &self.identity {
@@ -150,5 +152,6 @@ impl Credentials {
 fn told<'a>(shown: Shown<'a>, identity: &Identity, calling: Calling<'_>) -> Result<Shown<'a>, GrantError> {
     let told = identity.told(calling.caller, calling.now)?;
     let holder = calling.token.map(|token| Holder::of(calling.caller, token));
-    Ok(Shown { credential: Cow::Owned(shown.credential.telling(told)), holder, ..shown })
+    let telling = Some(Box::new(shown.credential().telling(told)));
+    Ok(Shown { telling, holder, ..shown })
 }

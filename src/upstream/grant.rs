@@ -123,13 +123,17 @@ impl fmt::Debug for Held {
 /// A credential that an authorization server issued, and what is needed to forget it if the upstream refuses it.
 #[derive(Clone, Debug)]
 pub(crate) struct Granted {
-    pub(crate) credential: Credential,
     broker: Arc<Broker>,
     holder: Holder,
     held: Arc<Held>,
 }
 
 impl Granted {
+    /// The credential itself.
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.held.credential
+    }
+
     /// The upstream accepted the token, or refused the call for another reason.
     pub(crate) fn taken(&self) {
         self.held.taken.store(true, Ordering::Relaxed);
@@ -282,7 +286,7 @@ impl Broker {
     }
 
     fn granted(self: &Arc<Self>, holder: Holder, held: Arc<Held>) -> Granted {
-        Granted { credential: held.credential.clone(), broker: self.clone(), holder, held }
+        Granted { broker: self.clone(), holder, held }
     }
 
     /// Errs if the proxy is among the token's actors too often: then the call goes round in a loop (RFC 8693 section 4.1,

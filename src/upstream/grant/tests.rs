@@ -89,7 +89,7 @@ impl Calls {
         other.expires = self.first.wall.plus(Duration::from_hours(1));
         let token = Some(Bearer::new(name.as_bytes()));
         let granted = self.broker.credential_at(&Arc::new(other), token, self.first).await?;
-        Ok(granted.credential.token().unwrap().expose().clone())
+        Ok(granted.credential().token().unwrap().expose().clone())
     }
 
     async fn at(&self, seconds: u64) -> Result<String, GrantError> {
@@ -98,7 +98,7 @@ impl Calls {
         let mut ana = caller("");
         ana.expires = self.first.wall.plus(Duration::from_hours(1));
         let granted = self.broker.credential_at(&Arc::new(ana), Some(Bearer::new(b"anas")), moment).await?;
-        Ok(granted.credential.token().unwrap().expose().clone())
+        Ok(granted.credential().token().unwrap().expose().clone())
     }
 
     /// The same until another token than `old` is shown, which is asked for beside the calls.
