@@ -126,8 +126,9 @@ pub fn admit(head: &Head<'_>, body: Bytes, known: &Known<'_>) -> Result<Message,
     })?;
     let envelope =
         Envelope::read(&document, true).map_err(|(flaw, id)| AdmitError::new(Refusal::Envelope(flaw), id))?;
-    let name = text(envelope.method);
-    let listed = name.as_deref().and_then(methods::find);
+    let listed = envelope.method.and_then(|method| method.plain_text()).and_then(methods::spelled);
+    let name = listed.map(|method| method.name.into()).or_else(|| text(envelope.method));
+    let listed = listed.or_else(|| name.as_deref().and_then(methods::find));
     let params = Params::of(envelope.params);
     let reading = Reading { head, known, envelope, params, name, listed };
     match reading.admit() {

@@ -242,7 +242,12 @@ impl fmt::Debug for MethodRef<'_> {
 
 /// The row of that exact name.
 pub fn find(name: &str) -> Option<&'static Method> {
-    let at = METHODS.binary_search_by(|method| method.name.cmp(name)).ok()?;
+    spelled(name.as_bytes())
+}
+
+/// The row of the name with those bytes.
+pub(super) fn spelled(name: &[u8]) -> Option<&'static Method> {
+    let at = METHODS.binary_search_by(|method| method.name.as_bytes().cmp(name)).ok()?;
     METHODS.get(at)
 }
 

@@ -159,7 +159,10 @@ pub(super) fn instructions(
     result: Value<'_>,
     splice: &mut Splice,
 ) -> Result<(), Reject> {
-    let Some(text) = result.get("instructions").filter(|_| methods::has_instructions(method)) else { return Ok(()) };
+    if !methods::has_instructions(method) {
+        return Ok(());
+    }
+    let Some(text) = result.get("instructions") else { return Ok(()) };
     // As a description: it is prose, which no program parses.
     let wrapped = [b"{\"description\":", text.raw(), b"}"].concat();
     let shown = rules.tools.text(wrapped.clone().into()).unwrap_or_else(|| b"{\"description\":\"\"}"[..].into());

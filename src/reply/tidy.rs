@@ -1,7 +1,5 @@
 //! Filters `_meta` and icons of the items in an answer, each by an allow list.
 
-use std::borrow::Cow;
-
 use crate::json::{Kind, Member, Splice, Value};
 use crate::mask::drop_foreign_meta;
 
@@ -36,8 +34,11 @@ enum Part {
 
 impl Part {
     fn of(member: &Member<'_>) -> Self {
-        let name = member.plain_name().map_or_else(|| member.name().into_owned().into_bytes().into(), Cow::Borrowed);
-        match &*name {
+        member.plain_name().map_or_else(|| Self::named(member.name().as_bytes()), Self::named)
+    }
+
+    fn named(name: &[u8]) -> Self {
+        match name {
             b"content" | b"contents" | b"messages" | b"prompts" | b"resource" | b"resourceTemplates" | b"resources"
             | b"serverInfo" | b"tools" => Self::Holder,
             b"icons" => Self::Icons,
