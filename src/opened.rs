@@ -128,31 +128,34 @@ pub fn open(
     ask: Ask,
     now: Timestamp,
 ) -> Result<Box<Opened>, OpenError> {
-    let sealing = Sealing { seals, binding: binding(route, &caller), now };
     let legacy = !matches!(&ask, Ask::Message(message) if message.era() == Era::Modern);
+    let mut opened = Opened::without_handles(caller, ask);
+    let Opened { caller, ask, session: known, resumed, answers, handles, splice } = &mut *opened;
+    let sealing = Sealing { seals, binding: binding(route, caller), now };
     // In 2026-07-28 there are no sessions: an id is ignored.
-    let session = if legacy { session? } else { None };
-    let (mut resumed, mut answers, mut splice) = (None, None, Splice::new());
-    if matches!(ask, Ask::Close) && session.is_none() {
-        return Err(NoSession::Unknown.into());
+    if legacy {
+        *known = session?;
     }
-    if legacy && matches!(ask, Ask::Listen) {
-        resumed = header(headers, &LAST_EVENT_ID)?
-            .map(|sealed| EventId::open(sealed, session_key(session.as_ref()), seals, &sealing.binding, now))
-            .transpose()?;
-    }
-    let mut handles = Handles::default();
-    if let Ask::Message(message) = &ask {
-        if let MessageShape::Response { .. } = message.shape() {
-            let id = message.document().pointer("/id").ok_or(NoSession::Unknown)?;
-            let sealed = id.as_str().ok_or(NoSession::Unknown)?;
-            let asked = ServerRequest::open(&sealed, session_key(session.as_ref()), seals, &sealing.binding, now)?;
-            splice.replace(id.span(), asked.raw_id.clone().into_string());
-            answers = Some(asked);
+    match ask {
+        Ask::Close if known.is_none() => return Err(NoSession::Unknown.into()),
+        Ask::Close => {}
+        Ask::Listen => {
+            let open = |sealed| EventId::open(sealed, session_key(known.as_ref()), seals, &sealing.binding, now);
+            *resumed = header(headers, &LAST_EVENT_ID)?.map(open).transpose()?;
         }
-        handles = Handles::open(message, &sealing)?;
+        Ask::Message(message) => {
+            if let MessageShape::Response { .. } = message.shape() {
+                let id = message.document().pointer("/id").ok_or(NoSession::Unknown)?;
+                let sealed = id.as_str().ok_or(NoSession::Unknown)?;
+                let key = session_key(known.as_ref());
+                let asked = ServerRequest::open(&sealed, key, seals, &sealing.binding, now)?;
+                splice.replace(id.span(), asked.raw_id.clone().into_string());
+                *answers = Some(asked);
+            }
+            handles.open(message, &sealing)?;
+        }
     }
-    Ok(Box::new(Opened { caller, ask, session, resumed, answers, handles, splice }))
+    Ok(opened)
 }
 
 /// The session that a request of an older revision names, if any. Errs if it is not the caller's.

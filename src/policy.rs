@@ -56,6 +56,7 @@ pub(crate) use self::when::Expressed;
 
 /// The compiled rules of one server. The default has none and denies everything.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the rules")]
 pub struct Policy {
     /// In the order of the files, and within a file in its order.
     rules: Box<[rule::Rule]>,
@@ -76,6 +77,8 @@ pub struct Policy {
     anonymous_limit: Option<limit::Limit>,
     /// Whether a rule is in shadow.
     has_shadow: bool,
+    /// Whether a rule has conditions that a tool's definition may decide.
+    minds_definitions: bool,
     /// Whether everything the upstream lists is allowed while every rule is in shadow.
     baseline: bool,
     /// By rule.
@@ -121,6 +124,11 @@ impl Policy {
     /// Whether a rule reads what clients say of themselves, so that [`Untrusted`] must be collected.
     pub const fn asks_untrusted(&self) -> bool {
         self.asks_untrusted
+    }
+
+    /// Whether a decision on a call may depend on the tool's definition: on its annotations, or on the defaults of arguments.
+    pub(crate) const fn minds_definitions(&self) -> bool {
+        self.minds_definitions
     }
 
     /// The number of rules.

@@ -1,5 +1,7 @@
 //! The path of a request; read this file first. [`handle`] answers every request, `call` is the pipeline of stages.
 
+mod defined;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +17,10 @@ use crate::body::{self, Body};
 use crate::clock::Timestamp;
 use crate::cors::{self, Origin};
 use crate::mask::Direction;
-use crate::mcp::{self, Era, Head, Known, Revision};
+use crate::mcp::{self, Head, Known, Revision};
 use crate::opened::{self, Ask, Opened, Spent};
-use crate::policy::Untrusted;
-use crate::policy::tools::{Refused, Tool};
+use crate::policy::tools::Tool;
+use crate::policy::{Denial, Permit, Untrusted};
 use crate::reject::{self, Reject};
 use crate::reply::{self, Way};
 use crate::route::{Found, Route};
@@ -26,8 +28,10 @@ use crate::server::{Peer, authority_of};
 use crate::snapshot::{Live, Snapshot};
 use crate::state::State;
 use crate::trail::{Sinks, Trail};
-use crate::upstream::{self, Answer, Asking, Calling, CatalogError, Offer, Pool, Standing};
-use crate::{audit, bridge, document, http_sse, json, mask, policy};
+use crate::upstream::{self, Answer, Calling, Pool, Standing};
+use crate::{audit, document, http_sse, json, mask, policy};
+
+use defined::defined;
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// The largest body read from a caller without a token.
@@ -55,6 +59,8 @@ pub struct Worker {
 }
 
 /// Answers one request. Whatever happens, the answer carries the request id that audit and log know it by.
+///
+/// Rarely needed futures are boxed, here and below: a future is as large as everything it may await.
 pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
     let (snapshot, secure) = (worker.live.current(), peer.secure);
     let (head, incoming) = request.into_parts();
@@ -82,7 +88,10 @@ pub async fn handle(worker: Arc<Worker>, peer: Arc<Peer>, request: Request<Incom
             trail.served(response, head.uri.path())
         }
         Ok(Front::Route(route)) => {
-            let mut response = enter(&worker, &snapshot, route, &head, incoming, trail).await;
+            let mut response = match identify(&worker, &snapshot, route, &head, &mut trail).await {
+                Ok(who) => exchange(&worker, &snapshot, route, &head, Some(incoming), who, trail).await,
+                Err(reject) => Box::pin(unread(&head, incoming, trail, &reject)).await,
+            };
             renew_nonce(route, &snapshot, &head, &mut response);
             response
         }
@@ -181,23 +190,6 @@ async fn signals(receiver: &Receiver, head: &Parts, incoming: Incoming, timeout:
 /// The caller, and the credential it presented.
 type Who<'h> = (Arc<Caller>, Presented<'h>);
 
-/// A request to a protected server: authenticates the caller, then exchanges.
-///
-/// Rarely needed futures are boxed, here and below: a future is as large as everything it may await.
-async fn enter(
-    worker: &Arc<Worker>,
-    snapshot: &Arc<Snapshot>,
-    route: &Arc<Route>,
-    head: &Parts,
-    incoming: Incoming,
-    mut trail: Box<Trail>,
-) -> Response<Body> {
-    match identify(worker, snapshot, route, head, &mut trail).await {
-        Ok(who) => exchange(worker, snapshot, route, head, Some(incoming), who, trail).await,
-        Err(reject) => Box::pin(unread(head, incoming, trail, &reject)).await,
-    }
-}
-
 /// Refuses a request whose body nobody has read.
 pub(crate) async fn unread(head: &Parts, incoming: Incoming, trail: Box<Trail>, reject: &Reject) -> Response<Body> {
     let response = trail.refuse(reject).await;
@@ -258,17 +250,14 @@ pub(crate) async fn exchange(
     who: Who<'_>,
     mut trail: Box<Trail>,
 ) -> Response<Body> {
-    let (way, answer) = match call(worker, snapshot, route, head, incoming, who, &mut trail).await {
-        Ok(answered) => answered,
-        Err(reject) => return Box::pin(trail.refuse(&reject)).await,
+    let (reject, trail) = match call(worker, snapshot, route, head, incoming, who, &mut trail).await {
+        Ok((way, answer)) => match reply::rewrite(way, answer, trail).await {
+            Ok(response) => return response,
+            Err(refused) => *refused,
+        },
+        Err(reject) => (reject, trail),
     };
-    match reply::rewrite(way, answer, trail).await {
-        Ok(response) => response,
-        Err(refused) => {
-            let (reject, trail) = *refused;
-            Box::pin(trail.refuse(&reject)).await
-        }
-    }
+    Box::pin(trail.refuse(&reject)).await
 }
 
 /// The pipeline. Each stage takes what the one before it made, so that none can be left out or swapped.
@@ -284,13 +273,14 @@ async fn call(
     let now = trail.received;
     let session = opened::session_of(&snapshot.seals, &opened::binding(route, &caller), &head.headers, now);
     let negotiated = session.as_ref().ok().and_then(|session| Some(session.as_ref()?.revision));
-    let ask = ask(snapshot, route, negotiated, head, incoming, trail).await?;
+    let most = snapshot.limits.request_bytes.min(if caller.anonymous { ANONYMOUS_BYTES } else { usize::MAX });
+    let bytes = read(snapshot, head, incoming, most).await?;
+    let ask = ask(route, negotiated, head, (bytes, most), trail)?;
     let untrusted = route.policy.asks_untrusted().then(|| Arc::new(Untrusted::of(&head.headers, ask.message())));
     let opened = opened::open(&snapshot.seals, route, &head.headers, caller, session, ask, now)?;
     let opened = mask::restore(&route.masks, opened, now)?;
     trail.restored(&opened);
     trail.opened(&opened);
-    let written = opened.written_subject();
     let ip = trail.peer.address.ip();
     let context = policy::Context {
         ip: Some(ip),
@@ -302,18 +292,19 @@ async fn call(
     let who = opened.caller.clone();
     let calling = Calling { caller: &who, token: presented.token(), now };
     let standing = Standing::of(worker, route, trail, &who);
-    let defined = defined(worker, route, &opened, &context, (calling, &standing)).await?;
+    // Where no rule looks at definitions, they are only asked for once a call is allowed.
+    let asked = if route.policy.minds_definitions() {
+        Asked::Undecided(opened)
+    } else {
+        Asked::Permitted(permit(route, opened, &context, trail)?)
+    };
+    let defined = defined(worker, route, asked.opened(), &context, (calling, &standing)).await?;
     let context = policy::Context { definition: defined.definition().unwrap_or(context.definition), ..context };
+    let permit = match asked {
+        Asked::Undecided(opened) => permit(route, opened, &context, trail)?,
+        Asked::Permitted(permit) => permit,
+    };
     let tool = defined.tool();
-    let foreseen = policy::foresee(&route.policy, &opened, &context);
-    let decided = policy::authorize(&route.policy, opened, &context);
-    trail.shadow = foreseen.filter(|foreseen| foreseen.differs(&decided));
-    let permit = decided
-        .map_err(|denial| match trail.caller.as_deref() {
-            Some(caller) => route.policy.limit_step_ups(denial, caller),
-            None => denial,
-        })
-        .map_err(|denial| mask::as_written(denial, written.as_deref()))?;
     trail.permitted(permit.rule());
     let (reads, may_repeat) = repeats(route, tool);
     let permit = permit.defined_by(&route.tools, tool)?;
@@ -323,7 +314,7 @@ async fn call(
     policy::still_fits(&route.policy, &route.tools, tool, &masked, &context)?;
     let states = (&worker.state.spent, snapshot.shared.as_ref());
     let spent = Spent::of(&masked, route, context.definition.annotations, states, now).await?;
-    let mut way = Box::new(Way::new(worker, snapshot, route, &masked, (ip, untrusted)).about(defined.shared()));
+    let mut way = Way::new(worker, snapshot, route, &masked, (ip, untrusted), defined.into_tool());
     let limit = route.policy.timeout(masked.rule());
     let recorded = audit::decided(trail, masked).await.inspect_err(|_| give_back(worker, spent.as_ref()))?;
     let shown = route.credentials.shown(way.tool(), calling).await;
@@ -338,6 +329,40 @@ async fn call(
         }
     })?;
     Ok((way, answer))
+}
+
+/// A request before the definition of the called tool is known.
+enum Asked {
+    Permitted(Permit),
+    Undecided(Box<Opened>),
+}
+
+impl Asked {
+    fn opened(&self) -> &Opened {
+        match self {
+            Self::Permitted(permit) => permit.opened(),
+            Self::Undecided(opened) => opened,
+        }
+    }
+}
+
+/// Decides, and notes what rules in shadow would have decided.
+fn permit(
+    route: &Route,
+    opened: Box<Opened>,
+    context: &policy::Context<'_>,
+    trail: &mut Trail,
+) -> Result<Permit, Denial> {
+    let written = opened.written_subject();
+    let foreseen = policy::foresee(&route.policy, &opened, context);
+    let decided = policy::authorize(&route.policy, opened, context);
+    trail.shadow = foreseen.filter(|foreseen| foreseen.differs(&decided));
+    decided
+        .map_err(|denial| match trail.caller.as_deref() {
+            Some(caller) => route.policy.limit_step_ups(denial, caller),
+            None => denial,
+        })
+        .map_err(|denial| mask::as_written(denial, written.as_deref()))
 }
 
 /// Whether a tool is read-only, and whether it may be called twice, by its approved definition or the operator's word.
@@ -371,24 +396,29 @@ fn give_back(worker: &Worker, spent: Option<&Spent>) {
     }
 }
 
-/// Reads what the client requests: one message, a stream, or the end of a session.
-async fn ask(
+/// Reads the body of a message; nothing of other requests.
+async fn read(
     snapshot: &Snapshot,
+    head: &Parts,
+    incoming: Option<Incoming>,
+    most: usize,
+) -> Result<Bytes, body::ReadError> {
+    match incoming {
+        Some(incoming) if head.method == Method::POST => body::read(incoming, most, snapshot.limits.body_timeout).await,
+        Some(_) | None => Ok(Bytes::new()),
+    }
+}
+
+/// What the client requests: one message, a stream, or the end of a session.
+fn ask(
     route: &Route,
     negotiated: Option<Revision>,
     head: &Parts,
-    incoming: Option<Incoming>,
+    (bytes, most): (Bytes, usize),
     trail: &mut Trail,
 ) -> Result<Ask, Reject> {
     match head.method {
         Method::POST => {
-            let limits = &snapshot.limits;
-            let anonymous = trail.caller.as_deref().is_some_and(|caller| caller.anonymous);
-            let most = limits.request_bytes.min(if anonymous { ANONYMOUS_BYTES } else { usize::MAX });
-            let bytes = match incoming {
-                Some(incoming) => body::read(incoming, most, limits.body_timeout).await?,
-                None => Bytes::new(),
-            };
             let known = Known {
                 bytes: most,
                 limits: json::Limits::REQUEST,
@@ -396,9 +426,16 @@ async fn ask(
                 supported: &Revision::SERVED,
             };
             let head = Head { headers: &head.headers, session: negotiated };
-            let message = mcp::admit(&head, bytes, &known).inspect_err(|error| trail.misread(error))?;
-            trail.admitted(&message);
-            Ok(Ask::Message(message))
+            match mcp::admit(&head, bytes, &known) {
+                Ok(message) => {
+                    trail.admitted(&message);
+                    Ok(Ask::Message(message))
+                }
+                Err(error) => {
+                    trail.misread(&error);
+                    Err(error.into())
+                }
+            }
         }
         Method::GET if accepts_event_stream(head) => {
             trail.listens();
@@ -410,81 +447,6 @@ async fn ask(
             Ok(Ask::Close)
         }
         _ => Err(Reject::Method { allow: "GET, POST, DELETE, OPTIONS" }),
-    }
-}
-
-/// The definition of the called tool, as far as it is known.
-enum Defined {
-    /// As the upstream lists it.
-    As(Arc<Tool>),
-    /// The upstream does not list it, or need not be asked: no annotation is trusted.
-    Unknown,
-    /// Not a tool call, or one that no definition could allow: the approved definition counts.
-    Unasked,
-}
-
-impl Defined {
-    fn tool(&self) -> Option<&Tool> {
-        match self {
-            Self::As(tool) => Some(tool),
-            Self::Unasked | Self::Unknown => None,
-        }
-    }
-
-    fn shared(&self) -> Option<Arc<Tool>> {
-        match self {
-            Self::As(tool) => Some(tool.clone()),
-            Self::Unasked | Self::Unknown => None,
-        }
-    }
-
-    fn definition(&self) -> Option<policy::Definition<'_>> {
-        match self {
-            Self::As(_) | Self::Unknown => Some(policy::Definition::of(self.tool())),
-            Self::Unasked => None,
-        }
-    }
-}
-
-/// Fetches the definition of the called tool from the upstream, for calls that may be allowed.
-async fn defined(
-    worker: &Arc<Worker>,
-    route: &Arc<Route>,
-    opened: &Opened,
-    context: &policy::Context<'_>,
-    (calling, standing): (Calling<'_>, &Standing),
-) -> Result<Defined, Reject> {
-    let Some((message, tool)) = opened.tool_call() else { return Ok(Defined::Unasked) };
-    if !(message.era() == Era::Modern || route.tools.minds()) {
-        return Ok(Defined::Unknown);
-    }
-    if !route.policy.could_call(&opened.caller, tool, context) {
-        return Ok(Defined::Unasked);
-    }
-    let session = opened.session.as_ref().and_then(|session| session.upstream_id.clone());
-    let shown = route.credentials.shown(None, calling).await?;
-    // It may have been waited for.
-    standing.check(calling.caller, false)?;
-    let asking = Asking { era: message.era(), session, holder: shown.holder() };
-    let (asking, revision) =
-        bridge::asking(worker, route, shown.credential(), opened, (asking, message.revision())).await;
-    let from = (&**route, shown.credential());
-    let mut offer = route.catalog.offer(&worker.pool, from, &asking, revision, tool).await;
-    if let Err(CatalogError::Status { status }) = offer {
-        let refused = (&asking, Some(status));
-        let again = bridge::asking_in_session(worker, route, shown.credential(), opened, refused).await;
-        if let Some((asking, revision)) = again {
-            offer = Box::pin(route.catalog.offer(&worker.pool, from, &asking, revision, tool)).await;
-        }
-    }
-    match offer {
-        Ok(Offer::Tool(tool)) => Ok(Defined::As(tool)),
-        Ok(Offer::Ambiguous) if route.tools.insists() => Err(Refused::Definition.into()),
-        // The proxy answers only for what policy hides: the upstream's own answer comes back.
-        Ok(Offer::Ambiguous | Offer::Unlisted) => Ok(route.tools.unlisted().map(|()| Defined::Unknown)?),
-        // Headers are passed on as an intermediary passes those it does not recognise (2026-07-28, "Intermediaries").
-        Err(_) if !route.tools.insists() => Ok(Defined::Unknown),
-        Err(error) => Err(error.into()),
     }
 }
 

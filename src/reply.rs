@@ -121,15 +121,17 @@ pub struct Way {
 }
 
 impl Way {
-    /// The context of a masked request.
+    /// The context of a masked request, boxed from stage to stage. Without the definition of the called tool, the tool of the
+    /// subject is used if it has been listed.
     pub fn new(
         worker: &Arc<Worker>,
         snapshot: &Arc<Snapshot>,
         route: &Arc<Route>,
         masked: &Masked,
         (ip, untrusted): (IpAddr, Option<Arc<Untrusted>>),
-    ) -> Self {
-        let mut way = Self {
+        definition: Option<Arc<Tool>>,
+    ) -> Box<Self> {
+        let mut way = Box::new(Self {
             caller: masked.caller().clone(),
             era: Era::Legacy,
             method: None,
@@ -147,10 +149,10 @@ impl Way {
             digest: masked.handles().digest,
             listened: masked.handles().listened.clone(),
             task: masked.handles().task.clone(),
-            definition: None,
+            definition,
             credential: Credential::NONE,
             worker: worker.clone(),
-        };
+        });
         match (masked.ask(), masked.resumed()) {
             (Ask::Message(message), _) => {
                 way.era = message.era();
@@ -176,19 +178,12 @@ impl Way {
             }
             (Ask::Close | Ask::Listen, _) => {}
         }
+        if let (None, Some((SubjectKind::Tool, name))) = (&way.definition, &way.subject)
+            && !way.route.masks.is_empty_for(Direction::Result)
+        {
+            way.definition = way.route.tools.seen(name);
+        }
         way
-    }
-
-    /// Sets the definition of the called tool; without one, the tool of the subject is used if it has been listed.
-    pub(crate) fn about(self, tool: Option<Arc<Tool>>) -> Self {
-        let seen = || match &self.subject {
-            Some((SubjectKind::Tool, name)) if !self.route.masks.is_empty_for(Direction::Result) => {
-                self.route.tools.seen(name)
-            }
-            _ => None,
-        };
-        let definition = tool.or_else(seen);
-        Self { definition, ..self }
     }
 
     /// The circumstances of decisions about the answer.
@@ -276,22 +271,21 @@ pub async fn rewrite(
     }
     let media = if answer.body.is_read() { Media::Json } else { media_type(&answer.fields) };
     let listens = trail.http_method == Method::GET;
-    let response = match media {
+    match media {
         // A GET is answered with a stream only (2025-11-25, "Listening for Messages from the Server").
         Media::Json | Media::None if listens && answer.status.is_success() => {
-            return Err(Box::new((ReplyError::MediaType.into(), trail)));
+            Err(Box::new((ReplyError::MediaType.into(), trail)))
         }
-        Media::EventStream if answer.status.is_success() => Box::pin(stream(way, answer, trail)).await,
-        Media::Json => json(way, answer, trail).await?,
-        Media::None if answer.status.is_success() && way.id.is_none() => accepted(answer.status, trail).await?,
+        Media::EventStream if answer.status.is_success() => Ok(Box::pin(stream(way, answer, trail)).await),
+        Media::Json => json(way, answer, trail).await,
+        Media::None if answer.status.is_success() && way.id.is_none() => accepted(answer.status, trail).await,
         // Some servers give an empty body a media type, such as `text/plain`.
-        Media::Other if is_taken(&answer, &way, &trail) => json(way, answer, trail).await?,
+        Media::Other if is_taken(&answer, &way, &trail) => json(way, answer, trail).await,
         Media::None | Media::EventStream | Media::Other if !answer.status.is_success() => {
-            return Err(Box::new((way.refused(answer.status).into(), trail)));
+            Err(Box::new((way.refused(answer.status).into(), trail)))
         }
-        _ => return Err(Box::new((ReplyError::MediaType.into(), trail))),
-    };
-    Ok(response)
+        _ => Err(Box::new((ReplyError::MediaType.into(), trail))),
+    }
 }
 
 /// Whether the answer accepts a message without a response, or the end of a session; its body is not passed on.
@@ -406,12 +400,12 @@ async fn json(
         let (error, trail) = *refused;
         return Err(Box::new((Reject::Unrecorded(error), trail)));
     }
-    let mut response = Response::new(Body::full(answer.bytes));
-    *response.status_mut() = status;
     let mut headers = HeaderMap::with_capacity(6);
     name_session(&way, answer.negotiated, &mut headers);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut response = Response::new(Body::full(answer.bytes));
+    *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
 }

@@ -39,40 +39,39 @@ pub struct Handles {
 impl Handles {
     /// Opens the handles of a message. Errs if one cannot be opened, or the message needs an extension that its client does
     /// not declare.
-    pub(super) fn open(message: &Message, sealing: &Sealing<'_>) -> Result<Self, NoHandle> {
-        let mut handles = Self::default();
-        let Some(holder) = message.params().or_else(|| message.result()) else { return Ok(handles) };
+    pub(super) fn open(&mut self, message: &Message, sealing: &Sealing<'_>) -> Result<(), NoHandle> {
+        let Some(holder) = message.params().or_else(|| message.result()) else { return Ok(()) };
         if let Some(id) = related_task(message, holder, sealing)? {
-            handles.real.push((RELATED, id));
+            self.real.push((RELATED, id));
         }
-        let MessageShape::Request { .. } = message.shape() else { return Ok(handles) };
-        let Some(method) = message.listed() else { return Ok(handles) };
+        let MessageShape::Request { .. } = message.shape() else { return Ok(()) };
+        let Some(method) = message.listed() else { return Ok(()) };
         match method.access {
             Access::Task if message.era() == Era::Modern && !message.declares_extension(TASKS_EXTENSION) => {
                 return Err(NoHandle::Undeclared);
             }
             Access::Task => {
                 let own = asked_task(method, holder, sealing)?;
-                handles.real.push((method.task_pointer(), own.task.upstream_id.clone()));
-                handles.task = Some(own);
+                self.real.push((method.task_pointer(), own.task.upstream_id.clone()));
+                self.task = Some(own);
             }
             Access::Subscriptions => {
                 let opened = message.subscribed_tasks().filter_map(|handle| own_task(&handle, sealing).ok());
-                handles.listened = opened.collect();
+                self.listened = opened.collect();
             }
             Access::Completion | Access::Free | Access::Named | Access::Subject { .. } => {}
         }
         if let Some(upstream) = cursor(method, holder, sealing)? {
-            handles.real.push(("/cursor", upstream));
+            self.real.push(("/cursor", upstream));
         }
         if method.asks && message.era() == Era::Modern {
-            handles.digest = Some(digest(holder, &OF_THE_ROUND));
+            self.digest = Some(digest(holder, &OF_THE_ROUND));
         }
-        if let Some(state) = request_state(message, method, handles.digest, sealing)? {
-            handles.state = Some(state.nonce);
-            handles.real.push(("/requestState", state.upstream));
+        if let Some(state) = request_state(message, method, self.digest, sealing)? {
+            self.state = Some(state.nonce);
+            self.real.push(("/requestState", state.upstream));
         }
-        Ok(handles)
+        Ok(())
     }
 
     /// Replaces the handles with the upstream's values.

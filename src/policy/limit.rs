@@ -211,7 +211,7 @@ impl Policy {
     pub(crate) async fn enter(&self, permit: &Permit) -> Result<Option<Slot>, Reject> {
         let limited = permit.rule().and_then(|rule| Some((rule, self.limits.get(rule)?)));
         let Some((rule, limit)) = limited else { return Ok(None) };
-        let entered = limit.enter(permit.caller(), permit.subject()).await;
+        let entered = limit.enter(&permit.opened().caller, permit.subject()).await;
         entered.map_err(|refusal| refusal.into_reject(Arc::clone(rule)))
     }
 

@@ -80,9 +80,9 @@ impl Permit {
         self.opened.ask.message().map_or(Ok(()), |message| tools.check(tool, message.arguments()))
     }
 
-    /// The caller.
-    pub(crate) fn caller(&self) -> &Caller {
-        &self.opened.caller
+    /// The request.
+    pub(crate) const fn opened(&self) -> &Opened {
+        &self.opened
     }
 
     /// The name or URI of the request's subject; empty if it has none.

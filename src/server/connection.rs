@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -255,13 +256,14 @@ where
 }
 
 /// Waits for the handler; the call counts as running until it ends or is dropped.
-async fn answer<B>(
+fn answer<B>(
     response: impl Future<Output = Response<B>>,
     running: (RunningCall, CallGuard),
-) -> Result<Response<B>, Infallible> {
-    let response = response.await;
-    drop(running);
-    Ok(response)
+) -> impl Future<Output = Result<Response<B>, Infallible>> {
+    response.map(|response| {
+        drop(running);
+        Ok(response)
+    })
 }
 
 /// Drives a connection to its end, and follows the signals of its watch.

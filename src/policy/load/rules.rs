@@ -54,13 +54,15 @@ pub(super) fn compile(files: &[File], report: &mut Report<'_>) -> (Policy, Vec<I
     let advertised = advertised(&compiler.rules);
     let demands: Vec<&Demand> = compiler.rules.iter().map(|rule| &rule.demand).collect();
     let tables = compiler.tables.map(|table| table.build(&demands));
-    let untrusted = |rule: &Rule| rule.conditions.as_ref().is_some_and(|asked| asked.look_at("untrusted"));
-    let asks_untrusted = compiler.rules.iter().any(untrusted);
+    let looks_at = |variable| move |rule: &Rule| rule.conditions.as_ref().is_some_and(|asked| asked.look_at(variable));
+    let asks_untrusted = compiler.rules.iter().any(looks_at("untrusted"));
+    let minds_definitions = compiler.rules.iter().any(|rule| rule.args().is_some() || looks_at("tool")(rule));
     let policy = Policy {
         asks_untrusted,
         anonymous: compiler.rules.iter().filter(|rule| rule.anonymous).map(in_force).min(),
         anonymous_limit: None,
         has_shadow: compiler.rules.iter().any(|rule| rule.shadow.is_some()),
+        minds_definitions,
         baseline: baseline(files, &compiler.rules, report),
         limits: compiler.limits,
         timeouts: compiler.timeouts,

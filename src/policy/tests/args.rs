@@ -235,3 +235,20 @@ fn a_rule_on_arguments_could_match_when_tools_are_listed() {
     assert_eq!(words(policy.decide(&caller, &CALL, &unknown)), "deny d");
     assert_eq!(policy.ways(&caller, SubjectKind::Tool, "x", &AT).len(), 1);
 }
+
+#[test]
+fn what_a_definition_may_decide_is_told() {
+    for (conditions, minds) in [
+        ("", false),
+        ("scopes = [\"a\"]", false),
+        ("when = \"client.id == 'cli'\"", false),
+        ("when = \"args.a == 5\"", false),
+        ("[rule.args]\na = { required = true }", true),
+        ("when = \"tool.annotations.readOnlyHint\"", true),
+        ("mode = \"shadow\"\nwhen = \"tool.name == 'x'\"", true),
+    ] {
+        let rules = "[[rule]]\nid = \"other\"\ntools = [\"y\"]\n[[rule]]\nid = \"r\"\ntools = [\"x\"]\n";
+        let policy = policy(&format!("{rules}{conditions}"));
+        assert_eq!(policy.minds_definitions(), minds, "{conditions}");
+    }
+}
