@@ -67,6 +67,10 @@ impl Node {
     const fn length(&self) -> usize {
         self.end.wrapping_sub(self.start) as usize
     }
+
+    const fn span(&self) -> Span {
+        Span { start: self.start as usize, end: self.end as usize }
+    }
 }
 
 /// A half-open byte range of a document.
@@ -163,8 +167,7 @@ impl<'a> Value<'a> {
 
     /// Its position in the document, quotes and brackets included.
     pub fn span(&self) -> Span {
-        let node = self.node();
-        Span { start: node.start as usize, end: node.end as usize }
+        self.node().span()
     }
 
     /// Its bytes as written.
@@ -181,14 +184,14 @@ impl<'a> Value<'a> {
 
     /// The decoded string, borrowed if it has no escapes; `None` for any other type.
     pub fn as_str(&self) -> Option<Cow<'a, str>> {
-        (self.kind() == Kind::String).then(|| self.document.text_at(self.index))
+        let node = self.node();
+        (node.kind == Kind::String).then(|| self.document.text_of(node))
     }
 
     /// The text between the quotes of a string without escapes; `None` for anything else.
     pub(crate) fn plain_text(&self) -> Option<&'a [u8]> {
         let node = self.node();
-        let inner = || &self.document.bytes[node.start as usize + 1..node.end as usize - 1];
-        (node.kind == Kind::String && !node.escaped).then(inner)
+        (node.kind == Kind::String && !node.escaped).then(|| self.document.inside(node))
     }
 
     /// The same, sharing the document's memory.
@@ -305,7 +308,7 @@ impl<'a> Value<'a> {
 /// One member of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
-    key: usize,
+    key: &'a Node,
     /// The member's value.
     pub value: Value<'a>,
 }
@@ -313,15 +316,14 @@ pub struct Member<'a> {
 impl<'a> Member<'a> {
     /// The decoded key.
     pub fn name(&self) -> Cow<'a, str> {
-        self.value.document.text_at(self.key)
+        self.value.document.text_of(self.key)
     }
 
     /// Whether the decoded key is `name`.
     pub fn name_is(&self, name: &str) -> bool {
         let (document, name) = (self.value.document, name.as_bytes());
-        let key = &document.nodes[self.key];
-        key.length() == name.len() + 2 && document.reads(key, name)
-            || key.escaped && document.is_escaped_name(key, name)
+        self.key.length() == name.len() + 2 && document.reads(self.key, name)
+            || self.key.escaped && document.is_escaped_name(self.key, name)
     }
 
     /// Whether the decoded key begins with `prefix`.
@@ -334,8 +336,7 @@ impl<'a> Member<'a> {
 
     /// The key's bytes if it was written without escapes.
     pub fn plain_name(&self) -> Option<&'a [u8]> {
-        let node = &self.value.document.nodes[self.key];
-        (!node.escaped).then(|| &self.value.document.bytes[node.start as usize + 1..node.end as usize - 1])
+        (!self.key.escaped).then(|| self.value.document.inside(self.key))
     }
 
     /// Whether the document is known to be printable ASCII and white space.
@@ -345,7 +346,7 @@ impl<'a> Member<'a> {
 
     /// Whether the key was written with escapes.
     pub fn is_escaped(&self) -> bool {
-        self.value.document.nodes[self.key].escaped
+        self.key.escaped
     }
 
     /// Its position, from the key to the end of the value.
@@ -355,8 +356,7 @@ impl<'a> Member<'a> {
 
     /// The position of the key, quotes included.
     pub fn key_span(&self) -> Span {
-        let node = &self.value.document.nodes[self.key];
-        Span { start: node.start as usize, end: node.end as usize }
+        self.key.span()
     }
 }
 
@@ -376,9 +376,9 @@ impl<'a> Iterator for Members<'a> {
         if self.at >= self.end {
             return None;
         }
-        let key = self.at;
-        self.at = self.document.nodes[key].next as usize;
-        Some(Member { key, value: Value { document: self.document, index: key + 1 } })
+        let (key, index) = (&self.document.nodes[self.at], self.at + 1);
+        self.at = key.next as usize;
+        Some(Member { key, value: Value { document: self.document, index } })
     }
 }
 
@@ -416,15 +416,20 @@ impl Document {
     fn is_escaped_name(&self, key: &Node, name: &[u8]) -> bool {
         /// The length of `\u0041`, the longest escape of one byte.
         const ESCAPE: usize = 6;
-        let inner = &self.bytes[key.start as usize + 1..key.end as usize - 1];
+        let inner = self.inside(key);
         // The length check avoids decoding a long key for every name that is looked up.
         inner.len() <= name.len() * ESCAPE && literal::unescape(inner).as_bytes() == name
     }
 
-    /// The text between the quotes of a string or key node, decoded.
-    fn text_at(&self, index: usize) -> Cow<'_, str> {
-        let node = &self.nodes[index];
-        let inner = &self.bytes[node.start as usize + 1..node.end as usize - 1];
+    /// The bytes between the quotes of a string or key.
+    #[inline]
+    fn inside(&self, node: &Node) -> &[u8] {
+        &self.bytes[node.start as usize + 1..node.end as usize - 1]
+    }
+
+    /// The text between the quotes of a string or key, decoded.
+    fn text_of(&self, node: &Node) -> Cow<'_, str> {
+        let inner = self.inside(node);
         if node.escaped {
             return literal::unescape(inner).into();
         }
