@@ -91,6 +91,8 @@ pub struct Upstream {
     port: u16,
     protocol: Protocol,
     timeouts: config::Timeouts,
+    /// How the head of an HTTP/1.1 request goes on behind its method, up to the value of `Host`.
+    target_and_host: Box<[u8]>,
     tls: Option<Tls>,
     uri: Uri,
     url: Url,
@@ -146,6 +148,7 @@ impl Upstream {
             None
         };
         let uri = target(url, protocol, &authority).ok_or(BuildError::Authority)?;
+        let target_and_host = target_and_host(&uri, &authority);
         Ok(Arc::new(Self {
             authority,
             origin: url.origin().ascii_serialization().into(),
@@ -159,6 +162,7 @@ impl Upstream {
             port,
             protocol,
             timeouts: server.timeouts.clone(),
+            target_and_host,
             tls,
             uri,
             url: url.clone(),
@@ -198,7 +202,8 @@ impl Upstream {
     /// The same upstream with another URL of the same origin, which shares this one's connections.
     fn at(&self, url: &Url) -> Option<Arc<Self>> {
         let uri = target(url, self.protocol, &self.authority)?;
-        Some(Arc::new(Self { uri, url: url.clone(), ..self.clone() }))
+        let target_and_host = target_and_host(&uri, &self.authority);
+        Some(Arc::new(Self { target_and_host, uri, url: url.clone(), ..self.clone() }))
     }
 }
 
@@ -249,6 +254,12 @@ fn target(url: &Url, protocol: Protocol, authority: &HeaderValue) -> Option<Uri>
         Protocol::Http1 => Uri::try_from(path).ok(),
         Protocol::Http2 => Uri::try_from(format!("{}://{}{path}", url.scheme(), authority.to_str().ok()?)).ok(),
     }
+}
+
+/// The target, the version and `Host`, which comes first of all header fields (RFC 9110 section 7.2).
+fn target_and_host(uri: &Uri, authority: &HeaderValue) -> Box<[u8]> {
+    let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    [b" ", target.as_bytes(), b" HTTP/1.1\r\nhost: ", authority.as_bytes()].concat().into()
 }
 
 /// The host in the form that a resolver takes: an IPv6 address without brackets.

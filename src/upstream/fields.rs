@@ -5,6 +5,11 @@ use http::{HeaderName, HeaderValue};
 pub struct Fields(Vec<(HeaderName, HeaderValue)>);
 
 impl Fields {
+    /// No fields, with room for `count`.
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self(Vec::with_capacity(count))
+    }
+
     /// Appends a field, whether or not there is one of that name.
     pub(super) fn push(&mut self, name: HeaderName, value: HeaderValue) {
         self.0.push((name, value));

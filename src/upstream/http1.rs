@@ -240,7 +240,9 @@ impl Connection {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
         let due = usize::try_from(self.rest.at_least()).unwrap_or(MOST_BYTES);
         let due = if self.is_gathered { due.saturating_sub(self.received.len()) } else { due.min(MOST_BYTES) };
-        self.received.reserve(self.room.max(due));
+        if self.received.capacity() - self.received.len() < due.max(FEWEST_BYTES / 4) {
+            self.received.reserve(self.room.max(due));
+        }
         let read = ready!(pin!(self.stream.read_buf(&mut self.received)).poll(cx)).map_err(Broken::Io)?;
         if self.received.len() == self.received.capacity() {
             self.room = MOST_BYTES.min(self.room * 2);

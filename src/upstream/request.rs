@@ -40,16 +40,14 @@ impl Request {
     /// The head as HTTP/1.1 has it (RFC 9112), appended to `out`. All parts are values that `http` has checked, so none
     /// can hold a line break.
     pub(super) fn write_head(&self, upstream: &Upstream, out: &mut Vec<u8>) {
-        let target = upstream.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        for part in [self.head.method.as_str(), " ", target, " HTTP/1.1\r\nhost: "] {
-            out.extend_from_slice(part.as_bytes());
-        }
-        out.extend_from_slice(upstream.authority.as_bytes());
+        out.extend_from_slice(self.head.method.as_str().as_bytes());
+        out.extend_from_slice(&upstream.target_and_host);
         self.head.each_field(|name, value| {
-            out.extend_from_slice(b"\r\n");
-            out.extend_from_slice(name.as_str().as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
+            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+            out.reserve(name.len() + value.len() + 4);
+            for part in [b"\r\n", name, b": ", value] {
+                out.extend_from_slice(part);
+            }
         });
         // A method that usually has content states that there is none (RFC 9110 section 8.6).
         if self.head.method == Method::POST || !self.content.is_empty() {
