@@ -1,5 +1,6 @@
 //! The only reader of clocks. Everything else takes the time as an argument.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment of wall-clock time, in nanoseconds since 1970-01-01T00:00:00Z; for claims, audit and `now`.
@@ -44,6 +45,21 @@ impl Timestamp {
 
     /// RFC 3339 in UTC with milliseconds, 24 bytes.
     pub fn rfc3339(self) -> [u8; 24] {
+        // Mostly it is asked for the second it was asked for last.
+        let second = self.unix_seconds().max(0);
+        let mut text = match LATEST.get() {
+            (latest, text) if latest == second => text,
+            _ => Self::from_unix_seconds(second).written(),
+        };
+        LATEST.set((second, text));
+        let millis = u32::try_from(self.unix_millis().max(0) - second * 1000).unwrap_or(0);
+        [text[20], text[21]] = PAIRS[millis as usize / 10 % 100];
+        text[22] = b'0' + (millis % 10).to_le_bytes()[0];
+        text
+    }
+
+    /// RFC 3339, with the milliseconds left at zero.
+    fn written(self) -> [u8; 24] {
         const DAY: u64 = 86_400_000;
         let millis = u64::try_from(self.unix_millis()).unwrap_or(0);
         // Both fit: the last moment there is lies in the year 2262.
@@ -61,10 +77,13 @@ impl Timestamp {
         put(11, in_day / 3_600_000);
         put(14, in_day / 60_000 % 60);
         put(17, in_day / 1000 % 60);
-        put(20, in_day % 1000 / 10);
-        out[22] = b'0' + (in_day % 10).to_le_bytes()[0];
         out
     }
+}
+
+thread_local! {
+    /// The second whose text was made last, and that text.
+    static LATEST: Cell<(i64, [u8; 24])> = const { Cell::new((i64::MIN, [0; 24])) };
 }
 
 /// The two digits of every number below a hundred.
@@ -98,6 +117,8 @@ pub fn monotonic() -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::Timestamp;
 
     #[test]
@@ -110,5 +131,13 @@ mod tests {
         ] {
             assert_eq!(std::str::from_utf8(&Timestamp::from_unix_seconds(seconds).rfc3339()).unwrap(), text);
         }
+        // Other moments of the same second, the next one, and what is before the epoch.
+        let noon = Timestamp::from_unix_seconds(1_767_614_400);
+        for (millis, end) in [(7, "00.007Z"), (999, "00.999Z"), (0, "00.000Z"), (1_070, "01.070Z"), (59_999, "59.999Z")]
+        {
+            let text = noon.plus(Duration::from_millis(millis)).rfc3339();
+            assert_eq!(std::str::from_utf8(&text).unwrap(), format!("2026-01-05T12:00:{end}"));
+        }
+        assert_eq!(&Timestamp::from_unix_seconds(-1).rfc3339(), b"1970-01-01T00:00:00.000Z");
     }
 }

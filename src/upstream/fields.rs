@@ -1,15 +1,11 @@
 use http::{HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
-/// Header fields in the order they were received. A list: there are very few.
+/// Header fields in the order they were received. A list, and in place: there are hardly ever more than two.
 #[derive(Clone, Debug, Default)]
-pub struct Fields(Vec<(HeaderName, HeaderValue)>);
+pub struct Fields(SmallVec<[(HeaderName, HeaderValue); 2]>);
 
 impl Fields {
-    /// No fields, with room for `count`.
-    pub(super) fn with_capacity(count: usize) -> Self {
-        Self(Vec::with_capacity(count))
-    }
-
     /// Appends a field, whether or not there is one of that name.
     pub(super) fn push(&mut self, name: HeaderName, value: HeaderValue) {
         self.0.push((name, value));

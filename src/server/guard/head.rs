@@ -112,23 +112,24 @@ impl Head {
             _ => {}
         }
         let value = &line[colon + 1..];
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
+        // The first letter tells most other names of that length apart.
+        match (name.len(), name[0] | 0x20) {
+            (4, b'h') if name.eq_ignore_ascii_case(b"host") => {
                 self.hosts += 1;
                 if self.absolute.is_some() {
                     self.host = Some(trim(value).into());
                 }
             }
-            6 if name.eq_ignore_ascii_case(b"expect") && !trim(value).eq_ignore_ascii_case(b"100-continue") => {
+            (6, b'e') if name.eq_ignore_ascii_case(b"expect") && !trim(value).eq_ignore_ascii_case(b"100-continue") => {
                 return Err(Refusal::Expectation);
             }
             // A client may offer HTTP/2 in clear text; a server may ignore that (RFC 9110 section 7.8).
-            7 if name.eq_ignore_ascii_case(b"upgrade") && !trim(value).eq_ignore_ascii_case(b"h2c") => {
+            (7, b'u') if name.eq_ignore_ascii_case(b"upgrade") && !trim(value).eq_ignore_ascii_case(b"h2c") => {
                 return Err(Refusal::Malformed);
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value)?,
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(trim(value))?,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            (10, b'c') if name.eq_ignore_ascii_case(b"connection") => self.connection(value)?,
+            (14, b'c') if name.eq_ignore_ascii_case(b"content-length") => self.content_length(trim(value))?,
+            (17, b't') if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 if self.chunked || !trim(value).eq_ignore_ascii_case(b"chunked") {
                     return Err(Refusal::Malformed);
                 }

@@ -74,7 +74,7 @@ struct Framing {
 
 impl Framing {
     fn of(received: &[Header<'_>]) -> Result<(Self, Fields), UpstreamError> {
-        let (mut framing, mut fields) = (Self::default(), Fields::with_capacity(2));
+        let (mut framing, mut fields) = (Self::default(), Fields::default());
         for Header { name, value } in received {
             match name.len() {
                 10 if name.eq_ignore_ascii_case("connection") => framing.connection(value),
