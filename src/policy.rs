@@ -16,6 +16,7 @@ mod glob;
 mod index;
 mod limit;
 pub mod lint;
+mod lists;
 mod load;
 pub mod lock;
 mod permit;
@@ -44,6 +45,7 @@ pub use self::context::{Annotations, Arguments, Claims, Context, Definition, Pha
 pub use self::describe::Descriptions;
 pub use self::explain::{ConditionTrace, Explanation, RuleTrace};
 pub use self::limit::{Limits, Slot};
+pub use self::lists::ListVersions;
 pub(crate) use self::load::load_read;
 pub use self::load::{Loaded, Summary, load};
 pub(crate) use self::permit::{Asker, Foreseen, Kept, enforced, foresee};

@@ -3,6 +3,7 @@
 //! A JSON body is read whole, up to a limit; an event stream is rewritten event by event. Any other body, and one that does
 //! not parse, is too large or is compressed, is refused. No header of the upstream's is copied.
 
+mod changes;
 mod elicited;
 mod handles;
 mod list;
@@ -29,7 +30,7 @@ use crate::mcp::headers::SESSION_ID;
 use crate::mcp::inbound::InboundError;
 use crate::mcp::methods;
 use crate::mcp::session::{Capabilities, Session};
-use crate::mcp::{Access, Era, MessageShape, Revision, RpcId, SubjectKind};
+use crate::mcp::{Access, Era, ListKinds, MessageShape, Revision, RpcId, SubjectKind};
 use crate::opened::{Ask, OwnTask, binding};
 use crate::policy::tools::Tool;
 use crate::policy::{Asker, Context, Kept, Untrusted};
@@ -40,9 +41,9 @@ use crate::snapshot::Snapshot;
 use crate::trail::{Ending, Trail};
 use crate::upstream::{Answer, Credential, Fields};
 
-use message::Whole;
 pub(crate) use message::rewrite_result;
 pub use message::shown_list;
+use message::{Settled, Whole};
 pub use stream::Stream;
 
 /// The lifetime of a sealed session id; the upstream may end the session earlier.
@@ -348,20 +349,21 @@ pub(crate) fn media_type(fields: &Fields) -> Media {
     }
 }
 
-/// The session that `initialize` opens, if any (2025-11-25, "Session Management"); its revision is set once the body is
-/// read. Errs if the id is invalid.
+/// The session that `initialize` opens, if any (2025-11-25, "Session Management"); what it settles is set once the body
+/// is read. Errs if the id is invalid.
 fn provisional_session(way: &Way, fields: &Fields) -> Result<Option<Session>, ReplyError> {
     let mut values = fields.all(&SESSION_ID);
     let Some(id) = values.next() else { return Ok(None) };
     let id = id.to_str().ok().filter(|id| is_plain_id(id) && values.next().is_none()).ok_or(ReplyError::Handle)?;
-    let (upstream_id, revision) = (Some(id.into()), Revision::UNSTATED);
-    Ok(Some(Session { upstream_id, revision, capabilities: way.capabilities }))
+    let (upstream_id, revision, lists) = (Some(id.into()), Revision::UNSTATED, ListKinds::default());
+    Ok(Some(Session { upstream_id, revision, capabilities: way.capabilities, lists }))
 }
 
 /// Adds the sealed id of a session just opened, which only this caller can use.
-fn name_session(way: &Way, negotiated: Option<Revision>, headers: &mut HeaderMap) {
+fn name_session(way: &Way, settled: Settled, headers: &mut HeaderMap) {
     let Some(session) = way.session.as_ref().filter(|_| way.opens_session()) else { return };
-    let session = Session { revision: negotiated.unwrap_or(session.revision), ..session.clone() };
+    let revision = settled.revision.unwrap_or(session.revision);
+    let session = Session { revision, lists: settled.lists, ..session.clone() };
     let seals = &way.snapshot.seals;
     let sealed = session.seal(seals, &binding(&way.route, &way.caller), Timestamp::now(), SESSION_LIFETIME);
     if let Some(id) = sealed.ok().and_then(|sealed| HeaderValue::try_from(sealed).ok()) {
@@ -401,7 +403,7 @@ async fn json(
         return Err(Box::new((Reject::Unrecorded(error), trail)));
     }
     let mut headers = HeaderMap::with_capacity(6);
-    name_session(&way, answer.negotiated, &mut headers);
+    name_session(&way, answer.settled, &mut headers);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut response = Response::new(Body::full(answer.bytes));
@@ -455,8 +457,8 @@ async fn stream(way: Box<Way>, answer: Box<Answer>, trail: Box<Trail>) -> Respon
     let mut stream = Box::new(Stream::new(way, answer.body, trail));
     if stream.way().opens_session() {
         // The sealed session id has the revision, which is in the answer.
-        let negotiated = stream.until_answered().await;
-        name_session(stream.way(), negotiated, &mut headers);
+        let settled = stream.until_answered().await;
+        name_session(stream.way(), settled, &mut headers);
     }
     as_event_stream(&mut headers);
     let mut response = Response::new(Body::Stream(stream));

@@ -10,7 +10,7 @@ use crate::bridge::Bridge;
 use crate::config::{Elicitation, EraMode, SessionIdle};
 use crate::mask::Masks;
 use crate::policy::tools::Tools;
-use crate::policy::{self, Policy};
+use crate::policy::{self, ListVersions, Policy};
 use crate::trial::Rules;
 use crate::upstream::{Backend, Catalog, Credentials};
 
@@ -36,6 +36,8 @@ pub struct Route {
     pub policy_files: Box<[policy::Summary]>,
     /// SHA-256 over its policy files.
     pub policy_version: Arc<str>,
+    /// What the lists shown to its callers depend on.
+    pub lists: ListVersions,
     /// Which of its tools may be shown and called, and their known definitions.
     pub tools: Tools,
     /// Its tool list, as fetched by the proxy.

@@ -343,7 +343,7 @@ fn route(config: &Config, common: &Common<'_>, server: &Server, problems: &mut P
     };
     let backend = backend.ok()?;
     let keys = Keyring::new(seals.clone(), server.name.clone(), backend.origin(), kept.pace.clone());
-    let tools = tools(config, server, &mut loaded, problems);
+    let tools = tools(config, server, &mut loaded, problems)?;
     Some(Route {
         name: server.name.clone(),
         path: server.path.as_str().into(),
@@ -356,7 +356,8 @@ fn route(config: &Config, common: &Common<'_>, server: &Server, problems: &mut P
         policy: loaded.policy,
         policy_files: loaded.files.into(),
         policy_version: loaded.version.into(),
-        tools: tools?,
+        lists: loaded.lists.with(&server.tools, &server.meta, tools.lock()),
+        tools,
         catalog: Catalog::default(),
         masks: masks?.keyed(keys),
         meta: server.meta.iter().map(|key| key.as_str().into()).collect(),

@@ -7,11 +7,12 @@
 use bytes::Bytes;
 
 use super::task;
-use crate::json::{Document, Kind, Member, Splice, Value, quoted};
+use crate::json::{Document, Kind, Limits, Member, Splice, Value, quoted};
 use crate::mcp::Revision;
 use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_SUBSCRIPTION};
 use crate::mcp::asked::{ASKED_OF_CLIENTS, WANTS_PAGES};
 use crate::mcp::handle::TASKS_EXTENSION;
+use crate::mcp::lists;
 use crate::mcp::methods::{self, Method, News};
 
 /// Members of `params` that only the newer revision has, or that belong to features that are not translated.
@@ -285,8 +286,13 @@ pub(super) fn discovered(opened: &Document, id: &[u8]) -> Bytes {
     out.into()
 }
 
-/// An older server's capabilities in the form of 2026-07-28, where tasks are an extension.
+/// An older server's capabilities in the form of 2026-07-28, where tasks are an extension. The subscriptions of its clients are
+/// served by the proxy, which tells of changes of every list.
 fn capabilities_of(opened: &Document) -> String {
+    let mut splice = Splice::new();
+    opened.root().get("result").map(|result| lists::declare(result, &mut splice));
+    let declared = Document::parse(splice.apply(opened.bytes()), &Limits::ANSWER);
+    let opened = declared.as_ref().unwrap_or(opened);
     let stated = opened.pointer("/result/capabilities");
     let members = |object: Option<Value<'_>>, but: [&str; 2]| {
         let members = object.into_iter().flat_map(|object| object.members().collect::<Vec<_>>());
@@ -339,7 +345,7 @@ pub(super) fn elicitations(document: &Document) -> Option<Vec<(u64, Document)>> 
             ASKED_OF_CLIENTS[0].0,
             String::from_utf8_lossy(elicitation.raw())
         );
-        asked.push((key, Document::parse(request.into(), &crate::json::Limits::ANSWER).ok()?));
+        asked.push((key, Document::parse(request.into(), &Limits::ANSWER).ok()?));
     }
     (!asked.is_empty()).then_some(asked)
 }
@@ -347,7 +353,6 @@ pub(super) fn elicitations(document: &Document) -> Option<Vec<(u64, Document)>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Limits;
 
     fn document(text: &str) -> Document {
         Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::ANSWER).unwrap()

@@ -5,7 +5,7 @@ mod opaque;
 
 use std::fmt;
 
-use super::Revision;
+use super::{ListKind, Revision};
 use Access::{Completion, Free, Named, Subject, Subscriptions, Task};
 use Revision::{V2024_11_05 as L0, V2025_06_18 as L2, V2025_11_25 as L3, V2026_07_28 as N};
 use Sender::{Both, BothUntil, Client, Server};
@@ -307,6 +307,11 @@ pub(crate) const PROGRESS: &str = "notifications/progress";
 /// The client's roots are others.
 pub(crate) const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
 
+/// The server's lists are others.
+pub(super) const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
+pub(super) const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
+pub(super) const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+
 /// What asks whether somebody is there.
 pub const PING: &str = "ping";
 
@@ -316,8 +321,8 @@ pub const SET_LEVEL: &str = "logging/setLevel";
 /// What a bridge does with news of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// Of a list, with the member of a subscription that asks for it.
-    List(&'static str),
+    /// Of a list.
+    List(ListKind),
     /// Something logged.
     Log,
     /// How far a request is.
@@ -333,11 +338,8 @@ pub(crate) fn news(name: &str) -> Option<News> {
     Some(match name {
         "notifications/message" => News::Log,
         "notifications/progress" => News::Progress,
-        "notifications/prompts/list_changed" => News::List("promptsListChanged"),
-        "notifications/resources/list_changed" => News::List("resourcesListChanged"),
         "notifications/resources/updated" => News::Resource,
-        "notifications/tools/list_changed" => News::List("toolsListChanged"),
-        _ => return None,
+        name => return ListKind::of(name).map(News::List),
     })
 }
 
@@ -368,9 +370,9 @@ pub fn has_instructions(method: &Method) -> bool {
     is_initialize(method) || method.name == DISCOVER
 }
 
-/// Whether the message says that the server's tools are others now.
-pub fn is_tools_changed(method: &Method) -> bool {
-    method.name == "notifications/tools/list_changed"
+/// Whether the message tells which news a subscription has.
+pub(crate) fn is_acknowledged(method: &Method) -> bool {
+    method.name == ACKNOWLEDGED
 }
 
 /// The request that news of what was asked is decided like; `None` for what is news of its own.
@@ -429,8 +431,8 @@ pub static METHODS: &[Method] = &[
     notice("notifications/initialized", Client, [L0, L3], Free),
     notice("notifications/message", Server, [L0, N], Free).params(opaque::LOGGED),
     notice("notifications/progress", BothUntil(L3), [L0, N], Free).params(opaque::PROGRESS),
-    notice("notifications/prompts/list_changed", Server, [L0, N], Free),
-    notice("notifications/resources/list_changed", Server, [L0, N], Free),
+    notice(PROMPTS_CHANGED, Server, [L0, N], Free),
+    notice(RESOURCES_CHANGED, Server, [L0, N], Free),
     notice("notifications/resources/updated", Server, [L0, N], subject(Resource, "/uri")).params(opaque::UPDATED),
     notice("notifications/roots/list_changed", Client, [L0, L3], Free),
     notice("notifications/subscriptions/acknowledged", Server, [N, N], Free).params(opaque::LISTEN),
@@ -438,7 +440,7 @@ pub static METHODS: &[Method] = &[
         .params(opaque::DETAILED_TASK_NOTICE)
         .binary(opaque::DETAILED_TASK_BINARY, &[]),
     notice("notifications/tasks/status", Both, [L3, L3], Task).params(opaque::TASK_NOTICE),
-    notice("notifications/tools/list_changed", Server, [L0, N], Free),
+    notice(TOOLS_CHANGED, Server, [L0, N], Free),
     request("ping", Both, [L0, L3], Free),
     request("prompts/get", Client, [L0, N], subject(Prompt, "/name"))
         .header("/name")

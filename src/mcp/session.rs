@@ -4,9 +4,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use std::time::Duration;
 use thiserror::Error;
 
-use super::Revision;
 use super::handle::Origin;
 use super::methods::{self, Method};
+use super::{ListKinds, Revision};
 use crate::clock::Timestamp;
 use crate::json::{Kind, Value};
 use crate::seal::{Binding, Purpose, Reader, SealError, Seals, Writer};
@@ -107,7 +107,12 @@ pub struct Session {
     pub revision: Revision,
     /// What the client declared.
     pub capabilities: Capabilities,
+    /// The lists of which it was declared to the client that it is told of changes.
+    pub lists: ListKinds,
 }
+
+/// The bit from which the lists stand beside the capabilities: a session of an earlier version has none.
+const LISTS_FROM: u8 = 4;
 
 /// Tells sessions of one principal apart without telling what they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,7 +129,7 @@ impl Session {
     ) -> Result<String, SealError> {
         let mut payload = Writer::default();
         payload.text(Some(self.revision.as_str()));
-        payload.byte(self.capabilities.0);
+        payload.byte(self.capabilities.0 | self.lists.bits() << LISTS_FROM);
         payload.text(self.upstream_id.as_deref());
         seals.seal(Purpose::Session, binding, &payload.0, now, lifetime)
     }
@@ -137,9 +142,11 @@ impl Session {
 
     fn read(payload: &mut Reader<'_>) -> Option<Self> {
         let revision = Revision::parse(payload.text()??)?;
-        let capabilities = Capabilities(payload.byte()?);
+        let bits = payload.byte()?;
+        let capabilities = Capabilities(bits & ((1 << LISTS_FROM) - 1));
+        let lists = ListKinds::from_bits(bits >> LISTS_FROM);
         let upstream_id = payload.text()?.map(Into::into);
-        payload.is_done().then_some(Self { upstream_id, revision, capabilities })
+        payload.is_done().then_some(Self { upstream_id, revision, capabilities, lists })
     }
 
     /// What events and requests of the session are bound to.

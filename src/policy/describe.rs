@@ -64,6 +64,13 @@ impl Describe {
     }
 }
 
+impl Describe {
+    /// What it says, wherever it stands.
+    pub(super) fn said(&self) -> String {
+        format!("{:?}{:?}", self.tool.get_ref(), self.words)
+    }
+}
+
 fn words(table: &Table<'_>, key: &'static str, most: usize, report: &mut Report<'_>) -> Option<Box<str>> {
     let text = table.text(key, report)?;
     let words = text.get_ref().as_str();

@@ -14,12 +14,12 @@ use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 
 use self::rules::Issued;
-use super::Policy;
 use super::cases::Case;
 use super::describe::{self, Descriptions};
 use super::lock::Lock;
 use super::raw::File;
 use super::table::{Report, Text};
+use super::{ListVersions, Policy};
 use crate::config::text::{self, NotText};
 use crate::config::{Problem, Problems, Source};
 use crate::mask::{self, Masks};
@@ -35,6 +35,8 @@ pub struct Loaded {
     pub files: Vec<Summary>,
     /// `sha256:` and the digest, in hexadecimal, over path and content of each file.
     pub version: String,
+    /// What the lists shown to callers depend on.
+    pub lists: ListVersions,
     /// Titles and descriptions of tools that replace the upstream's.
     pub descriptions: Descriptions,
     /// The place of each of those.
@@ -156,15 +158,13 @@ fn compile(sources: &[Arc<Source>], version: String, mut report: Report<'_>) -> 
     let (masks, declared) = masks::compile(&files, &mut report);
     let written = files.iter().map(|file| (&file.source, &*file.described));
     let (descriptions, described) = describe::compile(written, &mut report);
+    let lists = ListVersions::of(&files, &masks);
     let summary =
         |file: &File| Summary { path: file.source.path.clone(), rules: file.rules.len(), masks: file.masks.len() };
     let summaries = files.iter().map(summary).collect();
     let tests = files.into_iter().flat_map(|file| file.tests).collect();
-    if report.failed() {
-        let (policy, masks) = (Policy::default(), Vec::new());
-        return Loaded { policy, masks, files: summaries, version, descriptions, described, tests, declared, issued };
-    }
-    Loaded { policy, masks, files: summaries, version, descriptions, described, tests, declared, issued }
+    let (policy, masks) = if report.failed() { (Policy::default(), Vec::new()) } else { (policy, masks) };
+    Loaded { policy, masks, files: summaries, version, lists, descriptions, described, tests, declared, issued }
 }
 
 /// Reports an id that is already used.

@@ -275,6 +275,11 @@ impl Lock {
         self.tools.get(name).map(|pinned| pinned.annotations)
     }
 
+    /// The name and fingerprint of each definition.
+    pub(crate) fn fingerprints(&self) -> impl Iterator<Item = (&str, Fingerprint)> {
+        self.tools.iter().map(|(name, pinned)| (&**name, pinned.fingerprint))
+    }
+
     /// The approved definition of that name, in canonical form.
     pub fn definition(&self, name: &str) -> Option<&str> {
         self.tools.get(name).map(|pinned| &*pinned.canonical)

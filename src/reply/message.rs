@@ -10,9 +10,10 @@ use crate::clock::Timestamp;
 use crate::config::Elicitation;
 use crate::json::{Document, Splice, Value, quoted};
 use crate::mask::{Direction, Findings, Masks, View, drop_foreign_meta};
+use crate::mcp::lists;
 use crate::mcp::methods::{self, ERROR_PLACES, Method};
 use crate::mcp::session::ServerRequest;
-use crate::mcp::{Access, Era, Inbound, Revision, admit_answer, admit_streamed};
+use crate::mcp::{Access, Era, Inbound, ListKind, ListKinds, Revision, admit_answer, admit_streamed};
 use crate::opened::{binding, session_key};
 use crate::policy::tools::Tools;
 use crate::policy::{Asker, Context, Policy};
@@ -29,10 +30,19 @@ pub(super) struct Response {
     pub(super) bytes: Bytes,
     /// The JSON-RPC error code, if it is an error.
     pub(super) code: Option<i32>,
-    /// The revision that an `initialize` result negotiates.
-    pub(super) negotiated: Option<Revision>,
+    /// What an `initialize` result settles.
+    pub(super) settled: Settled,
     /// Whether it is a tool result with `isError`.
     pub(super) tool_error: bool,
+}
+
+/// What an `initialize` result settles for the session it opens.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Settled {
+    /// The revision negotiated.
+    pub(super) revision: Option<Revision>,
+    /// The lists of which the client will be told that they have changed.
+    pub(super) lists: ListKinds,
 }
 
 /// What becomes of a message from a stream.
@@ -40,6 +50,10 @@ pub(super) struct Response {
 pub(super) enum Passed {
     /// A notification to be sent on.
     Notification(Bytes),
+    /// One that tells which lists a subscription covers.
+    Acknowledged(Bytes, ListKinds),
+    /// One that tells that a list has changed.
+    Changed(Bytes, ListKind),
     /// A server request to be sent on, with the server's id and the sealed one.
     Request { message: Bytes, id: Bytes, sealed: String },
     /// Dropped: unknown, not allowed for this client, or not allowed here.
@@ -69,6 +83,8 @@ pub(super) fn answer(way: &Way, whole: Whole, findings: &mut Findings) -> Result
     match rewritten(way, admitted, edits, findings)? {
         Passed::Response(response) => Ok(response),
         Passed::Notification(_)
+        | Passed::Acknowledged(..)
+        | Passed::Changed(..)
         | Passed::Request { .. }
         | Passed::Dropped
         | Passed::Refused(_)
@@ -106,7 +122,12 @@ fn response(way: &Way, document: &Document, mut splice: Splice, findings: &mut F
         elicited::in_error(&way.route.elicitation, error)?;
         masked(way, error, ERROR_PLACES, &mut splice, findings)?;
         let code = error.get("code").and_then(|code| code.as_i64()).and_then(|code| i32::try_from(code).ok());
-        return Ok(Response { bytes: splice.apply(document.bytes()), code, negotiated: None, tool_error: false });
+        return Ok(Response {
+            bytes: splice.apply(document.bytes()),
+            code,
+            settled: Settled::default(),
+            tool_error: false,
+        });
     }
     let Some(result) = root.get("result") else { return Err(ReplyError::Missing.into()) };
     let now = Timestamp::now();
@@ -116,14 +137,18 @@ fn response(way: &Way, document: &Document, mut splice: Splice, findings: &mut F
     let asker = rules.asked_by(&way.caller, &context);
     rewrite_result(&asker, rules, &way.view(now), way.method, result, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
-    let negotiated = if way.opens_session() {
-        let version = result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
-        // Sessions exist in older revisions only: messages of one must not be parsed by the rules of 2026-07-28.
-        version.filter(|revision| revision.era() == Era::Legacy)
-    } else {
-        None
-    };
-    Ok(Response { bytes: splice.apply(document.bytes()), code: None, negotiated, tool_error })
+    let settled = if way.opens_session() { settled(way, result, &mut splice) } else { Settled::default() };
+    Ok(Response { bytes: splice.apply(document.bytes()), code: None, settled, tool_error })
+}
+
+/// What the result of an `initialize` settles. Where a session is opened, it is declared in the result that changes of lists
+/// are told of: by the session the proxy knows what it has declared.
+fn settled(way: &Way, result: Value<'_>, splice: &mut Splice) -> Settled {
+    let version = result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
+    // Sessions exist in older revisions only: messages of one must not be parsed by the rules of 2026-07-28.
+    let revision = version.filter(|revision| revision.era() == Era::Legacy);
+    let lists = if way.session.is_some() { lists::declare(result, splice) } else { ListKinds::default() };
+    Settled { revision, lists }
 }
 
 /// Rewrites a result for its caller: filters lists, decides on input requests and masks the rest. Errs if an input request
@@ -201,7 +226,8 @@ fn notification(
         // It has the server's own id of the request; the stream that the request was sent on knows the client's.
         return Ok(Passed::Cancelled(document.clone()));
     }
-    if methods::is_tools_changed(method) {
+    let changed = ListKind::of(method.name);
+    if changed == Some(ListKind::Tools) {
         way.route.catalog.forget();
     }
     let context = way.context(Timestamp::now());
@@ -220,7 +246,14 @@ fn notification(
         drop_foreign_meta(params, &way.route.meta, &mut splice);
         masked(way, params, method.opaque_params, &mut splice, findings)?;
     }
-    Ok(Passed::Notification(splice.apply(document.bytes())))
+    let bytes = splice.apply(document.bytes());
+    Ok(match (changed, params) {
+        (Some(kind), _) => Passed::Changed(bytes, kind),
+        (None, Some(params)) if methods::is_acknowledged(method) => {
+            Passed::Acknowledged(bytes, ListKinds::acknowledged(params))
+        }
+        _ => Passed::Notification(bytes),
+    })
 }
 
 /// A server request to the client (older revisions): decided like a call of that method. Its id is sealed, so that only a

@@ -6,19 +6,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::Method;
 use http_body::Body as _;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::message::{self, Passed};
+use super::changes::Changes;
+use super::message::{self, Passed, Settled};
 use super::refusal::Refusals;
 use super::{ReplyError, Way};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::json::Document;
 use crate::mcp::session::EventId;
 use crate::mcp::sse::{self, Event, EventName, Line, Outgoing, Splitter};
-use crate::mcp::{Era, Revision, RpcId};
+use crate::mcp::{Access, Era, ListKind, ListKinds, RpcId, lists};
 use crate::opened::{binding, session_key};
 use crate::policy::Asker;
 use crate::reject::Reject;
@@ -53,8 +55,9 @@ pub struct Stream {
     stepped_back: bool,
     /// Whether an event had an id: such a stream may break off and be resumed.
     resumable: bool,
-    /// The revision that an `initialize` answered on this stream negotiated.
-    negotiated: Option<Revision>,
+    /// What an `initialize` answered on this stream settled.
+    settled: Settled,
+    changes: Changes,
     refusals: Refusals,
     /// The server requests on this stream: the server's id, and the client's.
     asked: Vec<(Bytes, String)>,
@@ -79,6 +82,9 @@ impl Stream {
         let drained = Box::pin(trail.sinks.drain.ending().clone().cancelled_owned());
         let changed = Box::pin(way.worker.verifier.shared_epoch().end());
         let splitter = Splitter::new(way.snapshot.limits.event_bytes);
+        // A session's own stream; a subscription's is acknowledged first.
+        let own = way.session.as_ref().filter(|_| trail.http_method == Method::GET && way.method.is_none());
+        let expected = own.map_or_else(ListKinds::default, |session| session.lists);
         Self {
             upstream: Some(upstream),
             splitter,
@@ -87,7 +93,8 @@ impl Stream {
             out: BytesMut::new(),
             stepped_back: false,
             resumable: false,
-            negotiated: None,
+            settled: Settled::default(),
+            changes: Changes::of(expected),
             refusals: Refusals::default(),
             asked: Vec::new(),
             tick: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
@@ -102,11 +109,10 @@ impl Stream {
         &self.way
     }
 
-    /// Reads up to the response, or the end, and keeps what was read for the client. Returns the revision that the response
-    /// negotiates.
+    /// Reads up to the response, or the end, and keeps what was read for the client. Returns what the response settles.
     ///
     /// What is kept is limited like a JSON body.
-    pub(super) async fn until_answered(&mut self) -> Option<Revision> {
+    pub(super) async fn until_answered(&mut self) -> Settled {
         let mut read = BytesMut::new();
         while self.trail.is_some() {
             let Some(chunk) = std::future::poll_fn(|cx| self.poll_chunk(cx)).await else { break };
@@ -118,7 +124,7 @@ impl Stream {
         }
         read.unsplit(std::mem::take(&mut self.out));
         self.out = read;
-        self.negotiated
+        self.settled
     }
 
     /// The next bytes for the client; `None` at the end.
@@ -171,11 +177,55 @@ impl Stream {
             return Poll::Ready(());
         }
         ready!(self.tick.as_mut().poll(cx));
-        self.tick.as_mut().reset(tokio::time::Instant::from_std(crate::clock::monotonic()) + KEEP_ALIVE);
         if self.still_allowed() {
-            self.out.extend_from_slice(sse::KEEP_ALIVE);
+            self.tell_due();
+            if self.out.is_empty() {
+                self.out.extend_from_slice(sse::KEEP_ALIVE);
+            }
         }
+        self.wake_in_time();
         Poll::Ready(())
+    }
+
+    /// Sets the timer to the next keep-alive, or to when the client is next to be told of a change.
+    fn wake_in_time(&mut self) {
+        let alive = clock::monotonic() + KEEP_ALIVE;
+        let at = self.changes.next().map_or(alive, |due| due.min(alive));
+        self.tick.as_mut().reset(tokio::time::Instant::from_std(at));
+    }
+
+    /// Tells the client of the changes that are due.
+    fn tell_due(&mut self) {
+        let now = clock::monotonic();
+        while let Some(kind) = self.changes.due(now) {
+            self.tell(kind);
+        }
+    }
+
+    /// Tells the client that a list has changed, in the proxy's own words.
+    fn tell(&mut self, kind: ListKind) {
+        let listens = self.way.method.is_some_and(|method| method.access == Access::Subscriptions);
+        let subscription = self.way.id.as_ref().filter(|_| listens).map(|id| &**id.raw());
+        let message = lists::changed(kind, subscription);
+        self.send(None, None, Some(&Line::of_json(message.into())));
+    }
+
+    /// Passes on the server's notification that a list has changed, unless there were too many.
+    fn pass_change(&mut self, kind: ListKind, id: Option<&str>, retry: Option<u64>, bytes: Bytes) {
+        if self.changes.may_tell(kind, clock::monotonic()) {
+            return self.send(id, retry, Some(&Line::of_json(bytes)));
+        }
+        if let Some(trail) = &self.trail {
+            trail.sinks.metrics.count_dropped(&self.way.route.name, "list_changed", 1);
+        }
+        self.wake_in_time();
+    }
+
+    /// Tells the client of the changes that were not due yet: nothing more comes after.
+    fn tell_rest(&mut self) {
+        for kind in self.changes.rest().iter() {
+            self.tell(kind);
+        }
     }
 
     fn feed(&mut self, data: Bytes) {
@@ -204,6 +254,11 @@ impl Stream {
         let Some(trail) = &mut self.trail else { return };
         match message::passed(&self.way, data, trail.findings_mut()) {
             Ok(Passed::Notification(bytes)) => self.send(id.as_deref(), event.retry, Some(&Line::of_json(bytes))),
+            Ok(Passed::Acknowledged(bytes, lists)) => {
+                self.changes.expect(lists);
+                self.send(id.as_deref(), event.retry, Some(&Line::of_json(bytes)));
+            }
+            Ok(Passed::Changed(bytes, kind)) => self.pass_change(kind, id.as_deref(), event.retry, bytes),
             Ok(Passed::Request { message, id: own, sealed }) => {
                 if self.asked.len() < MOST_REQUESTS {
                     self.asked.push((own, sealed));
@@ -214,7 +269,8 @@ impl Stream {
             Ok(Passed::Dropped) => {}
             Ok(Passed::Refused(bytes)) => self.refusals.tell(&self.way, bytes),
             Ok(Passed::Response(response)) => {
-                self.negotiated = response.negotiated;
+                self.settled = response.settled;
+                self.tell_rest();
                 self.upstream.iter_mut().for_each(AnswerBody::release);
                 let ending = Ending { http: 200, code: response.code, tool_error: response.tool_error, error: None };
                 if self.finish(ending) {
@@ -299,7 +355,12 @@ impl Stream {
             return false;
         };
         match route.acceptance.readmit(&self.way.caller, Some(&self.way.route.acceptance), now) {
-            Ok(caller) => self.way.caller = caller,
+            Ok(caller) => {
+                if caller.scopes != self.way.caller.scopes {
+                    self.changes.changed(ListKinds::ALL);
+                }
+                self.way.caller = caller;
+            }
             Err(error) => {
                 self.fail(&Reject::Token(error));
                 return false;
@@ -314,12 +375,16 @@ impl Stream {
             self.fail(&Reject::Denied(denial));
             return false;
         }
+        self.changes.changed(self.way.route.lists.changed(&route.lists));
         self.way.route = route;
         self.way.snapshot = snapshot;
+        self.tell_due();
+        self.wake_in_time();
         true
     }
 
     fn upstream_ended(&mut self) {
+        self.tell_rest();
         if self.way.id.is_none() || self.resumable {
             self.finish(Ending { http: 200, code: None, tool_error: false, error: None });
         } else {

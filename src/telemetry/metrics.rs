@@ -155,10 +155,8 @@ impl Metrics {
             tool_drift: families.add("portcullis_tool_drift", "Tools whose definition is not the approved one"),
             rate_limited: families.add("portcullis_rate_limited", "Calls a rule's limit refused"),
             upstream_errors: families.add("portcullis_upstream_errors", "Calls the upstream failed"),
-            upstream_dropped: families.add(
-                "portcullis_upstream_messages_dropped",
-                "Messages of programs and of HTTP+SSE streams that went no further, by why",
-            ),
+            upstream_dropped: families
+                .add("portcullis_upstream_messages_dropped", "Messages of upstreams that went no further, by why"),
             errors: families.add("portcullis_errors", "Requests refused or failed, by the reason the audit gives"),
             upstream_calls: families.add("portcullis_upstream_in_flight", "Calls at an endpoint"),
             upstream_queue: families.add("portcullis_upstream_queue", "Calls that wait for room at an endpoint"),

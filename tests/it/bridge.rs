@@ -650,7 +650,7 @@ async fn hello(proxy: &Proxy, token: &str, revision: &str) -> String {
     let result = &message["result"];
     assert_eq!(result["protocolVersion"], revision, "{result}");
     assert_eq!(result["serverInfo"], json!({ "name": "new", "version": "3" }));
-    assert_eq!((&result["instructions"], &result["capabilities"]), (&json!("be brief"), &json!({ "tools": {} })));
+    assert_eq!((&result["instructions"], &result["capabilities"]), (&json!("be brief"), &json!({ "tools": { "listChanged": true } })));
     got.header("mcp-session-id").unwrap().to_owned()
 }
 

@@ -51,6 +51,7 @@ mod principals;
 mod promises;
 mod proxied;
 mod pseudonyms;
+mod relisted;
 mod reload;
 mod reported;
 mod retention;

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 
+use crate::relisted;
 use crate::support::{Ask, CRM_POLICY, Client, Folder, Process, Setup, Upstream, token_of, until, within};
 
 /// A process of its own with a socket, and more keys of `[admin]`.
@@ -126,4 +127,23 @@ async fn where_upstreams_are_required_one_that_is_away_makes_it_unready() {
         text.contains("\nupstream of `crm` is not reached\n").then_some(())
     })
     .await;
+}
+
+/// The process itself, asked on its socket: clients with an open stream hear of it, and of nothing where nothing has changed.
+#[tokio::test]
+async fn a_reload_is_told_to_clients_whose_lists_it_changes() {
+    let (upstream, _pieces) = relisted::upstream(relisted::CAPABILITIES).await;
+    let (process, folder, issuer) = serve(&upstream.url(), "").await;
+    let token = issuer.mint_claims(&token_of(&issuer, "ana")).unwrap();
+    until("the issuer's keys", async || (ask(&folder, "GET", "/readyz").await.0 == 200).then_some(())).await;
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {} });
+    let mut client = Client::connect(process.address).await;
+    client.send(&Ask::legacy("initialize", &params).token(&token).bytes()).await;
+    let session = client.answer().await.unwrap().header("mcp-session-id").unwrap().to_owned();
+    let mut client = relisted::standing(Client::connect(process.address).await, &token, &session).await;
+    folder.write("crm.toml", format!("{CRM_POLICY}\n# a remark\n"));
+    assert_eq!(ask(&folder, "POST", "/-/reload").await.0, 200);
+    folder.write("crm.toml", relisted::narrower());
+    assert_eq!(ask(&folder, "POST", "/-/reload").await.0, 200);
+    assert_eq!(client.message().await.unwrap(), relisted::told("tools"));
 }

@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, watch};
 use crate::bridge::link::Link;
 use crate::bridge::session::Session;
 use crate::json::{Document, Limits, quoted};
+use crate::mcp::ListKind;
 use crate::mcp::methods::{self, News, PING, SUBSCRIBE, TASK_STATUS};
 use crate::mcp::sse::Splitter;
 use crate::reply::{Media, media_type};
@@ -287,7 +288,7 @@ async fn heard(link: &Link, session: &Session, document: Document) {
     }
     let of_task = (method == TASK_STATUS).then_some(News::Task);
     if let Some(news) = of_task.or_else(|| methods::news(&method)) {
-        if news == News::List("toolsListChanged") {
+        if news == News::List(ListKind::Tools) {
             link.route.catalog.forget();
         }
         // There may be no subscription just now.

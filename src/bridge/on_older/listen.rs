@@ -17,14 +17,8 @@ use crate::bridge::{answer, event, older, task};
 use crate::json::{Document, Value, quoted};
 use crate::mcp::admit::META_SUBSCRIPTION;
 use crate::mcp::methods::{ACKNOWLEDGED, News};
+use crate::mcp::{ListKind, ListKinds};
 use crate::upstream::Answer;
-
-/// The list notifications of a subscription, and the server capability that each needs, as a JSON pointer.
-const LISTS: [(&str, &str); 3] = [
-    ("promptsListChanged", "/prompts/listChanged"),
-    ("resourcesListChanged", "/resources/listChanged"),
-    ("toolsListChanged", "/tools/listChanged"),
-];
 
 /// The most resources of one subscription.
 const URIS: usize = 256;
@@ -33,7 +27,7 @@ struct Subscription {
     link: Link,
     session: Arc<Session>,
     asked: Box<Asked>,
-    lists: Vec<&'static str>,
+    lists: ListKinds,
     uris: Vec<Box<str>>,
     tasks: Vec<Box<str>>,
     heard: Receiver<Notification>,
@@ -44,8 +38,9 @@ struct Subscription {
 pub(super) fn open(link: Link, session: Arc<Session>, asked: Asked, params: Option<Value<'_>>) -> Box<Answer> {
     let filter = params.and_then(|params| params.get("notifications"));
     let wants = |name: &str| filter.and_then(|filter| filter.get(name)?.as_bool()) == Some(true);
-    let lists = LISTS.iter().filter(|(name, capability)| wants(name) && session.server_can(capability));
-    let lists = lists.map(|(name, _)| *name).collect();
+    // What a caller sees of a list changes with the policy, even if the server's own list never does.
+    let has = |kind: &ListKind| session.server_can(&format!("/{}", kind.capability()));
+    let lists = ListKind::ALL.into_iter().filter(|kind| wants(kind.filter()) && has(kind)).collect();
     let texts = |name: &str| -> Vec<Box<str>> {
         let items = filter.and_then(|filter| filter.get(name));
         items.iter().flat_map(Value::items).filter_map(|item| Some(item.as_str()?.into())).collect()
@@ -103,7 +98,7 @@ impl Subscription {
 
     /// The acknowledgement, with what the subscription covers (2026-07-28, "Subscriptions").
     fn acknowledged(&self) -> Bytes {
-        let mut kept: Vec<String> = self.lists.iter().map(|list| format!("\"{list}\":true")).collect();
+        let mut kept: Vec<String> = self.lists.iter().map(|list| format!("\"{}\":true", list.filter())).collect();
         if !self.uris.is_empty() {
             let uris: Vec<String> = self.uris.iter().map(|uri| quoted(uri)).collect();
             kept.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
@@ -139,7 +134,7 @@ impl Subscription {
 
     fn asked_for(&self, told: &Notification) -> bool {
         match told.news {
-            News::List(list) => self.lists.contains(&list),
+            News::List(list) => self.lists.has(list),
             News::Resource => uri_of(&told.document).is_some_and(|uri| self.uris.contains(&uri)),
             News::Log | News::Progress | News::Task => false,
         }

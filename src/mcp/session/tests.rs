@@ -6,7 +6,7 @@ use super::{Capabilities, Capability, EventId, NoSession, ServerRequest, Session
 use crate::clock::Timestamp;
 use crate::json::{Document, Limits};
 use crate::mcp::handle::Origin;
-use crate::mcp::{Revision, SubjectKind, methods};
+use crate::mcp::{ListKind, Revision, SubjectKind, methods};
 use crate::seal::{Binding, Seals, looks_sealed};
 
 const BOB: Binding<'_> = Binding {
@@ -36,6 +36,7 @@ fn session() -> Session {
         upstream_id: Some("up-1".into()),
         revision: Revision::V2025_06_18,
         capabilities: capabilities(r#"{"sampling":{},"roots":{"listChanged":true},"elicitation":true}"#),
+        lists: [ListKind::Tools].into_iter().collect(),
     }
 }
 
