@@ -7,6 +7,7 @@
 
 mod answer;
 mod clients;
+mod content;
 mod era;
 mod fact;
 mod link;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::answer::Rewritten;
+use super::content;
 use super::older::{KEPT, NOTHING};
 use crate::json::{Document, Kind, Member, Splice, Value, quoted};
 use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_SERVER, META_SUBSCRIPTION, META_VERSION};
@@ -156,8 +157,8 @@ pub(super) fn is_answer(document: &Document, own: &RpcId) -> bool {
     }
 }
 
-/// Translates a response for the client, whose request had the id `id`.
-pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>) -> Rewritten {
+/// Translates a response for the client of that revision, whose request had the id `id`.
+pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>, revision: Revision) -> Rewritten {
     let root = document.root();
     // A result of unknown `resultType` is an error (2026-07-28), and tasks need a client that declares them.
     let (result, own) = (root.get("result"), root.get("id"));
@@ -184,6 +185,7 @@ pub(super) fn response(document: &Document, id: &Bytes, method: Option<&Method>)
         if let Some(meta) = result.get("_meta").filter(|meta| meta.kind() == Kind::Object) {
             splice.rewrite_object(meta, |member| !member.name_is(META_SERVER), NOTHING);
         }
+        content::known_to(revision, result, &mut splice);
         let lists_tools = method.and_then(|method| method.list).is_some_and(|list| list.kind == SubjectKind::Tool);
         for tool in result.get("tools").filter(|_| lists_tools).iter().flat_map(Value::items) {
             older_tool(tool, &mut splice);
@@ -407,7 +409,10 @@ mod tests {
         ];
         for (method, before, after) in cases {
             let before = document(before);
-            assert_eq!(response(&before, &Bytes::from_static(b"7"), method).bytes(&before), after);
+            assert_eq!(
+                response(&before, &Bytes::from_static(b"7"), method, Revision::V2025_11_25).bytes(&before),
+                after
+            );
         }
     }
 

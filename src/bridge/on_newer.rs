@@ -182,7 +182,7 @@ async fn hello(
     let discovered = whole_or_streamed(media.as_ref(), answer.body, &own, Revision::V2026_07_28).await;
     let Ok(discovered) = discovered.map(Inbound::into_document) else { return Ok(answer::unusable()) };
     if discovered.root().get("result").is_none() {
-        return Ok(answer::message(newer::response(&discovered, id, None).bytes(&discovered)));
+        return Ok(answer::message(newer::response(&discovered, id, None, declared.revision).bytes(&discovered)));
     }
     let revision = declared.revision;
     let mut answer = answer::message(newer::initialized(&discovered, id, revision));
@@ -222,7 +222,8 @@ async fn call(link: Link, asked: Box<Asked>, mut cancellation: Cancellation) -> 
                 return Ok(answer::unusable());
             }
             if newer::questions(&document).is_none() {
-                let body = newer::response(&document, &asked.id, asked.method).body(document);
+                let body =
+                    newer::response(&document, &asked.id, asked.method, asked.client.declared.revision).body(document);
                 return Ok(answer::older(fields, body));
             }
             Ok(Running::begin(link, (asked, cancellation), own, (AnswerBody::whole(Bytes::new()), Some(document))))
@@ -277,7 +278,8 @@ impl Running {
             };
             let Some(answer) = answer else { return };
             let Some((questions, state)) = newer::questions(&answer) else {
-                let said = newer::response(&answer, &self.asked.id, self.asked.method);
+                let said =
+                    newer::response(&answer, &self.asked.id, self.asked.method, self.asked.client.declared.revision);
                 return self.say(said.bytes(&answer)).await;
             };
             if sent == ROUNDS {

@@ -560,6 +560,11 @@ async fn newer() -> Upstream {
                 connection.hung_up().await;
                 return None;
             }
+            ("tools/call", Some("linked")) => {
+                let link = json!({ "type": "resource_link", "uri": "crm://a", "name": "a", "description": HIDDEN });
+                let audio = json!({ "type": "audio", "data": "AAAA", "mimeType": "audio/wav" });
+                connection.send(complete(json!({ "content": [link, audio] }))).await;
+            }
             ("tools/call", Some(name @ ("framed" | "other"))) => connection.send(framed(&heard, name)).await,
             ("tools/call", _) => {
                 connection.begin_stream().await;
@@ -650,7 +655,10 @@ async fn hello(proxy: &Proxy, token: &str, revision: &str) -> String {
     let result = &message["result"];
     assert_eq!(result["protocolVersion"], revision, "{result}");
     assert_eq!(result["serverInfo"], json!({ "name": "new", "version": "3" }));
-    assert_eq!((&result["instructions"], &result["capabilities"]), (&json!("be brief"), &json!({ "tools": { "listChanged": true } })));
+    assert_eq!(
+        (&result["instructions"], &result["capabilities"]),
+        (&json!("be brief"), &json!({ "tools": { "listChanged": true } }))
+    );
     got.header("mcp-session-id").unwrap().to_owned()
 }
 
@@ -692,6 +700,27 @@ async fn an_older_client_has_a_session_at_a_server_without_any() {
         let end = Ask { method: "DELETE", body: Vec::new(), ..ask("ping", json!({})) };
         assert_eq!(proxy.ask(&end.without("Content-Type")).await.status, 200);
         assert_eq!(proxy.ask(&ask("tools/list", json!({}))).await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn an_older_client_gets_content_its_revision_has() {
+    let proxy = start(&newer().await).await;
+    let token = proxy.token("ana");
+    let link = json!({ "type": "resource_link", "uri": "crm://a", "name": "a", "description": SHOWN });
+    let audio = json!({ "type": "audio", "data": "AAAA", "mimeType": "audio/wav" });
+    let text = |text: String| json!({ "type": "text", "text": text });
+    let (as_text, no_audio) = (text(format!("a\ncrm://a\n{SHOWN}")), text("[audio/wav]".to_owned()));
+    for (revision, content) in [
+        ("2024-11-05", [&as_text, &no_audio]),
+        ("2025-03-26", [&as_text, &audio]),
+        ("2025-06-18", [&link, &audio]),
+        (OLD, [&link, &audio]),
+    ] {
+        let session = hello(&proxy, &token, revision).await;
+        let call = Ask::legacy("tools/call", &json!({ "name": "linked", "arguments": {} }));
+        let call = call.with("MCP-Protocol-Version", revision).session(&session).token(&token);
+        assert_eq!(proxy.ask(&call).await.message()["result"]["content"], json!(content), "{revision}");
     }
 }
 
