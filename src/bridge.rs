@@ -18,6 +18,7 @@ mod on_older;
 mod parked;
 mod session;
 mod sessionless;
+mod spoken;
 mod task;
 mod visits;
 
@@ -31,6 +32,7 @@ use futures_util::future::join_all;
 use link::Link;
 use parked::Parked;
 use session::Sessions;
+use spoken::Spoken;
 
 use crate::config::EraMode;
 use crate::json::Value;
@@ -45,6 +47,7 @@ use crate::upstream::{Answer, Asking, Credential, Outbound, Pool, UpstreamError}
 #[derive(Debug, Default)]
 pub struct Bridge {
     known: Known,
+    spoken: Spoken,
     sessions: Sessions,
     wanted: sessionless::Wanted,
     clients: Clients,
@@ -52,6 +55,23 @@ pub struct Bridge {
     parked: Parked<on_older::Resumed>,
     tasks: on_older::KnownTasks,
     waiting: Parked<on_newer::Response>,
+}
+
+impl Bridge {
+    /// Notes the answer to `server/discover` as clients get it.
+    pub(crate) fn advertises(&self, result: Value<'_>) {
+        self.spoken.advertise(result);
+    }
+
+    /// Notes the revision of a session.
+    pub(crate) fn settles(&self, revision: Revision) {
+        self.spoken.settle(revision);
+    }
+
+    /// The revisions to name to a client that asked for another one, as far as they are known.
+    pub(crate) fn spoken(&self, mode: EraMode, era: Era) -> Vec<Revision> {
+        self.spoken.named(mode, era)
+    }
 }
 
 /// The bridges, across reloads of the configuration.

@@ -432,6 +432,7 @@ fn ask(
                     Ok(Ask::Message(message))
                 }
                 Err(error) => {
+                    let error = error.supporting(|era| route.bridge.spoken(route.bridging, era));
                     trail.misread(&error);
                     Err(error.into())
                 }

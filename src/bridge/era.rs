@@ -78,7 +78,7 @@ impl Known {
         let id = RpcId::own();
         let message = newer::discover(id.raw(), &newer::Declared::of(None));
         let speaks = match link.post_newer(message, [newer::method_header(DISCOVER)]).await {
-            Ok(answer) => speaks_newer(answer, &id).await,
+            Ok(answer) => speaks_newer(link, answer, &id).await,
             Err(_) => None,
         };
         if let Some(speaks) = speaks {
@@ -127,7 +127,7 @@ fn code(root: Value<'_>) -> Option<i64> {
 }
 
 /// Whether an answer to `server/discover` is from a server of 2026-07-28; `None` if it does not show.
-async fn speaks_newer(answer: Box<Answer>, id: &RpcId) -> Option<bool> {
+async fn speaks_newer(link: &Link, answer: Box<Answer>, id: &RpcId) -> Option<bool> {
     if !answer::may_be_about_eras(&answer) {
         return None;
     }
@@ -139,6 +139,9 @@ async fn speaks_newer(answer: Box<Answer>, id: &RpcId) -> Option<bool> {
         Err(_) => return Some(false),
     };
     let root = said.document().root();
-    let versions = root.pointer("/result/supportedVersions").is_some();
-    Some(versions || code(root).is_some_and(|code| NEWER_CODES.contains(&code)))
+    let discovered = root.get("result").filter(|result| result.get("supportedVersions").is_some());
+    if let Some(result) = discovered {
+        link.route.bridge.advertises(result);
+    }
+    Some(discovered.is_some() || code(root).is_some_and(|code| NEWER_CODES.contains(&code)))
 }

@@ -102,6 +102,15 @@ impl AdmitError {
         Self { refusal, id }
     }
 
+    /// The same, where a version is not supported with the revisions that are.
+    #[must_use]
+    pub fn supporting(mut self, known: impl FnOnce(Era) -> Vec<Revision>) -> Self {
+        if let Refusal::UnsupportedVersion { era, supported, .. } = &mut self.refusal {
+            *supported = known(*era).into();
+        }
+        self
+    }
+
     /// The id to answer, if one could be read.
     pub const fn id(&self) -> Option<&RpcId> {
         self.id.as_ref()
@@ -194,6 +203,11 @@ impl AdmitError {
             Refusal::TooLarge => "The message is too large".into(),
             Refusal::UnknownMethod(_) => "Method not found".into(),
             Refusal::UnknownNotification => "Unknown notification".into(),
+            // What 2026-07-28 has a member for (`data`).
+            Refusal::UnsupportedVersion { era: Era::Legacy, supported, .. } => {
+                let supported: Vec<_> = supported.iter().map(|revision| revision.as_str()).collect();
+                format!("Unsupported protocol version (supported versions: {})", supported.join(", ")).into()
+            }
             Refusal::UnsupportedVersion { .. } => "Unsupported protocol version".into(),
         }
     }

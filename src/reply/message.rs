@@ -137,16 +137,26 @@ fn response(way: &Way, document: &Document, mut splice: Splice, findings: &mut F
     let asker = rules.asked_by(&way.caller, &context);
     rewrite_result(&asker, rules, &way.view(now), way.method, result, &mut splice, findings)?;
     let tool_error = result.get("isError").and_then(|flag| flag.as_bool()) == Some(true);
-    let settled = if way.opens_session() { settled(way, result, &mut splice) } else { Settled::default() };
+    let settled = match way.method {
+        Some(method) if methods::has_instructions(method) => settled(way, method, result, &mut splice),
+        _ => Settled::default(),
+    };
     Ok(Response { bytes: splice.apply(document.bytes()), code: None, settled, tool_error })
 }
 
-/// What the result of an `initialize` settles. Where a session is opened, it is declared in the result that changes of lists
+/// What the result of an `initialize` settles, and nothing for that of a `server/discover`. Where a session is opened, it is declared in the result that changes of lists
 /// are told of: by the session the proxy knows what it has declared.
-fn settled(way: &Way, result: Value<'_>, splice: &mut Splice) -> Settled {
+fn settled(way: &Way, method: &Method, result: Value<'_>, splice: &mut Splice) -> Settled {
+    if !methods::is_initialize(method) {
+        way.route.bridge.advertises(result);
+        return Settled::default();
+    }
     let version = result.get("protocolVersion").and_then(|version| Revision::parse(&version.as_str()?));
     // Sessions exist in older revisions only: messages of one must not be parsed by the rules of 2026-07-28.
     let revision = version.filter(|revision| revision.era() == Era::Legacy);
+    if let Some(revision) = revision {
+        way.route.bridge.settles(revision);
+    }
     let lists = if way.session.is_some() { lists::declare(result, splice) } else { ListKinds::default() };
     Settled { revision, lists }
 }

@@ -61,6 +61,7 @@ mod sessionless;
 mod sessions;
 mod shared;
 mod specifications;
+mod spoken;
 mod sse_client;
 mod sse_upstream;
 mod stdio;

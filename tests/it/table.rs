@@ -208,7 +208,11 @@ async fn what_is_no_message_is_refused_before_it_is_decided() {
         "old version",
         search("2025-11-25").with("MCP-Protocol-Version", "1999-01-01"),
         400,
-        error(Some("7"), -32600, "Unsupported protocol version"),
+        error(
+            Some("7"),
+            -32600,
+            "Unsupported protocol version (supported versions: 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28)",
+        ),
     ));
     let mismatch = |text| error(Some("7"), -32020, text);
     let modern = || search("2026-07-28");
