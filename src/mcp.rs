@@ -28,3 +28,6 @@ pub(crate) use inbound::admit_answer;
 pub use inbound::{Inbound, admit_reply, admit_streamed};
 pub use lists::{ListKind, ListKinds};
 pub use methods::{Access, Method, MethodRef, SubjectKind, find};
+
+/// `clientInfo` of the requests that the proxy makes for itself.
+pub(crate) const OWN_INFO: &str = concat!(r#"{"name":"portcullis","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);

@@ -76,7 +76,7 @@ impl Known {
     /// is sent untranslated.
     pub(super) async fn probe(&self, link: &Link) -> Translation {
         let id = RpcId::own();
-        let message = newer::discover(id.raw(), &newer::Declared::of(None));
+        let message = newer::discover(id.raw(), &newer::Declared::own());
         let speaks = match link.post_newer(message, [newer::method_header(DISCOVER)]).await {
             Ok(answer) => speaks_newer(link, answer, &id).await,
             Err(_) => None,

@@ -9,11 +9,11 @@ use http::{HeaderName, HeaderValue};
 use super::answer::Rewritten;
 use super::content;
 use super::older::{KEPT, NOTHING};
-use crate::json::{Document, Kind, Member, Splice, Value, quoted};
+use crate::json::{Document, Kind, Limits, Member, Splice, Value, quoted};
 use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_SERVER, META_SUBSCRIPTION, META_VERSION};
 use crate::mcp::headers::{METHOD, NAME, PARAM_PREFIX, encode_string, encode_value, mirrored};
 use crate::mcp::methods::{self, Method};
-use crate::mcp::{Era, Revision, RpcId, SubjectKind};
+use crate::mcp::{Era, OWN_INFO, Revision, RpcId, SubjectKind};
 use crate::policy::tools::Tool;
 
 /// Members of a result that only the newer revision has.
@@ -58,6 +58,12 @@ impl Declared {
             stated,
             revision: served.unwrap_or(Revision::V2025_11_25),
         }
+    }
+
+    /// What the proxy says where it asks for itself.
+    pub(super) fn own() -> Self {
+        let params = Document::parse(format!(r#"{{"clientInfo":{OWN_INFO}}}"#).into(), &Limits::ANSWER);
+        Self::of(params.as_ref().ok().map(Document::root))
     }
 
     /// Whether it is too long to be kept with a session.
@@ -332,7 +338,6 @@ pub(super) fn method_header(name: &'static str) -> (HeaderName, HeaderValue) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Limits;
 
     fn document(text: &str) -> Document {
         Document::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::ANSWER).unwrap()

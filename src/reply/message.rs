@@ -144,8 +144,8 @@ fn response(way: &Way, document: &Document, mut splice: Splice, findings: &mut F
     Ok(Response { bytes: splice.apply(document.bytes()), code: None, settled, tool_error })
 }
 
-/// What the result of an `initialize` settles, and nothing for that of a `server/discover`. Where a session is opened, it is declared in the result that changes of lists
-/// are told of: by the session the proxy knows what it has declared.
+/// What the result of an `initialize` settles, and nothing for that of a `server/discover`. Where a session is opened, the
+/// result declares that changes of lists are told of: from the session the proxy knows later what it has declared.
 fn settled(way: &Way, method: &Method, result: Value<'_>, splice: &mut Splice) -> Settled {
     if !methods::is_initialize(method) {
         way.route.bridge.advertises(result);

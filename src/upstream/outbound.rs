@@ -15,12 +15,12 @@ use crate::audit::Recorded;
 use crate::auth::{Caller, VerifyError};
 use crate::json::{Document, Limits, quoted};
 use crate::mask::Masked;
-use crate::mcp::admit::{META_CAPABILITIES, META_VERSION};
+use crate::mcp::admit::{META_CAPABILITIES, META_CLIENT, META_VERSION};
 use crate::mcp::handle::TASKS_EXTENSION;
 use crate::mcp::headers::{encode_string, encode_value};
 use crate::mcp::methods::{INITIALIZE, INITIALIZED, Method as Row, MethodRef, TOOLS_LIST, is_initialize};
 use crate::mcp::session::Session;
-use crate::mcp::{Access, Era, Message, MessageShape, Revision, RpcId, SubjectKind};
+use crate::mcp::{Access, Era, Message, MessageShape, OWN_INFO, Revision, RpcId, SubjectKind};
 use crate::opened::Ask;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -387,7 +387,9 @@ pub(super) fn listing(
     let cursor = cursor.map(|cursor| format!(r#""cursor":{}"#, quoted(cursor)));
     let modern = revision.era() == Era::Modern;
     let able = format!(r#"{CAPABILITIES},"extensions":{{"{TASKS_EXTENSION}":{{}}}}"#);
-    let meta = modern.then(|| format!(r#""_meta":{{"{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{{able}}}}}"#));
+    let stated =
+        format!(r#""{META_VERSION}":"{revision}","{META_CAPABILITIES}":{{{able}}},"{META_CLIENT}":{OWN_INFO}"#);
+    let meta = modern.then(|| format!(r#""_meta":{{{stated}}}"#));
     let params = cursor.into_iter().chain(meta).collect::<Vec<_>>().join(",");
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{TOOLS_LIST}","params":{{{params}}}}}"#);
     let within = Within::session(session, revision);
@@ -402,11 +404,10 @@ pub(super) fn listing(
 /// send after the answer.
 pub(super) fn opening(credential: &Credential) -> ((Outbound, RpcId), impl Fn(Option<&str>, Revision) -> Outbound) {
     let id = RpcId::own();
-    let (raw_id, version) = (String::from_utf8_lossy(id.raw()).into_owned(), env!("CARGO_PKG_VERSION"));
+    let raw_id = String::from_utf8_lossy(id.raw()).into_owned();
     let revision = Revision::V2025_11_25;
-    let params = format!(
-        r#"{{"protocolVersion":"{revision}","capabilities":{{{CAPABILITIES}}},"clientInfo":{{"name":"portcullis","version":"{version}"}}}}"#
-    );
+    let params =
+        format!(r#"{{"protocolVersion":"{revision}","capabilities":{{{CAPABILITIES}}},"clientInfo":{OWN_INFO}}}"#);
     let message = format!(r#"{{"jsonrpc":"2.0","id":{raw_id},"method":"{INITIALIZE}","params":{params}}}"#);
     // No revision is negotiated before the answer.
     let nothing = Within::none(Revision::UNSTATED);

@@ -80,7 +80,9 @@ async fn the_list_is_asked_for_once_in_each_era() {
     assert_eq!(new.json()["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
     // Some tools are offered only to clients that can answer what those ask.
     let able = json!({ "elicitation": {}, "roots": {}, "sampling": {}, "extensions": { "io.modelcontextprotocol/tasks": {} } });
-    assert_eq!(new.json()["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"], able);
+    let stated = &new.json()["params"]["_meta"];
+    assert_eq!(stated["io.modelcontextprotocol/clientCapabilities"], able);
+    assert_eq!(stated["io.modelcontextprotocol/clientInfo"]["name"], "portcullis");
     assert_eq!(upstream.take().len(), 9);
 }
 

@@ -5,7 +5,7 @@ import path from 'node:path';
 
 import { assert } from './check.mjs';
 import { folder } from './portcullis.mjs';
-import { installed, run } from './process.mjs';
+import { installed, repository, run } from './process.mjs';
 
 const HARNESS = installed('@modelcontextprotocol/conformance/dist/index.js');
 
@@ -13,10 +13,22 @@ const HARNESS = installed('@modelcontextprotocol/conformance/dist/index.js');
 export async function verdicts(url, revision) {
   const out = folder();
   const args = [HARNESS, 'server', '--url', url, '--requirements', revision, '-o', out];
-  const { stdout, stderr } = await run('conformance', process.execPath, args, { ms: 180_000 });
+  return table(await run('conformance', process.execPath, args, { ms: 180_000 }), out);
+}
+
+/** The same of one scenario for clients, with `lib/leg.mjs` as the client; `leg` puts Portcullis in between. */
+export async function clientVerdicts(scenario, revision, leg) {
+  const out = folder();
+  const command = `${process.execPath} ${path.join(repository, 'tests/interop/lib/leg.mjs')}`;
+  const args = [HARNESS, 'client', '--command', command, '--scenario', scenario, '--spec-version', revision, '-o', out];
+  const env = leg ? { INTEROP_LEG: JSON.stringify(leg) } : {};
+  return table(await run('conformance', process.execPath, args, { env, ms: 60_000 }), out);
+}
+
+function table({ stdout, stderr }, out) {
   const table = new Map();
   for (const name of fs.readdirSync(out)) {
-    const scenario = name.replace(/^server-/, '').replace(/-\d{4}-\d{2}-\d{2}T[\d-]+Z$/, '');
+    const scenario = name.replace(/^(server|client)-/, '').replace(/-\d{4}-\d{2}-\d{2}T[\d-]+Z$/, '');
     const seen = new Map();
     for (const check of JSON.parse(fs.readFileSync(path.join(out, name, 'checks.json'), 'utf8'))) {
       // What the harness merely notes while it listens depends on chunking and timing.
