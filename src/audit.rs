@@ -30,6 +30,7 @@ pub(crate) mod set;
 mod sink;
 pub(crate) mod subjects;
 pub(crate) mod summary;
+mod told;
 pub(crate) mod verify;
 pub(crate) mod whose;
 mod writer;
@@ -80,6 +81,8 @@ pub struct Audit {
     sanitize: Sanitize,
     /// What names of callers are told by; `None` if they are told as they are.
     subjects: Option<Box<Subjects>>,
+    /// Whether masked arguments are told.
+    tells_arguments: bool,
     /// The Unix second from which a summary of counted failures is due; `i64::MAX` when there are none.
     summary_from: AtomicI64,
     /// Lines that wait for the writer, or are being written.
@@ -133,6 +136,7 @@ impl Audit {
             arguments_key,
             retention,
             subjects,
+            tells_arguments: config.masked_arguments,
             ..Self::with(writer, config.on_error, rendered, sanitize)
         }))
     }
@@ -148,6 +152,7 @@ impl Audit {
             on_error,
             sanitize,
             subjects: None,
+            tells_arguments: false,
             summary_from: AtomicI64::new(i64::MAX),
             waiting: AtomicUsize::new(0),
             writer: Mutex::new(writer),

@@ -413,6 +413,8 @@ pub struct Audit {
     pub retention: Option<Duration>,
     /// The file of the key that arguments are hashed with; `None` if nothing of them is recorded.
     pub arguments_key: Option<PathBuf>,
+    /// Whether they are recorded as they are after the masks.
+    pub masked_arguments: bool,
     /// The file of the keys that subjects are told by digests with; `None` if they are told by name.
     pub subjects_key: Option<PathBuf>,
 }
@@ -420,10 +422,10 @@ pub struct Audit {
 impl Audit {
     /// Records there, and everything else as if nothing was written.
     pub const fn to(sink: AuditSink) -> Self {
-        let (chain, sync) = (false, false);
+        let (chain, sync, masked_arguments) = (false, false, false);
         let (signing, rotate, retention, arguments_key, subjects_key) = (None, None, None, None, None);
         let on_error = OnAuditError::Block;
-        Self { sink, on_error, sync, chain, signing, rotate, retention, arguments_key, subjects_key }
+        Self { sink, on_error, sync, chain, signing, rotate, retention, arguments_key, masked_arguments, subjects_key }
     }
 }
 

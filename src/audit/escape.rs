@@ -32,6 +32,14 @@ pub(super) fn foreign(out: &mut Vec<u8>, text: &str, sanitize: Sanitize) {
     }
 }
 
+/// Appends text of any length as a JSON string, and `more` after it.
+pub(super) fn whole(out: &mut Vec<u8>, text: &str, more: &'static str) {
+    out.push(b'"');
+    text.chars().for_each(|c| escaped(out, c));
+    out.extend_from_slice(more.as_bytes());
+    out.push(b'"');
+}
+
 /// Text of a record as a terminal may show it: what could be taken for more than itself is escaped.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unseen) {

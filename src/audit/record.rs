@@ -41,8 +41,8 @@ pub struct Record<'a> {
     pub client: Option<&'a Fragment>,
     pub policy: Option<Policy<'a>>,
     pub arguments: Option<Arguments>,
-    /// What a token that was refused says of itself.
-    pub unverified: Option<&'a Fragment>,
+    /// What a token that was refused says of itself; for an allowed call, what was called and with what.
+    pub told: Option<&'a Fragment>,
     /// How a tool's definition differs from the approved one.
     pub drift: Option<&'static str>,
     pub masked: &'a [Masked<'a>],
@@ -79,7 +79,7 @@ impl Record<'_> {
             client: None,
             policy: None,
             arguments: None,
-            unverified: None,
+            told: None,
             drift: None,
             masked: &[],
             status: None,
@@ -241,7 +241,7 @@ pub(super) fn render(out: &mut Vec<u8>, record: &Record<'_>, sanitize: Sanitize)
         None => line.about(record),
         Some(Fragment(bytes)) => line.out.extend_from_slice(bytes),
     }
-    if let Some(Fragment(bytes)) = record.unverified {
+    if let Some(Fragment(bytes)) = record.told {
         line.out.extend_from_slice(bytes);
     }
     if let Some(drift) = record.drift {

@@ -26,7 +26,8 @@ impl Recorded {
 pub async fn decided(trail: &mut Trail, masked: Masked) -> Result<Recorded, AuditError> {
     trail.decided(&masked);
     trail.about = Some(about(trail, None));
-    let written = line(trail, Event::Call, Decision::Allow, None, None);
+    let told = super::told::told(&masked, trail.sinks.lane.audit());
+    let written = line(trail, Event::Call, Decision::Allow, (None, None), told.as_ref());
     // Before the await: the line is written even if the client disconnects meanwhile, and then needs its `end` line.
     trail.recording();
     if let Err(error) = written.await {
@@ -42,7 +43,7 @@ pub async fn decided(trail: &mut Trail, masked: Masked) -> Result<Recorded, Audi
 pub(crate) fn ended(trail: &Trail, ending: &Ending, reject: Option<&Reject>, called: bool) -> Ticket {
     let event = if called { Event::End } else { Event::Call };
     let otherwise = if called { Decision::Allow } else { Decision::Refused };
-    line(trail, event, reject.and_then(Reject::decision).unwrap_or(otherwise), Some(ending), reject)
+    line(trail, event, reject.and_then(Reject::decision).unwrap_or(otherwise), (Some(ending), reject), None)
 }
 
 /// Writes a request that was refused before its caller was known, within the rate limit of such records.
@@ -53,7 +54,7 @@ pub(crate) async fn failed_login(trail: &Trail, ending: &Ending) {
     record.server = trail.route.as_deref().map(|route| &*route.name);
     record.client = Some(&client);
     let claimed = trail.claimed.as_deref().map(|claimed| super::claimed::render(claimed, trail.sinks.lane.audit()));
-    record.unverified = claimed.as_ref();
+    record.told = claimed.as_ref();
     record.status = Some(ending.http);
     record.error = ending.error.map(ErrorCode::Name);
     record.duration = Some(trail.took());
@@ -71,15 +72,22 @@ pub(crate) fn drifted(trail: &Trail, tool: &str, drift: Drift) {
     let _ = trail.sinks.lane.record(&record).settle();
 }
 
-fn line(trail: &Trail, event: Event, decision: Decision, ending: Option<&Ending>, reject: Option<&Reject>) -> Ticket {
+fn line(
+    trail: &Trail,
+    event: Event,
+    decision: Decision,
+    (ending, reject): (Option<&Ending>, Option<&Reject>),
+    told: Option<&Fragment>,
+) -> Ticket {
     // What was decided of the answer has another rule than the call.
-    let told = trail.about.as_ref().filter(|_| reject.is_none_or(|reject| !reject.is_decided()));
-    let about = told.map_or_else(|| Cow::Owned(about(trail, reject)), Cow::Borrowed);
+    let known = trail.about.as_ref().filter(|_| reject.is_none_or(|reject| !reject.is_decided()));
+    let about = known.map_or_else(|| Cow::Owned(about(trail, reject)), Cow::Borrowed);
     let masked = findings(&trail.findings);
     let mut record = Record::new(event, trail.received, trail.request_id);
     record.decision = Some(decision);
     record.shadow = trail.shadow.is_some();
     record.about = Some(&about);
+    record.told = told;
     record.masked = &masked;
     record.trace = trace(trail);
     if let Some(ending) = ending {

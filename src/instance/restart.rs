@@ -15,9 +15,10 @@ fn changed(started: &Config, wanted: &Config) -> Vec<&'static str> {
     let (old, new) = (&started.server, &wanted.server);
     let listens = |address: &std::net::SocketAddr| address.port() == 0 || old.listen.contains(address);
     let admin = |config: &Config| config.admin.as_ref().map(|admin| format!("{admin:?}"));
+    let arguments = |config: &Config| (config.audit.arguments_key.clone(), config.audit.masked_arguments);
     let all = [
         ("admin", admin(started) != admin(wanted)),
-        ("audit.arguments", started.audit.arguments_key != wanted.audit.arguments_key),
+        ("audit.arguments", arguments(started) != arguments(wanted)),
         ("audit.on_error", started.audit.on_error != wanted.audit.on_error),
         ("audit.sinks", (&started.audit.sink, started.audit.chain) != (&wanted.audit.sink, wanted.audit.chain)),
         ("audit.retention", started.audit.retention != wanted.audit.retention),

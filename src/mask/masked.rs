@@ -37,6 +37,7 @@ pub struct Masked {
     findings: Findings,
     rule: Option<Arc<str>>,
     said: Option<Arc<Said>>,
+    tool: Option<Arc<str>>,
 }
 
 impl Masked {
@@ -93,6 +94,11 @@ impl Masked {
         self.said.as_ref()
     }
 
+    /// The digest of its tool's definition, where definitions are approved.
+    pub(crate) const fn tool(&self) -> Option<&Arc<str>> {
+        self.tool.as_ref()
+    }
+
     /// The caller's session.
     pub const fn session(&self) -> Option<&Session> {
         self.opened.session.as_ref()
@@ -138,7 +144,8 @@ pub fn mask(
             (bytes, is_as_read, params)
         }
     };
-    Ok(Masked { opened, bytes, is_as_read, params, findings, rule, said })
+    let tool = tool.and_then(Tool::fingerprint).cloned();
+    Ok(Masked { opened, bytes, is_as_read, params, findings, rule, said, tool })
 }
 
 fn mask_message(

@@ -9,7 +9,7 @@ use super::own::Own;
 use super::walk::Walk;
 use super::{Action, Direction, Directions, Entity, Findings, Spec, What, spec};
 
-static SANITIZER: LazyLock<Plan> = LazyLock::new(|| {
+pub(super) static SANITIZER: LazyLock<Plan> = LazyLock::new(|| {
     let on = Directions { arguments: false, result: true };
     let spec = Spec::new("sanitize", on, What::Entities(Entity::ALL.to_vec()), Action::Redact);
     // INVARIANT: a mask of all entities that redacts compiles.

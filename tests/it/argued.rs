@@ -46,6 +46,45 @@ async fn arguments_are_hashed_as_they_were_written_and_never_told() {
     assert_eq!(hashes(&proxy), [Value::Null, Value::Null]);
 }
 
+const MASKED: &str = "sinks = [{ type = \"file\", path = \"audit.jsonl\" }]\narguments = \"masked\"\n";
+
+/// What the upstream got, but for what nobody should read in a record; of what was refused, nothing.
+#[tokio::test]
+async fn masked_arguments_are_told_of_allowed_calls_alone() {
+    let policy = "[[rule]]\nid = \"use\"\ntools = [\"search_*\"]\n\
+                  [[mask]]\nid = \"names\"\non = [\"arguments\"]\npattern = \"Lopez\"\nlabel = \"NAME\"\naction = \"redact\"\n";
+    let upstream = Upstream::plain().await;
+    let proxy = Setup::new(upstream.url()).policy(policy).audit(MASKED).start().await;
+    let token = proxy.token("ana");
+    let arguments = json!({ "query": "Lopez", "mail": "ana@example.com", "password": "hunter2", "limit": 3 });
+    proxy.ask(&Ask::call("2026-07-28", "search_contacts", &arguments).token(&token)).await;
+    let got = upstream.take().pop().unwrap().json()["params"]["arguments"].clone();
+    assert_eq!((&got["mail"], &got["password"]), (&arguments["mail"], &arguments["password"]), "no mask is for these");
+    let lines = proxy.audit();
+    let told: Value = serde_json::from_str(lines[0]["args"].as_str().unwrap()).unwrap();
+    assert_eq!(told["query"], got["query"]);
+    assert_ne!(told["query"], "Lopez");
+    assert_eq!(
+        (&told["mail"], &told["password"], &told["limit"]),
+        (&json!("[EMAIL_ADDRESS]"), &json!("[SECRET]"), &json!(3))
+    );
+    assert_eq!((&lines[1]["event"], &lines[1]["args"]), (&json!("end"), &Value::Null), "once for a call");
+
+    let long = json!({ "query": "y ".repeat(20_000) });
+    proxy.ask(&Ask::call("2026-07-28", "search_contacts", &long).token(&token)).await;
+    let line = &proxy.audit()[2];
+    assert!(line["args"].as_str().unwrap().ends_with('…'));
+    assert_eq!(line["args_bytes"], long.to_string().len());
+
+    proxy.ask(&Ask::call("2026-07-28", "delete_contact", &json!({ "id": "unseen-7" })).token(&token)).await;
+    proxy.ask(&Ask::modern("tools/list", &json!({})).token(&token)).await;
+    let lines = proxy.audit();
+    assert_eq!(lines[4]["decision"], "deny");
+    assert!(lines[4..].iter().all(|line| line["args"].is_null() && line["args_hash"].is_null()));
+    let text = proxy.folder.read("audit.jsonl");
+    assert!(["unseen-7", "hunter2", "Lopez", "ana@"].iter().all(|word| !text.contains(word)), "{text}");
+}
+
 /// What was put back for the upstream is in no hash: who holds the key could try addresses on it.
 #[tokio::test]
 async fn a_pseudonym_is_hashed_and_not_what_it_stands_for() {

@@ -317,6 +317,11 @@ async fn a_name_that_stands_for_two_tools_is_not_called() {
 }
 
 /// A lock file as `portcullis tools --lock` writes it.
+/// Whether the definition of a line's digest was approved.
+fn is_in(hash: &str, lock: &str) -> bool {
+    lock.contains(hash.strip_prefix("sha256:").unwrap())
+}
+
 fn lock_of(tools: &[Value]) -> String {
     let mut lock = portcullis::policy::lock::Lock::default();
     for tool in tools {
@@ -382,6 +387,13 @@ async fn only_the_tool_that_changed_is_quarantined_in_lists_and_calls() {
                 let call = |tool| Ask::call(revision, tool, &json!({ "to": "bob" })).token(&token);
                 let answer = proxy.ask(&call("pay")).await;
                 assert_eq!(upstream.take().len(), usize::from(pay.is_none()), "{keys}");
+                let hashes: Vec<Value> = proxy.audit().iter().map(|line| line["tool_hash"].clone()).collect();
+                let others = |hash: &Value| hash.as_str().is_some_and(|hash| !is_in(hash, &lock));
+                assert_eq!(
+                    hashes.iter().any(others),
+                    pay.is_none(),
+                    "what is called, not what was approved: {hashes:?}"
+                );
                 if let Some(told) = pay {
                     assert!(answer.text().contains(told), "{answer:?}");
                 }
@@ -404,6 +416,10 @@ async fn a_definition_nobody_approved_is_refused_at_the_first_call() {
     let call = Ask::call("2025-11-25", "pay", &json!({ "to": "bob" })).token(&token);
     assert_eq!(proxy.ask(&call).await.status, 200);
     assert_eq!(upstream.take().len(), 1);
+    // The record says which definition it was decided with, once.
+    let hashes: Vec<Value> = proxy.audit().iter().map(|line| line["tool_hash"].clone()).collect();
+    let [Value::String(hash), Value::Null] = &hashes[..] else { panic!("{hashes:?}") };
+    assert!(is_in(hash, &lock_of(&[tool()])), "{hash}");
     // Of a server that had changed before the proxy began, nothing is believed either.
     let mut changed = tool();
     changed["inputSchema"]["properties"]["note"] = json!({ "type": "string" });

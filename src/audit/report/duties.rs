@@ -40,7 +40,7 @@ pub(super) const DUTIES: [Duty; 11] = [
         of: "EU AI Act, Art. 12(3)",
         asks: "For remote biometric identification: period of use, reference data, input and the persons who verify.",
         fields: "time of call and end, duration_ms; subject and its act",
-        besides: "reference data and input: the audit holds no results, and of arguments args_hash at the most",
+        besides: "reference data and input: the audit holds no results, and of arguments args_hash or masked args at the most",
     },
     Duty {
         of: "EU AI Act, Art. 19",

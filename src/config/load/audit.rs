@@ -39,13 +39,15 @@ impl Loader<'_> {
         let retention = raw.and_then(|raw| self.retention(raw));
         let arguments_key = raw.and_then(|raw| self.arguments_key(raw));
         let subjects_key = raw.and_then(|raw| self.subjects_key(raw));
-        Audit { sink, on_error, sync, chain, signing, rotate, retention, arguments_key, subjects_key }
+        let is_masked = |written: &Spanned<String>| written.get_ref() == "masked";
+        let masked_arguments = raw.and_then(|raw| raw.arguments.as_ref()).is_some_and(is_masked);
+        Audit { sink, on_error, sync, chain, signing, rotate, retention, arguments_key, masked_arguments, subjects_key }
     }
 
     /// The file of the key that arguments are hashed with, if they are.
     fn arguments_key(&mut self, raw: &raw::Audit) -> Option<PathBuf> {
         let (written, key) = (raw.arguments.as_ref(), raw.arguments_key_file.as_ref());
-        let hashed = self.choice("arguments", written, &[("hash", true), ("none", false)], &["masked"]);
+        let hashed = self.choice("arguments", written, &[("hash", true), ("masked", false), ("none", false)], &[]);
         match (hashed, key) {
             (Some(true), Some(key)) => {
                 let file = self.existing("arguments_key_file", key);

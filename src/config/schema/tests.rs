@@ -14,6 +14,7 @@ const ONLY_THE_READER_SEES: &[&str] = &[
     "admin-beyond-loopback",
     "algorithms",
     "audit-arguments",
+    "audit-arguments-masked",
     "audit-chain",
     "audit-retention",
     "audit-subjects",

@@ -102,7 +102,7 @@ fn key_at(text: &Text<'_>, at: usize, runs: &mut Runs, tokens: &mut Tokens) -> O
     fits.max_by_key(|(_, span)| span.end)
 }
 
-pub(in crate::mask) use assignment::{BEFORE as BEFORE_ASSIGNED, is_first};
+pub(in crate::mask) use assignment::{BEFORE as BEFORE_ASSIGNED, is_first, is_secret};
 
 /// Whether `word` ends with a value that is assigned to a name for a secret, or is under such a JSON key.
 pub(in crate::mask) fn is_assigned(label: &str, text: &[u8], word: Span) -> bool {

@@ -13,7 +13,7 @@ use crate::mcp::mirror::{InvalidMirror, Mirror, mirrors};
 use crate::policy::args::Args;
 use crate::policy::lint::Setting;
 use crate::policy::lint::definition::{Findings, look};
-use crate::policy::lock::{Drift, Lock, canonical};
+use crate::policy::lock::{Drift, Lock, canonical, fingerprint};
 use crate::policy::schema::narrow::narrowed;
 use crate::policy::schema::{MOST_BYTES, Schema, SchemaError};
 use crate::policy::{Annotations, Descriptions};
@@ -39,6 +39,8 @@ pub struct Tool {
     /// The same with titles and descriptions of the policy, if there are any.
     described: Option<Bytes>,
     drift: Option<Drift>,
+    /// The digest of the definition, where there is a lock.
+    fingerprint: Option<Arc<str>>,
     annotations: Annotations,
     findings: Findings,
     mirrors: Result<Arc<[Mirror]>, InvalidMirror>,
@@ -65,7 +67,9 @@ impl Tool {
         let document = Document::parse(Bytes::copy_from_slice(item.raw()), &Limits::ANSWER).ok()?;
         let root = document.root();
         let mirrors = root.get("inputSchema").map_or(Ok(Vec::new()), mirrors).map(Into::into);
-        let drift = lock.and_then(|lock| lock.drift(name, &canonical(root)));
+        let compared = lock.map(|lock| (lock, canonical(root)));
+        let drift = compared.as_ref().and_then(|(lock, canonical)| lock.drift(name, canonical));
+        let fingerprint = compared.map(|(_, canonical)| fingerprint(&canonical).to_string().into());
         let pinned = lock.is_some() && drift.is_none();
         let annotations = if pinned { Annotations::stated(root) } else { Annotations::WORST };
         let described = descriptions.over(name, &document);
@@ -78,6 +82,7 @@ impl Tool {
             name: name.into(),
             described,
             drift,
+            fingerprint,
             annotations,
             findings,
             mirrors,
@@ -102,6 +107,11 @@ impl Tool {
     /// How it differs from the approved one; `None` if it does not, or there is no lock.
     pub const fn drift(&self) -> Option<Drift> {
         self.drift
+    }
+
+    /// The digest of the definition as a lock has them; `None` where there is no lock.
+    pub(crate) const fn fingerprint(&self) -> Option<&Arc<str>> {
+        self.fingerprint.as_ref()
     }
 
     /// The lint findings in its texts.

@@ -96,7 +96,8 @@ fn name_before(text: &[u8], start: usize) -> Option<&[u8]> {
     head.get(head.len() - length..).filter(|name| !name.is_empty())
 }
 
-fn is_secret(name: &[u8]) -> bool {
+/// Whether a name is one of secrets.
+pub(in crate::mask) fn is_secret(name: &[u8]) -> bool {
     if name.len() < 5 {
         return false;
     }
