@@ -7,6 +7,8 @@ use zeroize::Zeroizing;
 
 /// How a file of keys begins from which something was erased.
 pub(super) const HEAD: &str = "portcullis-subjects 1";
+/// How its last line begins, before the number of keys.
+const END: &str = "end ";
 /// Levels below the root: one for each bit of a point.
 const DEPTH: u32 = u64::BITS;
 
@@ -81,6 +83,8 @@ impl Tree {
             let key = Zeroizing::new(BASE64URL_NOPAD.encode(&**key));
             let _ = writeln!(text, "{depth} {prefix:016x} {}", &*key);
         }
+        // By this a file that was cut is told from one from which more was erased.
+        let _ = writeln!(text, "{END}{}", self.0.len());
         text
     }
 
@@ -89,7 +93,8 @@ impl Tree {
         let mut nodes: Vec<Node> = Vec::new();
         // The first point that no line has stood for yet; beyond the last there is none.
         let mut free = Some(0_u64);
-        for (at, line) in text.lines().enumerate() {
+        let (all, last) = text.trim_end_matches('\n').rsplit_once('\n').ok_or(1_usize)?;
+        for (at, line) in all.lines().enumerate() {
             if at == 0 {
                 (line == HEAD).then_some(()).ok_or(1_usize)?;
                 continue;
@@ -98,7 +103,8 @@ impl Tree {
             free = (node.prefix | !first(node.depth)).checked_add(1);
             nodes.push(node);
         }
-        Ok(Self(nodes))
+        let is_whole = last.strip_prefix(END) == Some(&*nodes.len().to_string());
+        is_whole.then_some(Self(nodes)).ok_or(all.lines().count() + 1)
     }
 }
 
@@ -192,6 +198,9 @@ mod tests {
             ("portcullis-subjects 2".to_owned(), 1),
             (text.replacen(second, &format!("{second}\n{second}"), 1), 3),
             (text.replacen(second, "", 1), 2),
+            (text.replacen(&format!("{second}\n"), "", 1), 65),
+            (text.lines().take(64).collect::<Vec<_>>().join("\n"), 64),
+            (HEAD.to_owned(), 1),
             (text.replacen(second, &format!("{second} "), 1), 2),
             (text.replacen(second, &second.replacen("62 ", "61 ", 1).replacen("0000 ", "0001 ", 1), 1), 2),
             (text.replacen(second, second.get(..second.len() - 2).unwrap(), 1), 2),
